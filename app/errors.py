@@ -1,0 +1,118 @@
+"""The one exception tree. A service raises; the handlers in ``app.main`` turn it into a page, a fragment or problem+json.
+
+::
+
+    AppError                    500
+    ├── BadInput                422   what was sent cannot be used; names the field or the row, and the remedy
+    ├── Unauthenticated         401
+    ├── Forbidden               403   only for cross-origin requests and roles on whole pages, never for single rows
+    ├── NotFound                404   missing and forbidden rows look the same
+    ├── Conflict                409   the state moved on; nothing was lost
+    │   ├── StaleVersion              two tabs: carries the stored copy
+    │   └── LeaseLost                 the seat was taken meanwhile
+    ├── TooLarge                413
+    ├── TooMany                 429   carries ``retry_after``
+    └── Unavailable             503   the database or engine is away; carries ``retry_after``
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class AppError(Exception):
+    """An expected failure. ``message`` is shown to people; ``extra`` goes into problem+json beside it."""
+
+    status: ClassVar[int] = 500
+    slug: ClassVar[str] = "error"
+    title: ClassVar[str] = "Something went wrong"
+
+    def __init__(self, message: str, *, retry_after: int | None = None, **extra: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after = retry_after
+        self.extra = extra
+
+
+class BadInput(AppError):
+    """What was sent cannot be used. ``errors`` may list ``{"loc": …, "msg": …}`` per field."""
+
+    status, slug, title = 422, "bad-input", "This input cannot be used"
+
+
+def refused(field: str, message: str) -> BadInput:
+    """A :class:`BadInput` about one field; a form shows ``message`` beside it."""
+    return BadInput(message, errors=[{"loc": field, "msg": message}])
+
+
+class Unauthenticated(AppError):
+    """Nobody is signed in, or the token is unknown."""
+
+    status, slug, title = 401, "unauthenticated", "Please sign in"
+
+
+class Forbidden(AppError):
+    """Signed in, but this page is for another role; or the request came from another site."""
+
+    status, slug, title = 403, "forbidden", "Not allowed"
+
+
+class NotFound(AppError):
+    """There is no such thing, or not for this user."""
+
+    status, slug, title = 404, "not-found", "Not found"
+
+    def __init__(self, message: str = "There is nothing here, or it is not yours to see.") -> None:
+        super().__init__(message)
+
+
+class Conflict(AppError):
+    """The state does not allow it any more."""
+
+    status, slug, title = 409, "conflict", "This has changed meanwhile"
+
+
+class StaleVersion(Conflict):
+    """Another tab saved a newer draft; ``extra`` carries the stored one, so that both texts survive."""
+
+    slug = "stale-version"
+
+
+class LeaseLost(Conflict):
+    """The lease ran out and the seat was taken; the annotator's text stays in the draft."""
+
+    slug = "lease-lost"
+
+
+class TooLarge(AppError):
+    """More bytes than the setting allows."""
+
+    status, slug, title = 413, "too-large", "Too large"
+
+
+class TooMany(AppError):
+    """Too many tries; try again after ``retry_after`` seconds."""
+
+    status, slug, title = 429, "too-many", "Too many requests"
+
+
+class Unavailable(AppError):
+    """The database or the engine is away for the moment."""
+
+    status, slug, title = 503, "unavailable", "Unavailable for the moment"
+
+
+def one_sentence(error: Exception) -> str | None:
+    """What a command says instead of a traceback; None for what is our own mistake."""
+    if isinstance(error, AppError):
+        return error.message
+    kind = type(error).__name__  # by name: this page imports neither the driver nor pydantic
+    if kind in {"OperationalError", "InterfaceError"}:
+        return f"The database cannot be reached ({str(error).splitlines()[0]}): start it, or correct DATABASE_URL."
+    if kind == "ValidationError":  # pydantic's, of the settings
+        wrong = error.errors()[0]  # type: ignore[attr-defined]
+        name = "_".join(str(part) for part in wrong["loc"]).upper()
+        return f"The setting CORRAL_{name.removeprefix('CORRAL_')} cannot be used: {wrong['msg']}."
+    if "UndefinedTable" in str(error):
+        return "The database has no tables yet, or old ones: run `corral db upgrade`."
+    return None

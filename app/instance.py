@@ -1,0 +1,172 @@
+"""One installation's data folder: what lies where, who holds it, and how a command reaches its database.
+
+Exactly one process owns the folder's services at a time: ``corral up``, or a command that starts the database for as
+long as it runs. An advisory lock on ``corral.lock`` says so; the kernel drops it with its holder, however that ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.embedded import CannotStart, Postgres, poll
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+PATIENCE = 60.0
+"""Seconds that a command waits for another one that holds the database."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """The addresses of a running ``corral up``, for commands in another terminal."""
+
+    pid: int
+    address: str
+    database_url: str
+    broker_url: str
+    engine_url: str
+    engine_api_key: str
+
+
+@dataclass(frozen=True)
+class Instance:
+    """Paths below one data folder."""
+
+    data_dir: Path
+
+    @property
+    def postgres(self) -> Postgres:
+        """The embedded database."""
+        return Postgres(self.data_dir / "postgres")
+
+    @property
+    def broker_dir(self) -> Path:
+        """The embedded broker's log and configuration."""
+        return self.data_dir / "broker"
+
+    @property
+    def logs(self) -> Path:
+        """One log a child."""
+        return self.data_dir / "logs"
+
+    @property
+    def running_file(self) -> Path:
+        """Where ``corral up`` notes its addresses; it holds the broker's password, so only the owner reads it."""
+        return self.data_dir / "running.json"
+
+    def announce(self, running: Running) -> None:
+        """Note the addresses, whole or not at all."""
+        draft = self.running_file.with_suffix(".tmp")
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(asdict(running), file)
+        draft.replace(self.running_file)
+
+    def running(self) -> Running | None:
+        """The running ``corral up`` of this folder, if there is one."""
+        try:
+            noted = Running(**json.loads(self.running_file.read_text()))
+            holder = int((self.data_dir / "corral.lock").read_text())
+        except (OSError, ValueError, TypeError):
+            return None
+        with self.try_lock() as mine:
+            return None if mine or holder != noted.pid else noted
+
+    @contextmanager
+    def try_lock(self) -> Iterator[bool]:
+        """Hold the folder for the block; yields False when somebody else holds it."""
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(self.data_dir / "corral.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise CannotStart(
+                f"{self.data_dir} cannot be written ({error.strerror}): make it yours, or choose another --data-dir."
+            ) from error
+        held = False
+        try:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+                held = True
+            yield held
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def database(*, migrate: bool = True) -> Iterator[str]:
+    """The database of this installation for the time of a command; its URL is also in ``DATABASE_URL``.
+
+    A configured one is taken as it is. The embedded one is found running, or started, migrated and stopped again.
+    With ``migrate`` false it is left at the schema that it has.
+
+    Raises:
+        CannotStart: another command holds the folder and does not let go.
+    """
+    from app.settings import get_settings
+
+    settings = get_settings()
+    if settings.database_url:
+        yield settings.database_url
+        return
+    instance = Instance(settings.data_dir.resolve())
+    for _ in poll(PATIENCE, every=0.1):
+        with instance.try_lock() as mine:
+            if mine:
+                with _own_database(instance, migrate=migrate) as url:
+                    yield url
+                return
+        running = instance.running()
+        if running is not None:
+            adopt(
+                DATABASE_URL=running.database_url, BROKER_URL=running.broker_url, CORRAL_ENGINE_URL=running.engine_url
+            )
+            yield running.database_url
+            return
+    raise CannotStart(f"Another corral command has held {instance.data_dir} for a minute: wait for it, or end it.")
+
+
+@contextmanager
+def _own_database(instance: Instance, *, migrate: bool) -> Iterator[str]:
+    from app.migrating import upgrade
+
+    server = instance.postgres
+    server.start_detached()
+    try:
+        url = server.ensure_database()
+        # what a command enqueues has no broker to go to: the sweeper finds the rows at the next start
+        adopt(DATABASE_URL=url, BROKER_URL="memory://")
+        if migrate:
+            upgrade(url)
+        yield url
+    finally:
+        server.stop()
+
+
+def join(running: Running) -> Settings:
+    """Use the services of a running ``corral up``."""
+    return adopt(
+        DATABASE_URL=running.database_url,
+        BROKER_URL=running.broker_url,
+        CORRAL_ENGINE_URL=running.engine_url,
+        CORRAL_ENGINE_API_KEY=running.engine_api_key,
+    )
+
+
+def adopt(**environment: str) -> Settings:
+    """Put addresses into this process's environment, for itself and its children; returns the settings anew."""
+    from app.settings import get_settings
+
+    os.environ |= environment
+    get_settings.cache_clear()
+    return get_settings()

@@ -1,0 +1,67 @@
+"""The web application: middleware, routers, error handlers. ``uvicorn --factory app.main:create_app``."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.staticfiles import StaticFiles
+
+import app.accounts.api
+import app.accounts.views
+import app.annotations.api
+import app.annotations.views
+import app.dashboard.views
+import app.models
+import app.preferences.api
+import app.preferences.views
+import app.prompts.api
+import app.prompts.views
+import app.registry.api
+import app.registry.views
+import app.rounds.api
+import app.rounds.views
+from app import assets, failures, health, logs, metrics, openapi
+from app.settings import get_settings
+from app.web import BodyLimit, OriginCheck, SecurityHeaders
+
+PAGES = (
+    app.accounts.views.router,
+    app.registry.views.router,
+    app.prompts.views.router,
+    app.annotations.views.router,
+    app.preferences.views.router,
+    app.rounds.views.router,
+    app.dashboard.views.router,
+    assets.router,
+    health.router,
+    metrics.router,
+)
+API = (
+    app.accounts.api.router,
+    app.registry.api.router,
+    app.prompts.api.router,
+    app.annotations.api.router,
+    app.preferences.api.router,
+    app.rounds.api.router,
+)
+
+
+def create_app() -> FastAPI:
+    """Build the application; nothing happens at import."""
+    logs.configure(json=get_settings().log_json)
+    web = FastAPI(title="Corral", docs_url=None, redoc_url=None, openapi_url=None)
+    for router in PAGES:
+        web.include_router(router, include_in_schema=False)
+    for router in API:
+        web.include_router(router, prefix="/api/v1")
+    web.mount("/static", StaticFiles(directory=assets.STATIC), name="static")
+    openapi.install(web)
+    failures.install(web)
+    # outermost last: headers, request id and log line go on everything, also on a refused origin and on a failure
+    web.add_middleware(GZipMiddleware, minimum_size=800, compresslevel=6)
+    web.add_middleware(BodyLimit)
+    web.add_middleware(OriginCheck)
+    web.add_middleware(failures.LastResort)
+    web.add_middleware(SecurityHeaders)
+    web.add_middleware(logs.RequestLog)
+    return web

@@ -1,0 +1,14 @@
+"""Imports every domain's tables, so that foreign keys between domains resolve; the first import of every process."""
+
+from __future__ import annotations
+
+import app.accounts.models
+import app.annotations.models
+import app.candidates.models
+import app.preferences.models
+import app.prompts.models
+import app.registry.models
+import app.rounds.models  # noqa: F401 - imported for the tables
+from app.db import Base
+
+metadata = Base.metadata

@@ -1,0 +1,133 @@
+"""Settings: one frozen class, read once from the environment (prefix ``CORRAL_``).
+
+``DATABASE_URL`` and ``BROKER_URL`` keep their customary names. Left empty, ``corral up`` starts an embedded
+PostgreSQL and Valkey under ``data_dir`` and hands their addresses to its children through these two variables.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app import weak_secrets
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class EngineKind(StrEnum):
+    """What stands behind ``engine_url``."""
+
+    VLLM = "vllm"
+    OPENAI = "openai"
+
+
+class Settings(BaseSettings):
+    """What an installation can set. Durations are in seconds unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="CORRAL_", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    data_dir: Path = ROOT / "var"
+    database_url: Annotated[
+        str, Field(validation_alias=AliasChoices("DATABASE_URL", "CORRAL_DATABASE_URL", "database_url"))
+    ] = ""
+    broker_url: Annotated[
+        str, Field(validation_alias=AliasChoices("BROKER_URL", "CORRAL_BROKER_URL", "broker_url"))
+    ] = ""
+    database_pool_size: int = 10
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    public_url: str = ""
+    """The address that browsers use, e.g. ``https://corral.example``; decides cookies and links. Empty: the request's own."""
+    log_json: bool = False
+    refuse_weak_secrets: bool = False
+    """Set by a deployment: nothing starts while a password or key is empty, short or known from an example."""
+
+    engine_url: str = "http://127.0.0.1:8001/v1"
+    """An OpenAI-compatible endpoint; ``corral up`` overrides it with the engine that it starts."""
+    engine_kind: EngineKind = EngineKind.VLLM
+    """``vllm``: ours; it is sent token ids (text stays text) and loads adapters. ``openai``: any other endpoint; it is sent
+    messages, and only the base can be sampled."""
+    engine_max_loras: int = 2
+    """Adapters that the engine is started for; no more are ever loaded at a time."""
+    engine_api_key: SecretStr = SecretStr("")
+    engine_accepts_seed: bool = False
+    """vLLM's CPU engine dies on a request with a seed, so seeds are stripped unless this is set."""
+    engine_concurrency: int = 16
+    """Requests in flight from one generation worker."""
+    engine_timeout: float = 300.0
+    base_model: str = ""
+    """A folder or a hub id. Empty: the bundled SmolLM2-135M-Instruct, converted once under ``data_dir``."""
+    max_lora_rank: int = 16
+
+    assignment_lease: int = 1800
+    generation_lease: int = 600
+    generation_tries: int = 3
+    sweep_interval: int = 15
+
+    sample_batch: bool = True
+    """Whether the first start loads a batch of sample prompts, so that there is something to annotate."""
+    upload_limit_bytes: int = 64 * 1024 * 1024
+    prompt_limit_chars: int = 200_000
+    session_days: int = 14
+
+    nightly_at: str = "02:30"
+    """Local time, ``HH:MM``, at which beat starts the nightly round; empty turns it off."""
+    nightly_min_annotations: int = 50
+    training_recipe: str = "laptop"
+    training_min_pairs: int = 8
+    """Pairs that a training needs to start: of the two strongest levels, on prompts that are not held out."""
+    round_min_pairs: int = 60
+    """The policy learns from the batches of its own round when they give this many pairs, else from all rounds."""
+    training_lease: int = 60
+    """A running training that has not reported for this long is taken over by another worker."""
+    held_out_percent: int = 10
+    """Share of prompts, by hash of their content, that no training run ever sees."""
+
+    @model_validator(mode="after")
+    def _secrets_are_secret(self) -> Self:
+        if self.refuse_weak_secrets:
+            weak_secrets.refuse(
+                {
+                    "the password in DATABASE_URL": weak_secrets.password_of(self.database_url),
+                    "the password in BROKER_URL": weak_secrets.password_of(self.broker_url),
+                    "CORRAL_ENGINE_API_KEY": self.engine_api_key.get_secret_value(),
+                }
+            )
+        return self
+
+    @property
+    def models_dir(self) -> Path:
+        """Where converted base models lie."""
+        return self.data_dir / "models"
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        """Where trained adapters lie; the engine and the trainer see the same folder."""
+        return self.data_dir / "checkpoints"
+
+    @property
+    def snapshots_dir(self) -> Path:
+        """Where frozen exports lie."""
+        return self.data_dir / "snapshots"
+
+    @property
+    def runs_dir(self) -> Path:
+        """Where training runs keep their configuration, events and resumable state."""
+        return self.data_dir / "runs"
+
+    @property
+    def base_model_path(self) -> str:
+        """The folder or hub id that the engine serves and that training starts from."""
+        return self.base_model or str(self.models_dir / "SmolLM2-135M-Instruct")
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process; tests clear the cache (``get_settings.cache_clear()``)."""
+    return Settings()

@@ -1,0 +1,247 @@
+"""Web kernel: rendering, flash messages, cached static files, security headers and the origin check.
+
+A view builds one frozen dataclass as its page's context and calls :func:`render`. Fragments (``_name.html``) are included
+by their page and returned alone to an htmx exchange: one markup source for both.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+
+from app.assets import asset, bundle
+from app.errors import TooLarge
+from app.settings import ROOT, get_settings
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+FLASH_COOKIE = "flash"
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+FORM_LIMIT_BYTES = 4 * 2**20
+"""The largest body without a file: an annotation with a long edit is a hundredth of it."""
+
+SECURITY_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
+
+
+@lru_cache(maxsize=1)
+def templates() -> Environment:
+    """The template environment; an undefined name is an error, not an empty string."""
+    environment = Environment(
+        loader=FileSystemLoader(ROOT / "templates"),
+        undefined=StrictUndefined,
+        autoescape=select_autoescape(["html"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"asset": asset, "bundle": bundle}
+    environment.filters["utc"] = _utc
+    environment.filters["browser"] = _browser
+    return environment
+
+
+def _browser(agent: str) -> str:
+    """A user agent in words, e.g. "Firefox on Linux". The order matters: Edge says Chrome, and Chrome says Safari."""
+    names = ("Edg", "OPR", "Firefox", "Chrome", "Safari", "curl")
+    systems = ("Android", "iPhone", "iPad", "Windows", "Mac OS X", "Linux")
+    name = next((each for each in names if each in agent), "")
+    system = next((each for each in systems if each in agent), "an unknown system")
+    return f"{'Edge' if name == 'Edg' else 'Opera' if name == 'OPR' else name or 'A program'} on {system}"
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
+
+
+def is_exchange(request: Request) -> bool:
+    """Whether htmx asks for a fragment rather than a browser for a page."""
+    return request.headers.get("hx-request") == "true"
+
+
+def render(
+    request: Request, template: str, context: DataclassInstance | None = None, *, status: int = 200
+) -> HTMLResponse:
+    """Render ``template`` with the fields of ``context``; ``user``, ``request`` and ``flash`` are always there."""
+    values: dict[str, Any] = (
+        {field.name: getattr(context, field.name) for field in dataclasses.fields(context)} if context else {}
+    )
+    flash = None if is_exchange(request) else _read_flash(request)
+    values |= {"request": request, "user": getattr(request.state, "user", None), "flash": flash}
+    response = HTMLResponse(templates().get_template(template).render(values), status_code=status)
+    response.headers["cache-control"] = "no-store"
+    response.headers["vary"] = "hx-request"
+    if flash:
+        response.delete_cookie(FLASH_COOKIE)
+    return response
+
+
+def redirect(request: Request, url: str, *, flash: str | None = None) -> Response:
+    """Go to ``url`` (a path of ours), as a 303 or as htmx's ``HX-Redirect``; ``flash`` is said there once."""
+    response: Response
+    if is_exchange(request):
+        response = Response(status_code=204, headers={"HX-Redirect": url})
+    else:
+        response = RedirectResponse(url, status_code=303)
+    if flash:
+        value = base64.urlsafe_b64encode(json.dumps(flash).encode()).decode()
+        response.set_cookie(FLASH_COOKIE, value, max_age=60, httponly=True, samesite="lax", secure=is_secure(request))
+    return response
+
+
+def is_secure(request: Request) -> bool:
+    """Whether browsers reach us over TLS, directly or through a proxy."""
+    return (get_settings().public_url or str(request.base_url)).startswith("https://")
+
+
+def public_url(request: Request) -> str:
+    """The address of this site for links that leave it, without a slash at the end."""
+    return (get_settings().public_url or str(request.base_url)).rstrip("/")
+
+
+def client_address(request: Request) -> str:
+    """Where the request comes from; behind a proxy, uvicorn's ``--forwarded-allow-ips`` decides who may say so."""
+    return request.client.host if request.client else "unknown"
+
+
+def safe_next(target: str | None) -> str:
+    """``target`` when it is a path on this site, else ``/``: no open redirect (``//evil``, a backslash, a scheme)."""
+    # browsers drop tabs and line ends from a URL and read a backslash as a slash: "/<tab>/evil" is "//evil"
+    if (
+        not target
+        or not target.startswith("/")
+        or target.startswith("//")
+        or not target.isprintable()
+        or "\\" in target
+    ):
+        return "/"
+    parts = urlsplit(target)
+    return target if not parts.scheme and not parts.netloc else "/"
+
+
+def _read_flash(request: Request) -> str | None:
+    raw = request.cookies.get(FLASH_COOKIE)
+    if not raw:
+        return None
+    try:
+        message = json.loads(base64.urlsafe_b64decode(raw))
+    except (ValueError, TypeError):
+        return None
+    return message if isinstance(message, str) else None
+
+
+class SecurityHeaders:
+    """Adds the security headers to every response, and a long life to static files that carry their hash."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        immutable = scope["path"].startswith("/static/") and b"v=" in scope["query_string"]
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+                if immutable and message["status"] == 200:
+                    headers["cache-control"] = "public, max-age=31536000, immutable"
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+
+class BodyLimit:
+    """Refuses bodies that are larger than anything Corral asks for, before they are read into memory."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or scope["method"] in SAFE_METHODS:
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        is_upload = headers.get("content-type", "").startswith("multipart/form-data")
+        limit = get_settings().upload_limit_bytes + FORM_LIMIT_BYTES if is_upload else FORM_LIMIT_BYTES
+        declared = headers.get("content-length", "0")
+        if declared.isdigit() and int(declared) > limit:
+            raise TooLarge(f"This is larger than the {limit // 2**20} MiB that are accepted here.")
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                # FastAPI would turn any other exception of a body that it reads into a 400
+                raise HTTPException(413, f"This is larger than the {limit // 2**20} MiB that are accepted here.")
+            return message
+
+        await self.app(scope, counted, send)
+
+
+class OriginCheck:
+    """Refuses unsafe requests that another site caused (no token to forget in a form).
+
+    A browser says where a request comes from: ``Sec-Fetch-Site``, or ``Origin`` where that is missing. A request to the
+    API with a bearer token carries no ambient authority and passes; one that says nothing of its origin does not.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        passes = scope["type"] != "http" or scope["method"] in SAFE_METHODS
+        if passes or same_origin(Headers(scope=scope), api=scope["path"].startswith("/api/")):
+            await self.app(scope, receive, send)
+            return
+        message = (
+            "This request came from another site, or did not say where it came from. Open the page here and try again."
+        )
+        if scope["path"].startswith("/api/"):
+            body = {"type": "about:blank", "title": "Not allowed", "status": 403, "detail": message}
+            response = Response(json.dumps(body), status_code=403, media_type="application/problem+json")
+        else:
+            response = Response(message, status_code=403, media_type="text/plain")
+        await response(scope, receive, send)
+
+
+def same_origin(headers: Headers, *, api: bool) -> bool:
+    """Whether an unsafe request may pass; see :class:`OriginCheck`."""
+    if api and headers.get("authorization", "").lower().startswith("bearer "):
+        return True
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in {"same-origin", "none"}
+    origin = headers.get("origin")
+    if origin is None:
+        return False
+    allowed = {headers.get("host", ""), urlsplit(get_settings().public_url).netloc} - {""}
+    return urlsplit(origin).netloc in allowed

@@ -1,0 +1,142 @@
+"""Who is asking: the dependencies that every page and every endpoint of the API states in its signature.
+
+::
+
+    def page(request: Request, session: DbSession, user: SignedIn) -> HTMLResponse: ...
+
+==============  =================================  =======================================================
+for HTML        for ``/api/v1``                    lets in
+==============  =================================  =======================================================
+``SignedIn``    ``ApiSignedIn``                    everyone with an account
+``Reviewer``    ``ApiReviewer``                    reviewers and admins
+``Admin``       ``ApiAdmin``                       admins
+==============  =================================  =======================================================
+
+Pages know only the session cookie. The API takes a bearer token, or else the cookie; a request that shows a token is
+judged by the token alone. A token acts as its user, so the role is checked too, and within its scopes:
+
+- ``annotate``: one's own work (everything that asks for ``ApiSignedIn``), reading and writing;
+- ``read``: reading whatever the role may read;
+- ``admin``: reading and writing whatever the role may.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.accounts import queries
+from app.accounts.models import Role, User
+from app.db import DbSession
+from app.errors import Forbidden, Unauthenticated
+from app.web import SAFE_METHODS, is_secure
+
+STAFF = frozenset({Role.REVIEWER, Role.ADMIN})
+_TOKEN_USE_NOTED_EVERY = timedelta(minutes=10)
+
+
+def session_cookie(request: Request) -> str:
+    """The session cookie's name. ``__Host-`` makes browsers insist on TLS, path ``/`` and this very host."""
+    return "__Host-corral" if is_secure(request) else "corral"
+
+
+def device_cookie(request: Request) -> str:
+    """The name of the cookie by which a browser that has signed in before is known to the throttle."""
+    return "__Host-corral-device" if is_secure(request) else "corral-device"
+
+
+def maybe_signed_in(request: Request, session: DbSession) -> User | None:
+    """Like :func:`signed_in`, for the few pages that anonymous visitors may see too."""
+    try:
+        return signed_in(request, session)
+    except Unauthenticated:
+        return None
+
+
+def signed_in(request: Request, session: DbSession) -> User:
+    """The person whose session cookie this is, or :class:`Unauthenticated`."""
+    secret = request.cookies.get(session_cookie(request))
+    found = queries.session_holder(session, secret) if secret else None
+    if found is None:
+        raise Unauthenticated("Please sign in to go on.")
+    request.state.user, request.state.login_session_id = found
+    request.state.scopes = None  # a person in a browser is not limited by a token's
+    return found[0]
+
+
+def bearer(request: Request) -> str | None:
+    """The bearer token that the request shows, if it shows one."""
+    kind, _, secret = request.headers.get("authorization", "").partition(" ")
+    return secret.strip() if kind.lower() == "bearer" else None
+
+
+def _by_token(request: Request, session: DbSession, secret: str, scopes: frozenset[str]) -> User:
+    found = queries.token_holder(session, secret)
+    if found is None:
+        raise Unauthenticated("This token is unknown or was revoked. Create one under Profile, API tokens.")
+    user, token = found
+    if scopes.isdisjoint(token.scopes):
+        raise Forbidden(f"This token may not do that: it needs the scope {' or '.join(sorted(scopes))}.")
+    now = datetime.now(UTC)
+    if token.last_used_at is None or now - token.last_used_at > _TOKEN_USE_NOTED_EVERY:
+        token.last_used_at = now  # seldom, so that a busy client does not turn each of its reads into a write
+    request.state.user, request.state.scopes = user, frozenset(token.scopes)
+    return user
+
+
+def api_signed_in(request: Request, session: DbSession) -> User:
+    """The person behind a bearer token (any scope reads; ``annotate`` or ``admin`` writes) or a session cookie."""
+    secret = bearer(request)
+    if secret is None:
+        return signed_in(request, session)
+    scopes = {"annotate", "admin"} | ({"read"} if request.method in SAFE_METHODS else set())
+    return _by_token(request, session, secret, frozenset(scopes))
+
+
+def api_staff(request: Request, session: DbSession) -> User:
+    """A reviewer or admin behind a bearer token (``read`` or ``admin`` reads; ``admin`` writes) or a session cookie."""
+    secret = bearer(request)
+    if secret is None:
+        return _staff(signed_in(request, session))
+    scopes = {"admin"} | ({"read"} if request.method in SAFE_METHODS else set())
+    return _staff(_by_token(request, session, secret, frozenset(scopes)))
+
+
+def _staff(user: User) -> User:
+    if user.role not in STAFF:
+        raise Forbidden("This is for reviewers and admins. Ask an admin if you should have it.")
+    return user
+
+
+def _admin(user: User) -> User:
+    if user.role is not Role.ADMIN:
+        raise Forbidden("This is for admins. Ask one of them if you should have it.")
+    return user
+
+
+SignedIn = Annotated[User, Depends(signed_in)]
+ApiSignedIn = Annotated[User, Depends(api_signed_in)]
+ApiReviewer = Annotated[User, Depends(api_staff)]
+
+
+# The role checks wait for nothing, so they are coroutines: a plain function would cost a hop to another thread.
+async def reviewer(user: SignedIn) -> User:
+    """A reviewer or an admin, or :class:`Forbidden`."""
+    return _staff(user)
+
+
+async def admin(user: SignedIn) -> User:
+    """An admin, or :class:`Forbidden`."""
+    return _admin(user)
+
+
+async def api_admin(user: ApiReviewer) -> User:
+    """An admin, or :class:`Forbidden`."""
+    return _admin(user)
+
+
+Reviewer = Annotated[User, Depends(reviewer)]
+Admin = Annotated[User, Depends(admin)]
+ApiAdmin = Annotated[User, Depends(api_admin)]

@@ -1,0 +1,73 @@
+"""What the pages of accounts post. An unknown field is refused; the rules about values are the services'."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.accounts.models import Role
+
+Theme = Literal["system", "light", "dark"]
+
+
+class Form(BaseModel):
+    """Base of every form here."""
+
+    model_config = ConfigDict(extra="forbid", str_max_length=2000)
+
+
+class LoginForm(Form):
+    """Signing in."""
+
+    email: str = ""
+    password: str = ""
+    next: str = "/"
+
+
+class InviteForm(Form):
+    """A new invite; the address is optional and, when given, binding."""
+
+    role: Role
+    email: str = ""
+
+
+class AccountForm(Form):
+    """A new account, made through an invite."""
+
+    name: str = ""
+    email: str = ""
+    password: str = ""
+
+
+class NameForm(Form):
+    """Another name."""
+
+    name: str = ""
+
+
+class PasswordForm(Form):
+    """Another password."""
+
+    current: str = ""
+    password: str = ""
+
+
+class ThemeForm(Form):
+    """Light, dark, or as the system has it."""
+
+    theme: Theme
+    next: str = "/"
+
+
+class TokenForm(Form):
+    """A new API token."""
+
+    name: str = ""
+    scopes: list[str] = Field(default_factory=list)
+
+
+class RoleForm(Form):
+    """Another role for somebody."""
+
+    role: Role

@@ -1,0 +1,83 @@
+"""``Idempotency-Key`` for the writes of the API: a retry gets the answer of the first try, and nothing happens twice.
+
+::
+
+    @router.post("/batches", status_code=201)
+    def create(request: Request, session: DbSession, user: ApiAdmin, form: NewBatch) -> Response:
+        def work() -> BatchOut: ...
+        return once(session, user, request, form.model_dump_json().encode(), work, status=201)
+
+The key is stored in the same transaction as the work, so there is an answer exactly when there was an effect:
+
+- same key, same request: the stored answer, with the header ``Idempotent-Replayed: true``;
+- same key, another request (method, path or body): 422;
+- the same request twice at once: the second waits at the unique index until the first has committed, then answers alike;
+- a try that failed stored nothing, and the next one with its key does the work.
+
+Keys are a person's own and are kept for a week. A request without a key is simply done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import timedelta
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app.accounts.models import IdempotencyKey, User
+from app.errors import BadInput, Conflict
+
+KEPT = timedelta(days=7)
+
+
+def once(
+    session: Session, user: User, request: Request, body: bytes, work: Callable[[], BaseModel], *, status: int = 200
+) -> Response:
+    """Do ``work`` and answer with what it returns, or answer as before.
+
+    Args:
+        session: The request's transaction.
+        user: Whose key it is.
+        request: Its ``Idempotency-Key`` header, method, path and query count.
+        body: What was sent, in a form that is the same for the same request.
+        work: The write; what it raises is answered as ever, and nothing is stored.
+        status: The status of the first answer, and of every repetition.
+    """
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return JSONResponse(work().model_dump(mode="json"), status)
+    if not 1 <= len(key) <= 200 or not key.isprintable():
+        raise BadInput("An Idempotency-Key has 1 to 200 printable characters; a UUID does.")
+    fingerprint = hashlib.sha256(b"\0".join([request.method.encode(), str(request.url).encode(), body])).digest()
+    claimed = session.scalar(
+        insert(IdempotencyKey)
+        .values(user_id=user.id, key=key, request_hash=fingerprint)
+        .on_conflict_do_nothing(index_elements=["user_id", "key"])
+        .returning(IdempotencyKey)
+    )
+    if claimed is None:
+        return _answer_again(session, user, key, fingerprint)
+    claimed.status, claimed.body = status, work().model_dump(mode="json")
+    return JSONResponse(claimed.body, status)
+
+
+def _answer_again(session: Session, user: User, key: str, fingerprint: bytes) -> Response:
+    mine = (IdempotencyKey.user_id == user.id) & (IdempotencyKey.key == key)
+    stored = session.scalars(select(IdempotencyKey).where(mine)).one_or_none()
+    if stored is None or stored.status is None:
+        raise Conflict("The first request with this Idempotency-Key is not finished. Try again.", retry_after=1)
+    if stored.request_hash != fingerprint:
+        raise BadInput("This Idempotency-Key was used for another request. Use a new key for a new request.")
+    return JSONResponse(stored.body, stored.status, {"idempotent-replayed": "true"})
+
+
+def forget_old(session: Session) -> int:
+    """Delete the keys that are older than a week; says how many."""
+    old = IdempotencyKey.created_at < func.now() - KEPT
+    return len(session.execute(delete(IdempotencyKey).where(old).returning(IdempotencyKey.id)).all())

@@ -1,0 +1,136 @@
+"""People and how they get in: users, invites, sessions, tokens, throttling, and the audit trail.
+
+Secrets are stored only as SHA-256 of 256-bit random values (sessions, invites, tokens) or as argon2 (passwords).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSON, JSONB
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.db import Base, Created, Json, Key, Time, enum_column
+
+
+class Role(StrEnum):
+    """What a person may do: admins run everything, reviewers also read all annotations, annotators annotate."""
+
+    ADMIN = "admin"
+    REVIEWER = "reviewer"
+    ANNOTATOR = "annotator"
+
+
+class User(Base):
+    """A person. ``pseudonym`` is what exports carry instead of a name."""
+
+    __tablename__ = "users"
+    __table_args__ = (CheckConstraint("email = lower(email)", name="email_lower"),)
+
+    id: Mapped[Key]
+    email: Mapped[str] = mapped_column(String(254), unique=True)
+    name: Mapped[str] = mapped_column(String(120))
+    role: Mapped[Role] = mapped_column(enum_column(Role, "role"))
+    pseudonym: Mapped[str] = mapped_column(String(40), unique=True)
+    password_hash: Mapped[str]
+    preferences: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"), default=dict)
+    """Display settings that follow the person: layout, theme."""
+    disabled_at: Mapped[Time | None]
+    created_at: Mapped[Created]
+
+
+class Invite(Base):
+    """A one-time link that makes an account with ``role``; the first admin's is printed by ``corral up``."""
+
+    __tablename__ = "invites"
+
+    id: Mapped[Key]
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    role: Mapped[Role] = mapped_column(enum_column(Role, "role"))
+    email: Mapped[str | None] = mapped_column(String(254))
+    created_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    expires_at: Mapped[Time]
+    used_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    used_at: Mapped[Time | None]
+    created_at: Mapped[Created]
+
+
+class LoginSession(Base):
+    """A signed-in browser. Server-side, so that logout, disabling a user and expiry end it at once."""
+
+    __tablename__ = "login_sessions"
+
+    id: Mapped[Key]
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    user_agent: Mapped[str] = mapped_column(String(300), server_default="")
+    device_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    """SHA-256 of the browser's device cookie: one that has signed in before is not throttled with strangers."""
+    expires_at: Mapped[Time]
+    revoked_at: Mapped[Time | None]
+    created_at: Mapped[Created]
+
+    user: Mapped[User] = relationship(lazy="raise")
+
+
+class ApiToken(Base):
+    """A bearer token for ``/api/v1``; acts as its user, within ``scopes`` (``annotate``, ``read``, ``admin``)."""
+
+    __tablename__ = "api_tokens"
+
+    id: Mapped[Key]
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    name: Mapped[str] = mapped_column(String(120))
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    scopes: Mapped[list[str]] = mapped_column(JSONB)
+    last_used_at: Mapped[Time | None]
+    revoked_at: Mapped[Time | None]
+    created_at: Mapped[Created]
+
+    user: Mapped[User] = relationship(lazy="raise")
+
+
+class LoginAttempt(Base):
+    """A failed sign-in, counted per address and per account to slow guessing without locking the owner out."""
+
+    __tablename__ = "login_attempts"
+    __table_args__ = (Index(None, "address", "at"), Index(None, "email_hash", "at"))
+
+    id: Mapped[Key]
+    address: Mapped[str] = mapped_column(String(64))
+    email_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    at: Mapped[Created]
+
+
+class AuditEvent(Base):
+    """Who did what to what. Append-only: a trigger refuses updates and deletes."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (Index(None, "subject_type", "subject_id"),)
+
+    id: Mapped[Key]
+    at: Mapped[Created]
+    actor_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    action: Mapped[str] = mapped_column(String(60))
+    subject_type: Mapped[str] = mapped_column(String(40))
+    subject_id: Mapped[int | None]
+    details: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"), default=dict)
+
+
+class IdempotencyKey(Base):
+    """The stored answer to a write of the API, so that a retry with the same ``Idempotency-Key`` gets it again."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (UniqueConstraint("user_id", "key"),)
+
+    id: Mapped[Key]
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    key: Mapped[str] = mapped_column(String(200))
+    request_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    """SHA-256 of method, path and body: the same key with another request is refused."""
+    status: Mapped[int | None]
+    body: Mapped[Any | None] = mapped_column(JSON)
+    """JSON and not JSONB: the repetition is the first answer to the byte, the order of its keys included."""
+    created_at: Mapped[Created]

@@ -1,0 +1,98 @@
+"""HTML of accounts, for admins: who is here, inviting, roles, closing accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import Response
+
+from app.accounts import queries, service
+from app.accounts.access import Admin, admin
+from app.accounts.forms import InviteForm, RoleForm
+from app.accounts.models import Invite, Role, User
+from app.db import DbSession
+from app.errors import BadInput
+from app.web import public_url, redirect, render
+
+router = APIRouter(prefix="/users", dependencies=[Depends(admin)])
+
+
+@dataclass(frozen=True)
+class PeoplePage:
+    """Context of ``people.html``. ``link`` is that of an invite made by this very request."""
+
+    people: Sequence[User]
+    invites: Sequence[Invite]
+    roles: tuple[Role, ...] = (Role.ANNOTATOR, Role.REVIEWER, Role.ADMIN)
+    invite_days: int = service.INVITE_DAYS
+    link: str | None = None
+    email: str = ""
+    error: str | None = None
+
+
+def _page(session: DbSession, *, link: str | None = None, email: str = "", error: str | None = None) -> PeoplePage:
+    return PeoplePage(queries.people(session), queries.open_invites(session), link=link, email=email, error=error)
+
+
+@router.get("")
+def people(request: Request, session: DbSession) -> Response:
+    """Everyone, and the invites that are still open."""
+    return render(request, "accounts/people.html", _page(session))
+
+
+@router.post("/invites")
+def invite(request: Request, session: DbSession, user: Admin, form: Annotated[InviteForm, Form()]) -> Response:
+    """Make an invite. The answer is the page itself, because the link is shown this once."""
+    try:
+        secret = service.create_invite(session, role=form.role, created_by=user, email=form.email or None)
+    except BadInput as error:
+        page = _page(session, email=form.email, error=error.message)
+        return render(request, "accounts/people.html", page, status=422)
+    link = f"{public_url(request)}/invite/{secret}"
+    return render(request, "accounts/people.html", _page(session, link=link))
+
+
+@router.post("/invites/{invite_id}/withdraw")
+def withdraw_invite(request: Request, session: DbSession, user: Admin, invite_id: int) -> Response:
+    """End an invite that nobody has used."""
+    service.withdraw_invite(session, user, invite_id)
+    return redirect(request, "/users", flash="The invite is withdrawn; its link no longer works.")
+
+
+@router.post("/{user_id}/role")
+def set_role(
+    request: Request, session: DbSession, user: Admin, user_id: int, form: Annotated[RoleForm, Form()]
+) -> Response:
+    """Give somebody another role."""
+    person = queries.get_user(session, user_id)
+    service.set_role(session, user, person, form.role)
+    return redirect(request, "/users", flash=f"{person.name} is now {form.role.value}.")
+
+
+@router.post("/{user_id}/disable")
+def disable(request: Request, session: DbSession, user: Admin, user_id: int) -> Response:
+    """Close an account."""
+    person = queries.get_user(session, user_id)
+    service.disable(session, user, person)
+    return redirect(request, "/users", flash=f"{person.name} can no longer sign in. Their work stays.")
+
+
+@router.post("/{user_id}/enable")
+def enable(request: Request, session: DbSession, user: Admin, user_id: int) -> Response:
+    """Open a closed account again."""
+    person = queries.get_user(session, user_id)
+    service.enable(session, user, person)
+    return redirect(request, "/users", flash=f"{person.name} can sign in again.")
+
+
+@router.post("/{user_id}/sign-out")
+def sign_out(request: Request, session: DbSession, user: Admin, user_id: int) -> Response:
+    """End all sessions of somebody."""
+    person = queries.get_user(session, user_id)
+    ended = service.revoke_sessions(session, person, actor=user)
+    return redirect(
+        request, "/users", flash=f"{person.name} is signed out of {ended} browser{'' if ended == 1 else 's'}."
+    )

@@ -1,0 +1,253 @@
+"""Writes and rules of accounts. Every administrative act leaves an audit event in the same transaction."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import unicodedata
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from app.accounts import passwords, queries, throttle
+from app.accounts.models import ApiToken, AuditEvent, Invite, LoginSession, Role, User
+from app.errors import Conflict, NotFound, refused
+from app.settings import get_settings
+
+INVITE_DAYS = 7
+SCOPES = ("annotate", "read", "admin")
+_EMAIL = re.compile(r"[!-?A-~]+@[!-?A-~]+")  # printable ASCII around one @; whether it exists, a message would tell
+
+
+def audit(
+    session: Session, actor: User | None, action: str, subject_type: str, subject_id: int | None, **details: Any
+) -> None:
+    """Note who did what to what; ``actor`` is None for the command line."""
+    event = AuditEvent(
+        actor_id=actor.id if actor else None,
+        action=action,
+        subject_type=subject_type,
+        subject_id=subject_id,
+        details=details,
+    )
+    session.add(event)
+
+
+def clean_email(email: str) -> str:
+    """``email`` in the one spelling that is stored; :class:`app.errors.BadInput` when it cannot be an address."""
+    cleaned = email.strip().lower()
+    if len(cleaned) > 254 or not _EMAIL.fullmatch(cleaned):
+        raise refused("email", "This is not an e-mail address; it looks like name@example.org.")
+    return cleaned
+
+
+def clean_name(name: str) -> str:
+    """``name`` without surrounding or repeated space; :class:`app.errors.BadInput` when nothing printable is left."""
+    cleaned = " ".join(unicodedata.normalize("NFC", name).split())
+    if not 1 <= len(cleaned) <= 120 or not cleaned.isprintable():
+        raise refused("name", "A name has 1 to 120 printable characters.")
+    return cleaned
+
+
+def create_user(session: Session, *, email: str, name: str, role: Role, password: str) -> User:
+    """A new person; :class:`app.errors.BadInput` when the address is taken or the password too short."""
+    email = clean_email(email)
+    # Two people who register one address at once: the lock makes the second wait and then see the first.
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"users.email:{email}", 0))))
+    if session.scalar(select(User.id).where(User.email == email)) is not None:
+        raise refused("email", "There is an account with this e-mail address already. Sign in with it instead.")
+    user = User(
+        email=email,
+        name=clean_name(name),
+        role=role,
+        pseudonym=f"annotator-{secrets.token_hex(6)}",
+        password_hash=passwords.hash_password(password),
+    )
+    session.add(user)
+    session.flush()
+    return user
+
+
+def create_invite(session: Session, *, role: Role, created_by: User | None = None, email: str | None = None) -> str:
+    """A one-time secret that makes an account with ``role``; the link is ``/invite/<secret>``, good for a week."""
+    secret = secrets.token_urlsafe(32)
+    invite = Invite(
+        token_hash=queries.digest(secret),
+        role=role,
+        email=clean_email(email) if email else None,
+        created_by_id=created_by.id if created_by else None,
+        expires_at=func.now() + timedelta(days=INVITE_DAYS),
+    )
+    session.add(invite)
+    session.flush()
+    audit(session, created_by, "invite.created", "invite", invite.id, role=role.value)
+    return secret
+
+
+def withdraw_invite(session: Session, actor: User, invite_id: int) -> None:
+    """End an invite that nobody has used."""
+    invite = session.get(Invite, invite_id, with_for_update=True)
+    if invite is None or invite.used_at is not None:
+        raise NotFound
+    invite.expires_at = func.now()
+    audit(session, actor, "invite.withdrawn", "invite", invite.id)
+
+
+def accept_invite(session: Session, secret: str, *, email: str, name: str, password: str) -> User:
+    """Make the account that an invite promises, once."""
+    invite = queries.find_invite(session, secret, lock=True)
+    if invite.email and clean_email(email) != invite.email:
+        raise refused("email", f"This invite is for {invite.email}.")
+    user = create_user(session, email=email, name=name, role=invite.role, password=password)
+    invite.used_by_id, invite.used_at = user.id, func.now()
+    audit(session, user, "invite.used", "invite", invite.id, role=user.role.value)
+    return user
+
+
+def authenticate(session: Session, email: str, password: str, address: str, device: str | None = None) -> User | None:
+    """The person with this address and password, or None.
+
+    A failed try is a row that has to be committed, so it is returned and not raised. Unknown, disabled and mistaken
+    look and take the same. :class:`app.errors.TooMany` when it is too early to try again; nothing was checked then.
+    """
+    email = email.strip().lower()
+    user = session.scalars(select(User).where(User.email == email)).one_or_none() if _EMAIL.fullmatch(email) else None
+    source = throttle.check(session, email, address, user, device)
+    known = user is not None and user.disabled_at is None
+    if not passwords.verify(user.password_hash if user else None, password) or not known or user is None:
+        throttle.note_failure(session, email, source)
+        return None
+    if passwords.needs_rehash(user.password_hash):
+        user.password_hash = passwords.hash_password(password)
+    throttle.forget(session, email, source)
+    return user
+
+
+def start_session(session: Session, user: User, *, user_agent: str = "", device: str | None = None) -> str:
+    """Sign ``user`` in: a new secret for the session cookie. ``device`` is the secret of its device cookie."""
+    secret = secrets.token_urlsafe(32)
+    session.add(
+        LoginSession(
+            token_hash=queries.digest(secret),
+            user_id=user.id,
+            user_agent=user_agent.replace("\x00", "")[:300],
+            device_hash=queries.digest(device) if device else None,
+            expires_at=func.now() + timedelta(days=get_settings().session_days),
+        )
+    )
+    session.flush()
+    return secret
+
+
+def end_session(session: Session, user: User, session_id: int) -> None:
+    """Sign one of ``user``'s browsers out; :class:`NotFound` for anybody else's."""
+    mine = (LoginSession.id == session_id) & (LoginSession.user_id == user.id) & LoginSession.revoked_at.is_(None)
+    ended = session.execute(
+        update(LoginSession).where(mine).values(revoked_at=func.now()).returning(LoginSession.id)
+    ).scalar()
+    if ended is None:
+        raise NotFound
+
+
+def revoke_sessions(session: Session, user: User, *, keep: int | None = None, actor: User | None = None) -> int:
+    """Sign ``user`` out everywhere (but for the login session ``keep``); says how many sessions ended."""
+    mine = (LoginSession.user_id == user.id) & LoginSession.revoked_at.is_(None)
+    if keep is not None:
+        mine &= LoginSession.id != keep
+    ended = session.execute(
+        update(LoginSession).where(mine).values(revoked_at=func.now()).returning(LoginSession.id)
+    ).all()
+    audit(session, actor, "user.signed_out", "user", user.id, sessions=len(ended))
+    return len(ended)
+
+
+def allowed_scopes(user: User) -> tuple[str, ...]:
+    """The scopes that a token of ``user`` may have."""
+    return SCOPES if user.role is Role.ADMIN else tuple(scope for scope in SCOPES if scope != "admin")
+
+
+def create_token(session: Session, user: User, name: str, scopes: Sequence[str]) -> str:
+    """A new API token for ``user``; the secret is shown once and stored as a hash."""
+    allowed = allowed_scopes(user)
+    if not scopes or not set(scopes) <= set(allowed):
+        raise refused("scopes", f"Choose at least one of {', '.join(allowed)}.")
+    secret = f"corral_{secrets.token_urlsafe(32)}"
+    token = ApiToken(
+        user_id=user.id,
+        name=clean_name(name),
+        token_hash=queries.digest(secret),
+        scopes=[scope for scope in SCOPES if scope in scopes],
+    )
+    session.add(token)
+    session.flush()
+    audit(session, user, "token.created", "api_token", token.id, scopes=token.scopes)
+    return secret
+
+
+def revoke_token(session: Session, user: User, token_id: int) -> None:
+    """End one of ``user``'s tokens; :class:`NotFound` for anybody else's."""
+    token = session.get(ApiToken, token_id, with_for_update=True)
+    if token is None or token.user_id != user.id or token.revoked_at is not None:
+        raise NotFound
+    token.revoked_at = func.now()
+    audit(session, user, "token.revoked", "api_token", token.id)
+
+
+def set_role(session: Session, actor: User | None, user: User, role: Role) -> None:
+    """Give ``user`` another role; the last admin stays one."""
+    if user.role is role:
+        return
+    if role is not Role.ADMIN:
+        _keep_an_admin(session, user)
+    audit(session, actor, "user.role_changed", "user", user.id, before=user.role.value, after=role.value)
+    user.role = role
+
+
+def disable(session: Session, actor: User | None, user: User) -> None:
+    """Close an account: its sessions and tokens stop at once, its work stays."""
+    if user.disabled_at is not None:
+        return
+    if actor is not None and actor.id == user.id:
+        raise Conflict("You cannot disable your own account. Another admin can.")
+    _keep_an_admin(session, user)
+    user.disabled_at = func.now()
+    audit(session, actor, "user.disabled", "user", user.id)
+    revoke_sessions(session, user, actor=actor)
+
+
+def enable(session: Session, actor: User | None, user: User) -> None:
+    """Open a closed account again."""
+    if user.disabled_at is not None:
+        user.disabled_at = None
+        audit(session, actor, "user.enabled", "user", user.id)
+
+
+def set_password(
+    session: Session, user: User, password: str, *, actor: User | None = None, keep: int | None = None
+) -> None:
+    """Set a password and sign ``user`` out everywhere (but for the login session ``keep``)."""
+    user.password_hash = passwords.hash_password(password)
+    audit(session, actor, "user.password_changed", "user", user.id)
+    revoke_sessions(session, user, keep=keep, actor=actor)
+
+
+def change_password(
+    session: Session, user: User, *, current: str, new: str, address: str, device: str | None, keep: int
+) -> bool:
+    """Set a password for somebody who knows the current one; False when they do not.
+
+    Tries count as tries to sign in, so a mistaken one is returned and not raised: it has to be committed.
+    """
+    passwords.check_rules(new)
+    if authenticate(session, user.email, current, address, device) is None:
+        return False
+    set_password(session, user, new, actor=user, keep=keep)
+    return True
+
+
+def _keep_an_admin(session: Session, user: User) -> None:
+    if queries.lock_admins(session) == {user.id}:
+        raise Conflict(f"{user.name} is the only admin. Make somebody else an admin first.")

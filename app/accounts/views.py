@@ -1,0 +1,250 @@
+"""HTML of accounts: signing in and out, accepting an invite, one's own profile and tokens."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import Response
+
+from app.accounts import passwords, people, queries, service
+from app.accounts.access import SignedIn, device_cookie, maybe_signed_in, session_cookie
+from app.accounts.forms import AccountForm, LoginForm, NameForm, PasswordForm, ThemeForm, TokenForm
+from app.accounts.models import ApiToken, Invite, LoginSession, User
+from app.db import DbSession
+from app.errors import BadInput, refused
+from app.settings import get_settings
+from app.web import client_address, is_secure, redirect, render, safe_next
+
+router = APIRouter()
+router.include_router(people.router)
+
+DEVICE_DAYS = 400
+WRONG = "This e-mail address and password do not belong together. Both may be mistaken; try again."
+
+
+@dataclass(frozen=True)
+class LoginPage:
+    """Context of ``login.html``."""
+
+    email: str
+    next: str
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class InvitePage:
+    """Context of ``invite.html``."""
+
+    invite: Invite
+    name: str = ""
+    email: str = ""
+    errors: dict[str, str] = field(default_factory=dict)
+    rules: str = passwords.RULES
+
+
+@dataclass(frozen=True)
+class ProfilePage:
+    """Context of ``profile.html``."""
+
+    sessions: Sequence[LoginSession]
+    this_session: int
+    name: str
+    errors: dict[str, str] = field(default_factory=dict)
+    rules: str = passwords.RULES
+
+
+@dataclass(frozen=True)
+class TokensPage:
+    """Context of ``tokens.html``. ``secret`` is that of a token made by this very request."""
+
+    tokens: Sequence[ApiToken]
+    scopes: tuple[str, ...]
+    name: str = ""
+    secret: str | None = None
+    errors: dict[str, str] = field(default_factory=dict)
+
+
+@router.get("/login")
+def login_page(request: Request, session: DbSession, next: str = "/") -> Response:  # noqa: A002 - the URL's own word
+    """The sign-in form, or straight on for those who are signed in."""
+    if maybe_signed_in(request, session):
+        return redirect(request, safe_next(next))
+    return render(request, "accounts/login.html", LoginPage("", safe_next(next)))
+
+
+@router.post("/login")
+def login(request: Request, session: DbSession, form: Annotated[LoginForm, Form()]) -> Response:
+    """Sign in. A failed try returns and does not raise: it is counted, and counting has to be committed."""
+    device = request.cookies.get(device_cookie(request))
+    user = service.authenticate(session, form.email, form.password, client_address(request), device)
+    if user is None:
+        page = LoginPage(form.email, safe_next(form.next), WRONG)
+        return render(request, "accounts/login.html", page, status=422)
+    return _enter(request, session, user, safe_next(form.next))
+
+
+@router.post("/logout")
+def logout(request: Request, session: DbSession) -> Response:
+    """End this session, here and on the server."""
+    user = maybe_signed_in(request, session)
+    if user:
+        service.end_session(session, user, request.state.login_session_id)
+    response = redirect(request, "/login", flash="You are signed out.")
+    response.delete_cookie(session_cookie(request), secure=is_secure(request), httponly=True, samesite="lax")
+    return response
+
+
+@router.get("/invite/{secret}")
+def invite_page(request: Request, session: DbSession, secret: str) -> Response:
+    """The form behind an invite link."""
+    invite = queries.find_invite(session, secret)
+    return render(request, "accounts/invite.html", InvitePage(invite, email=invite.email or ""))
+
+
+@router.post("/invite/{secret}")
+def accept_invite(request: Request, session: DbSession, secret: str, form: Annotated[AccountForm, Form()]) -> Response:
+    """Make the account and sign in to it."""
+    try:
+        user = service.accept_invite(session, secret, email=form.email, name=form.name, password=form.password)
+    except BadInput as error:
+        session.rollback()
+        invite = queries.find_invite(session, secret)
+        page = InvitePage(invite, form.name, form.email, _by_field(error))
+        return render(request, "accounts/invite.html", page, status=422)
+    return _enter(request, session, user, "/")
+
+
+@router.post("/theme")
+def set_theme(request: Request, session: DbSession, form: Annotated[ThemeForm, Form()]) -> Response:
+    """Remember the theme, with the person when somebody is signed in, and in this browser."""
+    user = maybe_signed_in(request, session)
+    if user:
+        user.preferences = {**user.preferences, "theme": form.theme}
+    response = redirect(request, safe_next(form.next))
+    _remember_theme(request, response, form.theme)
+    return response
+
+
+@router.get("/profile")
+def profile(request: Request, session: DbSession, user: SignedIn) -> Response:
+    """One's name, password and browsers."""
+    return render(request, "accounts/profile.html", _profile_page(request, session, user))
+
+
+@router.post("/profile/name")
+def set_name(request: Request, session: DbSession, user: SignedIn, form: Annotated[NameForm, Form()]) -> Response:
+    """Take another name."""
+    try:
+        user.name = service.clean_name(form.name)
+    except BadInput as error:
+        page = _profile_page(request, session, user, error, name=form.name)
+        return render(request, "accounts/profile.html", page, status=422)
+    return redirect(request, "/profile", flash="Your name is saved.")
+
+
+@router.post("/profile/password")
+def set_password(
+    request: Request, session: DbSession, user: SignedIn, form: Annotated[PasswordForm, Form()]
+) -> Response:
+    """Take another password; every other browser is signed out."""
+    device, address = request.cookies.get(device_cookie(request)), client_address(request)
+    keep: int = request.state.login_session_id
+    try:
+        changed = service.change_password(
+            session, user, current=form.current, new=form.password, address=address, device=device, keep=keep
+        )
+        error = None if changed else refused("current", "This is not your current password.")
+    except BadInput as refusal:
+        error = refusal
+    if error:
+        return render(request, "accounts/profile.html", _profile_page(request, session, user, error), status=422)
+    return redirect(request, "/profile", flash="Your password is changed, and every other browser is signed out.")
+
+
+@router.post("/profile/sessions/{session_id}/end")
+def end_session(request: Request, session: DbSession, user: SignedIn, session_id: int) -> Response:
+    """Sign one of one's browsers out."""
+    service.end_session(session, user, session_id)
+    return redirect(request, "/profile", flash="That browser is signed out.")
+
+
+@router.post("/profile/sessions/end-others")
+def end_other_sessions(request: Request, session: DbSession, user: SignedIn) -> Response:
+    """Sign out everywhere but here."""
+    service.revoke_sessions(session, user, keep=request.state.login_session_id, actor=user)
+    return redirect(request, "/profile", flash="Every other browser is signed out.")
+
+
+@router.get("/tokens")
+def tokens(request: Request, session: DbSession, user: SignedIn) -> Response:
+    """One's API tokens."""
+    return render(request, "accounts/tokens.html", _tokens_page(session, user))
+
+
+@router.post("/tokens")
+def create_token(request: Request, session: DbSession, user: SignedIn, form: Annotated[TokenForm, Form()]) -> Response:
+    """Make a token. The answer is the page itself, because the secret is shown this once."""
+    try:
+        secret = service.create_token(session, user, form.name, form.scopes)
+    except BadInput as error:
+        page = _tokens_page(session, user, name=form.name, errors=_by_field(error))
+        return render(request, "accounts/tokens.html", page, status=422)
+    return render(request, "accounts/tokens.html", _tokens_page(session, user, secret=secret))
+
+
+@router.post("/tokens/{token_id}/revoke")
+def revoke_token(request: Request, session: DbSession, user: SignedIn, token_id: int) -> Response:
+    """End a token."""
+    service.revoke_token(session, user, token_id)
+    return redirect(request, "/tokens", flash="The token is revoked. What used it is refused from now on.")
+
+
+def _enter(request: Request, session: DbSession, user: User, target: str) -> Response:
+    """Start a session under a new secret, end the one that this browser may have had, and go to ``target``."""
+    before = maybe_signed_in(request, session)
+    if before:
+        service.end_session(session, before, request.state.login_session_id)
+    device = request.cookies.get(device_cookie(request)) or secrets.token_urlsafe(32)
+    agent = request.headers.get("user-agent", "")
+    secret = service.start_session(session, user, user_agent=agent, device=device)
+    response = redirect(request, target)
+    _set_cookie(request, response, session_cookie(request), secret, days=get_settings().session_days)
+    _set_cookie(request, response, device_cookie(request), device, days=DEVICE_DAYS)
+    if "theme" in user.preferences:
+        _remember_theme(request, response, user.preferences["theme"])
+    return response
+
+
+def _set_cookie(request: Request, response: Response, name: str, value: str, *, days: int) -> None:
+    secure = is_secure(request)
+    response.set_cookie(name, value, max_age=days * 86400, secure=secure, httponly=True, samesite="lax")
+
+
+def _remember_theme(request: Request, response: Response, theme: str) -> None:
+    _set_cookie(request, response, "theme", theme, days=DEVICE_DAYS)
+
+
+def _by_field(error: BadInput) -> dict[str, str]:
+    return {each["loc"]: each["msg"] for each in error.extra.get("errors", [])}
+
+
+def _profile_page(
+    request: Request, session: DbSession, user: User, error: BadInput | None = None, *, name: str | None = None
+) -> ProfilePage:
+    return ProfilePage(
+        sessions=queries.live_sessions(session, user),
+        this_session=request.state.login_session_id,
+        name=user.name if name is None else name,
+        errors=_by_field(error) if error else {},
+    )
+
+
+def _tokens_page(
+    session: DbSession, user: User, *, name: str = "", secret: str | None = None, errors: dict[str, str] | None = None
+) -> TokensPage:
+    scopes = service.allowed_scopes(user)
+    return TokensPage(queries.live_tokens(session, user), scopes, name, secret, errors or {})

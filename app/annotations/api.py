@@ -1,0 +1,238 @@
+"""JSON of annotations: next, draft, submit, skip. Answers name responses by position and carry texts as they were sampled.
+
+Handlers return bytes that orjson made; the response models document them, and the tests hold the two together.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Body, Header, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
+
+from app.accounts.access import ApiSignedIn
+from app.accounts.models import User
+from app.annotations import queries, service
+from app.annotations.forms import Draft, DraftSave, Skip, Submission, position
+from app.annotations.models import AssignmentState, Outcome
+from app.db import DbSession
+from app.errors import Conflict
+from app.failures import answer
+from app.prompts.models import BatchState, EditPolicy
+from app.settings import get_settings
+
+router = APIRouter(tags=["annotate"])
+
+Key = Annotated[
+    str,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        description="A string of your own for this submission, e.g. a UUID. Sending the same again is safe.",
+    ),
+]
+
+
+class Out(BaseModel):
+    """Base of what is answered."""
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
+
+
+class BatchOut(Out):
+    """The settings of the batch that an annotator has to know."""
+
+    id: int
+    name: str
+    state: BatchState
+    guidelines: str = Field(description="Markdown.")
+    edit_policy: EditPolicy
+
+
+class PromptOut(Out):
+    """The messages to answer, ending at a user turn."""
+
+    messages: list[dict[str, Any]]
+    tools: list[Any] | None
+
+
+class ResponseOut(Out):
+    """One response. Who wrote it is not said before the judgement, nor after."""
+
+    position: str = Field(examples=["A"])
+    text: str
+
+
+class LeaseOut(Out):
+    """How long the item is yours."""
+
+    fencing_token: int
+    lease_until: datetime
+    lease_seconds: int
+
+
+class AssignmentOut(LeaseOut):
+    """An item to judge."""
+
+    id: int
+    state: AssignmentState
+    batch: BatchOut
+    prompt: PromptOut
+    responses: list[ResponseOut]
+    draft: Draft | None
+    draft_version: int
+
+
+class DraftOut(Out):
+    """The version that is stored now."""
+
+    version: int
+
+
+class AnnotationOut(Out):
+    """What was recorded, and the next item where it was asked for."""
+
+    id: int
+    assignment_id: int
+    outcome: Outcome
+    created_at: datetime
+    next: AssignmentOut | None = None
+
+
+class NextIn(BaseModel):
+    """Where the next item shall come from."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"batch_id": 3}, {}]})
+
+    batch_id: int | None = None
+
+
+def _problem(status: int, description: str) -> dict[int | str, dict[str, Any]]:
+    return {status: {"description": description, "content": {"application/problem+json": {}}}}
+
+
+CONFLICT = _problem(
+    409, "The state moved on: lease lost, already submitted, batch not open. The text is kept as the draft."
+)
+STALE = _problem(409, "Another window saved first: `stored` is its draft, `version` the version to save over.")
+NOTHING: dict[int | str, dict[str, Any]] = {204: {"description": "Nothing waits for this annotator."}}
+
+
+@router.post("/annotate/next", response_model=AssignmentOut, responses=NOTHING, summary="Take the next item")
+def take_next(session: DbSession, user: ApiSignedIn, body: Annotated[NextIn | None, Body()] = None) -> Response:
+    """The item that you hold, else a fresh one; 204 when nothing waits."""
+    assignment = service.next_assignment(session, user, body.batch_id if body else None)
+    if assignment is None:
+        return Response(status_code=204)
+    return _json(_assignment(queries.access_work(session, user, assignment.id)))
+
+
+@router.get("/assignments/{assignment_id}", response_model=AssignmentOut, summary="Read an item of yours")
+def read(session: DbSession, user: ApiSignedIn, assignment_id: int) -> Response:
+    """Any item that you were given, whatever its state."""
+    return _json(_assignment(queries.access_work(session, user, assignment_id)))
+
+
+@router.put("/assignments/{assignment_id}/draft", response_model=DraftOut, responses=STALE, summary="Save a draft")
+def save_draft(session: DbSession, user: ApiSignedIn, assignment_id: int, body: DraftSave) -> Response:
+    """Store the draft over the version that you know; renews the lease of an item in work."""
+    return _json({"version": service.save_draft(session, user, assignment_id, body.draft, body.version)})
+
+
+@router.post(
+    "/assignments/{assignment_id}/submit",
+    response_model=AnnotationOut,
+    responses=CONFLICT,
+    summary="Submit a judgement",
+)
+def submit(
+    request: Request,
+    session: DbSession,
+    user: ApiSignedIn,
+    assignment_id: int,
+    submission: Submission,
+    key: Key,
+    *,
+    then: Annotated[bool, Query(alias="next", description="Bring the next item in the same answer.")] = False,
+) -> Response:
+    """Record the judgement once, however often it is sent under one Idempotency-Key."""
+    try:
+        annotation = service.submit(session, user, assignment_id, submission, key)
+    except Conflict as error:  # answered, not raised: what was typed is committed as the draft
+        service.keep_draft(session, user, assignment_id, submission.draft(), submission.fencing_token)
+        return answer(request, error)
+    return _json(_annotation(annotation, _next(session, user) if then else None))
+
+
+@router.post(
+    "/assignments/{assignment_id}/skip", status_code=204, responses=CONFLICT, summary="Leave an item to others"
+)
+def skip(session: DbSession, user: ApiSignedIn, assignment_id: int, body: Skip) -> Response:
+    """It does not come back to you."""
+    service.skip(session, user, assignment_id, body.reason)
+    return Response(status_code=204)
+
+
+@router.post("/assignments/{assignment_id}/lease", response_model=LeaseOut, responses=CONFLICT, summary="Renew a lease")
+def renew(session: DbSession, user: ApiSignedIn, assignment_id: int) -> Response:
+    """Keep an item in work; one whose time ran out gets its seat back while it is free."""
+    held = service.extend_lease(session, user, assignment_id)
+    return _json(
+        {
+            "fencing_token": held.fencing_token,
+            "lease_until": held.lease_until,
+            "lease_seconds": get_settings().assignment_lease,
+        }
+    )
+
+
+@router.post("/assignments/{assignment_id}/release", status_code=204, summary="Stop for now")
+def release(session: DbSession, user: ApiSignedIn, assignment_id: int) -> Response:
+    """Free the seat and keep the draft."""
+    service.release(session, user, assignment_id)
+    return Response(status_code=204)
+
+
+def _next(session: Session, user: User) -> dict[str, Any] | None:
+    following = service.next_assignment(session, user)
+    return _assignment(queries.access_work(session, user, following.id)) if following else None
+
+
+def _json(value: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(value), media_type="application/json", headers={"cache-control": "no-store"})
+
+
+def _assignment(work: queries.Work) -> dict[str, Any]:
+    return {
+        "id": work.id,
+        "state": work.state,
+        "fencing_token": work.fencing_token,
+        "lease_until": work.lease_until,
+        "lease_seconds": work.lease_seconds,
+        "batch": {
+            "id": work.batch_id,
+            "name": work.batch_name,
+            "state": work.batch_state,
+            "guidelines": work.guidelines,
+            "edit_policy": work.edit_policy,
+        },
+        "prompt": {"messages": work.messages, "tools": work.tools},
+        "responses": [{"position": position(index), "text": text} for index, text in enumerate(work.texts)],
+        "draft": work.draft,
+        "draft_version": work.draft_version,
+    }
+
+
+def _annotation(annotation: service.Recorded, following: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        "id": annotation.id,
+        "assignment_id": annotation.assignment_id,
+        "outcome": annotation.outcome,
+        "created_at": annotation.created_at,
+        "next": following,
+    }

@@ -1,0 +1,209 @@
+"""What the annotation pages show: one frozen context each, made of rows that hold nothing an annotator may not know."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from app.annotations.forms import POSITIONS, Draft
+from app.annotations.models import AssignmentState, Outcome, Strength
+from app.annotations.queries import OpenBatch, Work
+from app.markup import to_html
+from app.prompts.models import BatchState, EditPolicy
+
+STRENGTHS = {
+    Strength.SIGNIFICANTLY_BETTER: "significantly better",
+    Strength.BETTER: "better",
+    Strength.SLIGHTLY_BETTER: "slightly better",
+    Strength.MARGINALLY_BETTER: "marginally better",
+}
+SKIP_REASONS = (
+    "I do not know enough about this topic",
+    "I do not read this language well enough",
+    "The prompt makes no sense",
+    "The prompt or a response is offensive or private",
+    "A response is not displayed properly",
+)
+EXCERPT = 90
+ROLES = {"system": "System prompt", "user": "User", "assistant": "Assistant", "tool": "Tool result"}
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of the prompt. ``calls`` are the tools that it calls, as indented JSON."""
+
+    role: str
+    label: str
+    html: Markup
+    calls: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool that the model could call."""
+
+    name: str
+    description: str
+    parameters: str
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One response at its position."""
+
+    name: str
+    html: Markup
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of the eight answers about two responses, in reading order: A at its strongest … B at its strongest."""
+
+    value: str
+    side: str
+    words: str
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What stands in the form: of a draft, or of a submission that was refused."""
+
+    choice: str
+    ranks: dict[str, int]
+    strengths: list[int | None]
+    edited_text: str
+    edited_position: str
+    comment: str
+    active_seconds: float
+
+
+@dataclass(frozen=True)
+class WorkPage:
+    """Context of ``annotations/work.html`` and ``annotations/_work.html``."""
+
+    work: Work
+    turns: list[Turn]
+    tools: list[Tool]
+    responses: list[Response]
+    guidelines: Markup
+    choices: list[Choice]
+    strengths: dict[int, str]
+    skip_reasons: Sequence[str]
+    filled: Filled
+    data: str
+    key: str
+    problem: str | None
+    editable: bool
+    ended: bool
+
+
+@dataclass(frozen=True)
+class StartPage:
+    """Context of ``annotations/start.html``: batches to start on, or why there is nothing to do."""
+
+    batches: Sequence[OpenBatch]
+    paused: Sequence[OpenBatch]
+    waiting: int
+
+
+def start_page(batches: Sequence[OpenBatch]) -> StartPage:
+    """Sort the visible batches into those with work, and those that are paused."""
+    ready = [batch for batch in batches if batch.state is BatchState.OPEN and batch.waiting]
+    paused = [batch for batch in batches if batch.state is BatchState.PAUSED and batch.waiting]
+    return StartPage(ready, paused, sum(batch.waiting for batch in ready))
+
+
+def work_page(work: Work, *, draft: Draft | None = None, problem: str | None = None) -> WorkPage:
+    """Everything about ``work``; ``draft`` (else the stored one) fills the form."""
+    if draft is None and work.draft is not None:
+        draft = Draft.model_validate(work.draft)
+    return WorkPage(
+        work=work,
+        turns=[_turn(message) for message in work.messages],
+        tools=[_tool(tool) for tool in work.tools or []],
+        responses=[
+            Response(POSITIONS[index], to_html(text), " ".join(text[: 4 * EXCERPT].split())[:EXCERPT])
+            for index, text in enumerate(work.texts)
+        ],
+        guidelines=to_html(work.guidelines) if work.guidelines.strip() else Markup(),
+        choices=_choices(),
+        strengths={level.value: words for level, words in STRENGTHS.items()},
+        skip_reasons=SKIP_REASONS,
+        filled=_filled(draft or Draft(), len(work.texts)),
+        data=_data(work, draft),
+        key=secrets.token_urlsafe(18),
+        problem=problem,
+        editable=work.edit_policy is not EditPolicy.NONE,
+        ended=work.state in {AssignmentState.SUBMITTED, AssignmentState.SKIPPED},
+    )
+
+
+def _choices() -> list[Choice]:
+    values = [f"A{level.value}" for level in STRENGTHS] + [f"B{level.value}" for level in reversed(STRENGTHS)]
+    return [Choice(value, value[0], STRENGTHS[Strength(int(value[1]))], key) for key, value in enumerate(values, 1)]
+
+
+def _turn(message: dict[str, Any]) -> Turn:
+    role = str(message.get("role", "user"))
+    calls = message.get("tool_calls") or message.get("function_call")
+    return Turn(role, ROLES.get(role, role.capitalize()), to_html(_content(message)), _pretty(calls) if calls else None)
+
+
+def _content(message: dict[str, Any]) -> str:
+    """The text of a message; parts in a list are put one under the other, and what is no text is shown as JSON."""
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else [content]
+    return "\n\n".join(
+        str(part["text"]) if isinstance(part, dict) and "text" in part else f"```json\n{_pretty(part)}\n```"
+        for part in parts
+    )
+
+
+def _tool(tool: Any) -> Tool:
+    about = tool.get("function", tool) if isinstance(tool, dict) else {}
+    return Tool(
+        name=str(about.get("name", "tool")),
+        description=str(about.get("description", "")),
+        parameters=_pretty(about.get("parameters", {})) if about else _pretty(tool),
+    )
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _filled(draft: Draft, shown: int) -> Filled:
+    groups = draft.ranking if draft.outcome is Outcome.RANKED else []
+    ranks = {name: place for place, group in enumerate(groups, 1) for name in group}
+    choice = draft.outcome.value if draft.outcome and draft.outcome is not Outcome.RANKED else ""
+    if shown == 2 and len(groups) == 2 and draft.strengths and draft.strengths[0]:
+        choice = f"{groups[0][0]}{draft.strengths[0]}"
+    best = groups[0][0] if groups else next(iter(draft.edits), "")
+    return Filled(
+        choice=choice,
+        ranks=ranks,
+        strengths=list(draft.strengths),
+        edited_text=draft.edits.get(best, ""),
+        edited_position=best if best in draft.edits else "",
+        comment=draft.comment,
+        active_seconds=draft.active_seconds,
+    )
+
+
+def _data(work: Work, draft: Draft | None) -> str:
+    """What scripts need beyond the markup, as JSON that cannot end its script element."""
+    value = {
+        "texts": dict(zip(POSITIONS, work.texts, strict=False)),
+        "draft": draft.model_dump(mode="json") if draft else None,
+    }
+    text = json.dumps(value, ensure_ascii=False)
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))  # noqa: S704 - escaped here

@@ -1,0 +1,137 @@
+"""Reads. An annotator reaches only assignments of their own; everybody else's look as if they did not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Integer, String, bindparam, cast, column, func, select
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
+from sqlalchemy.orm import Session
+
+from app.accounts.models import User
+from app.annotations.models import Assignment, AssignmentState, Comparison
+from app.candidates.models import Candidate
+from app.errors import NotFound
+from app.prompts.models import Batch, BatchState, EditPolicy, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """All that an annotator may know of an assignment. Texts are in the order shown; nothing says who wrote them."""
+
+    id: int
+    state: AssignmentState
+    fencing_token: int
+    lease_until: datetime
+    lease_seconds: int
+    draft: dict[str, Any] | None
+    draft_version: int
+    batch_id: int
+    batch_name: str
+    batch_state: BatchState
+    guidelines: str
+    edit_policy: EditPolicy
+    messages: list[dict[str, Any]]
+    tools: list[Any] | None
+    texts: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBatch:
+    """A batch as the start page shows it. ``waiting`` is counted to 1,000 and no further."""
+
+    id: int
+    name: str
+    state: BatchState
+    waiting: int
+
+
+_shown = func.unnest(Assignment.order_shown).table_valued(column("id"), with_ordinality="place").render_derived("shown")
+_texts = (
+    select(func.array_agg(aggregate_order_by(Candidate.text, _shown.c.place), type_=ARRAY(String)))
+    .select_from(_shown)
+    .join(Candidate, Candidate.id == _shown.c.id)
+    .correlate(Assignment)
+    .scalar_subquery()
+)
+_work = (
+    select(
+        Assignment.id,
+        Assignment.state,
+        Assignment.fencing_token,
+        Assignment.lease_until,
+        cast(func.extract("epoch", Assignment.lease_until - func.now()), Integer).label("lease_seconds"),
+        Assignment.draft,
+        Assignment.draft_version,
+        Batch.id.label("batch_id"),
+        Batch.name.label("batch_name"),
+        Batch.state.label("batch_state"),
+        Batch.guidelines,
+        Batch.edit_policy,
+        Prompt.messages,
+        Prompt.tools,
+        _texts.label("texts"),
+    )
+    .join(Comparison, Comparison.id == Assignment.comparison_id)
+    .join(Prompt, Prompt.id == Comparison.prompt_id)
+    .join(Batch, Batch.id == Comparison.batch_id)
+    .where(Assignment.id == bindparam("assignment"), Assignment.annotator_id == bindparam("annotator"))
+)
+
+
+def access_work(session: Session, user: User, assignment_id: int) -> Work:
+    """What ``user`` was given to judge.
+
+    Raises:
+        NotFound: no such assignment, or somebody else's.
+    """
+    values = {"assignment": assignment_id, "annotator": user.id}
+    row = session.connection().execute(_work, values).one_or_none()
+    if row is None:
+        raise NotFound
+    return Work(**row._mapping)  # noqa: SLF001 - a row's public view of its columns by name
+
+
+def active_assignment(session: Session, user: User, batch_id: int | None = None) -> int | None:
+    """The id of the assignment that ``user`` holds in an open batch, without touching it."""
+    query = (
+        select(Assignment.id)
+        .join(Comparison, Comparison.id == Assignment.comparison_id)
+        .join(Batch, Batch.id == Comparison.batch_id)
+        .where(
+            Assignment.annotator_id == user.id,
+            Assignment.state == AssignmentState.ACTIVE,
+            Batch.state == BatchState.OPEN,
+        )
+        .order_by(Assignment.id)
+        .limit(1)
+    )
+    if batch_id is not None:
+        query = query.where(Batch.id == batch_id)
+    return session.scalar(query)
+
+
+def visible_batches(session: Session, user: User) -> Sequence[OpenBatch]:
+    """Open and paused batches with what waits in them for ``user``."""
+    met = (
+        select(Assignment.id)
+        .where(Assignment.comparison_id == Comparison.id, Assignment.annotator_id == user.id)
+        .exists()
+    )
+    some = (
+        select(Comparison.id)
+        .where(Comparison.batch_id == Batch.id, Comparison.seats_free > 0, ~met)
+        .limit(1000)
+        .correlate(Batch)
+        .subquery()
+    )
+    waiting = select(func.count()).select_from(some).scalar_subquery()
+    rows = session.execute(
+        select(Batch.id, Batch.name, Batch.state, waiting)
+        .where(cast(Batch.state, String).in_([BatchState.OPEN.value, BatchState.PAUSED.value]))
+        .order_by(Batch.id)
+    )
+    return [OpenBatch(*row) for row in rows]

@@ -1,0 +1,132 @@
+"""HTML of annotations: one item at a time, and the next one in the answer to a submit. No GET claims a seat."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import Response
+from sqlalchemy.orm import Session
+
+from app.accounts.access import SignedIn
+from app.accounts.models import User
+from app.annotations import queries, service
+from app.annotations.forms import Draft
+from app.annotations.pages import start_page, work_page
+from app.annotations.work_form import WorkForm
+from app.db import DbSession
+from app.errors import AppError, BadInput, Conflict
+from app.web import is_exchange, redirect, render
+
+router = APIRouter()
+
+
+@router.get("/annotate")
+def start(request: Request, session: DbSession, user: SignedIn, batch: int | None = None) -> Response:
+    """The item in work, or the batches that can be started."""
+    held = queries.active_assignment(session, user, batch)
+    if held is not None:
+        return redirect(request, f"/assignments/{held}")
+    return render(request, "annotations/start.html", start_page(queries.visible_batches(session, user)))
+
+
+@router.post("/annotate")
+def take(request: Request, session: DbSession, user: SignedIn, batch: Annotated[int | None, Form()] = None) -> Response:
+    """Claim the next item."""
+    assignment = service.next_assignment(session, user, batch)
+    return redirect(request, f"/assignments/{assignment.id}" if assignment else "/annotate")
+
+
+@router.get("/assignments/{assignment_id}")
+def work(request: Request, session: DbSession, user: SignedIn, assignment_id: int) -> Response:
+    """One item, with its draft."""
+    page = work_page(queries.access_work(session, user, assignment_id))
+    return render(request, "annotations/ended.html" if page.ended else "annotations/work.html", page)
+
+
+@router.post("/assignments/{assignment_id}/submit")
+def submit(
+    request: Request, session: DbSession, user: SignedIn, assignment_id: int, form: Annotated[WorkForm, Form()]
+) -> Response:
+    """Record the judgement and bring the next item."""
+    item = queries.access_work(session, user, assignment_id)
+    try:
+        service.submit(session, user, assignment_id, form.submission(), form.key)
+    except (BadInput, Conflict) as error:
+        return _refused(request, session, user, item, form, error)
+    return _go_on(request, session, user, item.batch_id)
+
+
+@router.post("/assignments/{assignment_id}/draft")
+def draft(
+    request: Request, session: DbSession, user: SignedIn, assignment_id: int, form: Annotated[WorkForm, Form()]
+) -> Response:
+    """Save what stands in the form (scripts save drafts through the API by themselves)."""
+    item = queries.access_work(session, user, assignment_id)
+    value = form.draft()
+    if value is None:
+        form.submission()  # says what cannot be stored
+    service.save_draft(session, user, assignment_id, value or Draft(), item.draft_version)
+    return redirect(request, f"/assignments/{assignment_id}", flash="Draft saved.")
+
+
+@router.post("/assignments/{assignment_id}/skip")
+def skip(
+    request: Request,
+    session: DbSession,
+    user: SignedIn,
+    assignment_id: int,
+    reason: Annotated[str, Form(max_length=500)] = "",
+    more: Annotated[str, Form(max_length=480)] = "",
+) -> Response:
+    """Leave the item to others and bring the next one."""
+    item = queries.access_work(session, user, assignment_id)
+    said = ": ".join(part.strip() for part in (reason, more) if part.strip())[:500]
+    try:
+        service.skip(session, user, assignment_id, said)
+    except (BadInput, Conflict) as error:
+        return _refused(request, session, user, item, None, error)
+    return _go_on(request, session, user, item.batch_id)
+
+
+@router.post("/assignments/{assignment_id}/lease")
+def lease(request: Request, session: DbSession, user: SignedIn, assignment_id: int) -> Response:
+    """Keep the item for another lease."""
+    service.extend_lease(session, user, assignment_id)
+    return redirect(request, f"/assignments/{assignment_id}", flash="The item stays yours.")
+
+
+@router.post("/assignments/{assignment_id}/release")
+def release(request: Request, session: DbSession, user: SignedIn, assignment_id: int) -> Response:
+    """Stop for now: the draft stays, the seat is free for others."""
+    service.release(session, user, assignment_id)
+    return redirect(request, "/", flash="You stopped. Your draft is kept; the item is free for others meanwhile.")
+
+
+def _go_on(request: Request, session: Session, user: User, batch_id: int) -> Response:
+    """The next item of the same batch, else of another, else the start page; in one exchange where htmx asks."""
+    following = service.next_assignment(session, user, batch_id) or service.next_assignment(session, user)
+    if not is_exchange(request):
+        return redirect(request, f"/assignments/{following.id}" if following else "/annotate")
+    if following is None:
+        response = render(request, "annotations/_start.html", start_page(queries.visible_batches(session, user)))
+        response.headers["hx-push-url"] = "/annotate"
+        return response
+    response = render(request, "annotations/_work.html", work_page(queries.access_work(session, user, following.id)))
+    response.headers["hx-push-url"] = f"/assignments/{following.id}"
+    return response
+
+
+def _refused(
+    request: Request, session: Session, user: User, item: queries.Work, form: WorkForm | None, error: AppError
+) -> Response:
+    """Say what is wrong with everything that was typed still there; after a conflict it is kept as the draft, too."""
+    value = form.draft() if form else None
+    if form and value and isinstance(error, Conflict):
+        service.keep_draft(session, user, item.id, value, form.fencing_token)
+    page = work_page(item, draft=value, problem=error.message)
+    if not is_exchange(request):
+        return render(request, "annotations/work.html", page, status=error.status)
+    response = render(request, "annotations/_problem.html", page, status=error.status)
+    response.headers.update({"hx-retarget": "#work-problem", "hx-reswap": "innerHTML"})
+    return response

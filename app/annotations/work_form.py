@@ -1,0 +1,124 @@
+"""The annotation page's form. It works as plain HTML; scripts only fill the same fields more comfortably."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.annotations.forms import POSITIONS, Draft, Submission
+from app.annotations.models import Outcome
+from app.errors import BadInput
+
+_CHOICE = re.compile("^([AB])([1-4])$")
+_ORDER = re.compile("^[A-H]([0-4][A-H])+$")
+LABELS = {"ranking": "Ranking", "strengths": "Strength", "edited_text": "Improved text", "comment": "Comment"}
+
+
+class WorkForm(BaseModel):
+    """What the browser posts, as text.
+
+    Of two responses ``choice`` says side and strength in one ("A4" … "A1", "B1" … "B4"), or an outcome. Of more, scripts send
+    ``order`` ("C1A0D4B": C marginally better than A, A as good as D, …); without them each response has its ``rank``, each two
+    neighbouring places their ``strength``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fencing_token: int
+    key: str = Field(min_length=8, max_length=200)
+    choice: str = ""
+    order: str = ""
+    rank: list[str] = Field(default=[], max_length=8)
+    strength: list[str] = Field(default=[], max_length=7)
+    edited_position: str = ""
+    edited_text: str = ""
+    comment: str = ""
+    active_seconds: float = Field(default=0, ge=0, le=86_400, allow_inf_nan=False)
+
+    def submission(self) -> Submission:
+        """The judgement that was filled in.
+
+        Raises:
+            BadInput: something is missing or too long; names the field.
+        """
+        outcome, ranking, strengths = self._judgement()
+        edited = self.edited_text.replace("\r\n", "\n")
+        try:
+            return Submission(
+                fencing_token=self.fencing_token,
+                outcome=outcome,
+                ranking=ranking,
+                strengths=strengths,
+                edited_position=self.edited_position or None if edited.strip() else None,
+                edited_text=edited if edited.strip() else None,
+                comment=self.comment.replace("\r\n", "\n"),
+                active_seconds=self.active_seconds,
+            )
+        except ValidationError as error:
+            raise _in_words(error) from error
+
+    def draft(self) -> Draft | None:
+        """As much of it as can be kept as a draft; ``None`` when the texts themselves cannot be stored."""
+        try:
+            outcome, ranking, strengths = self._judgement()
+        except BadInput:
+            outcome, ranking, strengths = None, [], []
+        name = self.edited_position or (ranking[0][0] if outcome is Outcome.RANKED and ranking else "A")
+        try:
+            return Draft(
+                outcome=outcome,
+                ranking=ranking,
+                strengths=list(strengths),
+                edits={name: self.edited_text} if self.edited_text.strip() else {},
+                comment=self.comment,
+                active_seconds=self.active_seconds,
+            )
+        except ValidationError:
+            return None
+
+    def _judgement(self) -> tuple[Outcome, list[list[str]], list[int]]:
+        if self.choice in {Outcome.TIE, Outcome.ALL_UNACCEPTABLE}:
+            return Outcome(self.choice), [], []
+        side = _CHOICE.match(self.choice)
+        if side:
+            return Outcome.RANKED, [[side[1]], ["B" if side[1] == "A" else "A"]], [int(side[2])]
+        if _ORDER.match(self.order):
+            return _from_order(self.order)
+        if self.rank and all(place.isdecimal() for place in self.rank):
+            return self._from_places()
+        raise _missing("ranking", "Say first which response is better, or that they are equal or all unacceptable.")
+
+    def _from_places(self) -> tuple[Outcome, list[list[str]], list[int]]:
+        groups: dict[int, list[str]] = {}
+        for name, place in zip(POSITIONS, self.rank, strict=False):
+            groups.setdefault(int(place), []).append(name)
+        ranking = [groups[place] for place in sorted(groups)]
+        if len(ranking) == 1:
+            return Outcome.TIE, [], []
+        levels = self.strength[: len(ranking) - 1]
+        if len(levels) < len(ranking) - 1 or not all(level in {"1", "2", "3", "4"} for level in levels):
+            raise _missing("strengths", "Say for each two neighbouring places how much better the first one is.")
+        return Outcome.RANKED, ranking, [int(level) for level in levels]
+
+
+def _from_order(order: str) -> tuple[Outcome, list[list[str]], list[int]]:
+    ranking, strengths = [[order[0]]], []
+    for gap, name in zip(order[1::2], order[2::2], strict=True):
+        if gap == "0":
+            ranking[-1].append(name)
+        else:
+            ranking.append([name])
+            strengths.append(int(gap))
+    return (Outcome.RANKED, ranking, strengths) if strengths else (Outcome.TIE, [], [])
+
+
+def _missing(field: str, message: str) -> BadInput:
+    return BadInput(message, errors=[{"loc": field, "msg": message}])
+
+
+def _in_words(error: ValidationError) -> BadInput:
+    first = error.errors()[0]
+    field = str(first["loc"][0]) if first["loc"] else "form"
+    message = f"{LABELS.get(field, field)}: {first['msg'].removeprefix('Value error, ')}."
+    return BadInput(message, errors=[{"loc": field, "msg": message}])

@@ -1,0 +1,80 @@
+"""What the subcommands share: a transaction on the installation's database, tables, and passwords that nobody sees."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from app.errors import BadInput, NotFound
+from app.instance import Instance, database
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from app.accounts.models import User
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """One transaction on the installation's database, which is started for it where it does not run."""
+    with database():
+        import app.models  # noqa: F401 - foreign keys between domains resolve
+        from app.db import get_engine, session_scope
+
+        try:
+            with session_scope() as session:
+                yield session
+        finally:
+            get_engine().dispose()
+
+
+def person(session: Session, email: str) -> User:
+    """The account with this address.
+
+    Raises:
+        NotFound: there is none.
+    """
+    from sqlalchemy import select
+
+    from app.accounts.models import User
+
+    found = session.scalar(select(User).where(User.email == email.strip().lower()))
+    if found is None:
+        raise NotFound(f"There is no account with the address {email}: `corral user list` shows all.")
+    return found
+
+
+def ask_password() -> str:
+    """A password from the terminal, typed twice; or the first line of standard input where that is no terminal.
+
+    Raises:
+        BadInput: standard input is empty.
+    """
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt="The same again"))
+    password = sys.stdin.readline().rstrip("\r\n")
+    if not password:
+        raise BadInput("A password is needed: type it at the prompt, or send it as the first line of standard input.")
+    return password
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows under titles, each column as wide as its longest value."""
+    lines = [[str(value) for value in row] for row in rows]
+    widths = [max(len(line[column]) for line in [list(titles), *lines]) for column in range(len(titles))]
+    for line in [list(titles), *lines]:
+        typer.echo("  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip())
+
+
+def address() -> str:
+    """Where this installation's pages are, as far as a command can know."""
+    from app.launch import address_of
+    from app.settings import get_settings
+
+    settings = get_settings()
+    running = Instance(settings.data_dir.resolve()).running()
+    return running.address if running and not settings.public_url else address_of(settings)

@@ -1,0 +1,117 @@
+"""``corral export``, ``corral sample``, ``corral audit``: what goes out, comes in, and must hold."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from app.commands.common import transaction
+from app.errors import AppError, NotFound
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+
+def export(
+    out: Annotated[
+        str, typer.Option(help="A file, which appears only when it is complete; - is standard output.")
+    ] = "-",
+    form: Annotated[Literal["jsonl", "parquet"], typer.Option("--format", help="JSON Lines or Parquet.")] = "jsonl",
+    shape: Annotated[
+        Literal["canonical", "trl"], typer.Option(help="All that is known, or what TRL reads.")
+    ] = "canonical",
+    batch: Annotated[list[str] | None, typer.Option(help="Only this batch, by name or id; repeat for several.")] = None,
+    round_: Annotated[list[int] | None, typer.Option("--round", help="Only this round; repeat for several.")] = None,
+    split: Annotated[Literal["train", "held_out"] | None, typer.Option(help="Only one side of the split.")] = None,
+    min_strength: Annotated[int | None, typer.Option(min=1, max=4, help="Only pairs of this strength and up.")] = None,
+) -> None:
+    """Write the preferences that annotators expressed."""
+    with transaction() as session:
+        from app.preferences.export import write_export
+        from app.preferences.forms import ExportFilter, Format, Shape
+        from app.prompts.content import Split
+
+        wanted = ExportFilter(
+            batch_ids=tuple(_batch_id(session, name) for name in batch or ()),
+            rounds=tuple(round_ or ()),
+            split=Split(split) if split else None,
+            min_strength=min_strength,
+        )
+        if out == "-":
+            write_export(session, sys.stdout.buffer, Shape(shape), Format(form), wanted)
+            return
+        target = Path(out)
+        draft = target.with_name(f".{target.name}.tmp-{os.getpid()}")
+        try:
+            with draft.open("wb") as file:
+                rows = write_export(session, file, Shape(shape), Format(form), wanted)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(target)
+        except OSError as error:
+            raise AppError(
+                f"{target} cannot be written ({error.strerror}): choose another place, or make room."
+            ) from error
+        finally:
+            draft.unlink(missing_ok=True)
+    typer.echo(f"{rows} rows ({wanted.words()}) are in {target}.")
+
+
+def _batch_id(session: Session, name: str) -> int:
+    from sqlalchemy import select
+
+    from app.prompts.models import Batch
+
+    which = Batch.id == int(name) if name.isdigit() else Batch.name == name
+    found = session.scalar(select(Batch.id).where(which))
+    if found is None:
+        raise NotFound(f"There is no batch {name}: the Batches page lists all.")
+    return found
+
+
+def sample() -> None:
+    """Load the sample batch into an installation that has no batch yet."""
+    from app.prompts.service import load_sample
+
+    with transaction() as session:
+        batch = load_sample(session)
+        typer.echo(f"The batch {batch.name} is open." if batch else "There are batches already, so nothing was loaded.")
+
+
+def audit() -> None:
+    """Check every promise between rows, and between rows and files; status 1 when one is broken."""
+    with transaction() as session:
+        from app.audit import audit as look
+
+        problems = look(session)
+    for problem in problems:
+        typer.echo(f"{problem.row} {problem.what}.\n    {problem.remedy}")
+    if problems:
+        raise typer.Exit(1)
+    typer.echo("Every promise holds.")
+
+
+def setup() -> None:
+    """What `corral up` does before it starts anything: the base model, migrations, round 1, the first admin's link."""
+    import subprocess
+
+    from app.commands.common import address
+    from app.instance import database
+    from app.prepare import prepare
+    from app.settings import ROOT, get_settings
+
+    settings = get_settings()
+    if not settings.base_model:
+        words = [sys.executable, "-m", "training.base_model", settings.base_model_path]
+        done = subprocess.run(words, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            raise AppError((done.stderr.strip().splitlines() or ["The base model could not be converted."])[-1])
+    with database() as url:
+        invite = prepare(url)
+    typer.echo("The database and the base model are in place.")
+    if invite:
+        typer.echo(f"First admin: {address()}/invite/{invite} (works once)")

@@ -1,0 +1,38 @@
+"""``corral setup``: what a deployment does once, before its services start. ``corral up`` does the same by itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import typer
+
+from app.settings import Settings, get_settings
+
+
+def setup() -> None:
+    """Convert the bundled base model, migrate the database, and print the first admin's link. Safe to run again."""
+    from app.launch import address_of
+    from app.prepare import prepare
+
+    settings = get_settings()
+    convert_base_model(settings)
+    invite = prepare(settings.database_url)
+    typer.echo("The database is ready.")
+    if invite:
+        typer.echo(f"There is no admin yet. This link makes the first, once: {address_of(settings)}/invite/{invite}")
+
+
+def convert_base_model(settings: Settings) -> None:
+    """Write the bundled model as safetensors where it is missing; a model of the operator's own is left alone.
+
+    It needs torch, so it happens in a process of its own.
+    """
+    if settings.base_model or (Path(settings.base_model_path) / "manifest.json").exists():
+        return
+    typer.echo("Converting the base model, once; about half a minute.")
+    words = [sys.executable, "-m", "training.base_model", settings.base_model_path]
+    finished = subprocess.run(words, check=False)
+    if finished.returncode:
+        raise typer.Exit(finished.returncode)

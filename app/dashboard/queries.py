@@ -1,0 +1,137 @@
+"""What the start page says: the reader's own work, and for reviewers and admins the loop and its next step."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, literal, select
+from sqlalchemy.orm import Session
+
+from app.accounts.models import Role, User
+from app.annotations.models import Annotation, Assignment, AssignmentState, Comparison
+from app.markup import to_html
+from app.prompts.models import Batch, BatchState
+from app.prompts.queries import EngineView, Progress, batch_progress, engine_view
+from app.rounds.models import Round, RoundState
+from app.rounds.queries import Readiness, current_round, readiness
+
+COUNT_UP_TO = 200
+"""Counting stops here ("200+"): the start page costs the same with ten and with a million comparisons waiting."""
+
+
+@dataclass(frozen=True)
+class OpenBatch:
+    """An open batch as one annotator sees it."""
+
+    batch: Batch
+    waiting: int
+    """Comparisons with a free seat that this person has not had, up to COUNT_UP_TO."""
+
+    @property
+    def excerpt(self) -> str:
+        """How the guidelines begin, without their markup."""
+        return to_html(self.batch.guidelines[:600]).striptags()
+
+    @property
+    def waiting_text(self) -> str:
+        """The count in words."""
+        return f"{COUNT_UP_TO}+" if self.waiting >= COUNT_UP_TO else str(self.waiting)
+
+
+@dataclass(frozen=True)
+class Step:
+    """The next sensible thing to do."""
+
+    title: str
+    reason: str
+    url: str
+    action: str
+    busy: bool = False
+    """Whether something runs already and there is only watching to do."""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The loop as it stands, for reviewers and admins."""
+
+    round: Round | None
+    batches: Sequence[tuple[Batch, Progress]]
+    engine: EngineView | None
+    readiness: Readiness | None
+
+
+def open_batches(session: Session, user: User) -> list[OpenBatch]:
+    """Open batches, those with work for ``user`` first."""
+    batches = session.scalars(select(Batch).where(Batch.state == BatchState.OPEN).order_by(Batch.id).limit(100)).all()
+    found = [OpenBatch(batch, _waiting(session, user, batch)) for batch in batches]
+    return sorted(found, key=lambda each: each.waiting == 0)
+
+
+def _waiting(session: Session, user: User, batch: Batch) -> int:
+    had = select(Assignment.id).where(Assignment.comparison_id == Comparison.id, Assignment.annotator_id == user.id)
+    free = select(literal(1)).where(Comparison.batch_id == batch.id, Comparison.seats_free > 0, ~had.exists())
+    return session.scalar(select(func.count()).select_from(free.limit(COUNT_UP_TO).subquery())) or 0
+
+
+def holds_one(session: Session, user: User) -> bool:
+    """Whether ``user`` has begun a comparison and not finished it."""
+    held = (Assignment.annotator_id == user.id) & (Assignment.state == AssignmentState.ACTIVE)
+    return session.scalar(select(Assignment.id).where(held).limit(1)) is not None
+
+
+def done_today(session: Session, user: User) -> int:
+    """How many comparisons ``user`` has annotated since midnight, by the database's clock."""
+    mine = (Annotation.annotator_id == user.id) & (Annotation.created_at >= func.date_trunc("day", func.now()))
+    return session.scalar(select(func.count()).select_from(Annotation).where(mine)) or 0
+
+
+def overview(session: Session) -> Overview:
+    """The current round with its batches, the engine, and what there is to train on."""
+    current = current_round(session)
+    batches: Sequence[Batch] = []
+    if current is not None:
+        of_round = select(Batch).where(Batch.round_id == current.id).order_by(Batch.id.desc()).limit(20)
+        batches = session.scalars(of_round).all()
+    progress = batch_progress(session, [batch.id for batch in batches])
+    return Overview(
+        round=current,
+        batches=[(batch, progress[batch.id]) for batch in batches],
+        engine=engine_view(session),
+        readiness=readiness(session, current) if current else None,
+    )
+
+
+def next_step(user: User, seen: Overview, waiting: int) -> Step | None:
+    """What helps the loop most now, for this reader."""
+    decisions = _decisions(seen) if user.role is Role.ADMIN else iter(())
+    return next(itertools.chain(_running(seen), decisions, _work(seen, waiting)), None)
+
+
+def _running(seen: Overview) -> Iterator[Step]:
+    if seen.round is not None and seen.round.state is RoundState.TRAINING:
+        reason = "The new policy joins the rotation when it is done."
+        yield Step("Training is running", reason, "/rounds", "Watch", busy=True)
+
+
+def _decisions(seen: Overview) -> Iterator[Step]:
+    """What only an admin can do, the most pressing first."""
+    if not seen.batches:
+        yield Step("Upload prompts", "This round has no batch yet.", "/batches/new", "New batch")
+    for batch, progress in seen.batches:
+        if batch.state is BatchState.PREPARING and progress.total and not progress.unsettled:
+            reason = f"Every prompt of “{batch.name}” has its responses."
+            yield Step("Open the batch", reason, f"/batches/{batch.id}", "Look at it")
+    if seen.readiness and seen.readiness.blocked is None:
+        reason = f"{seen.readiness.new_annotations} new annotations, {seen.readiness.trainable} pairs to learn from."
+        yield Step("Training is possible now", reason, "/rounds", "To the round")
+
+
+def _work(seen: Overview, waiting: int) -> Iterator[Step]:
+    if waiting:
+        count = str(waiting) if waiting < COUNT_UP_TO else f"{COUNT_UP_TO}+"
+        yield Step(f"{count} comparison{' waits' if waiting == 1 else 's wait'}", "", "/annotate", "Annotate")
+    if any(progress.unsettled for _, progress in seen.batches):
+        reason = "Comparisons appear as they are done."
+        yield Step("Responses are being generated", reason, "/batches", "Watch", busy=True)

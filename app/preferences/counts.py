@@ -1,0 +1,69 @@
+"""Sums a tally up for people: annotations and pairs, by what they differ in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from app.annotations.models import Outcome, Strength
+from app.preferences.queries import Tally
+
+STRENGTH_WORDS = {strength.value: strength.name.replace("_", " ").capitalize() for strength in Strength}
+OUTCOME_WORDS = {
+    Outcome.RANKED: "Ranked",
+    Outcome.TIE: "Tie",
+    Outcome.ALL_UNACCEPTABLE: "All unacceptable",
+}
+
+
+@dataclass(frozen=True)
+class Count:
+    """One line of a table: so many annotations, which give so many pairs."""
+
+    label: str
+    annotations: int
+    pairs: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """All there is, and the same by outcome, split, batch and round; pairs by strength."""
+
+    annotations: int
+    edited: int
+    pairs: int
+    strengths: list[tuple[str, int]]
+    outcomes: list[Count]
+    splits: list[Count]
+    batches: list[Count]
+    rounds: list[Count]
+
+
+def sum_up(rows: Sequence[Tally], min_strength: int | None = None) -> Counts:
+    """Add the rows up; pairs below ``min_strength`` do not count."""
+    least = min_strength or 1
+    strengths: Counter[int] = Counter()
+    for row in rows:
+        strengths.update({strength: count for strength, count in row.pairs().items() if strength >= least})
+    return Counts(
+        annotations=sum(row.annotations for row in rows),
+        edited=sum(row.annotations for row in rows if row.edited),
+        pairs=strengths.total(),
+        strengths=[
+            (STRENGTH_WORDS[strength], strengths[strength]) for strength in sorted(STRENGTH_WORDS, reverse=True)
+        ],
+        outcomes=_by(rows, lambda row: OUTCOME_WORDS[row.outcome], least),
+        splits=_by(rows, lambda row: row.split.value.replace("_", "-").capitalize(), least),
+        batches=_by(rows, lambda row: row.batch, least),
+        rounds=_by(rows, lambda row: f"Round {row.round}", least),
+    )
+
+
+def _by(rows: Sequence[Tally], key: Callable[[Tally], str], least: int) -> list[Count]:
+    annotations: Counter[str] = Counter()
+    pairs: Counter[str] = Counter()
+    for row in rows:
+        annotations[key(row)] += row.annotations
+        pairs[key(row)] += sum(count for strength, count in row.pairs().items() if strength >= least)
+    return [Count(label, annotations[label], pairs[label]) for label in sorted(annotations)]

@@ -1,0 +1,68 @@
+"""Answers with an export as it is made: no temporary file, no waiting, flat memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+
+from fastapi.responses import FileResponse, StreamingResponse
+from starlette.responses import Content
+from starlette.types import Receive, Scope, Send
+
+from app.db import session_scope
+from app.errors import Conflict, Unavailable
+from app.preferences import export, service
+from app.preferences.forms import ExportFilter, Format, Shape
+from app.preferences.freeze import ROWS_FILE
+from app.preferences.models import Snapshot, SnapshotState
+
+
+def download(shape: Shape, form: Format, wanted: ExportFilter) -> StreamingResponse:
+    """Stream the export, in a transaction of its own: the request's ends before the first byte leaves."""
+    name = f"preferences-{shape.value}-{datetime.now(UTC):%Y%m%d-%H%M}.{form.value}"
+    headers = {
+        "content-disposition": f'attachment; filename="{name}"',
+        "cache-control": "no-store",
+        "content-encoding": "identity",  # compressing costs more than the network of those who export this much
+    }
+    return _Download(_chunks(shape, form, wanted), media_type=form.media_type, headers=headers)
+
+
+class _Download(StreamingResponse):
+    """Has the first chunk in hand before it says that all is well: a database that is away is answered with a status."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        chunks = aiter(self.body_iterator)
+        first = await anext(chunks, b"")
+
+        async def all_chunks() -> AsyncIterator[Content]:
+            yield first
+            async for chunk in chunks:
+                yield chunk
+
+        self.body_iterator = all_chunks()
+        await super().__call__(scope, receive, send)
+
+
+def _chunks(shape: Shape, form: Format, wanted: ExportFilter) -> Iterator[bytes]:
+    with session_scope() as session:
+        yield from export.stream(session, shape, form, wanted)
+
+
+def download_snapshot(snapshot: Snapshot) -> FileResponse:
+    """The rows of a frozen snapshot, byte for byte what its hash is of.
+
+    Raises:
+        Conflict: it is not ready.
+        Unavailable: this machine does not have its folder.
+    """
+    if snapshot.state is not SnapshotState.READY:
+        raise Conflict(f"{snapshot.name} is {snapshot.state.value}; there is nothing to download.")
+    path = service.folder(snapshot) / ROWS_FILE
+    if not path.is_file():
+        raise Unavailable(
+            f"The folder of {snapshot.name} is not on this machine. Restore it, or freeze a new snapshot."
+        )
+    headers = {"content-encoding": "identity", "cache-control": "private, max-age=3600"}
+    return FileResponse(path, media_type=Format.JSONL.media_type, filename=f"{snapshot.name}.jsonl", headers=headers)

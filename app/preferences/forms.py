@@ -1,0 +1,69 @@
+"""What may be asked of an export, and in which form it comes."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.prompts.content import Split
+
+Id = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class Shape(StrEnum):
+    """``canonical``: every pair with all that is known of it. ``trl``: what TRL's trainers read, edits expanded."""
+
+    CANONICAL = "canonical"
+    TRL = "trl"
+
+
+class Format(StrEnum):
+    """JSON Lines for people and scripts, Parquet for ``datasets`` and data frames."""
+
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+    @property
+    def media_type(self) -> str:
+        """The registered media type."""
+        return {"jsonl": "application/jsonl", "parquet": "application/vnd.apache.parquet"}[self.value]
+
+
+class ExportFilter(BaseModel):
+    """Which preferences. Everything left empty means all; superseded annotations are never in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch_ids: tuple[Id, ...] = Field(default=(), description="Only these batches.")
+    rounds: tuple[Number, ...] = Field(default=(), description="Only batches of rounds with these numbers.")
+    split: Split | None = Field(default=None, description="Only one side of the split by prompt.")
+    min_strength: int | None = Field(
+        default=None, ge=1, le=4, description="Only ranked pairs of at least this strength; leaves out ties."
+    )
+    until: Id | None = Field(default=None, description="Only annotations up to this id.")
+
+    def stored(self) -> dict[str, Any]:
+        """As JSON, without what was left empty."""
+        return {key: value for key, value in self.model_dump(mode="json").items() if value not in (None, [])}
+
+    def words(self) -> str:
+        """For people: what is in."""
+        parts = [
+            f"batches {', '.join(map(str, self.batch_ids))}" if self.batch_ids else "",
+            f"rounds {', '.join(map(str, self.rounds))}" if self.rounds else "",
+            f"split {self.split.value.replace('_', '-')}" if self.split else "",
+            f"strength {self.min_strength} and up" if self.min_strength else "",
+            f"annotations up to no. {self.until}" if self.until else "",
+        ]
+        return "; ".join(part for part in parts if part) or "everything"
+
+
+class SnapshotRequest(BaseModel):
+    """Freeze an export. ``filter`` left empty freezes everything up to now."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"filter": {"rounds": [1]}}]})
+
+    filter: ExportFilter = ExportFilter()

@@ -1,0 +1,129 @@
+"""Writes a snapshot's folder: ``preferences.jsonl`` and, last, ``manifest.json``.
+
+The folder is filled under a temporary name, synced to disk and renamed. A process that is killed at any moment leaves the
+finished snapshot or none; what it left under the temporary name goes when the snapshot is built again.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from app.errors import Unavailable
+from app.preferences import export, queries
+from app.preferences.forms import ExportFilter, Format, Shape
+from app.settings import get_settings
+
+ROWS_FILE = "preferences.jsonl"
+MANIFEST_FILE = "manifest.json"
+SAMPLE = 200
+RESERVE_BYTES = 16 * 1024 * 1024
+"""Left free on the disk, so that the database and the log still have room."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What was written."""
+
+    rows: int
+    train_rows: int
+    held_out_rows: int
+    sha256: str
+    annotation_ids: list[int]
+
+
+def freeze(session: Session, wanted: ExportFilter, folder: Path) -> Frozen:
+    """Write the canonical rows of ``wanted`` into ``folder``, in place of what an interrupted build left there.
+
+    Raises:
+        Unavailable: the disk is too full for it; nothing is left behind.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = folder.parent / f".{folder.name}.tmp"
+    for leftover in (draft, folder):
+        shutil.rmtree(leftover, ignore_errors=True)
+    check_disk(folder.parent, estimated_bytes(session, wanted))
+    draft.mkdir()
+    try:
+        frozen = _write_rows(session, wanted, draft / ROWS_FILE)
+        _write_manifest(wanted, frozen, draft / MANIFEST_FILE)
+        _sync(draft)
+        draft.rename(folder)
+        _sync(folder.parent)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise Unavailable(
+            f"The disk ran full while {folder.name} was written. Free some space and try again."
+        ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return frozen
+
+
+def estimated_bytes(session: Session, wanted: ExportFilter) -> int:
+    """How large the rows will be, judged by the first annotations."""
+    percent = get_settings().held_out_percent
+    sample = list(queries.sources(session, wanted, percent, limit=SAMPLE))
+    if not sample:
+        return 0
+    size = sum(len(line) for source in sample for line in export.lines_of(source, Shape.CANONICAL, wanted))
+    annotations = sum(row.annotations for row in queries.tally(session, wanted, percent))
+    return size * annotations // len(sample)
+
+
+def check_disk(folder: Path, needed: int) -> None:
+    """Refuse to begin what will not fit.
+
+    Raises:
+        Unavailable: saying how much is free and how much is needed.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed + RESERVE_BYTES:
+        raise Unavailable(
+            f"The disk under {folder.name}/ has {free // 1_000_000} MB free, and the snapshot needs about "
+            f"{(needed + RESERVE_BYTES) // 1_000_000 + 1} MB. Free some space and try again."
+        )
+
+
+def _write_rows(session: Session, wanted: ExportFilter, path: Path) -> Frozen:
+    progress = export.Progress()
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for chunk in export.stream(session, Shape.CANONICAL, Format.JSONL, wanted, progress):
+            digest.update(chunk)
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+    ids = progress.annotation_ids.tolist()
+    return Frozen(progress.rows, progress.train_rows, progress.held_out_rows, digest.hexdigest(), ids)
+
+
+def _write_manifest(wanted: ExportFilter, frozen: Frozen, path: Path) -> None:
+    body = asdict(frozen) | {
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "filter": wanted.stored(),
+        "held_out_percent": get_settings().held_out_percent,
+    }
+    del body["annotation_ids"]  # the rows name them, and the database keeps them
+    with path.open("w", encoding="utf-8") as file:
+        json.dump(body, file, indent=2, sort_keys=True)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

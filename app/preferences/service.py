@@ -1,0 +1,99 @@
+"""Snapshots: asked for in a request, built by a worker, named by training runs.
+
+A snapshot row is ``building`` until its folder stands under its final name. The builder holds a lock on the row, so two
+never build the same; killed, it loses the lock with its connection and the next one starts over.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import structlog
+from sqlalchemy import BigInteger, cast, func, insert, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Session
+
+from app.accounts import service as accounts
+from app.accounts.models import User
+from app.errors import Conflict
+from app.jobs import Job, enqueue
+from app.preferences import freeze, queries
+from app.preferences.forms import ExportFilter
+from app.preferences.models import Snapshot, SnapshotAnnotation, SnapshotState
+from app.settings import get_settings
+
+log = structlog.get_logger()
+
+
+def request_snapshot(session: Session, user: User | None, wanted: ExportFilter) -> Snapshot:
+    """Ask for a frozen export of what exists now; a worker builds it. ``user`` is None for the nightly run.
+
+    Raises:
+        Conflict: no annotation matches.
+    """
+    if not queries.tally(session, wanted, get_settings().held_out_percent):
+        raise Conflict(f"There is nothing to freeze: no annotation matches ({wanted.words()}).")
+    if wanted.until is None:
+        wanted = wanted.model_copy(update={"until": queries.last_annotation_id(session)})
+    snapshot = Snapshot(
+        name=f"snapshot-{secrets.token_hex(4)}",
+        filter=wanted.stored(),
+        created_by_id=user.id if user else None,
+    )
+    session.add(snapshot)
+    session.flush()
+    accounts.audit(session, user, "snapshot.request", "snapshot", snapshot.id, filter=snapshot.filter)
+    enqueue(session, Job.BUILD_SNAPSHOT, snapshot.id)
+    return snapshot
+
+
+def claim_snapshot(session: Session, snapshot_id: int) -> Snapshot | None:
+    """The snapshot, locked until the transaction ends, when it still is to be built and nobody is building it."""
+    query = select(Snapshot).where(Snapshot.id == snapshot_id, Snapshot.state == SnapshotState.BUILDING)
+    return session.scalar(query.with_for_update(skip_locked=True))
+
+
+def build_snapshot(session: Session, snapshot: Snapshot) -> None:
+    """Write the folder of a claimed snapshot and record what is in it.
+
+    Raises:
+        Unavailable: the disk is too full.
+        Conflict: meanwhile nothing matches any more.
+    """
+    wanted = ExportFilter.model_validate(snapshot.filter)
+    frozen = freeze.freeze(session, wanted, get_settings().snapshots_dir / snapshot.name)
+    if not frozen.rows:
+        raise Conflict(f"There is nothing to freeze: no annotation matches ({wanted.words()}).")
+    ids = func.unnest(cast(frozen.annotation_ids, ARRAY(BigInteger)))
+    session.execute(
+        insert(SnapshotAnnotation).from_select(["snapshot_id", "annotation_id"], select(literal(snapshot.id), ids))
+    )
+    snapshot.path = snapshot.name
+    snapshot.sha256 = frozen.sha256
+    snapshot.rows, snapshot.train_rows, snapshot.held_out_rows = frozen.rows, frozen.train_rows, frozen.held_out_rows
+    snapshot.state = SnapshotState.READY
+    session.flush()
+    log.info("snapshot_built", snapshot=snapshot.id, rows=frozen.rows, sha256=frozen.sha256)
+
+
+def fail_snapshot(session: Session, snapshot_id: int, reason: str) -> None:
+    """Give a snapshot up, saying why."""
+    snapshot = claim_snapshot(session, snapshot_id)
+    if snapshot is not None:
+        snapshot.state, snapshot.error = SnapshotState.FAILED, reason
+        log.error("snapshot_failed", snapshot=snapshot_id, reason=reason)
+
+
+def ring_for_unfinished(session: Session) -> None:
+    """Ring again for snapshots that wait: a lost message costs a sweep, and a building one is locked and passed over."""
+    waiting = session.scalars(
+        select(Snapshot.id).where(Snapshot.state == SnapshotState.BUILDING).with_for_update(skip_locked=True)
+    )
+    for snapshot_id in waiting:
+        enqueue(session, Job.BUILD_SNAPSHOT, snapshot_id)
+
+
+def folder(snapshot: Snapshot) -> Path:
+    """Where a ready snapshot lies."""
+    return get_settings().snapshots_dir / (snapshot.path or snapshot.name)

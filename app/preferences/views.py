@@ -1,0 +1,128 @@
+"""HTML of preferences: what there is, downloads, and snapshots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import FileResponse, HTMLResponse, Response, StreamingResponse
+from pydantic import ValidationError
+
+from app.accounts.access import Reviewer, reviewer
+from app.db import DbSession
+from app.errors import BadInput
+from app.preferences import export, queries, service
+from app.preferences.counts import Counts, sum_up
+from app.preferences.download import download, download_snapshot
+from app.preferences.forms import ExportFilter, Format, Shape
+from app.preferences.models import Snapshot, SnapshotState
+from app.preferences.queries import SnapshotLineage
+from app.settings import get_settings
+from app.web import is_exchange, redirect, render
+
+router = APIRouter()
+
+PREVIEW_ROWS = 5
+POLL_SECONDS = 2
+FILTER_KEYS = frozenset({"batch", "round", "split", "strength"})
+
+
+@dataclass(frozen=True)
+class PreferencesPage:
+    """Context of ``preferences/preferences.html``."""
+
+    counts: Counts
+    wanted: ExportFilter
+    shape: Shape
+    rows: list[dict[str, Any]]
+    batches: list[tuple[int, str]]
+    rounds: list[int]
+    snapshots: list[Snapshot]
+    held_out_percent: int
+    query: str
+    """The filter as a query string, for the form that freezes it."""
+
+
+@dataclass(frozen=True)
+class SnapshotPage:
+    """Context of ``preferences/snapshot.html`` and of its fragment."""
+
+    snapshot: Snapshot
+    words: str
+    lineage: SnapshotLineage
+    poll_seconds: int | None
+
+
+def chosen_filter(
+    batch: Annotated[str, Query(max_length=19)] = "",
+    round_number: Annotated[str, Query(max_length=9, alias="round")] = "",
+    split: Annotated[str, Query(max_length=10)] = "",
+    strength: Annotated[str, Query(max_length=1)] = "",
+) -> ExportFilter:
+    """The filter of the page's form, whose selects send an empty value for "all"."""
+    chosen = {"batch_ids": [batch], "rounds": [round_number], "split": split, "min_strength": strength}
+    try:
+        return ExportFilter.model_validate({key: value for key, value in chosen.items() if value not in ("", [""])})
+    except ValidationError:
+        raise BadInput("This filter cannot be used. Choose from the lists on the preferences page.") from None
+
+
+Chosen = Annotated[ExportFilter, Depends(chosen_filter)]
+
+
+@router.get("/preferences", dependencies=[Depends(reviewer)])
+def preferences_page(
+    request: Request, session: DbSession, wanted: Chosen, shape: Shape = Shape.CANONICAL
+) -> HTMLResponse:
+    """What there is, by what it differs in; the first rows; downloads; snapshots."""
+    percent = get_settings().held_out_percent
+    page = PreferencesPage(
+        counts=sum_up(queries.tally(session, wanted, percent), wanted.min_strength),
+        wanted=wanted,
+        shape=shape,
+        rows=export.preview(session, shape, wanted, PREVIEW_ROWS),
+        batches=queries.batch_names(session),
+        rounds=queries.round_numbers(session),
+        snapshots=queries.list_snapshots(session),
+        held_out_percent=percent,
+        query=urlencode({key: value for key, value in request.query_params.items() if key in FILTER_KEYS}),
+    )
+    return render(request, "preferences/preferences.html", page)
+
+
+@router.get("/preferences/export", dependencies=[Depends(reviewer)])
+def export_preferences(
+    wanted: Chosen,
+    shape: Shape = Shape.CANONICAL,
+    form: Annotated[Format, Query(alias="format")] = Format.JSONL,
+) -> StreamingResponse:
+    """The export, as it is made."""
+    return download(shape, form, wanted)
+
+
+@router.post("/snapshots")
+def freeze_snapshot(request: Request, session: DbSession, user: Reviewer, wanted: Chosen) -> Response:
+    """Freeze what the page shows."""
+    snapshot = service.request_snapshot(session, user, wanted)
+    return redirect(request, f"/snapshots/{snapshot.id}", flash="The snapshot is being built.")
+
+
+@router.get("/snapshots/{snapshot_id}")
+def snapshot_page(request: Request, session: DbSession, user: Reviewer, snapshot_id: int) -> HTMLResponse:
+    """One snapshot: its hash, its counts, and what was made of it."""
+    snapshot = queries.access_snapshot(session, user, snapshot_id)
+    page = SnapshotPage(
+        snapshot=snapshot,
+        words=ExportFilter.model_validate(snapshot.filter).words(),
+        lineage=queries.lineage(session, snapshot),
+        poll_seconds=POLL_SECONDS if snapshot.state is SnapshotState.BUILDING else None,
+    )
+    return render(request, f"preferences/{'_snapshot' if is_exchange(request) else 'snapshot'}.html", page)
+
+
+@router.get("/snapshots/{snapshot_id}/preferences.jsonl")
+def snapshot_file(session: DbSession, user: Reviewer, snapshot_id: int) -> FileResponse:
+    """The frozen rows."""
+    return download_snapshot(queries.access_snapshot(session, user, snapshot_id))

@@ -1,0 +1,112 @@
+"""Reads the body of a form under a bound, after the caller's rights are known.
+
+FastAPI would read the whole body before the first dependency runs, so that anyone could fill the disk, and it would
+answer a wrong field with a page of its own, so that everything else had to be typed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
+
+from app.accounts.access import admin, api_admin
+from app.errors import BadInput, TooLarge
+from app.settings import get_settings
+
+FORM_BYTES = 1024 * 1024
+MAX_FIELDS = 50
+
+
+@dataclass(frozen=True)
+class SentFile:
+    """A file as it was sent; the name is the sender's and means nothing until it is cleaned."""
+
+    filename: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Sent:
+    """The fields of a form, each once, and its file if it has one."""
+
+    fields: dict[str, str]
+    file: SentFile | None = None
+
+
+async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+    seen = 0
+    async for chunk in request.stream():
+        seen += len(chunk)
+        if seen > limit:
+            raise _too_large(limit)
+        yield chunk
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"What was sent is larger than {limit // (1024 * 1024):,} MiB: split the file.")
+
+
+@asynccontextmanager
+async def _parsed(request: Request, limit: int) -> AsyncIterator[FormData]:
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit:
+        raise _too_large(limit)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    stream = _bounded(request, limit)
+    try:
+        if kind == "multipart/form-data":
+            parser = MultiPartParser(request.headers, stream, max_files=1, max_fields=MAX_FIELDS)
+            form = await parser.parse()
+        elif kind == "application/x-www-form-urlencoded":
+            form = await FormParser(request.headers, stream).parse()
+        else:
+            raise BadInput("Send a form: multipart/form-data, with the file in the field “file”.")
+    except MultiPartException as error:
+        raise BadInput(f"The form cannot be read: {error.message}") from None
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
+async def read_form(request: Request, limit: int) -> Sent:
+    """The form in the body of ``request``; :class:`BadInput` or :class:`TooLarge` when it cannot be used."""
+    async with _parsed(request, limit) as form:
+        fields: dict[str, str] = {}
+        file: SentFile | None = None
+        for name, value in form.multi_items():
+            if name in fields or (name == "file" and file):
+                raise BadInput(f"The field “{name[:60]}” was sent twice: send it once.")
+            if isinstance(value, UploadFile):
+                if name != "file":
+                    raise BadInput(f"Send the file in the field “file”, not in “{name[:60]}”.")
+                file = SentFile(value.filename or "", await value.read())
+            else:
+                fields[name] = value
+        if len(fields) > MAX_FIELDS:
+            raise BadInput(f"The form has more than {MAX_FIELDS} fields.")
+    return Sent(fields, file)
+
+
+# The rights come first, as a dependency of the reading itself: nobody else's body is read at all.
+async def _admin_file(request: Request, _: Annotated[object, Depends(admin)]) -> Sent:
+    return await read_form(request, get_settings().upload_limit_bytes + FORM_BYTES)
+
+
+async def _admin_form(request: Request, _: Annotated[object, Depends(admin)]) -> Sent:
+    return await read_form(request, FORM_BYTES)
+
+
+async def _api_file(request: Request, _: Annotated[object, Depends(api_admin)]) -> Sent:
+    return await read_form(request, get_settings().upload_limit_bytes + FORM_BYTES)
+
+
+AdminFile = Annotated[Sent, Depends(_admin_file)]
+AdminForm = Annotated[Sent, Depends(_admin_form)]
+ApiFile = Annotated[Sent, Depends(_api_file)]

@@ -1,0 +1,122 @@
+"""The admin's work packages: uploads under preview, batches, and their prompts with the generation ledger."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.db import Base, Created, Json, Key, Time, enum_column
+
+
+class Upload(Base):
+    """A file that an admin sent, kept until it is confirmed as a batch or discarded. ``report`` is the preview."""
+
+    __tablename__ = "uploads"
+
+    id: Mapped[Key]
+    uploaded_by_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    filename: Mapped[str] = mapped_column(String(255))
+    content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    report: Mapped[Json]
+    """Counts, the first prompts, and every refused line with its number and reason."""
+    batch_id: Mapped[int | None] = mapped_column(ForeignKey("batches.id"), unique=True)
+    created_at: Mapped[Created]
+
+
+class BatchState(StrEnum):
+    """``preparing`` (candidates are generated, annotators do not see it) → ``open`` ⇄ ``paused`` → ``closed``."""
+
+    PREPARING = "preparing"
+    OPEN = "open"
+    PAUSED = "paused"
+    CLOSED = "closed"
+
+
+class EditPolicy(StrEnum):
+    """Whether the chosen response is opened for editing."""
+
+    NONE = "none"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
+class Batch(Base):
+    """The admin's work package of prompts, with its guidelines and settings."""
+
+    __tablename__ = "batches"
+    __table_args__ = (
+        CheckConstraint("candidates_per_prompt BETWEEN 2 AND 8", name="candidates_per_prompt_range"),
+        CheckConstraint("annotators_per_prompt BETWEEN 1 AND 20", name="annotators_per_prompt_range"),
+        CheckConstraint("max_tokens BETWEEN 1 AND 32768", name="max_tokens_range"),
+    )
+
+    id: Mapped[Key]
+    name: Mapped[str] = mapped_column(String(120), unique=True)
+    state: Mapped[BatchState] = mapped_column(enum_column(BatchState, "state"), default=BatchState.PREPARING)
+    round_id: Mapped[int] = mapped_column(ForeignKey("rounds.id"), index=True)
+    capability: Mapped[str | None] = mapped_column(String(60))
+    guidelines: Mapped[str] = mapped_column(server_default="")
+    candidates_per_prompt: Mapped[int] = mapped_column(default=4)
+    annotators_per_prompt: Mapped[int] = mapped_column(default=1)
+    edit_policy: Mapped[EditPolicy] = mapped_column(enum_column(EditPolicy, "edit_policy"), default=EditPolicy.OPTIONAL)
+    max_tokens: Mapped[int] = mapped_column(default=256)
+    sampling: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"), default=dict)
+    """Overrides of the rotation's sampling: ``temperature``, ``top_p``. Empty: each deployment's own."""
+    created_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    opened_at: Mapped[Time | None]
+    closed_at: Mapped[Time | None]
+    created_at: Mapped[Created]
+
+
+class PromptState(StrEnum):
+    """``pending`` → ``generating`` (leased) → ``ready``; after the last try ``quarantined``, with the reason."""
+
+    PENDING = "pending"
+    GENERATING = "generating"
+    READY = "ready"
+    QUARANTINED = "quarantined"
+
+
+class Prompt(Base):
+    """Messages that end at a user turn, and the ledger row of their generation."""
+
+    __tablename__ = "prompts"
+    __table_args__ = (
+        UniqueConstraint("batch_id", "external_id"),
+        UniqueConstraint("batch_id", "content_hash"),
+        CheckConstraint("jsonb_typeof(messages) = 'array' AND jsonb_array_length(messages) > 0", name="messages_array"),
+        CheckConstraint("messages -> -1 ->> 'role' = 'user'", name="ends_at_user_turn"),
+        CheckConstraint("(state = 'generating') = (lease_until IS NOT NULL)", name="lease_while_generating"),
+        Index("ix_prompts_waiting", "batch_id", "next_try_at", "id", postgresql_where=text("state = 'pending'")),
+        Index("ix_prompts_leased", "lease_until", postgresql_where=text("state = 'generating'")),
+        Index("ix_prompts_batch_state", "batch_id", "state"),
+    )
+
+    id: Mapped[Key]
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))
+    external_id: Mapped[str] = mapped_column(String(200))
+    """The ``id`` of the upload, or its line number."""
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("prompts.id"))
+    messages: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    tools: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
+    content_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    """SHA-256 of the canonical messages; the train/held-out split is made of it, the same in every round."""
+    capability: Mapped[str | None] = mapped_column(String(60))
+    reference: Mapped[str | None]
+    tests: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
+    extra: Mapped[Json] = mapped_column("metadata", JSONB, server_default=text("'{}'"), default=dict)
+    state: Mapped[PromptState] = mapped_column(enum_column(PromptState, "state"), default=PromptState.PENDING)
+    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
+    last_error: Mapped[str | None]
+    next_try_at: Mapped[Created]
+    lease_until: Mapped[Time | None]
+    fencing_token: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """Grows with each lease; what comes back with an older one is dropped."""
+    created_at: Mapped[Created]
+
+    batch: Mapped[Batch] = relationship(lazy="raise")

@@ -1,0 +1,154 @@
+"""Parquet from strangers, read in a child process with a bound on its memory and time.
+
+A Parquet file says nothing reliable about how large it becomes (a page of a few bytes can unpack to gigabytes), and its
+reader is native code. So it runs as ``python -m app.prompts.parquet`` without our environment, and hands its rows back
+as JSON lines, which pass the same checks as an upload of JSON Lines.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Any
+
+from app.errors import BadInput
+from app.prompts import bounded_json
+from app.prompts.bounded_json import Refused
+from app.settings import ROOT
+
+CHILD_MEMORY = 1024 * 1024 * 1024
+CHILD_SECONDS = 60
+ROWS_AT_ONCE = 64
+MAX_COLUMNS = 200
+MAX_RECORDS = 1_000_000
+NOTHING_READ = "The Parquet file cannot be read: it is damaged, or unpacks to far more than it says. Save it again."
+
+
+def read_parquet(content: bytes, record_bytes: int, total_bytes: int) -> Iterator[tuple[int, Any]]:
+    """The rows of ``content``, numbered from 1; at most ``total_bytes`` of JSON, each at most ``record_bytes``."""
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as rows:
+        source.write(content)
+        source.seek(0)
+        _unpack(source, rows, total_bytes)
+        rows.seek(0)
+        for number, line in enumerate(rows, 1):
+            if len(line) > record_bytes:
+                yield number, Refused(f"is longer than {record_bytes:,} bytes: shorten it")
+            elif line.startswith(b"!"):
+                yield number, Refused(line[1:].decode().strip())
+            else:
+                yield number, _load(line)
+
+
+def _unpack(source: IO[bytes], rows: IO[bytes], total_bytes: int) -> None:
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "app.prompts.parquet", str(total_bytes)],
+            stdin=source,
+            stdout=rows,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            env={"ARROW_DEFAULT_MEMORY_POOL": "system"},
+            timeout=CHILD_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise BadInput(f"The Parquet file takes longer than {CHILD_SECONDS} seconds to unpack: split it.") from None
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise BadInput(said if done.returncode == 2 and said else NOTHING_READ)
+
+
+def _load(raw: bytes) -> Any:
+    try:
+        return bounded_json.loads(raw)
+    except Refused as refusal:
+        return refusal
+
+
+# ── The child ────────────────────────────────────────────────────────────────────────────────────────────────────────
+def main() -> None:
+    """Read Parquet from standard input, write one line a row: JSON, or ``!`` and the reason why there is none."""
+    total_bytes = int(sys.argv[1])
+    _bound(resource.RLIMIT_DATA, CHILD_MEMORY)
+    _bound(resource.RLIMIT_FSIZE, 2 * total_bytes)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(sys.stdin.buffer)
+        _check_declared(table.metadata, total_bytes)
+        _write(table, total_bytes)
+    except (MemoryError, OverflowError):
+        _stop(f"The Parquet file unpacks to more than {total_bytes:,} bytes: split it.")
+    except (pa.ArrowException, OSError, ValueError) as error:
+        _stop(f"The Parquet file cannot be read ({str(error).splitlines()[0][:200]}): save it again.")
+
+
+def _bound(what: int, most: int) -> None:
+    _, allowed = resource.getrlimit(what)
+    bound = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
+    resource.setrlimit(what, (bound, bound))
+
+
+def _check_declared(declared: Any, total_bytes: int) -> None:
+    if declared.num_rows > MAX_RECORDS:
+        _stop(f"The Parquet file has {declared.num_rows:,} rows, {MAX_RECORDS:,} is the most: split it.")
+    if declared.num_columns > MAX_COLUMNS:
+        _stop(f"The Parquet file has {declared.num_columns:,} columns, {MAX_COLUMNS} is the most: keep those needed.")
+    size = sum(declared.row_group(number).total_byte_size for number in range(declared.num_row_groups))
+    if size > total_bytes:
+        _stop(f"The Parquet file unpacks to {size:,} bytes, {total_bytes:,} is the most: split it.")
+
+
+def _write(table: Any, total_bytes: int) -> None:
+    written = 0
+    for batch in table.iter_batches(batch_size=ROWS_AT_ONCE, use_threads=False):
+        columns = list(zip(batch.schema.names, batch.columns, strict=True))
+        for row in range(batch.num_rows):
+            line = _row_line(columns, row)
+            written += len(line)
+            if written > total_bytes:
+                _stop(f"The Parquet file unpacks to more than {total_bytes:,} bytes: split it.")
+            sys.stdout.buffer.write(line)
+
+
+def _row_line(columns: list[tuple[str, Any]], row: int) -> bytes:
+    try:
+        values = {name: _plain(column[row].as_py()) for name, column in columns}
+        return json.dumps(values, default=str).encode() + b"\n"
+    except UnicodeDecodeError:
+        return b"!has text that is not UTF-8: write it again as UTF-8\n"
+    except _BinaryCell:
+        return b"!has a cell of binary data: only text can be imported\n"
+
+
+class _BinaryCell(Exception):
+    pass
+
+
+def _plain(value: Any) -> Any:
+    """``value`` without NaN, which tables use for "missing", and without bytes, which have no JSON."""
+    if isinstance(value, bytes):
+        raise _BinaryCell
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def _stop(reason: str) -> None:
+    sys.stderr.write(reason)
+    raise SystemExit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""An upload, read: valid prompts and refused lines, in the order of the file.
+
+The same bytes with the same settings always give the same answer, so the preview and the confirmed import cannot
+differ. Duplicates are judged here, because only the whole file shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from app.errors import BadInput
+from app.prompts.bounded_json import Refused
+from app.prompts.files import Format, Limits, open_file
+from app.prompts.shapes import ParsedPrompt, to_prompt
+from app.settings import Settings
+
+MAX_REFUSALS = 10_000
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A line (item, row) that is not imported, and why."""
+
+    line: int
+    reason: str
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The bounds that this installation sets."""
+    return Limits(prompt_chars=settings.prompt_limit_chars, file_bytes=settings.upload_limit_bytes)
+
+
+def parse(filename: str, content: bytes, limits: Limits) -> tuple[Format, Iterator[ParsedPrompt | Refusal]]:
+    """What ``content`` is, and what each of its records gives.
+
+    Raises :class:`~app.errors.BadInput`, at once or while iterating, when the file as a whole cannot be used.
+    """
+    kind, rows = open_file(filename, content, limits)
+
+    def records() -> Iterator[ParsedPrompt | Refusal]:
+        first_seen = _FirstSeen(kind.unit)
+        refused = 0
+        for line, value in rows:
+            try:
+                if isinstance(value, Refused):
+                    raise value
+                prompt = to_prompt(value, line, kind.unit, limits.prompt_chars)
+                first_seen.check(prompt)
+            except Refused as refusal:
+                refused += 1
+                if refused > MAX_REFUSALS:
+                    raise BadInput(
+                        f"More than {MAX_REFUSALS:,} {kind.unit}s are refused, so this is hardly a file of prompts. "
+                        f"For example: {kind.unit} {line:,} {refusal}."
+                    ) from None
+                yield Refusal(line, str(refusal))
+            else:
+                yield prompt
+
+    return kind, records()
+
+
+class _FirstSeen:
+    """Where each id and each content was first, to name it when it comes again."""
+
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
+        self._ids: dict[str, int] = {}
+        self._contents: dict[bytes, int] = {}
+
+    def check(self, prompt: ParsedPrompt) -> None:
+        """Note ``prompt``, or refuse it as a duplicate."""
+        same_id = self._ids.get(prompt.external_id)
+        if same_id is not None:
+            name = prompt.external_id[:60]
+            raise Refused(f'has the id "{name}" of {self._unit} {same_id:,}: give each prompt an id of its own')
+        same_content = self._contents.get(prompt.content_hash)
+        if same_content is not None:
+            raise Refused(f"says the same as {self._unit} {same_content:,}: one of them is enough")
+        self._ids[prompt.external_id] = self._contents[prompt.content_hash] = prompt.line

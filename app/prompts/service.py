@@ -1,0 +1,302 @@
+"""Writes and rules of prompts: uploads, batches and their states."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from pathlib import Path, PurePath
+from typing import Any
+
+import psycopg
+from sqlalchemy import column, delete, func, select, table, update
+from sqlalchemy.orm import Session
+
+from app.accounts.models import User
+from app.accounts.service import audit
+from app.errors import BadInput, Conflict, TooLarge
+from app.jobs import Job, enqueue
+from app.prompts.forms import BatchSettings
+from app.prompts.models import Batch, BatchState, Prompt, PromptState, Upload
+from app.prompts.parsing import Refusal, limits_of, parse
+from app.prompts.shapes import ParsedPrompt
+from app.settings import get_settings
+
+SAMPLE_FILE = Path(__file__).with_name("sample.jsonl")
+SAMPLE_NAME = "Sample"
+SAMPLE_GUIDELINES = """\
+Prefer the answer that helps the person who asked.
+
+1. **Right** beats wrong: check sums, code and facts before style.
+2. **Asked for** beats extra: a short answer to the question beats a long one beside it.
+3. **Language and form** count: the language of the question, the format that was asked for, the role that was set.
+
+If both answers are useless, say so: “all unacceptable” is a judgement, not a failure. If the better one is nearly good,
+improve it: your edit is worth more than your click.
+"""
+SHOWN_PROMPTS = 5
+UPLOAD_KEPT = timedelta(days=7)
+SHOWN_CHARS = 2_000
+
+TRANSITIONS: dict[BatchState, frozenset[BatchState]] = {
+    BatchState.PREPARING: frozenset({BatchState.OPEN, BatchState.CLOSED}),
+    BatchState.OPEN: frozenset({BatchState.PAUSED, BatchState.CLOSED}),
+    BatchState.PAUSED: frozenset({BatchState.OPEN, BatchState.CLOSED}),
+    BatchState.CLOSED: frozenset(),
+}
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+# The current round is read by its table: rounds lie above prompts and may not be imported here.
+_ROUNDS = table("rounds", column("id"), column("state"))
+
+
+# ── Uploads ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+def create_upload(session: Session, user: User, filename: str, content: bytes) -> Upload:
+    """Store a file under preview with its report; :class:`BadInput` when the file as a whole cannot be used."""
+    settings = get_settings()
+    if len(content) > settings.upload_limit_bytes:
+        raise TooLarge(f"The file has {len(content):,} bytes, {settings.upload_limit_bytes:,} is the most: split it.")
+    name = clean_filename(filename)
+    upload = Upload(
+        uploaded_by_id=user.id,
+        filename=name,
+        content=content,
+        sha256=hashlib.sha256(content).hexdigest(),
+        report=_report(name, content),
+    )
+    session.add(upload)
+    session.flush()
+    return upload
+
+
+def clean_filename(filename: str) -> str:
+    """The last part of ``filename`` without what cannot be stored or shown; only its suffix has a meaning."""
+    last = PurePath(filename.replace("\\", "/")).name
+    shown = "".join(letter for letter in last if letter.isprintable())
+    return shown[-255:] or "upload"
+
+
+def _report(filename: str, content: bytes) -> dict[str, Any]:
+    kind, records = parse(filename, content, limits_of(get_settings()))
+    capabilities: Counter[str | None] = Counter()
+    notes: Counter[str] = Counter()
+    kept: Counter[str] = Counter()
+    shown: list[dict[str, Any]] = []
+    errors: list[dict[str, Any]] = []
+    for record in records:
+        if isinstance(record, Refusal):
+            errors.append({"line": record.line, "reason": record.reason})
+            continue
+        capabilities[record.capability] += 1
+        kept.update(record.metadata.keys())
+        if record.note:
+            notes[record.note] += 1
+        if len(shown) < SHOWN_PROMPTS:
+            shown.append(_shown(record))
+    return {
+        "format": kind.value,
+        "unit": kind.unit,
+        "valid": capabilities.total(),
+        "refused": len(errors),
+        "capabilities": capabilities.most_common(),
+        "notes": notes.most_common(),
+        "metadata": kept.most_common(12),
+        "sample": shown,
+        "errors": errors,
+    }
+
+
+def _shown(prompt: ParsedPrompt) -> dict[str, Any]:
+    messages = [
+        {
+            "role": message["role"],
+            "content": message["content"][:SHOWN_CHARS],
+            "left_out": max(0, len(message["content"]) - SHOWN_CHARS),
+        }
+        for message in prompt.messages[-6:]
+    ]
+    return {
+        "line": prompt.line,
+        "id": prompt.external_id,
+        "capability": prompt.capability,
+        "messages": messages,
+        "tools": len(prompt.tools or []),
+    }
+
+
+def discard_upload(session: Session, user: User, upload: Upload) -> None:
+    """Forget an upload that was not confirmed."""
+    if upload.batch_id is not None:
+        raise Conflict("This upload has become a batch: close the batch instead.")
+    audit(session, user, "upload.discard", "upload", upload.id, filename=upload.filename)
+    session.delete(upload)
+
+
+def forget_old_uploads(session: Session) -> int:
+    """Delete files that nobody confirmed within a week; how many. Their bytes lie in the database."""
+    old = (Upload.batch_id.is_(None)) & (Upload.created_at < func.now() - UPLOAD_KEPT)
+    return len(session.execute(delete(Upload).where(old).returning(Upload.id)).all())
+
+
+def confirm_upload(session: Session, user: User, upload: Upload, settings: BatchSettings) -> Batch:
+    """Make the upload a batch: all of its valid prompts or nothing. Confirming twice gives the same batch."""
+    # 1. One confirmation at a time: the second click waits here and then finds the batch.
+    session.refresh(upload, ["batch_id"], with_for_update=True)
+    if upload.batch_id is not None:
+        return session.get_one(Batch, upload.batch_id)
+    _check_importable(upload.report, settings)
+    # 2. The batch, then its prompts in one stream.
+    batch = _create_batch(session, user, settings, _shared_capability(upload.report))
+    try:
+        imported = copy_prompts(session, batch, _valid(upload.filename, upload.content))
+    except BadInput as error:
+        raise Conflict(f"The import limits have changed since this preview. {error.message}") from None
+    if imported != upload.report["valid"]:
+        raise Conflict("The import limits have changed since this preview: upload the file again.")
+    # 3. The preview has done its work; its bytes need not be kept twice.
+    upload.batch_id, upload.content = batch.id, b""
+    audit(session, user, "batch.create", "batch", batch.id, name=batch.name, prompts=imported, file=upload.sha256)
+    session.flush()
+    enqueue(session, Job.GENERATE)
+    return batch
+
+
+def _check_importable(report: dict[str, Any], settings: BatchSettings) -> None:
+    valid, refused, unit = report["valid"], report["refused"], report["unit"]
+    if valid == 0:
+        raise BadInput(
+            "There is no valid prompt in this file: correct it and upload it again.", errors=report["errors"]
+        )
+    if refused and not settings.leave_out_refused:
+        plural = f"{refused:,} {unit}s are" if refused > 1 else f"1 {unit} is"
+        raise BadInput(
+            f"{plural} refused. Correct the file and upload it again, or choose to import the {valid:,} valid prompts "
+            f"and leave the rest out.",
+            errors=report["errors"],
+        )
+
+
+def _shared_capability(report: dict[str, Any]) -> str | None:
+    names = report["capabilities"]
+    return names[0][0] if len(names) == 1 else None
+
+
+def _valid(filename: str, content: bytes) -> Iterator[ParsedPrompt]:
+    _, records = parse(filename, content, limits_of(get_settings()))
+    return (record for record in records if isinstance(record, ParsedPrompt))
+
+
+def copy_prompts(session: Session, batch: Batch, prompts: Iterable[ParsedPrompt]) -> int:
+    """Stream ``prompts`` into ``batch`` by COPY, and count them. Ten thousand take well under a second."""
+    connection = session.connection().connection.driver_connection
+    assert isinstance(connection, psycopg.Connection)  # noqa: S101 - PostgreSQL by psycopg is the only database
+    count = 0
+    statement = (
+        "COPY prompts (batch_id, state, external_id, messages, tools, content_hash, capability, reference, tests,"
+        " metadata) FROM STDIN"
+    )
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for row in _rows(batch.id, prompts):
+            copy.write_row(row)
+            count += 1
+    return count
+
+
+def _rows(batch_id: int, prompts: Iterable[ParsedPrompt]) -> Iterator[tuple[Any, ...]]:
+    for prompt in prompts:
+        yield (
+            batch_id,
+            PromptState.PENDING.value,
+            prompt.external_id,
+            _ENCODER.encode(prompt.messages),
+            None if prompt.tools is None else _ENCODER.encode(prompt.tools),
+            prompt.content_hash,
+            prompt.capability,
+            prompt.reference,
+            None if prompt.tests is None else _ENCODER.encode(prompt.tests),
+            _ENCODER.encode(prompt.metadata),
+        )
+
+
+def _create_batch(session: Session, user: User | None, settings: BatchSettings, capability: str | None) -> Batch:
+    # Two admins who take one name at once: the lock makes the second wait and then see the first.
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"batches.name:{settings.name}", 0))))
+    if session.scalar(select(Batch.id).where(Batch.name == settings.name)) is not None:
+        message = "There is a batch with this name already: choose another."
+        raise BadInput(message, errors=[{"loc": "name", "msg": message}])
+    round_id = session.scalar(select(_ROUNDS.c.id).where(_ROUNDS.c.state != "complete"))
+    if round_id is None:
+        raise Conflict("There is no round to collect for yet: start Corral once with “corral up”.")
+    batch = Batch(
+        round_id=round_id,
+        capability=capability,
+        sampling=settings.sampling,
+        created_by_id=user.id if user else None,
+        **settings.model_dump(exclude={"temperature", "top_p", "leave_out_refused"}),
+    )
+    session.add(batch)
+    session.flush()
+    return batch
+
+
+# ── Batches ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+def set_state(session: Session, user: User, batch: Batch, target: BatchState) -> None:
+    """Open, pause or close ``batch``; :class:`Conflict` where that is no step. The state it has already is fine."""
+    session.refresh(batch, with_for_update=True)
+    if batch.state is target:
+        return
+    if target not in TRANSITIONS[batch.state]:
+        if batch.state is BatchState.CLOSED:
+            raise Conflict("This batch is closed, and closing is final: import its prompts again as a new batch.")
+        raise Conflict(f"A batch that is {batch.state} cannot become {target}.")
+    audit(session, user, "batch.state", "batch", batch.id, before=batch.state.value, after=target.value)
+    batch.state = target
+    now = session.scalar(select(func.now()))
+    if target is BatchState.OPEN:
+        batch.opened_at = batch.opened_at or now
+        enqueue(session, Job.GENERATE)
+    elif target is BatchState.CLOSED:
+        batch.closed_at = now
+    session.flush()
+
+
+def set_guidelines(session: Session, user: User, batch: Batch, guidelines: str) -> None:
+    """Replace the guidelines; the old text stays in the audit trail."""
+    if guidelines != batch.guidelines:
+        audit(session, user, "batch.guidelines", "batch", batch.id, before=batch.guidelines)
+        batch.guidelines = guidelines
+        session.flush()
+
+
+def retry_quarantined(session: Session, user: User, batch: Batch, prompt_id: int | None = None) -> int:
+    """Give quarantined prompts (one, or all of the batch) their tries again; how many there were."""
+    which = (Prompt.batch_id == batch.id) & (Prompt.state == PromptState.QUARANTINED)
+    if prompt_id is not None:
+        which &= Prompt.id == prompt_id
+    again = session.execute(
+        update(Prompt)
+        .where(which)
+        .values(state=PromptState.PENDING, attempts=0, last_error=None, next_try_at=func.now())
+        .returning(Prompt.id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    if again:
+        audit(session, user, "batch.retry", "batch", batch.id, prompts=len(again))
+        enqueue(session, Job.GENERATE)
+    return len(again)
+
+
+def load_sample(session: Session) -> Batch | None:
+    """The sample batch, open, where there is no batch yet (the first start); else None."""
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("batches.sample", 0))))
+    if session.scalar(select(Batch.id).limit(1)) is not None:
+        return None
+    settings = BatchSettings(name=SAMPLE_NAME, guidelines=SAMPLE_GUIDELINES, candidates_per_prompt=2)
+    batch = _create_batch(session, None, settings, None)
+    copy_prompts(session, batch, _valid(SAMPLE_FILE.name, SAMPLE_FILE.read_bytes()))
+    batch.state, batch.opened_at = BatchState.OPEN, session.scalar(select(func.now()))
+    session.flush()
+    enqueue(session, Job.GENERATE)
+    return batch

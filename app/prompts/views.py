@@ -1,0 +1,350 @@
+"""HTML of prompts: batches, the upload with its preview, and single prompts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import HTMLResponse, Response
+from pydantic import ValidationError
+
+from app.accounts.access import Admin, Reviewer, admin
+from app.accounts.models import Role
+from app.db import DbSession
+from app.errors import BadInput
+from app.prompts import queries, service
+from app.prompts.forms import BatchSettings, GuidelinesForm, field_errors
+from app.prompts.intake import AdminFile, AdminForm
+from app.prompts.models import Batch, BatchState, Prompt, PromptState, Upload
+from app.prompts.queries import CandidateView, EngineView, Page, Progress
+from app.settings import get_settings
+from app.web import redirect, render
+
+router = APIRouter()
+
+After = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
+
+
+@dataclass(frozen=True)
+class BatchesPage:
+    """Context of ``prompts/batches.html``."""
+
+    batches: list[Batch]
+    progress: dict[int, Progress]
+    rounds: dict[int, int]
+    uploads: list[Upload]
+    next: int | None
+    first: bool
+    may_write: bool
+
+
+@dataclass(frozen=True)
+class UploadPage:
+    """Context of ``prompts/new.html``."""
+
+    errors: dict[str, str]
+    limit_mib: int
+    prompt_limit: int
+
+
+@dataclass(frozen=True)
+class PreviewPage:
+    """Context of ``prompts/preview.html``. ``values`` are the settings as typed, so that nothing is typed twice."""
+
+    upload: Upload
+    twin: Batch | None
+    values: dict[str, str]
+    errors: dict[str, str]
+
+
+@dataclass(frozen=True)
+class BatchPage:
+    """Context of ``prompts/batch.html``; ``_progress.html`` takes the first four."""
+
+    batch: Batch
+    progress: Progress
+    engine: EngineView | None
+    poll_seconds: int | None
+    round: int
+    quarantined: Page[Prompt]
+    prompts: Page[Prompt]
+    state: PromptState | None
+    first: bool
+    may_write: bool
+    guidelines: str
+    errors: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ProgressFragment:
+    """Context of ``prompts/_progress.html`` alone."""
+
+    batch: Batch
+    progress: Progress
+    engine: EngineView | None
+    poll_seconds: int | None
+
+
+@dataclass(frozen=True)
+class PromptPage:
+    """Context of ``prompts/prompt.html``."""
+
+    prompt: Prompt
+    batch: Batch
+    messages: list[dict[str, str]]
+    attachments: list[tuple[str, str]]
+    candidates: list[CandidateView]
+    may_write: bool
+
+
+# ── Upload and preview ───────────────────────────────────────────────────────────────────────────────────────────────
+@router.get("/batches/new", dependencies=[Depends(admin)])
+def new_batch(request: Request) -> HTMLResponse:
+    """The form that takes a file."""
+    return _upload_page(request, {})
+
+
+@router.post("/batches/new")
+def upload(request: Request, session: DbSession, user: Admin, sent: AdminFile) -> Response:
+    """Take a file and show its preview; a file that cannot be used is answered beside the field."""
+    if sent.file is None or not sent.file.filename:
+        return _upload_page(request, {"file": "Choose a file first."}, status=422)
+    try:
+        made = service.create_upload(session, user, sent.file.filename, sent.file.content)
+    except BadInput as error:
+        return _upload_page(request, {"file": error.message}, status=422)
+    return redirect(request, f"/uploads/{made.id}")
+
+
+@router.get("/uploads/{upload_id}")
+def preview(request: Request, session: DbSession, user: Admin, upload_id: int) -> Response:
+    """What is in the file, what will be left out, and the settings of the batch to be."""
+    found = queries.access_upload(session, user, upload_id)
+    if found.batch_id is not None:
+        return redirect(request, f"/batches/{found.batch_id}")
+    return _preview_page(request, session, found, _suggested(found), {})
+
+
+@router.post("/uploads/{upload_id}/confirm")
+def confirm(request: Request, session: DbSession, user: Admin, upload_id: int, sent: AdminForm) -> Response:
+    """Make the batch. A second click gets the same batch; a wrong setting is answered beside its field."""
+    found = queries.access_upload(session, user, upload_id)
+    try:
+        batch = service.confirm_upload(session, user, found, BatchSettings.model_validate(sent.fields))
+    except ValidationError as error:
+        return _preview_page(request, session, found, sent.fields, field_errors(error), status=422)
+    except BadInput as error:
+        return _preview_page(request, session, found, sent.fields, _beside(error), status=422)
+    return redirect(request, f"/batches/{batch.id}", flash=f"“{batch.name}” is imported. Its responses are being made.")
+
+
+@router.post("/uploads/{upload_id}/discard")
+def discard(request: Request, session: DbSession, user: Admin, upload_id: int) -> Response:
+    """Forget the file."""
+    service.discard_upload(session, user, queries.access_upload(session, user, upload_id))
+    return redirect(request, "/batches", flash="The file is discarded; nothing was imported.")
+
+
+# ── Batches ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+@router.get("/batches")
+def batches(request: Request, session: DbSession, user: Reviewer, before: After = None) -> HTMLResponse:
+    """All batches, newest first, with their progress."""
+    page = queries.list_batches(session, before=before)
+    context = BatchesPage(
+        batches=page.rows,
+        progress=queries.batch_progress(session, [batch.id for batch in page.rows]),
+        rounds=queries.round_numbers(session, {batch.round_id for batch in page.rows}),
+        uploads=queries.unconfirmed_uploads(session) if user.role is Role.ADMIN and before is None else [],
+        next=page.next,
+        first=before is None,
+        may_write=user.role is Role.ADMIN,
+    )
+    return render(request, "prompts/batches.html", context)
+
+
+@router.get("/batches/{batch_id}")
+def batch_page(
+    request: Request,
+    session: DbSession,
+    user: Reviewer,
+    batch_id: int,
+    after: After = None,
+    state: PromptState | None = None,
+) -> HTMLResponse:
+    """One batch: progress, what it can become, guidelines, quarantined prompts, and all prompts by page."""
+    batch = queries.access_batch(session, user, batch_id)
+    return _batch_page(request, session, user.role is Role.ADMIN, batch, after=after, state=state)
+
+
+@router.get("/batches/{batch_id}/progress")
+def progress(request: Request, session: DbSession, user: Reviewer, batch_id: int) -> HTMLResponse:
+    """The part of the batch's page that moves; it stops asking when nothing will move any more."""
+    batch = queries.access_batch(session, user, batch_id)
+    return render(request, "prompts/_progress.html", _progress(session, batch))
+
+
+@router.post("/batches/{batch_id}/open")
+def open_batch(request: Request, session: DbSession, user: Admin, batch_id: int) -> Response:
+    """Let annotators in."""
+    return _change_state(request, session, user, batch_id, BatchState.OPEN, "Annotators can work on this batch now.")
+
+
+@router.post("/batches/{batch_id}/pause")
+def pause_batch(request: Request, session: DbSession, user: Admin, batch_id: int) -> Response:
+    """Stop handing out work, for now."""
+    said = "Paused. No new work is handed out; open the batch again whenever you like."
+    return _change_state(request, session, user, batch_id, BatchState.PAUSED, said)
+
+
+@router.post("/batches/{batch_id}/close")
+def close_batch(request: Request, session: DbSession, user: Admin, batch_id: int) -> Response:
+    """Stop for good."""
+    said = "Closed. Its annotations are kept and used."
+    return _change_state(request, session, user, batch_id, BatchState.CLOSED, said)
+
+
+@router.post("/batches/{batch_id}/guidelines")
+def guidelines(request: Request, session: DbSession, user: Admin, batch_id: int, sent: AdminForm) -> Response:
+    """Replace the guidelines; annotators see the new ones with their next item."""
+    batch = queries.access_batch(session, user, batch_id)
+    try:
+        form = GuidelinesForm.model_validate(sent.fields)
+    except ValidationError as error:
+        return _batch_page(request, session, True, batch, sent=sent.fields, errors=field_errors(error))
+    service.set_guidelines(session, user, batch, form.guidelines)
+    return redirect(request, f"/batches/{batch.id}", flash="The guidelines are saved.")
+
+
+@router.post("/batches/{batch_id}/retry")
+def retry_batch(request: Request, session: DbSession, user: Admin, batch_id: int) -> Response:
+    """Try all quarantined prompts of the batch again."""
+    batch = queries.access_batch(session, user, batch_id)
+    count = service.retry_quarantined(session, user, batch)
+    return redirect(request, f"/batches/{batch.id}", flash=f"{count:,} quarantined prompts will be tried again.")
+
+
+# ── Prompts ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+@router.get("/prompts/{prompt_id}")
+def prompt_page(request: Request, session: DbSession, user: Reviewer, prompt_id: int) -> HTMLResponse:
+    """One prompt with everything that came with it, and its responses."""
+    prompt = queries.access_prompt(session, user, prompt_id)
+    context = PromptPage(
+        prompt=prompt,
+        batch=prompt.batch,
+        messages=[_said(message) for message in prompt.messages],
+        attachments=_attachments(prompt),
+        candidates=queries.candidates_of(session, user, prompt),
+        may_write=user.role is Role.ADMIN,
+    )
+    return render(request, "prompts/prompt.html", context)
+
+
+@router.post("/prompts/{prompt_id}/retry")
+def retry_prompt(request: Request, session: DbSession, user: Admin, prompt_id: int) -> Response:
+    """Try one quarantined prompt again."""
+    prompt = queries.access_prompt(session, user, prompt_id)
+    count = service.retry_quarantined(session, user, prompt.batch, prompt.id)
+    said = "The prompt will be tried again." if count else "The prompt is not quarantined any more."
+    return redirect(request, f"/batches/{prompt.batch_id}", flash=said)
+
+
+# ── Contexts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+def _upload_page(request: Request, errors: dict[str, str], *, status: int = 200) -> HTMLResponse:
+    settings = get_settings()
+    context = UploadPage(errors, settings.upload_limit_bytes // (1024 * 1024), settings.prompt_limit_chars)
+    return render(request, "prompts/new.html", context, status=status)
+
+
+def _preview_page(
+    request: Request,
+    session: DbSession,
+    upload: Upload,
+    values: dict[str, str],
+    errors: dict[str, str],
+    *,
+    status: int = 200,
+) -> HTMLResponse:
+    twin = queries.batch_of_file(session, upload.sha256)
+    return render(request, "prompts/preview.html", PreviewPage(upload, twin, values, errors), status=status)
+
+
+def _suggested(upload: Upload) -> dict[str, str]:
+    """The form before anything was typed: the defaults, and a name from the file's."""
+    fields = BatchSettings.model_fields
+    values = {name: str(field.default) for name, field in fields.items() if field.default not in (None, False)}
+    name = upload.filename.rpartition(".")[0].replace("_", " ").replace("-", " ").strip()
+    return {key: values.get(key, "") for key in fields} | {"name": name[:120], "edit_policy": "optional"}
+
+
+def _beside(error: BadInput) -> dict[str, str]:
+    """The error by the field that it names, else at the top of the form."""
+    named = [one for one in error.extra.get("errors", []) if "loc" in one]
+    return {one["loc"]: one["msg"] for one in named} or {"form": error.message}
+
+
+def _said(message: dict[str, Any]) -> dict[str, str]:
+    calls = {"calls": _pretty(message["tool_calls"])} if message.get("tool_calls") else {}
+    return {"role": message["role"], "content": message["content"], **calls}
+
+
+def _attachments(prompt: Prompt) -> list[tuple[str, str]]:
+    """What came with a prompt, as text: tools and the like as they were sent, indented."""
+    came = {"Reference": prompt.reference, "Tools": prompt.tools, "Tests": prompt.tests, "Metadata": prompt.extra}
+    return [(label, value if isinstance(value, str) else _pretty(value)) for label, value in came.items() if value]
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _change_state(
+    request: Request, session: DbSession, user: Admin, batch_id: int, target: BatchState, said: str
+) -> Response:
+    batch = queries.access_batch(session, user, batch_id)
+    service.set_state(session, user, batch, target)
+    return redirect(request, f"/batches/{batch.id}", flash=said)
+
+
+def _progress(session: DbSession, batch: Batch) -> ProgressFragment:
+    progress = queries.batch_progress(session, [batch.id])[batch.id]
+    engine = queries.engine_view(session) if progress.unsettled else None
+    return ProgressFragment(batch, progress, engine, _poll_seconds(batch, progress))
+
+
+def _poll_seconds(batch: Batch, progress: Progress) -> int | None:
+    """How soon the page should ask again: often while prompts are generated, seldom while people work, else never."""
+    if batch.state in {BatchState.PREPARING, BatchState.OPEN} and progress.unsettled:
+        return 2
+    people_work = batch.state is BatchState.OPEN and progress.done < progress.comparisons
+    return 15 if people_work else None
+
+
+def _batch_page(
+    request: Request,
+    session: DbSession,
+    may_write: bool,  # noqa: FBT001 - one page, two kinds of reader
+    batch: Batch,
+    *,
+    after: int | None = None,
+    state: PromptState | None = None,
+    sent: dict[str, str] | None = None,
+    errors: dict[str, str] | None = None,
+) -> HTMLResponse:
+    moving = _progress(session, batch)
+    context = BatchPage(
+        batch=batch,
+        progress=moving.progress,
+        engine=moving.engine,
+        poll_seconds=moving.poll_seconds,
+        round=queries.round_numbers(session, {batch.round_id})[batch.round_id],
+        quarantined=queries.list_prompts(session, batch, state=PromptState.QUARANTINED, limit=10),
+        prompts=queries.list_prompts(session, batch, state=state, after=after),
+        state=state,
+        first=after is None,
+        may_write=may_write,
+        guidelines=(sent or {}).get("guidelines", batch.guidelines),
+        errors=errors or {},
+    )
+    return render(request, "prompts/batch.html", context, status=422 if errors else 200)

@@ -1,0 +1,198 @@
+"""JSON of rounds and training runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.orm import Session
+
+from app.accounts.access import ApiAdmin, ApiReviewer, api_staff
+from app.accounts.idempotency import once
+from app.db import DbSession
+from app.rounds import queries, service
+from app.rounds.models import RoundState, RunKind, RunState, TrainingRun
+
+router = APIRouter(tags=["training"])
+
+Before = Annotated[int | None, Query(ge=0, le=2**63 - 1, description="The `next` of the page before.")]
+_RUN_EXAMPLE: dict[str, Any] = {
+    "id": 7,
+    "round": 2,
+    "kind": "dpo",
+    "state": "succeeded",
+    "snapshot_id": 3,
+    "after_run_id": 6,
+    "checkpoint": "policy-r2-5d8f01c2",
+    "step": 62,
+    "total_steps": 62,
+    "baseline": {"held_out/accuracy": 0.5, "held_out/pairs": 15.0},
+    "metrics": {"held_out/accuracy": 0.8, "held_out/pairs": 15.0},
+    "learns_from": "all rounds",
+    "error": None,
+    "remedy": None,
+    "created_at": "2026-11-23T02:30:00Z",
+    "started_at": "2026-11-23T02:30:04Z",
+    "finished_at": "2026-11-23T02:34:18Z",
+}
+
+
+class RunJson(BaseModel):
+    """A training run. ``baseline`` is the untrained model on the held-out pairs, ``metrics`` what was measured last."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_RUN_EXAMPLE]})
+
+    id: int
+    round: int
+    kind: RunKind
+    state: RunState
+    snapshot_id: int
+    after_run_id: int | None
+    checkpoint: str | None
+    step: int
+    total_steps: int | None
+    baseline: dict[str, Any]
+    metrics: dict[str, Any]
+    learns_from: str
+    error: str | None
+    remedy: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class RunList(BaseModel):
+    """A page of runs, newest first; ``next`` is the ``before`` of the page that follows."""
+
+    training_runs: list[RunJson]
+    next: int | None
+
+
+class StartedRuns(BaseModel):
+    """What a start has queued, in the order it runs."""
+
+    training_runs: list[RunJson]
+
+
+class RoundJson(BaseModel):
+    """A round with its batches, its annotations and its runs."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "number": 2,
+                    "state": "collecting",
+                    "batch_ids": [4, 5],
+                    "annotations": 31,
+                    "training_run_ids": [],
+                    "created_at": "2026-11-23T02:34:20Z",
+                    "completed_at": None,
+                }
+            ]
+        }
+    )
+
+    number: int
+    state: RoundState
+    batch_ids: list[int]
+    annotations: int
+    training_run_ids: list[int]
+    created_at: datetime
+    completed_at: datetime | None
+
+
+class RoundList(BaseModel):
+    """Rounds, newest first, and what keeps a training from starting (null: nothing does)."""
+
+    rounds: list[RoundJson]
+    new_annotations: int
+    trainable_pairs: int
+    blocked: str | None
+
+
+@router.get("/rounds", dependencies=[Depends(api_staff)])
+def list_rounds(session: DbSession) -> RoundList:
+    """The rounds, and whether the current one can be trained."""
+    rounds = queries.list_rounds(session)
+    current = queries.current_round(session)
+    ready = queries.readiness(session, current) if current else None
+    return RoundList(
+        rounds=[_round_json(row) for row in queries.timeline(session, rounds)],
+        new_annotations=ready.new_annotations if ready else 0,
+        trainable_pairs=ready.trainable if ready else 0,
+        blocked=ready.blocked if ready else "There is no round yet.",
+    )
+
+
+@router.get("/training-runs", dependencies=[Depends(api_staff)])
+def list_training_runs(
+    session: DbSession, before: Before = None, limit: Annotated[int, Query(ge=1, le=100)] = 25
+) -> RunList:
+    """Training runs, newest first."""
+    found = queries.list_runs(session, before=before, limit=limit)
+    return RunList(training_runs=_json(session, found), next=found[-1].id if len(found) == limit else None)
+
+
+@router.post("/training-runs", status_code=202, response_model=StartedRuns)
+def start_training(request: Request, session: DbSession, user: ApiAdmin) -> Response:
+    """Freeze a snapshot and queue a reward model and a policy. Takes an `Idempotency-Key`."""
+
+    def work() -> StartedRuns:
+        return StartedRuns(training_runs=_json(session, _reloaded(session, service.start_training(session, user))))
+
+    return once(session, user, request, b"", work, status=202)
+
+
+@router.get("/training-runs/{run_id}")
+def get_training_run(session: DbSession, user: ApiReviewer, run_id: int) -> RunJson:
+    """One training run."""
+    return _json(session, [queries.access_run(session, user, run_id)])[0]
+
+
+@router.post("/training-runs/{run_id}/cancel", status_code=202, response_model=RunJson)
+def cancel_training_run(request: Request, session: DbSession, user: ApiAdmin, run_id: int) -> Response:
+    """Cancel a run and what waits for it. A running one stops within seconds. Takes an `Idempotency-Key`."""
+
+    def work() -> RunJson:
+        run = queries.access_run(session, user, run_id)
+        service.cancel(session, user, run)
+        return _json(session, _reloaded(session, [run]))[0]
+
+    return once(session, user, request, b"", work, status=202)
+
+
+def _reloaded(session: Session, runs: Sequence[TrainingRun]) -> Sequence[TrainingRun]:
+    """With what the database filled in: times and defaults."""
+    return queries.runs_by_id(session, [run.id for run in runs])
+
+
+def _json(session: Session, runs: Sequence[TrainingRun]) -> list[RunJson]:
+    numbers = queries.round_numbers(session, {run.round_id for run in runs})
+    return [_run_json(run, numbers[run.round_id]) for run in runs]
+
+
+def _run_json(run: TrainingRun, number: int) -> RunJson:
+    same = {"round", "checkpoint", "learns_from"}
+    fields = {name: getattr(run, name) for name in RunJson.model_fields if name not in same}
+    return RunJson(
+        **fields,
+        round=number,
+        checkpoint=run.checkpoint.name if run.checkpoint else None,
+        learns_from=run.config["scope"],
+    )
+
+
+def _round_json(row: queries.RoundRow) -> RoundJson:
+    return RoundJson(
+        number=row.round.number,
+        state=row.round.state,
+        batch_ids=[batch_id for batch_id, _ in row.batches],
+        annotations=row.annotations,
+        training_run_ids=[run.id for run in row.runs],
+        created_at=row.round.created_at,
+        completed_at=row.round.completed_at,
+    )

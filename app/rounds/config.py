@@ -1,0 +1,49 @@
+"""What a training run is told: one TOML file, made of the run's stored configuration and of nothing else.
+
+The file is written the same way each time the run starts. Training resumes a saved state only under the very settings
+that it was saved with, so a resumed run must not differ in a byte.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+SEED = 17
+MIN_STRENGTH = 3
+"""Reward model and policy learn from "better" and "significantly better" only (Llama 3, arXiv 2407.21783, 4.1.3)."""
+
+
+def to_toml(config: Mapping[str, Any]) -> str:
+    """TOML of plain values and one level of tables.
+
+    Raises:
+        TypeError: a value is of a kind that a run file does not have.
+    """
+    tables = {key: value for key, value in config.items() if isinstance(value, Mapping)}
+    lines = [f"{key} = {_value(value)}" for key, value in config.items() if key not in tables]
+    for name, table in tables.items():
+        lines += ["", f"[{name}]", *(f"{key} = {_value(value)}" for key, value in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: Any) -> str:
+    if not isinstance(value, str | int | float):
+        raise TypeError(f"{value!r} cannot stand in a run file")
+    # JSON's strings, numbers and booleans are TOML's, but for the one control character that JSON leaves as it is
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
+
+
+def write_run_file(folder: Path, config: Mapping[str, Any]) -> Path:
+    """Write ``run.toml`` into ``folder`` so that no reader ever sees half of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, draft = folder / "run.toml", folder / ".run.toml.tmp"
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(to_toml(config))
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    return path

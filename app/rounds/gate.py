@@ -1,0 +1,77 @@
+"""The gate between a training run and the rotation.
+
+For now it is minimal: the manifest verifies file by file and says that it is this run's product, and every loss on the
+way was a finite number. Whether people prefer the new policy's answers is what the next round's annotations show.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.errors import AppError
+from app.preferences.models import Snapshot
+from app.registry.manifest import MANIFEST, BrokenCheckpoint, verify
+from app.registry.models import CheckpointKind
+from app.rounds.models import RunKind, TrainingEvent, TrainingRun
+
+KINDS = {RunKind.REWARD: CheckpointKind.REWARD, RunKind.DPO: CheckpointKind.POLICY}
+WORDS = "Its files match their manifest, and every loss was a finite number."
+
+
+class NotPromotable(AppError):
+    """What was trained does not pass the gate; the message says what is wrong and what to do."""
+
+    slug, title = "not-promotable", "This checkpoint does not pass the gate"
+
+
+@dataclass(frozen=True)
+class Product:
+    """A checkpoint that passed."""
+
+    name: str
+    kind: CheckpointKind
+    path: Path
+    manifest_sha256: str
+    metrics: dict[str, Any]
+
+
+def judge(session: Session, run: TrainingRun, output: Path) -> Product:
+    """Let what ``run`` wrote into ``output`` through, or not.
+
+    Raises:
+        NotPromotable: a file is missing or was changed, it is another run's checkpoint, or a loss was not finite.
+    """
+    try:
+        verify(output, manifest_sha256=None)
+        raw = (output / MANIFEST).read_bytes()
+    except (BrokenCheckpoint, OSError) as error:
+        raise NotPromotable(f"{error} Retry the run.") from error
+    body = json.loads(raw, parse_constant=lambda _: None)  # NaN is no JSON: as null it fails the check of the losses
+    kind, snapshot = KINDS[run.kind], session.get_one(Snapshot, run.snapshot_id)
+    said = (body.get("name"), body.get("kind"), body.get("snapshot_sha256"))
+    if said != (output.name, kind.value, snapshot.sha256):
+        raise NotPromotable(f"{output.name} says that it is another run's checkpoint. Start a new training.")
+    metrics = body.get("metrics") or {}
+    _refuse_infinite(session, run, metrics)
+    return Product(output.name, kind, output, hashlib.sha256(raw).hexdigest(), metrics)
+
+
+def _refuse_infinite(session: Session, run: TrainingRun, metrics: dict[str, Any]) -> None:
+    steps = session.execute(
+        select(TrainingEvent.step, TrainingEvent.values)
+        .where(TrainingEvent.run_id == run.id, TrainingEvent.event == "step")
+        .order_by(TrainingEvent.seq)
+    )
+    losses = [(f"The loss of step {step}", values.get("metrics", {}).get("loss")) for step, values in steps]
+    losses += [(f"{name} of the result", value) for name, value in metrics.items() if "loss" in name]
+    for name, value in losses:
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise NotPromotable(f"{name} is not a finite number. Lower the learning rate and start a new training.")

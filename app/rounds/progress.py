@@ -1,0 +1,212 @@
+"""What a run's page says: how far it is, how long it will take, and what its numbers mean and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from app.annotations.models import Strength
+from app.rounds.models import RunKind, RunState, TrainingEvent, TrainingRun
+
+PLOTTED = ("loss", "rewards/accuracies", "rewards/margins", "held_out/accuracy")
+MARGINS = {RunKind.REWARD: "held_out/reward_margin", RunKind.DPO: "held_out/rewards/margins"}
+
+EXPLAINED = {
+    "held_out/accuracy": {
+        RunKind.REWARD: "of held-out pairs, the chosen response got the higher reward",
+        RunKind.DPO: "of held-out pairs, the policy moved towards the chosen response rather than the rejected one; "
+        "before training it has not moved, which counts one half",
+    },
+    "held_out/logp_accuracy": {
+        RunKind.DPO: "of held-out pairs, the policy finds the chosen response likelier than the rejected one; long "
+        "responses are less likely, so this starts low"
+    },
+    "held_out/longer_wins_accuracy": {
+        RunKind.REWARD: "of held-out pairs, the longer response is the chosen one: what knowing only length would give"
+    },
+}
+MEASURES = {
+    "held_out/reward_margin": ("Margin", "mean reward of the chosen minus the rejected response"),
+    "held_out/rewards/margins": (
+        "Margin",
+        "mean implicit reward (beta times the log-probability gained) of the chosen minus the rejected response",
+    ),
+    "held_out/length_correlation": (
+        "Reward and length",
+        "their correlation over held-out responses: far from 0 means that length is being rewarded",
+    ),
+}
+DATA_WORDS = {
+    "pairs": "pairs trained on",
+    "pairs/chosen_over_rejected": "chosen over rejected",
+    "pairs/edited_over_chosen": "edited over chosen",
+    "pairs/edited_over_rejected": "edited over rejected",
+    "filtered_by_strength": "rows left out: not strong enough",
+    "ties": "rows left out: ties",
+    "all_unacceptable": "rows left out: all unacceptable",
+    "dropped_contradictory": "pairs left out: contradictory",
+    "dropped_too_long": "pairs left out: too long",
+    "held_out_pairs": "held-out pairs measured on",
+}
+
+
+@dataclass(frozen=True)
+class Share:
+    """An accuracy as what it is: so many of so many."""
+
+    value: float
+    of: int | None
+
+    def __str__(self) -> str:
+        """Hits and pairs; a pair without a winner counts one half."""
+        if self.of is None:
+            return f"{self.value:.0%}"
+        return f"{self.value * self.of:.1f}".removesuffix(".0") + f" of {self.of}"
+
+    @property
+    def percent(self) -> str:
+        """Rounded."""
+        return f"{self.value:.0%}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One number before and after; ``baseline`` is the untrained model on the same pairs."""
+
+    label: str
+    explained: str
+    baseline: Share | str | None
+    result: Share | str | None
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that was measured on held-out pairs."""
+
+    accuracies: list[Line]
+    strengths: list[Line]
+    measures: list[Line]
+    pairs: int | None
+
+    def __bool__(self) -> bool:
+        """Whether anything was measured."""
+        return bool(self.accuracies or self.measures)
+
+
+def results(run: TrainingRun) -> Results:
+    """The baseline beside the result, or beside what was measured last while the run goes on."""
+    before, after = run.baseline, run.metrics
+    pairs = _number(after.get("held_out/pairs", before.get("held_out/pairs")))
+    names = {
+        "held_out/accuracy": "Accuracy",
+        "held_out/logp_accuracy": "Accuracy by likelihood",
+        "held_out/longer_wins_accuracy": "“The longer one wins”",
+    }
+    accuracies = [
+        Line(label, EXPLAINED[key][run.kind], _share(before, key, pairs), _share(after, key, pairs))
+        for key, label in names.items()
+        if run.kind in EXPLAINED[key] and (key in before or key in after)
+    ]
+    strengths = []
+    for strength in sorted(Strength, reverse=True):
+        key, of = f"held_out/accuracy/strength_{strength.value}", f"held_out/pairs/strength_{strength.value}"
+        count = _number(after.get(of, before.get(of)))
+        if count:
+            label = strength.name.replace("_", " ").capitalize()
+            strengths.append(Line(label, "", _share(before, key, count), _share(after, key, count)))
+    measures = [
+        Line(label, explained, _decimal(before.get(key)), _decimal(after.get(key)))
+        for key, (label, explained) in MEASURES.items()
+        if key in before or key in after
+    ]
+    return Results(accuracies, strengths, measures, pairs)
+
+
+def _share(metrics: Mapping[str, Any], key: str, of: int | None) -> Share | None:
+    value = metrics.get(key)
+    return Share(float(value), of) if isinstance(value, int | float) else None
+
+
+def _decimal(value: Any) -> str | None:
+    return f"{value:+.3f}" if isinstance(value, int | float) else None
+
+
+def _number(value: Any) -> int | None:
+    return round(value) if isinstance(value, int | float) else None
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The one number of a run: held-out accuracy before and after."""
+
+    baseline: Share | None
+    result: Share | None
+
+
+def headline(run: TrainingRun) -> Headline:
+    """For lists of runs."""
+    pairs = _number(run.metrics.get("held_out/pairs", run.baseline.get("held_out/pairs")))
+    return Headline(_share(run.baseline, "held_out/accuracy", pairs), _share(run.metrics, "held_out/accuracy", pairs))
+
+
+def seconds_left(run: TrainingRun, steps: Sequence[TrainingEvent]) -> float | None:
+    """How long the rest takes, by the median of the recent ``steps``; None while nothing can be said."""
+    if run.state is not RunState.RUNNING or run.total_steps is None or len(steps) < 3:
+        return None
+    gaps = [
+        (later.at - earlier.at).total_seconds()
+        for earlier, later in pairwise(steps)
+        if (later.step or 0) - (earlier.step or 0) == 1  # not across a resume
+    ]
+    return median(gaps) * max(0, run.total_steps - run.step) if gaps else None
+
+
+def duration(seconds: float | None) -> str:
+    """In words, as exact as one can be about a guess."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def stage(run: TrainingRun, said: Sequence[TrainingEvent]) -> str:
+    """What a running run does before its first step."""
+    names = {event.event for event in said}
+    if run.step or "step" in names:
+        return "Training."
+    if "baseline" in names:
+        return "The untrained model is measured; training begins."
+    if "data" in names:
+        return "The data is read; the untrained model is being measured, so that there is something to compare with."
+    return "The model and the data are being loaded."
+
+
+def data_counts(said: Sequence[TrainingEvent]) -> list[tuple[str, int]]:
+    """What became of the snapshot's rows."""
+    data = next((event.values for event in said if event.event == "data"), {})
+    return [(words, data[key]) for key, words in DATA_WORDS.items() if isinstance(data.get(key), int)]
+
+
+def warnings(said: Sequence[TrainingEvent]) -> list[str]:
+    """What training warned of, each once."""
+    found = [event.values.get("message") for event in said if event.event == "warning"]
+    return list(dict.fromkeys(message for message in found if isinstance(message, str)))
+
+
+def points(events: Sequence[TrainingEvent], kind: RunKind) -> list[dict[str, Any]]:
+    """The numbers of the plots and of their table: one row a step, the later one where a resumed run repeats it."""
+    rows: dict[int, dict[str, Any]] = {}
+    for event in events:
+        metrics = event.values.get("metrics")
+        if event.event not in {"step", "evaluation", "final"} or not isinstance(metrics, dict):
+            continue
+        step = event.step if event.step is not None else max(rows, default=0)
+        row = rows.setdefault(step, {"step": step})
+        row |= {key: metrics[key] for key in (*PLOTTED, MARGINS[kind]) if key in metrics}
+    return [rows[step] for step in sorted(rows)]

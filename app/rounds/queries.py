@@ -1,0 +1,218 @@
+"""Reads of rounds and runs; loaders check the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import BigInteger, func, select
+from sqlalchemy.orm import Session, joinedload
+
+from app.accounts.models import Role, User
+from app.annotations.models import Annotation
+from app.errors import NotFound
+from app.preferences import queries as preferences
+from app.preferences.forms import ExportFilter
+from app.preferences.models import Snapshot
+from app.preferences.queries import Tally
+from app.prompts.content import Split
+from app.prompts.models import Batch
+from app.rounds.config import MIN_STRENGTH
+from app.rounds.models import Round, RoundState, RunKind, RunState, TrainingEvent, TrainingRun
+from app.settings import get_settings
+
+STAFF = frozenset({Role.REVIEWER, Role.ADMIN})
+LIVE = (RunState.QUEUED, RunState.RUNNING)
+EVENTS_LIMIT = 2_000
+RECENT_STEPS = 20
+
+
+# ── Loaders ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+def access_run(session: Session, user: User, run_id: int) -> TrainingRun:
+    """The run with its snapshot and checkpoint, for reviewers and admins; for anybody else there is none."""
+    options = (joinedload(TrainingRun.snapshot), joinedload(TrainingRun.checkpoint))
+    found = session.get(TrainingRun, run_id, options=options) if user.role in STAFF else None
+    if found is None:
+        raise NotFound
+    return found
+
+
+def access_round(session: Session, user: User, number: int) -> Round:
+    """The round with this number, for reviewers and admins."""
+    found = session.scalar(select(Round).where(Round.number == number)) if user.role in STAFF else None
+    if found is None:
+        raise NotFound
+    return found
+
+
+def current_round(session: Session) -> Round | None:
+    """The one round that is not complete."""
+    return session.scalar(select(Round).where(Round.state != RoundState.COMPLETE))
+
+
+# ── May a training start? ────────────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True)
+class Readiness:
+    """What a training would learn from, and the sentence that says why it cannot start yet."""
+
+    annotations: int
+    new_annotations: int
+    """Since the last training that was completed."""
+    trainable: int
+    """Pairs of the two strongest levels on prompts that are not held out; edits come on top of them."""
+    of_this_round: int
+    """Those of the batches of the current round."""
+    held_out: int
+    """Ranked pairs, of every strength, that a result is measured on."""
+    needed: int
+    blocked: str | None
+
+    @property
+    def all_rounds(self) -> bool:
+        """Whether the policy would learn from all rounds, because its own has too few pairs."""
+        return self.of_this_round < get_settings().round_min_pairs
+
+
+def readiness(session: Session, current: Round) -> Readiness:
+    """Judge what there is for ``current`` to train on."""
+    settings = get_settings()
+    rows = preferences.tally(session, ExportFilter(), settings.held_out_percent)
+    annotations = sum(row.annotations for row in rows)
+    new = new_annotations(session)
+    trainable = sum(map(_trainable, rows))
+    needed = settings.training_min_pairs
+    return Readiness(
+        annotations=annotations,
+        new_annotations=new,
+        trainable=trainable,
+        of_this_round=sum(_trainable(row) for row in rows if row.round == current.number),
+        held_out=sum(sum(row.pairs().values()) for row in rows if row.split is Split.HELD_OUT),
+        needed=needed,
+        blocked=_blocked(current, annotations, new, trainable, needed),
+    )
+
+
+def _trainable(row: Tally) -> int:
+    strong = (count for strength, count in row.pairs().items() if strength >= MIN_STRENGTH)
+    return sum(strong) if row.split is Split.TRAIN else 0
+
+
+def _blocked(current: Round, annotations: int, new: int, trainable: int, needed: int) -> str | None:
+    if current.state is RoundState.TRAINING:
+        return f"Round {current.number} is training already. Wait for it, or cancel it."
+    if not annotations:
+        return "There are no annotations yet. Annotate some comparisons first."
+    if trainable < needed:
+        return (
+            f"There are {trainable} pairs to train on, and {needed} are needed: pairs that somebody called better or "
+            "significantly better, on prompts that are not held out. Annotate some more comparisons."
+        )
+    if not new:
+        return "There are no new annotations since the last training. Annotate some more comparisons."
+    return None
+
+
+def new_annotations(session: Session) -> int:
+    """Current annotations that no completed round has trained on."""
+    trained_until = (
+        select(func.coalesce(func.max(Snapshot.filter["until"].astext.cast(BigInteger)), 0))
+        .join(TrainingRun, TrainingRun.snapshot_id == Snapshot.id)
+        .join(Round, Round.id == TrainingRun.round_id)
+        .where(Round.state == RoundState.COMPLETE, TrainingRun.state == RunState.SUCCEEDED)
+        .scalar_subquery()
+    )
+    query = select(func.count()).where(Annotation.superseded_by_id.is_(None), Annotation.id > trained_until)
+    return session.scalar(query) or 0
+
+
+# ── Runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+def last_attempt(session: Session, current: Round) -> Sequence[TrainingRun]:
+    """The newest chain of runs in a round, as it stands now; earlier attempts failed or were cancelled."""
+    first = (
+        select(func.max(TrainingRun.id))
+        .where(TrainingRun.round_id == current.id, TrainingRun.kind == RunKind.REWARD)
+        .scalar_subquery()
+    )
+    query = select(TrainingRun).where(TrainingRun.round_id == current.id, TrainingRun.id >= first)
+    query = query.options(joinedload(TrainingRun.checkpoint), joinedload(TrainingRun.snapshot)).order_by(TrainingRun.id)
+    return session.scalars(query.execution_options(populate_existing=True)).all()
+
+
+def list_runs(session: Session, *, before: int | None = None, limit: int = 50) -> Sequence[TrainingRun]:
+    """Newest first; ``before`` is the last id of the page above."""
+    query = select(TrainingRun).options(joinedload(TrainingRun.checkpoint), joinedload(TrainingRun.snapshot))
+    if before is not None:
+        query = query.where(TrainingRun.id < before)
+    return session.scalars(query.order_by(TrainingRun.id.desc()).limit(limit)).all()
+
+
+def runs_by_id(session: Session, ids: Sequence[int]) -> Sequence[TrainingRun]:
+    """These runs as the database has them now, in the order of their ids."""
+    query = select(TrainingRun).where(TrainingRun.id.in_(ids)).order_by(TrainingRun.id)
+    query = query.options(joinedload(TrainingRun.checkpoint), joinedload(TrainingRun.snapshot))
+    return session.scalars(query.execution_options(populate_existing=True)).all()
+
+
+def round_numbers(session: Session, ids: Collection[int]) -> dict[int, int]:
+    """The number of each round."""
+    return dict(session.execute(select(Round.id, Round.number).where(Round.id.in_(ids))).all())
+
+
+def events(session: Session, run_id: int, *, after: int = -1, limit: int = EVENTS_LIMIT) -> Sequence[TrainingEvent]:
+    """What a run said, in its order, from the event behind number ``after`` on."""
+    query = select(TrainingEvent).where(TrainingEvent.run_id == run_id, TrainingEvent.seq > after)
+    return session.scalars(query.order_by(TrainingEvent.seq).limit(limit)).all()
+
+
+def milestones(session: Session, run_id: int) -> Sequence[TrainingEvent]:
+    """What a run said beside its steps and evaluations: data, baseline, warnings."""
+    query = select(TrainingEvent).where(
+        TrainingEvent.run_id == run_id, TrainingEvent.event.not_in(("step", "evaluation"))
+    )
+    return session.scalars(query.order_by(TrainingEvent.seq).limit(EVENTS_LIMIT)).all()
+
+
+def recent_steps(session: Session, run_id: int) -> Sequence[TrainingEvent]:
+    """The last steps, in their order."""
+    query = select(TrainingEvent).where(TrainingEvent.run_id == run_id, TrainingEvent.event == "step")
+    return session.scalars(query.order_by(TrainingEvent.seq.desc()).limit(RECENT_STEPS)).all()[::-1]
+
+
+# ── The timeline ─────────────────────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True)
+class RoundRow:
+    """One round as the timeline shows it."""
+
+    round: Round
+    batches: Sequence[tuple[int, str]]
+    annotations: int
+    runs: Sequence[TrainingRun]
+
+
+def timeline(session: Session, rounds: Sequence[Round]) -> list[RoundRow]:
+    """What belongs to each of ``rounds``."""
+    ids = [found.id for found in rounds]
+    runs = session.scalars(
+        select(TrainingRun)
+        .where(TrainingRun.round_id.in_(ids))
+        .options(joinedload(TrainingRun.checkpoint), joinedload(TrainingRun.snapshot))
+        .order_by(TrainingRun.id.desc())
+    ).all()
+    batches = session.execute(
+        select(Batch.round_id, Batch.id, Batch.name).where(Batch.round_id.in_(ids)).order_by(Batch.id)
+    ).all()
+    rows = preferences.tally(session, ExportFilter(), get_settings().held_out_percent)
+    return [
+        RoundRow(
+            round=found,
+            batches=[(batch_id, name) for round_id, batch_id, name in batches if round_id == found.id],
+            annotations=sum(row.annotations for row in rows if row.round == found.number),
+            runs=[run for run in runs if run.round_id == found.id],
+        )
+        for found in rounds
+    ]
+
+
+def list_rounds(session: Session, limit: int = 30) -> Sequence[Round]:
+    """Newest first."""
+    return session.scalars(select(Round).order_by(Round.number.desc()).limit(limit)).all()

@@ -1,0 +1,189 @@
+"""HTML of rounds and training runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+from sqlalchemy.orm import Session
+
+from app.accounts.access import Admin, Reviewer
+from app.accounts.models import Role, User
+from app.db import DbSession
+from app.preferences.forms import ExportFilter
+from app.rounds import progress, queries, service
+from app.rounds.gate import WORDS as GATE_WORDS
+from app.rounds.models import Round, RoundState, RunState, TrainingRun
+from app.rounds.progress import Headline, Results
+from app.rounds.queries import Readiness, RoundRow
+from app.settings import get_settings
+from app.web import is_exchange, redirect, render
+
+router = APIRouter()
+
+POLL_SECONDS = 3
+
+
+@dataclass(frozen=True)
+class RoundsPage:
+    """Context of ``rounds/rounds.html`` and of its fragment."""
+
+    current: Round | None
+    readiness: Readiness | None
+    rows: list[RoundRow]
+    headlines: dict[int, Headline]
+    nightly: datetime | None
+    nightly_needs: int
+    may_train: bool
+    poll_seconds: int | None
+
+
+@dataclass(frozen=True)
+class RoundPage:
+    """Context of ``rounds/round.html``."""
+
+    row: RoundRow
+    headlines: dict[int, Headline]
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """Context of ``rounds/run.html`` and of the fragment ``rounds/_live.html``."""
+
+    run: TrainingRun
+    round: Round
+    results: Results
+    stage: str
+    eta: str
+    took: str
+    data: list[tuple[str, int]]
+    warnings: list[str]
+    points: list[dict[str, Any]]
+    margin_key: str
+    snapshot_words: str
+    gate_words: str
+    waits_for: int | None
+    may_train: bool
+    may_retry: bool
+    poll_seconds: int | None
+
+
+# ── Rounds ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+@router.get("/rounds")
+def rounds_page(request: Request, session: DbSession, user: Reviewer) -> HTMLResponse:
+    """The timeline, and what the next training would do."""
+    return render(request, f"rounds/{'_rounds' if is_exchange(request) else 'rounds'}.html", _rounds(session, user))
+
+
+@router.post("/rounds/train")
+def train(request: Request, session: DbSession, user: Admin) -> Response:
+    """Start a training."""
+    first, *_ = service.start_training(session, user)
+    return redirect(request, f"/runs/{first.id}", flash="The training is queued: reward model first, then the policy.")
+
+
+@router.get("/rounds/{number}")
+def round_page(request: Request, session: DbSession, user: Reviewer, number: int) -> HTMLResponse:
+    """One round with everything that belongs to it."""
+    [row] = queries.timeline(session, [queries.access_round(session, user, number)])
+    return render(request, "rounds/round.html", RoundPage(row=row, headlines=_headlines(row.runs)))
+
+
+def _rounds(session: Session, user: User) -> RoundsPage:
+    rounds = queries.list_rounds(session)
+    current = next((found for found in rounds if found.state is not RoundState.COMPLETE), None)
+    rows = queries.timeline(session, rounds)
+    return RoundsPage(
+        current=current,
+        readiness=queries.readiness(session, current) if current else None,
+        rows=rows,
+        headlines=_headlines([run for row in rows for run in row.runs]),
+        nightly=next_nightly(datetime.now().astimezone()),
+        nightly_needs=get_settings().nightly_min_annotations,
+        may_train=user.role is Role.ADMIN,
+        poll_seconds=POLL_SECONDS if current and current.state is RoundState.TRAINING else None,
+    )
+
+
+def _headlines(runs: Sequence[TrainingRun]) -> dict[int, Headline]:
+    return {run.id: progress.headline(run) for run in runs}
+
+
+def next_nightly(now: datetime) -> datetime | None:
+    """When the nightly start comes next, by the server's clock; None when it is turned off."""
+    at = get_settings().nightly_at
+    if not at:
+        return None
+    hour, minute = map(int, at.split(":"))
+    tonight = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return tonight if tonight > now else tonight + timedelta(days=1)
+
+
+# ── Runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+@router.get("/runs/{run_id}")
+def run_page(request: Request, session: DbSession, user: Reviewer, run_id: int) -> HTMLResponse:
+    """One run with its plots."""
+    return render(request, "rounds/run.html", _run(session, user, run_id))
+
+
+@router.get("/runs/{run_id}/live")
+def live(request: Request, session: DbSession, user: Reviewer, run_id: int) -> HTMLResponse:
+    """The part of the run's page that changes; its last state polls no more."""
+    return render(request, "rounds/_live.html", _run(session, user, run_id))
+
+
+@router.get("/runs/{run_id}/events.json")
+def run_events(session: DbSession, user: Reviewer, run_id: int, after: int = -1) -> dict[str, Any]:
+    """What the plots have not drawn yet."""
+    run = queries.access_run(session, user, run_id)
+    found = queries.events(session, run.id, after=after)
+    return {
+        "points": progress.points(found, run.kind),
+        "baseline": run.baseline.get("held_out/accuracy"),
+        "last": found[-1].seq if found else after,
+        "done": run.state not in queries.LIVE and len(found) < queries.EVENTS_LIMIT,
+    }
+
+
+@router.post("/runs/{run_id}/cancel")
+def cancel(request: Request, session: DbSession, user: Admin, run_id: int) -> Response:
+    """Stop a run."""
+    service.cancel(session, user, queries.access_run(session, user, run_id))
+    return redirect(request, f"/runs/{run_id}", flash="The run is being cancelled. What was saved stays.")
+
+
+@router.post("/runs/{run_id}/retry")
+def retry(request: Request, session: DbSession, user: Admin, run_id: int) -> Response:
+    """Queue a run again."""
+    service.retry(session, user, queries.access_run(session, user, run_id))
+    return redirect(request, f"/runs/{run_id}", flash="The run is queued again. It resumes where it was saved.")
+
+
+def _run(session: Session, user: User, run_id: int) -> RunPage:
+    run = queries.access_run(session, user, run_id)
+    said = queries.milestones(session, run.id)
+    found = session.get_one(Round, run.round_id)
+    attempt = queries.last_attempt(session, found) if found.state is RoundState.COLLECTING else ()
+    took = run.finished_at - run.started_at if run.finished_at and run.started_at else None
+    return RunPage(
+        run=run,
+        round=found,
+        results=progress.results(run),
+        stage=progress.stage(run, said),
+        eta=progress.duration(progress.seconds_left(run, queries.recent_steps(session, run.id))),
+        took=progress.duration(took.total_seconds() if took else None),
+        data=progress.data_counts(said),
+        warnings=progress.warnings(said),
+        points=progress.points(queries.events(session, run.id), run.kind),
+        margin_key=progress.MARGINS[run.kind],
+        snapshot_words=ExportFilter.model_validate(run.snapshot.filter).words(),
+        gate_words=GATE_WORDS,
+        waits_for=run.after_run_id if run.state is RunState.QUEUED else None,
+        may_train=user.role is Role.ADMIN,
+        may_retry=run.id in {other.id for other in attempt} and run.state in {RunState.FAILED, RunState.CANCELLED},
+        poll_seconds=POLL_SECONDS if run.state in queries.LIVE else None,
+    )

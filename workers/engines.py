@@ -1,0 +1,316 @@
+"""The engine that samples: a protocol, and the client for anything that speaks OpenAI's API.
+
+What can go wrong has four names, and the caller does a different thing for each::
+
+    EngineAway        nobody answers, or not even a one-token probe   pause everything, count nothing
+    ModelMissing      the engine does not serve that name             let the reconciler load it, count nothing
+    EngineReplyError  it answered something unusable                  count a try, try again later
+    PromptRefused     this prompt can never work                      quarantine at once, with the reason
+
+A timeout, a 5xx and a dropped connection do not say whether the engine or the prompt is to blame, so the client asks the
+engine for one token: if it answers, it was the prompt. (``/health`` answers even when vLLM hangs.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Protocol
+
+import httpx
+
+from app.settings import EngineKind, Settings
+from workers.chat import ChatEncoder, NoChatTemplate, Unrenderable
+from workers.replies import REPLY_LIMIT, Answer, EngineReplyError, parse_answers, parse_object
+
+PROBE_TIMEOUT = 30.0
+"""A busy CPU engine beside a training run needs seconds for one token; one that hangs never answers."""
+VERDICT_AGE = 2.0
+"""Seconds for which one probe speaks for all requests that failed together."""
+
+
+class EngineAway(Exception):
+    """The engine does not answer; the message says how."""
+
+
+class ModelMissing(Exception):
+    """The engine does not serve this model name (an adapter after a restart)."""
+
+
+class PromptRefused(Exception):
+    """No retry can help: too long for the model, or its chat template refuses the conversation."""
+
+
+class _Doubt(Exception):
+    """The exchange failed in a way that may be the engine's fault or the prompt's."""
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What the engine says of itself."""
+
+    version: str
+    base: str
+    adapters: frozenset[str]
+    context: int | None
+    """Tokens of prompt and answer together, where the engine says it."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request: ``n`` answers to a conversation from one model. ``model`` None is the base."""
+
+    messages: list[dict[str, Any]]
+    tools: list[Any] | None
+    model: str | None
+    n: int
+    max_tokens: int
+    sampling: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answers with what was really sent."""
+
+    answers: list[Answer]
+    sampling: dict[str, Any]
+    engine_version: str
+
+
+class Engine(Protocol):
+    """What generation and serving need of an engine."""
+
+    async def describe(self) -> EngineInfo:
+        """Ask who it is and what it serves."""
+
+    async def probe(self) -> EngineInfo:
+        """Like ``describe``, and make it produce one token."""
+
+    async def sample(self, ask: Ask) -> Reply:
+        """Sample; raises one of the four errors above."""
+
+    async def load_adapter(self, name: str, path: str) -> None:
+        """Serve the adapter in ``path`` as ``name``; one that is there already is left alone."""
+
+    async def unload_adapter(self, name: str) -> None:
+        """Stop serving ``name``; one that is not there is no error."""
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+
+
+@lru_cache(maxsize=2)
+def chat_encoder(model: str) -> ChatEncoder:
+    """The encoder of a base model; reading its tokeniser costs a tenth of a second, once a process."""
+    return ChatEncoder(model)
+
+
+@dataclass
+class _Verdict:
+    at: float = -VERDICT_AGE
+    away: str | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class OpenAIEngine:
+    """A client of one endpoint; used inside one event loop."""
+
+    def __init__(self, settings: Settings, *, connections: int | None = None) -> None:
+        self._settings = settings
+        self._vllm = settings.engine_kind is EngineKind.VLLM
+        key = settings.engine_api_key.get_secret_value()
+        limit = (connections or settings.engine_concurrency) + 4
+        self._http = httpx.AsyncClient(
+            base_url=settings.engine_url.rstrip("/") + "/",
+            headers={"accept-encoding": "identity"} | ({"authorization": f"Bearer {key}"} if key else {}),
+            limits=httpx.Limits(max_connections=limit, max_keepalive_connections=limit),
+            timeout=httpx.Timeout(None, connect=5.0),  # every exchange has a deadline of its own
+            trust_env=not self._vllm,  # our own engine is never behind somebody's proxy
+        )
+        self._info: EngineInfo | None = None
+        self._asking = asyncio.Lock()
+        self._verdict = _Verdict()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    # ── Who it is ────────────────────────────────────────────────────────────────────────────────────────────────
+    async def describe(self) -> EngineInfo:
+        """Ask ``/v1/models`` and, of vLLM, ``/version``. Raises EngineAway."""
+        try:
+            listed = parse_object(await self._exchange("GET", "models", None, PROBE_TIMEOUT)).get("data")
+            models = [m for m in listed if isinstance(m, dict)] if isinstance(listed, list) else []
+            version = await self._version() if self._vllm else "openai-compatible"
+        except (EngineReplyError, ModelMissing, PromptRefused, _Doubt) as error:
+            raise EngineAway(f"The engine does not say what it serves: {error}") from error
+        own = [model for model in models if not model.get("parent")]
+        configured = self._settings.base_model
+        base = next((m for m in own if m.get("id") == configured), next(iter(own), None))
+        if base is None:
+            raise EngineAway("The engine serves no model.")
+        context = base.get("max_model_len")
+        self._info = EngineInfo(
+            version=version,
+            base=str(base.get("id")),
+            adapters=frozenset(str(model.get("id")) for model in models if model.get("parent")),
+            context=context if isinstance(context, int) else None,
+        )
+        return self._info
+
+    async def _version(self) -> str:
+        root = str(self._http.base_url.join("../version"))
+        found = parse_object(await self._exchange("GET", root, None, PROBE_TIMEOUT)).get("version")
+        return f"vllm {found}"[:80]
+
+    async def probe(self) -> EngineInfo:
+        """Make the engine produce one token. Raises EngineAway."""
+        info = await self.describe()
+        body: dict[str, Any] = {"model": info.base, "max_tokens": 1}
+        path = "completions" if self._vllm else "chat/completions"
+        body |= {"prompt": "Hi"} if self._vllm else {"messages": [{"role": "user", "content": "Hi"}]}
+        try:
+            reply = parse_object(await self._exchange("POST", path, body, PROBE_TIMEOUT))
+        except (EngineReplyError, ModelMissing, PromptRefused, _Doubt) as error:
+            raise EngineAway(f"The engine listens but does not answer: {error}") from error
+        if not reply.get("choices"):
+            raise EngineAway("The engine listens, but its answers are empty.")
+        return info
+
+    # ── Sampling ─────────────────────────────────────────────────────────────────────────────────────────────────
+    async def sample(self, ask: Ask) -> Reply:
+        """Sample ``ask.n`` answers.
+
+        Raises:
+            EngineAway, ModelMissing, EngineReplyError, PromptRefused: see the module's table.
+        """
+        async with self._asking:  # one question for all that start together
+            info = self._info or await self.describe()
+        sampling = {name: value for name, value in ask.sampling.items() if name != "seed" or self._seed_allowed}
+        body: dict[str, Any] = {**sampling, "model": ask.model or info.base, "max_tokens": ask.max_tokens}
+        try:
+            if self._vllm:
+                answers = await self._complete(ask, info, body)
+            else:
+                answers = await self._chat(ask, body)
+        except _Doubt as error:
+            await self._blame(error)
+        sent = {name: value for name, value in body.items() if name not in {"prompt", "messages", "tools", "n"}}
+        sent.pop("return_token_ids", None)
+        return Reply(answers, sent, info.version)
+
+    @property
+    def _seed_allowed(self) -> bool:
+        return self._settings.engine_accepts_seed
+
+    async def _complete(self, ask: Ask, info: EngineInfo, body: dict[str, Any]) -> list[Answer]:
+        """Token ids go to vLLM, so what a user typed cannot become a control token."""
+        try:
+            ids = chat_encoder(self._settings.base_model_path).encode(ask.messages, ask.tools)
+        except Unrenderable as error:
+            raise PromptRefused(f"This prompt cannot be sent: {error}.") from error
+        except NoChatTemplate as error:  # holds for every prompt: pause and say so, instead of blaming them one by one
+            raise EngineAway(str(error)) from error
+        if info.context is not None:
+            if len(ids) >= info.context:
+                raise PromptRefused(
+                    f"The prompt has {len(ids):,} tokens and the model's context holds {info.context:,}: "
+                    "shorten the prompt, or serve a model with a longer context."
+                )
+            body["max_tokens"] = min(ask.max_tokens, info.context - len(ids))
+        body |= {"prompt": ids, "n": ask.n, "return_token_ids": True}
+        reply = await self._exchange("POST", "completions", body, self._settings.engine_timeout)
+        return parse_answers(reply, ask.n)
+
+    async def _chat(self, ask: Ask, body: dict[str, Any]) -> list[Answer]:
+        """Other endpoints get messages. One answer a request: their ``usage`` counts all choices together."""
+        body |= {"messages": ask.messages} | ({"tools": ask.tools} if ask.tools else {})
+        timeout = self._settings.engine_timeout
+        replies = await asyncio.gather(
+            *(self._exchange("POST", "chat/completions", body, timeout) for _ in range(ask.n))
+        )
+        return [answer for reply in replies for answer in parse_answers(reply, 1)]
+
+    async def _blame(self, doubt: _Doubt) -> None:
+        """Raise EngineAway when not even a probe is answered, else EngineReplyError: it was this request."""
+        verdict = self._verdict
+        async with verdict.lock:
+            if time.monotonic() - verdict.at > VERDICT_AGE:
+                try:
+                    await self.probe()
+                    verdict.away = None
+                except EngineAway as error:
+                    verdict.away = str(error)
+                verdict.at = time.monotonic()
+        if verdict.away is not None:
+            raise EngineAway(verdict.away) from doubt
+        raise EngineReplyError(str(doubt)) from doubt
+
+    # ── Adapters ─────────────────────────────────────────────────────────────────────────────────────────────────
+    async def load_adapter(self, name: str, path: str) -> None:
+        """Serve the adapter in ``path`` as ``name``. Raises EngineAway, EngineReplyError with the engine's reason."""
+        await self._adapter("load_lora_adapter", {"lora_name": name, "lora_path": path}, fine="already been loaded")
+
+    async def unload_adapter(self, name: str) -> None:
+        """Stop serving ``name``. Raises EngineAway, EngineReplyError with the engine's reason."""
+        await self._adapter("unload_lora_adapter", {"lora_name": name}, fine="not be found")
+
+    async def _adapter(self, path: str, body: dict[str, Any], *, fine: str) -> None:
+        try:
+            await self._exchange("POST", path, body, self._settings.engine_timeout)
+        except (ModelMissing, PromptRefused) as error:
+            if fine not in str(error):
+                raise EngineReplyError(str(error)) from error
+        except _Doubt as error:
+            raise EngineReplyError(str(error)) from error
+
+    # ── One exchange ─────────────────────────────────────────────────────────────────────────────────────────────
+    async def _exchange(self, method: str, path: str, body: dict[str, Any] | None, deadline: float) -> bytes:
+        """Send and read at most REPLY_LIMIT bytes within ``deadline`` seconds, stalls included."""
+        try:
+            async with asyncio.timeout(deadline), self._http.stream(method, path, json=body) as response:
+                reply = await _read(response)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise EngineAway("The engine does not accept connections.") from error
+        except TimeoutError as error:
+            raise _Doubt(f"The engine did not answer within {deadline:.0f} s.") from error
+        except httpx.TransportError as error:
+            raise _Doubt(f"The engine dropped the connection ({type(error).__name__}).") from error
+        if response.is_success:
+            return reply
+        raise _refusal(response.status_code, reply)
+
+
+async def _read(response: httpx.Response) -> bytes:
+    parts, size = [], 0
+    async for part in response.aiter_raw():
+        size += len(part)
+        if size > REPLY_LIMIT:
+            raise EngineReplyError(f"The engine's reply is larger than {REPLY_LIMIT // 2**20} MB.")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _refusal(status: int, reply: bytes) -> Exception:
+    """Which of the errors an HTTP status means, with what the engine said."""
+    said = _message(reply)
+    if status in {401, 403}:
+        return EngineAway(f"The engine refuses our key (HTTP {status}): check CORRAL_ENGINE_API_KEY.")
+    if status in {408, 425, 429}:
+        return EngineAway(f"The engine asks to wait (HTTP {status}).")
+    if status == 404:
+        return ModelMissing(said)
+    if 400 <= status < 500:
+        return PromptRefused(f"The engine refuses this prompt (HTTP {status}): {said}")
+    return _Doubt(f"The engine answered with HTTP {status}: {said}")
+
+
+def _message(reply: bytes) -> str:
+    try:
+        error = parse_object(reply).get("error")
+        said = error.get("message") if isinstance(error, dict) else error
+    except EngineReplyError:
+        said = reply[:200].decode("utf-8", "replace")
+    return str(said or "no reason given")[:500].replace("\x00", "")

@@ -1,0 +1,272 @@
+"""Generation: keep the engine full, record each prompt the moment it is done, and lose nothing whatever ends.
+
+1. Claim just as many prompts as keep ``engine_concurrency`` requests open, and a few beyond (the ledger is
+   ``app.candidates.service``). There is no barrier between prompts: whoever is done makes room for the next.
+2. Ask the engine. No database session is open meanwhile.
+3. Record answers and comparison in one short transaction, guarded by the claim's fencing token.
+4. When the engine goes away: give everything back untried, say so in ``engine_status``, and end. The reconciler's probe
+   rings when it is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
+
+import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from app.annotations.service import create_comparison
+from app.candidates import service as ledger
+from app.candidates.policy import Draw, draw, sampling_of
+from app.candidates.service import Claim, SampledText
+from app.db import session_scope
+from app.failpoints import failpoint
+from app.jobs import Job, enqueue
+from app.prompts.models import Prompt
+from app.registry import service as registry
+from app.registry.models import CheckpointKind, Deployment, EngineState
+from app.registry.queries import engine_view
+from app.settings import Settings, get_settings
+from workers import stopping
+from workers.celery_app import app
+from workers.engines import Ask, Engine, EngineAway, ModelMissing, OpenAIEngine, PromptRefused, Reply
+from workers.replies import EngineReplyError
+
+log = structlog.get_logger()
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+DATABASE_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+AHEAD = 4
+"""Requests queued beyond the limit, so that the engine never waits for a claim."""
+LOOK_INTERVAL = 1.0
+"""Seconds after which a waiting pump looks at shutdown and leases even if no answer came."""
+
+
+@app.task(name=Job.GENERATE.value)
+def generate() -> int:
+    """Generate until nothing is due; returns how many prompts became ready."""
+    settings = get_settings()
+    with session_scope() as session:
+        ready = engine_view(session, settings.engine_url).ready and ledger.work_is_due(session)
+    return asyncio.run(run(settings)) if ready else 0
+
+
+async def run(settings: Settings, engine: Engine | None = None) -> int:
+    """One pump over one engine, until nothing is due, the engine goes away or the worker stops."""
+    engine = engine or OpenAIEngine(settings)
+    try:
+        return await Pump(settings, engine).run()
+    finally:
+        await engine.aclose()
+
+
+class Pump:
+    """The prompts in flight of one worker."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._requests = asyncio.Semaphore(settings.engine_concurrency)
+        self._open = 0
+        self._progress = asyncio.Event()
+        self._claims: dict[asyncio.Task[None], Claim] = {}
+        self._last_try = False
+        self._halt: str | None = None
+        self._renewed = 0.0
+        self.ready = 0
+
+    async def run(self) -> int:
+        """Until nothing is due; see :func:`run`."""
+        self._renewed = asyncio.get_running_loop().time()
+        try:
+            await self._engine.describe()
+        except EngineAway as error:
+            await self._away(error)
+            return 0
+        try:
+            while not self._stopping():
+                if not await self._fill() and not self._claims:
+                    break
+                await self._wait()
+        finally:
+            await self._put_down()
+        return self.ready
+
+    def _stopping(self) -> bool:
+        return self._halt is not None or stopping.requested()
+
+    # ── Claiming ─────────────────────────────────────────────────────────────────────────────────────────────────
+    async def _fill(self) -> bool:
+        """Start as many prompts as there is room for; whether any was started."""
+        room = self._settings.engine_concurrency + AHEAD - self._open
+        if room <= 0 or (self._last_try and self._claims):
+            return False
+        deployments, claims, self._last_try = await _patiently(_claim, room, not self._claims)
+        for claim in claims:
+            draws = draw(claim.prompt_id, claim.wanted, deployments)
+            self._open += len(draws)
+            task = asyncio.create_task(self._prompt(claim, draws))
+            self._claims[task] = claim
+            task.add_done_callback(self._done)
+        return bool(claims)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._claims.pop(task, None)
+        self._progress.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._halt = self._halt or f"{type(error).__name__}: {error}"
+            log.error("generation_failed", exc_info=error)
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_INTERVAL):
+                await self._progress.wait()
+        except TimeoutError:
+            pass
+        self._progress.clear()
+        now = asyncio.get_running_loop().time()
+        if now - self._renewed > self._settings.generation_lease / 3:
+            self._renewed = now
+            await _patiently(_renew, list(self._claims.values()))
+
+    async def _put_down(self) -> None:
+        """Cancel what is in flight and give its prompts back untried."""
+        left = dict(self._claims)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        if left:
+            await _patiently(_release, list(left.values()))
+        if self._halt is not None or left:
+            log.warning("generation_paused", released=len(left), ready=self.ready, reason=self._halt)
+
+    # ── One prompt ───────────────────────────────────────────────────────────────────────────────────────────────
+    async def _prompt(self, claim: Claim, draws: Sequence[Draw]) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                asked = [group.create_task(self._ask(claim, one)) for one in draws]
+        except* EngineAway as errors:
+            await _patiently(_release, [claim])
+            await self._away(errors.exceptions[0])
+        except* ModelMissing as errors:
+            self._halt = str(errors.exceptions[0])
+            await _patiently(_missing, claim)
+        except* PromptRefused as errors:
+            await _patiently(_fail, claim, str(errors.exceptions[0]), None)
+        except* EngineReplyError as errors:
+            await _patiently(_fail, claim, str(errors.exceptions[0]), ledger.backoff(claim.attempts))
+        except* Exception as errors:  # a mistake of ours: it costs this prompt a try, not all prompts the worker
+            log.exception("prompt_failed", prompt=claim.prompt_id)
+            reason = f"Corral failed on this prompt: {errors.exceptions[0]!r}. Please report it."
+            await _patiently(_fail, claim, reason, ledger.backoff(claim.attempts))
+        else:
+            samples = [sample for task in asked for sample in task.result()]
+            stored = await _patiently(_record, claim, samples)
+            self.ready += stored  # not in one line: the old value would be read before the wait
+
+    async def _ask(self, claim: Claim, one: Draw) -> list[SampledText]:
+        deployment = one.deployment
+        adapter = deployment.checkpoint.kind is not CheckpointKind.BASE
+        ask = Ask(
+            messages=claim.messages,
+            tools=claim.tools,
+            model=deployment.checkpoint.name if adapter else None,
+            n=one.n,
+            max_tokens=claim.max_tokens,
+            sampling=sampling_of(deployment, claim.sampling),
+        )
+        try:
+            async with self._requests:
+                failpoint("generation.asked", claim.external_id)
+                reply = await self._engine.sample(ask)
+        finally:
+            self._open -= 1
+            self._progress.set()
+        return _samples(deployment, reply)
+
+    async def _away(self, error: Exception) -> None:
+        self._halt = str(error)
+        await _patiently(_note_away, self._settings.engine_url, str(error))
+
+
+def _samples(deployment: Deployment, reply: Reply) -> list[SampledText]:
+    return [
+        SampledText(
+            checkpoint_id=deployment.checkpoint_id,
+            deployment_id=deployment.id,
+            text=answer.text,
+            finish_reason=answer.finish_reason,
+            prompt_tokens=answer.prompt_tokens,
+            completion_tokens=answer.completion_tokens,
+            sampling=reply.sampling,
+            engine_version=reply.engine_version,
+        )
+        for answer in reply.answers
+    ]
+
+
+# ── Short transactions, run in threads beside the event loop ─────────────────────────────────────────────────────────
+async def _patiently(function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+    """Run ``function`` in a thread, again and again while the database restarts: answers cost more than waiting does.
+
+    Repeating is safe, for the fencing token lets only one attempt through.
+    """
+    for delay in DATABASE_DELAYS:
+        try:
+            return await asyncio.to_thread(function, *args, **options)
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
+            log.warning("database_away", error=str(error).splitlines()[0], again_in=delay)
+            await asyncio.sleep(delay)
+    return await asyncio.to_thread(function, *args, **options)
+
+
+def _claim(room: int, idle: bool) -> tuple[list[Deployment], list[Claim], bool]:  # noqa: FBT001 - called through threads
+    """The rotation, prompts for about ``room`` requests, and whether that is one on its last try, to be made alone."""
+    with session_scope() as session:
+        deployments = registry.rotation(session)
+        if not deployments:
+            return [], [], False
+        claims = ledger.claim_prompts(session, max(1, room // len(deployments)))
+        last = ledger.claim_last_try(session) if idle and not claims else None
+        return deployments, [last] if last else claims, last is not None
+
+
+def _record(claim: Claim, samples: list[SampledText]) -> bool:
+    with session_scope() as session:
+        failpoint("generation.recording", claim.external_id)
+        ready = ledger.record_candidates(session, claim, samples)
+        if ready:
+            create_comparison(session, session.get_one(Prompt, claim.prompt_id))
+    failpoint("generation.recorded", claim.external_id)
+    return ready
+
+
+def _fail(claim: Claim, reason: str, retry_in: float | None) -> None:
+    with session_scope() as session:
+        ledger.fail_prompt(session, claim, reason, retry_in=retry_in)
+
+
+def _renew(claims: list[Claim]) -> None:
+    with session_scope() as session:
+        ledger.renew(session, claims)
+
+
+def _release(claims: list[Claim]) -> None:
+    with session_scope() as session:
+        ledger.release(session, claims)
+
+
+def _missing(claim: Claim) -> None:
+    with session_scope() as session:
+        ledger.release(session, [claim])
+        enqueue(session, Job.RECONCILE_SERVING)
+
+
+def _note_away(url: str, error: str) -> None:
+    with session_scope() as session:
+        registry.note_engine(session, url, EngineState.AWAY, error=error)

@@ -1,0 +1,194 @@
+"""Folders of weights that either exist whole or not at all.
+
+A checkpoint is a directory with a `manifest.json` that names every file in it with its SHA-256. `write` fills a
+temporary directory beside the target, syncs it to disk and renames it: a process killed at any moment leaves either
+the finished checkpoint or none. `verify` refuses a folder with a changed byte, a missing file, a weight file that the
+manifest does not know, or weights in a format that can run code when it is loaded (pickle). Only safetensors passes.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from training.errors import CheckpointError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+# What torch, joblib and numpy write by pickling: loading one runs whatever its author wrote into it.
+PICKLED = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz"})
+WEIGHTS = frozenset({".safetensors", ".gguf"}) | PICKLED
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint is and where it came from.
+
+    `kind` is `reward`, `policy`, `base` or `trainer_state` (the state of an unfinished run, which alone may hold
+    torch's own optimizer files). `parent` is `{"name", "manifest_sha256"}` of the adapter that training started from,
+    `files` maps a relative path to `{"sha256", "bytes"}`.
+    """
+
+    name: str
+    kind: str
+    base_model: str
+    parent: dict[str, str] | None = None
+    snapshot_sha256: str | None = None
+    seed: int | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    created_at: str = ""
+    format: int = FORMAT
+
+
+@contextmanager
+def locked(file: Path, *, wait: bool) -> Iterator[None]:
+    """Hold a lock that goes with the process, however it ends.
+
+    Raises:
+        BlockingIOError: somebody else holds it and `wait` is false.
+    """
+    with file.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+
+
+@contextmanager
+def write(path: Path, manifest: Manifest) -> Iterator[Path]:
+    """Yield an empty directory to fill; on a clean exit it becomes the checkpoint at `path`.
+
+    Raises:
+        CheckpointError: `path` exists, or what was written is not safe to load.
+    """
+    if path.exists():
+        raise CheckpointError(f"{path} exists already: a checkpoint is never overwritten, choose another name")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f".{path.name}.tmp-*"):  # of a run that was killed while it wrote
+        shutil.rmtree(leftover, ignore_errors=True)
+    draft = path.parent / f".{path.name}.tmp-{os.getpid()}"
+    draft.mkdir()
+    try:
+        yield draft
+        seal(draft, manifest)
+        draft.rename(path)
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def seal(path: Path, manifest: Manifest) -> None:
+    """Sync every file of the directory and write its manifest last: from here on the checkpoint exists."""
+    if manifest.kind != "trainer_state":
+        _refuse_pickles(path)
+    files = {}
+    for file in _files(path):
+        file.chmod(0o644)  # safetensors are created 0600, and the serving engine may run as another user
+        _sync(file)
+        files[file.relative_to(path).as_posix()] = {"sha256": sha256(file), "bytes": file.stat().st_size}
+    created_at = manifest.created_at or datetime.now(UTC).isoformat(timespec="seconds")
+    body = asdict(replace(manifest, files=files, created_at=created_at))
+    draft = path / f"{MANIFEST}.tmp"
+    draft.write_text(json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    _sync(draft)
+    draft.rename(path / MANIFEST)
+    for directory in {path, *(file.parent for file in _files(path))}:
+        _sync(directory)
+
+
+def read(path: Path) -> Manifest:
+    """The manifest of a checkpoint, without looking at the files that it names.
+
+    Raises:
+        CheckpointError: there is none, or it cannot be understood.
+    """
+    try:
+        body: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = Manifest(**body)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} has no {MANIFEST}: it is not a finished checkpoint, make it again") from None
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path / MANIFEST} cannot be read ({error}): make the checkpoint again") from error
+    if manifest.format != FORMAT:
+        raise CheckpointError(f"{path / MANIFEST} is of format {manifest.format!r}, this version reads {FORMAT}")
+    if not manifest.files:
+        raise CheckpointError(f"{path / MANIFEST} names no files: make the checkpoint again")
+    return manifest
+
+
+def verify(path: Path, *kinds: str) -> Manifest:
+    """Hash every file and compare with the manifest.
+
+    Args:
+        path: The checkpoint directory.
+        kinds: What it may be; any kind except `trainer_state` where none is given.
+
+    Raises:
+        CheckpointError: naming the file and what is wrong with it.
+    """
+    manifest = read(path)
+    if manifest.kind not in (kinds or ("reward", "policy", "base")):
+        raise CheckpointError(f"{path} is a checkpoint of kind {manifest.kind}, wanted {' or '.join(kinds)}")
+    if manifest.kind != "trainer_state":
+        _refuse_pickles(path)
+    for name, entry in manifest.files.items():
+        file = path / name
+        if not file.resolve().is_relative_to(path.resolve()):
+            raise CheckpointError(f"{path / MANIFEST} names {name}, which lies outside the checkpoint: do not use it")
+        if not file.is_file():
+            raise CheckpointError(f"{file} is missing although the manifest names it: restore the checkpoint")
+        if file.stat().st_size != entry["bytes"] or sha256(file) != entry["sha256"]:
+            raise CheckpointError(f"{file} is not what was written (its SHA-256 differs): restore the checkpoint")
+    for file in _files(path):
+        if file.suffix in WEIGHTS and file.relative_to(path).as_posix() not in manifest.files:
+            raise CheckpointError(f"{file} holds weights that the manifest does not name: remove it")
+    return manifest
+
+
+def manifest_sha256(path: Path) -> str:
+    """The identity of a checkpoint: every byte in it hangs on this hash."""
+    return sha256(path / MANIFEST)
+
+
+def sha256(file: Path) -> str:
+    """Hex digest of a file's content."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def refuse_unsafe_weights(path: Path) -> None:
+    """Refuse a model folder that is not a checkpoint of ours (no manifest) unless its weights are safetensors.
+
+    Raises:
+        CheckpointError: naming the first pickled file, or saying that there are no safetensors.
+    """
+    if not any(path.glob("*.safetensors")):
+        pickled = next((file.name for file in _files(path) if file.suffix in PICKLED), None)
+        found = f"only {pickled}, a pickle, which can run code" if pickled else "no weights"
+        raise CheckpointError(f"{path} holds {found}: save the model as safetensors")
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*") if file.is_file() and file.name != MANIFEST)
+
+
+def _refuse_pickles(path: Path) -> None:
+    for file in _files(path):
+        if file.suffix in PICKLED:
+            raise CheckpointError(f"{file} is a pickle, which can run code when it is loaded: save it as safetensors")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,242 @@
+"""The run file: TOML in, one frozen dataclass out, JSON into the manifest.
+
+`recipe = "laptop"` names `training/recipes/<kind>.laptop.toml`, which holds every setting; what the run file says goes
+on top. A key that no setting has is refused with the nearest name that exists, because a misspelt learning rate that is
+silently ignored costs a night.
+"""
+
+import difflib
+import tomllib
+from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from training.errors import ConfigError
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which preferences are trained on. `min_strength`: 1 marginally, 2 slightly, 3 better, 4 significantly."""
+
+    min_strength: int
+    max_length: int  # tokens of prompt and response together; longer pairs are left out, and counted
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.min_strength <= 4, "data.min_strength", "between 1 and 4")
+        _require(self.max_length >= 16, "data.max_length", "at least 16")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """How the base model is held in memory. LoRA weights and the reward head are float32 in either case."""
+
+    dtype: Literal["bfloat16", "float32"]
+    gradient_checkpointing: bool
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Low-rank adapters (Hu et al., arXiv 2106.09685). vLLM serves what its `--max-lora-rank` allows."""
+
+    r: int
+    alpha: int
+    dropout: float
+    targets: str | list[str]  # "all-linear" or names of modules
+
+    def __post_init__(self) -> None:
+        _require(self.r >= 1 and self.alpha >= 1, "lora.r and lora.alpha", "at least 1")
+        _require(0.0 <= self.dropout < 1.0, "lora.dropout", "at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW. `batch_size` counts pairs, and `batch_size` times `gradient_accumulation` make one step."""
+
+    learning_rate: float
+    epochs: float
+    max_steps: int  # -1: as many as the epochs give
+    batch_size: int
+    gradient_accumulation: int
+    warmup_steps: int
+    schedule: Literal["constant_with_warmup", "cosine", "linear"]
+    weight_decay: float
+    max_grad_norm: float
+
+    def __post_init__(self) -> None:
+        _require(self.learning_rate > 0, "optim.learning_rate", "above 0")
+        _require(self.epochs > 0, "optim.epochs", "above 0")
+        _require(self.max_steps == -1 or self.max_steps >= 1, "optim.max_steps", "-1 or at least 1")
+        _require(self.batch_size >= 1, "optim.batch_size", "at least 1")
+        _require(self.gradient_accumulation >= 1, "optim.gradient_accumulation", "at least 1")
+        _require(self.warmup_steps >= 0, "optim.warmup_steps", "at least 0")
+
+
+@dataclass(frozen=True)
+class RewardSettings:
+    """`center_rewards` pulls the mean reward of a pair to zero (Eisenstein et al., arXiv 2312.09244); 0 is off."""
+
+    center_rewards: float
+
+    def __post_init__(self) -> None:
+        _require(self.center_rewards >= 0, "reward.center_rewards", "at least 0")
+
+
+@dataclass(frozen=True)
+class DpoSettings:
+    """Rafailov et al., arXiv 2305.18290, with the two additions of Llama 3 (arXiv 2407.21783, 4.1.4)."""
+
+    beta: float
+    nll_weight: float
+    mask_format_tokens: bool
+
+    def __post_init__(self) -> None:
+        _require(self.beta > 0, "dpo.beta", "above 0")
+        _require(self.nll_weight >= 0, "dpo.nll_weight", "at least 0")
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Held-out evaluation: before, after, and every `every_steps` steps in between (0: not in between)."""
+
+    every_steps: int
+    batch_size: int
+    max_pairs: int
+
+    def __post_init__(self) -> None:
+        _require(self.every_steps >= 0, "evaluation.every_steps", "at least 0")
+        _require(self.batch_size >= 1 and self.max_pairs >= 1, "evaluation.batch_size and max_pairs", "at least 1")
+
+
+@dataclass(frozen=True)
+class CheckpointingConfig:
+    """How often the state of the run is saved, so that a killed run can go on."""
+
+    save_steps: int
+    keep: int
+
+    def __post_init__(self) -> None:
+        _require(self.save_steps >= 1, "checkpointing.save_steps", "at least 1")
+        # The newest is not trusted until its manifest is written, so the one before it must still be there.
+        _require(self.keep >= 2, "checkpointing.keep", "at least 2")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One training run. Paths are absolute, except a `base_model` that is a hub id. See the module docstring."""
+
+    kind: Literal["reward", "dpo"]
+    recipe: str
+    name: str
+    seed: int
+    snapshot: Path
+    base_model: str
+    output: Path
+    data: DataConfig
+    model: ModelConfig
+    lora: LoraSettings
+    optim: OptimConfig
+    evaluation: EvaluationConfig
+    checkpointing: CheckpointingConfig
+    parent_adapter: Path | None = None
+    reward: RewardSettings | None = None
+    dpo: DpoSettings | None = None
+
+    def __post_init__(self) -> None:
+        other = self.dpo if self.kind == "reward" else self.reward
+        mine = self.reward if self.kind == "reward" else self.dpo
+        if other is not None:
+            raise ConfigError(f"a {self.kind} run has no settings of the other kind: remove that table from the file")
+        if mine is None:
+            raise ConfigError(f"the table [{self.kind}] is missing from the recipe: add it")
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as JSON types, as they stand in a checkpoint's manifest."""
+        return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self).items()}
+
+
+def load(path: Path, kind: Literal["reward", "dpo"]) -> RunConfig:
+    """Read a run file for `kind`.
+
+    Raises:
+        ConfigError: naming the setting and what it may be.
+    """
+    run = _read(path)
+    if run.setdefault("kind", kind) != kind:
+        raise ConfigError(f'{path}: kind is "{run["kind"]}", but this is training.{kind}: run training.{run["kind"]}')
+    name = run.setdefault("recipe", "laptop")
+    recipe = RECIPES / f"{kind}.{name}.toml"
+    if not recipe.is_file():
+        known = sorted(file.name.split(".")[1] for file in RECIPES.glob(f"{kind}.*.toml"))
+        raise ConfigError(f'{path}: there is no recipe "{name}", use one of: {", ".join(known)}')
+    merged = _merge(_read(recipe), run)
+    for key in ("snapshot", "output", "parent_adapter"):
+        if isinstance(merged.get(key), str):
+            merged[key] = (path.parent / merged[key]).resolve()
+    if isinstance(base := merged.get("base_model"), str) and (path.parent / base).exists():
+        merged["base_model"] = str((path.parent / base).resolve())
+    try:
+        config: RunConfig = _build(RunConfig, merged, "")
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return config
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist: give the path of a run file") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} is not TOML ({error}): correct that line") from None
+
+
+def _merge(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    merged = defaults | given
+    for key, value in defaults.items():
+        if isinstance(value, dict) and isinstance(given.get(key), dict):
+            merged[key] = value | given[key]
+    return merged
+
+
+def _build(cls: Any, table: Any, where: str) -> Any:
+    """Make the dataclass `cls` out of a TOML table, checking names and types all the way down."""
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where} must be a table")
+    hints = get_type_hints(cls)
+    for key in table:
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1, cutoff=0)[0]
+            raise ConfigError(f'there is no setting "{_join(where, key)}", did you mean "{_join(where, near)}"?')
+    for setting in fields(cls):
+        if setting.name not in table and setting.default is MISSING:
+            raise ConfigError(f'the setting "{_join(where, setting.name)}" is missing: add it')
+    return cls(**{key: _convert(hints[key], value, _join(where, key)) for key, value in table.items()})
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    choices = [choice for choice in get_args(hint) if choice is not type(None)]
+    if get_origin(hint) is Literal:
+        if value not in choices:
+            raise ConfigError(f'"{where}" is {value!r}, but must be one of {", ".join(map(repr, choices))}')
+        return value
+    for choice in choices if choices and get_origin(hint) is not list else [hint]:
+        if hasattr(choice, "__dataclass_fields__"):
+            return _build(choice, value, where)
+        if choice is float and type(value) is int:
+            return float(value)
+        if type(value) is choice or (choice is Path and isinstance(value, Path)):
+            return value
+        if get_origin(choice) is list and isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return value
+    raise ConfigError(f'"{where}" is {value!r}, which is not of type {getattr(hint, "__name__", hint)}')
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key
+
+
+def _require(holds: bool, name: str, rule: str) -> None:  # noqa: FBT001  a condition is what it is given
+    if not holds:
+        raise ConfigError(f'"{name}" must be {rule}')

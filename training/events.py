@@ -1,0 +1,49 @@
+"""What a run reports while it runs: `events.jsonl`, one JSON object a line, append-only and flushed at once.
+
+A run that was killed and started again goes on in the same file, so a reader can follow it by offset. Every object has
+`event` and `time` (unix seconds).
+"""
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+NAME = "events.jsonl"
+
+
+class EventLog:
+    """The event file of one run directory.
+
+    A line that a killed process left unfinished is cut off when the file is opened.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.path = run_dir / NAME
+        if self.path.exists():
+            whole = self.path.read_bytes()
+            if not whole.endswith(b"\n"):
+                os.truncate(self.path, whole.rfind(b"\n") + 1)
+
+    def emit(self, event: str, **body: Any) -> None:
+        """Append one event; numbers that JSON has no word for (NaN, infinity) become null."""
+        line = json.dumps({"event": event, "time": time.time()} | _finite(body), ensure_ascii=False, allow_nan=False)
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+
+    def last(self, event: str) -> dict[str, Any] | None:
+        """The latest event of that name, or None."""
+        if not self.path.exists():
+            return None
+        bodies = (json.loads(line) for line in reversed(self.path.read_text(encoding="utf-8").splitlines()))
+        return next((body for body in bodies if body["event"] == event), None)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

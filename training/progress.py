@@ -1,0 +1,135 @@
+"""What runs beside the optimisation: events, held-out evaluation, sealed state to resume from, and the brake.
+
+Transformers' own resume takes the checkpoint with the highest number and trusts it. A process that is killed while it
+saves leaves exactly such a folder behind, so a folder counts only once its manifest is written, last.
+"""
+
+import math
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from training import checkpoints
+from training.checkpoints import Manifest
+from training.config import RunConfig
+from training.errors import CheckpointError, NonFiniteError
+from training.events import EventLog
+
+# TRL names the same two quantities differently in its reward and DPO trainers; one plot shows both.
+RENAMED = {"accuracy": "rewards/accuracies", "margin": "rewards/margins"}
+
+
+def trainer_dir(run_dir: Path) -> Path:
+    """Where the state of an unfinished run lies."""
+    return run_dir / "trainer"
+
+
+def training_arguments(config: RunConfig, run_dir: Path) -> dict[str, Any]:
+    """The arguments that TRL's RewardConfig and DPOConfig share, from our settings."""
+    optim = config.optim
+    return {
+        "output_dir": str(trainer_dir(run_dir)),
+        "seed": config.seed,
+        "data_seed": config.seed,
+        "learning_rate": optim.learning_rate,
+        "num_train_epochs": optim.epochs,
+        "max_steps": optim.max_steps,
+        "per_device_train_batch_size": optim.batch_size,
+        "per_device_eval_batch_size": config.evaluation.batch_size,
+        "gradient_accumulation_steps": optim.gradient_accumulation,
+        "warmup_steps": optim.warmup_steps,
+        "lr_scheduler_type": optim.schedule,
+        "weight_decay": optim.weight_decay,
+        "max_grad_norm": optim.max_grad_norm,
+        "gradient_checkpointing": config.model.gradient_checkpointing,
+        "use_cpu": not torch.accelerator.is_available(),  # bf16 on a processor has to be asked for
+        "bf16": config.model.dtype == "bfloat16",
+        "save_steps": config.checkpointing.save_steps,
+        "save_total_limit": config.checkpointing.keep,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # it replaces a loss that is not a number by the mean of the others
+        "max_length": None,  # data.py has left out what is too long, and counted it
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": False,
+        "disable_tqdm": True,
+        "report_to": [],
+    }
+
+
+def resume_point(config: RunConfig, run_dir: Path, snapshot_sha256: str) -> Path | None:
+    """The newest saved state that is whole and belongs to these settings and this data; the others are removed.
+
+    Returns:
+        None where training starts from the beginning.
+    """
+    folder = trainer_dir(run_dir)
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
+    for path in found:
+        try:
+            state = checkpoints.verify(path, "trainer_state")
+        except CheckpointError:
+            state = None
+        if state and state.config == config.to_json() and state.snapshot_sha256 == snapshot_sha256:
+            return path
+        shutil.rmtree(path)
+    return None
+
+
+class Progress(TrainerCallback):
+    """Writes events, evaluates in between, seals saved states, and stops a run whose loss is not a number."""
+
+    def __init__(self, config: RunConfig, snapshot_sha256: str, events: EventLog) -> None:
+        self.config = config
+        self.snapshot_sha256 = snapshot_sha256
+        self.events = events
+        self.evaluate: Callable[[], dict[str, float]] | None = None  # set once the trainer exists
+        self._seen = (time.monotonic(), 0.0)  # when the last step was logged, and the tokens trained on until then
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        """Start the clock of tokens per second."""
+        self._seen = (time.monotonic(), 0.0)
+
+    def on_log(self, _args: Any, state: Any, _control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        """One event a step, and a held-out evaluation every so many; the last step has the final one.
+
+        Raises:
+            NonFiniteError: the loss or the norm of the gradient is NaN or infinite.
+        """
+        if not logs or "loss" not in logs:
+            return
+        metrics = {RENAMED.get(key, key): value for key, value in logs.items()}
+        now, tokens = time.monotonic(), float(logs.get("num_tokens", 0.0))
+        before, tokens_before = self._seen
+        self._seen = (now, tokens)
+        metrics["tokens_per_second"] = (tokens - tokens_before) / max(now - before, 1e-9)
+        self.events.emit("step", step=state.global_step, total_steps=state.max_steps, metrics=metrics)
+        for name in ("loss", "grad_norm"):
+            if not math.isfinite(logs.get(name, 0.0)):
+                raise NonFiniteError(
+                    f"{name} is {logs[name]} at step {state.global_step} of {state.max_steps}, nothing was saved: "
+                    f"lower optim.learning_rate (now {self.config.optim.learning_rate})"
+                )
+        every = self.config.evaluation.every_steps
+        if self.evaluate and every and state.global_step % every == 0 and state.global_step < state.max_steps:
+            held_out = self.evaluate()
+            if held_out:
+                self.events.emit("evaluation", step=state.global_step, metrics=held_out)
+
+    def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
+        """Make the folder that the trainer has just filled one that may be resumed from."""
+        checkpoints.seal(
+            Path(args.output_dir) / f"checkpoint-{state.global_step}",
+            Manifest(
+                name=f"{self.config.name}@{state.global_step}",
+                kind="trainer_state",
+                base_model=self.config.base_model,
+                snapshot_sha256=self.snapshot_sha256,
+                seed=self.config.seed,
+                config=self.config.to_json(),
+            ),
+        )

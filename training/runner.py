@@ -1,0 +1,100 @@
+"""The process around a run: arguments, signals, the lock on the run directory, exit codes and the last line.
+
+Exit codes: 0 finished, or was finished before; 2 the run file, snapshot or a checkpoint is at fault; 3 the loss is not
+a number; 4 the disk; 143 stopped by SIGTERM. The last line on stderr is one sentence that says what to do.
+"""
+
+import errno
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Literal, NoReturn
+
+from training import checkpoints, config, stages
+from training.config import RunConfig
+from training.errors import CheckpointError, ConfigError, StorageError, TrainingError
+from training.events import EventLog
+from training.progress import trainer_dir
+
+REFUSED_BY_DISK = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+)
+Train = Callable[[RunConfig, Path, EventLog], None]
+
+
+def main(kind: Literal["reward", "dpo"], train: Train, argv: list[str]) -> int:
+    """Run `train` on the run file that is the only argument; returns the exit code."""
+    signal.signal(signal.SIGTERM, _stop)
+    _quieten_libraries()
+    if len(argv) != 1:
+        return _fail(ConfigError(f"usage: python -m training.{kind} RUN.toml"))
+    try:
+        path = Path(argv[0]).resolve()
+        settings = config.load(path, kind)
+        with _lock(path.parent):
+            events = EventLog(path.parent)
+            if settings.output.exists():
+                _already_finished(settings, events)
+            else:
+                train(settings, path.parent, events)
+            # The checkpoint exists, so the state to resume from, six times its size, is of no more use.
+            shutil.rmtree(trainer_dir(path.parent), ignore_errors=True)
+    except TrainingError as error:
+        return _fail(error)
+    except Exception as error:
+        if not _disk_refused(error):
+            raise
+        return _fail(StorageError(f"the disk refused to write ({error}): free some space, then start the run again"))
+    return 0
+
+
+def _already_finished(settings: RunConfig, events: EventLog) -> None:
+    """A run that is started again after it finished has nothing to do, unless its checkpoint is not its own."""
+    manifest = checkpoints.verify(settings.output)
+    if manifest.name != settings.name or manifest.config.get("kind") != settings.kind:
+        raise CheckpointError(f"{settings.output} is the checkpoint {manifest.name}: choose another output")
+    if events.last("checkpoint") is None:  # killed between the rename and the report
+        stages.report(settings, events)
+
+
+def _quieten_libraries() -> None:
+    """Loading bars and reports on new score heads would hide the one line that matters in the last lines of a run."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+
+
+@contextmanager
+def _lock(run_dir: Path) -> Iterator[None]:
+    """Two processes that train into one directory would overwrite each other's state."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(checkpoints.locked(run_dir / "run.lock", wait=False))
+        except BlockingIOError:
+            raise ConfigError(f"another process is training in {run_dir}: wait for it or stop it") from None
+        yield
+
+
+def _disk_refused(error: BaseException) -> bool:
+    """Whether an error, however deep in a chain of libraries, came from the file system refusing to write."""
+    if isinstance(error, OSError) and error.errno in REFUSED_BY_DISK:
+        return True
+    if any(sign in str(error) for sign in ("No space left", "File too large", "Disk quota")):  # safetensors, torch
+        return True
+    cause = error.__cause__ or error.__context__
+    return cause is not None and _disk_refused(cause)
+
+
+def _fail(error: TrainingError) -> int:
+    sys.stderr.write(" ".join(str(error).split()) + "\n")
+    return error.exit_code
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    # Raised between two steps of the interpreter: files are written into drafts, so nothing half-written is left.
+    raise SystemExit(128 + signal.SIGTERM)

@@ -1,0 +1,117 @@
+"""The stages that every run has, whatever it trains: report the data, measure, fit, measure, publish."""
+
+import json
+import math
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from training import checkpoints
+from training.checkpoints import Manifest
+from training.config import RunConfig
+from training.data import Prepared
+from training.errors import NonFiniteError
+from training.evaluate import Metrics
+from training.events import EventLog
+
+
+def describe_data(events: EventLog, prepared: Prepared) -> None:
+    """Report what the run trains on and is measured on, before anything slow starts."""
+    events.emit("data", **prepared.counts)
+    counts = prepared.counts
+    if not prepared.held_out:
+        events.emit(
+            "warning",
+            message="No pair is held out, so nothing tells whether this model is better: collect more prompts.",
+        )
+    train, held_out = counts["dropped_too_long"], counts["held_out_dropped_too_long"]
+    if train or held_out:
+        message = (
+            f"{train} training pairs and {held_out} held-out pairs are longer than data.max_length and were left out."
+        )
+        events.emit("warning", message=message)
+
+
+def baseline(events: EventLog, prepared: Prepared, evaluate: Callable[[], Metrics]) -> Metrics:
+    """Held-out metrics before training; a run that goes on after an interruption has them already."""
+    known = events.last("baseline")
+    if known is not None and known["snapshot_sha256"] == prepared.snapshot_sha256:
+        metrics: Metrics = known["metrics"]
+        return metrics
+    metrics = evaluate()
+    if metrics:
+        events.emit("baseline", metrics=metrics, snapshot_sha256=prepared.snapshot_sha256)
+    return metrics
+
+
+def fit(trainer: Any, events: EventLog, resume_from: Path | None) -> None:
+    """Train to the end, skipping the steps and the data that the saved state has behind it."""
+    if resume_from is None:
+        trainer.train()
+        return
+    state = json.loads((resume_from / "trainer_state.json").read_text(encoding="utf-8"))
+    events.emit("resumed", step=state["global_step"])
+    if state["global_step"] < state["max_steps"]:
+        trainer.train(resume_from_checkpoint=str(resume_from))
+    else:  # all steps are done; the trainer would take one more before it looks
+        trainer._load_from_checkpoint(str(resume_from))  # noqa: SLF001
+
+
+def result(events: EventLog, evaluate: Callable[[], Metrics]) -> Metrics:
+    """Held-out metrics after training.
+
+    Raises:
+        NonFiniteError: one is not a number. The loss of a step is taken before its update, so a last update that breaks
+            the model shows only here.
+    """
+    metrics = evaluate()
+    broken = [name for name, value in metrics.items() if not math.isfinite(value)]
+    if broken:
+        raise NonFiniteError(
+            f"{broken[0]} is not a number after training, nothing was saved: lower optim.learning_rate"
+        )
+    events.emit("final", metrics=metrics)
+    return metrics
+
+
+def publish(
+    settings: RunConfig,
+    events: EventLog,
+    prepared: Prepared,
+    metrics: dict[str, dict[str, float]],
+    save: Callable[[Path], None],
+) -> None:
+    """Write the final checkpoint, its last step being a rename, and report it.
+
+    Args:
+        settings: The run's settings.
+        events: Where to report.
+        prepared: The data that was trained on.
+        metrics: `baseline` and `final` held-out metrics.
+        save: Fills the directory with the adapter.
+    """
+    parent = settings.parent_adapter
+    manifest = Manifest(
+        name=settings.name,
+        kind="reward" if settings.kind == "reward" else "policy",
+        base_model=settings.base_model,
+        parent={"name": checkpoints.read(parent).name, "manifest_sha256": checkpoints.manifest_sha256(parent)}
+        if parent
+        else None,
+        snapshot_sha256=prepared.snapshot_sha256,
+        seed=settings.seed,
+        config=settings.to_json(),
+        versions={package: version(package) for package in ("torch", "transformers", "trl", "peft")},
+        metrics=metrics["final"],
+    )
+    with checkpoints.write(settings.output, manifest) as draft:
+        save(draft)
+        body = json.dumps(metrics | {"data": prepared.counts}, indent=2, sort_keys=True)
+        (draft / "metrics.json").write_text(body + "\n", encoding="utf-8")
+    report(settings, events)
+
+
+def report(settings: RunConfig, events: EventLog) -> None:
+    """Say that the checkpoint exists, and which it is."""
+    events.emit("checkpoint", path=str(settings.output), manifest_sha256=checkpoints.manifest_sha256(settings.output))

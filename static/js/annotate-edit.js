@@ -1,0 +1,134 @@
+// The chosen response, open for editing, with what has changed so far beside it. Each response keeps its own edit.
+
+import { editProblem } from "./annotate-model.js";
+
+const DIFF_LIMIT = 60_000;
+
+let diffScript = null;
+
+function loadDiff(url) {
+  diffScript ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = url;
+    script.addEventListener("load", () => resolve(globalThis.Diff));
+    script.addEventListener("error", reject);
+    document.head.append(script);
+  });
+  return diffScript;
+}
+
+export class Editor {
+  constructor(section, { texts, edits, required, diffUrl, onChange }) {
+    Object.assign(this, { section, texts, required, diffUrl, onChange });
+    this.edits = new Map(Object.entries(edits));
+    this.name = null;
+    this.undone = null;
+    this.area = section.querySelector("textarea");
+    this.pane = section.querySelector("[data-improve-diff]");
+    this.undo = section.querySelector("[data-improve-undo]");
+    this.area.addEventListener("input", () => this.#changed());
+    this.undo.addEventListener("click", () => this.#undoOrRedo());
+  }
+
+  /** Open on response `name`; the edit begun on another one stays for when it is chosen again. */
+  open(name) {
+    if (name === this.name) return;
+    this.name = name;
+    this.undone = null;
+    this.section.querySelector("[data-improve-name]").textContent = `response ${name}`;
+    this.area.value = this.edits.get(name) ?? this.original;
+    this.section.hidden = false;
+    this.#show();
+  }
+
+  close() {
+    this.name = null;
+    this.section.hidden = true;
+    this.area.setCustomValidity("");
+  }
+
+  get original() {
+    return this.texts[this.name].replaceAll("\r\n", "\n");
+  }
+
+  focus() {
+    if (this.name === null) return false;
+    this.area.focus();
+    this.section.scrollIntoView({ block: "nearest" });
+    return true;
+  }
+
+  /** What to submit: the edited position and text, empty where nothing was changed. */
+  value() {
+    if (this.name === null || this.area.value === this.original) return { position: "", text: "" };
+    return { position: this.name, text: this.area.value };
+  }
+
+  problem() {
+    return this.name === null ? "" : editProblem(this.area.value, this.original, this.required);
+  }
+
+  #changed() {
+    if (this.area.value === this.original) this.edits.delete(this.name);
+    else {
+      this.edits.set(this.name, this.area.value);
+      this.undone = null;
+    }
+    this.#show();
+    this.onChange();
+  }
+
+  #undoOrRedo() {
+    const before = this.area.value;
+    this.area.value = this.undone ?? this.original;
+    const redo = this.undone === null ? before : null;
+    this.#changed();
+    this.undone = redo;
+    this.#show();
+    this.area.focus();
+  }
+
+  #show() {
+    const text = this.area.value;
+    const changed = text !== this.original;
+    this.undo.hidden = !changed && this.undone === null;
+    this.undo.textContent = this.undone === null ? "Undo all changes" : "Bring my changes back";
+    this.area.setCustomValidity("");
+    clearTimeout(this.timer);
+    if (!changed) {
+      this.pane.textContent = "No changes yet.";
+      this.section.querySelector("[data-improve-size]").textContent = "";
+    } else {
+      this.timer = setTimeout(() => this.#compare(text), text.length > 5000 ? 400 : 60);
+    }
+  }
+
+  async #compare(text) {
+    const original = this.original;
+    if (text.length + original.length > 2 * DIFF_LIMIT) {
+      this.pane.textContent = "This text is too long to show its changes while you type.";
+      return;
+    }
+    const diff = await loadDiff(this.diffUrl).catch(() => null);
+    const parts = diff?.diffWordsWithSpace(original, text, { timeout: 400 });
+    if (text !== this.area.value) return;
+    if (!parts) {
+      this.pane.textContent = "The changes cannot be shown.";
+      return;
+    }
+    let added = 0;
+    let removed = 0;
+    this.pane.replaceChildren(
+      ...parts.map((part) => {
+        const words = part.value.split(/\s+/).filter(Boolean).length;
+        if (part.added) added += words;
+        if (part.removed) removed += words;
+        if (!part.added && !part.removed) return document.createTextNode(part.value);
+        const mark = document.createElement(part.added ? "ins" : "del");
+        mark.textContent = part.value;
+        return mark;
+      }),
+    );
+    this.section.querySelector("[data-improve-size]").textContent = `+${added} −${removed} words`;
+  }
+}

@@ -1,0 +1,154 @@
+// What the annotation page knows, as pure functions without a document: tested with `node --test tests/js`.
+
+const LETTERS = "ABCDEFGH";
+
+/** The value of the pairwise choice behind digit `key`: "1" is A significantly better … "8" is B significantly better. */
+export function choiceOf(key) {
+  const number = Number(key);
+  if (!Number.isInteger(number) || number < 1 || number > 8) return null;
+  return number <= 4 ? `A${5 - number}` : `B${number - 4}`;
+}
+
+/** The response that a pairwise choice prefers, or null. */
+export function preferred(choice) {
+  return /^[AB][1-4]$/.test(choice) ? choice[0] : null;
+}
+
+/** A ranking: `order` of letters, best first; `gaps[i]` between place i and the next: null unset, 0 equal, 1 to 4. */
+export function ranking(shown) {
+  return { order: LETTERS.slice(0, shown).split(""), gaps: Array(shown - 1).fill(null), touched: false };
+}
+
+/** Put `order` anew; a gap stays only between two neighbours that were neighbours in this order before. */
+function reordered(state, order) {
+  const known = new Map();
+  for (const [i, gap] of state.gaps.entries()) known.set(state.order[i] + state.order[i + 1], gap);
+  const gaps = order.slice(1).map((below, i) => known.get(order[i] + below) ?? null);
+  return { order, gaps, touched: true };
+}
+
+/** Put the response `name` at place `to` (0 is the best). */
+export function place(state, name, to) {
+  const rest = state.order.filter((other) => other !== name);
+  const at = Math.max(0, Math.min(to, rest.length));
+  return reordered(state, [...rest.slice(0, at), name, ...rest.slice(at)]);
+}
+
+/** Take over an order that was dragged. */
+export function arrange(state, order) {
+  return reordered(state, order);
+}
+
+/** Say how much better place `at` is than the one below. */
+export function setGap(state, at, value) {
+  if (at < 0 || at >= state.gaps.length) return state;
+  const gaps = state.gaps.map((gap, i) => (i === at ? value : gap));
+  return { ...state, gaps, touched: true };
+}
+
+/** Make place `at` as good as the one above, or take that back. */
+export function toggleTie(state, at) {
+  return setGap(state, at - 1, state.gaps[at - 1] === 0 ? null : 0);
+}
+
+/** Strengthen (`by` 1) or weaken (-1) the gap below place `at`, between 1 and 4. */
+export function shiftGap(state, at, by) {
+  const gap = state.gaps[at];
+  const from = gap || (by > 0 ? 0 : 5);
+  return setGap(state, at, Math.max(1, Math.min(4, from + by)));
+}
+
+/** The form's `order` field ("C1A0D4B"), or "" while a gap is unset. */
+export function encoded(state) {
+  if (state.gaps.includes(null)) return "";
+  return state.order.map((name, i) => name + (state.gaps[i] ?? "")).join("");
+}
+
+/** The place (from 1) that each letter holds, equal ones sharing it. */
+export function places(state) {
+  let place = 0;
+  return new Map(
+    state.order.map((name, i) => {
+      if (i === 0 || state.gaps[i - 1] !== 0) place += 1;
+      return [name, place];
+    }),
+  );
+}
+
+/** `ranking` and `strengths` of a draft; an unset gap keeps its neighbours apart, with a strength of null. */
+export function grouped(state) {
+  const groups = [[state.order[0]]];
+  const strengths = [];
+  state.gaps.forEach((gap, i) => {
+    if (gap === 0) {
+      groups.at(-1).push(state.order[i + 1]);
+    } else {
+      groups.push([state.order[i + 1]]);
+      strengths.push(gap);
+    }
+  });
+  return { ranking: groups, strengths };
+}
+
+/** The ranking that a draft holds, or an untouched one. */
+export function fromDraft(draft, shown) {
+  const order = draft?.ranking?.flat() ?? [];
+  if (order.length !== shown || new Set(order).size !== shown) return ranking(shown);
+  const gaps = [];
+  draft.ranking.forEach((group, i) => {
+    gaps.push(...Array(group.length - 1).fill(0));
+    if (i < draft.ranking.length - 1) gaps.push(draft.strengths[i] ?? null);
+  });
+  return { order, gaps, touched: true };
+}
+
+/** A draft in words, to tell two of them apart. */
+export function described({ outcome, ranking = [], strengths = [], edits = {}, comment = "" }) {
+  const judged =
+    outcome === "ranked"
+      ? ranking.map((group, i) => group.join(" = ") + (i in strengths ? ` >${strengths[i] ?? "?"}` : "")).join(" ")
+      : { tie: "Equally good", all_unacceptable: "All unacceptable" }[outcome];
+  const edited = Object.entries(edits).map(([name, text]) => `${name}, improved: ${text}`);
+  return [judged, ...edited, comment].filter(Boolean).join("\n\n") || "(nothing yet)";
+}
+
+/** Seconds to wait before try number `tries` (from 1): 1, 2, 4 … at most 30. */
+export function backoff(tries) {
+  return Math.min(30, 2 ** (tries - 1));
+}
+
+/** Counts seconds of work: `tick(now)` adds the time since the last tick while the page is seen and was used lately. */
+export class ActiveClock {
+  constructor(seconds = 0, idleAfter = 60) {
+    this.seconds = seconds;
+    this.idleAfter = idleAfter;
+    this.ticked = null;
+    this.used = null;
+  }
+
+  /** Something was typed, clicked, scrolled or pointed at. */
+  use(now) {
+    this.used = now;
+  }
+
+  /** Whether somebody works here at `now` (milliseconds). */
+  working(now, visible) {
+    return visible && this.used !== null && now - this.used < this.idleAfter * 1000;
+  }
+
+  tick(now, visible) {
+    // a gap in the ticks means that the machine slept
+    const passed = this.ticked === null ? 0 : Math.min(5, (now - this.ticked) / 1000);
+    this.ticked = now;
+    if (this.working(now, visible)) this.seconds += Math.max(0, passed);
+    return this.seconds;
+  }
+}
+
+/** Why the page cannot submit `edited` in place of `original`, or "" when it can. Unchanged text is no edit. */
+export function editProblem(edited, original, required) {
+  const same = edited === original.replaceAll("\r\n", "\n");
+  if (!same && edited.trim() === "") return "The improved text is empty: write it, or undo all changes.";
+  if (same && required) return "This batch asks for an improved text: correct the response that you chose.";
+  return "";
+}

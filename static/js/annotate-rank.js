@@ -1,0 +1,172 @@
+// The ordered list for three and more responses: by dragging, by buttons and by keys alike.
+
+import { arrange, encoded, place, places, setGap, shiftGap, toggleTie } from "./annotate-model.js";
+
+const WORDS = [
+  "as good as",
+  "marginally better than",
+  "slightly better than",
+  "better than",
+  "significantly better than",
+];
+
+function loadScript(url) {
+  return new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = url;
+    script.addEventListener("load", resolve);
+    script.addEventListener("error", reject);
+    document.head.append(script);
+  });
+}
+
+export class Ranker {
+  constructor(section, { state, announce, onChange, sortableUrl }) {
+    Object.assign(this, { section, state, announce, onChange });
+    this.list = section.querySelector("[data-ranking-list]");
+    this.items = new Map([...this.list.children].map((item) => [item.dataset.place, item]));
+    // the fields for pages without scripts must not be sent beside `order`
+    for (const field of section.querySelectorAll("[name=rank], [name=strength]")) field.disabled = true;
+    for (const item of this.items.values()) this.#prepare(item);
+    // whoever drags points at the list first
+    this.list.addEventListener("pointerenter", () => this.#allowDragging(sortableUrl), { once: true });
+    this.#show();
+  }
+
+  focus() {
+    this.#row(this.state.order[0]).focus();
+    return true;
+  }
+
+  get best() {
+    return this.state.order[0];
+  }
+
+  /** The form's `order` field, "" while a strength is missing. */
+  value() {
+    return encoded(this.state);
+  }
+
+  /** Point at the first strength that is missing; returns what to do about it. */
+  complain() {
+    const at = this.state.gaps.indexOf(null);
+    if (at < 0) return "";
+    const select = this.items.get(this.state.order[at]).querySelector("select[data-gap-select]");
+    select.setAttribute("aria-invalid", "true");
+    select.focus();
+    return `Say how much better ${this.state.order[at]} is than ${this.state.order[at + 1]}.`;
+  }
+
+  /** Dim the list while another outcome is chosen. */
+  off(is) {
+    this.section.toggleAttribute("data-off", is);
+  }
+
+  #row(name) {
+    return this.items.get(name).querySelector("[data-place-row]");
+  }
+
+  #prepare(item) {
+    const name = item.dataset.place;
+    const row = this.#row(name);
+    row.tabIndex = 0;
+    row.setAttribute("role", "group");
+    row.setAttribute("aria-describedby", "ranking-hint");
+    row.addEventListener("keydown", (event) => this.#key(event, name));
+    for (const button of row.querySelectorAll("[data-move]")) {
+      button.addEventListener("click", () => this.#move(name, this.#at(name) + Number(button.dataset.move), button));
+    }
+    const select = document.createElement("select");
+    select.dataset.gapSelect = "";
+    select.append(new Option("how much better?", ""));
+    for (const value of [4, 3, 2, 1, 0]) select.append(new Option(WORDS[value], String(value)));
+    select.addEventListener("change", () => {
+      const value = select.value === "" ? null : Number(select.value);
+      this.#change(setGap(this.state, this.#at(name), value));
+    });
+    item.querySelector("[data-gap]").append(select);
+  }
+
+  #at(name) {
+    return this.state.order.indexOf(name);
+  }
+
+  #move(name, to, focused) {
+    if (to < 0 || to >= this.state.order.length) return;
+    this.#change(place(this.state, name, to));
+    this.announce(`${name} moved to ${to + 1} of ${this.state.order.length}`);
+    // a button at the end of the list is off, and an element that was moved has lost the focus
+    (focused?.disabled === false ? focused : this.#row(name)).focus();
+  }
+
+  #key(event, name) {
+    if (event.target !== event.currentTarget || event.ctrlKey || event.metaKey) return;
+    const at = this.#at(name);
+    const by = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1 }[event.key];
+    if (by && event.altKey) this.#move(name, at + by);
+    else if (by) this.#row(this.state.order[at + by] ?? name).focus();
+    else if (/^[1-8]$/.test(event.key)) this.#move(name, Number(event.key) - 1);
+    else if (event.key === "=") this.#say(toggleTie(this.state, at), at - 1, name);
+    else if (event.key === "+") this.#say(shiftGap(this.state, at, 1), at, name);
+    else if (event.key === "-") this.#say(shiftGap(this.state, at, -1), at, name);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  #say(state, at, name) {
+    if (at < 0 || at >= state.gaps.length) return;
+    this.#change(state);
+    this.#row(name).focus();
+    const gap = state.gaps[at];
+    this.announce(`${state.order[at]} ${gap === null ? "and" : WORDS[gap]} ${state.order[at + 1]}`);
+  }
+
+  #change(state) {
+    this.state = state;
+    this.#show();
+    this.onChange();
+  }
+
+  #show() {
+    const shared = places(this.state);
+    this.state.order.forEach((name, at) => {
+      const item = this.items.get(name);
+      if (this.list.children[at] !== item) this.list.insertBefore(item, this.list.children[at] ?? null);
+      const below = this.state.order[at + 1];
+      this.#row(name).setAttribute(
+        "aria-label",
+        `Response ${name}, place ${shared.get(name)} of ${this.state.order.length}`,
+      );
+      item.querySelector("[data-place-number]").textContent = shared.get(name);
+      item.querySelector("[data-move='-1']").disabled = at === 0;
+      item.querySelector("[data-move='1']").disabled = below === undefined;
+      if (below !== undefined) this.#showGap(item, name, below, this.state.gaps[at]);
+    });
+  }
+
+  #showGap(item, name, below, gap) {
+    const select = item.querySelector("select[data-gap-select]");
+    select.value = gap === null ? "" : String(gap);
+    select.toggleAttribute("data-unset", gap === null);
+    select.setAttribute("aria-label", `${name} compared with ${below}`);
+    if (gap !== null) select.removeAttribute("aria-invalid");
+    item.querySelector("[data-gap]").toggleAttribute("data-tied", gap === 0);
+  }
+
+  async #allowDragging(url) {
+    if (!globalThis.Sortable) await loadScript(url).catch(() => null);
+    globalThis.Sortable?.create(this.list, {
+      handle: "[data-place-row]",
+      filter: "button, select",
+      preventOnFilter: false,
+      animation: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 120,
+      onEnd: (event) => {
+        const order = [...this.list.children].map((item) => item.dataset.place);
+        if (event.oldIndex === event.newIndex) return;
+        this.#change(arrange(this.state, order));
+        this.announce(`${event.item.dataset.place} moved to ${event.newIndex + 1} of ${order.length}`);
+      },
+    });
+  }
+}

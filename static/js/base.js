@@ -1,0 +1,114 @@
+// What every page shares: the theme, messages, copying, confirming, local times. Pages work without it.
+// No page imports from here: this file is loaded with its hash, so an import without it would run it twice.
+
+const status = document.querySelector("#status");
+const toasts = document.querySelector("#toasts");
+
+/** Say `text` to screen readers, politely and without moving anything on the page. */
+function announce(text) {
+  status.textContent = "";
+  // A live region speaks only when its text changes: the same words twice need a moment of silence between.
+  setTimeout(() => {
+    status.textContent = text;
+  }, 50);
+}
+
+/** Show `text` at the bottom for a few seconds, and say it. `kind` is "good", "warn" or "bad". */
+function toast(text, kind = "good") {
+  const note = document.createElement("div");
+  note.className = `notice notice--${kind}`;
+  const words = document.createElement("p");
+  words.textContent = text;
+  note.append(words);
+  toasts.append(note);
+  announce(text);
+  setTimeout(() => note.remove(), 6000);
+}
+
+/** Ask in a dialog; resolves to whether the answer was yes. */
+function confirmed(question, yes = "Yes, do it") {
+  const dialog = document.querySelector("#confirm");
+  dialog.querySelector("[data-question]").textContent = question;
+  dialog.querySelector("[value=yes]").textContent = yes;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+async function copyValue(button) {
+  const source = document.querySelector(button.dataset.copy);
+  try {
+    await navigator.clipboard.writeText(source.value);
+    toast("Copied.");
+  } catch {
+    // No clipboard on plain http: leave the text selected, one keystroke away.
+    source.focus();
+    source.select();
+    toast("Press Ctrl+C to copy.", "warn");
+  }
+}
+
+function setTheme(form, chosen) {
+  document.documentElement.dataset.theme = chosen;
+  for (const button of form.querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", String(button.value === chosen));
+  }
+  fetch(form.action, { method: "POST", body: new URLSearchParams({ theme: chosen }), redirect: "manual" });
+  announce(`Theme: ${chosen}`);
+}
+
+function showLocalTimes(root) {
+  const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  for (const time of root.querySelectorAll("time[data-local]")) {
+    const moment = new Date(time.dateTime);
+    time.title = time.textContent;
+    time.textContent = format.format(moment);
+    time.removeAttribute("data-local");
+  }
+}
+
+document.addEventListener("click", (event) => {
+  const copy = event.target.closest("[data-copy]");
+  if (copy) copyValue(copy);
+  event.target.closest("[data-dismiss]")?.closest(".notice")?.remove();
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});
+
+document.addEventListener(
+  "submit",
+  (event) => {
+    const form = event.target;
+    if (form.matches("[data-theme-form]") && event.submitter) {
+      event.preventDefault();
+      setTheme(form, event.submitter.value);
+    } else if (form.dataset.confirm && !form.dataset.sure) {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      confirmed(form.dataset.confirm, event.submitter?.textContent.trim()).then((sure) => {
+        if (!sure) return;
+        form.dataset.sure = "yes";
+        form.requestSubmit(event.submitter);
+        delete form.dataset.sure;
+      });
+    }
+  },
+  true,
+);
+
+document.addEventListener("htmx:after:swap", () => showLocalTimes(document));
+document.addEventListener("htmx:error", () => {
+  toast("The server could not be reached. Nothing was lost here; try again.", "bad");
+});
+showLocalTimes(document);

@@ -1,0 +1,192 @@
+// Live curves of a training run. The page holds the same numbers as a table; this draws them and follows the run.
+// Points come from `events.json?after=seq`: one row a step, and a step that a resumed run repeats replaces the older one.
+
+const POLL_MS = 2000;
+const HEIGHT = 180;
+const WHOLE_STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
+const RANGES = { accuracy: [0, 1] };
+
+/** The series of each plot: which number, how it is drawn, and in which colour of tokens.css. */
+function plots(marginKey) {
+  return {
+    loss: [{ key: "loss", label: "Loss", colour: "--accent" }],
+    accuracy: [
+      { key: "rewards/accuracies", label: "Batch", colour: "--accent" },
+      { key: "held_out/accuracy", label: "Held-out", colour: "--good", dots: true },
+      { key: "baseline", label: "Held-out, untrained", colour: "--ink-soft", dashes: true },
+    ],
+    margins: [
+      { key: "rewards/margins", label: "Batch", colour: "--accent" },
+      { key: marginKey, label: "Held-out", colour: "--good", dots: true },
+    ],
+  };
+}
+
+/** A colour of tokens.css as the canvas understands it: light-dark() is resolved by the element that it colours. */
+function colour(name) {
+  const probe = document.createElement("span");
+  probe.hidden = true;
+  probe.style.color = `var(${name})`;
+  document.body.append(probe);
+  const value = getComputedStyle(probe).color;
+  probe.remove();
+  return value;
+}
+
+function axis(options = {}) {
+  const grid = { stroke: colour("--line"), width: 1 };
+  return { stroke: colour("--ink-soft"), grid, ticks: { ...grid, size: 4 }, font: "12px system-ui", ...options };
+}
+
+function series({ label, colour: name, dots, dashes }) {
+  const stroke = colour(name);
+  return {
+    label,
+    stroke,
+    width: dots ? 0 : 1.75,
+    dash: dashes ? [5, 4] : undefined,
+    spanGaps: !dots,
+    points: dots ? { show: true, size: 8, fill: stroke, stroke } : { show: false },
+    value: (_, value) => (value === null || value === undefined ? "–" : value.toFixed(3)),
+  };
+}
+
+class Plot {
+  constructor(figure, lines) {
+    this.figure = figure;
+    this.canvas = figure.querySelector(".plot__canvas");
+    this.lines = lines;
+    this.range = RANGES[figure.dataset.plot];
+    this.canvas.setAttribute("role", "img");
+    new ResizeObserver(() => this.resize()).observe(this.canvas);
+  }
+
+  resize() {
+    this.chart?.setSize({ width: this.canvas.clientWidth, height: HEIGHT });
+  }
+
+  columns(rows) {
+    return [rows.map((row) => row.step), ...this.lines.map(({ key }) => rows.map((row) => row[key] ?? null))];
+  }
+
+  draw(rows) {
+    const data = this.columns(rows);
+    if (this.chart) {
+      this.chart.setData(data);
+    } else {
+      const options = {
+        width: this.canvas.clientWidth,
+        height: HEIGHT,
+        scales: { x: { time: false }, y: this.range ? { range: this.range } : {} },
+        legend: { live: true },
+        cursor: { drag: { x: false, y: false } },
+        axes: [axis({ incrs: WHOLE_STEPS, size: 32 }), axis({ size: 56 })],
+        series: [{ label: "Step" }, ...this.lines.map(series)],
+      };
+      this.chart = new globalThis.uPlot(options, data, this.canvas);
+    }
+    this.describe(rows);
+  }
+
+  describe(rows) {
+    const said = this.lines.map(({ key, label }) => {
+      const values = rows.map((row) => row[key]).filter((value) => typeof value === "number");
+      if (!values.length) return `${label}: nothing yet`;
+      return `${label}: from ${values[0].toFixed(2)} to ${values.at(-1).toFixed(2)}`;
+    });
+    const steps = rows.length ? `${rows.at(-1).step} steps` : "no step yet";
+    this.canvas.setAttribute("aria-label", `${said.join("; ")}; ${steps}. The table below holds the numbers.`);
+  }
+
+  forget() {
+    this.chart?.destroy();
+    this.chart = undefined;
+  }
+}
+
+class Run {
+  constructor(section) {
+    this.url = section.dataset.plots;
+    this.keys = ["loss", "rewards/accuracies", "rewards/margins", "held_out/accuracy", section.dataset.margin];
+    this.body = section.querySelector("[data-plot-rows]");
+    this.steps = new Map();
+    this.after = -1;
+    const lines = plots(section.dataset.margin);
+    this.plots = [...section.querySelectorAll("[data-plot]")].map((f) => new Plot(f, lines[f.dataset.plot]));
+  }
+
+  async follow() {
+    for (;;) {
+      const news = await this.ask();
+      if (news) {
+        this.take(news);
+        if (news.done) return;
+        if (news.points.length >= 1000) continue;
+      }
+      await new Promise((resolve) => setTimeout(resolve, document.hidden ? POLL_MS * 5 : POLL_MS));
+    }
+  }
+
+  /** What is new, or nothing while the server is away: the next turn asks again. */
+  async ask() {
+    try {
+      const answer = await fetch(`${this.url}?after=${this.after}`, { headers: { accept: "application/json" } });
+      return answer.ok ? await answer.json() : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  take(news) {
+    this.after = news.last;
+    this.baseline = news.baseline ?? this.baseline;
+    for (const point of news.points) {
+      this.steps.set(point.step, { ...this.steps.get(point.step), ...point });
+    }
+    this.draw();
+    if (news.points.length) this.fillTable();
+  }
+
+  rows() {
+    const rows = [...this.steps.values()].sort((one, other) => one.step - other.step);
+    return rows.map((row) => ({ ...row, baseline: this.baseline }));
+  }
+
+  draw() {
+    const rows = this.rows();
+    for (const plot of this.plots) plot.draw(rows);
+  }
+
+  redraw() {
+    for (const plot of this.plots) plot.forget();
+    this.draw();
+  }
+
+  fillTable() {
+    this.body.replaceChildren(
+      ...this.rows().map((row) => {
+        const line = document.createElement("tr");
+        const head = document.createElement("th");
+        head.scope = "row";
+        head.textContent = row.step;
+        line.append(head);
+        for (const key of this.keys) {
+          const cell = document.createElement("td");
+          cell.className = "number";
+          cell.textContent = typeof row[key] === "number" ? row[key].toFixed(4) : "";
+          line.append(cell);
+        }
+        return line;
+      }),
+    );
+  }
+}
+
+const section = document.querySelector("[data-plots]");
+if (section && globalThis.uPlot) {
+  const run = new Run(section);
+  const redraw = () => run.redraw();
+  new MutationObserver(redraw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  run.follow();
+}

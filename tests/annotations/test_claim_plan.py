@@ -1,0 +1,21 @@
+"""Claiming costs the same however much waits and however much is done: the plan is the promise."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session
+
+from app.annotations import seats
+from tests.factories import make_comparison
+
+
+def test_a_claim_walks_only_what_waits(session: Session) -> None:
+    make_comparison(session)
+    statement = seats._take_first_free.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
+    session.execute(text("SET LOCAL enable_seqscan = off"))  # on three rows any plan would do
+    plan = session.connection().exec_driver_sql(
+        f"EXPLAIN {statement}", {**statement.params, "batch": 1, "annotator": 1}
+    )
+    said = "\n".join(row[0] for row in plan)
+    assert "Index Scan using ix_comparisons_claim" in said, said

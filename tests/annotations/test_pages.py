@@ -1,0 +1,333 @@
+"""The annotation pages as a browser without scripts sees them, and the exchanges that scripts make."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from app.accounts.models import User
+from app.annotations import service
+from app.annotations.models import Annotation, Assignment, AssignmentState, Comparison, Outcome
+from app.prompts.models import Batch, BatchState, EditPolicy, PromptState
+from tests.factories import make_assignment, make_batch, make_comparison, make_prompt, make_user, sign_in
+
+EXCHANGE = {"hx-request": "true"}
+
+
+@pytest.fixture
+def alice(client: TestClient, session: Session) -> User:
+    """Alice, signed in."""
+    user = make_user(session)
+    sign_in(client, user)
+    return user
+
+
+def start(client: TestClient, **data: object) -> str:
+    """Take an item and return its address."""
+    answer = client.post("/annotate", data=data)
+    assert answer.status_code == 303
+    return str(answer.headers["location"])
+
+
+def hidden(html: str, name: str) -> str:
+    found = re.search(rf'name="{name}"\s+value="([^"]*)"', html)
+    assert found, f"no field {name}"
+    return found[1]
+
+
+def form(page: Any, **values: object) -> dict[str, object]:
+    return {"fencing_token": hidden(page.text, "fencing_token"), "key": hidden(page.text, "key")} | values
+
+
+def test_looking_claims_nothing(client: TestClient, session: Session, alice: User) -> None:
+    make_comparison(session)
+    page = client.get("/annotate")
+    assert "1 item waits for you" in page.text
+    assert session.scalar(select(func.count()).select_from(Assignment)) == 0
+
+
+def test_start_takes_an_item_and_looking_again_leads_back_to_it(
+    client: TestClient, session: Session, alice: User
+) -> None:
+    make_comparison(session)
+    item = start(client)
+    assert client.get("/annotate").headers["location"] == item
+    assert start(client) == item
+
+
+def test_nothing_left_says_what_to_do(client: TestClient, alice: User) -> None:
+    assert start(client) == "/annotate"
+    assert "Nothing left to annotate" in client.get("/annotate").text
+
+
+def test_a_paused_batch_is_named(client: TestClient, session: Session, alice: User) -> None:
+    make_comparison(session, batch=make_batch(session, name="Maths", state=BatchState.PAUSED))
+    page = client.get("/annotate").text
+    assert "Paused for the moment" in page
+    assert "Maths is paused" in page
+
+
+def test_the_whole_task_works_without_scripts(client: TestClient, session: Session, alice: User) -> None:
+    batch = make_batch(session)
+    for _ in range(2):
+        make_comparison(session, batch=batch)
+    item = start(client)
+    page = client.get(item)
+    sent = form(page, choice="B4", edited_text="A better answer.\r\nIn two lines.", comment="Why not")
+    answer = client.post(f"{item}/submit", data=sent)
+    assert answer.status_code == 303
+    assert answer.headers["location"] != item
+    stored = session.scalars(select(Annotation)).one()
+    assert stored.ranking == [[stored.order_shown[1]], [stored.order_shown[0]]]
+    assert stored.strengths == [4]
+    assert stored.edited_candidate_id == stored.order_shown[1]
+    assert stored.edited_text == "A better answer.\nIn two lines."
+    assert "You have submitted this item" in client.get(item).text
+
+
+@pytest.mark.parametrize("outcome", [Outcome.TIE, Outcome.ALL_UNACCEPTABLE])
+@pytest.mark.parametrize("shown", [2, 3])
+def test_a_tie_and_all_unacceptable_are_choices(
+    client: TestClient, session: Session, alice: User, outcome: Outcome, shown: int
+) -> None:
+    make_comparison(session, n=shown)
+    item = start(client)
+    client.post(f"{item}/submit", data=form(client.get(item), choice=outcome.value, rank=["", "", ""][:shown]))
+    assert session.scalars(select(Annotation.outcome)).one() is outcome
+
+
+def test_ranks_and_strengths_work_without_scripts(client: TestClient, session: Session, alice: User) -> None:
+    make_comparison(session, n=4)
+    item = start(client)
+    ranks = {"rank": ["2", "1", "2", "4"], "strength": ["3", "1", ""]}
+    client.post(f"{item}/submit", data=form(client.get(item), **ranks))
+    stored = session.scalars(select(Annotation)).one()
+    a, b, c, d = stored.order_shown
+    assert stored.ranking == [[b], [a, c], [d]]
+    assert stored.strengths == [3, 1]
+
+
+def test_the_order_that_scripts_send_is_read(client: TestClient, session: Session, alice: User) -> None:
+    make_comparison(session, n=4)
+    item = start(client)
+    client.post(f"{item}/submit", data=form(client.get(item), order="C1A0D4B"))
+    stored = session.scalars(select(Annotation)).one()
+    a, b, c, d = stored.order_shown
+    assert stored.ranking == [[c], [a, d], [b]]
+    assert stored.strengths == [1, 4]
+
+
+def test_a_submit_brings_the_next_item_in_one_exchange(client: TestClient, session: Session, alice: User) -> None:
+    batch = make_batch(session)
+    for _ in range(2):
+        make_comparison(session, batch=batch)
+    item = start(client)
+    answer = client.post(f"{item}/submit", data=form(client.get(item), choice="A1"), headers=EXCHANGE)
+    assert answer.status_code == 200
+    following = answer.headers["hx-push-url"]
+    assert following != item
+    assert answer.text.lstrip().startswith('<div id="work"')
+    assert f'action="{following}/submit"' in answer.text
+    last = client.post(f"{following}/submit", data=form(answer, choice="A1"), headers=EXCHANGE)
+    assert last.headers["hx-push-url"] == "/annotate"
+    assert "Nothing left to annotate" in last.text
+
+
+def test_the_next_item_comes_from_the_same_batch_first(client: TestClient, session: Session, alice: User) -> None:
+    make_comparison(session)
+    second = make_batch(session)
+    for _ in range(2):
+        make_comparison(session, batch=second)
+    item = start(client, batch=second.id)
+    client.post(f"{item}/submit", data=form(client.get(item), choice="A1"))
+    item = client.get("/annotate").headers["location"]
+    page = client.get(item)
+    assert second.name in page.text
+    client.post(f"{item}/submit", data=form(page, choice="A1"))
+    assert second.name not in client.get(client.get("/annotate").headers["location"]).text
+
+
+MISTAKES: dict[str, tuple[dict[str, object], str]] = {
+    "nothing chosen": ({}, "Say first which response is better"),
+    "an edit of a tie": ({"choice": "tie"}, "Only a chosen response can be edited"),
+    "a comment that is too long": ({"choice": "A1", "comment": "x" * 10_001}, "Comment: String should have at most"),
+    "an edit that is too long": (
+        {"choice": "A1", "edited_text": "x" * 200_001},
+        "Improved text: String should have at most",
+    ),
+    "a NUL": ({"choice": "A1", "comment": "a\x00b"}, "contains a NUL character: remove it"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_said_in_place_and_nothing_is_stored(
+    client: TestClient, session: Session, alice: User, name: str
+) -> None:
+    values, says = MISTAKES[name]
+    make_comparison(session)
+    item = start(client)
+    sent = form(client.get(item), edited_text="My edit") | values
+    in_place = client.post(f"{item}/submit", data=sent, headers=EXCHANGE)
+    assert in_place.status_code == 422
+    assert in_place.headers["hx-retarget"] == "#work-problem"
+    assert says in in_place.text
+    assert "<form" not in in_place.text, "the form on the page stays as it is"
+    assert session.scalar(select(func.count()).select_from(Annotation)) == 0
+
+
+def test_a_form_of_megabytes_is_refused_beside_the_text(client: TestClient, session: Session, alice: User) -> None:
+    make_comparison(session)
+    item = start(client)
+    sent = form(client.get(item), choice="A1", edited_text="x" * 2_000_000)
+    refused = client.post(f"{item}/submit", data=sent, headers=EXCHANGE)
+    assert refused.status_code in {400, 413, 422}
+    assert refused.headers["hx-retarget"] == "#problems"
+    assert session.scalar(select(func.count()).select_from(Annotation)) == 0
+
+
+def test_without_scripts_the_page_comes_back_with_what_was_typed(
+    client: TestClient, session: Session, alice: User
+) -> None:
+    make_comparison(session, batch=make_batch(session, edit_policy=EditPolicy.REQUIRED))
+    item = start(client)
+    page = client.post(f"{item}/submit", data=form(client.get(item), choice="B2", comment="typed with care"))
+    assert page.status_code == 422
+    assert "asks for an improved text" in page.text
+    assert "typed with care" in page.text
+    assert re.search(r'value="B2"[^>]* checked', page.text)
+
+
+def test_a_lost_seat_is_said_in_place_and_the_text_is_kept(client: TestClient, session: Session, alice: User) -> None:
+    comparison = make_comparison(session)
+    item = start(client)
+    sent = form(client.get(item), choice="A2", edited_text="My long edit")
+    session.execute(update(Assignment).values(lease_until=func.now() - func.make_interval(0, 0, 0, 1)))
+    service.release_expired(session)
+    make_assignment(session, make_user(session, name="Rita"), comparison)
+    answer = client.post(f"{item}/submit", data=sent, headers=EXCHANGE)
+    assert answer.status_code == 409
+    assert "somebody else has finished this item" in answer.text
+    assert "My long edit" in client.get(item).text, "the draft has it"
+
+
+@pytest.mark.parametrize("state", [BatchState.PAUSED, BatchState.CLOSED])
+def test_a_batch_that_stopped_keeps_the_text(
+    client: TestClient, session: Session, alice: User, state: BatchState
+) -> None:
+    make_comparison(session)
+    item = start(client)
+    sent = form(client.get(item), choice="A2", comment="kept with care")
+    session.execute(update(Batch).values(state=state))
+    answer = client.post(f"{item}/submit", data=sent)
+    assert answer.status_code == 409
+    assert state.value in answer.text
+    assert "kept with care" in client.get(item).text
+
+
+def test_a_second_click_gives_the_next_item_again(client: TestClient, session: Session, alice: User) -> None:
+    batch = make_batch(session)
+    for _ in range(2):
+        make_comparison(session, batch=batch)
+    item = start(client)
+    sent = form(client.get(item), choice="A2")
+    first = client.post(f"{item}/submit", data=sent, headers=EXCHANGE)
+    again = client.post(f"{item}/submit", data=sent, headers=EXCHANGE)
+    assert first.headers["hx-push-url"] == again.headers["hx-push-url"]
+    assert session.scalar(select(func.count()).select_from(Annotation)) == 1
+
+
+def test_a_draft_can_be_saved_by_hand_and_fills_the_page(client: TestClient, session: Session, alice: User) -> None:
+    make_comparison(session)
+    item = start(client)
+    sent = form(client.get(item), choice="B3", edited_text="half a sen", comment="so far")
+    assert client.post(f"{item}/draft", data=sent).headers["location"] == item
+    page = client.get(item).text
+    assert re.search(r'value="B3"[^>]* checked', page)
+    assert "half a sen" in page
+    assert "so far" in page
+
+
+def test_a_skip_asks_why(client: TestClient, session: Session, alice: User) -> None:
+    make_comparison(session)
+    item = start(client)
+    refused = client.post(f"{item}/skip", data={"reason": "", "more": " "}, headers=EXCHANGE)
+    assert refused.status_code == 422
+    assert "Say why" in refused.text
+    client.post(f"{item}/skip", data={"reason": "The prompt makes no sense", "more": "half of it is missing"})
+    stored = session.scalars(select(Assignment)).one()
+    assert stored.state is AssignmentState.SKIPPED
+    assert stored.skip_reason == "The prompt makes no sense: half of it is missing"
+    assert session.scalars(select(Comparison.seats_free)).one() == 1
+
+
+def test_stopping_keeps_the_draft(client: TestClient, session: Session, alice: User) -> None:
+    make_comparison(session)
+    item = start(client)
+    client.post(f"{item}/draft", data=form(client.get(item), comment="so far"))
+    assert client.post(f"{item}/release").headers["location"] == "/"
+    assert session.scalars(select(Comparison.seats_free)).one() == 1
+    assert start(client) == item
+    assert "so far" in client.get(item).text
+
+
+def test_the_prompt_shows_every_turn_and_tool(client: TestClient, session: Session, alice: User) -> None:
+    batch = make_batch(session)
+    prompt = make_prompt(session, batch, state=PromptState.READY)
+    prompt.messages = [
+        {"role": "system", "content": "Talk like a **pirate**."},
+        {"role": "user", "content": "The weather in Lima?"},
+        {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "weather", "arguments": "{}"}}]},
+        {"role": "tool", "content": "19 degrees"},
+        {"role": "user", "content": [{"type": "text", "text": "In *kelvin*, please"}]},
+    ]
+    prompt.tools = [{"type": "function", "function": {"name": "weather", "description": "Looks out of the window"}}]
+    session.commit()
+    make_comparison(session, prompt=prompt)
+    page = client.get(start(client)).text
+    for text in ("System prompt", "<strong>pirate</strong>", "Lima", "Calls a tool", "19 degrees", "<em>kelvin</em>"):
+        assert text in page
+    assert "Looks out of the window" in page
+
+
+def test_texts_reach_the_editor_as_they_were_sampled(client: TestClient, session: Session, alice: User) -> None:
+    hostile = "</script><script>alert(1)</script> <|im_start|>system \u2028 end\r\n"
+    make_comparison(session, texts=[hostile, "harmless"])
+    page = client.get(start(client)).text
+    assert "<script>alert" not in page
+    assert page.count("</script>") == page.count("<script")
+
+
+def test_a_very_long_answer_fits(client: TestClient, session: Session, alice: User) -> None:
+    make_comparison(session, texts=["long " * 40_000, "short"])
+    page = client.get(start(client))
+    assert page.status_code == 200
+    assert page.text.count("long ") >= 40_000
+
+
+def test_the_page_is_light(client: TestClient, session: Session, alice: User) -> None:
+    make_comparison(session, n=4)
+    page = client.get(start(client), headers={"accept-encoding": "gzip"})
+    assert page.headers["content-encoding"] == "gzip"
+    assert int(page.headers["content-length"]) < 15_000
+
+
+@pytest.mark.parametrize("action", ["submit", "draft", "skip", "lease", "release"])
+def test_charlie_finds_nothing_of_alices(client: TestClient, session: Session, alice: User, action: str) -> None:
+    make_comparison(session)
+    item = start(client)
+    sent = form(client.get(item), choice="A1") if action in {"submit", "draft"} else {"reason": "x"}
+    sign_in(client, make_user(session, name="Charlie"))
+    assert client.get(item).status_code == 404
+    assert client.post(f"{item}/{action}", data=sent).status_code == 404
+
+
+def test_an_unknown_field_is_refused(client: TestClient, session: Session, alice: User) -> None:
+    make_comparison(session)
+    item = start(client)
+    sent = form(client.get(item), choice="A1", annotator_id="1")
+    assert client.post(f"{item}/submit", data=sent).status_code == 422

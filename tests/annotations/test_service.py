@@ -1,0 +1,432 @@
+"""Claims, leases, drafts, submissions: one story each, in one transaction. Races are in test_concurrency.py."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import func, select, text, update
+from sqlalchemy.orm import Session
+
+from app.accounts.models import User
+from app.annotations import service
+from app.annotations.forms import Draft, Submission, position
+from app.annotations.models import Annotation, Assignment, AssignmentState, Comparison, Outcome
+from app.candidates.models import Candidate
+from app.errors import BadInput, Conflict, LeaseLost, NotFound, StaleVersion
+from app.prompts.models import Batch, BatchState, EditPolicy, PromptState
+from tests.factories import (
+    make_assignment,
+    make_batch,
+    make_candidate,
+    make_comparison,
+    make_prompt,
+    make_user,
+)
+
+
+def ranked(assignment: Assignment, **values: object) -> Submission:
+    shown = len(assignment.order_shown)
+    fields = {
+        "fencing_token": assignment.fencing_token,
+        "outcome": Outcome.RANKED,
+        "ranking": [[position(index)] for index in range(shown)],
+        "strengths": [3] * (shown - 1),
+    }
+    return Submission.model_validate(fields | values)
+
+
+def stored(session: Session, user: User, assignment_id: int, submission: Submission, key: str) -> Annotation:
+    return session.get_one(Annotation, service.submit(session, user, assignment_id, submission, key).id)
+
+
+def seats(session: Session, comparison: Comparison) -> tuple[int, int]:
+    session.refresh(comparison)
+    return comparison.seats_free, comparison.annotators_done
+
+
+def expire(session: Session, assignment: Assignment) -> None:
+    session.execute(
+        update(Assignment)
+        .where(Assignment.id == assignment.id)
+        .values(lease_until=func.now() - text("interval '1 second'"))
+    )
+
+
+def test_a_comparison_shows_each_distinct_text_once(session: Session) -> None:
+    prompt = make_prompt(session, make_batch(session), state=PromptState.READY)
+    for answer in ["one", "two", " one\n", "three"]:
+        make_candidate(session, prompt, answer)
+    comparison = service.create_comparison(session, prompt)
+    assert comparison is not None
+    session.refresh(comparison, ["candidates"])
+    assert sorted(candidate.text for candidate in comparison.candidates) == ["one", "three", "two"]
+
+
+def test_there_is_nothing_to_compare_where_all_texts_are_the_same(session: Session) -> None:
+    prompt = make_prompt(session, make_batch(session), state=PromptState.READY)
+    for _ in range(3):
+        make_candidate(session, prompt, "the same")
+    assert service.create_comparison(session, prompt) is None
+
+
+def test_creating_a_comparison_twice_gives_the_first(session: Session) -> None:
+    comparison = make_comparison(session)
+    session.refresh(comparison, ["prompt"])
+    again = service.create_comparison(session, comparison.prompt)
+    assert again is not None
+    assert again.id == comparison.id
+
+
+def test_alice_keeps_the_item_that_she_holds(session: Session) -> None:
+    alice = make_user(session)
+    batch = make_batch(session)
+    make_comparison(session, batch=batch)
+    make_comparison(session, batch=batch)
+    first = service.next_assignment(session, alice)
+    second = service.next_assignment(session, alice)
+    assert first is not None
+    assert second is not None
+    assert first.id == second.id
+
+
+def test_a_claim_takes_one_seat_and_draws_an_order_of_all_responses(session: Session) -> None:
+    alice, comparison = make_user(session), make_comparison(session, n=4, wanted=2)
+    assignment = make_assignment(session, alice, comparison)
+    session.refresh(comparison, ["candidates"])
+    assert sorted(assignment.order_shown) == sorted(candidate.id for candidate in comparison.candidates)
+    assert seats(session, comparison) == (1, 0)
+
+
+def test_orders_differ_between_annotators(session: Session) -> None:
+    comparison = make_comparison(session, n=4, wanted=12)
+    orders = {tuple(make_assignment(session, make_user(session), comparison).order_shown) for _ in range(12)}
+    assert len(orders) > 1
+
+
+def test_alice_never_meets_a_comparison_twice(session: Session) -> None:
+    alice, comparison = make_user(session), make_comparison(session, wanted=2)
+    first = make_assignment(session, alice, comparison)
+    service.submit(session, alice, first.id, ranked(first), "k1")
+    assert service.next_assignment(session, alice) is None
+    assert seats(session, comparison) == (1, 1)
+
+
+@pytest.mark.parametrize("state", [BatchState.PREPARING, BatchState.PAUSED, BatchState.CLOSED])
+def test_nothing_is_claimed_from_a_batch_that_is_not_open(session: Session, state: BatchState) -> None:
+    alice, batch = make_user(session), make_batch(session, state=state)
+    make_comparison(session, batch=batch)
+    assert service.next_assignment(session, alice) is None
+
+
+def test_alice_can_ask_for_one_batch(session: Session) -> None:
+    alice = make_user(session)
+    make_comparison(session)
+    wanted = make_comparison(session)
+    assignment = service.next_assignment(session, alice, wanted.batch_id)
+    assert assignment is not None
+    assert assignment.comparison_id == wanted.id
+
+
+def test_a_submission_is_stored_as_candidates_in_their_groups(session: Session) -> None:
+    alice, comparison = make_user(session), make_comparison(session, n=4)
+    assignment = make_assignment(session, alice, comparison)
+    a, b, c, d = assignment.order_shown
+    annotation = stored(
+        session,
+        alice,
+        assignment.id,
+        ranked(assignment, ranking=[["C"], ["A", "D"], ["B"]], strengths=[1, 4], comment="B invents a source"),
+        "k1",
+    )
+    assert annotation.ranking == [[c], [a, d], [b]]
+    assert annotation.strengths == [1, 4]
+    assert annotation.order_shown == [a, b, c, d]
+    assert annotation.comment == "B invents a source"
+    assert seats(session, comparison) == (0, 1)
+    session.refresh(assignment)
+    assert assignment.state is AssignmentState.SUBMITTED
+
+
+@pytest.mark.parametrize("outcome", [Outcome.TIE, Outcome.ALL_UNACCEPTABLE])
+def test_a_tie_and_all_unacceptable_have_one_group(session: Session, outcome: Outcome) -> None:
+    alice = make_user(session)
+    assignment = make_assignment(session, alice)
+    given = Submission(fencing_token=1, outcome=outcome)
+    annotation = stored(session, alice, assignment.id, given, "k1")
+    assert annotation.ranking == [assignment.order_shown]
+    assert annotation.strengths == []
+
+
+def test_an_edit_belongs_to_the_chosen_response(session: Session) -> None:
+    alice = make_user(session)
+    assignment = make_assignment(session, alice)
+    given = ranked(assignment, ranking=[["B"], ["A"]], edited_text="A better answer.")
+    annotation = stored(session, alice, assignment.id, given, "k1")
+    assert annotation.edited_candidate_id == assignment.order_shown[1]
+    assert annotation.edited_text == "A better answer."
+
+
+BROKEN: dict[str, tuple[dict[str, object], str]] = {
+    "a response twice": ({"ranking": [["A"], ["A"]]}, "exactly once"),
+    "a response left out": ({"ranking": [["A"]]}, "exactly once"),
+    "an empty group": ({"ranking": [["A", "B"], []]}, "exactly once"),
+    "a response that is not shown": ({"ranking": [["A"], ["C"]]}, "not in this comparison"),
+    "no ranking": ({"ranking": [], "strengths": []}, "exactly once"),
+    "ranked with one group": ({"ranking": [["A", "B"]], "strengths": []}, "at least two groups"),
+    "too few strengths": ({"strengths": []}, "1 strength"),
+    "too many strengths": ({"strengths": [1, 2]}, "1 strength"),
+    "a tie with strengths": ({"outcome": "tie", "ranking": [["A", "B"]]}, "no strengths"),
+    "all unacceptable, yet ranked": ({"outcome": "all_unacceptable", "strengths": []}, "one group"),
+    "a blank edit": ({"edited_text": " \n"}, "is empty"),
+    "an unchanged edit": ({"edited_text": "SAME"}, "same as the response"),
+    "an edit of a tie": ({"outcome": "tie", "ranking": [], "strengths": [], "edited_text": "x"}, "Only a chosen"),
+    "an edit of the second": ({"edited_text": "x", "edited_position": "B"}, "first place"),
+    "an edited position without text": ({"edited_position": "A"}, "no edited text"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_rule_is_refused_and_nothing_is_stored(session: Session, name: str) -> None:
+    values, says = BROKEN[name]
+    alice, comparison = make_user(session), make_comparison(session, texts=["SAME\r\n", "other"])
+    assignment = make_assignment(session, alice, comparison)
+    if values.get("edited_text") == "SAME":
+        first = session.get_one(Candidate, assignment.order_shown[0]).text
+        values = values | {"edited_text": first.replace("\r\n", "\n")}
+    with pytest.raises(BadInput, match=says) as refused:
+        service.submit(session, alice, assignment.id, ranked(assignment, **values), "k1")
+    assert refused.value.extra["errors"][0]["loc"]
+    assert session.scalar(select(func.count()).select_from(Annotation)) == 0
+    assert seats(session, comparison) == (0, 0)
+
+
+def test_where_two_share_the_first_place_the_edit_names_one(session: Session) -> None:
+    alice = make_user(session)
+    assignment = make_assignment(session, alice, make_comparison(session, n=3))
+    fields = {"ranking": [["A", "C"], ["B"]], "strengths": [2], "edited_text": "Better."}
+    with pytest.raises(BadInput, match="say which one"):
+        service.submit(session, alice, assignment.id, ranked(assignment, **fields), "k1")
+    annotation = stored(session, alice, assignment.id, ranked(assignment, **fields, edited_position="C"), "k1")
+    assert annotation.edited_candidate_id == assignment.order_shown[2]
+
+
+def test_a_batch_without_edits_refuses_one(session: Session) -> None:
+    alice, batch = make_user(session), make_batch(session, edit_policy=EditPolicy.NONE)
+    assignment = make_assignment(session, alice, make_comparison(session, batch=batch))
+    with pytest.raises(BadInput, match="takes no edits"):
+        service.submit(session, alice, assignment.id, ranked(assignment, edited_text="x"), "k1")
+
+
+def test_a_batch_that_requires_edits_asks_for_one_unless_nothing_was_chosen(session: Session) -> None:
+    alice, batch = make_user(session), make_batch(session, edit_policy=EditPolicy.REQUIRED)
+    first = make_assignment(session, alice, make_comparison(session, batch=batch))
+    with pytest.raises(BadInput, match="asks for an improved text"):
+        service.submit(session, alice, first.id, ranked(first), "k1")
+    tie = Submission(fencing_token=1, outcome=Outcome.TIE)
+    assert service.submit(session, alice, first.id, tie, "k1").outcome is Outcome.TIE
+
+
+def test_the_same_key_and_judgement_give_the_same_annotation(session: Session) -> None:
+    alice = make_user(session)
+    assignment = make_assignment(session, alice)
+    first = service.submit(session, alice, assignment.id, ranked(assignment, active_seconds=3), "k1")
+    again = service.submit(session, alice, assignment.id, ranked(assignment, active_seconds=9), "k1")
+    assert again.id == first.id
+
+
+def test_the_same_key_with_another_judgement_is_refused(session: Session) -> None:
+    alice = make_user(session)
+    assignment = make_assignment(session, alice)
+    service.submit(session, alice, assignment.id, ranked(assignment), "k1")
+    with pytest.raises(BadInput, match="Idempotency-Key"):
+        service.submit(session, alice, assignment.id, ranked(assignment, strengths=[1]), "k1")
+
+
+def test_a_key_serves_one_item_only(session: Session) -> None:
+    alice = make_user(session)
+    first = make_assignment(session, alice)
+    service.submit(session, alice, first.id, ranked(first), "k1")
+    second = make_assignment(session, alice)
+    with pytest.raises(BadInput, match="send a new key"):
+        service.submit(session, alice, second.id, ranked(second), "k1")
+
+
+def test_submitting_again_under_a_new_key_is_a_conflict(session: Session) -> None:
+    alice = make_user(session)
+    assignment = make_assignment(session, alice)
+    service.submit(session, alice, assignment.id, ranked(assignment), "k1")
+    with pytest.raises(Conflict, match="already"):
+        service.submit(session, alice, assignment.id, ranked(assignment), "k2")
+
+
+def test_charlie_cannot_tell_that_alices_assignment_exists(session: Session) -> None:
+    alice, charlie = make_user(session), make_user(session, name="Charlie")
+    assignment = make_assignment(session, alice)
+    with pytest.raises(NotFound):
+        service.submit(session, charlie, assignment.id, ranked(assignment), "k1")
+    with pytest.raises(NotFound):
+        service.save_draft(session, charlie, assignment.id, Draft(), 0)
+    with pytest.raises(NotFound):
+        service.skip(session, charlie, assignment.id, "no")
+    with pytest.raises(NotFound):
+        service.extend_lease(session, charlie, assignment.id)
+
+
+def test_a_lease_that_ran_out_is_released_with_its_draft(session: Session) -> None:
+    alice, comparison = make_user(session), make_comparison(session)
+    assignment = make_assignment(session, alice, comparison)
+    service.save_draft(session, alice, assignment.id, Draft(comment="so far"), 0)
+    expire(session, assignment)
+    assert service.release_expired(session) == 1
+    assert service.release_expired(session) == 0
+    session.refresh(assignment)
+    assert assignment.state is AssignmentState.RELEASED
+    assert assignment.draft is not None
+    assert assignment.draft["comment"] == "so far"
+    assert seats(session, comparison) == (1, 0)
+
+
+def test_a_sweep_gives_back_every_seat_of_one_comparison(session: Session) -> None:
+    comparison = make_comparison(session, wanted=3)
+    for _ in range(3):
+        expire(session, make_assignment(session, make_user(session), comparison))
+    assert service.release_expired(session) == 3
+    assert seats(session, comparison) == (3, 0)
+
+
+def test_a_released_item_is_accepted_while_its_seat_is_free(session: Session) -> None:
+    alice, comparison = make_user(session), make_comparison(session)
+    assignment = make_assignment(session, alice, comparison)
+    expire(session, assignment)
+    service.release_expired(session)
+    service.submit(session, alice, assignment.id, ranked(assignment), "k1")
+    assert seats(session, comparison) == (0, 1)
+
+
+def test_an_expired_lease_that_nobody_swept_is_accepted(session: Session) -> None:
+    alice, comparison = make_user(session), make_comparison(session)
+    assignment = make_assignment(session, alice, comparison)
+    expire(session, assignment)
+    service.submit(session, alice, assignment.id, ranked(assignment), "k1")
+    assert seats(session, comparison) == (0, 1)
+
+
+def test_a_released_item_that_was_taken_is_refused_and_the_text_is_kept(session: Session) -> None:
+    alice, rita, comparison = make_user(session), make_user(session, name="Rita"), make_comparison(session)
+    assignment = make_assignment(session, alice, comparison)
+    expire(session, assignment)
+    service.release_expired(session)
+    make_assignment(session, rita, comparison)
+    given = ranked(assignment, edited_text="My long edit", comment="and why")
+    with pytest.raises(LeaseLost):
+        service.submit(session, alice, assignment.id, given, "k1")
+    service.keep_draft(session, alice, assignment.id, given.draft(), given.fencing_token)
+    session.refresh(assignment)
+    assert assignment.draft is not None
+    assert assignment.draft["edits"] == {"A": "My long edit"}
+    assert assignment.draft["comment"] == "and why"
+    assert seats(session, comparison) == (0, 0)
+
+
+def test_alice_gets_her_released_item_again_with_a_new_token(session: Session) -> None:
+    alice, comparison = make_user(session), make_comparison(session)
+    assignment = make_assignment(session, alice, comparison)
+    order = list(assignment.order_shown)
+    service.save_draft(session, alice, assignment.id, Draft(comment="so far"), 0)
+    service.release(session, alice, assignment.id)
+    again = service.next_assignment(session, alice)
+    assert again is not None
+    assert (again.id, again.fencing_token, again.order_shown) == (assignment.id, 2, order)
+    assert seats(session, comparison) == (0, 0)
+
+
+def test_the_token_of_an_older_lease_is_refused(session: Session) -> None:
+    alice = make_user(session)
+    assignment = make_assignment(session, alice)
+    old = ranked(assignment)
+    service.release(session, alice, assignment.id)
+    service.next_assignment(session, alice)
+    with pytest.raises(LeaseLost, match="another window"):
+        service.submit(session, alice, assignment.id, old, "k1")
+
+
+def test_a_heartbeat_renews_the_lease_and_takes_a_free_seat_back(session: Session) -> None:
+    alice, comparison = make_user(session), make_comparison(session)
+    assignment = make_assignment(session, alice, comparison)
+    expire(session, assignment)
+    assert service.extend_lease(session, alice, assignment.id).lease_until > assignment.created_at
+    service.release(session, alice, assignment.id)
+    assert service.extend_lease(session, alice, assignment.id).fencing_token == 2
+    assert seats(session, comparison) == (0, 0)
+
+
+def test_a_heartbeat_says_when_the_seat_was_taken(session: Session) -> None:
+    alice, comparison = make_user(session), make_comparison(session)
+    assignment = make_assignment(session, alice, comparison)
+    service.release(session, alice, assignment.id)
+    make_assignment(session, make_user(session, name="Rita"), comparison)
+    with pytest.raises(LeaseLost):
+        service.extend_lease(session, alice, assignment.id)
+
+
+def test_two_tabs_do_not_overwrite_each_other(session: Session) -> None:
+    alice = make_user(session)
+    assignment = make_assignment(session, alice)
+    assert service.save_draft(session, alice, assignment.id, Draft(comment="left"), 0) == 1
+    with pytest.raises(StaleVersion) as refused:
+        service.save_draft(session, alice, assignment.id, Draft(comment="right"), 0)
+    assert refused.value.extra["stored"]["comment"] == "left"
+    assert refused.value.extra["version"] == 1
+    assert service.save_draft(session, alice, assignment.id, Draft(comment="right"), 1) == 2
+
+
+def test_a_draft_whose_answer_was_lost_can_be_saved_again(session: Session) -> None:
+    alice = make_user(session)
+    assignment = make_assignment(session, alice)
+    service.save_draft(session, alice, assignment.id, Draft(comment="left"), 0)
+    assert service.save_draft(session, alice, assignment.id, Draft(comment="left"), 0) == 1
+
+
+def test_a_skip_gives_the_seat_to_others_and_keeps_the_reason(session: Session) -> None:
+    alice, comparison = make_user(session), make_comparison(session)
+    assignment = make_assignment(session, alice, comparison)
+    service.skip(session, alice, assignment.id, " I do not read Finnish ")
+    service.skip(session, alice, assignment.id, "again")
+    session.refresh(assignment)
+    assert (assignment.state, assignment.skip_reason) == (AssignmentState.SKIPPED, "I do not read Finnish")
+    assert seats(session, comparison) == (1, 0)
+    assert service.next_assignment(session, alice) is None
+    assert service.next_assignment(session, make_user(session, name="Rita")) is not None
+    for refused in (
+        lambda: service.submit(session, alice, assignment.id, ranked(assignment), "k1"),
+        lambda: service.save_draft(session, alice, assignment.id, Draft(), 0),
+    ):
+        with pytest.raises(Conflict):
+            refused()
+
+
+def test_a_skip_needs_a_reason(session: Session) -> None:
+    alice = make_user(session)
+    with pytest.raises(BadInput, match="Say why"):
+        service.skip(session, alice, make_assignment(session, alice).id, "  ")
+
+
+def test_what_was_submitted_cannot_be_skipped(session: Session) -> None:
+    alice = make_user(session)
+    assignment = make_assignment(session, alice)
+    service.submit(session, alice, assignment.id, ranked(assignment), "k1")
+    with pytest.raises(Conflict, match="already"):
+        service.skip(session, alice, assignment.id, "too late")
+
+
+@pytest.mark.parametrize("state", [BatchState.PAUSED, BatchState.CLOSED])
+def test_a_batch_that_is_not_open_takes_no_submission_and_keeps_the_text(session: Session, state: BatchState) -> None:
+    alice, comparison = make_user(session), make_comparison(session)
+    assignment = make_assignment(session, alice, comparison)
+    session.execute(update(Batch).where(Batch.id == comparison.batch_id).values(state=state))
+    with pytest.raises(Conflict, match=state.value):
+        service.submit(session, alice, assignment.id, ranked(assignment, edited_text="mine"), "k1")
+    kept = ranked(assignment, edited_text="mine")
+    service.keep_draft(session, alice, assignment.id, kept.draft(), kept.fencing_token)
+    session.refresh(assignment)
+    assert assignment.draft is not None
+    assert assignment.draft["edits"] == {"A": "mine"}

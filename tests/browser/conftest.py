@@ -1,0 +1,88 @@
+"""A real server over this worker's database, a real Chromium, and people who are signed in."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, BrowserContext
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from app.accounts import service as accounts
+from app.accounts.models import User
+from app.db import session_scope
+from app.embedded import free_port
+from app.main import create_app
+from tests.browser import chromium
+
+
+@dataclass
+class Site:
+    """A running web server whose data a test writes through ``session``, with real commits."""
+
+    url: str
+    session: Session
+    browser: Browser
+
+    def context(self, user: User | None = None, **options: object) -> BrowserContext:
+        """A browser profile of its own, signed in as ``user``."""
+        context = self.browser.new_context(locale="en-US", **options)  # type: ignore[arg-type]
+        if user is not None:
+            with session_scope() as session:
+                secret = accounts.start_session(session, user)
+            context.add_cookies([{"name": "corral", "value": secret, "url": self.url}])
+        return context
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep each file here together on one worker.
+
+    While Playwright's synchronous API is open an event loop runs in this thread, and code that calls ``asyncio.run`` cannot
+    be tested: the browser has to be closed before another file's tests begin.
+    """
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One Chromium for a file of tests."""
+    with chromium.browser() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def server(environment: None) -> Iterator[str]:
+    """The web application behind uvicorn on a free port."""
+    port = free_port()
+    running = uvicorn.Server(uvicorn.Config(create_app(), port=port, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=running.run, daemon=True)
+    thread.start()
+    wait_for(lambda: running.started)
+    yield f"http://127.0.0.1:{port}"
+    running.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture
+def site(server: str, browser: Browser, committed: Engine) -> Iterator[Site]:
+    """The server and the browser over empty tables; contexts that a test opens are closed after it."""
+    with Session(committed, expire_on_commit=False) as session:
+        yield Site(server, session, browser)
+    for context in browser.contexts:
+        context.close()
+
+
+def wait_for(condition: Callable[[], bool], within: float = 20) -> None:
+    """Poll until ``condition`` holds."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "the server did not start"
+        time.sleep(0.02)

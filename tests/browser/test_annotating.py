@@ -1,0 +1,259 @@
+"""Alice annotates in a real browser: by keys alone, by dragging, in two windows, and with a network that comes and goes."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.accounts.models import User
+from app.annotations import service
+from app.annotations.models import Annotation, Assignment, Outcome
+from app.prompts.models import Batch
+from tests.browser.conftest import Site
+from tests.factories import make_assignment, make_batch, make_comparison, make_user
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+
+def open_item(site: Site, n: int = 2, items: int = 3) -> tuple[Page, User, Batch]:
+    """Alice at her first item of a batch with ``items`` comparisons of ``n`` responses."""
+    alice = make_user(site.session)
+    batch = make_batch(site.session, candidates_per_prompt=n)
+    for _ in range(items):
+        make_comparison(site.session, n=n, batch=batch)
+    held = service.next_assignment(site.session, alice, batch.id)
+    assert held is not None
+    site.session.commit()
+    page = site.context(alice).new_page()
+    page.goto(f"{site.url}/assignments/{held.id}")
+    expect(page.locator("#work")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    return page, alice, batch
+
+
+def stored(session: Session) -> list[Annotation]:
+    session.rollback()
+    return list(session.scalars(select(Annotation).order_by(Annotation.id)))
+
+
+def item_of(page: Page) -> str:
+    return page.locator("#work").get_attribute("data-assignment") or ""
+
+
+def wait_for_next(page: Page, item: str) -> None:
+    expect(page.locator(f'#work[data-assignment="{item}"]')).to_have_count(0)
+
+
+def test_two_keys_judge_a_pair_and_bring_the_next(site: Site) -> None:
+    page, _, _ = open_item(site)
+    item = item_of(page)
+    page.keyboard.press("6")
+    expect(page.locator('[data-response="B"]')).to_have_attribute("data-chosen", "")
+    page.keyboard.press("Enter")
+    wait_for_next(page, item)
+    expect(page.locator("#work-title")).to_be_focused()
+    assert page.url.endswith(f"/assignments/{item_of(page)}")
+    expect(page.locator("#status")).to_contain_text("Next item")
+    annotation = stored(site.session)[0]
+    assert annotation.ranking == [[annotation.order_shown[1]], [annotation.order_shown[0]]]
+    assert annotation.strengths == [2]
+    assert annotation.active_seconds is not None
+
+
+@pytest.mark.parametrize(("key", "outcome"), [("t", Outcome.TIE), ("u", Outcome.ALL_UNACCEPTABLE)])
+def test_a_tie_and_all_unacceptable_have_keys(site: Site, key: str, outcome: Outcome) -> None:
+    page, _, _ = open_item(site)
+    item = item_of(page)
+    page.keyboard.press(key)
+    page.keyboard.press("Control+Enter")
+    wait_for_next(page, item)
+    assert stored(site.session)[0].outcome is outcome
+
+
+def test_the_chosen_response_is_improved_with_its_changes_in_sight(site: Site) -> None:
+    page, _, _ = open_item(site)
+    item = item_of(page)
+    page.keyboard.press("1")
+    page.keyboard.press("e")
+    field = page.get_by_label("Improved text")
+    expect(field).to_be_focused()
+    original = field.input_value()
+    page.keyboard.press("Control+Home")
+    page.keyboard.type("In short: ")
+    expect(page.locator("[data-improve-diff] ins")).to_have_text("In short: ")
+    page.get_by_role("button", name="Undo all changes").click()
+    expect(field).to_have_value(original)
+    page.get_by_role("button", name="Bring my changes back").click()
+    expect(field).to_have_value(f"In short: {original}")
+    page.keyboard.press("Control+Enter")
+    wait_for_next(page, item)
+    annotation = stored(site.session)[0]
+    assert annotation.edited_text == f"In short: {original}"
+    assert annotation.edited_candidate_id == annotation.order_shown[0]
+
+
+def test_changing_ones_mind_keeps_the_edit_of_each_response(site: Site) -> None:
+    page, _, _ = open_item(site)
+    page.keyboard.press("1")
+    page.keyboard.press("e")
+    page.keyboard.type("mine ")
+    page.keyboard.press("Escape")
+    page.keyboard.press("8")
+    field = page.get_by_label("Improved text")
+    expect(field).not_to_have_value("mine ")
+    page.keyboard.press("1")
+    assert "mine " in field.input_value()
+
+
+def test_a_draft_saves_itself_and_is_there_after_a_reload(site: Site) -> None:
+    page, _, _ = open_item(site)
+    page.keyboard.press("3")
+    page.keyboard.press("c")
+    page.keyboard.type("because of the second line")
+    expect(page.locator("[data-save-state]")).to_have_text("Saved")
+    page.reload()
+    expect(page.get_by_label("Comment (optional)")).to_have_value("because of the second line")
+    expect(page.locator('input[value="A2"]')).to_be_checked()
+
+
+def test_four_responses_are_ranked_by_keys_alone(site: Site) -> None:
+    page, _, _ = open_item(site, n=4)
+    item = item_of(page)
+    status = page.locator("#status")
+    page.keyboard.press("r")
+    page.keyboard.press("Alt+ArrowDown")
+    expect(status).to_have_text("A moved to 2 of 4")
+    page.keyboard.press("4")
+    expect(status).to_have_text("A moved to 4 of 4")
+    page.keyboard.press("=")
+    expect(status).to_have_text("D as good as A")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#work-problem")).to_contain_text("how much better B is than C")
+    page.keyboard.press("b")  # the missing select has the focus and takes the first letter of its option
+    page.keyboard.press("Control+Enter")
+    wait_for_next(page, item)
+    annotation = stored(site.session)[0]
+    a, b, c, d = annotation.order_shown
+    assert annotation.ranking == [[b], [c], [d, a]]
+    assert annotation.strengths == [3, 2]
+
+
+def test_four_responses_are_ranked_by_dragging_and_by_buttons(site: Site) -> None:
+    page, _, _ = open_item(site, n=4)
+    rows = page.locator("[data-place-row]")
+    with page.expect_response("**/sortable.js*"):
+        rows.first.hover()
+    page.wait_for_function("globalThis.Sortable?.get(document.querySelector('[data-ranking-list]'))")
+    page.get_by_role("group", name="Response D").locator(".letter").drag_to(rows.first.locator(".letter"))
+    expect(page.locator("#status")).to_contain_text("D moved to 1 of 4")
+    page.get_by_role("button", name="Move B up").click()
+    expect(page.locator("#status")).to_have_text("B moved to 2 of 4")
+    order = page.locator("[data-place]").evaluate_all("items => items.map(item => item.dataset.place).join('')")
+    assert order == "DBAC"
+
+
+def test_a_submit_that_was_lost_is_sent_again_by_itself_and_counts_once(site: Site) -> None:
+    page, _, _ = open_item(site)
+    item = item_of(page)
+    lost: list[object] = []
+
+    def lose_the_answer(route: Route) -> None:
+        if len(lost) == 3:
+            route.continue_()
+            return
+        lost.append(route.fetch())  # the server hears it, the browser does not hear the server
+        route.abort()
+
+    page.route("**/submit", lose_the_answer)
+    page.keyboard.press("2")
+    page.keyboard.press("Enter")
+    expect(page.locator("#work-problem")).to_contain_text("Your judgement is sent again")
+    expect(page.locator(f'#work[data-assignment="{item}"]')).to_have_count(0, timeout=30_000)
+    assert len(lost) == 3
+    assert len(stored(site.session)) == 1
+
+
+def test_two_windows_never_overwrite_each_other(site: Site) -> None:
+    page, _, _ = open_item(site)
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.wait_for_load_state("networkidle")
+    other.keyboard.press("c")
+    other.keyboard.type("from the other window")
+    expect(other.locator("[data-save-state]")).to_have_text("Saved")
+    page.keyboard.press("c")
+    page.keyboard.type("from this window")
+    problem = page.locator("#work-problem")
+    expect(problem).to_contain_text("from the other window")
+    expect(problem).to_contain_text("from this window")
+    page.get_by_role("button", name="Use this window").click()
+    expect(page.locator("[data-save-state]")).to_have_text("Saved")
+    site.session.rollback()
+    kept = site.session.scalars(select(Assignment.draft)).one()
+    assert kept is not None
+    assert kept["comment"] == "from this window"
+
+
+def test_an_item_that_somebody_else_finished_leaves_the_text_on_the_page(site: Site) -> None:
+    page, alice, batch = open_item(site, items=1)
+    page.keyboard.press("c")
+    page.keyboard.type("written with care")
+    expect(page.locator("[data-save-state]")).to_have_text("Saved")
+    service.release(site.session, alice, int(item_of(page)))
+    site.session.commit()
+    rita = make_user(site.session, name="Rita")
+    assert service.next_assignment(site.session, rita, batch.id)
+    site.session.commit()
+    page.keyboard.press("Escape")
+    page.keyboard.press("2")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#work-problem")).to_contain_text("somebody else has finished this item")
+    expect(page.get_by_label("Comment (optional)")).to_have_value("written with care")
+
+
+def test_skipping_takes_a_reason_and_no_single_key(site: Site) -> None:
+    page, _, _ = open_item(site)
+    item = item_of(page)
+    page.keyboard.press("s")
+    assert item_of(page) == item
+    page.keyboard.press("Space")
+    page.keyboard.press("Enter")
+    wait_for_next(page, item)
+    site.session.rollback()
+    reasons = site.session.scalars(select(Assignment.skip_reason).where(Assignment.skip_reason.is_not(None))).all()
+    assert reasons == ["I do not know enough about this topic"]
+
+
+def test_single_keys_can_be_turned_off(site: Site) -> None:
+    page, _, _ = open_item(site)
+    page.keyboard.press("?")
+    page.get_by_role("checkbox").uncheck()
+    page.keyboard.press("Escape")
+    page.keyboard.press("1")
+    expect(page.locator("input[name=choice]:checked")).to_have_count(0)
+
+
+def test_the_page_comes_with_few_requests(site: Site) -> None:
+    alice = make_user(site.session)
+    held = make_assignment(site.session, alice)
+    page = site.context(alice).new_page()
+    sizes: list[int] = []
+    page.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
+    page.goto(f"{site.url}/assignments/{held.id}")
+    page.wait_for_load_state("networkidle")
+    assert len(sizes) <= 10
+    assert sum(sizes) <= 100_000
+
+
+def test_nothing_is_stored_while_nothing_was_judged(site: Site) -> None:
+    page, _, _ = open_item(site)
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#work-problem")).to_contain_text("Say first which response is better")
+    site.session.rollback()
+    assert site.session.scalar(select(func.count()).select_from(Annotation)) == 0

@@ -1,0 +1,214 @@
+"""The whole loop in a real browser with nothing faked: upload, vLLM, annotate by keyboard, train, serve, sample again.
+
+It stands for what a person does on a laptop: ``corral up``, the first admin's link, a file of prompts, an annotator with
+a keyboard, the Train button, and a second batch that comes from the model that the annotator's judgement made.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Response, expect
+from sqlalchemy import Engine, text
+
+from app.settings import ROOT
+from tests.flows.installation import Installation, eventually, running
+from tests.places import temporary_place
+
+pytestmark = [pytest.mark.browser, pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+PROMPTS = 20
+PASSWORD = "correct horse battery staple"
+BETTER = "Corrected: "
+QUESTIONS = ("Why is the sky blue?", "Name three uses of a brick.", "What is 17 + 25?", "Write a sentence about rain.")
+TELLING = re.compile(
+    r"checkpoint|SmolLM|policy-r|deployment|candidate_?id|sampling|log_?prob|\"score|finish_reason", re.IGNORECASE
+)
+
+
+@pytest.fixture(scope="module")
+def installation() -> Iterator[Installation]:
+    """Corral as a user starts it, without the sample batch; a quarter of the prompts is held out, so that there are some."""
+    settings = {"CORRAL_SAMPLE_BATCH": "false", "CORRAL_HELD_OUT_PERCENT": "25"}
+    with temporary_place() as place, running(place / "var", **settings) as running_installation:
+        yield running_installation
+
+
+def sample_prompts(skip: int, count: int) -> list[dict[str, object]]:
+    """``count`` short prompts of the bundled sample, leaving out the first ``skip`` of them."""
+    lines = (ROOT / "app" / "prompts" / "sample.jsonl").read_text().splitlines()
+    short = [prompt for prompt in map(json.loads, lines) if len(json.dumps(prompt)) < 900 and not prompt.get("tools")]
+    assert len(short) >= skip + count
+    return short[skip : skip + count]
+
+
+def write_prompts(folder: Path, name: str, prompts: list[dict[str, object]]) -> Path:
+    path = folder / name
+    path.write_text("".join(json.dumps(prompt, ensure_ascii=False) + "\n" for prompt in prompts), encoding="utf-8")
+    return path
+
+
+def create_account(page: Page, link: str, name: str) -> None:
+    page.goto(link)
+    page.get_by_label("Your name").fill(name)
+    page.get_by_label("E-mail").fill(f"{name.lower()}@example.org")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Create account").click()
+    expect(page.get_by_role("heading", name=f"Hello, {name}")).to_be_visible()
+
+
+def upload_batch(page: Page, url: str, file: Path, name: str) -> None:
+    """Upload, look at the preview, confirm, wait until every response is there, open the batch."""
+    page.goto(f"{url}/batches/new")
+    page.get_by_label("File").set_input_files(file)
+    page.get_by_role("button", name="Check the file").click()
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("Responses per prompt").fill("2")
+    page.get_by_label("Longest response, in tokens").fill("48")
+    page.get_by_role("button", name=re.compile(r"^Import \d+ prompts")).click()
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    count = sum(1 for _ in file.open(encoding="utf-8"))
+    expect(page.get_by_text(f"{count} of {count}").first).to_be_visible(timeout=600_000)
+    page.get_by_role("button", name="Open").click()
+    expect(page.get_by_text("open", exact=True).first).to_be_visible()
+
+
+def annotate_by_keyboard(page: Page, count: int) -> None:
+    """Prefer the shorter response of each pair, at the two strongest levels in turn, and edit every second one."""
+    for number in range(count):
+        work = page.locator("#work[data-assignment]")
+        expect(work).to_be_visible()
+        assignment = work.get_attribute("data-assignment")
+        lengths = [len(page.locator(f'[data-response="{name}"]').inner_text()) for name in ("A", "B")]
+        strongest, strong = ("1", "2") if lengths[0] <= lengths[1] else ("8", "7")
+        page.keyboard.press(strongest if number % 2 else strong)
+        if number % 2 == 0:
+            page.keyboard.press("e")
+            expect(page.get_by_label("Improved text")).to_be_focused()
+            page.keyboard.press("Control+Home")
+            page.keyboard.type(BETTER)
+            expect(page.locator("[data-improve-diff] ins").first).to_contain_text("Corrected")
+        page.keyboard.press("Control+Enter")
+        expect(page.locator(f'#work[data-assignment="{assignment}"]')).to_have_count(0)
+
+
+def keep_what_arrives(context: BrowserContext, url: str) -> list[tuple[str, str]]:
+    """A list that fills with (address, headers and body) of everything but static files that the browser receives."""
+    received: list[tuple[str, str]] = []
+
+    def keep(response: Response) -> None:
+        if response.url.startswith(url) and response.status < 300 and "/static/" not in response.url:
+            received.append((response.url, f"{response.all_headers()}\n{response.text()}"))
+
+    context.on("response", keep)
+    return received
+
+
+def train(page: Page, url: str, database: Engine) -> None:
+    """Press the button and wait until the reward model and the policy are there; a failed run shows its last lines."""
+    page.goto(f"{url}/rounds")
+    page.get_by_role("button", name=re.compile("Train")).first.click()
+
+    def finished() -> bool:
+        with database.connect() as connection:
+            rows = connection.execute(text("SELECT kind, state, log_tail FROM training_runs ORDER BY id")).all()
+        assert not [row for row in rows if row.state in {"failed", "cancelled"}], rows
+        return [row.kind for row in rows if row.state == "succeeded"] == ["reward", "dpo"]
+
+    eventually(finished, 1200, "reward model and policy are trained")
+
+
+def check_run_pages(page: Page, url: str, database: Engine) -> None:
+    """Held-out accuracy stands there, and the untrained baseline beside it."""
+    with database.connect() as connection:
+        runs = connection.execute(text("SELECT id, baseline, metrics FROM training_runs ORDER BY id")).all()
+    for run in runs:
+        page.goto(f"{url}/runs/{run.id}")
+        main = page.locator("main")
+        expect(main).to_contain_text(re.compile("held.out", re.IGNORECASE))
+        expect(main).to_contain_text(re.compile("untrained|baseline", re.IGNORECASE))
+        assert run.metrics["held_out/pairs"] > 0
+        shared = {name for name in run.baseline if "accuracy" in name} & set(run.metrics)
+        assert shared, (run.baseline, run.metrics)
+
+
+def policy_in_rotation(database: Engine) -> str:
+    """The name of the new policy once the engine has loaded it."""
+    query = text(
+        "SELECT c.name FROM deployments d JOIN checkpoints c ON c.id = d.checkpoint_id "
+        "WHERE c.kind = 'policy' AND d.load_state = 'loaded' AND d.ended_at IS NULL"
+    )
+
+    def look() -> str | None:
+        with database.connect() as connection:
+            return connection.execute(query).scalar()
+
+    return eventually(look, 120, "the engine has loaded the new policy")
+
+
+def candidates_of(database: Engine, batch: str) -> list[tuple[list[str], int]]:
+    """For each prompt of a batch: the checkpoints that answered it, and its round."""
+    query = text(
+        "SELECT array_agg(c.name ORDER BY c.name), min(r.number) "
+        "FROM prompts p JOIN batches b ON b.id = p.batch_id JOIN rounds r ON r.id = b.round_id "
+        "JOIN candidates s ON s.prompt_id = p.id JOIN checkpoints c ON c.id = s.checkpoint_id "
+        "WHERE b.name = :batch GROUP BY p.id"
+    )
+    with database.connect() as connection:
+        return [tuple(row) for row in connection.execute(query, {"batch": batch})]
+
+
+def test_judgement_becomes_the_model_that_answers_next(
+    installation: Installation, browser: Browser, tmp_path: Path
+) -> None:
+    url = installation.url
+
+    # Bob takes the one-time link, uploads real prompts and watches them being answered.
+    bob = browser.new_context(locale="en-US").new_page()
+    create_account(bob, installation.admin_link(), "Bob")
+    upload_batch(bob, url, write_prompts(tmp_path, "first.jsonl", sample_prompts(0, PROMPTS)), "First batch")
+
+    # He invites Alice, who judges and improves by keyboard alone.
+    invited = installation.corral("invite", "--role", "annotator")
+    link = re.search(r"/invite/\S+", invited.stdout)
+    assert link, invited.stdout + invited.stderr
+    alice_context = browser.new_context(locale="en-US")
+    received = keep_what_arrives(alice_context, url)
+    alice = alice_context.new_page()
+    create_account(alice, url + link.group(0), "Alice")
+    alice.goto(f"{url}/annotate")
+    expect(alice.get_by_role("button", name="Start on First batch")).to_be_focused()
+    alice.keyboard.press("Enter")
+    annotate_by_keyboard(alice, PROMPTS)
+    expect(alice.get_by_role("heading", name="Nothing left to annotate")).to_be_visible()
+    database = installation.database
+    with database.connect() as connection:
+        stored = connection.execute(text("SELECT count(*), count(edited_text) FROM annotations")).one()
+    assert tuple(stored) == (PROMPTS, PROMPTS // 2)
+
+    # Nothing that her browser was sent told her which model wrote what.
+    assert sum("data-response" in body for _, body in received) >= PROMPTS
+    assert [(where, TELLING.findall(body)) for where, body in received if TELLING.search(body)] == []
+
+    # Bob presses Train; the new policy is served under its own name and answers differently.
+    train(bob, url, database)
+    check_run_pages(bob, url, database)
+    policy = policy_in_rotation(database)
+    bob.goto(f"{url}/checkpoints")
+    expect(bob.get_by_text(policy).first).to_be_visible()
+    before, after = ([installation.greedy(model, question) for question in QUESTIONS] for model in ("base", policy))
+    assert before != after
+
+    # The second batch is sampled from it, and every prompt's candidates say so.
+    upload_batch(bob, url, write_prompts(tmp_path, "second.jsonl", sample_prompts(PROMPTS, 6)), "Second batch")
+    answered = candidates_of(database, "Second batch")
+    assert len(answered) == 6
+    assert all(policy in checkpoints and number == 2 for checkpoints, number in answered), answered
+
+    audited = installation.corral("audit")
+    assert audited.returncode == 0, audited.stdout
+    assert installation.stop() == 0

@@ -1,0 +1,113 @@
+"""A real PostgreSQL and a migrated database for each worker; every test runs in a transaction that is rolled back.
+
+Set ``CORRAL_TEST_DATABASE_URL`` (a server where databases may be created) to use another server than the embedded one.
+Tests that need real commits (concurrency, workers) take ``committed``: tables are emptied afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.config import Config
+from fastapi.testclient import TestClient
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.orm import Session
+
+import app.db
+from app.db import get_engine
+from app.embedded import temporary_postgres
+from app.main import create_app
+from app.models import metadata
+from app.settings import ROOT, get_settings
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """A server of this worker's own: the given one, or an embedded one that goes away with the run."""
+    given = os.environ.get("CORRAL_TEST_DATABASE_URL")
+    if given:
+        yield given
+    else:
+        with temporary_postgres() as url:
+            yield url
+
+
+@pytest.fixture(scope="session")
+def database_url(server_url: str) -> str:
+    """The URL of this worker's own database."""
+    name = f"corral_{os.getpid()}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        connection.execute(f'CREATE DATABASE "{name}"')
+    parts = urlsplit(server_url)
+    return parts._replace(path=f"/{name}").geturl()
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This worker's data folder."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def environment(database_url: str, data_dir: Path) -> Iterator[None]:
+    """Settings of the whole test run: nothing points outside it."""
+    os.environ |= {
+        "DATABASE_URL": database_url,
+        "BROKER_URL": "redis://127.0.0.1:1/0",
+        "CORRAL_DATA_DIR": str(data_dir),
+        "CORRAL_ENGINE_URL": "http://127.0.0.1:1/v1",
+    }
+    get_settings.cache_clear()
+    get_engine.cache_clear()
+    command.upgrade(Config(toml_file=ROOT / "pyproject.toml"), "head")
+    yield
+    get_engine().dispose()
+
+
+@pytest.fixture(scope="session")
+def engine(environment: None) -> Engine:
+    """The engine over this worker's database."""
+    return get_engine()
+
+
+@pytest.fixture
+def connection(engine: Engine) -> Iterator[Connection]:
+    """A connection in an outer transaction that is rolled back after the test."""
+    with engine.connect() as connection, connection.begin() as transaction:
+        yield connection
+        transaction.rollback()
+
+
+@pytest.fixture
+def session(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    """A session inside the test's transaction; the application under test commits into savepoints of it."""
+
+    def joined() -> Session:
+        return Session(connection, join_transaction_mode="create_savepoint", expire_on_commit=False)
+
+    monkeypatch.setattr(app.db, "make_session", joined)
+    with joined() as session:
+        yield session
+
+
+@pytest.fixture
+def client(session: Session) -> Iterator[TestClient]:
+    """A browser-like client of the application inside the test's transaction, not signed in."""
+    with TestClient(create_app(), headers={"sec-fetch-site": "same-origin"}, follow_redirects=False) as client:
+        yield client
+
+
+@pytest.fixture
+def committed(engine: Engine) -> Iterator[Engine]:
+    """For tests with several real transactions: everything really commits, and all tables are emptied afterwards."""
+    yield engine
+    names = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
+    with engine.begin() as connection:
+        connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy.orm import Session
+
+from app.accounts.models import Role
+from app.dashboard import queries
+from app.prompts.models import BatchState, PromptState
+from app.registry.models import EngineState, EngineStatus
+from app.rounds.models import RoundState
+from app.settings import get_settings
+from tests.factories import (
+    current_round,
+    make_annotation,
+    make_assignment,
+    make_batch,
+    make_comparison,
+    make_prompt,
+    make_user,
+    sign_in,
+)
+
+
+def test_alice_sees_what_waits_for_her_and_starts_there(client: TestClient, session: Session) -> None:
+    batch = make_batch(session, name="Everyday questions", guidelines="Prefer what is *true* <b>always</b>.")
+    for _ in range(3):
+        make_comparison(session, batch=batch)
+    page = sign_in(client, make_user(session)).get("/").text
+    assert "3 waiting" in page
+    assert f'href="/annotate?batch={batch.id}"' in page
+    assert "Prefer what is true" in page
+
+
+def test_what_alice_has_had_does_not_wait_for_her(session: Session) -> None:
+    alice, batch = make_user(session), make_batch(session, annotators_per_prompt=2)
+    comparisons = [make_comparison(session, batch=batch) for _ in range(3)]
+    make_annotation(session, alice, comparisons[0])
+    assert [each.waiting for each in queries.open_batches(session, alice)] == [2]
+    assert queries.done_today(session, alice) == 1
+    charlie = make_user(session, name="Charlie")
+    assert [each.waiting for each in queries.open_batches(session, charlie)] == [3]
+
+
+def test_a_comparison_begun_is_offered_first(client: TestClient, session: Session) -> None:
+    alice = make_user(session)
+    make_assignment(session, alice)
+    assert "Go on where you stopped" in sign_in(client, alice).get("/").text
+
+
+@pytest.mark.parametrize("state", [BatchState.PREPARING, BatchState.PAUSED, BatchState.CLOSED])
+def test_a_batch_that_is_not_open_is_not_shown_to_annotators(
+    client: TestClient, session: Session, state: BatchState
+) -> None:
+    make_batch(session, name="Not now", state=state)
+    page = sign_in(client, make_user(session)).get("/").text
+    assert "Not now" not in page
+    assert "Nothing to annotate yet" in page
+
+
+def test_an_annotator_learns_nothing_of_models_or_the_engine(client: TestClient, session: Session) -> None:
+    make_comparison(session)
+    session.add(EngineStatus(url=get_settings().engine_url, state=EngineState.AWAY, error="connection refused"))
+    session.commit()
+    page = sign_in(client, make_user(session)).get("/").text
+    for word in ("zebra", "engine", "Round", "checkpoint", "connection refused"):
+        assert word not in page
+
+
+def test_the_counting_stops(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "COUNT_UP_TO", 2)
+    batch = make_batch(session)
+    for _ in range(3):
+        make_comparison(session, batch=batch)
+    found = queries.open_batches(session, make_user(session))[0]
+    assert (found.waiting, found.waiting_text) == (2, "2+")
+
+
+def step(session: Session, role: Role) -> queries.Step | None:
+    user = make_user(session, role)
+    waiting = sum(each.waiting for each in queries.open_batches(session, user))
+    return queries.next_step(user, queries.overview(session), waiting)
+
+
+def test_the_next_step_follows_the_loop(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    current = current_round(session)
+    first = step(session, Role.ADMIN)
+    assert first
+    assert first.url == "/batches/new"
+    assert step(session, Role.REVIEWER) is None, "only an admin uploads"
+
+    batch = make_batch(session, name="Fresh", state=BatchState.PREPARING)
+    prompt = make_prompt(session, batch)
+    busy = step(session, Role.ADMIN)
+    assert busy
+    assert busy.busy
+    prompt.state = PromptState.READY
+    session.commit()
+    opening = step(session, Role.ADMIN)
+    assert opening
+    assert opening.url == f"/batches/{batch.id}"
+
+    batch.state = BatchState.OPEN
+    session.commit()
+    make_comparison(session, batch=batch)
+    for role in (Role.ADMIN, Role.REVIEWER):
+        work = step(session, role)
+        assert work
+        assert work.title == "1 comparison waits"
+
+    settings = get_settings().model_copy(update={"training_min_pairs": 1, "held_out_percent": 0})
+    monkeypatch.setattr("app.rounds.queries.get_settings", lambda: settings)
+    make_annotation(session, make_user(session, name="Rita"))
+    training = step(session, Role.ADMIN)
+    assert training
+    assert training.title == "Training is possible now"
+
+    current.state = RoundState.TRAINING
+    session.commit()
+    watching = step(session, Role.REVIEWER)
+    assert watching
+    assert watching.busy
+
+
+def test_rita_sees_the_round_and_the_engine(client: TestClient, session: Session) -> None:
+    make_comparison(session, batch=make_batch(session, name="Everyday questions"))
+    session.add(EngineStatus(url=get_settings().engine_url, state=EngineState.AWAY, error="gone"))
+    session.commit()
+    page = sign_in(client, make_user(session, Role.REVIEWER, "Rita")).get("/").text
+    assert "Round 1" in page
+    assert "engine: away" in page
+    assert "0 of 1" in page

@@ -1,0 +1,225 @@
+"""Makes the people and things that tests are about. Append-only: each domain adds small functions of its own.
+
+The cast: Alice annotates, Rita reviews, Bob administers, Charlie is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from argon2 import PasswordHasher
+from fastapi.testclient import TestClient
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.accounts import service as accounts
+from app.accounts.models import Role, User
+from app.annotations import service as annotating
+from app.annotations.forms import Submission, position
+from app.annotations.models import Annotation, Assignment, Comparison, Outcome
+from app.candidates.models import Candidate
+from app.db import session_scope
+from app.prompts.models import Batch, BatchState, EditPolicy, Prompt, PromptState
+from app.registry.models import Checkpoint, CheckpointKind, Deployment
+from app.rounds.models import Round, RoundState
+
+PASSWORD = "correct horse battery staple"
+
+
+@lru_cache(maxsize=1)
+def cheap_hash() -> str:
+    """A hash of PASSWORD that costs a millisecond instead of fifty."""
+    return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+
+
+def make_user(session: Session, role: Role = Role.ANNOTATOR, name: str = "Alice", email: str | None = None) -> User:
+    """A person whose password is PASSWORD."""
+    user = User(
+        email=email or f"{name.lower()}-{secrets.token_hex(4)}@example.org",
+        name=name,
+        role=role,
+        pseudonym=f"annotator-{secrets.token_hex(6)}",
+        password_hash=cheap_hash(),
+    )
+    session.add(user)
+    session.commit()
+    return user
+
+
+def sign_in(client: TestClient, user: User) -> TestClient:
+    """Put a fresh session of ``user`` into ``client``'s cookie jar, without the cost of a password."""
+    with session_scope() as session:
+        secret = accounts.start_session(session, user)
+    client.cookies.set("corral", secret)
+    return client
+
+
+def current_round(session: Session) -> Round:
+    """The round that is not complete, made on first use."""
+    found = session.scalar(select(Round).where(Round.state != RoundState.COMPLETE))
+    if found is None:
+        found = Round(number=1)
+        session.add(found)
+        session.commit()
+    return found
+
+
+def make_batch(
+    session: Session,
+    *,
+    name: str | None = None,
+    state: BatchState = BatchState.OPEN,
+    annotators_per_prompt: int = 1,
+    candidates_per_prompt: int = 2,
+    edit_policy: EditPolicy = EditPolicy.OPTIONAL,
+    guidelines: str = "Prefer what is *true* over what is long.",
+) -> Batch:
+    """A work package of the current round without prompts."""
+    batch = Batch(
+        name=name or f"batch {secrets.token_hex(4)}",
+        state=state,
+        round_id=current_round(session).id,
+        annotators_per_prompt=annotators_per_prompt,
+        candidates_per_prompt=candidates_per_prompt,
+        edit_policy=edit_policy,
+        guidelines=guidelines,
+    )
+    session.add(batch)
+    session.commit()
+    return batch
+
+
+def make_prompt(
+    session: Session, batch: Batch, text: str | None = None, *, state: PromptState = PromptState.PENDING
+) -> Prompt:
+    """One prompt of ``batch``, a single user turn."""
+    key = secrets.token_hex(8)
+    prompt = Prompt(
+        batch_id=batch.id,
+        external_id=key,
+        messages=[{"role": "user", "content": text or f"What is the square root of {key}?"}],
+        content_hash=hashlib.sha256((text or key).encode()).digest(),
+        state=state,
+    )
+    session.add(prompt)
+    session.commit()
+    return prompt
+
+
+def make_deployment(session: Session, checkpoint: str = "zebra-base", label: str = "focused") -> Deployment:
+    """A policy in rotation, made on first use; ``checkpoint`` is its name."""
+    found = session.scalar(
+        select(Deployment).join(Checkpoint).where(Checkpoint.name == checkpoint, Deployment.label == label)
+    )
+    if found is not None:
+        return found
+    owner = session.scalar(select(Checkpoint).where(Checkpoint.name == checkpoint))
+    if owner is None:
+        base = session.scalar(select(Checkpoint.id).where(Checkpoint.kind == CheckpointKind.BASE))
+        kind = CheckpointKind.BASE if base is None else CheckpointKind.POLICY
+        manifest = None if base is None else secrets.token_hex(32)
+        owner = Checkpoint(name=checkpoint, kind=kind, path=f"/models/{checkpoint}", manifest_sha256=manifest)
+        session.add(owner)
+        session.flush()
+    deployment = Deployment(checkpoint_id=owner.id, label=label, sampling={"temperature": 0.7, "top_p": 0.9})
+    session.add(deployment)
+    session.commit()
+    return deployment
+
+
+def make_candidate(
+    session: Session,
+    prompt: Prompt,
+    text: str,
+    *,
+    deployment: Deployment | None = None,
+    sample_index: int | None = None,
+    **values: Any,
+) -> Candidate:
+    """One sampled output of ``prompt``."""
+    source = deployment or make_deployment(session)
+    if sample_index is None:
+        sample_index = len(session.scalars(select(Candidate.id).where(Candidate.prompt_id == prompt.id)).all())
+    fields: dict[str, Any] = {
+        "prompt_id": prompt.id,
+        "checkpoint_id": source.checkpoint_id,
+        "deployment_id": source.id,
+        "sample_index": sample_index,
+        "text": text,
+        "finish_reason": "stop",
+        "prompt_tokens": 7,
+        "completion_tokens": len(text.split()),
+        "sampling": {"model": "zebra-base", "temperature": 0.7},
+        "engine_version": "fake-1",
+    }
+    candidate = Candidate(**fields | values)
+    session.add(candidate)
+    session.commit()
+    return candidate
+
+
+def make_comparison(
+    session: Session,
+    n: int = 2,
+    wanted: int = 1,
+    *,
+    batch: Batch | None = None,
+    prompt: Prompt | None = None,
+    texts: Sequence[str] | None = None,
+) -> Comparison:
+    """A comparison of ``n`` responses (or of ``texts``) that wants ``wanted`` annotators, in an open batch."""
+    if prompt is None:
+        asked = len(texts) if texts else n
+        batch = batch or make_batch(session, annotators_per_prompt=wanted, candidates_per_prompt=max(2, asked))
+        prompt = make_prompt(session, batch, state=PromptState.READY)
+    for index, answer in enumerate(texts or [f"Answer number {index} of the model." for index in range(n)]):
+        source = make_deployment(session, label="focused" if index % 2 == 0 else "varied")
+        make_candidate(session, prompt, answer, deployment=source, sample_index=index)
+    comparison = annotating.create_comparison(session, prompt)
+    assert comparison is not None
+    session.commit()
+    return comparison
+
+
+def make_assignment(session: Session, user: User, comparison: Comparison | None = None) -> Assignment:
+    """The next item of ``user``; without ``comparison`` a new one is made first."""
+    if comparison is None:
+        comparison = make_comparison(session)
+    held = annotating.next_assignment(session, user, comparison.batch_id)
+    assert held is not None
+    session.commit()
+    return session.get_one(Assignment, held.id, populate_existing=True)
+
+
+def make_annotation(
+    session: Session,
+    user: User,
+    comparison: Comparison | None = None,
+    *,
+    ranking: Sequence[Sequence[int]] | None = None,
+    strengths: Sequence[int] | None = None,
+    outcome: Outcome = Outcome.RANKED,
+    edited_text: str | None = None,
+    comment: str = "",
+) -> Annotation:
+    """A submission of ``user``; ``ranking`` names candidates by id, best first (default: in order of their ids)."""
+    assignment = make_assignment(session, user, comparison)
+    letters = {candidate: position(index) for index, candidate in enumerate(assignment.order_shown)}
+    groups = ranking or [[candidate] for candidate in sorted(assignment.order_shown)]
+    ranked = outcome is Outcome.RANKED
+    submission = Submission(
+        fencing_token=assignment.fencing_token,
+        outcome=outcome,
+        ranking=[[letters[candidate] for candidate in group] for group in groups] if ranked else [],
+        strengths=list(strengths or [3] * (len(groups) - 1)) if ranked else [],
+        edited_text=edited_text,
+        comment=comment,
+        active_seconds=12.5,
+    )
+    recorded = annotating.submit(session, user, assignment.id, submission, key=secrets.token_hex(16))
+    session.commit()
+    return session.get_one(Annotation, recorded.id)

@@ -1,0 +1,368 @@
+"""A fake engine with OpenAI's API over real HTTP, and faults on request. Also a demo: ``python -m tests.fake_engine --port P``.
+
+It serves what Corral asks of vLLM: completions of token ids, chat completions, ``/v1/models``, ``/version``, and loading and
+unloading adapters. A fault may be limited to prompts that contain a text, and to a number of times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import json
+import random
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+WORDS = (
+    "the",
+    "a",
+    "river",
+    "light",
+    "quiet",
+    "answer",
+    "because",
+    "often",
+    "seven",
+    "green",
+    "machine",
+    "walks",
+    "under",
+)
+CHATML = """\
+{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system
+You are a helpful assistant<|im_end|>
+' }}{% endif %}{{'<|im_start|>' + message['role'] + '
+' + message['content'] + '<|im_end|>' + '
+'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant
+' }}{% endif %}"""
+
+
+class Mode(StrEnum):
+    """What goes wrong."""
+
+    ERROR = "500"
+    STALL = "stall"
+    """Headers and half a body, then nothing."""
+    TRUNCATED = "truncated"
+    NOT_JSON = "not-json"
+    EMPTY = "empty"
+    NUL = "nul"
+    SURROGATE = "surrogate"
+    HUGE = "huge"
+    HANG = "hang"
+    DISCONNECT = "disconnect"
+    IDENTICAL = "identical"
+    WRONG_COUNT = "wrong-count"
+    NO_USAGE = "no-usage"
+    UNFINISHED = "unfinished"
+
+
+@dataclass
+class Fault:
+    """``mode`` for requests whose prompt contains ``match``, ``times`` times (None: for ever)."""
+
+    mode: Mode
+    match: str = ""
+    times: int | None = None
+
+
+def write_tiny_model(folder: Path) -> Path:
+    """A base model's tokeniser and chat template without weights: one token a byte, and ChatML's control tokens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={letter: index for index, letter in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(t, special=True) for t in ("<|im_start|>", "<|im_end|>")])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "tokenizer_class": "PreTrainedTokenizerFast"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "chat_template.jinja").write_text(CHATML)
+    return folder
+
+
+@dataclass
+class FakeEngine:
+    """The engine; :meth:`running` serves it from threads of this process."""
+
+    model: Path | None = None
+    base: str = "base"
+    context: int = 2048
+    delay: float = 0.0
+    dies_after: int | None = None
+    """Requests to sample after which it stops listening, as a crash would."""
+    faults: list[Fault] = field(default_factory=list)
+    adapters: dict[str, str] = field(default_factory=dict)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    """Every sampling request, with the prompt as text under ``text``."""
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = itertools.count()
+        self._server: ThreadingHTTPServer | None = None
+        self._thread: threading.Thread | None = None
+        self._gone = threading.Event()
+        self._open: set[socket.socket] = set()
+        self._tokenizer = Tokenizer.from_file(str(self.model / "tokenizer.json")) if self.model else None
+
+    @property
+    def url(self) -> str:
+        """The address for ``CORRAL_ENGINE_URL``."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it listens."""
+        return self._server is not None
+
+    # ── Life ─────────────────────────────────────────────────────────────────────────────────────────────────────
+    def start(self) -> FakeEngine:
+        """Listen, on the same port as before when it was stopped; adapters are forgotten, as by a restart."""
+        self._gone.clear()
+        self.adapters.clear()
+        engine = self
+
+        class Handler(_Handler):
+            fake = engine
+
+        self._server = _Server(("127.0.0.1", self.port), Handler)
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Die: stop listening and drop every connection, mid-reply or not."""
+        self._gone.set()
+        server, self._server = self._server, None
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+            with self._lock:
+                for connection in self._open:
+                    with contextlib.suppress(OSError):
+                        connection.shutdown(socket.SHUT_RDWR)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[FakeEngine]:
+        """Listen within the block."""
+        try:
+            yield self.start()
+        finally:
+            self.stop()
+
+    # ── Sampling ─────────────────────────────────────────────────────────────────────────────────────────────────
+    def fault(self, mode: Mode, match: str = "", times: int | None = None) -> None:
+        """From now on fail in this way."""
+        with self._lock:
+            self.faults.append(Fault(mode, match, times))
+
+    def heal(self) -> None:
+        """No faults any more."""
+        with self._lock:
+            self.faults.clear()
+
+    def prompts_asked(self) -> list[str]:
+        """The text of every prompt that was sampled, probes left out."""
+        with self._lock:
+            return [str(ask["text"]) for ask in self.asked if ask["text"] != "Hi"]
+
+    def wait_for(self, more: int, within: float = 60) -> None:
+        """Return when ``more`` prompts have been asked than at the call."""
+        start, deadline = len(self.prompts_asked()), time.monotonic() + within
+        while len(self.prompts_asked()) < start + more:
+            assert time.monotonic() < deadline, f"no {more} requests within {within:.0f} s"
+            time.sleep(0.01)
+
+    def read(self, body: dict[str, Any]) -> str:
+        """The prompt of a request as text; control tokens as they are written."""
+        if "messages" in body:
+            return "\n".join(str(message["content"]) for message in body["messages"])
+        prompt = body["prompt"]
+        if isinstance(prompt, str):
+            return prompt
+        return self._tokenizer.decode(prompt, skip_special_tokens=False) if self._tokenizer else f"{len(prompt)} tokens"
+
+    def note(self, body: dict[str, Any]) -> Mode | None:
+        """Write the request down; the fault that it meets."""
+        text = self.read(body)
+        with self._lock:
+            self.asked.append({**body, "text": text})
+            asked = sum(ask["text"] != "Hi" for ask in self.asked)
+            if self.dies_after is not None and asked > self.dies_after:
+                self.dies_after = None
+                threading.Thread(target=self.stop, daemon=True).start()
+                return Mode.DISCONNECT
+            for fault in self.faults:
+                if fault.match in text and fault.times != 0:
+                    fault.times = fault.times - 1 if fault.times is not None else None
+                    return fault.mode
+        return None
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep unless it dies meanwhile; whether it died."""
+        return self._gone.wait(seconds)
+
+    def connection(self, connection: socket.socket, *, open_: bool) -> None:
+        """Keep track of connections, to drop them when it dies."""
+        with self._lock:
+            (self._open.add if open_ else self._open.discard)(connection)
+
+    def reply(self, body: dict[str, Any], mode: Mode | None) -> dict[str, Any]:
+        """A completion or chat completion for ``body``."""
+        chat = "messages" in body
+        number = int(body.get("n", 1)) + (mode is Mode.WRONG_COUNT)
+        choices = [self._choice(index, body, mode, chat=chat) for index in range(number)]
+        prompt = body.get("prompt", "")
+        usage = {"prompt_tokens": len(prompt), "completion_tokens": sum(len(c["token_ids"]) for c in choices)}
+        if not body.get("return_token_ids"):
+            for choice in choices:
+                del choice["token_ids"]
+        reply: dict[str, Any] = {"id": "fake", "model": body["model"], "choices": choices}
+        return reply if mode is Mode.NO_USAGE else reply | {"usage": usage}
+
+    def _choice(self, index: int, body: dict[str, Any], mode: Mode | None, *, chat: bool) -> dict[str, Any]:
+        with self._lock:
+            serial = next(self._count)
+        dice = random.Random(serial)
+        text = f"{body['model']} {serial}: " + " ".join(dice.choice(WORDS) for _ in range(dice.randint(5, 60))) + "."
+        text = {
+            Mode.EMPTY: "",
+            Mode.NUL: "before\x00after",
+            Mode.SURROGATE: "half \ud83d of one",
+            Mode.HUGE: "x" * 5_000_000,
+            Mode.IDENTICAL: "Always the same.",
+        }.get(mode or Mode.ERROR, text)
+        length = min(len(text.split()), int(body["max_tokens"]))
+        answer = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
+        finish = None if mode is Mode.UNFINISHED else "stop"
+        return {"index": index, "finish_reason": finish, "token_ids": list(range(length)), **answer}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that end mid-reply are part of the tests."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    fake: FakeEngine
+    protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        super().setup()
+        self.fake.connection(self.connection, open_=True)
+
+    def finish(self) -> None:
+        self.fake.connection(self.connection, open_=False)
+        with contextlib.suppress(OSError):
+            super().finish()
+
+    def log_message(self, *_: Any) -> None:
+        """Quiet."""
+
+    def do_GET(self) -> None:
+        """``/v1/models``, ``/version``, ``/health``."""
+        own = {"id": self.fake.base, "object": "model", "max_model_len": self.fake.context, "parent": None}
+        adapters = [{"id": n, "root": p, "parent": self.fake.base} for n, p in dict(self.fake.adapters).items()]
+        pages: dict[str, Any] = {
+            "/v1/models": {"object": "list", "data": [own, *adapters]},
+            "/version": {"version": "0.0-fake"},
+            "/health": {},
+        }
+        self.answer(200 if self.path in pages else 404, pages.get(self.path, {"error": {"message": "no such page"}}))
+
+    def do_POST(self) -> None:
+        """Completions and adapters."""
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if self.path in {"/v1/completions", "/v1/chat/completions"}:
+            self.sample(body)
+        elif self.path == "/v1/load_lora_adapter":
+            self.load(body)
+        elif self.path == "/v1/unload_lora_adapter":
+            known = self.fake.adapters.pop(body["lora_name"], None)
+            self.answer(200 if known else 404, {} if known else {"error": {"message": "The adapter cannot be found"}})
+        elif self.path == "/fake/faults":
+            self.fake.faults[:] = [Fault(Mode(f["mode"]), f.get("match", ""), f.get("times")) for f in body]
+            self.answer(200, {})
+        else:
+            self.answer(404, {"error": {"message": "no such page"}})
+
+    def load(self, body: dict[str, Any]) -> None:
+        name, path = body["lora_name"], body["lora_path"]
+        if name in self.fake.adapters:
+            self.answer(400, {"error": {"message": f"The lora adapter '{name}' has already been loaded."}})
+        elif not (Path(path) / "adapter_model.safetensors").is_file():
+            self.answer(404, {"error": {"message": f"Loading lora {name} failed: No adapter found for {path}"}})
+        else:
+            self.fake.adapters[name] = path
+            self.answer(200, {})
+
+    def sample(self, body: dict[str, Any]) -> None:
+        if body["model"] not in {self.fake.base, *self.fake.adapters}:
+            self.answer(404, {"error": {"message": f"The model `{body['model']}` does not exist."}})
+            return
+        mode = self.fake.note(body)
+        if mode is Mode.DISCONNECT or self.fake.wait(600 if mode is Mode.HANG else self.fake.delay):
+            self.close_connection = True
+            return
+        if mode is Mode.ERROR:
+            self.answer(500, {"error": {"message": "EngineCore encountered an issue"}})
+            return
+        payload = json.dumps(self.fake.reply(body, mode)).encode()
+        if mode is Mode.NOT_JSON:
+            payload = b"<html><body>502 Bad Gateway</body></html>"
+        if mode is Mode.TRUNCATED:
+            payload = payload[: len(payload) // 2]
+        self.send(200, payload, stall=mode is Mode.STALL)
+
+    def answer(self, status: int, body: Any) -> None:
+        self.send(status, json.dumps(body).encode())
+
+    def send(self, status: int, payload: bytes, *, stall: bool = False) -> None:
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload[: len(payload) // 2] if stall else payload)
+        self.wfile.flush()
+        if stall:
+            self.fake.wait(600)
+            self.close_connection = True
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--model", type=Path, help="a base model's folder, to read prompts with")
+    parser.add_argument("--served-model-name", default="base")
+    parser.add_argument("--context", type=int, default=2048)
+    parser.add_argument("--delay", type=float, default=0.2, help="seconds for each request")
+    parser.add_argument("--dies-after", type=int)
+    given = parser.parse_args()
+    engine = FakeEngine(given.model, given.served_model_name, given.context, given.delay, given.dies_after)
+    engine.port = given.port
+    with engine.running(), contextlib.suppress(KeyboardInterrupt):
+        while not engine.wait(1.0):
+            time.sleep(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import {
+  ActiveClock,
+  arrange,
+  backoff,
+  choiceOf,
+  described,
+  editProblem,
+  encoded,
+  fromDraft,
+  grouped,
+  place,
+  places,
+  preferred,
+  ranking,
+  setGap,
+  shiftGap,
+  toggleTie,
+} from "../../static/js/annotate-model.js";
+
+test("digits read from A significantly better to B significantly better", () => {
+  assert.deepEqual([..."12345678"].map(choiceOf), ["A4", "A3", "A2", "A1", "B1", "B2", "B3", "B4"]);
+  assert.equal(choiceOf("9"), null);
+  assert.equal(choiceOf("x"), null);
+});
+
+test("a tie prefers nothing", () => {
+  assert.equal(preferred("B2"), "B");
+  assert.equal(preferred("tie"), null);
+  assert.equal(preferred(""), null);
+});
+
+test("a gap survives a move only between the same two neighbours", () => {
+  let state = ranking(4);
+  state = setGap(setGap(setGap(state, 0, 1), 1, 2), 2, 3);
+  state = place(state, "D", 0);
+  assert.deepEqual(state.order, ["D", "A", "B", "C"]);
+  assert.deepEqual(state.gaps, [null, 1, 2]);
+});
+
+test("turning two neighbours round forgets how much better the first one was", () => {
+  const state = arrange(setGap(ranking(2), 0, 4), ["B", "A"]);
+  assert.deepEqual(state.gaps, [null]);
+});
+
+test("moving beyond the ends stays at the ends", () => {
+  assert.deepEqual(place(ranking(3), "B", -5).order, ["B", "A", "C"]);
+  assert.deepEqual(place(ranking(3), "B", 9).order, ["A", "C", "B"]);
+});
+
+test("a ranking is encoded only when every gap is set", () => {
+  let state = ranking(3);
+  assert.equal(encoded(state), "");
+  state = setGap(setGap(state, 0, 3), 1, 0);
+  assert.equal(encoded(state), "A3B0C");
+  assert.deepEqual(grouped(state), { ranking: [["A"], ["B", "C"]], strengths: [3] });
+  assert.deepEqual([...places(state)], [["A", 1], ["B", 2], ["C", 2]]);
+});
+
+test("a tie is taken back by the same key", () => {
+  const tied = toggleTie(ranking(3), 1);
+  assert.deepEqual(tied.gaps, [0, null]);
+  assert.deepEqual(toggleTie(tied, 1).gaps, [null, null]);
+  assert.deepEqual(toggleTie(ranking(3), 0).gaps, [null, null]);
+});
+
+test("plus and minus stay within the four levels", () => {
+  let state = shiftGap(ranking(2), 0, 1);
+  assert.deepEqual(state.gaps, [1]);
+  for (let i = 0; i < 9; i += 1) state = shiftGap(state, 0, 1);
+  assert.deepEqual(state.gaps, [4]);
+  assert.deepEqual(shiftGap(ranking(2), 0, -1).gaps, [4]);
+});
+
+test("a draft brings its ranking back, unset gaps included", () => {
+  let state = place(ranking(4), "C", 0);
+  state = setGap(setGap(state, 0, 2), 1, 0);
+  const back = fromDraft(grouped(state), 4);
+  assert.deepEqual(back, state);
+});
+
+test("a draft without a ranking, or of another item, starts untouched", () => {
+  assert.deepEqual(fromDraft(null, 3), ranking(3));
+  assert.deepEqual(fromDraft({ ranking: [["A"], ["B"]], strengths: [1] }, 3), ranking(3));
+});
+
+test("retries wait longer and longer, at most half a minute", () => {
+  assert.deepEqual([1, 2, 3, 6, 20].map(backoff), [1, 2, 4, 30, 30]);
+});
+
+test("only time at work is counted", () => {
+  const clock = new ActiveClock(10, 60);
+  clock.tick(0, true);
+  clock.tick(1000, true);
+  assert.equal(clock.seconds, 10, "nobody has touched the page yet");
+  clock.use(1000);
+  clock.tick(2000, true);
+  assert.equal(clock.seconds, 11);
+  clock.tick(3000, false);
+  assert.equal(clock.seconds, 11, "hidden");
+  clock.tick(62_000, true);
+  assert.equal(clock.seconds, 11, "idle");
+  clock.use(90_000);
+  clock.tick(90_000, true);
+  assert.equal(clock.seconds, 16, "a machine that slept has not worked");
+});
+
+test("unchanged text is no edit, and an empty one is refused", () => {
+  assert.equal(editProblem("a\nb", "a\r\nb", false), "");
+  assert.match(editProblem("a", "a", true), /asks for/);
+  assert.match(editProblem("  ", "a", false), /empty/);
+  assert.equal(editProblem("b", "a", true), "");
+});
+
+test("two drafts can be told apart in words", () => {
+  const draft = { outcome: "ranked", ranking: [["B"], ["A", "C"]], strengths: [3], edits: { B: "Better." }, comment: "why" };
+  assert.equal(described(draft), "B >3 A = C\n\nB, improved: Better.\n\nwhy");
+  assert.equal(described({ outcome: "tie" }), "Equally good");
+  assert.equal(described({}), "(nothing yet)");
+});

@@ -1,0 +1,254 @@
+"""What an administrator types, and what is answered."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+from typer.testing import CliRunner, Result
+
+from app import cli, doctor
+from app.accounts.models import Role
+from app.accounts.service import SCOPES, authenticate
+from app.commands.user import RoleName
+from app.db import get_engine
+from app.doctor import Finding, Level
+from app.settings import ROOT, get_settings
+from tests.factories import PASSWORD, current_round, make_annotation, make_comparison, make_user
+
+Corral = Callable[..., Result]
+
+
+@pytest.fixture
+def corral(session: Session, monkeypatch: pytest.MonkeyPatch) -> Corral:
+    """Runs a command inside the test's transaction; ``typed`` is what comes from standard input."""
+    monkeypatch.setattr(type(get_engine()), "dispose", lambda *_: None)
+
+    def run(*arguments: str, typed: str = "") -> Result:
+        return CliRunner().invoke(cli.app, arguments, input=typed)
+
+    return run
+
+
+def refused(result: Result, words: str) -> None:
+    assert result.exit_code == 1
+    assert result.exception is not None
+    assert words in str(result.exception)
+
+
+def signs_in(session: Session, email: str, password: str) -> bool:
+    session.expire_all()  # what the command changed, it changed in a session of its own
+    return authenticate(session, email, password, "192.0.2.1") is not None
+
+
+def test_bob_adds_alice_and_she_can_sign_in(corral: Corral, session: Session) -> None:
+    answer = corral("user", "add", "Alice@Example.org", "--name", "Alice", typed="a long enough password\n")
+    assert answer.stdout == "Alice can sign in as alice@example.org (annotator).\n"
+    assert signs_in(session, "alice@example.org", "a long enough password")
+    assert "alice@example.org  Alice  annotator" in corral("user", "list").stdout
+
+
+def test_a_password_is_never_an_argument(corral: Corral) -> None:
+    assert "password" not in corral("user", "add", "--help").stdout.split("Options")[1].lower()
+    refused(corral("user", "add", "x@example.org", "--name", "X"), "first line of standard input")
+
+
+def test_a_short_password_is_refused(corral: Corral) -> None:
+    refused(corral("user", "add", "x@example.org", "--name", "X", typed="short\n"), "at least 12 characters")
+
+
+def test_a_disabled_account_stays_out_until_it_is_enabled(corral: Corral, session: Session) -> None:
+    alice = make_user(session)
+    assert corral("user", "disable", alice.email).exit_code == 0
+    assert not signs_in(session, alice.email, PASSWORD)
+    assert "disabled" in corral("user", "list").stdout
+    assert corral("user", "enable", alice.email).exit_code == 0
+    assert signs_in(session, alice.email, PASSWORD)
+
+
+def test_a_new_password_replaces_the_old_one(corral: Corral, session: Session) -> None:
+    alice = make_user(session)
+    assert corral("user", "password", alice.email, typed="another long password\n").exit_code == 0
+    assert signs_in(session, alice.email, "another long password")
+    assert not signs_in(session, alice.email, PASSWORD)
+
+
+def test_a_role_changes_but_the_last_admin_stays_one(corral: Corral, session: Session) -> None:
+    bob, rita = make_user(session, Role.ADMIN, "Bob"), make_user(session, name="Rita")
+    assert corral("user", "role", rita.email, "reviewer").exit_code == 0
+    session.refresh(rita)
+    assert rita.role is Role.REVIEWER
+    refused(corral("user", "role", bob.email, "annotator"), "only admin")
+
+
+def test_somebody_unknown_is_named_with_the_remedy(corral: Corral) -> None:
+    refused(corral("user", "disable", "charlie@example.org"), "`corral user list` shows all")
+
+
+def test_an_invite_is_a_link(corral: Corral) -> None:
+    assert corral("invite", "--role", "reviewer").stdout.startswith("http://127.0.0.1:8000/invite/")
+
+
+def test_a_token_is_shown_once_and_can_be_revoked(corral: Corral, session: Session) -> None:
+    alice = make_user(session)
+    secret = corral("token", "create", alice.email, "--name", "laptop", "--scope", "annotate").stdout.strip()
+    assert secret.startswith("corral_")
+    listed = corral("token", "list", alice.email).stdout
+    assert "laptop" in listed
+    assert secret not in listed
+    number = listed.splitlines()[1].split()[0]
+    assert corral("token", "revoke", number).exit_code == 0
+    assert "laptop" not in corral("token", "list", alice.email).stdout
+    refused(corral("token", "revoke", number), "no token")
+
+
+def test_a_token_cannot_do_more_than_its_owner(corral: Corral, session: Session) -> None:
+    alice = make_user(session)
+    refused(corral("token", "create", alice.email, "--name", "x", "--scope", "admin"), "Choose at least one of")
+
+
+def test_the_names_on_the_command_line_are_the_ones_of_the_tables() -> None:
+    assert set(get_args(RoleName)) == {role.value for role in Role}
+    assert {"annotate", "read", "admin"} == set(SCOPES)
+
+
+def test_an_export_is_written_whole_and_names_its_batch(corral: Corral, session: Session, tmp_path: Path) -> None:
+    comparison, other = make_comparison(session), make_comparison(session)
+    alice = make_user(session)
+    make_annotation(session, alice, comparison)
+    make_annotation(session, alice, other)
+    out = tmp_path / "preferences.jsonl"
+    answer = corral("export", "--out", str(out), "--batch", str(comparison.batch_id))
+    assert answer.stdout == f"1 rows (batches {comparison.batch_id}) are in {out}.\n"
+    (row,) = map(json.loads, out.read_text().splitlines())
+    assert row["prompt_id"] == comparison.prompt_id
+    assert list(tmp_path.iterdir()) == [out]
+    assert len(corral("export", "--shape", "trl").stdout.splitlines()) == 2
+    refused(corral("export", "--batch", "no such batch"), "There is no batch no such batch")
+
+
+def test_an_export_into_a_folder_that_is_not_there_is_one_sentence(corral: Corral, tmp_path: Path) -> None:
+    refused(corral("export", "--out", str(tmp_path / "nowhere" / "x.jsonl")), "cannot be written")
+
+
+def test_the_sample_batch_is_loaded_once(corral: Corral, session: Session) -> None:
+    current_round(session)
+    assert "is open" in corral("sample").stdout
+    assert "nothing was loaded" in corral("sample").stdout
+
+
+def test_the_audit_names_the_row_and_the_remedy(corral: Corral, session: Session) -> None:
+    assert corral("audit").stdout == "Every promise holds.\n"
+    comparison = make_comparison(session)
+    session.execute(text("UPDATE comparisons SET seats_free = 0"))
+    session.commit()
+    answer = corral("audit")
+    assert answer.exit_code == 1
+    assert f"comparison {comparison.id} has 0 free seats" in answer.stdout
+
+
+def test_the_address_of_the_database_is_printed(corral: Corral) -> None:
+    assert corral("db", "url").stdout.strip() == get_settings().database_url
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "words"),
+    [
+        (
+            ["user", "list"],
+            {"DATABASE_URL": "postgresql://nobody@/none?host=/nowhere"},
+            "The database cannot be reached",
+        ),
+        (["db", "url"], {"CORRAL_PORT": "eight"}, "CORRAL_PORT"),
+    ],
+)
+def test_what_cannot_work_is_one_sentence(arguments: list[str], environment: dict[str, str], words: str) -> None:
+    command = [sys.executable, "-m", "app.cli", *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("corral: ")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_doctor_says_what_is_wrong_and_ends_with_1(corral: Corral, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> list[Finding]:
+        raise RuntimeError("the stethoscope is gone")
+
+    monkeypatch.setattr(doctor, "CHECKS", (doctor.look_at_python, broken))
+    answer = corral("doctor")
+    assert answer.exit_code == 1
+    assert answer.stdout.startswith("ok    python")
+    assert "RuntimeError: the stethoscope is gone" in answer.stdout
+
+
+def findings(check: doctor.Check) -> dict[str, Finding]:
+    return {finding.subject: finding for finding in check(get_settings(), None)}
+
+
+def test_the_doctor_compares_the_packages_with_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "requirements").mkdir()
+    lock = tmp_path / "requirements" / "web.txt"
+    lock.write_text(
+        'typer==0.0.1 \\\n    --hash=sha256:00\n    # via corral\nnot-there==1\nwinonly==1 ; sys_platform == "win32"\n'
+    )
+    monkeypatch.setattr(doctor, "ROOT", tmp_path)
+    found = findings(doctor.look_at_packages)["packages (web)"]
+    assert (found.level, found.found) == (Level.FAIL, "missing: not-there")
+    lock.write_text("typer==0.0.1\n")
+    assert findings(doctor.look_at_packages)["packages (web)"].level is Level.WARN
+
+
+def test_the_doctor_sees_a_full_disk(corral: Corral, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 100 * 1024**2}))
+    assert findings(doctor.look_at_room)["disk"].level is Level.FAIL
+
+
+def test_the_doctor_sees_secrets_that_others_may_read(corral: Corral) -> None:
+    secret = get_settings().data_dir / "running.json"
+    secret.write_text("{}")
+    secret.chmod(0o644)
+    try:
+        found = findings(doctor.look_at_files)["data folder"]
+    finally:
+        secret.unlink()
+    assert found.level is Level.FAIL
+    assert "chmod" in found.remedy
+
+
+def test_the_doctor_sees_a_database_that_is_behind(corral: Corral, session: Session) -> None:
+    assert findings(doctor.look_at_database)["database"].level is Level.OK
+    session.execute(text("UPDATE alembic_version SET version_num = 'older'"))
+    session.commit()
+    found = findings(doctor.look_at_database)["database"]
+    assert (found.level, found.remedy) == (Level.FAIL, "Run `corral db upgrade`.")
+
+
+def test_the_doctor_sees_front_end_files_that_were_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "ROOT", tmp_path)
+    assert findings(doctor.look_at_assets)["front-end files"].remedy == "Run `make assets`."
+
+
+def test_the_doctor_sees_a_base_model_with_a_changed_byte(corral: Corral) -> None:
+    folder = Path(get_settings().base_model_path)
+    assert findings(doctor.look_at_base_model)["base model"].level is Level.WARN
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text('{"format": 1, "files": {"model.safetensors": {"sha256": "00"}}}')
+    (folder / "model.safetensors").write_text("weights")
+    try:
+        found = findings(doctor.look_at_base_model)["base model"]
+    finally:
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+    assert (found.level, "has changed" in found.found) == (Level.FAIL, True)

@@ -1,0 +1,147 @@
+"""What is decided before anything is started."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import stat
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from app import engine, launch
+from app.embedded import CannotStart
+from app.instance import Instance, Running
+from app.launch import address_of, troubles
+from app.settings import Settings
+from app.supervisor import Console
+
+RUNNING = Running(
+    pid=os.getpid(),
+    address="http://127.0.0.1:8000",
+    database_url="postgresql:///corral",
+    broker_url="redis://",
+    engine_url="http://127.0.0.1:8001/v1",
+    engine_api_key="key",
+)
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Instance:
+    return Instance(tmp_path / "var")
+
+
+def hold(instance: Instance, pipe: Connection, running: Running | None) -> None:
+    """Another process that holds the folder until it is told to let go."""
+    with instance.try_lock() as mine:
+        if running is not None:
+            instance.announce(Running(**{**vars(running), "pid": os.getpid()}))
+        pipe.send(mine)
+        pipe.recv()
+
+
+@pytest.fixture
+def held(instance: Instance, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Another process holds the folder, as what the parameter says."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=hold, args=(instance, theirs, request.param))
+    process.start()
+    assert ours.recv() is True
+    yield
+    ours.send(None)
+    process.join(20)
+
+
+@pytest.mark.parametrize("held", [RUNNING], indirect=True)
+def test_a_folder_in_use_by_another_start_is_refused_with_its_address(instance: Instance, held: None) -> None:
+    with (
+        pytest.raises(CannotStart, match=r"runs over .* already, at http://127.0.0.1:8000"),
+        launch._hold(instance, Console()),
+    ):
+        raise AssertionError
+    running = instance.running()
+    assert running is not None
+    assert running.address == RUNNING.address
+
+
+@pytest.mark.parametrize("held", [None], indirect=True)
+def test_a_folder_in_use_by_a_command_is_waited_for(
+    instance: Instance, held: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "LOCK_PATIENCE", 0.3)
+    assert instance.running() is None
+    with pytest.raises(CannotStart, match="Another corral command holds"), launch._hold(instance, Console()):
+        raise AssertionError
+
+
+def test_a_note_of_a_start_that_is_over_counts_for_nothing(instance: Instance) -> None:
+    with instance.try_lock():
+        instance.announce(RUNNING)
+    assert instance.running() is None
+
+
+def test_the_note_of_the_addresses_is_for_the_owner_alone(instance: Instance) -> None:
+    with instance.try_lock():
+        instance.announce(RUNNING)
+    assert stat.S_IMODE(instance.running_file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(instance.data_dir.stat().st_mode) == 0o700
+    assert json.loads(instance.running_file.read_text())["broker_url"] == "redis://"
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 200 * launch.MIB}))
+    with pytest.raises(CannotStart, match=r"Only 200 MB are free in .* and Corral needs 1000 MB: make room"):
+        launch._see_room(Instance(tmp_path), Settings(data_dir=tmp_path))
+    with pytest.raises(CannotStart, match="needs 300 MB"):
+        launch._see_room(Instance(tmp_path), Settings(data_dir=tmp_path, base_model="a/model"))
+
+
+def test_an_address_that_is_not_ours_is_one_sentence() -> None:
+    with pytest.raises(CannotStart, match=r"Cannot listen on 192\.0\.2\.1:8000"), launch.listen("192.0.2.1", 8000):
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("settings", "address"),
+    [
+        (Settings(port=8000), "http://127.0.0.1:8000"),
+        (Settings(host="0.0.0.0", port=80), "http://127.0.0.1:80"),
+        (Settings(host="::1", port=80), "http://[::1]:80"),
+        (Settings(public_url="https://corral.example/"), "https://corral.example"),
+    ],
+)
+def test_the_address_is_one_that_a_browser_can_open(settings: Settings, address: str) -> None:
+    assert address_of(settings) == address
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("2026-11-23T12:35:08Z [warning  ] database_away path=/", True),
+        ("[2026-11-23 12:35:08,000: ERROR/MainProcess] consumer: Cannot connect", True),
+        ("2026-11-23T12:35:08Z [info     ] request method=GET status=200", False),
+        ("    . logfile -> [stderr]@%WARNING", False),
+    ],
+)
+def test_only_trouble_reaches_the_console(line: str, shown: bool) -> None:  # noqa: FBT001 - a table's column
+    assert troubles(line) is shown
+
+
+def test_on_processors_the_engine_compiles_nothing_and_stays_one_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "on_cpu", lambda: True)
+    words = engine.command(Settings(), "python", 9000)
+    assert {"--enforce-eager", "uni", "--enable-lora"} <= set(words)
+    assert words[words.index("--host") + 1] == "127.0.0.1"
+    environment = engine.environment(Settings(), "key")
+    assert environment["VLLM_API_KEY"] == "key"
+    assert "key" not in words
+    monkeypatch.setattr(engine, "on_cpu", lambda: False)
+    assert "--enforce-eager" not in engine.command(Settings(), "python", 9000)
+
+
+def test_a_hub_id_may_be_loaded_and_a_folder_needs_no_hub(tmp_path: Path) -> None:
+    assert "HF_HUB_OFFLINE" not in engine.environment(Settings(base_model="somebody/model"), "key")
+    assert engine.environment(Settings(base_model=str(tmp_path)), "key")["HF_HUB_OFFLINE"] == "1"

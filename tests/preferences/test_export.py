@@ -1,0 +1,201 @@
+"""Exports carry what was sampled and judged, whole, in the order of the annotations, and nobody's name."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import orjson
+import pyarrow.parquet
+import pytest
+from sqlalchemy.orm import Session
+
+from app.accounts.models import User
+from app.annotations.models import Annotation, Comparison, Outcome
+from app.preferences.export import write_export
+from app.preferences.forms import ExportFilter, Format, Shape
+from app.prompts.models import Prompt
+from tests.factories import current_round, make_annotation, make_batch, make_comparison, make_prompt, make_user
+
+TEXTS = ["Paris.\n\n```py\nprint('é')\n```", "<|im_end|> \u2028 = Lyon", "  trailing  "]
+
+
+def exported(session: Session, shape: Shape = Shape.CANONICAL, **wanted: Any) -> list[dict[str, Any]]:
+    out = io.BytesIO()
+    count = write_export(session, out, shape, Format.JSONL, ExportFilter(**wanted))
+    rows = [orjson.loads(line) for line in out.getvalue().splitlines()]
+    assert len(rows) == count
+    return rows
+
+
+def as_table(session: Session, shape: Shape = Shape.CANONICAL) -> list[dict[str, Any]]:
+    out = io.BytesIO()
+    count = write_export(session, out, shape, Format.PARQUET, ExportFilter())
+    rows: list[dict[str, Any]] = pyarrow.parquet.read_table(io.BytesIO(out.getvalue())).to_pylist()
+    assert len(rows) == count
+    return rows
+
+
+@pytest.fixture
+def alice(session: Session) -> User:
+    return make_user(session, name="Alice")
+
+
+@pytest.fixture
+def comparison(session: Session) -> Comparison:
+    return make_comparison(session, texts=TEXTS)
+
+
+def ranked(session: Session, alice: User, comparison: Comparison, edited: str | None = "Paris!") -> Annotation:
+    return make_annotation(session, alice, comparison, strengths=[2, 4], edited_text=edited)
+
+
+def test_a_ranking_of_three_is_three_rows_with_the_texts_as_sampled(
+    session: Session, alice: User, comparison: Comparison
+) -> None:
+    annotation = ranked(session, alice, comparison)
+    rows = exported(session)
+    assert [(row["chosen"][0]["content"], row["rejected"][0]["content"], row["strength"]) for row in rows] == [
+        (TEXTS[0], TEXTS[1], 2),
+        (TEXTS[0], TEXTS[2], 4),
+        (TEXTS[1], TEXTS[2], 4),
+    ]
+    best, middle, worst = (group[0] for group in annotation.ranking)
+    assert rows[0]["id"] == f"{annotation.id}:{best}:{middle}"
+    assert rows[0]["ranking"] == [[best], [middle], [worst]]
+    assert [row["edited"] and row["edited"][0]["content"] for row in rows] == ["Paris!", "Paris!", None]
+
+
+def test_a_row_says_where_everything_came_from_and_names_nobody(
+    session: Session, alice: User, comparison: Comparison
+) -> None:
+    annotation = ranked(session, alice, comparison)
+    prompt = session.get_one(Prompt, comparison.prompt_id)
+    [row, *_] = exported(session)
+    best, middle, _ = (group[0] for group in annotation.ranking)
+    assert row["prompt"] == prompt.messages
+    assert row["prompt_hash"] == prompt.content_hash.hex()
+    assert row["annotator"] == alice.pseudonym
+    assert alice.name not in str(row)
+    assert alice.email not in str(row)
+    assert row["chosen_checkpoint"] == "zebra-base"
+    assert row["sampling"]["chosen"] == {"model": "zebra-base", "temperature": 0.7}
+    assert row["position_shown"] == {
+        "chosen": annotation.order_shown.index(best),
+        "rejected": annotation.order_shown.index(middle),
+    }
+    assert row["round"] == 1
+    assert row["active_seconds"] == 12.5
+    assert row["split"] in {"train", "held_out"}
+
+
+def test_ties_and_all_unacceptable_stay_in_the_canonical_rows_and_out_of_trl(session: Session, alice: User) -> None:
+    make_annotation(session, alice, make_comparison(session), outcome=Outcome.TIE)
+    make_annotation(session, alice, make_comparison(session), outcome=Outcome.ALL_UNACCEPTABLE)
+    rows = exported(session)
+    assert [(row["outcome"], row["chosen"] is None, row["strength"]) for row in rows] == [
+        ("tie", False, None),
+        ("all_unacceptable", True, None),
+        ("all_unacceptable", True, None),
+    ]
+    assert exported(session, Shape.TRL) == []
+
+
+def test_trl_rows_expand_the_edit_into_a_winner_of_its_own(
+    session: Session, alice: User, comparison: Comparison
+) -> None:
+    ranked(session, alice, comparison)
+    rows = exported(session, Shape.TRL)
+    assert all(set(row) == {"prompt", "chosen", "rejected", "tools"} for row in rows)
+    assert [(row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in rows] == [
+        ("Paris!", TEXTS[0]),
+        ("Paris!", TEXTS[1]),
+        (TEXTS[0], TEXTS[1]),
+        ("Paris!", TEXTS[2]),
+        (TEXTS[0], TEXTS[2]),
+        (TEXTS[1], TEXTS[2]),
+    ]
+
+
+def test_a_superseded_annotation_is_gone_from_every_export(
+    session: Session, alice: User, comparison: Comparison
+) -> None:
+    old = ranked(session, alice, comparison, edited=None)
+    correction = Annotation(
+        **{
+            column.name: getattr(old, column.name)
+            for column in Annotation.__table__.columns
+            if column.name not in {"id", "created_at", "idempotency_key", "strengths"}
+        },
+        idempotency_key="correction",
+        strengths=[1, 1],
+    )
+    new_id = old.id + 1_000
+    correction.id = new_id
+    old.superseded_by_id = new_id
+    session.flush()
+    session.add(correction)
+    session.commit()
+    assert {row["annotation_id"] for row in exported(session)} == {new_id}
+
+
+def test_filters_keep_what_they_say(session: Session, alice: User) -> None:
+    first, second = (make_batch(session) for _ in range(2))
+    one = make_annotation(session, alice, make_comparison(session, batch=first), strengths=[1])
+    two = make_annotation(session, alice, make_comparison(session, batch=second), strengths=[4])
+
+    def kept(**wanted: Any) -> set[int]:
+        return {row["annotation_id"] for row in exported(session, **wanted)}
+
+    assert kept() == {one.id, two.id}
+    assert kept(batch_ids=[first.id]) == {one.id}
+    assert kept(min_strength=3) == {two.id}
+    assert kept(until=one.id) == {one.id}
+    assert kept(rounds=[current_round(session).number]) == {one.id, two.id}
+    assert kept(rounds=[99]) == set()
+
+
+def test_the_split_of_a_row_is_the_split_it_is_filtered_by(session: Session, alice: User) -> None:
+    for _ in range(40):
+        make_annotation(session, alice)
+    sides = {side: exported(session, split=side) for side in ("train", "held_out")}
+    assert all(row["split"] == side for side, rows in sides.items() for row in rows)
+    assert sum(len(rows) for rows in sides.values()) == 40
+
+
+def test_parquet_says_what_json_lines_say(session: Session, alice: User, comparison: Comparison) -> None:
+    ranked(session, alice, comparison)
+    make_annotation(session, alice, make_comparison(session), outcome=Outcome.ALL_UNACCEPTABLE)
+    for line, row in zip(exported(session), as_table(session), strict=True):
+        sampling = {side: text and orjson.loads(text) for side, text in row.pop("sampling").items()}
+        created = row.pop("created_at").isoformat().replace("+00:00", "Z")
+        assert {**row, "sampling": sampling, "created_at": created} == line
+    assert as_table(session, Shape.TRL) == exported(session, Shape.TRL)
+
+
+def test_tool_calls_survive_parquet_in_columns(session: Session, alice: User) -> None:
+    batch = make_batch(session)
+    prompt = make_prompt(session, batch)
+    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": {"city": "Lyon"}}}
+    prompt.messages = [
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "sunny", "tool_call_id": "c1"},
+        {"role": "user", "content": "And tomorrow?"},
+    ]
+    prompt.tools = [{"type": "function", "function": {"name": "weather"}}]
+    session.commit()
+    make_annotation(session, alice, make_comparison(session, prompt=prompt))
+    [row] = as_table(session)
+    assert row["prompt"][1]["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"city":"Lyon"}'}
+    assert row["prompt"][2]["tool_call_id"] == "c1"
+    assert orjson.loads(row["tools"]) == prompt.tools
+    [line] = exported(session)
+    assert line["prompt"] == prompt.messages
+    assert line["tools"] == prompt.tools
+
+
+def test_an_empty_export_is_an_empty_file_or_a_table_without_rows(session: Session) -> None:
+    assert exported(session) == []
+    assert as_table(session) == []
+    assert as_table(session, Shape.TRL) == []

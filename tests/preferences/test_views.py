@@ -1,0 +1,209 @@
+"""The preferences page, downloads and snapshots, as Rita and Bob see them and Charlie does not."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pyarrow.parquet
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy.orm import Session
+
+from app.accounts.models import Role, User
+from app.annotations.models import Annotation
+from app.errors import Unavailable
+from app.jobs import Job
+from app.preferences import service
+from app.preferences.models import Snapshot, SnapshotState
+from tests.factories import make_annotation, make_batch, make_comparison, make_user, sign_in
+
+
+@pytest.fixture
+def rung(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    jobs: list[Job] = []
+
+    def note(job: Job, *_: int) -> bool:
+        jobs.append(job)
+        return True
+
+    monkeypatch.setattr("app.jobs.ring", note)
+    return jobs
+
+
+@pytest.fixture
+def rita(session: Session, client: TestClient) -> User:
+    rita = make_user(session, Role.REVIEWER, "Rita")
+    sign_in(client, rita)
+    return rita
+
+
+@pytest.fixture
+def judged(session: Session) -> list[Annotation]:
+    alice = make_user(session, name="Alice")
+    best = make_annotation(session, alice, make_comparison(session, n=3), strengths=[1, 4], edited_text="<b>Better</b>")
+    return [best, make_annotation(session, alice, make_comparison(session), strengths=[2])]
+
+
+def built(session: Session, snapshot: Snapshot) -> Snapshot:
+    claimed = service.claim_snapshot(session, snapshot.id)
+    assert claimed is not None
+    service.build_snapshot(session, claimed)
+    session.commit()
+    return claimed
+
+
+def newest(session: Session) -> Snapshot:
+    return session.query(Snapshot).order_by(Snapshot.id.desc()).first() or pytest.fail("no snapshot")
+
+
+def test_rita_sees_counts_by_strength_and_the_first_rows(
+    client: TestClient, rita: User, judged: list[Annotation]
+) -> None:
+    page = client.get("/preferences").text
+    assert "Significantly better" in page
+    assert "Answer number 0 of the model." in page
+    assert "<b>Better" not in page
+
+
+def test_an_edit_with_markup_in_it_is_shown_as_text(client: TestClient, rita: User, judged: list[Annotation]) -> None:
+    page = client.get("/preferences", params={"shape": "trl"}).text
+    assert "&lt;b&gt;Better" in page
+    assert "<b>Better" not in page
+
+
+def test_an_empty_installation_says_what_to_do(client: TestClient, rita: User) -> None:
+    assert "There are no annotations yet" in client.get("/preferences").text
+
+
+def test_a_filter_changes_what_is_counted_shown_and_downloaded(
+    session: Session, client: TestClient, rita: User, judged: list[Annotation]
+) -> None:
+    page = client.get("/preferences", params={"strength": "4", "batch": "", "round": "", "split": ""}).text
+    assert "What the filter keeps" in page
+    lines = client.get("/preferences/export", params={"strength": "4"}).content.splitlines()
+    assert [orjson.loads(line)["strength"] for line in lines] == [4, 4]
+
+
+@pytest.mark.parametrize("query", ["batch=x", "split=both", "strength=9", "round=-"])
+def test_a_filter_that_makes_no_sense_is_refused_in_words(client: TestClient, rita: User, query: str) -> None:
+    answer = client.get(f"/preferences?{query}")
+    assert answer.status_code == 422
+    assert "This filter cannot be used" in answer.text
+
+
+def test_a_download_that_cannot_begin_is_an_error_and_not_an_empty_file(
+    client: TestClient, rita: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> Iterator[bytes]:
+        raise Unavailable("The database is away for the moment.", retry_after=5)
+
+    monkeypatch.setattr("app.preferences.export.stream", away)
+    assert client.get("/preferences/export").status_code == 503
+
+
+def test_downloads_stream_uncompressed_with_a_name(client: TestClient, rita: User, judged: list[Annotation]) -> None:
+    answer = client.get("/preferences/export", params={"shape": "trl"}, headers={"accept-encoding": "gzip"})
+    assert answer.headers["content-type"].startswith("application/jsonl")
+    assert 'filename="preferences-trl-' in answer.headers["content-disposition"]
+    assert answer.headers["content-encoding"] == "identity"
+    assert len(answer.content.splitlines()) == 7
+    table = client.get("/preferences/export", params={"format": "parquet"}).content
+    assert pyarrow.parquet.read_table(io.BytesIO(table)).num_rows == 4
+
+
+@pytest.mark.parametrize("path", ["/preferences", "/preferences/export", "/snapshots/1"])
+def test_charlie_who_annotates_may_not_read_preferences(session: Session, client: TestClient, path: str) -> None:
+    sign_in(client, make_user(session, Role.ANNOTATOR, "Charlie"))
+    assert client.get(path).status_code == 403
+    assert client.get(f"/api/v1{path}").status_code in {403, 404}
+
+
+def test_rita_freezes_a_snapshot_and_gets_the_very_bytes_that_the_hash_is_of(
+    session: Session, client: TestClient, rita: User, judged: list[Annotation], rung: list[Job]
+) -> None:
+    answer = client.post("/snapshots")
+    snapshot = newest(session)
+    assert answer.headers["location"] == f"/snapshots/{snapshot.id}"
+    assert rung == [Job.BUILD_SNAPSHOT]
+    assert "Being built" in client.get(f"/snapshots/{snapshot.id}").text
+    assert client.get(f"/snapshots/{snapshot.id}/preferences.jsonl").status_code == 409
+    built(session, snapshot)
+    page = client.get(f"/snapshots/{snapshot.id}").text
+    assert str(snapshot.sha256) in page
+    rows = client.get(f"/snapshots/{snapshot.id}/preferences.jsonl").content
+    assert hashlib.sha256(rows).hexdigest() == snapshot.sha256
+    assert len(rows.splitlines()) == snapshot.rows == 4
+
+
+def test_while_it_is_built_the_page_polls_and_then_stops(
+    session: Session, client: TestClient, rita: User, judged: list[Annotation], rung: list[Job]
+) -> None:
+    client.post("/snapshots")
+    snapshot = newest(session)
+    fragment = client.get(f"/snapshots/{snapshot.id}", headers={"hx-request": "true"}).text
+    assert "<html" not in fragment
+    assert "hx-trigger" in fragment
+    built(session, snapshot)
+    assert "hx-trigger" not in client.get(f"/snapshots/{snapshot.id}", headers={"hx-request": "true"}).text
+
+
+def test_nothing_to_freeze_is_said_and_not_done(client: TestClient, rita: User, rung: list[Job]) -> None:
+    answer = client.post("/snapshots")
+    assert answer.status_code == 409
+    assert "nothing to freeze" in answer.text
+    assert rung == []
+
+
+def test_a_snapshot_whose_folder_is_gone_is_not_served_as_empty(
+    session: Session, client: TestClient, rita: User, judged: list[Annotation], rung: list[Job]
+) -> None:
+    client.post("/snapshots")
+    snapshot = built(session, newest(session))
+    (service.folder(snapshot) / "preferences.jsonl").unlink()
+    answer = client.get(f"/snapshots/{snapshot.id}/preferences.jsonl")
+    assert answer.status_code == 503
+    assert "not on this machine" in answer.text
+
+
+def test_the_api_freezes_once_for_one_key(
+    session: Session, client: TestClient, rita: User, judged: list[Annotation], rung: list[Job]
+) -> None:
+    batch = make_batch(session)
+    wish = {"filter": {"min_strength": 3}}
+    first, second = (
+        client.post("/api/v1/snapshots", json=wish, headers={"idempotency-key": "night-1"}) for _ in range(2)
+    )
+    assert first.status_code == second.status_code == 202
+    assert first.json() == second.json()
+    assert session.query(Snapshot).count() == 1
+    snapshot = built(session, newest(session))
+    detail = client.get(f"/api/v1/snapshots/{snapshot.id}").json()
+    assert (detail["state"], detail["rows"], detail["annotations"], detail["annotators"]) == ("ready", 2, 1, 1)
+    assert detail["filter"]["until"] == judged[-1].id
+    listed = client.get("/api/v1/snapshots").json()
+    assert [entry["id"] for entry in listed["snapshots"]] == [snapshot.id]
+    nothing = client.post("/api/v1/snapshots", json={"filter": {"batch_ids": [batch.id]}})
+    assert nothing.status_code == 409
+    assert client.post("/api/v1/snapshots", json={"filter": {"annotator": 1}}).status_code == 422
+
+
+def test_the_api_exports_with_repeated_filters(client: TestClient, rita: User, judged: list[Annotation]) -> None:
+    answer = client.get("/api/v1/preferences/export", params={"round": [1, 2], "min_strength": 2, "shape": "canonical"})
+    assert [orjson.loads(line)["strength"] for line in answer.content.splitlines()] == [4, 4, 2]
+    assert client.get("/api/v1/preferences/export", params={"min_strength": 7}).status_code == 422
+
+
+def test_a_failed_snapshot_says_why_and_leaves_nothing(
+    session: Session, client: TestClient, rita: User, judged: list[Annotation], rung: list[Job], data_dir: Path
+) -> None:
+    client.post("/snapshots")
+    snapshot = newest(session)
+    service.fail_snapshot(session, snapshot.id, "The disk under snapshots/ has 3 MB free. Free some space.")
+    session.commit()
+    assert snapshot.state is SnapshotState.FAILED
+    assert "3 MB free" in client.get(f"/snapshots/{snapshot.id}").text
+    assert not (data_dir / "snapshots" / snapshot.name).exists()

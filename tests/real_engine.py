@@ -1,0 +1,111 @@
+"""A real vLLM with the bundled model, for tests and benchmarks: started as ``corral up`` starts it, stopped at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from app import engine
+from app.embedded import free_port
+from app.settings import ROOT, Settings
+
+START_SECONDS = 240
+KEY = "test-key"
+
+
+def base_model() -> Path:
+    """The bundled base model, converted once a machine."""
+    folder = Path(tempfile.gettempdir()) / f"corral-test-model-{os.getuid()}" / "SmolLM2-135M-Instruct"
+    if not (folder / "manifest.json").is_file():
+        subprocess.run(
+            [sys.executable, "-m", "training.base_model", str(folder)], cwd=ROOT, check=True, timeout=START_SECONDS
+        )
+    return folder
+
+
+@contextmanager
+def running_vllm(model: Path, log: Path) -> Iterator[str]:
+    """Start vLLM over ``model`` and yield its address (``…/v1``) once it lists its models; the key is ``KEY``."""
+    port = free_port()
+    settings = Settings(base_model=str(model))
+    environment = os.environ | engine.environment(settings, KEY)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            engine.command(settings, sys.executable, port),
+            env=environment,
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )
+    url = f"http://127.0.0.1:{port}/v1"
+    try:
+        _wait(process, url, log)
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        said = log.read_text(errors="replace")[-3000:]
+        assert process.poll() is None, f"vLLM ended with {process.returncode}:\n{said}"
+        assert time.monotonic() < deadline, f"vLLM is not ready after {START_SECONDS} s:\n{said}"
+        try:
+            if httpx.get(f"{url}/models", headers={"authorization": f"Bearer {KEY}"}, timeout=5).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.5)
+
+
+def write_lora(folder: Path, model: Path, *, seed: int = 0, rank: int = 4) -> str:
+    """A LoRA adapter with random weights, large enough to change answers; returns its manifest's SHA-256."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    config = json.loads((model / "config.json").read_text())
+    width = config["hidden_size"]
+    heads = {"q_proj": config["num_attention_heads"], "v_proj": config["num_key_value_heads"]}
+    dice = np.random.default_rng(seed)
+    tensors = {}
+    for layer in range(config["num_hidden_layers"]):
+        for name, count in heads.items():
+            prefix = f"base_model.model.model.layers.{layer}.self_attn.{name}"
+            out = count * width // config["num_attention_heads"]
+            tensors[f"{prefix}.lora_A.weight"] = dice.normal(0, 0.08, (rank, width)).astype(np.float32)
+            tensors[f"{prefix}.lora_B.weight"] = dice.normal(0, 0.08, (out, rank)).astype(np.float32)
+    folder.mkdir(parents=True)
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    adapter = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": rank,
+        "lora_alpha": 2 * rank,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "target_modules": sorted(heads),
+        "base_model_name_or_path": str(model),
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(adapter))
+    files = {
+        file.name: {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "bytes": file.stat().st_size}
+        for file in sorted(folder.iterdir())
+    }
+    (folder / "manifest.json").write_text(json.dumps({"format": 1, "name": folder.name, "files": files}))
+    return hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()

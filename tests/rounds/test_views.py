@@ -1,0 +1,200 @@
+"""Rounds and runs in the browser and over the API: what they say, and who may start and stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.accounts.models import Role, User
+from app.jobs import Job
+from app.rounds.models import RunKind, RunState, TrainingEvent, TrainingRun
+from app.rounds.service import ensure_first_round
+from app.rounds.views import next_nightly
+from app.settings import get_settings
+from tests.factories import make_user, sign_in
+from tests.rounds.conftest import annotate
+
+Messages = list[tuple[Job, int]]
+Said = tuple[str, int | None, dict[str, object]]
+
+
+@pytest.fixture
+def bob(session: Session, client: TestClient) -> User:
+    """Bob, signed in."""
+    bob = make_user(session, Role.ADMIN, "Bob")
+    sign_in(client, bob)
+    return bob
+
+
+@pytest.fixture
+def annotated(session: Session) -> None:
+    annotate(make_user(session, name="Alice"), 9, held_out=1)
+
+
+@pytest.fixture
+def run(session: Session, client: TestClient, bob: User, annotated: None, messages: Messages) -> TrainingRun:
+    """The reward run of a training that Bob has started."""
+    client.post("/rounds/train")
+    return session.scalars(select(TrainingRun).where(TrainingRun.kind == RunKind.REWARD)).one()
+
+
+def say(session: Session, run: TrainingRun, *said: Said) -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    for seq, (event, step, values) in enumerate(said):
+        at = start + timedelta(seconds=10 * seq)
+        session.add(TrainingEvent(run_id=run.id, seq=seq, event=event, step=step, values=values, at=at))
+    session.commit()
+
+
+def step(number: int, loss: float) -> Said:
+    return ("step", number, {"total_steps": 40, "metrics": {"loss": loss, "rewards/accuracies": 0.5}})
+
+
+def test_bob_trains_with_one_button_and_lands_on_the_run(
+    session: Session, client: TestClient, bob: User, annotated: None, messages: Messages
+) -> None:
+    page = client.get("/rounds").text
+    assert "a reward model and then a policy on 9 pairs" in page
+    answer = client.post("/rounds/train")
+    run = session.scalars(select(TrainingRun).order_by(TrainingRun.id)).first()
+    assert run is not None
+    assert answer.headers["location"] == f"/runs/{run.id}"
+    assert "Waits for its snapshot" in client.get(f"/runs/{run.id}").text
+    assert "The policies in rotation stay as they are" in client.get("/rounds").text
+
+
+def test_the_page_says_what_is_missing_and_disables_the_button(
+    session: Session, client: TestClient, bob: User, messages: Messages
+) -> None:
+    ensure_first_round(session)
+    session.commit()
+    page = client.get("/rounds").text
+    assert "There are no annotations yet" in page
+    assert "50 are missing" in page
+    assert 'button--large" disabled' in page
+    assert client.post("/rounds/train").status_code == 409
+
+
+def test_rita_sees_everything_and_starts_nothing(
+    session: Session, client: TestClient, run: TrainingRun, messages: Messages
+) -> None:
+    sign_in(client, make_user(session, Role.REVIEWER, "Rita"))
+    assert "An admin can start it" not in client.get("/rounds").text  # it is training
+    assert "Cancel run" not in client.get(f"/runs/{run.id}").text
+    for path in ("/rounds/train", f"/runs/{run.id}/cancel", f"/runs/{run.id}/retry"):
+        assert client.post(path).status_code == 403
+    assert client.post("/api/v1/training-runs").status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/rounds", "/rounds/1", "/runs/1", "/runs/1/live", "/runs/1/events.json"])
+def test_charlie_who_annotates_is_refused(session: Session, client: TestClient, path: str) -> None:
+    sign_in(client, make_user(session, Role.ANNOTATOR, "Charlie"))
+    assert client.get(path).status_code == 403
+
+
+def test_a_running_run_says_step_and_time_left_and_shows_the_baseline_beside_the_result(
+    session: Session, client: TestClient, run: TrainingRun
+) -> None:
+    run.state, run.step, run.total_steps = RunState.RUNNING, 4, 40
+    run.baseline = {"held_out/accuracy": 0.4, "held_out/pairs": 15.0}
+    run.metrics = {
+        "held_out/accuracy": 0.8,
+        "held_out/pairs": 15.0,
+        "held_out/accuracy/strength_4": 1.0,
+        "held_out/pairs/strength_4": 3.0,
+    }
+    say(session, run, ("data", None, {"pairs": 9}), *(step(number, 1 / number) for number in range(1, 5)))
+    page = client.get(f"/runs/{run.id}").text
+    assert "step 4 of 40, about 6 min left" in page
+    assert "12 of 15" in page
+    assert "6 of 15" in page
+    assert "3 of 3" in page
+    assert "15 pairs, split by prompt" in page
+    assert "pairs trained on" in page
+
+
+def test_an_ended_run_polls_no_more(session: Session, client: TestClient, run: TrainingRun) -> None:
+    assert "hx-trigger" in client.get(f"/runs/{run.id}/live").text
+    client.post(f"/runs/{run.id}/cancel")
+    fragment = client.get(f"/runs/{run.id}/live").text
+    assert "hx-trigger" not in fragment
+    assert "Cancelled" in fragment
+    assert "Retry" in fragment
+
+
+def test_a_failed_run_shows_why_its_last_lines_and_what_to_do(
+    session: Session, client: TestClient, run: TrainingRun
+) -> None:
+    run.state, run.error = RunState.FAILED, "loss is nan at step 4"
+    run.remedy, run.log_tail = "Choose a lower learning rate.", "line 1\n<script>alert(1)</script>"
+    session.commit()
+    page = client.get(f"/runs/{run.id}").text
+    assert "loss is nan at step 4" in page
+    assert "Choose a lower learning rate." in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_the_plots_are_fed_with_what_is_new_and_a_repeated_step_counts_once(
+    session: Session, client: TestClient, run: TrainingRun
+) -> None:
+    run.baseline = {"held_out/accuracy": 0.4}
+    evaluation: Said = ("evaluation", 2, {"metrics": {"held_out/accuracy": 0.6, "held_out/reward_margin": 0.1}})
+    say(session, run, step(1, 0.9), step(2, 0.8), evaluation, ("resumed", 1, {}), step(2, 0.7), step(3, 0.6))
+    news = client.get(f"/runs/{run.id}/events.json").json()
+    assert [(point["step"], point["loss"]) for point in news["points"]] == [(1, 0.9), (2, 0.7), (3, 0.6)]
+    assert news["points"][1]["held_out/accuracy"] == 0.6
+    assert (news["baseline"], news["last"], news["done"]) == (0.4, 5, False)
+    later = client.get(f"/runs/{run.id}/events.json", params={"after": 4}).json()
+    assert [point["step"] for point in later["points"]] == [3]
+
+
+def test_the_curves_are_a_table_without_scripts(session: Session, client: TestClient, run: TrainingRun) -> None:
+    say(session, run, step(1, 0.9), step(2, 0.8))
+    page = client.get(f"/runs/{run.id}").text
+    assert "0.9000" in page
+    assert "0.8000" in page
+
+
+def test_the_api_starts_once_for_one_key_lists_and_cancels(
+    session: Session, client: TestClient, bob: User, annotated: None, messages: Messages
+) -> None:
+    headers = {"idempotency-key": "tonight"}
+    first, second = (client.post("/api/v1/training-runs", headers=headers) for _ in range(2))
+    assert (first.status_code, first.json()) == (202, second.json())
+    reward, policy = first.json()["training_runs"]
+    assert (reward["kind"], policy["kind"], policy["after_run_id"]) == ("reward", "dpo", reward["id"])
+    assert client.post("/api/v1/training-runs").status_code == 409
+    listed = client.get("/api/v1/training-runs", params={"limit": 1}).json()
+    assert [run["id"] for run in listed["training_runs"]] == [policy["id"]]
+    older = client.get("/api/v1/training-runs", params={"before": listed["next"]}).json()
+    assert [run["id"] for run in older["training_runs"]] == [reward["id"]]
+    assert client.get("/api/v1/rounds").json()["rounds"][0]["state"] == "training"
+    cancelled = client.post(f"/api/v1/training-runs/{reward['id']}/cancel").json()
+    assert cancelled["state"] == "cancelled"
+    assert client.get(f"/api/v1/training-runs/{policy['id']}").json()["state"] == "cancelled"
+    assert client.get("/api/v1/rounds").json()["blocked"] is None
+
+
+def test_a_round_and_a_run_that_do_not_exist_are_not_found(client: TestClient, bob: User) -> None:
+    assert client.get("/rounds/99").status_code == 404
+    assert client.get("/runs/99").status_code == 404
+    assert client.get("/api/v1/training-runs/99").status_code == 404
+
+
+@pytest.fixture
+def nightly_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("CORRAL_NIGHTLY_AT", "02:30")
+    get_settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    get_settings.cache_clear()
+
+
+@pytest.mark.parametrize(("hour", "day"), [(1, 10), (2, 10), (3, 11)])
+def test_the_next_nightly_start_is_the_next_time_that_the_clock_says_so(nightly_at: None, hour: int, day: int) -> None:
+    assert next_nightly(datetime(2026, 5, 10, hour, 0, tzinfo=UTC)) == datetime(2026, 5, day, 2, 30, tzinfo=UTC)

@@ -1,0 +1,296 @@
+"""The audit finds each broken promise by its row, and nothing where all is well."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from app.annotations.models import Comparison, Outcome
+from app.audit import Problem, audit
+from app.preferences.models import Snapshot, SnapshotState
+from app.prompts.models import BatchState, Prompt, PromptState
+from app.registry.models import Checkpoint, CheckpointKind
+from app.rounds.models import Round, RoundState, RunKind, RunState, TrainingRun
+from app.settings import get_settings
+from tests.factories import (
+    make_annotation,
+    make_assignment,
+    make_batch,
+    make_candidate,
+    make_comparison,
+    make_deployment,
+    make_prompt,
+    make_user,
+)
+
+
+def spoil(session: Session, statement: str, **values: object) -> None:
+    """As a mistake in the code could, or somebody with the database's keys: triggers are off, constraints are not."""
+    session.execute(text("SET LOCAL session_replication_role = replica"))
+    session.execute(text(statement), values)
+    session.execute(text("SET LOCAL session_replication_role = origin"))
+    session.commit()
+
+
+def only(session: Session, row: str, words: str) -> Problem:
+    found = [problem for problem in audit(session) if problem.row == row and words in problem.what]
+    assert len(found) == 1, audit(session)
+    assert found[0].remedy
+    return found[0]
+
+
+@pytest.fixture
+def judged(session: Session) -> Comparison:
+    """A comparison that Alice and Rita have judged, of three wanted; Charlie is at work on it."""
+    comparison = make_comparison(session, n=3, wanted=3)
+    alice, rita, charlie = (make_user(session, name=name) for name in ("Alice", "Rita", "Charlie"))
+    make_annotation(session, alice, comparison, edited_text="A better answer than any.")
+    make_annotation(session, rita, comparison, outcome=Outcome.TIE)
+    make_assignment(session, charlie, comparison)
+    return comparison
+
+
+def test_nothing_is_found_where_all_is_well(session: Session, judged: Comparison) -> None:
+    make_prompt(session, make_batch(session, state=BatchState.PREPARING))
+    assert audit(session) == []
+
+
+def test_an_empty_database_is_well(session: Session) -> None:
+    assert audit(session) == []
+
+
+def test_a_seat_that_got_lost(session: Session) -> None:
+    comparison = make_comparison(session, wanted=2)
+    spoil(session, "UPDATE comparisons SET seats_free = 1 WHERE id = :id", id=comparison.id)
+    assert "wants 2" in only(session, f"comparison {comparison.id}", "has 1 free seats").what
+
+
+def test_a_counter_that_differs_from_its_annotations(session: Session, judged: Comparison) -> None:
+    spoil(session, "UPDATE comparisons SET annotators_done = 1 WHERE id = :id", id=judged.id)
+    only(session, f"comparison {judged.id}", "counts 1 annotations, but has 2")
+
+
+def test_more_annotations_than_wanted(session: Session, judged: Comparison) -> None:
+    spoil(session, "UPDATE comparisons SET seats_free = 0, annotators_done = 1, annotators_wanted = 1")
+    only(session, f"comparison {judged.id}", "wants 1 annotators and has 2")
+
+
+def test_one_annotator_who_counts_twice(session: Session, judged: Comparison) -> None:
+    spoil(session, "UPDATE annotations SET annotator_id = (SELECT min(annotator_id) FROM annotations)")
+    assert [p for p in audit(session) if "current annotations of user" in p.what]
+    assert [p for p in audit(session) if "which is of another comparison" in p.what]
+
+
+def test_a_candidate_of_another_prompt(session: Session) -> None:
+    comparison, other = make_comparison(session), make_comparison(session)
+    spoil(
+        session,
+        "UPDATE comparison_candidates SET candidate_id = (SELECT max(id) FROM candidates WHERE prompt_id = :stranger)"
+        " WHERE comparison_id = :id AND candidate_id = (SELECT max(id) FROM candidates WHERE prompt_id = :own)",
+        id=comparison.id,
+        own=comparison.prompt_id,
+        stranger=other.prompt_id,
+    )
+    only(session, f"comparison {comparison.id}", "shows 2 candidates, 1 of them of another prompt")
+
+
+def test_a_ready_prompt_that_nobody_can_annotate(session: Session) -> None:
+    prompt = make_prompt(session, make_batch(session), state=PromptState.READY)
+    only(session, f"prompt {prompt.id}", "is ready and has 0 comparisons")
+    only(session, f"prompt {prompt.id}", "ready with 0 candidates")
+
+
+def test_a_prompt_that_waits_although_it_has_its_comparison(session: Session) -> None:
+    comparison = make_comparison(session)
+    spoil(session, "UPDATE prompts SET state = 'pending' WHERE id = :id", id=comparison.prompt_id)
+    only(session, f"prompt {comparison.prompt_id}", "is pending and has 1 comparisons")
+
+
+def test_candidates_that_were_recorded_twice(session: Session) -> None:
+    comparison = make_comparison(session)
+    prompt = session.get_one(Prompt, comparison.prompt_id)
+    make_candidate(session, prompt, "One too many.", sample_index=7)
+    only(session, f"prompt {prompt.id}", "has 3 candidates after 0 failed tries")
+
+
+def test_candidates_of_a_try_that_gave_the_same_text_are_no_doubles(session: Session) -> None:
+    comparison = make_comparison(session)
+    prompt = session.get_one(Prompt, comparison.prompt_id)
+    make_candidate(session, prompt, "Of the first try.", sample_index=7)
+    spoil(session, "UPDATE prompts SET attempts = 1")
+    assert audit(session) == []
+
+
+def test_a_generation_lease_that_nobody_took_back(session: Session) -> None:
+    prompt = make_prompt(session, make_batch(session))
+    spoil(session, "UPDATE prompts SET state = 'generating', lease_until = now() - interval '10 seconds'")
+    assert audit(session) == []
+    spoil(session, "UPDATE prompts SET lease_until = now() - interval '2 minutes'")
+    only(session, f"prompt {prompt.id}", "held by a generation worker whose lease ended")
+
+
+def test_a_seat_that_is_held_beyond_its_lease(session: Session) -> None:
+    assignment = make_assignment(session, make_user(session))
+    spoil(session, "UPDATE assignments SET lease_until = now() - interval '2 minutes'")
+    only(session, f"assignment {assignment.id}", "holds a seat though its lease ended")
+
+
+def test_a_submission_without_its_annotation(session: Session) -> None:
+    assignment = make_assignment(session, make_user(session))
+    spoil(session, "UPDATE assignments SET state = 'submitted'")
+    only(session, f"assignment {assignment.id}", "is submitted and has 0 current annotations")
+
+
+def test_an_order_shown_that_leaves_a_response_out(session: Session) -> None:
+    assignment = make_assignment(session, make_user(session), make_comparison(session, n=3))
+    spoil(session, "UPDATE assignments SET order_shown = order_shown[1:2]")
+    only(session, f"assignment {assignment.id}", "was shown")
+
+
+def test_a_ranking_that_does_not_cover_what_was_shown(session: Session) -> None:
+    annotation = make_annotation(session, make_user(session), make_comparison(session, n=2))
+    spoil(session, "UPDATE annotations SET ranking = jsonb_build_array(ranking -> 0, ranking -> 0)")
+    only(session, f"annotation {annotation.id}", "ranks")
+
+
+def test_an_edit_that_changes_nothing(session: Session) -> None:
+    annotation = make_annotation(session, make_user(session), edited_text="Another text.")
+    spoil(
+        session,
+        "UPDATE annotations SET edited_text = (SELECT k.text FROM candidates k WHERE k.id = edited_candidate_id)",
+    )
+    only(session, f"annotation {annotation.id}", "has an edited text that is the text of candidate")
+
+
+def test_an_edit_of_a_response_that_was_not_chosen(session: Session) -> None:
+    annotation = make_annotation(session, make_user(session), edited_text="Another text.")
+    spoil(session, "UPDATE annotations SET edited_candidate_id = (ranking -> 1 ->> 0)::bigint")
+    only(session, f"annotation {annotation.id}", "which is not in first place")
+
+
+def test_no_round_to_collect_for(session: Session) -> None:
+    make_batch(session)
+    spoil(session, "UPDATE rounds SET state = 'complete'")
+    assert any("is one of 0 that are not complete" in problem.what for problem in audit(session))
+
+
+def make_run(session: Session, checkpoint: Checkpoint | None = None, state: RunState = RunState.RUNNING) -> TrainingRun:
+    round_id = make_batch(session).round_id
+    snapshot = Snapshot(name="frozen", state=SnapshotState.BUILDING, filter={})
+    session.add(snapshot)
+    session.flush()
+    run = TrainingRun(
+        round_id=round_id,
+        kind=RunKind.DPO,
+        state=state,
+        snapshot_id=snapshot.id,
+        config={},
+        checkpoint_id=checkpoint.id if checkpoint else None,
+    )
+    session.add(run)
+    session.commit()
+    return run
+
+
+def test_a_training_run_of_which_nothing_was_heard(session: Session) -> None:
+    run = make_run(session)
+    session.get_one(Round, run.round_id).state = RoundState.TRAINING
+    session.commit()
+    only(session, f"training run {run.id}", "is running, but was last heard of")
+
+
+def test_a_live_training_run_of_a_round_that_collects(session: Session) -> None:
+    run = make_run(session, state=RunState.QUEUED)
+    only(session, f"round {run.round_id}", "is collecting and has 1 live training runs")
+
+
+def written(folder: Path, **files: str) -> str:
+    """A checkpoint folder with a manifest; returns the manifest's SHA-256."""
+    folder.mkdir(parents=True)
+    entries = {}
+    for name, content in files.items():
+        file = folder / f"{name}.safetensors"
+        file.write_text(content)
+        entries[file.name] = {"sha256": hashlib.sha256(content.encode()).hexdigest(), "bytes": len(content)}
+    body = json.dumps({"format": 1, "files": entries})
+    (folder / "manifest.json").write_text(body)
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def make_policy(
+    session: Session, folder: Path, sha256: str, kind: CheckpointKind = CheckpointKind.POLICY
+) -> Checkpoint:
+    checkpoint = Checkpoint(name=folder.name, kind=kind, path=str(folder), manifest_sha256=sha256)
+    session.add(checkpoint)
+    session.commit()
+    return checkpoint
+
+
+def test_a_checkpoint_whose_manifest_is_gone(session: Session, tmp_path: Path) -> None:
+    folder = tmp_path / "policy-r1"
+    checkpoint = make_policy(session, folder, written(folder, adapter="weights"))
+    assert audit(session) == []
+    (folder / "manifest.json").unlink()
+    only(session, f"checkpoint {checkpoint.id}", "manifest.json cannot be read")
+    assert audit(session, files=False) == []
+
+
+def test_a_checkpoint_with_a_changed_byte(session: Session, tmp_path: Path) -> None:
+    folder = tmp_path / "policy-r1"
+    checkpoint = make_policy(session, folder, written(folder, adapter="weights"))
+    (folder / "adapter.safetensors").write_text("weightz")
+    only(session, f"checkpoint {checkpoint.id}", "has changed since it was written")
+
+
+def test_a_run_that_succeeded_with_the_wrong_kind_of_checkpoint(session: Session, tmp_path: Path) -> None:
+    folder = tmp_path / "reward-r1"
+    reward = make_policy(session, folder, written(folder, adapter="weights"), CheckpointKind.REWARD)
+    run = make_run(session, reward, RunState.SUCCEEDED)
+    only(session, f"training run {run.id}", "which is a reward model")
+
+
+def test_a_broken_checkpoint_that_is_still_in_rotation(session: Session) -> None:
+    deployment = make_deployment(session)
+    spoil(session, "UPDATE checkpoints SET state = 'broken'")
+    only(session, f"deployment {deployment.id}", "is in rotation with checkpoint zebra-base, which is broken")
+
+
+@pytest.fixture
+def frozen(session: Session) -> Snapshot:
+    """A ready snapshot with one row."""
+    folder = get_settings().snapshots_dir / "audited"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "preferences.jsonl").write_text("{}\n")
+    sha256 = hashlib.sha256(b"{}\n").hexdigest()
+    (folder / "manifest.json").write_text(json.dumps({"sha256": sha256, "rows": 1}))
+    snapshot = Snapshot(
+        name="audited", state=SnapshotState.READY, filter={}, rows=1, train_rows=1, held_out_rows=0, sha256=sha256
+    )
+    snapshot.path = "audited"
+    session.add(snapshot)
+    session.commit()
+    return snapshot
+
+
+def test_a_snapshot_that_is_as_it_was_frozen(session: Session, frozen: Snapshot) -> None:
+    assert audit(session) == []
+
+
+def test_a_snapshot_whose_rows_changed(session: Session, frozen: Snapshot) -> None:
+    (get_settings().snapshots_dir / "audited" / "preferences.jsonl").write_text("{ }\n")
+    only(session, f"snapshot {frozen.id}", "differs from what was frozen")
+
+
+def test_a_snapshot_whose_rows_are_gone(session: Session, frozen: Snapshot) -> None:
+    (get_settings().snapshots_dir / "audited" / "preferences.jsonl").unlink()
+    only(session, f"snapshot {frozen.id}", "cannot be read")
+
+
+def test_a_snapshot_with_another_manifest(session: Session, frozen: Snapshot) -> None:
+    (get_settings().snapshots_dir / "audited" / "manifest.json").write_text('{"sha256": "0"}')
+    only(session, f"snapshot {frozen.id}", "manifest.json of other rows")

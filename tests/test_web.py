@@ -1,0 +1,127 @@
+"""The kernel of the pages: static files, markup rules, metrics, logs, the API's document."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy.orm import Session
+
+from app import logs, metrics
+from app.accounts import service
+from app.accounts.models import Role
+from app.assets import asset
+from app.main import create_app
+from app.settings import ROOT
+from tests.factories import make_user, sign_in
+
+TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
+SCRIPTS = sorted((ROOT / "static/js").rglob("*.js"))
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT / "templates")))
+def test_no_template_needs_a_laxer_policy(path: Path) -> None:
+    markup = re.sub(r"{#.*?#}", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert not re.search(r"\sstyle\s*=", markup), "styles live in files"
+    assert not re.search(r"\son\w+\s*=", markup), "no handler in an attribute"
+    assert "hx-on" not in markup
+    assert not re.search(r"<script(?![^>]*\s(src=|type=\"application/json\"))", markup), "scripts live in files"
+    assert "| safe" not in markup, "markup is made by app.markup, which says what is safe"
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_no_script_writes_markup_from_text(path: Path) -> None:
+    code = path.read_text(encoding="utf-8")
+    for name in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"):
+        assert name not in code
+
+
+def test_a_static_file_with_its_hash_is_kept_for_ever(client: TestClient) -> None:
+    url = asset("css/base.css")
+    assert "immutable" in client.get(url).headers["cache-control"]
+    assert "immutable" not in client.get("/static/css/base.css").headers.get("cache-control", "")
+
+
+@pytest.mark.parametrize("path", ["../app/settings.py", "%2e%2e/app/settings.py", "..%2fapp%2fsettings.py", "css/%00"])
+def test_nothing_outside_of_static_is_served(client: TestClient, path: str) -> None:
+    response = client.get(f"/static/{path}")
+    assert response.status_code in {400, 404}
+
+
+def test_a_fragment_shows_no_frame_and_a_page_does(client: TestClient) -> None:
+    assert "<html" in client.get("/nothing").text
+    assert "<html" not in client.get("/nothing", headers={"hx-request": "true"}).text
+
+
+def test_metrics_count_requests_by_template_and_never_by_path(client: TestClient, session: Session) -> None:
+    sign_in(client, make_user(session, Role.ADMIN, "Bob"))
+    client.get("/invite/a-secret-that-must-not-appear")
+    client.get("/some/path/that/nobody/made")
+    body = client.get("/metrics").text
+    assert 'corral_request_seconds_count{method="GET",route="/invite/{secret}",status="404"}' in body
+    assert "must-not-appear" not in body
+    assert "nobody" not in body
+    for gauge in metrics.HELP:
+        assert f"\ncorral_{gauge} " in body
+    assert "corral_db_pool_in_use" in body
+
+
+def test_a_program_scrapes_with_a_token(client: TestClient, session: Session) -> None:
+    token = service.create_token(session, make_user(session, Role.REVIEWER, "Rita"), "prometheus", ["read"])
+    session.commit()
+    response = client.get("/metrics", headers={"authorization": f"Bearer {token}"})
+    assert response.headers["content-type"].startswith("text/plain")
+
+
+def test_a_line_of_the_log_names_the_request_and_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(json=True)
+    try:
+        with TestClient(create_app()) as client:
+            logs.configure(json=True)
+            response = client.get("/invite/a-secret-link", headers={"x-request-id": "from-the-proxy-1"})
+        lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+    finally:
+        logs.configure(json=False)
+    line = next(each for each in lines if each.get("route") == "/invite/{secret}")
+    assert response.headers["x-request-id"] == line["request_id"] == "from-the-proxy-1"
+    assert line["event"] == "request"
+    assert "a-secret-link" not in json.dumps(lines)
+
+
+def test_a_request_id_that_could_forge_a_line_is_replaced(client: TestClient) -> None:
+    assert client.get("/healthz", headers={"x-request-id": "a b c d e f g"}).headers["x-request-id"] != "a b c d e f g"
+
+
+def test_what_is_named_like_a_secret_is_blanked() -> None:
+    event: dict[str, Any] = {"event": "x", "password": "p", "api_token": "t", "cookie": "c", "max_tokens": 5}
+    assert logs.redact(logging.getLogger(), "info", event) == {
+        "event": "x",
+        "password": "[redacted]",
+        "api_token": "[redacted]",
+        "cookie": "[redacted]",
+        "max_tokens": 5,
+    }
+
+
+def test_the_document_of_the_api_says_how_it_fails_and_who_may_call_it(client: TestClient, session: Session) -> None:
+    sign_in(client, make_user(session))
+    document = client.get("/api/v1/openapi.json").json()
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            answers = operation["responses"]
+            assert answers["401"] == {"$ref": "#/components/responses/Unauthenticated"}, (method, path)
+            assert operation["x-access"] != "anyone", (method, path)
+            assert "HTTPValidationError" not in json.dumps(operation)
+    assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+
+
+def test_people_can_read_about_every_operation(client: TestClient, session: Session) -> None:
+    sign_in(client, make_user(session))
+    document, page = client.get("/api/v1/openapi.json").json(), client.get("/api").text
+    for path in document["paths"]:
+        assert f"<code>{path}</code>" in page

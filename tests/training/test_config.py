@@ -1,0 +1,104 @@
+"""A run file says what it wants or is refused with the nearest thing that exists."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training.conftest import recipe, to_toml
+from training import config
+from training.errors import ConfigError
+
+REQUIRED: dict[str, Any] = {"seed": 1, "snapshot": "s", "base_model": "org/model", "output": "o", "name": "n"}
+
+
+def write(folder: Path, **changes: Any) -> Path:
+    path = folder / "run.toml"
+    path.write_text(to_toml(REQUIRED | changes))
+    return path
+
+
+def test_the_laptop_recipe_fills_what_the_file_leaves_out(tmp_path: Path) -> None:
+    run = config.load(write(tmp_path), "dpo")
+    assert (run.lora.r, run.lora.alpha, run.data.max_length, run.optim.batch_size) == (16, 32, 512, 6)
+    assert run.dpo == config.DpoSettings(beta=0.1, nll_weight=0.2, mask_format_tokens=True)
+
+
+@pytest.mark.parametrize(("kind", "rate"), [("reward", 3e-4), ("dpo", 2e-4)])
+def test_each_kind_has_its_learning_rate_on_a_laptop(tmp_path: Path, kind: Any, rate: float) -> None:
+    assert config.load(write(tmp_path), kind).optim.learning_rate == rate
+
+
+def test_the_llama3_recipe_has_the_numbers_of_the_paper(tmp_path: Path) -> None:
+    run = config.load(write(tmp_path, recipe="llama3"), "dpo")
+    assert run.dpo is not None
+    assert (run.optim.learning_rate, run.dpo.beta, run.dpo.nll_weight, run.data.min_strength) == (1e-5, 0.1, 0.2, 3)
+
+
+def test_what_the_file_says_goes_over_the_recipe_and_leaves_its_neighbours(tmp_path: Path) -> None:
+    run = config.load(write(tmp_path, optim={"learning_rate": 1e-3}), "reward")
+    assert (run.optim.learning_rate, run.optim.epochs) == (1e-3, 1.0)
+
+
+def test_paths_are_relative_to_the_file_and_hub_ids_stay_as_they_are(tmp_path: Path) -> None:
+    run = config.load(write(tmp_path, parent_adapter="../parent"), "dpo")
+    assert (run.snapshot, run.base_model) == (tmp_path / "s", "org/model")
+    assert run.parent_adapter == tmp_path.parent / "parent"
+    (tmp_path / "model").mkdir()
+    assert config.load(write(tmp_path, base_model="model"), "dpo").base_model == str(tmp_path / "model")
+
+
+def test_settings_survive_as_json(tmp_path: Path) -> None:
+    settings = config.load(write(tmp_path), "dpo").to_json()
+    assert json.loads(json.dumps(settings)) == settings
+    assert settings["dpo"]["beta"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"optim": {"learnin_rate": 1e-4}}, 'no setting "optim.learnin_rate", did you mean "optim.learning_rate"'),
+        ({"snapshoot": "x"}, 'did you mean "snapshot"'),
+        ({"recipe": "desktop"}, "use one of: laptop, llama3"),
+        ({"seed": "seventeen"}, "\"seed\" is 'seventeen', which is not of type int"),
+        ({"seed": True}, "not of type int"),
+        ({"optim": 3}, "optim must be a table"),
+        ({"optim": {"schedule": "wavy"}}, "must be one of 'constant_with_warmup', 'cosine', 'linear'"),
+        ({"optim": {"learning_rate": 0.0}}, '"optim.learning_rate" must be above 0'),
+        ({"data": {"min_strength": 5}}, '"data.min_strength" must be between 1 and 4'),
+        ({"checkpointing": {"keep": 1}}, '"checkpointing.keep" must be at least 2'),
+        ({"lora": {"targets": [1, 2]}}, '"lora.targets"'),
+        ({"reward": {"center_rewards": 0.1}}, "no settings of the other kind"),
+        ({"kind": "reward"}, "run training.reward"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        config.load(write(tmp_path, **changes), "dpo")
+    assert sentence in str(refused.value)
+    assert str(tmp_path) in str(refused.value)
+
+
+def test_a_missing_setting_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text("seed = 1")
+    with pytest.raises(ConfigError, match='"name" is missing: add it'):
+        config.load(tmp_path / "run.toml", "dpo")
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist"):
+        config.load(tmp_path / "none.toml", "dpo")
+    (tmp_path / "run.toml").write_text("seed == 1")
+    with pytest.raises(ConfigError, match="is not TOML"):
+        config.load(tmp_path / "run.toml", "dpo")
+
+
+@pytest.mark.parametrize("kind", ["reward", "dpo"])
+def test_both_recipes_know_the_same_settings(kind: str) -> None:
+    laptop, llama3 = recipe(kind, "laptop"), recipe(kind, "llama3")
+    assert {table: set(values) for table, values in laptop.items()} == {
+        table: set(values) for table, values in llama3.items()
+    }

@@ -1,0 +1,241 @@
+"""Every row of a snapshot is trained on, measured on, or counted among those that are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.training.conftest import byte_tokenizer, make_row, make_rows, turn, write_snapshot
+from training.config import DataConfig
+from training.data import (
+    CHOSEN_REJECTED,
+    EDITED_CHOSEN,
+    EDITED_REJECTED,
+    Pair,
+    Prepared,
+    Row,
+    held_out_pairs,
+    prepare,
+    read_snapshot,
+    training_pairs,
+)
+from training.errors import ConfigError, DataError
+
+TOKENIZER = byte_tokenizer()
+
+
+def ready(folder: Path, rows: list[dict[str, Any]], min_strength: int = 3, max_length: int = 256) -> Prepared:
+    settings = DataConfig(min_strength=min_strength, max_length=max_length)
+    return prepare(write_snapshot(folder / "s", rows), settings, TOKENIZER, max_held_out=100)
+
+
+def rows_of(folder: Path, *rows: dict[str, Any]) -> list[Row]:
+    return read_snapshot(write_snapshot(folder / "s", list(rows)))[0]
+
+
+def test_an_edited_row_becomes_three_pairs_with_the_edit_first(tmp_path: Path) -> None:
+    row = make_row(chosen=turn("good"), rejected=turn("bad"), edited=turn("best"))
+    pairs, _ = training_pairs(rows_of(tmp_path, row), 3)
+    assert [(pair.kind, pair.better, pair.worse) for pair in pairs] == [
+        (EDITED_CHOSEN, "best", "good"),
+        (EDITED_REJECTED, "best", "bad"),
+        (CHOSEN_REJECTED, "good", "bad"),
+    ]
+
+
+def test_one_edit_over_several_rejected_responses_counts_once_over_the_chosen_one(tmp_path: Path) -> None:
+    rows = [
+        make_row(id=f"x:{worse}", rejected=turn(worse), chosen=turn("good"), edited=turn("best"))
+        for worse in ("bad", "worse")
+    ]
+    pairs, _ = training_pairs(rows_of(tmp_path, *rows), 3)
+    assert [pair.kind for pair in pairs].count(EDITED_CHOSEN) == 1
+    assert len(pairs) == 5
+
+
+def test_two_annotators_who_agree_are_two_judgements(tmp_path: Path) -> None:
+    pairs, _ = training_pairs(rows_of(tmp_path, make_row(), make_row(id="b", annotation_id="bob")), 3)
+    assert len(pairs) == 2
+
+
+ANSWERS = st.sampled_from(("a", "b", "c", "d", "e"))
+RANKED = st.fixed_dictionaries(
+    {
+        "annotation_id": st.sampled_from(("alice", "bob")),
+        "chosen": ANSWERS,
+        "rejected": ANSWERS,
+        "edited": st.none() | st.sampled_from(("e", "f", "g")),
+        "strength": st.integers(1, 4),
+    }
+)
+
+
+@given(st.lists(RANKED, max_size=12))
+def test_expansion_never_contradicts_or_repeats_itself(judgements: list[dict[str, Any]]) -> None:
+    rows = [
+        Row(id=str(number), prompt_hash="h", prompt=(), split="train", outcome="ranked", tools=None, **judgement)
+        for number, judgement in enumerate(judgements)
+    ]
+    pairs, dropped = training_pairs(rows, 3)
+    for annotator in ("alice", "bob"):
+        mine = [pair for pair in pairs if pair.row.annotation_id == annotator]
+        assert len({(pair.better, pair.worse) for pair in mine}) == len(mine), "a pair came twice"
+        kinds = [(EDITED_CHOSEN, EDITED_REJECTED, CHOSEN_REJECTED).index(pair.kind) for pair in mine]
+        assert kinds == sorted(kinds), "the edited text comes first"
+        assert_no_cycle(mine)
+    assert all(pair.row.strength is not None and pair.row.strength >= 3 for pair in pairs)
+    assert dropped["filtered_by_strength"] == sum(row.strength is not None and row.strength < 3 for row in rows)
+
+
+def assert_no_cycle(pairs: list[Pair]) -> None:
+    """Take away texts that nothing is better than until none is left; a cycle would stay."""
+    edges = {(pair.better, pair.worse) for pair in pairs}
+    while edges:
+        top = {better for better, _ in edges} - {worse for _, worse in edges}
+        assert top, f"these contradict each other: {edges}"
+        edges = {edge for edge in edges if edge[0] not in top}
+
+
+def test_a_ranking_without_repeated_texts_loses_no_pair(tmp_path: Path) -> None:
+    ranks = ["first", "second", "third"]
+    rows = [
+        make_row(id=f"{better}:{worse}", chosen=turn(better), rejected=turn(worse))
+        for place, better in enumerate(ranks)
+        for worse in ranks[place + 1 :]
+    ]
+    pairs, dropped = training_pairs(rows_of(tmp_path, *rows), 3)
+    assert (len(pairs), dropped["dropped_contradictory"]) == (3, 0)
+
+
+def test_weak_judgements_ties_and_refusals_are_counted_not_trained_on(tmp_path: Path) -> None:
+    rows = [
+        make_row(0),
+        make_row(1, strength=3),
+        make_row(2, strength=2),
+        make_row(3, strength=None, outcome="tie"),
+        make_row(4, strength=None, outcome="all_unacceptable", chosen=None),
+    ]
+    counts = ready(tmp_path, rows).counts
+    assert (counts["rows"], counts["pairs"]) == (5, 2)
+    assert (counts["filtered_by_strength"], counts["ties"], counts["all_unacceptable"]) == (1, 1, 1)
+
+
+def test_held_out_pairs_have_every_strength_and_no_edits(tmp_path: Path) -> None:
+    rows = [make_row(n, split="held_out", strength=n + 1, edited=turn("edited")) for n in range(4)]
+    pairs = held_out_pairs(rows_of(tmp_path, *rows))
+    assert [pair.row.strength for pair in pairs] == [1, 2, 3, 4]
+    assert {pair.kind for pair in pairs} == {CHOSEN_REJECTED}
+
+
+def test_long_pairs_are_left_out_and_named(tmp_path: Path) -> None:
+    long = make_row(1, chosen=turn("long " * 100))
+    long_held_out = make_row(2, chosen=turn("long " * 100), split="held_out")
+    prepared = ready(tmp_path, [make_row(0), long, long_held_out], max_length=200)
+    assert (prepared.counts["pairs"], prepared.counts["dropped_too_long"]) == (1, 1)
+    assert prepared.counts["too_long_rows"] == [long["id"]]
+    assert (prepared.counts["held_out_pairs"], prepared.counts["held_out_dropped_too_long"]) == (0, 1)
+    assert all(example.length <= 200 for example in prepared.train)
+
+
+def test_the_held_out_part_is_capped_without_regard_to_order(tmp_path: Path) -> None:
+    rows = make_rows(train=2, held_out=9)
+    settings = DataConfig(min_strength=3, max_length=256)
+    one = prepare(write_snapshot(tmp_path / "a", rows), settings, TOKENIZER, max_held_out=4)
+    other = prepare(write_snapshot(tmp_path / "b", rows[::-1]), settings, TOKENIZER, max_held_out=4)
+    assert [example.row_id for example in one.held_out] == [example.row_id for example in other.held_out]
+    assert (one.counts["held_out_pairs"], one.counts["held_out_pairs_available"]) == (4, 9)
+
+
+def test_nothing_to_train_on_says_why_and_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"of 1 training rows 1 are weaker than data\.min_strength 3.*lower min_strength"
+    ):
+        ready(tmp_path, [make_row(strength=1)])
+    with pytest.raises(DataError, match="annotate more prompts"):
+        ready(tmp_path, [])
+
+
+def test_a_prompt_in_both_splits_is_refused_by_row(tmp_path: Path) -> None:
+    rows = [make_row(0), make_row(1, prompt_hash=make_row(0)["prompt_hash"], split="held_out")]
+    with pytest.raises(DataError, match="annotation-0:a:b and annotation-1:a:b have the same prompt"):
+        ready(tmp_path, rows)
+
+
+def test_the_same_prompt_under_another_hash_is_refused_too(tmp_path: Path) -> None:
+    rows = [make_row(0), make_row(1, prompt=make_row(0)["prompt"], split="held_out")]
+    with pytest.raises(DataError, match="have the same prompt"):
+        ready(tmp_path, rows)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(("train", "held_out"))), min_size=1, max_size=10))
+def test_a_split_is_accepted_exactly_when_no_prompt_is_on_both_sides(
+    tmp_path_factory: pytest.TempPathFactory, places: list[tuple[int, str]]
+) -> None:
+    folder = tmp_path_factory.mktemp("split")
+    rows = [make_row(topic, id=str(number), split=split) for number, (topic, split) in enumerate(places)]
+    shared = {topic for topic, split in places if split == "train"} & {t for t, split in places if split != "train"}
+    write_snapshot(folder, rows)
+    if shared:
+        with pytest.raises(DataError):
+            read_snapshot(folder)
+    else:
+        assert len(read_snapshot(folder)[0]) == len(rows)
+
+
+def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
+    snapshot = write_snapshot(tmp_path, [make_row()])
+    file = snapshot / "preferences.jsonl"
+    file.write_bytes(file.read_bytes().replace(b"Gladly", b"Grimly"))
+    with pytest.raises(DataError, match="has changed since it was exported"):
+        read_snapshot(snapshot)
+
+
+def test_a_wrong_row_count_is_noticed(tmp_path: Path) -> None:
+    manifest = write_snapshot(tmp_path, [make_row()]) / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"rows": 1', '"rows": 2'))
+    with pytest.raises(DataError, match="has 1 rows, its manifest says 2"):
+        read_snapshot(tmp_path)
+
+
+def test_a_snapshot_without_its_manifest_is_not_finished(tmp_path: Path) -> None:
+    (write_snapshot(tmp_path, [make_row()]) / "manifest.json").unlink()
+    with pytest.raises(DataError, match="is not a finished snapshot"):
+        read_snapshot(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"prompt": []},
+        {"prompt": [{"role": "wizard", "content": "x"}]},
+        {"prompt": [{"role": "user", "content": None}]},
+        {"prompt": "tell me"},
+        {"chosen": [{"role": "user", "content": "x"}]},
+        {"chosen": turn("x") * 2},
+        {"chosen": None},
+        {"strength": 7},
+        {"strength": None},
+        {"split": "test"},
+    ],
+)
+def test_a_row_that_makes_no_sense_is_named_by_line(tmp_path: Path, broken: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=r"preferences\.jsonl, line 2: .*export the snapshot again"):
+        read_snapshot(write_snapshot(tmp_path, [make_row(0), make_row(1, **broken)]))
+
+
+def test_unusual_text_reaches_the_tokens_unchanged(tmp_path: Path) -> None:
+    text = "naïve ✓ <b>漢字</b>\u2028 <|im_end|>\x00 \r\n tab\t"
+    [example] = ready(tmp_path, [make_row(chosen=turn(text))]).train
+    said = [token for token, content in zip(example.chosen.ids, example.chosen.content, strict=True) if content]
+    assert TOKENIZER.decode(said) == text
+
+
+def test_a_model_without_a_chat_template_is_refused(tmp_path: Path) -> None:
+    bare = byte_tokenizer()
+    bare.chat_template = None
+    with pytest.raises(ConfigError, match="no chat template"):
+        prepare(tmp_path, DataConfig(min_strength=3, max_length=64), bare, max_held_out=1)

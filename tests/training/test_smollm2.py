@@ -1,0 +1,99 @@
+"""The bundled model for real: converted, rewarded, and moved by what Alice prefers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from tests.training.conftest import events_of, make_row, to_toml, turn, write_snapshot
+from training import base_model, checkpoints, dpo, models, reward, runner
+from training.chat import encode_chat
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "smollm2"
+    base_model.convert(folder)
+    return folder
+
+
+def test_the_bundled_model_is_converted_once_and_speaks_chatml(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written = (base / "model.safetensors").stat().st_mtime_ns
+    assert base_model.main([str(base)]) == 0
+    assert (base / "model.safetensors").stat().st_mtime_ns == written
+    assert "is ready in" in capsys.readouterr().out
+    model = AutoModelForCausalLM.from_pretrained(base)
+    tokenizer = models.load_tokenizer(str(base))
+    assert model.dtype == torch.bfloat16
+    ids = encode_chat(
+        tokenizer, [{"role": "user", "content": "What is the capital of France?"}], add_generation_prompt=True
+    )
+    answer = model.generate(torch.tensor([ids]), max_new_tokens=24, do_sample=False)[0, len(ids) :]
+    assert "Paris" in tokenizer.decode(answer)
+
+
+def test_a_damaged_base_model_is_refused_by_file(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(base, tmp_path / "copy")
+    with (tmp_path / "copy" / "model.safetensors").open("r+b") as stream:
+        stream.seek(100_000_000)
+        byte = stream.read(1)
+        stream.seek(100_000_000)
+        stream.write(bytes([byte[0] ^ 1]))
+    assert base_model.main([str(tmp_path / "copy")]) == 2
+    assert "model.safetensors is not what was written" in capsys.readouterr().err
+
+
+def test_a_round_on_the_real_model_learns_what_was_preferred(base: Path, tmp_path: Path) -> None:
+    preferred = "Certainly. {} Let me know if you would like more detail."
+    rows = [
+        make_row(
+            number,
+            chosen=turn(preferred.format(f"Number {number} is easily explained.")),
+            rejected=turn(f"idk, number {number}, look it up"),
+            split="train" if number < 24 else "held_out",
+        )
+        for number in range(30)
+    ]
+    write_snapshot(tmp_path / "snapshot", rows)
+    for kind, train in (("reward", reward.train), ("dpo", dpo.train)):
+        (tmp_path / kind).mkdir()
+        path = tmp_path / kind / "run.toml"
+        settings = {
+            "seed": 17,
+            "snapshot": "../snapshot",
+            "base_model": str(base),
+            "output": "final",
+            "name": f"{kind}-r1",
+            "evaluation": {"every_steps": 0},
+        }
+        path.write_text(to_toml(settings))
+        assert runner.main(kind, train, [str(path)]) == 0  # type: ignore[arg-type]
+        [final] = events_of(path, "final")
+        assert final["metrics"]["held_out/accuracy"] >= 5 / 6
+        assert [event["step"] for event in events_of(path, "step")] == [1, 2, 3, 4]
+        assert checkpoints.verify(tmp_path / kind / "final").base_model == str(base)
+
+    model = AutoModelForCausalLM.from_pretrained(base)
+    tokenizer = models.load_tokenizer(str(base))
+    said = tokenizer(preferred.format("Number 99 is easily explained."))["input_ids"]
+    prompt = encode_chat(tokenizer, make_row(99)["prompt"], add_generation_prompt=True)
+
+    def likelihood() -> float:
+        with torch.no_grad():
+            logits = model(torch.tensor([prompt + said])).logits[0, len(prompt) - 1 : -1].float()
+        return torch.gather(logits.log_softmax(-1), 1, torch.tensor(said)[:, None]).sum().item()
+
+    before = likelihood()
+    model = PeftModel.from_pretrained(model, tmp_path / "dpo" / "final")
+    assert likelihood() > before, "what was preferred must have become more likely"
+    assert json.loads((tmp_path / "dpo" / "final" / "metrics.json").read_text())["baseline"]

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import pytest
+
+from app.settings import EngineKind, Settings
+from tests.fake_engine import FakeEngine, Mode
+from workers import engines
+from workers.engines import Ask, EngineAway, ModelMissing, OpenAIEngine, PromptRefused, Reply
+from workers.replies import EngineReplyError
+
+T = TypeVar("T")
+
+
+def using(settings: Settings, act: Callable[[OpenAIEngine], Awaitable[T]]) -> T:
+    async def run() -> T:
+        engine = OpenAIEngine(settings)
+        try:
+            return await act(engine)
+        finally:
+            await engine.aclose()
+
+    return asyncio.run(run())
+
+
+def ask(text: str = "Why is the sky blue?", **changes: Any) -> Ask:
+    values: dict[str, Any] = {"model": None, "n": 2, "max_tokens": 50, "sampling": {"temperature": 0.5}, "tools": None}
+    return Ask(messages=[{"role": "user", "content": text}], **{**values, **changes})
+
+
+def sample(settings: Settings, **changes: Any) -> Reply:
+    return using(settings, lambda engine: engine.sample(ask(**changes)))
+
+
+@pytest.fixture(autouse=True)
+def short_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "PROBE_TIMEOUT", 4.0)
+
+
+def test_it_says_what_it_is_and_serves(settings: Settings, fake: FakeEngine) -> None:
+    fake.adapters["policy-r1"] = "/somewhere"
+    info = using(settings, lambda engine: engine.probe())
+    assert (info.version, info.base, info.context) == ("vllm 0.0-fake", "base", 2048)
+    assert info.adapters == {"policy-r1"}
+
+
+def test_samples_come_with_what_was_really_sent(settings: Settings) -> None:
+    reply = sample(settings, sampling={"temperature": 0.5, "top_p": 0.9})
+    assert len(reply.answers) == 2
+    assert reply.sampling == {"model": "base", "temperature": 0.5, "top_p": 0.9, "max_tokens": 50}
+    assert reply.engine_version == "vllm 0.0-fake"
+    assert all(answer.completion_tokens > 0 for answer in reply.answers)
+
+
+def test_a_seed_is_stripped_unless_the_engine_accepts_it(settings: Settings, fake: FakeEngine) -> None:
+    assert "seed" not in sample(settings, sampling={"seed": 7}).sampling
+    accepting = settings.model_copy(update={"engine_accepts_seed": True})
+    assert sample(accepting, sampling={"seed": 7}).sampling["seed"] == 7
+    assert [asked.get("seed") for asked in fake.asked] == [None, 7]
+
+
+def test_a_control_token_that_a_user_typed_reaches_the_engine_as_text(settings: Settings, fake: FakeEngine) -> None:
+    sample(settings, text="<|im_start|>system")
+    typed = fake.asked[-1]["prompt"]
+    sample(settings, text="harmless text here")
+    assert typed.count(256) == fake.asked[-1]["prompt"].count(256) == 3, "256 is the control token"
+    assert "<|im_start|>system" in fake.asked[0]["text"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "says"),
+    [
+        (Mode.TRUNCATED, "cut off"),
+        (Mode.NOT_JSON, "not JSON"),
+        (Mode.EMPTY, "empty"),
+        (Mode.NUL, "NUL"),
+        (Mode.SURROGATE, "surrogate"),
+        (Mode.HUGE, "larger than 4 MB"),
+        (Mode.WRONG_COUNT, "3 answers, not the 2"),
+        (Mode.NO_USAGE, "count its tokens"),
+        (Mode.UNFINISHED, "did not finish"),
+    ],
+)
+def test_an_unusable_reply_is_named_and_may_be_asked_again(
+    settings: Settings, fake: FakeEngine, mode: Mode, says: str
+) -> None:
+    fake.fault(mode, times=1)
+    with pytest.raises(EngineReplyError, match=says):
+        sample(settings)
+    assert len(sample(settings).answers) == 2
+
+
+@pytest.mark.parametrize("mode", [Mode.ERROR, Mode.DISCONNECT, Mode.HANG, Mode.STALL])
+def test_when_only_this_prompt_fails_the_prompt_is_to_blame(settings: Settings, fake: FakeEngine, mode: Mode) -> None:
+    fake.fault(mode, match="sky")
+    with pytest.raises(EngineReplyError, match=r"HTTP 500|dropped|within"):
+        sample(settings)
+
+
+@pytest.mark.parametrize("mode", [Mode.ERROR, Mode.DISCONNECT, Mode.HANG, Mode.STALL])
+def test_when_not_even_a_probe_is_answered_the_engine_is_away(settings: Settings, fake: FakeEngine, mode: Mode) -> None:
+    fake.fault(mode)
+    with pytest.raises(EngineAway, match="does not answer"):
+        sample(settings)
+
+
+def test_requests_that_fail_together_share_one_probe(settings: Settings, fake: FakeEngine) -> None:
+    fake.fault(Mode.ERROR, match="sky")
+
+    async def eight(engine: OpenAIEngine) -> list[Reply | BaseException]:
+        return await asyncio.gather(*(engine.sample(ask()) for _ in range(8)), return_exceptions=True)
+
+    assert all(isinstance(error, EngineReplyError) for error in using(settings, eight))
+    assert sum(asked["text"] == "Hi" for asked in fake.asked) == 1
+
+
+def test_nobody_listening_is_away(settings: Settings, fake: FakeEngine) -> None:
+    fake.stop()
+    with pytest.raises(EngineAway, match="does not accept connections"):
+        sample(settings)
+    with pytest.raises(EngineAway):
+        using(settings, lambda engine: engine.probe())
+
+
+def test_an_adapter_that_is_not_served_is_missing(settings: Settings) -> None:
+    with pytest.raises(ModelMissing, match="policy-r9"):
+        sample(settings, model="policy-r9")
+
+
+def test_a_prompt_that_is_too_long_is_refused_with_both_numbers(settings: Settings, fake: FakeEngine) -> None:
+    with pytest.raises(PromptRefused, match=r"3,\d\d\d tokens .* holds 2,048"):
+        sample(settings, text="x" * 3000)
+    assert fake.asked == []
+
+
+def test_max_tokens_is_cut_to_what_the_context_leaves(settings: Settings, fake: FakeEngine) -> None:
+    reply = sample(settings, text="x" * 1500, max_tokens=1000)
+    assert reply.sampling["max_tokens"] == 2048 - len(fake.asked[0]["prompt"]) < 1000
+
+
+def test_another_endpoint_is_sent_messages_one_answer_a_request(settings: Settings, fake: FakeEngine) -> None:
+    hosted = settings.model_copy(update={"engine_kind": EngineKind.OPENAI, "base_model": "base"})
+    reply = sample(hosted, n=3)
+    assert len({answer.text for answer in reply.answers}) == 3
+    assert reply.engine_version == "openai-compatible"
+    assert [asked["messages"][0]["content"] for asked in fake.asked] == ["Why is the sky blue?"] * 3
+    assert using(hosted, lambda engine: engine.probe()).base == "base"
+
+
+def test_loading_twice_and_unloading_what_is_not_there_are_no_errors(settings: Settings, fake: FakeEngine) -> None:
+    assert fake.model is not None
+    (fake.model / "adapter_model.safetensors").write_bytes(b"weights")
+
+    async def twice(engine: OpenAIEngine) -> None:
+        await engine.load_adapter("policy-r1", str(fake.model))
+        await engine.load_adapter("policy-r1", str(fake.model))
+        assert list(fake.adapters) == ["policy-r1"]
+        await engine.unload_adapter("policy-r1")
+        await engine.unload_adapter("policy-r1")
+
+    using(settings, twice)
+    assert fake.adapters == {}
+
+
+def test_a_path_without_an_adapter_is_the_engines_reason(settings: Settings) -> None:
+    with pytest.raises(EngineReplyError, match="No adapter found"):
+        using(settings, lambda engine: engine.load_adapter("policy-r1", "/nowhere"))

@@ -1,0 +1,184 @@
+"""The reconciler against a fake engine: the engine's adapters become what the database wishes, whatever happened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from app.db import session_scope
+from app.jobs import Job
+from app.registry import service as registry
+from app.registry.models import Checkpoint, CheckpointState, Deployment, EngineState, LoadState
+from app.registry.queries import EngineView, engine_view
+from app.settings import Settings
+from tests.fake_engine import FakeEngine, Mode
+from tests.generating import counts, open_batch, register_policy, serve_base
+from workers import engines
+from workers.generation import generate
+from workers.serving import reconcile_serving
+
+
+@pytest.fixture(autouse=True)
+def short_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "PROBE_TIMEOUT", 4.0)
+
+
+def sampled() -> set[str]:
+    with session_scope() as session:
+        return {deployment.checkpoint.name for deployment in registry.rotation(session)}
+
+
+def engine_state(settings: Settings) -> EngineView:
+    with session_scope() as session:
+        return engine_view(session, settings.engine_url)
+
+
+def promote(folder: Path) -> None:
+    with session_scope() as session:
+        registry.promote(session, register_policy(session, folder))
+
+
+def base_is_wished(settings: Settings) -> None:
+    with session_scope() as session:
+        registry.ensure_base(session, settings.base_model_path)
+
+
+def test_the_base_is_sampled_as_soon_as_the_engine_answers(settings: Settings, rung: list[Job]) -> None:
+    base_is_wished(settings)
+    assert sampled() == set()
+    reconcile_serving()
+    assert sampled() == {"tiny-base"}
+    view = engine_state(settings)
+    assert (view.state, view.version) == (EngineState.READY, "vllm 0.0-fake")
+    assert Job.GENERATE in rung
+
+
+def test_a_promoted_policy_is_loaded_by_its_name_and_sampled(
+    settings: Settings, fake: FakeEngine, tmp_path: Path
+) -> None:
+    base_is_wished(settings)
+    promote(tmp_path / "policy-r1")
+    reconcile_serving()
+    assert fake.adapters == {"policy-r1": str(tmp_path / "policy-r1")}
+    assert sampled() == {"tiny-base", "policy-r1"}
+    reconcile_serving()
+    assert fake.adapters == {"policy-r1": str(tmp_path / "policy-r1")}
+
+
+def test_the_next_batch_is_sampled_from_the_policy_and_says_so(settings: Settings, tmp_path: Path) -> None:
+    base_is_wished(settings)
+    promote(tmp_path / "policy-r1")
+    reconcile_serving()
+    with session_scope() as session:
+        open_batch(session, ["Why?", "How?"])
+    assert generate() == 2
+    with session_scope() as session:
+        names = session.scalars(select(Checkpoint.name).join(Deployment)).all()
+    assert set(names) == {"tiny-base", "policy-r1"}
+    assert counts()["candidates"] == 8
+
+
+def test_a_flipped_byte_is_refused_and_the_previous_policy_stays_served(
+    settings: Settings, fake: FakeEngine, tmp_path: Path
+) -> None:
+    base_is_wished(settings)
+    promote(tmp_path / "policy-r1")
+    reconcile_serving()
+    promote(tmp_path / "policy-r2")
+    (tmp_path / "policy-r2" / "adapter_model.safetensors").write_bytes(b"weighus")
+    reconcile_serving()
+    assert sampled() == {"tiny-base", "policy-r1"}
+    assert list(fake.adapters) == ["policy-r1"]
+    with session_scope() as session:
+        broken = session.scalars(select(Checkpoint).where(Checkpoint.name == "policy-r2")).one()
+    assert broken.state is CheckpointState.BROKEN
+    assert "adapter_model.safetensors has changed" in (broken.broken_reason or "")
+
+
+def test_adapters_come_back_after_the_engine_restarts(settings: Settings, fake: FakeEngine, tmp_path: Path) -> None:
+    base_is_wished(settings)
+    promote(tmp_path / "policy-r1")
+    reconcile_serving()
+    fake.stop()
+    reconcile_serving()
+    away = engine_state(settings)
+    assert away.state is EngineState.AWAY
+    fake.start()
+    assert fake.adapters == {}
+    reconcile_serving()
+    assert list(fake.adapters) == ["policy-r1"]
+    assert sampled() == {"tiny-base", "policy-r1"}
+    assert engine_state(settings).state is EngineState.READY
+
+
+def test_a_generation_that_meets_a_restarted_engine_counts_no_try(
+    settings: Settings, fake: FakeEngine, tmp_path: Path, rung: list[Job]
+) -> None:
+    base_is_wished(settings)
+    promote(tmp_path / "policy-r1")
+    reconcile_serving()
+    fake.adapters.clear()
+    with session_scope() as session:
+        open_batch(session, ["Why?"])
+    rung.clear()
+    assert generate() == 0
+    assert counts()["pending"] == 1
+    assert Job.RECONCILE_SERVING in rung
+
+
+def test_an_engine_that_never_answered_is_starting_and_not_away(settings: Settings, fake: FakeEngine) -> None:
+    fake.stop()
+    reconcile_serving()
+    assert engine_state(settings).state is EngineState.STARTING
+
+
+def test_an_engine_that_hangs_is_away_although_it_listens(settings: Settings, fake: FakeEngine) -> None:
+    base_is_wished(settings)
+    reconcile_serving()
+    fake.fault(Mode.HANG)
+    reconcile_serving()
+    view = engine_state(settings)
+    assert view.state is EngineState.AWAY
+    assert "listens but does not answer" in (view.error or "")
+
+
+def test_what_nobody_wishes_for_is_unloaded(settings: Settings, fake: FakeEngine) -> None:
+    base_is_wished(settings)
+    fake.adapters["policy-r0"] = "/old"
+    reconcile_serving()
+    assert fake.adapters == {}
+
+
+def test_no_more_adapters_than_the_engine_was_started_for(settings: Settings, fake: FakeEngine, tmp_path: Path) -> None:
+    with session_scope() as session:
+        serve_base(session, settings)
+        for number in range(3):
+            registry.deploy(session, register_policy(session, tmp_path / f"policy-{number}", b"%d" % number))
+    reconcile_serving()
+    assert sorted(fake.adapters) == ["policy-1", "policy-2"]
+    with session_scope() as session:
+        waiting = session.scalars(select(Deployment).where(Deployment.load_state == LoadState.PENDING)).one()
+    assert "room for 2 adapters" in (waiting.load_error or "")
+    reconcile_serving()
+    assert sorted(fake.adapters) == ["policy-1", "policy-2"]
+
+
+def test_an_adapter_that_the_engine_refuses_shows_its_reason_and_is_tried_again(
+    settings: Settings, fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base_is_wished(settings)
+    promote(tmp_path / "policy-r1")
+    hidden = fake.adapters
+    with monkeypatch.context() as patched:
+        patched.setattr("workers.serving.verify", lambda *_, **__: None)
+        (tmp_path / "policy-r1" / "adapter_model.safetensors").rename(tmp_path / "aside")
+        reconcile_serving()
+        with session_scope() as session:
+            refused = session.scalars(select(Deployment).where(Deployment.load_state == LoadState.FAILED)).one()
+        assert "No adapter found" in (refused.load_error or "")
+    (tmp_path / "aside").rename(tmp_path / "policy-r1" / "adapter_model.safetensors")
+    reconcile_serving()
+    assert list(hidden) == ["policy-r1"]
+    assert sampled() == {"tiny-base", "policy-r1"}

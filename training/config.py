@@ -30,7 +30,10 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """How the base model is held in memory. LoRA weights and the reward head are float32 in either case."""
+    """How the base model is held in memory. LoRA weights and the reward head are float32 in either case.
+
+    A run file may say `dtype = "auto"`; what stands here is what was chosen, so that the manifest says what was computed.
+    """
 
     dtype: Literal["bfloat16", "float32"]
     gradient_checkpointing: bool
@@ -171,6 +174,10 @@ def load(path: Path, kind: Literal["reward", "dpo"]) -> RunConfig:
         known = sorted(file.name.split(".")[1] for file in RECIPES.glob(f"{kind}.*.toml"))
         raise ConfigError(f'{path}: there is no recipe "{name}", use one of: {", ".join(known)}')
     merged = _merge(_read(recipe), run)
+    if isinstance(merged.get("model"), dict) and merged["model"].get("dtype") == "auto":
+        from training.precision import fast_dtype  # brings torch, which a run file alone does not need
+
+        merged["model"] = merged["model"] | {"dtype": fast_dtype()}
     for key in ("snapshot", "output", "parent_adapter"):
         if isinstance(merged.get(key), str):
             merged[key] = (path.parent / merged[key]).resolve()

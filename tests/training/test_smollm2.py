@@ -33,6 +33,7 @@ def test_the_bundled_model_is_converted_once_and_speaks_chatml(base: Path, capsy
     model = AutoModelForCausalLM.from_pretrained(base)
     tokenizer = models.load_tokenizer(str(base))
     assert model.dtype == torch.bfloat16
+    model.float()  # so that the test is quick on processors without bf16 instructions, too
     ids = encode_chat(
         tokenizer, [{"role": "user", "content": "What is the capital of France?"}], add_generation_prompt=True
     )
@@ -83,7 +84,7 @@ def test_a_round_on_the_real_model_learns_what_was_preferred(base: Path, tmp_pat
         assert [event["step"] for event in events_of(path, "step")] == [1, 2, 3, 4]
         assert checkpoints.verify(tmp_path / kind / "final").base_model == str(base)
 
-    model = AutoModelForCausalLM.from_pretrained(base)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     tokenizer = models.load_tokenizer(str(base))
     said = tokenizer(preferred.format("Number 99 is easily explained."))["input_ids"]
     prompt = encode_chat(tokenizer, make_row(99)["prompt"], add_generation_prompt=True)

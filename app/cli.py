@@ -15,8 +15,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands import data, db, doctor, token, user
-from app.commands.setup import setup
+from app.commands import data, db, doctor, setup, token, user
 from app.errors import one_sentence
 
 app = typer.Typer(
@@ -29,9 +28,8 @@ app = typer.Typer(
 app.add_typer(db.commands, name="db")
 app.add_typer(user.commands, name="user")
 app.add_typer(token.commands, name="token")
-for command in (doctor.doctor, user.invite, data.export, data.sample, data.audit, data.setup):
+for command in (doctor.doctor, user.invite, data.export, data.sample, data.audit, setup.setup):
     app.command()(command)
-app.command()(setup)
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept; CORRAL_DATA_DIR.")]
 

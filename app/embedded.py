@@ -53,6 +53,8 @@ class Postgres:
     """The server over ``folder``, reachable through a unix socket that only its owner may open."""
 
     folder: Path
+    tuning: tuple[str, ...] = ()
+    """Further settings, as ``name=value``."""
 
     @property
     def socket_dir(self) -> Path:
@@ -74,6 +76,7 @@ class Postgres:
             str(postgres_bin("postgres")),
             *("-D", str(self.folder), "-h", "", "-k", str(self.socket_dir)),
             *("-c", "unix_socket_permissions=0700", "-c", "max_connections=200", "-c", "timezone=UTC"),
+            *(word for setting in self.tuning for word in ("-c", setting)),
         ]
 
     def popen_options(self) -> dict[str, Any]:
@@ -121,8 +124,8 @@ class Postgres:
         lines = self._pid_file()
         return len(lines) > 7 and lines[7].strip() == "ready"
 
-    def start_detached(self) -> None:
-        """Start it so that it outlives this process, unless it runs already; for tests and single commands."""
+    def start(self) -> None:
+        """Start it for as long as this process lives, unless it runs already; for tests and single commands."""
         self.prepare()
         log = self.folder / "log"
         for _ in poll(10, every=0.5):  # the parts of a killed server take a moment to notice
@@ -131,9 +134,19 @@ class Postgres:
         raise CannotStart(f"PostgreSQL did not start over {self.folder}: {reason(log)}")
 
     def _start(self, log: Path) -> bool:
+        from app.processes import die_with
+
+        starter = os.getpid()
         options = self.popen_options() | {"start_new_session": True, "stdin": subprocess.DEVNULL}
         with log.open("ab") as output:
-            process = subprocess.Popen(self.command(), stdout=output, stderr=output, **options)
+            process = subprocess.Popen(
+                self.command(),
+                stdout=output,
+                stderr=output,
+                # a closed terminal or a kill -9 leaves no time to stop it
+                preexec_fn=lambda: die_with(starter, signal.SIGINT),  # noqa: PLW1509 - it makes two system calls
+                **options,
+            )
         for _ in poll(STOP_DEADLINE):
             if self.ready() and self.pid() == process.pid:
                 return True
@@ -244,10 +257,10 @@ class Valkey:
 def start_postgres(folder: Path, database: str = "corral") -> str:
     """Start (or find) the embedded server over ``folder`` and return the URL of ``database``, created when missing.
 
-    The server goes on after this process ends: stop it with :func:`stop_postgres`.
+    It ends with this process at the latest; :func:`stop_postgres` ends it before.
     """
     server = Postgres(folder.resolve())
-    server.start_detached()
+    server.start()
     return server.ensure_database(database)
 
 
@@ -257,13 +270,15 @@ def stop_postgres(folder: Path) -> None:
 
 
 @contextmanager
-def temporary_postgres() -> Iterator[str]:
+def temporary_postgres(*tuning: str) -> Iterator[str]:
     """A server for the time of the block, over a folder that goes away with it; yields the maintenance database's URL."""
     folder = Path(tempfile.mkdtemp(prefix="corral-pg-")).resolve()
+    server = Postgres(folder / "data", tuning)
     try:
-        yield start_postgres(folder / "data", "postgres")
+        server.start()
+        yield server.ensure_database("postgres")
     finally:
-        stop_postgres(folder / "data")
+        server.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -316,6 +331,9 @@ def reason(log: Path) -> str:
         lines = log.read_text(errors="replace").strip().splitlines()
     except OSError:
         lines = []
+    lines = [
+        line for line in lines if not line.startswith("(Background on this error")
+    ]  # SQLAlchemy's last word, a link
     telling = [line for line in lines if any(word in line for word in ("FATAL", "PANIC", "ERROR", "Error", "error"))]
     return (telling or lines or ["it left no log"])[-1].strip()
 

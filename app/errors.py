@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any, ClassVar
 
 
@@ -108,7 +109,9 @@ def one_sentence(error: Exception) -> str | None:
         return error.message
     kind = type(error).__name__  # by name: this page imports neither the driver nor pydantic
     if kind in {"OperationalError", "InterfaceError"}:
-        return f"The database cannot be reached ({str(error).splitlines()[0]}): start it, or correct DATABASE_URL."
+        return _of_the_database(error)
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return f"The disk is full{f' ({error.filename})' if error.filename else ''}: make room, then run the command again."
     if kind == "ValidationError":  # pydantic's, of the settings
         wrong = error.errors()[0]  # type: ignore[attr-defined]
         name = "_".join(str(part) for part in wrong["loc"]).upper()
@@ -116,3 +119,12 @@ def one_sentence(error: Exception) -> str | None:
     if "UndefinedTable" in str(error):
         return "The database has no tables yet, or old ones: run `corral db upgrade`."
     return None
+
+
+def _of_the_database(error: Exception) -> str:
+    said = str(error).splitlines()[0]
+    # An answer has a code; only some mean that nobody let us in: connection, authorisation, no database, shutdown.
+    code = getattr(getattr(error, "orig", error), "sqlstate", None) or "08000"
+    if code[:2] in {"08", "28", "3D", "57"} and code != "57014":
+        return f"The database cannot be reached ({said}): start it, or correct DATABASE_URL."
+    return f"The database could not do this ({said}): see to that, then run the command again."

@@ -141,7 +141,7 @@ def _own_database(instance: Instance, *, migrate: bool) -> Iterator[str]:
     from app.migrating import upgrade
 
     server = instance.postgres
-    server.start_detached()
+    server.start()
     try:
         url = server.ensure_database()
         # what a command enqueues has no broker to go to: the sweeper finds the rows at the next start

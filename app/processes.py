@@ -97,7 +97,7 @@ class Child:
                 stdout=theirs,
                 stderr=theirs,
                 start_new_session=True,
-                preexec_fn=lambda: _die_with(supervisor, last_wish),  # noqa: PLW1509 - the supervisor has no threads
+                preexec_fn=lambda: die_with(supervisor, last_wish),  # noqa: PLW1509 - the supervisor has no threads
                 **options,
             )
         finally:
@@ -107,7 +107,10 @@ class Child:
         return process.pid
 
     def lines(self) -> list[str]:
-        """What it wrote since the last call, whole lines only; logs them, except what :attr:`Command.hears` keeps."""
+        """What it wrote since the last call; logs it, except what :attr:`Command.hears` keeps.
+
+        Whole lines only, but for the last words of one that has ended: they often say why.
+        """
         found: list[str] = []
         while self.output >= 0:
             try:
@@ -117,6 +120,8 @@ class Child:
             *whole, self._rest = (self._rest + part).split(b"\n")
             found += [line.decode(errors="replace").rstrip() for line in whole]
             if not part:
+                if self._rest:
+                    found.append(self._rest.decode(errors="replace").rstrip())
                 self.close()
         open_lines = [line for line in found if not self.command.hears(line)]
         if open_lines:
@@ -126,10 +131,11 @@ class Child:
         return open_lines
 
     def close(self) -> None:
-        """Stop reading; what was written without a line's end is written down as a line."""
+        """Stop reading. What it left of a line is not the beginning of its successor's."""
         if self.output >= 0:
             os.close(self.output)
             self.output = -1
+        self._rest = b""
 
 
 def rotate(log: Path) -> None:
@@ -141,8 +147,8 @@ def rotate(log: Path) -> None:
             newer.replace(older)
 
 
-def _die_with(parent: int, last_wish: signal.Signals) -> None:
-    """In the new child: have Linux send ``last_wish`` when the supervisor dies; leave if it is dead already."""
+def die_with(parent: int, last_wish: signal.Signals) -> None:
+    """In the new child: have Linux send ``last_wish`` when ``parent`` dies; leave if it is dead already."""
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, int(last_wish), 0, 0, 0)
     if os.getppid() != parent:

@@ -34,7 +34,7 @@ def server_url() -> Iterator[str]:
     if given:
         yield given
     else:
-        with temporary_postgres() as url:
+        with temporary_postgres("fsync=off", "full_page_writes=off") as url:  # nothing of it outlives the run
             yield url
 
 

@@ -93,25 +93,3 @@ def audit() -> None:
     if problems:
         raise typer.Exit(1)
     typer.echo("Every promise holds.")
-
-
-def setup() -> None:
-    """What `corral up` does before it starts anything: the base model, migrations, round 1, the first admin's link."""
-    import subprocess
-
-    from app.commands.common import address
-    from app.instance import database
-    from app.prepare import prepare
-    from app.settings import ROOT, get_settings
-
-    settings = get_settings()
-    if not settings.base_model:
-        words = [sys.executable, "-m", "training.base_model", settings.base_model_path]
-        done = subprocess.run(words, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
-        if done.returncode:
-            raise AppError((done.stderr.strip().splitlines() or ["The base model could not be converted."])[-1])
-    with database() as url:
-        invite = prepare(url)
-    typer.echo("The database and the base model are in place.")
-    if invite:
-        typer.echo(f"First admin: {address()}/invite/{invite} (works once)")

@@ -8,20 +8,22 @@ from pathlib import Path
 
 import typer
 
+from app.commands.common import address
+from app.instance import database
 from app.settings import Settings, get_settings
 
 
 def setup() -> None:
     """Convert the bundled base model, migrate the database, and print the first admin's link. Safe to run again."""
-    from app.launch import address_of
     from app.prepare import prepare
 
-    settings = get_settings()
-    convert_base_model(settings)
-    invite = prepare(settings.database_url)
+    convert_base_model(get_settings())
+    with database(migrate=False) as url:
+        invite = prepare(url)
+        where = address()
     typer.echo("The database is ready.")
     if invite:
-        typer.echo(f"There is no admin yet. This link makes the first, once: {address_of(settings)}/invite/{invite}")
+        typer.echo(f"There is no admin yet. This link makes the first, once: {where}/invite/{invite}")
 
 
 def convert_base_model(settings: Settings) -> None:

@@ -56,6 +56,22 @@ def test_bob_adds_alice_and_she_can_sign_in(corral: Corral, session: Session) ->
     assert "alice@example.org  Alice  annotator" in corral("user", "list").stdout
 
 
+def test_setup_makes_what_is_missing_and_shows_the_link_until_there_is_an_admin(
+    corral: Corral, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CORRAL_BASE_MODEL", "an/own-model")  # which is not converted
+    get_settings.cache_clear()
+    try:
+        first = corral("setup")
+        assert "This link makes the first, once: http://127.0.0.1:8000/invite/" in first.stdout
+        make_user(session, role=Role.ADMIN)
+        assert corral("setup").stdout == "The database is ready.\n"
+    finally:
+        monkeypatch.undo()
+        get_settings.cache_clear()
+    assert session.scalar(text("SELECT count(*) FROM rounds")) == 1
+
+
 def test_a_password_is_never_an_argument(corral: Corral) -> None:
     assert "password" not in corral("user", "add", "--help").stdout.split("Options")[1].lower()
     refused(corral("user", "add", "x@example.org", "--name", "X"), "first line of standard input")

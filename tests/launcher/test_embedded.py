@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import redis
 
 from app import embedded
 from app.embedded import SOCKET_PATH_LIMIT, CannotStart, Postgres, Valkey, start_postgres, stop_postgres
+from app.settings import ROOT
 from tests.flows.installation import eventually
 
 
@@ -54,6 +56,27 @@ def test_a_running_server_is_found_and_a_killed_one_recovers(folder: Path) -> No
     kill(folder)
     assert Postgres(folder).pid() is None
     assert notes(start_postgres(folder)) == ["kept"]
+
+
+STARTER = """
+import sys, time
+from pathlib import Path
+from app.embedded import Postgres
+server = Postgres(Path(sys.argv[1]))
+server.start()
+print(server.pid(), flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_server_ends_with_the_command_that_started_it(folder: Path, end: signal.Signals) -> None:
+    command = [sys.executable, "-c", STARTER, str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        pid = int(starter.stdout.readline())
+        starter.send_signal(end)
+    eventually(lambda: not psutil.pid_exists(pid), 30, "the server's end")
 
 
 def test_a_process_number_that_went_to_a_stranger_does_not_stop_the_next_start(folder: Path) -> None:

@@ -136,6 +136,16 @@ def test_a_secret_line_is_neither_logged_nor_shown(logs: Path, capsys: pytest.Ca
     assert "secret" not in capsys.readouterr().out
 
 
+def test_a_terminal_that_closes_is_no_reason_to_stop_after_nohup(logs: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Supervisor(logs, Console()) as supervisor:
+            signal.raise_signal(signal.SIGHUP)
+            supervisor.turn(0)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_failure_is_told_by_its_last_word(logs: Path) -> None:
     with Supervisor(logs, Console()) as supervisor, pytest.raises(ChildFailed, match=r"^there is no soup$"):
         supervisor.run(Command("cook", python("import sys; sys.exit('corral: there is no soup')"), once=True), 30)
@@ -191,11 +201,13 @@ def test_the_oldest_log_goes_and_the_last_ones_stay(tmp_path: Path) -> None:
     }
 
 
-def test_half_a_line_waits_for_its_end(logs: Path) -> None:
+def test_half_a_line_waits_for_its_end_and_last_words_need_none(logs: Path) -> None:
     child = Child(
         Command(
             "slow",
-            python("import sys, time; sys.stdout.write('hal'); sys.stdout.flush(); sys.stdin.read(); print('f')"),
+            python(
+                "import sys; sys.stdout.write('hal'); sys.stdout.flush(); sys.stdin.read(); print('f'); print(6 * '.', end='')"
+            ),
         ),
         logs,
     )
@@ -207,4 +219,5 @@ def test_half_a_line_waits_for_its_end(logs: Path) -> None:
         return child.output < 0
 
     eventually(read, 30, "its end")
-    assert lines == ["half"]
+    assert lines == ["half", "......"]
+    assert (logs / "slow.log").read_text() == "half\n......\n"

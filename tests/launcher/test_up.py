@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -215,6 +216,32 @@ def test_a_data_folder_that_cannot_be_written_is_one_sentence(place: Path) -> No
     refused = corral_up("--data-dir", str(place / "file" / "var"), "--port", str(free_port()))
     assert refused.returncode == 1
     assert "cannot be written (Not a directory)" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def small_disk(place: Path) -> Iterator[Path]:
+    """A file system of 20 MB."""
+    disk = place / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small disk takes the rights to mount")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize(("used", "words"), [(0, "Corral needs 1000 MB: make room"), (20, "The disk is full")])
+def test_a_full_disk_is_one_sentence(small_disk: Path, used: int, words: str) -> None:
+    (small_disk / "var").mkdir()
+    with contextlib.suppress(OSError), (small_disk / "ballast").open("wb", buffering=0) as ballast:
+        while used:
+            ballast.write(bytes(64 * 1024))
+    refused = corral_up("--data-dir", str(small_disk / "var"), "--port", str(free_port()))
+    assert refused.returncode == 1
+    assert words in refused.stderr
     assert refused.stderr.count("\n") == 1
 
 

@@ -19,11 +19,13 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import NoReturn
 
-OLDEST = (3, 11)
-NEWER = ("python3.13", "python3.12", "python3.11")
+SUPPORTED = ((3, 11), (3, 12), (3, 13))
+"""What the locks were resolved for."""
+OTHERS = ("python3.13", "python3.12", "python3.11")
 ROOT = Path(__file__).resolve().parent.parent
 TORCH = "torch==2.13.0+cpu"
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
@@ -42,13 +44,13 @@ def stop(sentence: str) -> NoReturn:
     sys.exit("corral: " + sentence)
 
 
-def use_a_newer_python() -> None:
-    """Start again with a newer interpreter where this one is too old, or say what is needed."""
-    if sys.version_info >= OLDEST:
+def use_a_supported_python() -> None:
+    """Start again with another interpreter where this one is too old or too new, or say what is needed."""
+    if tuple(sys.version_info[:2]) in SUPPORTED:
         return
-    path = next(filter(None, map(shutil.which, NEWER)), None)
+    path = next(filter(None, map(shutil.which, OTHERS)), None)
     if path is None:
-        stop("Python 3.11 or newer is needed; {} is {}.{}.".format(sys.executable, *sys.version_info[:2]))
+        stop("Python 3.11 to 3.13 is needed; {} is {}.{}.".format(sys.executable, *sys.version_info[:2]))
     os.execv(path, [path, "-m", "scripts.bootstrap", *sys.argv[1:]])  # noqa: S606 - nothing of it came from outside
 
 
@@ -62,11 +64,21 @@ def check_machine(venv: Path, engine: str) -> None:
     if packages:
         sudo = "" if os.geteuid() == 0 else "sudo "
         stop(f"this machine lacks {' and '.join(packages)}; get it with: {sudo}apt-get install {' '.join(packages)}")
+    if engine == "gpu":
+        check_gpu()
     free = shutil.disk_usage(venv if venv.exists() else ROOT).free / 1e9
     if not venv.exists() and free < ROOM[engine]:
         stop(
             f"installing takes up to {ROOM[engine]} GB and {free:.1f} GB are free where {venv} would lie; make room first."
         )
+
+
+def check_gpu() -> None:
+    """Stop where the CUDA builds could not run: they are gigabytes, and vLLM compiles small parts of its kernels here."""
+    if shutil.which("nvidia-smi") is None:
+        stop("there is no NVIDIA driver on this machine (nvidia-smi is missing): install it, or leave ENGINE=gpu out.")
+    if shutil.which("gcc") is None or not Path(sysconfig.get_path("include"), "Python.h").exists():
+        stop("vLLM compiles kernels on a GPU and lacks a compiler; get it with: apt-get install gcc python3-dev")
 
 
 def loads(library: str) -> bool:
@@ -100,7 +112,9 @@ class Installation:
         """Make the virtual environment where there is none, or one that was left half made."""
         answers = self.python.exists() and self.run("-m", "pip", "--version", quiet=True)
         if not answers:
-            subprocess.run([sys.executable, "-m", "venv", "--clear", str(self.venv)], check=True)
+            made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(self.venv)], check=False)
+            if made.returncode:
+                stop(f"{self.venv} could not be made; the lines above say why.")
 
     def pip(self, *arguments: str) -> bool:
         """Install with pip. It resolves nothing and compiles nothing: the locks have done the one and spare the other."""
@@ -165,7 +179,7 @@ def install(purpose: str, engine: str, venv: Path) -> None:
 
 def main() -> None:
     """Parse the command line and do it."""
-    use_a_newer_python()
+    use_a_supported_python()
     parser = argparse.ArgumentParser(description="Install Corral into a virtual environment.")
     parser.add_argument("purpose", choices=("laptop", "dev"))
     parser.add_argument("--venv", type=Path, default=Path(".venv"))

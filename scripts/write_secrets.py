@@ -11,6 +11,8 @@ import secrets
 from pathlib import Path
 from typing import Final
 
+from app.processor import fast_dtype
+
 FILE: Final = Path(__file__).resolve().parent.parent / ".env"
 SECRETS: Final = {
     "POSTGRES_PASSWORD": "the database; the volume keeps the one that it was created with",
@@ -26,13 +28,15 @@ TLS=internal
 # Published ports; with another HTTPS_PORT than 443, set PUBLIC_URL=https://<domain>:<port> as well.
 HTTP_PORT=80
 HTTPS_PORT=443
+# The precision of the engine on processors: what this machine computes fast.
+ENGINE_DTYPE={dtype}
 
 """
 
 
 def write(file: Path) -> list[str]:
     """Add the secrets that ``file`` lacks and return their names; nobody but the owner may read the file."""
-    before = file.read_text(encoding="utf-8") if file.exists() else HEADER
+    before = file.read_text(encoding="utf-8") if file.exists() else HEADER.format(dtype=fast_dtype())
     present = {line.partition("=")[0].strip() for line in before.splitlines() if line.partition("=")[2].strip()}
     missing = [name for name in SECRETS if name not in present]
     if file.exists() and not missing:

@@ -80,9 +80,7 @@ def make_app(settings: Settings) -> Celery:
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
         beat_schedule=beat_schedule(settings),
-        # In memory: every entry is an interval or a time of day, and a schedule file is one more thing that kill -9
-        # can leave corrupt.
-        beat_scheduler="celery.beat:Scheduler",
+        beat_scheduler="workers.clock:Clock",
         beat_max_loop_interval=5,
     )
     return celery

@@ -16,6 +16,7 @@ from app import engine, launch
 from app.embedded import CannotStart
 from app.instance import Instance, Running
 from app.launch import address_of, troubles
+from app.processor import fast_dtype
 from app.settings import Settings
 from app.supervisor import Console
 
@@ -135,11 +136,36 @@ def test_on_processors_the_engine_compiles_nothing_and_stays_one_engine(monkeypa
     words = engine.command(Settings(), "python", 9000)
     assert {"--enforce-eager", "uni", "--enable-lora"} <= set(words)
     assert words[words.index("--host") + 1] == "127.0.0.1"
+    assert words[words.index("--max-cpu-loras") + 1] == str(Settings().engine_adapters)
     environment = engine.environment(Settings(), "key")
     assert environment["VLLM_API_KEY"] == "key"
     assert "key" not in words
     monkeypatch.setattr(engine, "on_cpu", lambda: False)
     assert "--enforce-eager" not in engine.command(Settings(), "python", 9000)
+
+
+@pytest.mark.parametrize(
+    ("flags", "dtype"),
+    [
+        ("flags : fpu avx avx2 avx512f avx512_bf16", "bfloat16"),
+        ("flags : fpu avx avx2 avx512f", "float32"),
+        ("Features : fp asimd svebf16 bf16", "bfloat16"),
+        (None, "float32"),
+    ],
+)
+def test_the_engine_computes_in_what_the_processor_is_fast_at(tmp_path: Path, flags: str | None, dtype: str) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    if flags:
+        cpuinfo.write_text(f"processor : 0\n{flags}\n")
+    assert fast_dtype(cpuinfo) == dtype
+
+
+def test_the_engine_is_told_its_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "fast_dtype", lambda: "float32")
+    for on_cpu, dtype in ((True, "float32"), (False, "bfloat16")):
+        monkeypatch.setattr(engine, "on_cpu", lambda on_cpu=on_cpu: on_cpu)
+        words = engine.command(Settings(), "python", 9000)
+        assert words[words.index("--dtype") + 1] == dtype
 
 
 def test_a_hub_id_may_be_loaded_and_a_folder_needs_no_hub(tmp_path: Path) -> None:

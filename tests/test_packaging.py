@@ -1,0 +1,154 @@
+"""What a newcomer and an operator install: locks, secrets, the compose file, and what a machine is told that it lacks."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.jobs import Queue
+from app.settings import ROOT
+from app.weak_secrets import weakness
+from scripts import bootstrap, write_secrets
+
+LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+ADDRESS = re.compile(r"https?://[^\s\"']*(simple|pypi|npm|registry)", re.IGNORECASE)
+
+
+class Loader(yaml.SafeLoader):
+    """Reads Compose's own tags as the values that they stand before."""
+
+
+def _value(loader: yaml.Loader, _tag: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return loader.construct_mapping(node, deep=True) if isinstance(node, yaml.MappingNode) else None
+
+
+Loader.add_multi_constructor("!", _value)
+
+
+def services(name: str = "docker-compose.yml") -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = yaml.load((ROOT / name).read_text(), Loader)["services"]
+    return found
+
+
+def test_only_the_proxy_publishes_a_port() -> None:
+    assert [name for name, service in services().items() if "ports" in service] == ["proxy"]
+    assert not any("ports" in service for service in services("docker-compose.gpu.yml").values())
+
+
+def test_nothing_starts_without_secrets_and_none_has_a_default() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    for name in write_secrets.SECRETS:
+        uses = re.findall(rf"\$\{{{name}([^}}]*)\}}", text)
+        assert uses, name
+        assert all(use.startswith(":?") for use in uses), name
+
+
+def test_every_queue_has_a_worker() -> None:
+    served = [word for service in services().values() for word in service.get("command") or [] if word in list(Queue)]
+    assert sorted(served) == sorted(Queue)
+
+
+def test_every_service_that_stays_says_whether_it_is_well() -> None:
+    silent = {name for name, service in services().items() if "healthcheck" not in service}
+    assert silent == {
+        "migrate",  # ends
+        "proxy",  # its image has no client to ask it with; the web server behind it is asked
+    }
+
+
+def test_a_worker_answers_for_itself_only() -> None:
+    for name, service in services().items():
+        if "worker" in (service.get("command") or []):
+            node = service["command"][service["command"].index("--hostname") + 1].removesuffix("%h")
+            assert f"-d {node}$$HOSTNAME" in service["healthcheck"]["test"][1], name
+
+
+def test_a_model_from_the_hub_reaches_all_who_read_its_files() -> None:
+    with_hub = {name for name, service in services("docker-compose.gpu.yml").items() if "hub" in service["networks"]}
+    assert with_hub == {"engine", "trainer", "worker"}
+
+
+def test_secrets_are_strong_private_and_never_overwritten(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    assert set(write_secrets.write(file)) == set(write_secrets.SECRETS)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    values = dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line and line[0] != "#")
+    assert all(weakness(values[name]) is None for name in write_secrets.SECRETS)
+    assert values["ENGINE_DTYPE"] in {"bfloat16", "float32"}
+    before = file.read_text()
+    assert write_secrets.write(file) == []
+    assert file.read_text() == before
+
+
+def test_a_missing_secret_is_added_and_the_rest_kept(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("DOMAIN=corral.example\nPOSTGRES_PASSWORD=mine-and-long-enough")
+    assert set(write_secrets.write(file)) == {"BROKER_PASSWORD", "ENGINE_API_KEY"}
+    assert file.read_text().startswith("DOMAIN=corral.example\nPOSTGRES_PASSWORD=mine-and-long-enough\n")
+
+
+@pytest.mark.parametrize("lock", [lock for lock in LOCKS if "overrides" not in lock.name], ids=lambda lock: lock.stem)
+def test_a_lock_pins_by_hash_and_names_no_registry(lock: Path) -> None:
+    text = lock.read_text()
+    assert not re.search(r"^\s*(-i|--index-url|--extra-index-url|--find-links)\b", text, re.MULTILINE)
+    assert not ADDRESS.search(text)
+    requirements = re.split(r"^(?=[a-z0-9])", re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE), flags=re.MULTILINE)
+    pinned = [requirement for requirement in requirements if requirement.strip()]
+    assert pinned
+    assert [r.split()[0] for r in pinned if "==" not in r or "--hash=sha256:" not in r] == []
+
+
+def test_the_front_end_lock_names_no_registry() -> None:
+    text = (ROOT / "package-lock.json").read_text()
+    assert '"resolved"' not in text
+    assert '"integrity"' in text
+
+
+@pytest.mark.parametrize(
+    ("found", "loaded", "sentence"),
+    [
+        (None, True, "this machine lacks python3-venv; get it with"),
+        (object(), False, "this machine lacks libnuma1; get it with"),
+        (None, False, "this machine lacks python3-venv and libnuma1"),
+    ],
+)
+def test_what_the_machine_lacks_is_one_sentence(
+    found: object, loaded: object, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda *_: found)
+    monkeypatch.setattr(bootstrap, "loads", lambda _: loaded)
+    with pytest.raises(SystemExit, match=sentence):
+        bootstrap.check_machine(tmp_path / "venv", "cpu")
+
+
+def test_too_little_room_is_said_before_anything_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "loads", lambda _: True)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1_200_000_000}))
+    with pytest.raises(SystemExit, match=r"installing takes up to 5 GB and 1\.2 GB are free"):
+        bootstrap.check_machine(tmp_path / "venv", "cpu")
+
+
+@pytest.mark.parametrize(("version", "newer"), [((3, 9), None), ((3, 14), None)])
+def test_a_python_that_has_no_lock_is_refused_in_one_sentence(
+    version: tuple[int, int], newer: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.version_info", (*version, 0))
+    monkeypatch.setattr(shutil, "which", lambda _: newer)
+    with pytest.raises(SystemExit, match=rf"Python 3\.11 to 3\.13 is needed; .* is {version[0]}\.{version[1]}"):
+        bootstrap.use_a_supported_python()
+
+
+def test_a_gpu_build_without_a_gpu_is_refused_before_gigabytes_are_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(SystemExit, match="there is no NVIDIA driver on this machine"):
+        bootstrap.check_machine(tmp_path / "venv", "gpu")

@@ -110,14 +110,14 @@ class StartPage:
 
     batches: Sequence[OpenBatch]
     paused: Sequence[OpenBatch]
-    waiting: int
 
 
 def start_page(batches: Sequence[OpenBatch]) -> StartPage:
-    """Sort the visible batches into those with work, and those that are paused."""
+    """Sort the visible batches into those with work, where somebody stopped first, and those that are paused."""
     ready = [batch for batch in batches if batch.state is BatchState.OPEN and batch.waiting]
+    ready.sort(key=lambda batch: not batch.begun)
     paused = [batch for batch in batches if batch.state is BatchState.PAUSED and batch.waiting]
-    return StartPage(ready, paused, sum(batch.waiting for batch in ready))
+    return StartPage(ready, paused)
 
 
 def work_page(work: Work, *, draft: Draft | None = None, problem: str | None = None) -> WorkPage:

@@ -12,9 +12,11 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
+from app.annotations import seats
 from app.annotations.models import Assignment, AssignmentState, Comparison
 from app.candidates.models import Candidate
 from app.errors import NotFound
+from app.markup import to_html
 from app.prompts.models import Batch, BatchState, EditPolicy, Prompt
 
 
@@ -39,14 +41,38 @@ class Work:
     texts: list[str]
 
 
+COUNT_UP_TO = 200
+"""Counting stops here ("200+"): the page costs the same with ten and with a million comparisons waiting."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenBatch:
-    """A batch as the start page shows it. ``waiting`` is counted to 1,000 and no further."""
+    """An open or paused batch as one annotator sees it."""
 
     id: int
     name: str
     state: BatchState
-    waiting: int
+    guidelines: str
+    """How they begin."""
+    begun: int
+    """Items of this annotator that are neither submitted nor skipped, and whose seat is theirs or still free."""
+    fresh: int
+    """Comparisons with a free seat that this annotator has not met."""
+
+    @property
+    def waiting(self) -> int:
+        """What there is to do, up to COUNT_UP_TO."""
+        return min(self.begun + self.fresh, COUNT_UP_TO)
+
+    @property
+    def waiting_text(self) -> str:
+        """The count in words."""
+        return f"{COUNT_UP_TO}+" if self.waiting >= COUNT_UP_TO else str(self.waiting)
+
+    @property
+    def excerpt(self) -> str:
+        """How the guidelines begin, without their markup."""
+        return to_html(self.guidelines).striptags()
 
 
 _shown = func.unnest(Assignment.order_shown).table_valued(column("id"), with_ordinality="place").render_derived("shown")
@@ -115,22 +141,30 @@ def active_assignment(session: Session, user: User, batch_id: int | None = None)
 
 
 def visible_batches(session: Session, user: User) -> Sequence[OpenBatch]:
-    """Open and paused batches with what waits in them for ``user``."""
-    met = (
-        select(Assignment.id)
-        .where(Assignment.comparison_id == Comparison.id, Assignment.annotator_id == user.id)
-        .exists()
+    """Open and paused batches with what waits in them for ``user``: the one place where "waiting" is decided.
+
+    What :func:`app.annotations.service.next_assignment` would give counts, and nothing else. An item that somebody stopped
+    with waits for that person as long as its seat is free, or it could never be reached again.
+    """
+    mine = (Assignment.comparison_id == Comparison.id) & (Assignment.annotator_id == user.id)
+    begun = (
+        select(func.count())
+        .select_from(Assignment)
+        .join(Comparison, mine)
+        .where(Comparison.batch_id == Batch.id, seats.can_go_on)
+        .correlate(Batch)
+        .scalar_subquery()
     )
     some = (
         select(Comparison.id)
-        .where(Comparison.batch_id == Batch.id, Comparison.seats_free > 0, ~met)
-        .limit(1000)
+        .where(Comparison.batch_id == Batch.id, Comparison.seats_free > 0, ~select(Assignment.id).where(mine).exists())
+        .limit(COUNT_UP_TO)
         .correlate(Batch)
         .subquery()
     )
-    waiting = select(func.count()).select_from(some).scalar_subquery()
+    fresh = select(func.count()).select_from(some).scalar_subquery()
     rows = session.execute(
-        select(Batch.id, Batch.name, Batch.state, waiting)
+        select(Batch.id, Batch.name, Batch.state, func.left(Batch.guidelines, 600), begun, fresh)
         .where(cast(Batch.state, String).in_([BatchState.OPEN.value, BatchState.PAUSED.value]))
         .order_by(Batch.id)
     )

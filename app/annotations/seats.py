@@ -13,7 +13,7 @@ from datetime import datetime
 from random import SystemRandom
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, bindparam, case, func, insert, literal_column, or_, select, text, update
+from sqlalchemy import BigInteger, and_, bindparam, case, func, insert, literal_column, or_, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
@@ -62,6 +62,12 @@ _batch = bindparam("batch", type_=BigInteger)
 _in_batch = or_(_batch.is_(None), Batch.id == _batch)
 _lease_end = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, bindparam("lease"))
 
+can_go_on = and_(
+    Assignment.state.in_([AssignmentState.ACTIVE, AssignmentState.RELEASED]),  # apart, for the index on the state
+    or_(Assignment.state == AssignmentState.ACTIVE, Comparison.seats_free > 0),
+)
+"""Whether an assignment holds its seat, or was let go and can have it back."""
+
 _serialise = select(func.pg_advisory_xact_lock(CLAIMS, bindparam("annotator")))
 _mine = (
     select(*_held)
@@ -69,8 +75,7 @@ _mine = (
     .join(Batch, Batch.id == Comparison.batch_id)
     .where(
         Assignment.annotator_id == bindparam("annotator"),
-        Assignment.state.in_([AssignmentState.ACTIVE, AssignmentState.RELEASED]),
-        or_(Assignment.state == AssignmentState.ACTIVE, Comparison.seats_free > 0),
+        can_go_on,
         Batch.state == BatchState.OPEN,
         _in_batch,
     )

@@ -6,38 +6,16 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, literal, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
-from app.annotations.models import Annotation, Assignment, AssignmentState, Comparison
-from app.markup import to_html
+from app.annotations.models import Annotation
+from app.annotations.queries import COUNT_UP_TO, OpenBatch, visible_batches
 from app.prompts.models import Batch, BatchState
 from app.prompts.queries import EngineView, Progress, batch_progress, engine_view
 from app.rounds.models import Round, RoundState
 from app.rounds.queries import Readiness, current_round, readiness
-
-COUNT_UP_TO = 200
-"""Counting stops here ("200+"): the start page costs the same with ten and with a million comparisons waiting."""
-
-
-@dataclass(frozen=True)
-class OpenBatch:
-    """An open batch as one annotator sees it."""
-
-    batch: Batch
-    waiting: int
-    """Comparisons with a free seat that this person has not had, up to COUNT_UP_TO."""
-
-    @property
-    def excerpt(self) -> str:
-        """How the guidelines begin, without their markup."""
-        return to_html(self.batch.guidelines[:600]).striptags()
-
-    @property
-    def waiting_text(self) -> str:
-        """The count in words."""
-        return f"{COUNT_UP_TO}+" if self.waiting >= COUNT_UP_TO else str(self.waiting)
 
 
 @dataclass(frozen=True)
@@ -63,22 +41,9 @@ class Overview:
 
 
 def open_batches(session: Session, user: User) -> list[OpenBatch]:
-    """Open batches, those with work for ``user`` first."""
-    batches = session.scalars(select(Batch).where(Batch.state == BatchState.OPEN).order_by(Batch.id).limit(100)).all()
-    found = [OpenBatch(batch, _waiting(session, user, batch)) for batch in batches]
-    return sorted(found, key=lambda each: each.waiting == 0)
-
-
-def _waiting(session: Session, user: User, batch: Batch) -> int:
-    had = select(Assignment.id).where(Assignment.comparison_id == Comparison.id, Assignment.annotator_id == user.id)
-    free = select(literal(1)).where(Comparison.batch_id == batch.id, Comparison.seats_free > 0, ~had.exists())
-    return session.scalar(select(func.count()).select_from(free.limit(COUNT_UP_TO).subquery())) or 0
-
-
-def holds_one(session: Session, user: User) -> bool:
-    """Whether ``user`` has begun a comparison and not finished it."""
-    held = (Assignment.annotator_id == user.id) & (Assignment.state == AssignmentState.ACTIVE)
-    return session.scalar(select(Assignment.id).where(held).limit(1)) is not None
+    """Open batches: those where ``user`` stopped first, then those with other work."""
+    found = [each for each in visible_batches(session, user) if each.state is BatchState.OPEN]
+    return sorted(found, key=lambda each: (not each.begun, not each.waiting))
 
 
 def done_today(session: Session, user: User) -> int:

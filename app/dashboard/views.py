@@ -9,8 +9,9 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 
 from app.accounts.access import STAFF, SignedIn, api_signed_in, signed_in
+from app.annotations.queries import OpenBatch
 from app.dashboard import queries, reference
-from app.dashboard.queries import OpenBatch, Overview, Step
+from app.dashboard.queries import Overview, Step
 from app.db import DbSession
 from app.web import public_url, render
 
@@ -46,7 +47,7 @@ def home(request: Request, session: DbSession, user: SignedIn) -> Response:
     page = HomePage(
         batches=batches,
         waiting=waiting,
-        unfinished=queries.holds_one(session, user),
+        unfinished=any(each.begun for each in batches),
         done_today=queries.done_today(session, user),
         overview=overview,
         step=queries.next_step(user, overview, waiting) if overview else None,

@@ -72,6 +72,13 @@ def test_a_paused_batch_is_named(client: TestClient, session: Session, alice: Us
     assert "Maths is paused" in page
 
 
+def test_an_item_in_a_paused_batch_is_not_called_nothing(client: TestClient, session: Session, alice: User) -> None:
+    make_comparison(session, batch=make_batch(session, name="Maths"))
+    start(client)
+    session.execute(update(Batch).values(state=BatchState.PAUSED))
+    assert "Maths is paused" in client.get("/annotate").text
+
+
 def test_the_whole_task_works_without_scripts(client: TestClient, session: Session, alice: User) -> None:
     batch = make_batch(session)
     for _ in range(2):
@@ -271,8 +278,20 @@ def test_stopping_keeps_the_draft(client: TestClient, session: Session, alice: U
     client.post(f"{item}/draft", data=form(client.get(item), comment="so far"))
     assert client.post(f"{item}/release").headers["location"] == "/"
     assert session.scalars(select(Comparison.seats_free)).one() == 1
+    page = client.get("/annotate").text
+    assert "Go on where you stopped" in page
+    assert "1 item waits for you" in page
     assert start(client) == item
     assert "so far" in client.get(item).text
+
+
+def test_an_item_whose_time_ran_out_is_offered_again(client: TestClient, session: Session, alice: User) -> None:
+    make_comparison(session)
+    item = start(client)
+    session.execute(update(Assignment).values(lease_until=func.now() - func.make_interval(0, 0, 0, 1)))
+    service.release_expired(session)
+    assert "Go on where you stopped" in client.get("/annotate").text
+    assert start(client) == item
 
 
 def test_the_prompt_shows_every_turn_and_tool(client: TestClient, session: Session, alice: User) -> None:

@@ -5,6 +5,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role
+from app.annotations import queries as annotating
+from app.annotations import service
 from app.dashboard import queries
 from app.prompts.models import BatchState, PromptState
 from app.registry.models import EngineState, EngineStatus
@@ -42,10 +44,28 @@ def test_what_alice_has_had_does_not_wait_for_her(session: Session) -> None:
     assert [each.waiting for each in queries.open_batches(session, charlie)] == [3]
 
 
-def test_a_comparison_begun_is_offered_first(client: TestClient, session: Session) -> None:
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_comparison_begun_is_offered_first(client: TestClient, session: Session, *, stopped: bool) -> None:
     alice = make_user(session)
-    make_assignment(session, alice)
-    assert "Go on where you stopped" in sign_in(client, alice).get("/").text
+    held = make_assignment(session, alice)
+    if stopped:
+        service.release(session, alice, held.id)
+        session.commit()
+    page = sign_in(client, alice).get("/").text
+    assert "Go on where you stopped" in page
+    assert "1 waiting" in page
+    assert client.post("/annotate").headers["location"] == f"/assignments/{held.id}"
+
+
+def test_what_alice_stopped_with_and_somebody_else_took_does_not_wait_for_her(
+    client: TestClient, session: Session
+) -> None:
+    alice, comparison = make_user(session), make_comparison(session)
+    service.release(session, alice, make_assignment(session, alice, comparison).id)
+    make_assignment(session, make_user(session, name="Charlie"), comparison)
+    page = sign_in(client, alice).get("/").text
+    assert "Go on" not in page
+    assert "nothing waiting for you" in page
 
 
 @pytest.mark.parametrize("state", [BatchState.PREPARING, BatchState.PAUSED, BatchState.CLOSED])
@@ -68,7 +88,7 @@ def test_an_annotator_learns_nothing_of_models_or_the_engine(client: TestClient,
 
 
 def test_the_counting_stops(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queries, "COUNT_UP_TO", 2)
+    monkeypatch.setattr(annotating, "COUNT_UP_TO", 2)
     batch = make_batch(session)
     for _ in range(3):
         make_comparison(session, batch=batch)

@@ -53,8 +53,11 @@ class Settings(BaseSettings):
     engine_kind: EngineKind = EngineKind.VLLM
     """``vllm``: ours; it is sent token ids (text stays text) and loads adapters. ``openai``: any other endpoint; it is sent
     messages, and only the base can be sampled."""
-    engine_max_loras: int = 2
-    """Adapters that the engine is started for; no more are ever loaded at a time."""
+    engine_adapters: int = Field(default=8, ge=3)
+    """Adapters that the engine holds (its ``--max-cpu-loras``); no more are ever loaded. Two policies in rotation and the
+    next one, which takes a place before another leaves, need three."""
+    engine_max_loras: int = Field(default=2, ge=1)
+    """Different adapters in one batch of the engine (its ``--max-loras``); requests for a further one wait a moment."""
     engine_api_key: SecretStr = SecretStr("")
     engine_accepts_seed: bool = False
     """vLLM's CPU engine dies on a request with a seed, so seeds are stripped unless this is set."""
@@ -88,6 +91,12 @@ class Settings(BaseSettings):
     """A running training that has not reported for this long is taken over by another worker."""
     held_out_percent: int = 10
     """Share of prompts, by hash of their content, that no training run ever sees."""
+
+    @model_validator(mode="after")
+    def _a_batch_fits(self) -> Self:
+        if self.engine_max_loras > self.engine_adapters:
+            raise ValueError("CORRAL_ENGINE_MAX_LORAS is larger than CORRAL_ENGINE_ADAPTERS: raise the second one")
+        return self
 
     @model_validator(mode="after")
     def _secrets_are_secret(self) -> Self:

@@ -44,6 +44,8 @@ class Wish:
     manifest_sha256: str | None
     adapter: bool
     state: LoadState
+    replaces: frozenset[int] = frozenset()
+    """Deployments that leave once this one is loaded."""
 
 
 async def reconcile(settings: Settings, engine: Engine | None = None) -> None:
@@ -80,18 +82,28 @@ async def _load(settings: Settings, engine: Engine, info: EngineInfo, wishes: li
     for wish in wishes:
         if not wish.adapter:
             await asyncio.to_thread(_loaded, wish)
-    room = settings.engine_max_loras if settings.engine_kind is EngineKind.VLLM else 0
+    room = settings.engine_adapters if settings.engine_kind is EngineKind.VLLM else 0
     served = set(info.adapters)
-    # Those that are served come first, so that one too many waits instead of throwing another out; then the newest.
-    adapters = sorted((w for w in wishes if w.adapter), key=lambda w: (w.name not in served, -w.deployment_id))
+    leaving = {replaced for wish in wishes for replaced in wish.replaces}
+    # Those that are served come first, so that one too many waits instead of throwing another out; then the newest. What
+    # is about to be replaced comes last: it must not hold the place of the one it waits for.
+    adapters = sorted(
+        (wish for wish in wishes if wish.adapter),
+        key=lambda wish: (wish.deployment_id in leaving, wish.name not in served, -wish.deployment_id),
+    )
     names = list(dict.fromkeys(wish.name for wish in adapters))[:room]
+    there: set[str] = set()
     for wish in adapters:
-        if wish.name not in names:
+        if wish.name in names:
+            if wish.name in served or await _load_one(engine, wish):
+                served.add(wish.name)
+                there.add(wish.name)
+                await asyncio.to_thread(_loaded, wish)
+        elif wish.deployment_id in leaving and wish.name in served and room:
+            there.add(wish.name)  # if the one that replaces it never loads, nothing has changed
+        else:
             await asyncio.to_thread(_waiting, wish, room)
-        elif wish.name in served or await _load_one(engine, wish):
-            served.add(wish.name)
-            await asyncio.to_thread(_loaded, wish)
-    return served & set(names)
+    return there
 
 
 async def _load_one(engine: Engine, wish: Wish) -> bool:
@@ -123,6 +135,7 @@ def _wishes() -> list[Wish]:
                 manifest_sha256=deployment.checkpoint.manifest_sha256,
                 adapter=deployment.checkpoint.kind is not CheckpointKind.BASE,
                 state=deployment.load_state,
+                replaces=frozenset(deployment.replaces),
             )
             for deployment in registry.in_rotation(session)
             if deployment.checkpoint.state is CheckpointState.READY
@@ -157,7 +170,9 @@ def _loading(wish: Wish) -> None:
 
 
 def _waiting(wish: Wish, room: int) -> None:
-    reason = f"The engine has room for {room} adapters at a time. Take another out of the rotation first."
+    reason = f"The engine has room for {room} adapters. Take another out of the rotation first."
+    if not room:
+        reason = "This endpoint serves its base model only. Adapters are loaded into vLLM (CORRAL_ENGINE_KIND)."
     with session_scope() as session:
         registry.mark_waiting(session, wish.deployment_id, reason)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from app.candidates.models import Candidate
 from app.db import session_scope
 from app.jobs import Job
 from app.registry import service as registry
@@ -14,7 +15,7 @@ from app.registry.models import Checkpoint, CheckpointState, Deployment, EngineS
 from app.registry.queries import EngineView, engine_view
 from app.settings import Settings
 from tests.fake_engine import FakeEngine, Mode
-from tests.generating import counts, open_batch, register_policy, serve_base
+from tests.generating import counts, open_batch, register_policy, serve_base, settings_for
 from workers import engines
 from workers.generation import generate
 from workers.serving import reconcile_serving
@@ -75,7 +76,7 @@ def test_the_next_batch_is_sampled_from_the_policy_and_says_so(settings: Setting
         open_batch(session, ["Why?", "How?"])
     assert generate() == 2
     with session_scope() as session:
-        names = session.scalars(select(Checkpoint.name).join(Deployment)).all()
+        names = session.scalars(select(Checkpoint.name).join(Candidate)).all()
     assert set(names) == {"tiny-base", "policy-r1"}
     assert counts()["candidates"] == 8
 
@@ -151,18 +152,60 @@ def test_what_nobody_wishes_for_is_unloaded(settings: Settings, fake: FakeEngine
     assert fake.adapters == {}
 
 
-def test_no_more_adapters_than_the_engine_was_started_for(settings: Settings, fake: FakeEngine, tmp_path: Path) -> None:
+def test_round_after_round_the_newest_policy_is_served_beside_the_one_before(
+    settings: Settings, fake: FakeEngine, tmp_path: Path
+) -> None:
+    base_is_wished(settings)
+    seen = []
+    for name in ("policy-r1", "policy-r2", "policy-r3", "policy-r4"):
+        promote(tmp_path / name)
+        reconcile_serving()
+        seen.append(sampled())
+    assert seen[2:] == [{"policy-r2", "policy-r3"}, {"policy-r3", "policy-r4"}]
+    reconcile_serving()
+    assert sorted(fake.adapters) == ["policy-r3", "policy-r4"]
+
+
+@pytest.fixture
+def three(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of as many adapters as the engine holds."""
+    settings_for(monkeypatch, settings.engine_url, Path(settings.base_model_path), engine_timeout=3, engine_adapters=3)
+    return ["policy-0", "policy-1", "policy-2"]
+
+
+def test_no_more_adapters_than_the_engine_was_started_for(
+    settings: Settings, fake: FakeEngine, tmp_path: Path, three: list[str]
+) -> None:
     with session_scope() as session:
         serve_base(session, settings)
-        for number in range(3):
-            registry.deploy(session, register_policy(session, tmp_path / f"policy-{number}", b"%d" % number))
+        for number, name in enumerate(["policy-old", *three]):
+            registry.deploy(session, register_policy(session, tmp_path / name, b"%d" % number))
     reconcile_serving()
-    assert sorted(fake.adapters) == ["policy-1", "policy-2"]
+    assert sorted(fake.adapters) == three
     with session_scope() as session:
         waiting = session.scalars(select(Deployment).where(Deployment.load_state == LoadState.PENDING)).one()
-    assert "room for 2 adapters" in (waiting.load_error or "")
+    assert "room for 3 adapters" in (waiting.load_error or "")
     reconcile_serving()
-    assert sorted(fake.adapters) == ["policy-1", "policy-2"]
+    assert sorted(fake.adapters) == three
+
+
+def test_a_full_engine_still_takes_the_policy_that_replaces_another(
+    settings: Settings, fake: FakeEngine, tmp_path: Path, three: list[str]
+) -> None:
+    with session_scope() as session:
+        serve_base(session, settings)
+        for name in three:
+            registry.deploy(session, register_policy(session, tmp_path / name))
+    reconcile_serving()
+    promote(tmp_path / "policy-new")
+    aside = (tmp_path / "policy-new").rename(tmp_path / "aside")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("workers.serving.verify", lambda *_, **__: None)
+        reconcile_serving()
+    assert sampled() == {"tiny-base", *three}, "one that does not load takes nobody's place"
+    aside.rename(tmp_path / "policy-new")
+    reconcile_serving()
+    assert sampled() == {"policy-2", "policy-new"}
 
 
 def test_an_adapter_that_the_engine_refuses_shows_its_reason_and_is_tried_again(

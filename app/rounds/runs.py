@@ -175,12 +175,19 @@ def _apply(run: TrainingRun, event: Event) -> None:
 def succeed(session: Session, claim: Claim, log_tail: str) -> Order:
     """Pass what was trained through the gate and register it as a checkpoint, whose parent is the base.
 
+    Who cancels in the moment in which a run ends has still cancelled it: nothing is registered, and the round goes no
+    further. The files stay, so a retry finds them finished.
+
     Raises:
         NotPromotable: it does not pass.
     """
     run = _mine(session, claim)
     if run is None:
         return Order.LOST
+    if run.cancel_requested_at is not None:
+        _end(run, RunState.CANCELLED, log_tail)
+        session.flush()
+        return Order.CANCEL
     product = gate.judge(session, run, claim.output)
     checkpoint = registry.register_checkpoint(
         session,

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -174,6 +175,32 @@ def test_cancelling_a_running_run_stops_its_process(
     assert run_of(RunKind.DPO).state is RunState.CANCELLED
     assert round_states() == [RoundState.COLLECTING]
     assert not process.is_running()
+
+
+@pytest.mark.parametrize("kind", RunKind)
+def test_a_cancel_in_the_moment_in_which_a_run_ends_still_counts(
+    bob: User, queued: TrainingRun, fake_training: Behave, kind: RunKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind is RunKind.DPO:
+        run_training(queued.id)
+    settle = rounds.settle
+
+    def cancel_first(claim: runs.Claim, *ended: Any) -> None:
+        with session_scope() as session:
+            service.cancel(session, bob, session.get_one(TrainingRun, claim.run_id))
+        settle(claim, *ended)
+
+    with monkeypatch.context() as late:
+        late.setattr(rounds, "settle", cancel_first)
+        run_training(run_of(kind).id)
+    run = run_of(kind)
+    assert (run.state, run.checkpoint_id) == (RunState.CANCELLED, None)
+    assert run_of(RunKind.DPO).state is RunState.CANCELLED
+    assert round_states() == [RoundState.COLLECTING]
+    with session_scope() as session:
+        service.retry(session, bob, session.get_one(TrainingRun, run.id))
+    run_training(run.id)
+    assert run_of(kind).state is RunState.SUCCEEDED, "what was saved stays"
 
 
 def test_a_worker_that_shuts_down_puts_its_run_back_without_blame(

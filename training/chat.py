@@ -15,9 +15,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import TemplateError
+
 from training.errors import ConfigError, DataError
 
-Message = dict[str, str]
+Message = dict[str, Any]  # role, content, and where tools are used name, tool_calls, tool_call_id
 Tokenizer = Any  # a transformers tokenizer with a chat template
 
 # A slot is two private-use characters around a number. The vertical tabs on both sides are whitespace that no template
@@ -48,8 +50,8 @@ def encode_chat(
     """Token ids of a conversation; only the template's own control tokens become control tokens.
 
     Raises:
-        DataError: a tool description contains the text of a control token (it is written by the template, so it could
-            not be told apart).
+        DataError: the template refuses the conversation, or a tool's description or call contains the text of a control
+            token (it is written by the template, so it could not be told apart).
     """
     rendered = _render(tokenizer, messages, add_generation_prompt=add_generation_prompt, tools=tools)
     return _encode(tokenizer, _pieces(tokenizer, rendered, [message["content"] for message in messages]))
@@ -64,7 +66,7 @@ def encode_response(
         ConfigError: the chat template renders a finished answer differently from the place where one is generated.
     """
     prompt = _render(tokenizer, messages, add_generation_prompt=True, tools=tools)
-    turn = {"role": "assistant", "content": text}
+    turn = {"role": "assistant", "content": "the answer"}  # stands for any, an empty one too: what counts is its place
     whole = _render(tokenizer, [*messages, turn], add_generation_prompt=False, tools=tools)
     slot = next((found for found in _SLOTS.finditer(whole) if int(found[2]) == len(messages)), None)
     if slot is None or not whole[: slot.start()].startswith(prompt):
@@ -82,12 +84,18 @@ def encode_response(
 def _render(
     tokenizer: Tokenizer, messages: Sequence[Message], *, add_generation_prompt: bool, tools: list[Any] | None
 ) -> str:
-    if tools and _control(tokenizer).search(json.dumps(tools, ensure_ascii=False)):
-        raise DataError("a tool description contains the text of a control token: reword it")
-    slots = [{**message, "content": _SLOT.format(index)} for index, message in enumerate(messages)]
-    rendered: str = tokenizer.apply_chat_template(
-        slots, tools=tools or None, add_generation_prompt=add_generation_prompt, tokenize=False
-    )
+    # What follows is `ChatEncoder.encode` of workers/chat.py: a response was sampled behind what that wrote.
+    written = json.dumps([tools, *({**message, "content": ""} for message in messages)], ensure_ascii=False)
+    if _control(tokenizer).search(written) or _SLOTS.search(written):
+        raise DataError("a tool's description or call contains the text of a control token: reword it")
+    # A message without text stays empty, because templates ask whether there is any beside a tool call.
+    slots = [{**message, "content": message["content"] and _SLOT.format(i)} for i, message in enumerate(messages)]
+    try:
+        rendered: str = tokenizer.apply_chat_template(
+            slots, tools=tools or None, add_generation_prompt=add_generation_prompt, tokenize=False
+        )
+    except (TemplateError, TypeError) as error:
+        raise DataError(f"the base model's chat template refuses this conversation ({error}): leave it out") from error
     return rendered
 
 

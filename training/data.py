@@ -230,7 +230,7 @@ def _rows(file: Path) -> Iterator[Row]:
 
 def _row(body: dict[str, Any]) -> Row:
     """Raises ValueError, KeyError or TypeError, which `_rows` turns into a sentence with the line number."""
-    prompt = tuple({"role": turn["role"], "content": turn["content"]} for turn in body["prompt"])
+    prompt = tuple(dict(turn) for turn in body["prompt"])  # with its tool calls: the response was sampled behind them
     if not prompt or any(turn["role"] not in ROLES or not isinstance(turn["content"], str) for turn in prompt):
         raise ValueError("prompt must be messages with a known role and text")
     row = Row(
@@ -266,7 +266,9 @@ def _refuse_shared_prompts(file: Path, rows: list[Row]) -> None:
     """A prompt in both splits would measure what was learnt by heart."""
     first: dict[str, Row] = {}
     for row in rows:
-        for key in (row.prompt_hash, json.dumps(row.prompt, ensure_ascii=False)):
+        # What the hash is made of (app/prompts/content.py): the same question with a tool is another prompt.
+        content = json.dumps([row.prompt, row.tools or None], ensure_ascii=False, sort_keys=True)
+        for key in (row.prompt_hash, content):
             other = first.setdefault(key, row)
             if other.split != row.split:
                 raise DataError(

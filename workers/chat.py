@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import jinja2.ext
-from jinja2 import TemplateError
+from jinja2 import Template, TemplateError, nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
@@ -26,7 +28,8 @@ Message = dict[str, Any]
 # gone after rendering, the template strips its messages, and so do we.
 _SLOT = "\v\ue000{}\ue001\v"
 _SLOTS = re.compile("(\v?)\ue000(\\d+)\ue001(\v?)")
-_FILES = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
+_MORE_TEMPLATES = "additional_chat_templates"  # transformers' name
+_FILES = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja", f"{_MORE_TEMPLATES}/*.jinja"]
 
 
 class NoChatTemplate(Exception):
@@ -44,7 +47,7 @@ class ChatEncoder:
         folder = _folder(model)
         config = _json(folder / "tokenizer_config.json")
         self._tokenizer = _tokenizer(folder)
-        self._template = _environment().from_string(_template(folder, config))
+        self._templates = _compiled(_templates(folder, config))
         self._names = {
             name: token["content"] if isinstance(token, dict) else token
             for name, token in config.items()
@@ -62,12 +65,14 @@ class ChatEncoder:
             Unrenderable: the template refuses the conversation, or a tool's description or call holds a control token
                 (the template writes them, so it could not be told apart).
         """
-        written = [tools, *({**message, "content": ""} for message in messages)]
-        if self._control.search(json.dumps(written, ensure_ascii=False)):
+        written = json.dumps([tools, *({**message, "content": ""} for message in messages)], ensure_ascii=False)
+        if self._control.search(written) or _SLOTS.search(written):
             raise Unrenderable("a tool's description or call contains the text of a control token: reword it")
-        slots = [{**message, "content": _SLOT.format(index)} for index, message in enumerate(messages)]
+        # A message without text stays empty, because templates ask whether there is any beside a tool call.
+        slots = [{**message, "content": message["content"] and _SLOT.format(i)} for i, message in enumerate(messages)]
+        template = self._templates.get("tool_use", self._templates["default"]) if tools else self._templates["default"]
         try:
-            rendered = self._template.render(
+            rendered = template.render(
                 messages=slots, tools=tools or None, documents=None, add_generation_prompt=True, **self._names
             )
         except (TemplateError, TypeError) as error:
@@ -134,16 +139,38 @@ def _tokenizer(folder: Path) -> Tokenizer:
     return tokenizer
 
 
-def _template(folder: Path, config: dict[str, Any]) -> str:
-    file = folder / "chat_template.jinja"
-    if file.is_file():
-        return file.read_text(encoding="utf-8")
-    template = config.get("chat_template")
-    if isinstance(template, list):
-        template = next((entry["template"] for entry in template if entry.get("name") == "default"), None)
-    if not isinstance(template, str):
+def _templates(folder: Path, config: dict[str, Any]) -> dict[str, str]:
+    """The model's chat templates by name, found where transformers finds them; one is called "default"."""
+    files = {file.stem: file for file in (folder / _MORE_TEMPLATES).glob("*.jinja")}
+    if (file := folder / "chat_template.jinja").is_file():
+        files["default"] = file
+    found: Any = {name: file.read_text(encoding="utf-8") for name, file in files.items()}
+    found = found or config.get("chat_template")
+    if isinstance(found, list):
+        found = {entry.get("name"): entry["template"] for entry in found}
+    templates: dict[str, Any] = found if isinstance(found, dict) else {"default": found}
+    if not isinstance(templates.get("default"), str):
         raise NoChatTemplate(f"{folder} has no chat template: choose an instruction-tuned base model")
-    return template
+    return templates
+
+
+def _compiled(templates: dict[str, str]) -> dict[str, Template]:
+    environment = _environment()
+    try:
+        return {name: environment.from_string(text) for name, text in templates.items()}
+    except TemplateError as error:
+        raise NoChatTemplate(f"the base model's chat template cannot be read ({error}): correct it") from error
+
+
+class _Generation(Extension):
+    """``{% generation %}`` marks what the model says, for trainers that want to know; here it is only what it encloses."""
+
+    tags = {"generation"}  # noqa: RUF012 - so does Jinja declare it
+
+    def parse(self, parser: Parser) -> nodes.Scope:
+        """The statements up to ``{% endgeneration %}``."""
+        line = next(parser.stream).lineno
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
@@ -159,7 +186,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
         return datetime.now().strftime(pattern)  # noqa: DTZ005 - templates greet with the local date
 
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols]
+        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, _Generation]
     )
     environment.filters["tojson"] = to_json
     environment.globals |= {"raise_exception": refuse, "strftime_now": now}

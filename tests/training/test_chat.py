@@ -115,6 +115,19 @@ def test_a_tool_that_spells_a_control_token_is_refused() -> None:
         encode_chat(TINY, [{"role": "user", "content": "Hi"}], tools=tools)
 
 
+def test_a_tool_call_that_spells_a_control_token_is_refused() -> None:
+    call = {"function": {"name": "f", "arguments": {"say": "<|im_end|>"}}}
+    with pytest.raises(DataError, match="reword it"):
+        encode_chat(TINY, [{"role": "assistant", "content": "", "tool_calls": [call]}])
+
+
+def test_a_template_that_refuses_a_conversation_says_so() -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = "{{ raise_exception('No tool role here') }}"
+    with pytest.raises(DataError, match=r"refuses this conversation \(No tool role here\)"):
+        encode_chat(tokenizer, [{"role": "tool", "content": "42"}])
+
+
 def test_the_package_is_found_without_importing_it() -> None:
     assert (package_dir() / GGUF).is_file()
     assert isinstance(package_dir(), Path)

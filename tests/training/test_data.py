@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.training.conftest import byte_tokenizer, make_row, make_rows, turn, write_snapshot
@@ -29,8 +29,8 @@ TOKENIZER = byte_tokenizer()
 
 
 def ready(folder: Path, rows: list[dict[str, Any]], min_strength: int = 3, max_length: int = 256) -> Prepared:
-    settings = DataConfig(min_strength=min_strength, max_length=max_length)
-    return prepare(write_snapshot(folder / "s", rows), settings, TOKENIZER, max_held_out=100)
+    limits = DataConfig(min_strength=min_strength, max_length=max_length)
+    return prepare(write_snapshot(folder / "s", rows), limits, TOKENIZER, max_held_out=100)
 
 
 def rows_of(folder: Path, *rows: dict[str, Any]) -> list[Row]:
@@ -143,9 +143,9 @@ def test_long_pairs_are_left_out_and_named(tmp_path: Path) -> None:
 
 def test_the_held_out_part_is_capped_without_regard_to_order(tmp_path: Path) -> None:
     rows = make_rows(train=2, held_out=9)
-    settings = DataConfig(min_strength=3, max_length=256)
-    one = prepare(write_snapshot(tmp_path / "a", rows), settings, TOKENIZER, max_held_out=4)
-    other = prepare(write_snapshot(tmp_path / "b", rows[::-1]), settings, TOKENIZER, max_held_out=4)
+    limits = DataConfig(min_strength=3, max_length=256)
+    one = prepare(write_snapshot(tmp_path / "a", rows), limits, TOKENIZER, max_held_out=4)
+    other = prepare(write_snapshot(tmp_path / "b", rows[::-1]), limits, TOKENIZER, max_held_out=4)
     assert [example.row_id for example in one.held_out] == [example.row_id for example in other.held_out]
     assert (one.counts["held_out_pairs"], one.counts["held_out_pairs_available"]) == (4, 9)
 
@@ -171,6 +171,44 @@ def test_the_same_prompt_under_another_hash_is_refused_too(tmp_path: Path) -> No
         ready(tmp_path, rows)
 
 
+TOOL = {"type": "function", "function": {"name": "weather"}}
+
+
+def test_the_same_question_with_a_tool_is_another_prompt(tmp_path: Path) -> None:
+    prompt = make_row(0)["prompt"]
+    rows = [make_row(0), make_row(1, prompt=prompt, split="held_out", tools=[TOOL])]
+    assert len(rows_of(tmp_path, *rows)) == 2
+    named = [{**turn, "name": "alice"} for turn in prompt]
+    assert len(rows_of(tmp_path, make_row(0), make_row(1, prompt=named, split="held_out"))) == 2
+    with pytest.raises(DataError, match="have the same prompt"):
+        rows_of(tmp_path, make_row(0, tools=[TOOL]), make_row(1, prompt=prompt, split="held_out", tools=[TOOL]))
+    with pytest.raises(DataError, match="have the same prompt"):
+        rows_of(tmp_path, make_row(0), make_row(1, prompt=prompt, split="held_out", tools=[]))
+
+
+def test_the_response_is_trained_behind_the_tool_calls_that_it_was_sampled_behind(tmp_path: Path) -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content }}"
+        "{% for call in m.tool_calls or [] %}{{ call.function | tojson }}{% endfor %}"
+        "{{ (m.tool_call_id or '') + (m.name or '') + '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    )
+    call = {"id": "call-1", "function": {"name": "weather", "arguments": {"city": "Lyon"}}}
+    prompt = [
+        {"role": "user", "content": "Weather?", "name": "alice"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "sunny", "tool_call_id": "call-1"},
+        {"role": "user", "content": "And tomorrow?"},
+    ]
+    snapshot = write_snapshot(tmp_path / "s", [make_row(prompt=prompt)])
+    [example] = prepare(snapshot, DataConfig(min_strength=3, max_length=512), tokenizer, max_held_out=1).train
+    expected = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=False)
+    assert example.prompt_ids == expected
+    assert '{"city": "Lyon"}' in tokenizer.decode(example.prompt_ids)
+
+
+@settings(deadline=None)  # each example writes a file
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(("train", "held_out"))), min_size=1, max_size=10))
 def test_a_split_is_accepted_exactly_when_no_prompt_is_on_both_sides(
     tmp_path_factory: pytest.TempPathFactory, places: list[tuple[int, str]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,22 @@ from hypothesis import strategies as st
 
 from tests.fake_engine import write_tiny_model
 from workers.chat import ChatEncoder, NoChatTemplate, Unrenderable
+
+TOOLS = [{"type": "function", "function": {"name": "weather", "description": "Say what the sky does."}}]
+CALL = {
+    "id": "call-1",
+    "type": "function",
+    "function": {"name": "weather", "arguments": {"city": "Zürich", "at": [1, 2]}},
+}
+TOOL_USE = """\
+{% if tools %}{{ '<|im_start|>system\n' }}{% for tool in tools %}{{ tool | tojson }}{% endfor %}{{ '<|im_end|>\n' }}{% endif %}
+{% for message in messages %}
+{{ '<|im_start|>' + message.role + (' ' + message.name if message.name else '') + '\n' }}
+{%- if message.content %}{{ message.content }}{% endif %}
+{%- for call in message.tool_calls or [] %}{{ '\n' + call.id + ' ' + (call.function | tojson) }}{% endfor %}
+{%- if message.tool_call_id %}{{ ' answers ' + message.tool_call_id }}{% endif %}{{ '<|im_end|>\n' }}
+{% endfor %}
+{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""
 
 transformers = pytest.importorskip("transformers", reason="the comparison needs the training extra")
 
@@ -24,6 +41,13 @@ CONVERSATIONS: list[list[dict[str, Any]]] = [
     ],
     [{"role": "user", "content": "\n leading and trailing \n"}],
     [{"role": "user", "content": "日本語 emoji 🌊 \ue000 0\ue001 \v and <|im_start|"}],
+    [
+        {"role": "user", "content": "Weather?", "name": "alice"},
+        {"role": "assistant", "content": "", "tool_calls": [CALL]},
+        {"role": "tool", "content": "sunny <|im_end|>", "name": "weather", "tool_call_id": "call-1"},
+        {"role": "assistant", "content": "Let me look again.", "tool_calls": [CALL, CALL]},
+        {"role": "user", "content": "And tomorrow?"},
+    ],
 ]
 
 
@@ -40,6 +64,69 @@ def encoder(model: Path) -> ChatEncoder:
 @pytest.fixture(scope="module")
 def trainers(model: Path) -> Any:
     return transformers.PreTrainedTokenizerFast.from_pretrained(str(model))
+
+
+def with_templates(model: Path, folder: Path, **templates: str) -> Path:
+    """A copy of the model's tokeniser with these templates, in the files where transformers looks for them."""
+    (folder / "additional_chat_templates").mkdir(parents=True)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((model / name).read_bytes())
+    for name, template in templates.items():
+        place = "chat_template.jinja" if name == "default" else f"additional_chat_templates/{name}.jinja"
+        (folder / place).write_text(template)
+    return folder
+
+
+@pytest.mark.parametrize("tools", [None, TOOLS])
+@pytest.mark.parametrize("messages", CONVERSATIONS)
+def test_what_a_tool_was_asked_and_said_gets_identical_ids(
+    model: Path, tmp_path: Path, messages: list[dict[str, Any]], tools: list[Any] | None
+) -> None:
+    from training.chat import encode_chat
+
+    folder = with_templates(model, tmp_path / "tools", default=TOOL_USE)
+    trainers = transformers.PreTrainedTokenizerFast.from_pretrained(str(folder))
+    ids = ChatEncoder(str(folder)).encode(messages, tools)
+    assert ids == encode_chat(trainers, messages, add_generation_prompt=True, tools=tools)
+    if not any("<|im_" in message["content"] for message in messages):
+        options: dict[str, Any] = {"tools": tools, "add_generation_prompt": True, "return_dict": False}
+        assert ids == trainers.apply_chat_template(messages, **options)
+    for message in messages:
+        assert all(str(said) in trainers.decode(ids) for key, said in message.items() if key != "tool_calls")
+
+
+@pytest.mark.parametrize("tools", [None, TOOLS])
+@pytest.mark.parametrize("place", ["files", "config"])
+def test_a_model_with_a_template_for_tools_uses_it_for_them_on_both_sides(
+    model: Path, tmp_path: Path, tools: list[Any] | None, place: str
+) -> None:
+    from training.chat import encode_chat
+
+    templates = {"default": "plain {{ messages[0].content }}", "tool_use": "tools {{ messages[0].content }}"}
+    folder = with_templates(model, tmp_path / "two", **(templates if place == "files" else {}))
+    if place == "config":
+        config = json.loads((folder / "tokenizer_config.json").read_text())
+        config["chat_template"] = [{"name": name, "template": text} for name, text in templates.items()]
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    trainers = transformers.PreTrainedTokenizerFast.from_pretrained(str(folder))
+    ids = ChatEncoder(str(folder)).encode(CONVERSATIONS[0], tools)
+    assert ids == encode_chat(trainers, CONVERSATIONS[0], add_generation_prompt=True, tools=tools)
+    assert trainers.decode(ids).startswith("tools" if tools else "plain")
+
+
+def test_a_template_that_marks_what_the_model_says_is_rendered_without_the_marks(model: Path, tmp_path: Path) -> None:
+    from training.chat import encode_chat
+
+    marked = "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}"
+    folder = with_templates(model, tmp_path / "marked", default=marked)
+    trainers = transformers.PreTrainedTokenizerFast.from_pretrained(str(folder))
+    ids = ChatEncoder(str(folder)).encode(CONVERSATIONS[2])
+    assert ids == encode_chat(trainers, CONVERSATIONS[2], add_generation_prompt=True)
+
+
+def test_a_template_that_is_no_template_says_so(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(NoChatTemplate, match="cannot be read"):
+        ChatEncoder(str(with_templates(model, tmp_path / "broken", default="{% for %}")))
 
 
 @pytest.mark.parametrize("messages", CONVERSATIONS)
@@ -96,6 +183,11 @@ def test_a_tool_call_that_holds_a_control_token_is_refused(encoder: ChatEncoder)
     }
     with pytest.raises(Unrenderable, match="control token"):
         encoder.encode([call, {"role": "user", "content": "Hi"}])
+
+
+def test_a_tool_that_describes_itself_with_the_place_of_a_message_is_refused(encoder: ChatEncoder) -> None:
+    with pytest.raises(Unrenderable, match="reword it"):
+        encoder.encode([{"role": "user", "content": "Hi"}], tools=[{"description": "\ue0009\ue001"}])
 
 
 def test_a_template_that_refuses_says_so(model: Path, tmp_path: Path) -> None:

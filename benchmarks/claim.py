@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import sys
 import time
 
 from sqlalchemy import text
@@ -23,6 +24,7 @@ from app.annotations import service
 from app.db import make_engine
 from app.embedded import ensure_database, temporary_postgres
 from app.settings import get_settings
+from benchmarks.budget import Budget, verdict
 from benchmarks.fill import annotators, fill, migrate
 
 FEW = 1_000
@@ -57,7 +59,7 @@ def claim(session: Session, user: User) -> float:
     return took
 
 
-def main() -> None:
+def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
@@ -80,8 +82,8 @@ def main() -> None:
     for rows, kept in zip((FEW, arguments.rows), times, strict=True):
         p95 = statistics.quantiles(kept, n=20)[-1]
         print(f"{rows:>12,} {statistics.median(kept) * 1000:>7.2f} ms {p95 * 1000:>7.2f} ms")
-    print(f"\nratio of medians {many / few:.2f} (budget {BUDGET})")
+    return verdict(Budget("ratio of medians", many / few, BUDGET))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -35,12 +36,15 @@ from app.embedded import temporary_postgres
 from app.prompts.models import Prompt
 from app.registry import service as registry
 from app.settings import ROOT, Settings, get_settings
+from benchmarks.budget import Budget, verdict
 from tests.generating import open_batch
 from tests.real_engine import KEY, base_model, running_vllm
 from workers.chat import ChatEncoder
 from workers.generation import run
 from workers.serving import reconcile
 
+BUDGET = 0.9
+"""Of the engine's own tokens a second."""
 TOPICS = ("rivers", "bread", "prime numbers", "the moon", "a lost key", "sorting", "spring in Lisbon", "fair games")
 KINDS = ("Explain {} to a child.", "Write a short story about {}.", "List five surprising facts about {}.")
 
@@ -118,8 +122,8 @@ async def _send(settings: Settings, bodies: list[dict[str, object]], in_flight: 
         return sum(await asyncio.gather(*(one(body) for body in bodies)))
 
 
-def measure(settings: Settings, given: argparse.Namespace) -> None:
-    """Alternate the halves and print the table."""
+def measure(settings: Settings, given: argparse.Namespace) -> int:
+    """Alternate the halves and print the table; returns the exit status."""
     with session_scope() as session:
         registry.ensure_base(session, settings.base_model_path)
     asyncio.run(reconcile(settings))
@@ -145,6 +149,7 @@ def measure(settings: Settings, given: argparse.Namespace) -> None:
     best = {name: max(half.rate for half in done) for name, done in halves.items()}
     print(f"| fastest halves (what a busy machine leaves to judge by) | {best['pipeline'] / best['raw']:.3f} |")
     print(f"| ratio by pair, median (range) | {statistics.median(pairs):.3f} ({min(pairs):.3f}-{max(pairs):.3f}) |")
+    return verdict(Budget("pipeline's share of the engine's own rate", statistics.median(pairs), BUDGET, at_least=True))
 
 
 @contextmanager
@@ -164,7 +169,7 @@ def installation(engine_url: str, model: Path) -> Iterator[Settings]:
         yield get_settings()
 
 
-def main() -> None:
+def main() -> int:
     """Parse, start what is needed, measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, default=48)
@@ -177,8 +182,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as logs:
         engine = nullcontext(given.engine) if given.engine else running_vllm(model, Path(logs) / "engine.log")
         with engine as url, installation(url, model) as settings:
-            measure(settings, given)
+            return measure(settings, given)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

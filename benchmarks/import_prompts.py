@@ -17,6 +17,7 @@ import os
 import random
 import secrets
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,10 @@ from app.prompts import service
 from app.prompts.forms import BatchSettings
 from app.prompts.models import Upload
 from app.settings import ROOT
+from benchmarks.budget import Budget, verdict
 
+BUDGET_SECONDS = 1.0
+"""For 10,000 prompts."""
 WORDS = [
     "the",
     "model",
@@ -130,7 +134,7 @@ def copy_once(batch: int, times: list[Times]) -> None:
         session.execute(text("TRUNCATE prompts CASCADE"))
 
 
-def main() -> None:
+def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, default=10_000)
@@ -140,12 +144,13 @@ def main() -> None:
         os.environ["DATABASE_URL"] = url
         command.upgrade(Config(toml_file=ROOT / "pyproject.toml"), "head")
         with patch("app.jobs.ring"):  # there is no broker here, and sending is not what is measured
-            measure(options.prompts, options.repeat)
+            seconds = measure(options.prompts, options.repeat)
         get_engine().dispose()
+    return verdict(Budget("upload and confirm", seconds, BUDGET_SECONDS * options.prompts / 10_000, "s"))
 
 
-def measure(prompts: int, repeat: int) -> None:
-    """Import and bare COPY in turns, so that a busy moment hits both; then the table."""
+def measure(prompts: int, repeat: int) -> float:
+    """Import and bare COPY in turns, so that a busy moment hits both; then the table. Returns the seconds of an import."""
     content, person = make_file(prompts), make_person()
     uploads, confirms, floors = list[Times](), list[Times](), list[Times]()
     for _ in range(repeat):
@@ -159,7 +164,8 @@ def measure(prompts: int, repeat: int) -> None:
         clocks = [times.clock for times in all_times]
         middle, cpu = statistics.median(clocks), statistics.median(times.cpu for times in all_times)
         print(f"{name:<38}{middle:>9.3f}{f'{min(clocks):.3f}–{max(clocks):.3f}':>15}{middle / floor:>9.1f}{cpu:>8.3f}")
+    return statistics.median(times.clock for times in both)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

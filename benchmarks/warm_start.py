@@ -23,6 +23,8 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.budget import Budget, verdict
+
 BUDGET = 3.0
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -104,7 +106,7 @@ def interpreter() -> float:
     return statistics.median(seconds)
 
 
-def main(runs: int) -> None:
+def main(runs: int) -> int:
     """Print the table."""
     with tempfile.TemporaryDirectory(prefix="corral-warm-") as folder:
         Path(folder).chmod(0o755)
@@ -119,10 +121,8 @@ def main(runs: int) -> None:
     for name, one in [("cold", cold), *((f"warm {number + 1}", one) for number, one in enumerate(warm))]:
         print(f"{name:<14}{one.bound:>12.2f}{one.database:>12.2f}{one.prepared:>12.2f}{one.page:>12.2f}{one.cpu:>8.2f}")
     median = statistics.median(one.page for one in warm)
-    print(
-        f"\nmedian of {runs}: {median:.2f} s to the first page; budget {BUDGET:.0f} s: {'met' if median <= BUDGET else 'MISSED'}"
-    )
+    return verdict(Budget(f"first page, median of {runs}", median, BUDGET, "s"))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 5))

@@ -128,12 +128,23 @@ def check_run_pages(page: Page, url: str, database: Engine) -> None:
         runs = connection.execute(text("SELECT id, baseline, metrics FROM training_runs ORDER BY id")).all()
     for run in runs:
         page.goto(f"{url}/runs/{run.id}")
-        main = page.locator("main")
-        expect(main).to_contain_text(re.compile("held.out", re.IGNORECASE))
-        expect(main).to_contain_text(re.compile("untrained|baseline", re.IGNORECASE))
-        assert run.metrics["held_out/pairs"] > 0
-        shared = {name for name in run.baseline if "accuracy" in name} & set(run.metrics)
-        assert shared, (run.baseline, run.metrics)
+        pairs = round(run.metrics["held_out/pairs"])
+        assert pairs > 0
+        row = page.locator(
+            ".results tr", has=page.get_by_role("rowheader", name=re.compile(r"^Accuracy\b(?! by)"))
+        ).first
+        for cell, measured in ((0, run.baseline), (1, run.metrics)):
+            right = measured["held_out/accuracy"] * pairs
+            expect(row.locator("td").nth(cell)).to_have_text(
+                re.compile(rf"^\s*{right:g} of {pairs}\s+{right / pairs:.0%}\s*$")
+            )
+        strengths = [name for name in run.metrics if name.startswith("held_out/accuracy/strength_")]
+        assert strengths
+        expect(
+            page.get_by_role(
+                "rowheader", name=re.compile(r"^(Significantly|Slightly|Marginally)? ?better$", re.IGNORECASE)
+            )
+        ).to_have_count(len(strengths))
 
 
 def policy_in_rotation(database: Engine) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -130,16 +131,25 @@ class Installation:
             return connection.execute(text(query), values).scalar()
 
     def stop(self) -> int:
-        """Ctrl-C, as a user would; returns the exit status. Kills what is left so that a failing test leaves nothing."""
-        descendants = psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-            try:
-                self.process.wait(60)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-        for left in psutil.wait_procs(descendants, timeout=5)[1]:
-            left.kill()
+        """Ctrl-C, as a user would; returns the exit status. Kills what is left so that a failing test leaves nothing.
+
+        Raises:
+            AssertionError: it ended and left a process behind.
+        """
+        if self.process.poll() is not None:
+            return self.process.returncode
+        descendants = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(60)
+        orderly = self.process.poll() is not None
+        self.process.kill()
+        left, names = psutil.wait_procs(descendants, timeout=0 if orderly else 5)[1], []
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                names += [" ".join(process.cmdline())] if process.status() != psutil.STATUS_ZOMBIE else []
+                process.kill()
+        assert not (orderly and names), f"corral up left behind: {names}"
         return self.process.wait(10)
 
 

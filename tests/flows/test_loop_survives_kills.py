@@ -11,13 +11,13 @@ import json
 import os
 import random
 import secrets
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from app.settings import ROOT
@@ -26,6 +26,7 @@ from tests.places import temporary_place
 
 pytestmark = [pytest.mark.engine, pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(1800)]
 
+KILLER = ThreadPoolExecutor(1)
 PROMPTS = 16
 SETTINGS = {
     "CORRAL_SAMPLE_BATCH": "false",
@@ -114,22 +115,26 @@ def annotate(client: Client) -> bool:
     key, path = secrets.token_hex(12), f"/assignments/{item['id']}/submit"
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: client.call("POST", path, key, json=body), range(20)))
-    ids = {answer.json()["id"] for answer in answers if answer.status_code < 300}
-    assert len(ids) == 1, [answer.text for answer in answers]
+    assert {answer.status_code for answer in answers} == {200}, [answer.text for answer in answers]
+    ids = {answer.json()["id"] for answer in answers}
+    assert len(ids) == 1, ids
     client.acknowledged += ids
     return True
 
 
-def kill_when(installation: Installation, due: Callable[[], bool], *words: str) -> threading.Thread:
-    """Kill what has ``words`` in its command line as soon as ``due``, beside whatever else the test does."""
+def kill_when(installation: Installation, due: Callable[[], bool], *words: str) -> Future[list[int]]:
+    """Kill what has ``words`` in its command line as soon as ``due``, beside whatever else the test does.
 
-    def work() -> None:
+    The result is the process ids of who was killed; asking for it fails where nobody was.
+    """
+
+    def work() -> list[int]:
         eventually(due, 900, f"the moment to kill {words}")
-        installation.kill9(*words)
+        victims = installation.kill9(*words)
+        eventually(lambda: not any(map(psutil.pid_exists, victims)), 30, f"the end of {words}")
+        return victims
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    return thread
+    return KILLER.submit(work)
 
 
 def test_kills_at_random_moments_lose_and_double_nothing(installation: Installation) -> None:
@@ -149,17 +154,17 @@ def test_kills_at_random_moments_lose_and_double_nothing(installation: Installat
     victims = [("celery", "-Q generation"), ("valkey-server",), ("vllm.entrypoints",)]
     dice.shuffle(victims)
     for share, words in zip(moments, victims, strict=True):
-        kill_when(installation, ready_at_least(share), *words).join()
+        kill_when(installation, ready_at_least(share), *words).result()
     wait_ready(installation, batch, PROMPTS)
     assert installation.scalar("SELECT count(*) FROM candidates") == 2 * PROMPTS
     assert bob.call("POST", f"/batches/{batch}/state", json={"state": "open"}).status_code == 200
 
     # Annotation: every submit is sent twenty times at once, and the web server is killed on the way.
     halfway = dice.randint(2, PROMPTS // 2)
-    web = kill_when(installation, lambda: len(alice.acknowledged) >= halfway, "uvicorn")
+    web = kill_when(installation, lambda: len(alice.acknowledged) >= halfway, "app.serve")
     while annotate(alice):
         pass
-    web.join()
+    web.result()
     assert len(alice.acknowledged) == PROMPTS
     stored = installation.scalar("SELECT array_agg(id ORDER BY id) FROM annotations")
     assert stored == sorted(alice.acknowledged)
@@ -170,11 +175,11 @@ def test_kills_at_random_moments_lose_and_double_nothing(installation: Installat
         return lambda: int(str(installation.scalar(query, kind=kind) or 0)) >= wanted
 
     assert bob.call("POST", "/training-runs").status_code == 202
-    kill_when(installation, steps("reward"), "training.reward").join()
+    kill_when(installation, steps("reward"), "training.reward").result()
     killer = kill_when(installation, steps("dpo"), "-Q training")
     done = "SELECT count(*) FROM training_runs WHERE state = 'succeeded'"
     eventually(lambda: none_failed(installation) and installation.scalar(done) == 2, 1200, "both runs succeed")
-    killer.join()
+    killer.result()
     assert installation.scalar("SELECT count(*) FROM training_runs") == 2
     assert installation.scalar("SELECT count(*) FROM checkpoints WHERE kind IN ('reward', 'policy')") == 2
 

@@ -1,0 +1,38 @@
+"""Each benchmark runs and says how it stands to its budgets. How quick this machine is, is not judged here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from app.settings import ROOT
+from benchmarks.budget import Budget, verdict
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "budgets"),
+    [
+        ("import_prompts", ["--prompts", "60", "--repeat", "1"], 1),
+        ("export", ["--annotations", "40", "--repeat", "1"], 2),
+        ("claim", ["--rows", "1500", "--claims", "5"], 1),
+        ("web_cycle", ["--cycles", "64", "--clients", "4"], 2),
+        ("warm_start", ["1"], 1),
+    ],
+)
+def test_a_benchmark_ends_with_its_budgets(name: str, options: list[str], budgets: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", *options], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    said = done.stdout.splitlines()
+    assert done.returncode in {0, 1}, done.stderr
+    assert len([line for line in said if line.endswith((": met", ": MISSED"))]) == budgets, done.stdout + done.stderr
+
+
+def test_a_missed_budget_is_the_status(capsys: pytest.CaptureFixture[str]) -> None:
+    assert verdict(Budget("page", 2.0, 3, "s"), Budget("rate", 120, 100, at_least=True)) == 0
+    assert verdict(Budget("page", 2.0, 3, "s"), Budget("rate", 90, 100, at_least=True)) == 1
+    assert "rate: 90 (budget ≥ 100): MISSED" in capsys.readouterr().out

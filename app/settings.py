@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     """The policy learns from the batches of its own round when they give this many pairs, else from all rounds."""
     training_lease: int = 60
     """A running training that has not reported for this long is taken over by another worker."""
+    training_stall: int = Field(default=1800, ge=1)
+    """A training process that has said nothing for this long hangs: it is ended, and resumed from its last saved step."""
     held_out_percent: int = 10
     """Share of prompts, by hash of their content, that no training run ever sees."""
 

@@ -33,6 +33,7 @@ class Stopped(StrEnum):
     CANCELLED = "cancelled"
     LOST = "lost"
     SHUTDOWN = "shutdown"
+    STALLED = "stalled"
 
 
 @app.task(name=Job.RUN_TRAINING.value)
@@ -80,10 +81,12 @@ def watch(claim: Claim, trainer: Trainer) -> int | Stopped:
     """Report until the process ends, or until it has to be ended: the exit status, or the reason."""
     parent = os.getppid()
     reported = 0.0
-    held = time.monotonic()
+    held = heard = time.monotonic()
     unsaid: list[Event] = []
     while True:
         status = trainer.wait(POLL_SECONDS)
+        if trainer.spoke():
+            heard = time.monotonic()
         unsaid += trainer.new_events()
         # a pool child outlives a worker that was killed; nobody would restart what it does
         if status is None and (stopping.requested() or os.getppid() != parent):
@@ -99,6 +102,8 @@ def watch(claim: Claim, trainer: Trainer) -> int | Stopped:
                 return Stopped.LOST
             if order is Order.CANCEL and status is None:
                 return Stopped.CANCELLED
+        if status is None and now - heard > get_settings().training_stall:
+            return Stopped.STALLED  # the report is the worker's sign of life, and says nothing of the process
         if status is not None:
             return status
 
@@ -122,6 +127,10 @@ def settle(claim: Claim, ended: int | Stopped, log_tail: str) -> None:
     elif ended is Stopped.CANCELLED:
         with session_scope() as session:
             runs.end_cancelled(session, claim, log_tail)
+    elif ended is Stopped.STALLED:
+        log.warning("training_stalled", run=claim.run_id)
+        with session_scope() as session:
+            runs.put_back(session, claim, log_tail, blameless=False, last_words=runs.STALLED)
     elif isinstance(ended, Stopped) or was_killed(ended):
         with session_scope() as session:
             runs.put_back(session, claim, log_tail, blameless=ended is Stopped.SHUTDOWN)

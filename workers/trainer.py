@@ -34,7 +34,8 @@ STATUS_BAD_INPUT, STATUS_NOT_FINITE, STATUS_DISK = 2, 3, 4
 
 REMEDIES = {
     STATUS_BAD_INPUT: "Correct what the sentence names, then start a new training.",
-    STATUS_NOT_FINITE: "Nothing was saved or promoted. Choose a recipe with a lower learning rate, then start a new training.",
+    STATUS_NOT_FINITE: "Nothing was saved or promoted. Set CORRAL_TRAINING_RECIPE to a recipe with a lower learning rate, "
+    "then start a new training.",
     STATUS_DISK: "Free some space on the disk, then retry: the run resumes from its last saved step.",
 }
 UNKNOWN_REMEDY = "Read the last lines below. Retry resumes from the last saved step."
@@ -51,7 +52,9 @@ class Trainer:
         """
         run_file = write_run_file(claim.folder, claim.config)
         self._log = claim.folder / "log.txt"
-        self._events = EventTail(claim.folder / "events.jsonl")
+        self._said = claim.folder / "events.jsonl"
+        self._events = EventTail(self._said)
+        self._heard: list[int] = []
         command = [sys.executable, "-m", MODULES[claim.kind], str(run_file)]
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -88,6 +91,11 @@ class Trainer:
     def new_events(self) -> list[Event]:
         """The events since the last call."""
         return self._events.read()
+
+    def spoke(self) -> bool:
+        """Whether the process has written an event, or anything else, since the last call."""
+        before, self._heard = self._heard, [file.stat().st_size for file in (self._log, self._said) if file.exists()]
+        return self._heard != before
 
     def log_tail(self) -> str:
         """The last lines that the process wrote."""

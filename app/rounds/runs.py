@@ -30,9 +30,19 @@ log = structlog.get_logger()
 
 MAX_ATTEMPTS = 5
 LOG_TAIL_CHARS = 8_000
-GAVE_UP = (
+KILLED = (
     "The training process was ended from outside {attempts} times, most likely because memory ran out.",
-    "Free memory, or choose a smaller batch size in the recipe, and retry: it resumes from its last saved step.",
+    (
+        "Free memory and retry: it resumes from its last saved step. Or set CORRAL_TRAINING_RECIPE to a recipe with a smaller "
+        "batch and start a new training."
+    ),
+)
+STALLED = (
+    "The training process hung {attempts} times: it said nothing for {stall:.0f} minutes and was ended.",
+    (
+        "See in the last lines below what it waits for, then retry: it resumes from its last saved step. If a step may take "
+        "that long on this machine, raise CORRAL_TRAINING_STALL first."
+    ),
 )
 
 
@@ -226,24 +236,30 @@ def end_cancelled(session: Session, claim: Claim, log_tail: str) -> Order:
     return Order.GO_ON
 
 
-def put_back(session: Session, claim: Claim, log_tail: str, *, blameless: bool) -> Order:
-    """Queue the run again, to resume where it was saved: its worker shuts down (``blameless``) or its process was killed."""
+def put_back(
+    session: Session, claim: Claim, log_tail: str, *, blameless: bool, last_words: tuple[str, str] = KILLED
+) -> Order:
+    """Queue the run again, to resume where it was saved.
+
+    Its worker shuts down (``blameless``), or its process ended in a way that may pass. ``last_words`` are the error and
+    the remedy for the time that is one too many.
+    """
     run = _mine(session, claim)
     if run is None:
         return Order.LOST
     run.attempts -= int(blameless)
     run.log_tail = log_tail[-LOG_TAIL_CHARS:] or run.log_tail
-    _put_back(run)
+    _put_back(run, last_words)
     session.flush()
     return Order.GO_ON
 
 
-def _put_back(run: TrainingRun) -> None:
+def _put_back(run: TrainingRun, last_words: tuple[str, str] = KILLED) -> None:
     if run.cancel_requested_at is not None:
         _end(run, RunState.CANCELLED, "")
     elif run.attempts >= MAX_ATTEMPTS:
-        error, run.remedy = GAVE_UP
-        run.error = error.format(attempts=run.attempts)
+        error, run.remedy = last_words
+        run.error = error.format(attempts=run.attempts, stall=get_settings().training_stall / 60)
         _end(run, RunState.FAILED, "")
     else:
         run.state, run.heartbeat_at = RunState.QUEUED, None

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +218,45 @@ def test_a_worker_that_shuts_down_puts_its_run_back_without_blame(
     run = run_of(RunKind.REWARD)
     assert (run.state, run.attempts) == (RunState.QUEUED, 0)
     assert round_states() == [RoundState.TRAINING]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A silence of a second counts as hanging, from the third step on: a busy machine starts slowly."""
+    spoke = trainer.Trainer.spoke
+    monkeypatch.setattr(trainer.Trainer, "spoke", lambda self: spoke(self) or run_of(RunKind.REWARD).step < 3)
+    monkeypatch.setenv("CORRAL_TRAINING_STALL", "1")
+    get_settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    get_settings.cache_clear()
+
+
+def test_a_training_that_hangs_is_ended_and_resumed_where_it_was_saved(
+    queued: TrainingRun, fake_training: Behave, impatient: None
+) -> None:
+    fake_training("hang")
+    run_training(queued.id)
+    assert training_processes(queued.id) == []
+    run = run_of(RunKind.REWARD)
+    assert (run.state, run.attempts, run.step) == (RunState.QUEUED, 1, 3)
+    fake_training("")
+    run_training(queued.id)
+    assert run_of(RunKind.REWARD).state is RunState.SUCCEEDED
+    assert steps_of(queued.id) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_training_that_hangs_again_and_again_is_given_up_with_a_reason_of_its_own(
+    queued: TrainingRun, fake_training: Behave, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "MAX_ATTEMPTS", 1)
+    fake_training("hang")
+    run_training(queued.id)
+    run = run_of(RunKind.REWARD)
+    assert run.state is RunState.FAILED
+    assert "said nothing" in (run.error or "")
+    assert "CORRAL_TRAINING_STALL" in (run.remedy or "")
+    assert round_states() == [RoundState.COLLECTING]
 
 
 # ── Kill ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

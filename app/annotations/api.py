@@ -117,7 +117,9 @@ def _problem(status: int, description: str) -> dict[int | str, dict[str, Any]]:
 
 
 CONFLICT = _problem(
-    409, "The state moved on: lease lost, already submitted, batch not open. The text is kept as the draft."
+    409,
+    "The state moved on: lease lost, already submitted, batch not open. What was sent to be submitted is kept as the draft: "
+    "`draft_version` is the version to save over.",
 )
 STALE = _problem(409, "Another window saved first: `stored` is its draft, `version` the version to save over.")
 NOTHING: dict[int | str, dict[str, Any]] = {204: {"description": "Nothing waits for this annotator."}}
@@ -164,7 +166,9 @@ def submit(
     try:
         annotation = service.submit(session, user, assignment_id, submission, key)
     except Conflict as error:  # answered, not raised: what was typed is committed as the draft
-        service.keep_draft(session, user, assignment_id, submission.draft(), submission.fencing_token)
+        kept = service.keep_draft(session, user, assignment_id, submission.draft(), submission.fencing_token)
+        if kept is not None:
+            error.extra["draft_version"] = kept
         return answer(request, error)
     return _json(_annotation(annotation, _next(session, user) if then else None))
 

@@ -80,6 +80,7 @@ class Filled:
     strengths: list[int | None]
     edited_text: str
     edited_position: str
+    """Said only where several share the first place: else the chosen response is the one that was edited."""
     comment: str
     active_seconds: float
 
@@ -100,6 +101,8 @@ class WorkPage:
     data: str
     key: str
     problem: str | None
+    kept: int | None
+    """The version under which a submission that was refused is kept as the draft."""
     editable: bool
     ended: bool
 
@@ -120,7 +123,9 @@ def start_page(batches: Sequence[OpenBatch]) -> StartPage:
     return StartPage(ready, paused)
 
 
-def work_page(work: Work, *, draft: Draft | None = None, problem: str | None = None) -> WorkPage:
+def work_page(
+    work: Work, *, draft: Draft | None = None, problem: str | None = None, kept: int | None = None
+) -> WorkPage:
     """Everything about ``work``; ``draft`` (else the stored one) fills the form."""
     if draft is None and work.draft is not None:
         draft = Draft.model_validate(work.draft)
@@ -140,6 +145,7 @@ def work_page(work: Work, *, draft: Draft | None = None, problem: str | None = N
         data=_data(work, draft),
         key=secrets.token_urlsafe(18),
         problem=problem,
+        kept=kept,
         editable=work.edit_policy is not EditPolicy.NONE,
         ended=work.state in {AssignmentState.SUBMITTED, AssignmentState.SKIPPED},
     )
@@ -187,13 +193,15 @@ def _filled(draft: Draft, shown: int) -> Filled:
     choice = draft.outcome.value if draft.outcome and draft.outcome is not Outcome.RANKED else ""
     if shown == 2 and len(groups) == 2 and draft.strengths and draft.strengths[0]:
         choice = f"{groups[0][0]}{draft.strengths[0]}"
-    best = groups[0][0] if groups else next(iter(draft.edits), "")
+    first = groups[0] if groups else []
+    edited = next((name for name in [*first, *draft.edits] if name in draft.edits), "")
     return Filled(
         choice=choice,
         ranks=ranks,
         strengths=list(draft.strengths),
-        edited_text=draft.edits.get(best, ""),
-        edited_position=best if best in draft.edits else "",
+        # whatever the chosen response is now: without scripts the text was typed before the choice, or after another one
+        edited_text=draft.edits.get(edited, ""),
+        edited_position=edited if len(first) > 1 and edited in first else "",
         comment=draft.comment,
         active_seconds=draft.active_seconds,
     )

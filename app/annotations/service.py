@@ -215,12 +215,22 @@ def save_draft(session: Session, user: User, assignment_id: int, draft: Draft, v
     return version + 1
 
 
-def keep_draft(session: Session, user: User, assignment_id: int, draft: Draft, fencing_token: int) -> None:
-    """Keep what could not be submitted as the draft, unless a newer lease has a draft of its own."""
+def keep_draft(
+    session: Session, user: User, assignment_id: int, draft: Draft, fencing_token: int, version: int | None = None
+) -> int | None:
+    """Keep what could not be submitted as the draft and return its version, for the next save to build on.
+
+    ``None`` when nothing was kept: the item is finished, a newer lease has a draft of its own, or the stored draft is
+    another than ``version``, the one that the page knew.
+    """
     held = _lock(session, user, assignment_id).assignment
     open_states = {AssignmentState.ACTIVE, AssignmentState.RELEASED}
-    if held.state in open_states and held.fencing_token == fencing_token:
-        seats.write_draft(session, held.id, draft.model_dump(mode="json"))
+    if held.state not in open_states or held.fencing_token != fencing_token:
+        return None
+    if version is not None and held.draft_version != version:
+        return None
+    seats.write_draft(session, held.id, draft.model_dump(mode="json"))
+    return held.draft_version + 1
 
 
 def extend_lease(session: Session, user: User, assignment_id: int) -> Held:

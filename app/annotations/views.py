@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
@@ -13,12 +14,12 @@ from app.accounts.models import User
 from app.annotations import queries, service
 from app.annotations.forms import Draft
 from app.annotations.pages import start_page, work_page
-from app.annotations.work_form import WorkForm
+from app.annotations.work_form import LongTexts, WorkForm
 from app.db import DbSession
-from app.errors import AppError, BadInput, Conflict
+from app.errors import AppError, BadInput, Conflict, StaleVersion
 from app.web import is_exchange, redirect, render
 
-router = APIRouter()
+router = APIRouter(route_class=LongTexts)
 
 
 @router.get("/annotate")
@@ -66,7 +67,15 @@ def draft(
     value = form.draft()
     if value is None:
         form.submission()  # says what cannot be stored
-    service.save_draft(session, user, assignment_id, value or Draft(), item.draft_version)
+    try:
+        service.save_draft(session, user, assignment_id, value or Draft(), form.draft_version)
+    except StaleVersion:
+        message = (
+            "Another window saved a newer draft of this item. What stands here is this window's text: save it to put it in "
+            f"the place of the other one, or open /assignments/{assignment_id} anew to go on with that."
+        )
+        page = work_page(item, draft=value, problem=message)
+        return render(request, "annotations/work.html", page, status=StaleVersion.status)
     return redirect(request, f"/assignments/{assignment_id}", flash="Draft saved.")
 
 
@@ -121,10 +130,11 @@ def _refused(
     request: Request, session: Session, user: User, item: queries.Work, form: WorkForm | None, error: AppError
 ) -> Response:
     """Say what is wrong with everything that was typed still there; after a conflict it is kept as the draft, too."""
-    value = form.draft() if form else None
+    value, kept = form.draft() if form else None, None
     if form and value and isinstance(error, Conflict):
-        service.keep_draft(session, user, item.id, value, form.fencing_token)
-    page = work_page(item, draft=value, problem=error.message)
+        kept = service.keep_draft(session, user, item.id, value, form.fencing_token, form.draft_version)
+    known = kept if kept is not None else form.draft_version if form else item.draft_version
+    page = work_page(replace(item, draft_version=known), draft=value, problem=error.message, kept=kept)
     if not is_exchange(request):
         return render(request, "annotations/work.html", page, status=error.status)
     response = render(request, "annotations/_problem.html", page, status=error.status)

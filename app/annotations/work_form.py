@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Coroutine
+from typing import Any
 
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.annotations.forms import POSITIONS, Draft, Submission
 from app.annotations.models import Outcome
 from app.errors import BadInput
+from app.web import FORM_LIMIT_BYTES
 
-_CHOICE = re.compile("^([AB])([1-4])$")
-_ORDER = re.compile("^[A-H]([0-4][A-H])+$")
+_CHOICE = re.compile("([AB])([1-4])")
+_ORDER = re.compile("[A-H]([0-4][A-H])+")
+_PLACES = frozenset("12345678")
 LABELS = {"ranking": "Ranking", "strengths": "Strength", "edited_text": "Improved text", "comment": "Comment"}
+
+
+class LongTexts(APIRoute):
+    """A route whose form has long fields. How much may be sent at all is decided before (``BodyLimit``)."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """As ever, on a request that reads such forms."""
+        handle = super().get_route_handler()
+
+        async def with_long_texts(request: Request) -> Response:
+            # Starlette stops at 1 MiB a field as it is sent: a third of TEXT_LIMIT in Chinese, where a character takes 9 bytes
+            await request.form(max_part_size=FORM_LIMIT_BYTES)
+            return await handle(request)
+
+        return with_long_texts
 
 
 class WorkForm(BaseModel):
@@ -20,12 +41,13 @@ class WorkForm(BaseModel):
 
     Of two responses ``choice`` says side and strength in one ("A4" … "A1", "B1" … "B4"), or an outcome. Of more, scripts send
     ``order`` ("C1A0D4B": C marginally better than A, A as good as D, …); without them each response has its ``rank``, each two
-    neighbouring places their ``strength``.
+    neighbouring places their ``strength``. ``edited_position`` is empty where the chosen response was edited.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     fencing_token: int
+    draft_version: int = Field(ge=0, description="The version of the draft that the page was drawn from.")
     key: str = Field(min_length=8, max_length=200)
     choice: str = ""
     order: str = ""
@@ -80,12 +102,12 @@ class WorkForm(BaseModel):
     def _judgement(self) -> tuple[Outcome, list[list[str]], list[int]]:
         if self.choice in {Outcome.TIE, Outcome.ALL_UNACCEPTABLE}:
             return Outcome(self.choice), [], []
-        side = _CHOICE.match(self.choice)
+        side = _CHOICE.fullmatch(self.choice)
         if side:
             return Outcome.RANKED, [[side[1]], ["B" if side[1] == "A" else "A"]], [int(side[2])]
-        if _ORDER.match(self.order):
+        if _ORDER.fullmatch(self.order):
             return _from_order(self.order)
-        if self.rank and all(place.isdecimal() for place in self.rank):
+        if self.rank and _PLACES.issuperset(self.rank):
             return self._from_places()
         raise _missing("ranking", "Say first which response is better, or that they are equal or all unacceptable.")
 

@@ -153,6 +153,8 @@ def test_a_lost_lease_is_a_conflict_and_the_text_is_kept(alice: TestClient, sess
     kept = alice.get(f"/api/v1/assignments/{item['id']}").json()["draft"]
     assert kept["edits"] == {"B": "My long edit"}
     assert kept["comment"] == "and why"
+    draft = {"version": refused.json()["draft_version"], "draft": {"comment": "and more"}}
+    assert alice.put(f"/api/v1/assignments/{item['id']}/draft", json=draft).status_code == 200
 
 
 @pytest.mark.parametrize("state", [BatchState.PAUSED, BatchState.CLOSED])

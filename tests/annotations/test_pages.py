@@ -41,7 +41,8 @@ def hidden(html: str, name: str) -> str:
 
 
 def form(page: Any, **values: object) -> dict[str, object]:
-    return {"fencing_token": hidden(page.text, "fencing_token"), "key": hidden(page.text, "key")} | values
+    names = ("fencing_token", "draft_version", "key")
+    return {name: hidden(page.text, name) for name in names} | values
 
 
 def test_looking_claims_nothing(client: TestClient, session: Session, alice: User) -> None:
@@ -190,11 +191,108 @@ def test_a_mistake_is_said_in_place_and_nothing_is_stored(
 def test_a_form_of_megabytes_is_refused_beside_the_text(client: TestClient, session: Session, alice: User) -> None:
     make_comparison(session)
     item = start(client)
-    sent = form(client.get(item), choice="A1", edited_text="x" * 2_000_000)
+    sent = form(client.get(item), choice="A1", edited_text="x" * 5_000_000)
     refused = client.post(f"{item}/submit", data=sent, headers=EXCHANGE)
-    assert refused.status_code in {400, 413, 422}
+    assert refused.status_code == 413
     assert refused.headers["hx-retarget"] == "#problems"
     assert session.scalar(select(func.count()).select_from(Annotation)) == 0
+
+
+def test_the_longest_edit_may_be_chinese(client: TestClient, session: Session, alice: User) -> None:
+    make_comparison(session)
+    item = start(client)
+    longest = "驪" * 200_000
+    client.post(f"{item}/submit", data=form(client.get(item), choice="A1", edited_text=longest))
+    assert session.scalars(select(Annotation.edited_text)).one() == longest
+
+
+@pytest.mark.parametrize(
+    "values", [{"choice": "A1\n"}, {"order": "A1B\n"}, {"rank": ["9" * 5000, "1"]}, {"rank": ["²", "1"]}]
+)
+def test_a_judgement_that_no_page_sends_is_no_judgement(
+    client: TestClient, session: Session, alice: User, values: dict[str, object]
+) -> None:
+    make_comparison(session)
+    item = start(client)
+    refused = client.post(f"{item}/submit", data=form(client.get(item), strength=["1"], **values), headers=EXCHANGE)
+    assert refused.status_code == 422
+    assert "Say first which response is better" in refused.text
+
+
+def test_without_scripts_an_edit_goes_with_whatever_is_chosen_in_the_end(
+    client: TestClient, session: Session, alice: User
+) -> None:
+    make_comparison(session, texts=["one", "two"])
+    item = start(client)
+    client.post(f"{item}/draft", data=form(client.get(item), edited_text="typed before the choice"))
+    page = client.get(item)
+    assert "typed before the choice" in page.text
+    position = hidden(page.text, "edited_position")
+    client.post(f"{item}/draft", data=form(page, choice="A1", edited_position=position, edited_text="mine"))
+    page = client.get(item)
+    position = hidden(page.text, "edited_position")
+    sent = form(page, choice="B2", edited_position=position, edited_text="mine")
+    refused = client.post(f"{item}/submit", data=sent | {"comment": "x" * 10_001})
+    assert "typed before the choice" not in refused.text
+    client.post(f"{item}/submit", data=sent)
+    stored = session.scalars(select(Annotation)).one()
+    assert (stored.edited_text, stored.edited_candidate_id) == ("mine", stored.order_shown[1])
+
+
+def test_a_draft_shows_its_edit_whatever_is_chosen(client: TestClient, session: Session, alice: User) -> None:
+    make_comparison(session)
+    item = start(client)
+    draft = {"outcome": "ranked", "ranking": [["B"], ["A"]], "strengths": [2], "edits": {"A": "half a sen"}}
+    client.put(f"/api/v1{item}/draft", json={"version": 0, "draft": draft})
+    assert re.search(r"<textarea[^>]*>\s*half a sen", client.get(item).text)
+
+
+def test_where_two_share_the_first_place_the_form_asks_which_was_edited(
+    client: TestClient, session: Session, alice: User
+) -> None:
+    make_comparison(session, n=3)
+    item = start(client)
+    values: dict[str, object] = {"rank": ["1", "1", "2"], "strength": ["2", ""], "edited_text": "better"}
+    page = client.get(item)
+    assert "Which response was edited" in page.text
+    refused = client.post(f"{item}/submit", data=form(page, **values))
+    assert "say which one was edited" in refused.text
+    client.post(f"{item}/draft", data=form(page, edited_position="B", **values))
+    page = client.get(item)
+    assert re.search(r'value="B" selected', page.text)
+    client.post(f"{item}/submit", data=form(page, edited_position="B", **values))
+    stored = session.scalars(select(Annotation)).one()
+    assert stored.edited_candidate_id == stored.order_shown[1]
+
+
+def test_two_windows_without_scripts_do_not_overwrite_each_other(
+    client: TestClient, session: Session, alice: User
+) -> None:
+    make_comparison(session)
+    item = start(client)
+    one, other = client.get(item), client.get(item)
+    client.post(f"{item}/draft", data=form(other, comment="from the other window"))
+    refused = client.post(f"{item}/draft", data=form(one, comment="from this window"))
+    assert refused.status_code == 409
+    assert "Another window saved a newer draft" in refused.text
+    assert "from this window" in refused.text
+    assert "from the other window" in client.get(item).text
+    client.post(f"{item}/draft", data=form(refused, comment="from this window"))
+    assert "from this window" in client.get(item).text
+
+
+def test_after_a_refused_submit_the_page_knows_the_version_that_was_kept(
+    client: TestClient, session: Session, alice: User
+) -> None:
+    make_comparison(session)
+    item = start(client)
+    sent = form(client.get(item), choice="A2", comment="kept with care")
+    session.execute(update(Batch).values(state=BatchState.PAUSED))
+    refused = client.post(f"{item}/submit", data=sent, headers=EXCHANGE)
+    assert 'data-kept="1"' in refused.text
+    behind = client.post(f"{item}/submit", data=sent | {"comment": "from an older window"}, headers=EXCHANGE)
+    assert "data-kept" not in behind.text, "another draft was saved meanwhile, and stays"
+    assert "kept with care" in client.get(item).text
 
 
 def test_without_scripts_the_page_comes_back_with_what_was_typed(

@@ -58,9 +58,16 @@ def encode_chat(
 
 
 def encode_response(
-    tokenizer: Tokenizer, messages: Sequence[Message], text: str, tools: list[Any] | None = None
+    tokenizer: Tokenizer,
+    messages: Sequence[Message],
+    text: str,
+    tools: list[Any] | None = None,
+    *,
+    ended: bool = True,
 ) -> Response:
     """Token ids of an assistant turn with `text`, to stand behind the generation prompt of `messages`.
+
+    A response that was cut off (not `ended`) stops where it was, without the tokens that close a turn.
 
     Raises:
         ConfigError: the chat template renders a finished answer differently from the place where one is generated.
@@ -77,7 +84,8 @@ def encode_response(
     # What a template adds between the generation prompt and the answer, an empty thinking block for instance.
     head = _encode(tokenizer, _pieces(tokenizer, whole[len(prompt) : slot.start()], []))
     body = _encode(tokenizer, [_stripped(text, slot)])
-    tail = _encode(tokenizer, _pieces(tokenizer, whole[slot.end() :], []))
+    closes = ended or not body  # a response without any token could not be scored
+    tail = _encode(tokenizer, _pieces(tokenizer, whole[slot.end() :], [])) if closes else []
     return Response(ids=head + body + tail, content=[0] * len(head) + [1] * len(body) + [0] * len(tail))
 
 

@@ -24,6 +24,7 @@ from training.errors import ConfigError, DataError
 ROWS = "preferences.jsonl"
 EDITED_CHOSEN, EDITED_REJECTED, CHOSEN_REJECTED = "edited_over_chosen", "edited_over_rejected", "chosen_over_rejected"
 KINDS = (EDITED_CHOSEN, EDITED_REJECTED, CHOSEN_REJECTED)
+CUT_OFF = "length"  # the finish reason of a response that ran into the limit of tokens
 ROLES = frozenset({"system", "user", "assistant", "tool"})
 NAMED_ROWS = 20  # how many rows a report names before it only counts
 
@@ -33,7 +34,7 @@ class Row:
     """One preference of the snapshot; `chosen` is None where all responses were unacceptable."""
 
     id: str
-    annotation_id: str
+    annotation_id: int
     prompt_hash: str
     prompt: tuple[Message, ...]
     chosen: str | None
@@ -43,16 +44,23 @@ class Row:
     split: str
     outcome: str
     tools: list[Any] | None
+    chosen_finish_reason: str | None = None
+    rejected_finish_reason: str | None = None
 
 
 @dataclass(frozen=True)
 class Pair:
-    """`better` was preferred over `worse` as the answer to the row's prompt."""
+    """`better` was preferred over `worse` as the answer to the row's prompt.
+
+    A response that ran into the limit of tokens did not end. Teaching it an end would teach to stop in mid-sentence.
+    """
 
     row: Row
     kind: str
     better: str
     worse: str
+    better_ended: bool = True
+    worse_ended: bool = True
 
 
 @dataclass(frozen=True)
@@ -139,7 +147,7 @@ def training_pairs(rows: Iterable[Row], min_strength: int) -> tuple[list[Pair], 
 
     Within one annotation no pair comes twice, edited text is never the worse one, and no pairs contradict each other.
     """
-    strong: dict[str, list[Row]] = defaultdict(list)
+    strong: dict[int, list[Row]] = defaultdict(list)
     dropped = dict.fromkeys(("ties", "all_unacceptable", "filtered_by_strength"), 0)
     for row in rows:
         if row.outcome == "tie":
@@ -166,13 +174,16 @@ def _expand(rows: list[Row]) -> list[Pair]:
     found: dict[tuple[str, str], Pair] = {}
     for kind in KINDS:
         for row in rows:
-            better, worse = {
-                EDITED_CHOSEN: (row.edited, row.chosen),
-                EDITED_REJECTED: (row.edited, row.rejected),
-                CHOSEN_REJECTED: (row.chosen, row.rejected),
+            edited = (row.edited, True)  # a person wrote it to its end
+            chosen = (row.chosen, row.chosen_finish_reason != CUT_OFF)
+            rejected = (row.rejected, row.rejected_finish_reason != CUT_OFF)
+            (better, better_ended), (worse, worse_ended) = {
+                EDITED_CHOSEN: (edited, chosen),
+                EDITED_REJECTED: (edited, rejected),
+                CHOSEN_REJECTED: (chosen, rejected),
             }[kind]
             if better is not None and worse is not None and better != worse:
-                found.setdefault((better, worse), Pair(row, kind, better, worse))
+                found.setdefault((better, worse), Pair(row, kind, better, worse, better_ended, worse_ended))
     return list(found.values())
 
 
@@ -207,8 +218,8 @@ def _tokenise(pairs: list[Pair], tokenizer: Tokenizer, max_length: int) -> tuple
                 kind=pair.kind,
                 strength=row.strength,
                 prompt_ids=encode_chat(tokenizer, prompt, add_generation_prompt=True, tools=row.tools),
-                chosen=encode_response(tokenizer, prompt, pair.better, row.tools),
-                rejected=encode_response(tokenizer, prompt, pair.worse, row.tools),
+                chosen=encode_response(tokenizer, prompt, pair.better, row.tools, ended=pair.better_ended),
+                rejected=encode_response(tokenizer, prompt, pair.worse, row.tools, ended=pair.worse_ended),
             )
         except DataError as error:
             raise DataError(f"row {row.id}: {error}") from None
@@ -245,6 +256,8 @@ def _row(body: dict[str, Any]) -> Row:
         split=body["split"],
         outcome=body["outcome"],
         tools=body.get("tools"),
+        chosen_finish_reason=body.get("chosen_finish_reason"),
+        rejected_finish_reason=body.get("rejected_finish_reason"),
     )
     if row.split not in {"train", "held_out"} or row.strength not in {None, 1, 2, 3, 4}:
         raise ValueError(f"split {row.split!r} or strength {row.strength!r} is unknown")

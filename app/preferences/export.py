@@ -111,6 +111,7 @@ def _canonical_pairs(source: Source, wanted: ExportFilter, nested: Callable[[str
     keys = (None, *source.candidate_ids)
     sampling = dict(zip(keys, (None, *map(nested, source.samplings)), strict=True))
     checkpoint = dict(zip(keys, (None, *source.checkpoints), strict=True))
+    finished = dict(zip(keys, (None, *source.finish_reasons), strict=True))
     position: dict[int | None, int | None] = {None: None}
     position |= {candidate: place for place, candidate in enumerate(source.order_shown)}
     for pair in _pairs(source, wanted):
@@ -123,6 +124,8 @@ def _canonical_pairs(source: Source, wanted: ExportFilter, nested: Callable[[str
             "strength": pair.strength,
             "chosen_checkpoint": checkpoint[chosen],
             "rejected_checkpoint": checkpoint[rejected],
+            "chosen_finish_reason": finished[chosen],
+            "rejected_finish_reason": finished[rejected],
             "sampling": {"chosen": sampling[chosen], "rejected": sampling[rejected]},
             "position_shown": {"chosen": position[chosen], "rejected": position[rejected]},
         }
@@ -277,6 +280,8 @@ def parquet_schema(shape: Shape, *, with_tools: bool) -> pa.Schema:
             "annotator": text,
             "chosen_checkpoint": text,
             "rejected_checkpoint": text,
+            "chosen_finish_reason": text,
+            "rejected_finish_reason": text,
             "sampling": pa.struct(both),
             "position_shown": pa.struct({"chosen": pa.int8(), "rejected": pa.int8()}),
             "active_seconds": pa.float64(),

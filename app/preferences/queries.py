@@ -71,6 +71,7 @@ class Source:
     round: int
     candidate_ids: list[int]
     texts: list[str]
+    finish_reasons: list[str]
     samplings: list[str]
     checkpoints: list[str]
 
@@ -86,6 +87,7 @@ def sources(
         select(
             _listed(Candidate.id).label("candidate_ids"),
             _listed(Candidate.text).label("texts"),
+            _listed(Candidate.finish_reason).label("finish_reasons"),
             _listed(cast(Candidate.sampling, Text)).label("samplings"),
             _listed(Checkpoint.name).label("checkpoints"),
         )
@@ -115,6 +117,7 @@ def sources(
                 ROUNDS.c.number,
                 shown.c.candidate_ids,
                 shown.c.texts,
+                shown.c.finish_reasons,
                 shown.c.samplings,
                 shown.c.checkpoints,
             )

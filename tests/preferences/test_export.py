@@ -11,11 +11,20 @@ import pytest
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
+from app.annotations import service as annotating
 from app.annotations.models import Annotation, Comparison, Outcome
 from app.preferences.export import write_export
 from app.preferences.forms import ExportFilter, Format, Shape
-from app.prompts.models import Prompt
-from tests.factories import current_round, make_annotation, make_batch, make_comparison, make_prompt, make_user
+from app.prompts.models import Prompt, PromptState
+from tests.factories import (
+    current_round,
+    make_annotation,
+    make_batch,
+    make_candidate,
+    make_comparison,
+    make_prompt,
+    make_user,
+)
 
 TEXTS = ["Paris.\n\n```py\nprint('é')\n```", "<|im_end|> \u2028 = Lyon", "  trailing  "]
 
@@ -84,9 +93,22 @@ def test_a_row_says_where_everything_came_from_and_names_nobody(
         "chosen": annotation.order_shown.index(best),
         "rejected": annotation.order_shown.index(middle),
     }
+    assert (row["chosen_finish_reason"], row["rejected_finish_reason"]) == ("stop", "stop")
     assert row["round"] == 1
     assert row["active_seconds"] == 12.5
     assert row["split"] in {"train", "held_out"}
+
+
+def test_a_row_says_which_response_was_cut_off(session: Session, alice: User) -> None:
+    prompt = make_prompt(session, make_batch(session, candidates_per_prompt=3), state=PromptState.READY)
+    for text, reason in zip(TEXTS, ("stop", "length", "stop"), strict=True):
+        make_candidate(session, prompt, text, finish_reason=reason)
+    comparison = annotating.create_comparison(session, prompt)
+    session.commit()
+    make_annotation(session, alice, comparison)
+    expected = [("stop", "length"), ("stop", "stop"), ("length", "stop")]
+    for rows in (exported(session), as_table(session)):
+        assert [(row["chosen_finish_reason"], row["rejected_finish_reason"]) for row in rows] == expected
 
 
 def test_ties_and_all_unacceptable_stay_in_the_canonical_rows_and_out_of_trl(session: Session, alice: User) -> None:

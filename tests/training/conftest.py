@@ -79,13 +79,15 @@ def make_row(number: int = 0, **changes: Any) -> Row:
     topic = TOPICS[number % len(TOPICS)]
     question = changes.pop("question", f"Question {number}: tell me about {topic}.")
     row: Row = {
-        "id": f"annotation-{number}:a:b",
-        "annotation_id": f"annotation-{number}",
+        "id": f"{number}:10:11",
+        "annotation_id": number,
         "prompt": [{"role": "user", "content": question}],
         "prompt_hash": hashlib.sha256(question.encode()).hexdigest(),
         "chosen": turn(f"Gladly: {topic} matter, said {number}."),
         "rejected": turn(f"No. Ask somebody else about {topic} {number}!"),
         "edited": None,
+        "chosen_finish_reason": "stop",
+        "rejected_finish_reason": "stop",
         "strength": 4,
         "outcome": "ranked",
         "split": "train",

@@ -78,6 +78,15 @@ def test_the_end_of_turn_and_its_newline_are_format(smollm2: Any) -> None:
     assert smollm2.convert_ids_to_tokens(marked) == ["<|im_end|>", "Ċ"]
 
 
+def test_a_response_that_was_cut_off_is_taught_no_end() -> None:
+    prompt = [{"role": "user", "content": "Hi"}]
+    whole, cut = (encode_response(TINY, prompt, "Hello the", ended=ended) for ended in (True, False))
+    assert TINY.decode(whole.ids) == "Hello the<|im_end|>\n"
+    assert TINY.decode(cut.ids) == "Hello the"
+    assert cut.content == [1] * len(cut.ids)
+    assert encode_response(TINY, prompt, "", ended=False).ids, "an empty sequence could not be scored"
+
+
 def test_what_a_template_puts_before_the_answer_is_format() -> None:
     tokenizer = byte_tokenizer()
     thinking = "<think></think>"

@@ -58,14 +58,31 @@ def test_one_edit_over_several_rejected_responses_counts_once_over_the_chosen_on
 
 
 def test_two_annotators_who_agree_are_two_judgements(tmp_path: Path) -> None:
-    pairs, _ = training_pairs(rows_of(tmp_path, make_row(), make_row(id="b", annotation_id="bob")), 3)
+    pairs, _ = training_pairs(rows_of(tmp_path, make_row(), make_row(id="b", annotation_id=99)), 3)
     assert len(pairs) == 2
+
+
+@pytest.mark.parametrize("side", ["chosen", "rejected"])
+def test_a_response_that_ran_into_its_limit_is_taught_no_end_and_an_edit_of_it_is(tmp_path: Path, side: str) -> None:
+    texts = {"chosen": "good", "rejected": "bad", "edited": "best"}
+    row = make_row() | {name: turn(text) for name, text in texts.items()} | {f"{side}_finish_reason": "length"}
+    for example in ready(tmp_path, [row]).train:
+        for response in (example.chosen, example.rejected):
+            said = TOKENIZER.decode(response.ids)
+            text = said.removesuffix("<|im_end|>\n")
+            assert (said == text) == (text == texts[side]), said
+
+
+def test_a_snapshot_from_before_finish_reasons_ends_every_response(tmp_path: Path) -> None:
+    row = {key: value for key, value in make_row().items() if not key.endswith("finish_reason")}
+    [example] = ready(tmp_path, [row]).train
+    assert TOKENIZER.decode(example.chosen.ids).endswith("<|im_end|>\n")
 
 
 ANSWERS = st.sampled_from(("a", "b", "c", "d", "e"))
 RANKED = st.fixed_dictionaries(
     {
-        "annotation_id": st.sampled_from(("alice", "bob")),
+        "annotation_id": st.sampled_from((1, 2)),
         "chosen": ANSWERS,
         "rejected": ANSWERS,
         "edited": st.none() | st.sampled_from(("e", "f", "g")),
@@ -81,8 +98,8 @@ def test_expansion_never_contradicts_or_repeats_itself(judgements: list[dict[str
         for number, judgement in enumerate(judgements)
     ]
     pairs, dropped = training_pairs(rows, 3)
-    for annotator in ("alice", "bob"):
-        mine = [pair for pair in pairs if pair.row.annotation_id == annotator]
+    for annotation in (1, 2):
+        mine = [pair for pair in pairs if pair.row.annotation_id == annotation]
         assert len({(pair.better, pair.worse) for pair in mine}) == len(mine), "a pair came twice"
         kinds = [(EDITED_CHOSEN, EDITED_REJECTED, CHOSEN_REJECTED).index(pair.kind) for pair in mine]
         assert kinds == sorted(kinds), "the edited text comes first"
@@ -161,7 +178,7 @@ def test_nothing_to_train_on_says_why_and_what_to_do(tmp_path: Path) -> None:
 
 def test_a_prompt_in_both_splits_is_refused_by_row(tmp_path: Path) -> None:
     rows = [make_row(0), make_row(1, prompt_hash=make_row(0)["prompt_hash"], split="held_out")]
-    with pytest.raises(DataError, match="annotation-0:a:b and annotation-1:a:b have the same prompt"):
+    with pytest.raises(DataError, match="rows 0:10:11 and 1:10:11 have the same prompt"):
         ready(tmp_path, rows)
 
 

@@ -17,6 +17,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
@@ -27,8 +28,12 @@ from workers.replies import REPLY_LIMIT, Answer, EngineReplyError, parse_answers
 
 PROBE_TIMEOUT = 30.0
 """A busy CPU engine beside a training run needs seconds for one token; one that hangs never answers."""
+ADAPTER_TIMEOUT = 30.0
+"""An adapter is read from the disk beside the engine; one that takes longer is tried again, and nothing waits for it."""
 VERDICT_AGE = 2.0
 """Seconds for which one probe speaks for all requests that failed together."""
+ENCODER_RETRY = 30.0
+"""Seconds after which a tokeniser that could not be read is tried again: a hub may be away, and asking it takes long."""
 
 
 class EngineAway(Exception):
@@ -101,10 +106,36 @@ class Engine(Protocol):
         """Close the connections."""
 
 
-@lru_cache(maxsize=2)
+_unreadable: dict[str, tuple[float, str]] = {}
+
+
 def chat_encoder(model: str) -> ChatEncoder:
-    """The encoder of a base model; reading its tokeniser costs a tenth of a second, once a process."""
+    """The encoder of a base model; reading its tokeniser costs a tenth of a second, once a process.
+
+    Raises:
+        EngineAway: it cannot be read, for whatever reason. That holds for every prompt and is the fault of none.
+    """
+    failed_at, reason = _unreadable.get(model, (-ENCODER_RETRY, ""))
+    if time.monotonic() - failed_at < ENCODER_RETRY:
+        raise EngineAway(reason)
+    try:
+        return _read_encoder(model)
+    except Exception as error:  # tokenizers and the hub's client raise what they like
+        _unreadable[model] = time.monotonic(), _why_unreadable(model, error)
+        raise EngineAway(_unreadable[model][1]) from error
+
+
+@lru_cache(maxsize=2)
+def _read_encoder(model: str) -> ChatEncoder:
     return ChatEncoder(model)
+
+
+def _why_unreadable(model: str, error: Exception) -> str:
+    if isinstance(error, NoChatTemplate):
+        return str(error)
+    said = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    remedy = "complete its folder" if Path(model).is_dir() else "check CORRAL_BASE_MODEL and the way to the hub"
+    return f"The tokeniser of {model} cannot be read: {remedy}. ({said})"
 
 
 @dataclass
@@ -131,6 +162,7 @@ class OpenAIEngine:
         )
         self._info: EngineInfo | None = None
         self._asking = asyncio.Lock()
+        self._reading = asyncio.Lock()
         self._verdict = _Verdict()
 
     async def aclose(self) -> None:
@@ -207,12 +239,12 @@ class OpenAIEngine:
 
     async def _complete(self, ask: Ask, info: EngineInfo, body: dict[str, Any]) -> list[Answer]:
         """Token ids go to vLLM, so what a user typed cannot become a control token."""
+        async with self._reading:  # one reads for all that start together, and answers are not held up by it
+            encoder = await asyncio.to_thread(chat_encoder, self._settings.base_model_path)
         try:
-            ids = chat_encoder(self._settings.base_model_path).encode(ask.messages, ask.tools)
+            ids = encoder.encode(ask.messages, ask.tools)
         except Unrenderable as error:
             raise PromptRefused(f"This prompt cannot be sent: {error}.") from error
-        except NoChatTemplate as error:  # holds for every prompt: pause and say so, instead of blaming them one by one
-            raise EngineAway(str(error)) from error
         if info.context is not None:
             if len(ids) >= info.context:
                 raise PromptRefused(
@@ -259,7 +291,7 @@ class OpenAIEngine:
 
     async def _adapter(self, path: str, body: dict[str, Any], *, fine: str) -> None:
         try:
-            await self._exchange("POST", path, body, self._settings.engine_timeout)
+            await self._exchange("POST", path, body, ADAPTER_TIMEOUT)
         except (ModelMissing, PromptRefused) as error:
             if fine not in str(error):
                 raise EngineReplyError(str(error)) from error

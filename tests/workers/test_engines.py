@@ -9,6 +9,7 @@ import pytest
 from app.settings import EngineKind, Settings
 from tests.fake_engine import FakeEngine, Mode
 from workers import engines
+from workers.chat import ChatEncoder
 from workers.engines import Ask, EngineAway, ModelMissing, OpenAIEngine, PromptRefused, Reply
 from workers.replies import EngineReplyError
 
@@ -123,6 +124,32 @@ def test_nobody_listening_is_away(settings: Settings, fake: FakeEngine) -> None:
         sample(settings)
     with pytest.raises(EngineAway):
         using(settings, lambda engine: engine.probe())
+
+
+@pytest.mark.parametrize(
+    ("fault", "remedy"),
+    [(OSError("the hub is away"), "way to the hub"), (Exception("EOF at line 1"), "way to the hub")],
+)
+def test_a_tokeniser_that_cannot_be_read_is_nobodys_prompt_and_is_not_read_again_at_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, fault: Exception, remedy: str
+) -> None:
+    read: list[str] = []
+
+    def refuse(model: str) -> ChatEncoder:
+        read.append(model)
+        raise fault
+
+    monkeypatch.setattr(engines, "ChatEncoder", refuse)
+    monkeypatch.setattr(engines, "_unreadable", {})
+    away = settings.model_copy(update={"base_model": f"somebody/model-{id(fault)}"})
+    for _ in range(2):
+        with pytest.raises(EngineAway, match=f"{remedy}.*{fault}"):
+            sample(away)
+    assert len(read) == 1
+    monkeypatch.setattr(engines, "ENCODER_RETRY", 0.0)
+    with pytest.raises(EngineAway):
+        sample(away)
+    assert len(read) == 2
 
 
 def test_an_adapter_that_is_not_served_is_missing(settings: Settings) -> None:

@@ -205,6 +205,11 @@ class FakeEngine:
                 self.dies_after = None
                 threading.Thread(target=self.stop, daemon=True).start()
                 return Mode.DISCONNECT
+        return self.meets(text)
+
+    def meets(self, text: str) -> Mode | None:
+        """The fault of a request about ``text``."""
+        with self._lock:
             for fault in self.faults:
                 if fault.match in text and fault.times != 0:
                     fault.times = fault.times - 1 if fault.times is not None else None
@@ -306,6 +311,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def load(self, body: dict[str, Any]) -> None:
         name, path = body["lora_name"], body["lora_path"]
+        if self.fake.meets(name) is Mode.HANG and self.fake.wait(600):
+            self.close_connection = True
+            return
         if name in self.fake.adapters:
             self.answer(400, {"error": {"message": f"The lora adapter '{name}' has already been loaded."}})
         elif not (Path(path) / "adapter_model.safetensors").is_file():

@@ -1,19 +1,22 @@
 """The reconciler: probe the engine, and make its adapters equal to the database's wish.
 
-It runs every few seconds and after each change, starts from what the engine says it serves, and may run twice at a time:
-loading what is loaded and unloading what is gone are no errors. An engine that was restarted is simply one that
-serves nothing yet.
+It runs every few seconds and after each change, and starts from what the engine says it serves: an engine that was
+restarted is simply one that serves nothing yet. One at a time is enough. An engine that hangs holds each up for a minute,
+and more of them would soon hold every thread of the control worker.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+from sqlalchemy import func, select
 
-from app.db import session_scope
+from app.db import get_engine, session_scope
 from app.jobs import Job, enqueue
 from app.registry import service as registry
 from app.registry.manifest import BrokenCheckpoint, verify
@@ -29,8 +32,25 @@ log = structlog.get_logger()
 
 @app.task(name=Job.RECONCILE_SERVING.value)
 def reconcile_serving() -> None:
-    """Probe and reconcile once."""
-    asyncio.run(reconcile(get_settings()))
+    """Probe and reconcile once, unless somebody is at it."""
+    with alone() as mine:
+        if mine:
+            asyncio.run(reconcile(get_settings()))
+        else:
+            log.info("reconcile_left_to_another")
+
+
+@contextmanager
+def alone() -> Iterator[bool]:
+    """Whether nobody else reconciles. The lock is the connection's, so it goes with a worker that is killed."""
+    key = func.hashtextextended("serving.reconcile", 0)
+    with get_engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        mine = bool(connection.scalar(select(func.pg_try_advisory_lock(key))))
+        try:
+            yield mine
+        finally:
+            if mine:
+                connection.execute(select(func.pg_advisory_unlock(key)))
 
 
 @dataclass(frozen=True)

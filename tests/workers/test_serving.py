@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 
 from app.candidates.models import Candidate
 from app.db import session_scope
@@ -18,7 +18,7 @@ from tests.fake_engine import FakeEngine, Mode
 from tests.generating import counts, open_batch, register_policy, serve_base, settings_for
 from workers import engines
 from workers.generation import generate
-from workers.serving import reconcile_serving
+from workers.serving import alone, reconcile_serving
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +143,35 @@ def test_an_engine_that_hangs_is_away_although_it_listens(settings: Settings, fa
     view = engine_state(settings)
     assert view.state is EngineState.AWAY
     assert "listens but does not answer" in (view.error or "")
+
+
+def test_a_second_reconciler_leaves_and_does_not_wait_for_an_engine_that_hangs(
+    settings: Settings, fake: FakeEngine, committed: Engine
+) -> None:
+    base_is_wished(settings)
+    with alone() as mine:
+        assert mine
+        reconcile_serving()
+        assert fake.asked == []
+    reconcile_serving()
+    assert sampled() == {"tiny-base"}
+
+
+def test_an_engine_that_hangs_over_an_adapter_is_not_waited_for(
+    settings: Settings, fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "ADAPTER_TIMEOUT", 0.2)
+    base_is_wished(settings)
+    promote(tmp_path / "policy-r1")
+    fake.fault(Mode.HANG, match="policy-r1")
+    reconcile_serving()
+    with session_scope() as session:
+        refused = session.scalars(select(Deployment).where(Deployment.load_state == LoadState.FAILED)).one()
+    assert "did not answer within" in (refused.load_error or "")
+    assert sampled() == {"tiny-base"}
+    fake.heal()
+    reconcile_serving()
+    assert sampled() == {"tiny-base", "policy-r1"}
 
 
 def test_what_nobody_wishes_for_is_unloaded(settings: Settings, fake: FakeEngine) -> None:

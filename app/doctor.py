@@ -92,7 +92,7 @@ def look_at_python(_settings: Settings, _running: Running | None) -> Iterator[Fi
         yield ok("python", f"{version} in {sys.prefix}")
 
 
-def look_at_packages(_settings: Settings, _running: Running | None) -> Iterator[Finding]:
+def look_at_packages(settings: Settings, _running: Running | None) -> Iterator[Finding]:
     """What the locks ask for against what is installed."""
     layers = {"web": Level.FAIL, "train": Level.FAIL}
     if engine.installed():
@@ -110,7 +110,7 @@ def look_at_packages(_settings: Settings, _running: Running | None) -> Iterator[
             yield warn(f"packages ({layer})", f"not as locked: {_few(other)}", "Run `make clean`, then `make up`.")
         else:
             yield ok(f"packages ({layer})", "as locked")
-    if not engine.installed():
+    if not engine.installed() and "engine_url" not in settings.model_fields_set:
         yield warn(
             "packages (engine)", "vLLM is not installed", "Run `make up`, or point CORRAL_ENGINE_URL at an engine."
         )

@@ -21,7 +21,8 @@ from app.accounts.service import SCOPES, authenticate
 from app.commands.user import RoleName
 from app.db import get_engine
 from app.doctor import Finding, Level
-from app.settings import ROOT, get_settings
+from app.embedded import free_port
+from app.settings import ROOT, Settings, get_settings
 from tests.factories import PASSWORD, current_round, make_annotation, make_comparison, make_user
 
 Corral = Callable[..., Result]
@@ -268,3 +269,30 @@ def test_the_doctor_sees_a_base_model_with_a_changed_byte(corral: Corral) -> Non
             file.unlink()
         folder.rmdir()
     assert (found.level, "has changed" in found.found) == (Level.FAIL, True)
+
+
+def test_the_doctor_sees_services_that_do_not_answer(corral: Corral) -> None:
+    nowhere = f"127.0.0.1:{free_port()}"
+    settings = Settings(broker_url=f"redis://{nowhere}/0", engine_url=f"http://{nowhere}/v1")
+    [broker] = doctor.look_at_broker(settings, None)
+    assert (broker.level, broker.remedy) == (
+        Level.FAIL,
+        "Start it, or correct BROKER_URL. Nothing is lost meanwhile.",
+    )
+    [engine] = doctor.look_at_engine(settings, None)
+    assert engine.level is Level.FAIL
+    assert nowhere in engine.found
+
+
+def test_the_doctor_names_the_queues_that_nobody_serves(corral: Corral, monkeypatch: pytest.MonkeyPatch) -> None:
+    control = type("Control", (), {"ping": lambda *_, **__: [{"control@here": {"ok": "pong"}}]})
+    monkeypatch.setattr("app.jobs.producer", lambda: type("Producer", (), {"control": control()}))
+    [workers] = doctor._workers()
+    assert (workers.level, workers.found) == (Level.FAIL, "no answer from: generation, training")
+
+
+def test_the_doctor_misses_no_engine_where_one_runs_elsewhere(corral: Corral, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.engine.installed", lambda: False)
+    here, elsewhere = Settings.model_construct(), Settings(engine_url="http://engine:8000/v1")
+    assert "packages (engine)" in {finding.subject for finding in doctor.look_at_packages(here, None)}
+    assert "packages (engine)" not in {finding.subject for finding in doctor.look_at_packages(elsewhere, None)}

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from app.storable import flaw
+
 REPLY_LIMIT = 4 * 1024 * 1024
 """Bytes of one reply: 8 answers of 32,768 tokens fit several times; what is larger is not an answer."""
 FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter"})
@@ -61,12 +63,9 @@ def _text(choice: Any) -> str:
     text = message.get("content") if isinstance(message, dict) else _field(choice, "text")
     if not isinstance(text, str) or not text.strip():
         raise EngineReplyError("The engine's answer is empty.")
-    if "\x00" in text:
-        raise EngineReplyError("The engine's answer holds a NUL character, which no text may.")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise EngineReplyError("The engine's answer holds half a character (a lone surrogate).") from None
+    wrong = flaw(text)
+    if wrong:
+        raise EngineReplyError(f"The engine's answer holds {wrong}, which no text may.")
     return text
 
 

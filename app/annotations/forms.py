@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.annotations.models import Outcome
+from app.storable import flaw
 
 TEXT_LIMIT = 200_000
 COMMENT_LIMIT = 10_000
@@ -16,10 +17,9 @@ POSITIONS = "ABCDEFGH"
 
 def _storable(text: str) -> str:
     """Refuse what PostgreSQL cannot store and what no tokenizer reads the same way twice."""
-    if "\x00" in text:
-        raise ValueError("contains a NUL character: remove it")
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("contains half of a character (a lone surrogate): type or paste it again")
+    wrong = flaw(text)
+    if wrong:
+        raise ValueError(f"contains {wrong}: remove it")
     return text
 
 

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from app.storable import flaw, quotable
+
 MAX_DEPTH = 64
 MAX_FIELDS = 50_000
 
@@ -43,10 +45,9 @@ def kind_of(value: Any) -> str:
 def check_text(value: Any) -> None:
     """Refuse a NUL or a lone surrogate anywhere inside ``value``, keys included."""
     if isinstance(value, str):
-        if "\0" in value:
-            raise Refused("contains a NUL character (\\u0000), which no text column can hold: remove it")
-        if not value.isascii():
-            _check_surrogates(value)
+        wrong = flaw(value)
+        if wrong:
+            raise Refused(f"contains {wrong}: remove it or write what was meant")
     elif isinstance(value, list):
         for item in value:
             check_text(item)
@@ -54,16 +55,6 @@ def check_text(value: Any) -> None:
         for key, item in value.items():
             check_text(key)
             check_text(item)
-
-
-def _check_surrogates(value: str) -> None:
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        code = ord(value[error.start])
-        raise Refused(
-            f"contains half a character (the lone surrogate \\u{code:04x}): write the whole character or remove it"
-        ) from None
 
 
 def loads(raw: bytes) -> Any:
@@ -105,7 +96,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise Refused(f'has the key "{twice[:60]}" twice: keep one')
+        # not checked yet: this runs while the object is still read, and the reason is stored
+        raise Refused(f'has the key "{quotable(twice, 60)}" twice: keep one')
     return made
 
 

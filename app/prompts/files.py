@@ -22,6 +22,7 @@ from app.prompts import bounded_json
 from app.prompts.bounded_json import Refused
 from app.prompts.parquet import MAX_RECORDS, read_parquet
 from app.prompts.shapes import CONVERSATION_KEYS, TASK_KEYS
+from app.storable import flaw
 
 LIST_KEYS = ("prompts", "data", "rows", "examples", "items", "questions")
 
@@ -278,6 +279,9 @@ def _delimiter(text: bytes) -> str:
 
 def _header(cells: list[str]) -> list[str]:
     names = [cell.strip() for cell in cells]
+    wrong = flaw("".join(names))
+    if wrong:
+        raise BadInput(f"The first line of the CSV, which names its columns, contains {wrong}: correct it there.")
     known = (*CONVERSATION_KEYS, *TASK_KEYS)
     if not any(name in known for name in names):
         shown = ", ".join(f'"{name[:40]}"' for name in names[:8])

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from app.prompts.models import BatchState, EditPolicy
+from app.storable import flaw
 
 MESSAGES = {
     "string_too_short": "Please fill this in.",
@@ -23,12 +24,9 @@ def _empty_is_none(value: Any) -> Any:
 
 def _storable(value: Any) -> Any:
     if isinstance(value, str):
-        if "\0" in value:
-            raise ValueError("contains a NUL character: remove it")
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError("contains half a character (a lone surrogate): remove it") from None
+        wrong = flaw(value)
+        if wrong:
+            raise ValueError(f"contains {wrong}: remove it")
     return value
 
 

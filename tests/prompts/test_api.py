@@ -78,6 +78,18 @@ def test_refused_lines_come_as_problem_json_and_nothing_is_stored(
     assert session.scalars(select(Batch)).all() == []
 
 
+def test_text_that_cannot_be_stored_is_refused_in_words(client: TestClient, bob: dict[str, str]) -> None:
+    fields = {"settings": json.dumps({"name": "Questions"})}
+    header = {"file": ("x.csv", b"tex\xed\xa0\x80t,id\nhello,1\n")}
+
+    by_header = client.post("/api/v1/batches", files=header, data=fields, headers=bob)
+    by_line = post(client, bob, GOOD + b'{"\\u0000": 1, "\\u0000": 2}\n')
+
+    assert (by_header.status_code, by_line.status_code) == (422, 422)
+    assert "lone surrogate" in by_header.json()["detail"]
+    assert by_line.json()["errors"] == [{"line": 3, "reason": 'has the key "\\u0000" twice: keep one'}]
+
+
 def test_refused_lines_are_left_out_when_asked(client: TestClient, session: Session, bob: dict[str, str]) -> None:
     answer = post(client, bob, BAD, leave_out_refused=True)
 

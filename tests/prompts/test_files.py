@@ -44,6 +44,8 @@ from tests.prompts.reading import ASSISTANT, USER, read, refused_file
         ("x.json", b"[" * 3_000_000, "more than 2,662,144 bytes"),
         ("x.csv", b"text,id\nhello,1\n", 'one of them "prompt"'),
         ("x.csv", b"prompt,prompt\na,b\n", "two columns"),
+        ("x.csv", b"tex\xed\xa0\x80t,id\nhello,1\n", "the lone surrogate \\ud800"),
+        ("x.csv", b"prompt,i\0d\nhello,1\n", "a NUL character"),
         ("x.csv", b'prompt\n"abc"def\n', "line 2"),
         ("x.csv", b'prompt\n"never closed\n', "line 2"),
         ("x.csv", b'prompt\n"' + b"a\n" * 2_000_000, "never closed"),

@@ -149,6 +149,24 @@ def test_a_file_that_cannot_be_used_is_said_beside_the_file(client: TestClient, 
     assert count(session, Upload) == 0
 
 
+def test_a_header_that_cannot_be_written_down_is_refused_in_words(client: TestClient, bob: User) -> None:
+    answer = client.post("/batches/new", files={"file": ("x.csv", b"tex\xed\xa0\x80t,id\nhello,1\n")})
+
+    assert answer.status_code == 422
+    assert "lone surrogate \\ud800" in answer.text
+
+
+@pytest.mark.parametrize("key", ["\\u0000", "\\ud800"])
+def test_a_key_that_cannot_be_stored_costs_its_line_only(
+    client: TestClient, session: Session, bob: User, key: str
+) -> None:
+    page = upload(client, f'{{"{key}": 1, "{key}": 2}}\n{{"prompt": "One?"}}'.encode())
+
+    assert f"has the key &#34;{key}&#34; twice" in client.get(page).text
+    client.post(f"{page}/confirm", data=SETTINGS | {"leave_out_refused": "true"})
+    assert count(session, Prompt) == 1
+
+
 def test_a_form_without_a_file_asks_for_one(client: TestClient, bob: User) -> None:
     answer = client.post("/batches/new", files={"other": ("x.jsonl", b"{}")}, data={})
 

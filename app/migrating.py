@@ -1,22 +1,15 @@
-"""Migrations from inside the program: upgrade, see whether that is needed, and check that models and migrations agree."""
+"""Migrations from inside the program: upgrade, and see whether that is needed."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from app.embedded import ensure_database
-from app.errors import AppError
 from app.settings import ROOT
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
-
-
-class Drift(AppError):
-    """Models and migrations disagree."""
 
 
 def config(connection: Connection | None = None) -> Config:
@@ -60,46 +53,3 @@ def current(connection: Connection | Session) -> set[str]:
     if connection.execute(text("SELECT to_regclass('alembic_version')")).scalar() is None:
         return set()
     return set(connection.execute(text("SELECT version_num FROM alembic_version")).scalars())
-
-
-def check(server_url: str) -> None:
-    """Walk every migration up, down and up again in a database of its own, and compare the result with the models.
-
-    Args:
-        server_url: A database of a server on which databases may be created; it is not touched itself.
-
-    Raises:
-        Drift: two heads, a migration that does not go back, or models that differ from the migrations.
-    """
-    from alembic import command
-    from alembic.util import CommandError
-    from sqlalchemy import make_url
-
-    from app.db import make_engine
-
-    found = heads()
-    if len(found) != 1:
-        raise Drift(f"There are {len(found)} newest migrations ({', '.join(sorted(found))}): set one's down_revision.")
-    scratch = f"corral_check_{os.getpid()}"
-    url = make_url(server_url).set(database=scratch)
-    ensure_database(server_url, scratch)
-    engine = make_engine(url.render_as_string(hide_password=False))
-    try:
-        with engine.connect() as connection:
-            for step, target in ((command.upgrade, "head"), (command.downgrade, "base"), (command.upgrade, "head")):
-                step(config(connection), target)
-                connection.commit()
-            command.check(config(connection))
-    except CommandError as error:
-        raise Drift(f"{error} Generate a migration for it, or put the model back.") from error
-    finally:
-        engine.dispose()
-        _drop(server_url, scratch)
-
-
-def _drop(server_url: str, name: str) -> None:
-    import psycopg
-    from psycopg import sql
-
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -25,7 +25,7 @@ def upgrade() -> None:
 @commands.command("check")
 def check() -> None:
     """Walk all migrations up, down and up in a scratch database, and compare the result with the models."""
-    from app.migrating import check as compare
+    from app.drift import check as compare
 
     given = get_settings().database_url
     if given:

@@ -12,8 +12,9 @@ from app.accounts.models import Invite, Role
 from app.accounts.service import accept_invite
 from app.audit import audit
 from app.bootstrap import ensure
+from app.drift import Drift, check
 from app.errors import NotFound
-from app.migrating import Drift, check, current, heads
+from app.migrating import current, heads
 from app.prepare import prepare
 from app.prompts.models import Batch
 from app.registry.models import Checkpoint, CheckpointKind, Deployment
@@ -85,7 +86,23 @@ def test_a_table_that_no_migration_makes_is_drift(database_url: str, monkeypatch
         metadata.remove(forgotten)
 
 
+@pytest.mark.slow
+def test_a_condition_that_no_migration_sets_is_drift(database_url: str) -> None:
+    from sqlalchemy import CheckConstraint
+
+    from app.annotations.models import Comparison
+
+    table = Comparison.metadata.tables["comparisons"]
+    forgotten = CheckConstraint("annotators_wanted <> 13", name="unlucky")
+    table.append_constraint(forgotten)
+    try:
+        with pytest.raises(Drift, match=r"only in the models: comparisons: ck_comparisons_unlucky CHECK"):
+            check(database_url)
+    finally:
+        table.constraints.remove(forgotten)
+
+
 def test_two_newest_migrations_are_a_mistake(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.migrating.heads", lambda: {"a1", "b2"})
+    monkeypatch.setattr("app.drift.heads", lambda: {"a1", "b2"})
     with pytest.raises(Drift, match=r"There are 2 newest migrations \(a1, b2\)"):
         check(database_url)

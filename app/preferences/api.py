@@ -93,9 +93,10 @@ class SnapshotList(BaseModel):
     next: int | None
 
 
-@router.get("/preferences/export", dependencies=[Depends(api_staff)], responses=_FILE, response_class=StreamingResponse)
+@router.get("/preferences/export", responses=_FILE, response_class=StreamingResponse)
 def export_preferences(
     *,
+    user: ApiReviewer,
     shape: Shape = Shape.CANONICAL,
     form: Annotated[Format, Query(alias="format")] = Format.JSONL,
     batch: Annotated[list[Id], Query(description="Only these batches.")] = [],  # noqa: B006 - FastAPI copies it
@@ -103,9 +104,12 @@ def export_preferences(
     split: Annotated[Split | None, Query(description="Only one side of the split by prompt.")] = None,
     min_strength: Annotated[int | None, Query(ge=1, le=4, description="Only ranked pairs this strong.")] = None,
 ) -> StreamingResponse:
-    """Stream the current preferences. Superseded annotations are never in."""
+    """Stream the current preferences. Superseded annotations are never in.
+
+    For reviewers, comparisons that still want annotators are left out, because the rows name the models.
+    """
     wanted = ExportFilter(batch_ids=tuple(batch), rounds=tuple(rounds), split=split, min_strength=min_strength)
-    return download(shape, form, wanted)
+    return download(shape, form, queries.visible_to(user, wanted))
 
 
 @router.get("/snapshots", dependencies=[Depends(api_staff)])
@@ -124,7 +128,10 @@ def list_snapshots(
 
 @router.post("/snapshots", status_code=202, response_model=SnapshotJson)
 def freeze_snapshot(request: Request, session: DbSession, user: ApiReviewer, wish: SnapshotRequest) -> Response:
-    """Freeze an export; a worker builds it. Takes an `Idempotency-Key`."""
+    """Freeze an export; a worker builds it. Takes an `Idempotency-Key`.
+
+    For reviewers, comparisons that still want annotators are left out, because the rows name the models.
+    """
 
     def work() -> SnapshotJson:
         snapshot = service.request_snapshot(session, user, wish.filter)
@@ -142,8 +149,11 @@ def get_snapshot(session: DbSession, user: ApiReviewer, snapshot_id: int) -> Sna
 
 @router.get("/snapshots/{snapshot_id}/preferences.jsonl", responses=_FILE, response_class=FileResponse)
 def snapshot_file(session: DbSession, user: ApiReviewer, snapshot_id: int) -> FileResponse:
-    """The frozen rows: the very bytes that `sha256` is of."""
-    return download_snapshot(queries.access_snapshot(session, user, snapshot_id))
+    """The frozen rows: the very bytes that `sha256` is of.
+
+    A reviewer gets 409 while some comparisons in it still want annotators, because the rows name the models.
+    """
+    return download_snapshot(session, user, queries.access_snapshot(session, user, snapshot_id))
 
 
 def _fields(snapshot: Snapshot) -> dict[str, Any]:

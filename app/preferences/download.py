@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 
 from fastapi.responses import FileResponse, StreamingResponse
+from sqlalchemy.orm import Session
 from starlette.responses import Content
 from starlette.types import Receive, Scope, Send
 
+from app.accounts.models import User
 from app.db import session_scope
 from app.errors import Conflict, Unavailable
-from app.preferences import export, service
+from app.preferences import export, queries, service
 from app.preferences.forms import ExportFilter, Format, Shape
 from app.preferences.freeze import ROWS_FILE
 from app.preferences.models import Snapshot, SnapshotState
@@ -50,15 +52,20 @@ def _chunks(shape: Shape, form: Format, wanted: ExportFilter) -> Iterator[bytes]
         yield from export.stream(session, shape, form, wanted)
 
 
-def download_snapshot(snapshot: Snapshot) -> FileResponse:
+def download_snapshot(session: Session, user: User, snapshot: Snapshot) -> FileResponse:
     """The rows of a frozen snapshot, byte for byte what its hash is of.
 
     Raises:
-        Conflict: it is not ready.
+        Conflict: it is not ready, or names the models of what ``user`` may still be given to judge.
         Unavailable: this machine does not have its folder.
     """
     if snapshot.state is not SnapshotState.READY:
         raise Conflict(f"{snapshot.name} is {snapshot.state.value}; there is nothing to download.")
+    if queries.names_models_too_early(session, user, snapshot):
+        raise Conflict(
+            f"Some comparisons in {snapshot.name} still want annotators, and its rows name the models. Only admins can "
+            "download it until those are done; a snapshot that you freeze yourself leaves them out."
+        )
     path = service.folder(snapshot) / ROWS_FILE
     if not path.is_file():
         raise Unavailable(

@@ -44,10 +44,12 @@ class ExportFilter(BaseModel):
         default=None, ge=1, le=4, description="Only ranked pairs of at least this strength; leaves out ties."
     )
     until: Id | None = Field(default=None, description="Only annotations up to this id.")
+    settled: bool = Field(default=False, description="Only comparisons that no annotator will be given any more.")
 
     def stored(self) -> dict[str, Any]:
         """As JSON, without what was left empty."""
-        return {key: value for key, value in self.model_dump(mode="json").items() if value not in (None, [])}
+        given = self.model_dump(mode="json").items()
+        return {key: value for key, value in given if value not in (None, []) and value is not False}
 
     def words(self) -> str:
         """For people: what is in."""
@@ -57,6 +59,7 @@ class ExportFilter(BaseModel):
             f"split {self.split.value.replace('_', '-')}" if self.split else "",
             f"strength {self.min_strength} and up" if self.min_strength else "",
             f"annotations up to no. {self.until}" if self.until else "",
+            "comparisons that want no more annotators" if self.settled else "",
         ]
         return "; ".join(part for part in parts if part) or "everything"
 

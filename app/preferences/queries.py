@@ -40,7 +40,7 @@ from app.preferences.derive import pair_strengths
 from app.preferences.forms import ExportFilter
 from app.preferences.models import Snapshot, SnapshotAnnotation
 from app.prompts.content import Split
-from app.prompts.models import Batch, Prompt
+from app.prompts.models import Batch, BatchState, Prompt
 from app.registry.models import Checkpoint
 
 ROUNDS = table("rounds", column("id", BigInteger), column("number"))
@@ -176,7 +176,34 @@ def _conditions(wanted: ExportFilter, percent: int) -> list[ColumnElement[bool]]
         conditions.append(Annotation.id <= wanted.until)
     if wanted.split is not None:
         conditions.append(held_out(percent) if wanted.split is Split.HELD_OUT else ~held_out(percent))
+    if wanted.settled:
+        conditions.append(_settled())
     return conditions
+
+
+def _settled() -> ColumnElement[bool]:
+    """Nobody will be given this comparison any more: it has its annotations, or its batch is closed for good."""
+    return (Comparison.annotators_done >= Comparison.annotators_wanted) | (Batch.state == BatchState.CLOSED)
+
+
+def visible_to(user: User, wanted: ExportFilter) -> ExportFilter:
+    """What of ``wanted`` may be shown to ``user``.
+
+    A row names the checkpoints, and everybody but an admin may yet be given what still wants annotators.
+    """
+    return wanted if user.role is Role.ADMIN else wanted.model_copy(update={"settled": True})
+
+
+def names_models_too_early(session: Session, user: User, snapshot: Snapshot) -> bool:
+    """Whether the rows of ``snapshot`` would tell ``user`` of comparisons that still want annotators."""
+    if user.role is Role.ADMIN:
+        return False
+    unsettled = (
+        _joined(select(Annotation.id))
+        .join(SnapshotAnnotation, SnapshotAnnotation.annotation_id == Annotation.id)
+        .where(SnapshotAnnotation.snapshot_id == snapshot.id, ~_settled())
+    )
+    return bool(session.scalar(select(exists(unsettled))))
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ def request_snapshot(session: Session, user: User | None, wanted: ExportFilter) 
     Raises:
         Conflict: no annotation matches.
     """
+    if user is not None:
+        wanted = queries.visible_to(user, wanted)
     if not queries.tally(session, wanted, get_settings().held_out_percent):
         raise Conflict(f"There is nothing to freeze: no annotation matches ({wanted.words()}).")
     if wanted.until is None:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response, StreamingResponse
 from pydantic import ValidationError
 
-from app.accounts.access import Reviewer, reviewer
+from app.accounts.access import Reviewer
 from app.db import DbSession
 from app.errors import BadInput
 from app.preferences import export, queries, service
@@ -37,6 +37,8 @@ class PreferencesPage:
     wanted: ExportFilter
     shape: Shape
     rows: list[dict[str, Any]]
+    left_out: bool
+    """Whether rows and downloads leave out what this reader may still be given to judge."""
     batches: list[tuple[int, str]]
     rounds: list[int]
     snapshots: list[Snapshot]
@@ -53,6 +55,7 @@ class SnapshotPage:
     words: str
     lineage: SnapshotLineage
     poll_seconds: int | None
+    may_download: bool
 
 
 def chosen_filter(
@@ -72,17 +75,22 @@ def chosen_filter(
 Chosen = Annotated[ExportFilter, Depends(chosen_filter)]
 
 
-@router.get("/preferences", dependencies=[Depends(reviewer)])
+@router.get("/preferences")
 def preferences_page(
-    request: Request, session: DbSession, wanted: Chosen, shape: Shape = Shape.CANONICAL
+    request: Request, session: DbSession, user: Reviewer, wanted: Chosen, shape: Shape = Shape.CANONICAL
 ) -> HTMLResponse:
-    """What there is, by what it differs in; the first rows; downloads; snapshots."""
+    """What there is, by what it differs in; the first rows; downloads; snapshots.
+
+    The counts are of everything: they name no model. The rows do, so they are those that this reader may see.
+    """
     percent = get_settings().held_out_percent
+    visible = queries.visible_to(user, wanted)
     page = PreferencesPage(
         counts=sum_up(queries.tally(session, wanted, percent), wanted.min_strength),
         wanted=wanted,
         shape=shape,
-        rows=export.preview(session, shape, wanted, PREVIEW_ROWS),
+        rows=export.preview(session, shape, visible, PREVIEW_ROWS),
+        left_out=visible.settled and not wanted.settled,
         batches=queries.batch_names(session),
         rounds=queries.round_numbers(session),
         snapshots=queries.list_snapshots(session),
@@ -92,14 +100,15 @@ def preferences_page(
     return render(request, "preferences/preferences.html", page)
 
 
-@router.get("/preferences/export", dependencies=[Depends(reviewer)])
+@router.get("/preferences/export")
 def export_preferences(
+    user: Reviewer,
     wanted: Chosen,
     shape: Shape = Shape.CANONICAL,
     form: Annotated[Format, Query(alias="format")] = Format.JSONL,
 ) -> StreamingResponse:
     """The export, as it is made."""
-    return download(shape, form, wanted)
+    return download(shape, form, queries.visible_to(user, wanted))
 
 
 @router.post("/snapshots")
@@ -118,6 +127,7 @@ def snapshot_page(request: Request, session: DbSession, user: Reviewer, snapshot
         words=ExportFilter.model_validate(snapshot.filter).words(),
         lineage=queries.lineage(session, snapshot),
         poll_seconds=POLL_SECONDS if snapshot.state is SnapshotState.BUILDING else None,
+        may_download=not queries.names_models_too_early(session, user, snapshot),
     )
     return render(request, f"preferences/{'_snapshot' if is_exchange(request) else 'snapshot'}.html", page)
 
@@ -125,4 +135,4 @@ def snapshot_page(request: Request, session: DbSession, user: Reviewer, snapshot
 @router.get("/snapshots/{snapshot_id}/preferences.jsonl")
 def snapshot_file(session: DbSession, user: Reviewer, snapshot_id: int) -> FileResponse:
     """The frozen rows."""
-    return download_snapshot(queries.access_snapshot(session, user, snapshot_id))
+    return download_snapshot(session, user, queries.access_snapshot(session, user, snapshot_id))

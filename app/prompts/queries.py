@@ -127,17 +127,20 @@ def engine_view(session: Session) -> EngineView | None:
 # ── Candidates ───────────────────────────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True)
 class CandidateView:
-    """A response of a prompt. ``checkpoint`` and ``sampling`` are None for everyone but admins: others may yet judge it."""
+    """A response of a prompt. All but its text is None for everyone but admins: others may yet judge it."""
 
     text: str
-    finish_reason: str
-    completion_tokens: int
+    finish_reason: str | None
+    completion_tokens: int | None
     checkpoint: str | None
     sampling: dict[str, Any] | None
 
 
 def candidates_of(session: Session, user: User, prompt: Prompt) -> list[CandidateView]:
-    """The responses of ``prompt``: as sampled for admins; for reviewers without their origin and in the order of a hash."""
+    """The responses of ``prompt``: as sampled for admins; for reviewers their texts alone, in the order of a hash.
+
+    How a response ended and how many tokens it took tell models apart as well as a name does.
+    """
     is_admin = user.role is Role.ADMIN
     candidates, checkpoints = _downstream("candidates").c, _downstream("checkpoints").c
     query = (
@@ -155,8 +158,8 @@ def candidates_of(session: Session, user: User, prompt: Prompt) -> list[Candidat
     return [
         CandidateView(
             text=row.text,
-            finish_reason=row.finish_reason,
-            completion_tokens=row.completion_tokens,
+            finish_reason=row.finish_reason if is_admin else None,
+            completion_tokens=row.completion_tokens if is_admin else None,
             checkpoint=row.checkpoint if is_admin else None,
             sampling=row.sampling if is_admin else None,
         )

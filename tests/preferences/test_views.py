@@ -18,7 +18,9 @@ from app.annotations.models import Annotation
 from app.errors import Unavailable
 from app.jobs import Job
 from app.preferences import service
+from app.preferences.forms import ExportFilter, Shape
 from app.preferences.models import Snapshot, SnapshotState
+from app.prompts.models import Batch, BatchState
 from tests.factories import make_annotation, make_batch, make_comparison, make_user, sign_in
 
 
@@ -120,6 +122,69 @@ def test_charlie_who_annotates_may_not_read_preferences(session: Session, client
     sign_in(client, make_user(session, Role.ANNOTATOR, "Charlie"))
     assert client.get(path).status_code == 403
     assert client.get(f"/api/v1{path}").status_code in {403, 404}
+
+
+# ── Blindness of a reviewer who also annotates ───────────────────────────────────────────────────────────────────────
+def everything(client: TestClient) -> str:
+    """All that the pages and the API tell of preferences, in every shape and form."""
+    heard = [client.get("/preferences", params={"shape": shape}).text for shape in Shape]
+    for path in ("/preferences/export", "/api/v1/preferences/export"):
+        heard += [client.get(path, params={"shape": shape, "format": "jsonl"}).text for shape in Shape]
+        table = client.get(path, params={"format": "parquet"}).content
+        heard.append(str(pyarrow.parquet.read_table(io.BytesIO(table)).to_pylist()))
+    return "\n".join(heard)
+
+
+def test_rita_reads_no_model_name_of_what_she_may_still_be_given(
+    session: Session, client: TestClient, rita: User
+) -> None:
+    comparison = make_comparison(session, wanted=2)
+    make_annotation(session, make_user(session, name="Alice"), comparison)
+
+    assert "zebra-base" not in everything(client)
+    assert "leave out comparisons that still want annotators" in client.get("/preferences").text
+
+    make_annotation(session, make_user(session, name="Ann"), comparison)
+    assert "zebra-base" in everything(client), "it has all its annotations, and nobody will be given it again"
+
+
+def test_a_batch_that_is_closed_for_good_has_nothing_left_to_hide(
+    session: Session, client: TestClient, rita: User
+) -> None:
+    comparison = make_comparison(session, wanted=2)
+    make_annotation(session, make_user(session, name="Alice"), comparison)
+    session.get_one(Batch, comparison.batch_id).state = BatchState.CLOSED
+    session.commit()
+
+    assert "zebra-base" in everything(client)
+
+
+def test_bob_who_administers_sees_all_of_it(session: Session, client: TestClient) -> None:
+    sign_in(client, make_user(session, Role.ADMIN, "Bob"))
+    make_annotation(session, make_user(session, name="Alice"), make_comparison(session, wanted=2))
+
+    assert "zebra-base" in everything(client)
+    assert "leave out comparisons" not in client.get("/preferences").text
+
+
+def test_no_snapshot_tells_rita_what_the_export_does_not(
+    session: Session, client: TestClient, rita: User, judged: list[Annotation], rung: list[Job]
+) -> None:
+    make_annotation(session, make_user(session, name="Ann"), make_comparison(session, wanted=2))
+    of_bob = built(session, service.request_snapshot(session, make_user(session, Role.ADMIN, "Bob"), ExportFilter()))
+
+    refused = client.get(f"/snapshots/{of_bob.id}/preferences.jsonl")
+    assert (refused.status_code, "still want annotators" in refused.text) == (409, True)
+    assert client.get(f"/api/v1/snapshots/{of_bob.id}/preferences.jsonl").status_code == 409
+    page = client.get(f"/snapshots/{of_bob.id}").text
+    assert "still want annotators" in page
+    assert "preferences.jsonl" not in page
+
+    client.post("/snapshots")
+    own = built(session, newest(session))
+    assert (of_bob.rows, own.rows) == (5, 4)
+    assert client.get(f"/snapshots/{own.id}/preferences.jsonl").status_code == 200
+    assert "want no more annotators" in client.get(f"/snapshots/{own.id}").text
 
 
 def test_rita_freezes_a_snapshot_and_gets_the_very_bytes_that_the_hash_is_of(

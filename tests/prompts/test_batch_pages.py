@@ -169,13 +169,15 @@ def test_the_list_of_batches_is_empty_in_words_and_pages_by_key(
 # ── Who sees what ────────────────────────────────────────────────────────────────────────────────────────────────────
 def test_bob_sees_which_checkpoint_answered_and_rita_does_not(client: TestClient, session: Session, bob: User) -> None:
     prompt = make_prompt(session, make_batch(session), state=PromptState.READY)
-    make_candidate(session, prompt, "Forty-two.", deployment=make_deployment(session, "policy-r7"))
+    source = make_deployment(session, "policy-r7")
+    make_candidate(session, prompt, "Forty-two.", deployment=source, finish_reason="length", completion_tokens=4711)
 
-    assert "policy-r7" in client.get(f"/prompts/{prompt.id}").text
+    seen_by_bob = client.get(f"/prompts/{prompt.id}").text
+    assert all(told in seen_by_bob for told in ("policy-r7", "stopped by length", "4,711 tokens"))
     sign_in(client, make_user(session, Role.REVIEWER, "Rita"))
     seen_by_rita = client.get(f"/prompts/{prompt.id}").text
     assert "Forty-two." in seen_by_rita
-    assert "policy-r7" not in seen_by_rita
+    assert not any(told in seen_by_rita for told in ("policy-r7", "stopped by", "length", "4,711"))
 
 
 READING = ["/batches", "/batches/{batch}", "/batches/{batch}/progress", "/prompts/{prompt}"]

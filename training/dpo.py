@@ -31,7 +31,7 @@ from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.utils import use_adapter
 
-from training import models, runner, stages
+from training import models, room, runner, stages
 from training.config import RunConfig
 from training.data import Example, Prepared, prepare
 from training.evaluate import Metrics, policy_metrics
@@ -50,6 +50,7 @@ def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
     tokenizer = models.load_tokenizer(config.base_model)
     prepared = prepare(config.snapshot, config.data, tokenizer, max_held_out=config.evaluation.max_pairs)
     stages.describe_data(events, prepared)
+    room.check(config, run_dir, tokenizer)
 
     # 2. The model, and what its reference thinks of the held-out pairs.
     progress = Progress(config, prepared.snapshot_sha256, events)
@@ -61,7 +62,7 @@ def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
 
     # 3. The untrained policy, which is its own reference.
     baseline = stages.baseline(
-        events, prepared, lambda: policy_metrics(prepared.held_out, reference, reference, trainer.beta)
+        config, events, prepared, lambda: policy_metrics(prepared.held_out, reference, reference, trainer.beta)
     )
 
     # 4. Training, from the last whole state where the run was interrupted.
@@ -69,7 +70,7 @@ def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
     stages.fit(trainer, events, resume_point(config, run_dir, prepared.snapshot_sha256))
 
     # 5. The result.
-    final = stages.result(events, held_out)
+    final = stages.result(events, held_out, trainer.state.global_step)
     stages.publish(
         config,
         events,
@@ -129,6 +130,7 @@ class PolicyTrainer(DPOTrainer):
         super().__init__(*args, **kwargs)
         self.mask_format_tokens = mask_format_tokens
         self.nll_weight = self.loss_weights[1]
+        models.silence_dropout(self.model, "ref")
         # Off the GPU, TRL's fused head projects every position onto the vocabulary, prompt and padding included, and
         # that is more than a third of a step of a small model.
         self.compact_head = (
@@ -174,6 +176,12 @@ class PolicyTrainer(DPOTrainer):
 
     def token_logps(self, model: Any, inputs: Batch) -> Tensor:
         """Log-probability of every response token given what stands before it, zero elsewhere; [2B, T-1]."""
+        # The trainer casts inside the forward of the whole model, and only once training has begun. The compact head
+        # goes past that, and so would the reference of the held-out pairs: policy and reference in two precisions.
+        with self.accelerator.autocast():
+            return self._token_logps(model, inputs)
+
+    def _token_logps(self, model: Any, inputs: Batch) -> Tensor:
         wanted = inputs["completion_mask"][:, 1:].bool()
         model_inputs = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
         if not self.compact_head:
@@ -206,7 +214,7 @@ class PolicyTrainer(DPOTrainer):
             indices = by_length[start : start + size]
             batch = self._prepare_inputs(self.data_collator([_columns(examples[index]) for index in indices]))
             mask = batch["content_mask" if self.mask_format_tokens else "completion_mask"][:, 1:]
-            with torch.no_grad(), self.accelerator.autocast():
+            with torch.no_grad():
                 chosen, rejected = (self.token_logps(self.model, batch) * mask).sum(dim=1).chunk(2)
             for index, pair in zip(indices, zip(chosen.tolist(), rejected.tolist(), strict=True), strict=True):
                 sums[index] = pair

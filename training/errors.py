@@ -7,7 +7,8 @@
     ├── DataError            2   the snapshot
     ├── CheckpointError      2   a folder of weights
     ├── NonFiniteError       3   the loss or a gradient is not a number any more
-    └── StorageError         4   the disk is full or cannot be written
+    ├── StorageError         4   the disk is full or cannot be written
+    └── BusyError            5   another process trains into the same directory
 
 Every message is one sentence that names the file or row and the remedy, because it is all that the person who pressed
 "Train" will see.
@@ -44,3 +45,9 @@ class StorageError(TrainingError):
     """The disk refused."""
 
     exit_code = 4
+
+
+class BusyError(TrainingError):
+    """Nothing is wrong with the run: it can start once the other process is gone."""
+
+    exit_code = 5

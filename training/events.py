@@ -37,7 +37,9 @@ class EventLog:
         """The latest event of that name, or None."""
         if not self.path.exists():
             return None
-        bodies = (json.loads(line) for line in reversed(self.path.read_text(encoding="utf-8").splitlines()))
+        # Not splitlines(), which also splits at what may stand inside a line of JSON, such as U+2028.
+        lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
+        bodies = (json.loads(line) for line in reversed(lines))
         return next((body for body in bodies if body["event"] == event), None)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig, PeftConfig, PeftModel
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from training import checkpoints
@@ -98,7 +98,7 @@ def save_adapter(model: Any, tokenizer: Tokenizer, folder: Path) -> None:
 
 def _load(factory: Any, config: RunConfig, **options: Any) -> Any:
     try:
-        return factory.from_pretrained(
+        model = factory.from_pretrained(
             config.base_model,
             dtype=DTYPES[config.model.dtype],
             use_safetensors=True,
@@ -107,6 +107,15 @@ def _load(factory: Any, config: RunConfig, **options: Any) -> Any:
         )
     except (OSError, ValueError) as error:
         raise CheckpointError(f"the base model {config.base_model} cannot be loaded: {_first_line(error)}") from error
+    silence_dropout(model)
+    return model
+
+
+def silence_dropout(model: Any, adapter: str = "") -> None:
+    """Turn off the dropout of a model, or of one of its adapters, for good: it would make the reference a random one."""
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Dropout) and name.endswith(f"lora_dropout.{adapter}" if adapter else ""):
+            module.p = 0.0
 
 
 def _with_parent(model: Any, config: RunConfig, kind: str) -> Any:
@@ -119,7 +128,9 @@ def _with_parent(model: Any, config: RunConfig, kind: str) -> Any:
             f"the parent adapter {config.parent_adapter} has rank {settings['r']}, the run asks for {config.lora.r}: "
             f"set lora.r = {settings['r']}"
         )
-    return PeftModel.from_pretrained(model, config.parent_adapter, is_trainable=True)
+    adapter = PeftConfig.from_pretrained(config.parent_adapter)
+    adapter.lora_dropout = config.lora.dropout  # this run's, not that of the run before
+    return PeftModel.from_pretrained(model, config.parent_adapter, is_trainable=True, config=adapter)
 
 
 def _first_line(error: Exception) -> str:

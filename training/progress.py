@@ -53,6 +53,7 @@ def training_arguments(config: RunConfig, run_dir: Path) -> dict[str, Any]:
         "save_total_limit": config.checkpointing.keep,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,  # it replaces a loss that is not a number by the mean of the others
+        "disable_dropout": False,  # it would also silence the adapter's; models.py silences the base model's
         "max_length": None,  # data.py has left out what is too long, and counted it
         "remove_unused_columns": False,
         "dataloader_pin_memory": False,
@@ -88,11 +89,12 @@ class Progress(TrainerCallback):
         self.snapshot_sha256 = snapshot_sha256
         self.events = events
         self.evaluate: Callable[[], dict[str, float]] | None = None  # set once the trainer exists
-        self._seen = (time.monotonic(), 0.0)  # when the last step was logged, and the tokens trained on until then
+        self._began = time.monotonic()
+        self._tokens = 0.0  # trained on until the last step
 
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
-        """Start the clock of tokens per second."""
-        self._seen = (time.monotonic(), 0.0)
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        """Start the clock of tokens per second: what lies between two steps, saving and measuring, is not training."""
+        self._began = time.monotonic()
 
     def on_log(self, _args: Any, state: Any, _control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """One event a step, and a held-out evaluation every so many; the last step has the final one.
@@ -103,10 +105,8 @@ class Progress(TrainerCallback):
         if not logs or "loss" not in logs:
             return
         metrics = {RENAMED.get(key, key): value for key, value in logs.items()}
-        now, tokens = time.monotonic(), float(logs.get("num_tokens", 0.0))
-        before, tokens_before = self._seen
-        self._seen = (now, tokens)
-        metrics["tokens_per_second"] = (tokens - tokens_before) / max(now - before, 1e-9)
+        before, self._tokens = self._tokens, float(logs.get("num_tokens", 0.0))
+        metrics["tokens_per_second"] = (self._tokens - before) / max(time.monotonic() - self._began, 1e-9)
         self.events.emit("step", step=state.global_step, total_steps=state.max_steps, metrics=metrics)
         for name in ("loss", "grad_norm"):
             if not math.isfinite(logs.get(name, 0.0)):

@@ -20,7 +20,7 @@ from datasets import Dataset
 from transformers import set_seed
 from trl import RewardConfig, RewardTrainer
 
-from training import models, runner, stages
+from training import models, room, runner, stages
 from training.config import RunConfig
 from training.data import Example, Prepared, prepare
 from training.evaluate import Metrics, reward_metrics
@@ -35,6 +35,7 @@ def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
     tokenizer = models.load_tokenizer(config.base_model)
     prepared = prepare(config.snapshot, config.data, tokenizer, max_held_out=config.evaluation.max_pairs)
     stages.describe_data(events, prepared)
+    room.check(config, run_dir, tokenizer)
 
     # 2. The model.
     progress = Progress(config, prepared.snapshot_sha256, events)
@@ -44,14 +45,14 @@ def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
         return reward_metrics(prepared.held_out, lambda sequences: score(trainer, sequences))
 
     # 3. The untrained model, so that the result has something to stand beside.
-    baseline = stages.baseline(events, prepared, held_out)
+    baseline = stages.baseline(config, events, prepared, held_out)
 
     # 4. Training, from the last whole state where the run was interrupted.
     progress.evaluate = held_out
     stages.fit(trainer, events, resume_point(config, run_dir, prepared.snapshot_sha256))
 
     # 5. The result.
-    final = stages.result(events, held_out)
+    final = stages.result(events, held_out, trainer.state.global_step)
     stages.publish(
         config,
         events,

@@ -1,7 +1,8 @@
 """The process around a run: arguments, signals, the lock on the run directory, exit codes and the last line.
 
 Exit codes: 0 finished, or was finished before; 2 the run file, snapshot or a checkpoint is at fault; 3 the loss is not
-a number; 4 the disk; 143 stopped by SIGTERM. The last line on stderr is one sentence that says what to do.
+a number; 4 the disk; 5 another process trains there; 143 stopped by SIGTERM. The last line on stderr is one sentence
+that says what to do.
 """
 
 import errno
@@ -16,7 +17,7 @@ from typing import Literal, NoReturn
 
 from training import checkpoints, config, stages
 from training.config import RunConfig
-from training.errors import CheckpointError, ConfigError, StorageError, TrainingError
+from training.errors import BusyError, CheckpointError, ConfigError, StorageError, TrainingError
 from training.events import EventLog
 from training.progress import trainer_dir
 
@@ -76,7 +77,7 @@ def _lock(run_dir: Path) -> Iterator[None]:
         try:
             stack.enter_context(checkpoints.locked(run_dir / "run.lock", wait=False))
         except BlockingIOError:
-            raise ConfigError(f"another process is training in {run_dir}: wait for it or stop it") from None
+            raise BusyError(f"another process is training in {run_dir}: wait for it or stop it") from None
         yield
 
 

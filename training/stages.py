@@ -1,5 +1,6 @@
 """The stages that every run has, whatever it trains: report the data, measure, fit, measure, publish."""
 
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -33,15 +34,22 @@ def describe_data(events: EventLog, prepared: Prepared) -> None:
         events.emit("warning", message=message)
 
 
-def baseline(events: EventLog, prepared: Prepared, evaluate: Callable[[], Metrics]) -> Metrics:
-    """Held-out metrics before training; a run that goes on after an interruption has them already."""
+def baseline(settings: RunConfig, events: EventLog, prepared: Prepared, evaluate: Callable[[], Metrics]) -> Metrics:
+    """Held-out metrics before training; a run that goes on after an interruption has them already.
+
+    They hold for the very settings and data that a saved state is resumed under (`progress.resume_point`).
+    """
+    of = {
+        "snapshot_sha256": prepared.snapshot_sha256,
+        "config_sha256": hashlib.sha256(json.dumps(settings.to_json(), sort_keys=True).encode()).hexdigest(),
+    }
     known = events.last("baseline")
-    if known is not None and known["snapshot_sha256"] == prepared.snapshot_sha256:
+    if known is not None and of.items() <= known.items():
         metrics: Metrics = known["metrics"]
         return metrics
     metrics = evaluate()
     if metrics:
-        events.emit("baseline", metrics=metrics, snapshot_sha256=prepared.snapshot_sha256)
+        events.emit("baseline", metrics=metrics, **of)
     return metrics
 
 
@@ -56,10 +64,11 @@ def fit(trainer: Any, events: EventLog, resume_from: Path | None) -> None:
         trainer.train(resume_from_checkpoint=str(resume_from))
     else:  # all steps are done; the trainer would take one more before it looks
         trainer._load_from_checkpoint(str(resume_from))  # noqa: SLF001
+        trainer.state.global_step = state["global_step"]
 
 
-def result(events: EventLog, evaluate: Callable[[], Metrics]) -> Metrics:
-    """Held-out metrics after training.
+def result(events: EventLog, evaluate: Callable[[], Metrics], step: int) -> Metrics:
+    """Held-out metrics after training, which ended with `step`.
 
     Raises:
         NonFiniteError: one is not a number. The loss of a step is taken before its update, so a last update that breaks
@@ -71,7 +80,7 @@ def result(events: EventLog, evaluate: Callable[[], Metrics]) -> Metrics:
         raise NonFiniteError(
             f"{broken[0]} is not a number after training, nothing was saved: lower optim.learning_rate"
         )
-    events.emit("final", metrics=metrics)
+    events.emit("final", step=step, metrics=metrics)
     return metrics
 
 

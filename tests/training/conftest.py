@@ -154,7 +154,7 @@ def run_file(tmp_path: Path, tiny_base: Path) -> RunFile:
 
 def events_of(run: Path, name: str | None = None) -> list[dict[str, Any]]:
     """The events beside a run file, all or those of one name."""
-    lines = (run.parent / "events.jsonl").read_text().splitlines()
+    lines = (run.parent / "events.jsonl").read_text().split("\n")[:-1]
     events = [json.loads(line) for line in lines]
     return [event for event in events if name in (None, event["event"])]
 

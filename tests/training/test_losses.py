@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from torch.nn.functional import logsigmoid
 from trl import DPOConfig, DPOTrainer
 
 from tests.training.conftest import RunFile, make_rows
+from training import checkpoints, dpo, models, reward
 from training import config as configs
-from training import dpo, models, reward
+from training.checkpoints import Manifest
 from training.data import Prepared, prepare
 from training.dpo import PolicyTrainer
 from training.events import EventLog
@@ -32,8 +34,8 @@ def load(path: Path, kind: Any) -> tuple[configs.RunConfig, Any, Prepared, Progr
 
 @pytest.fixture
 def policy(run_file: RunFile) -> Callable[..., PolicyTrainer]:
-    def build(**dpo_settings: Any) -> PolicyTrainer:
-        path = run_file("dpo", dpo=dpo_settings)
+    def build(dtype: str = "float32", **dpo_settings: Any) -> PolicyTrainer:
+        path = run_file("dpo", dpo=dpo_settings, model={"dtype": dtype})
         config, tokenizer, prepared, progress = load(path, "dpo")
         trainer = dpo.build_trainer(config, path.parent, tokenizer, prepared, progress)
         disturb(trainer.model)
@@ -175,6 +177,73 @@ def test_summed_logps_do_not_depend_on_how_rows_are_batched(
     alone = [trainer.logps_of([example])[0] for example in examples]
     assert together == [pytest.approx(pair, rel=1e-5) for pair in alone]
     assert trainer.logps_of(examples, reference=True) != together
+
+
+@pytest.mark.parametrize("head", ["compact", "whole"])
+@pytest.mark.parametrize("reference", [False, True])
+def test_training_and_measuring_see_a_pair_in_the_same_precision(
+    policy: Callable[..., PolicyTrainer],
+    run_file: RunFile,
+    head: str,
+    reference: bool,  # noqa: FBT001
+) -> None:
+    trainer = policy(dtype="bfloat16")
+    trainer.compact_head = head == "compact"
+    for example in load(run_file("dpo", model={"dtype": "bfloat16"}), "dpo")[2].held_out[:3]:
+        batch = trainer._prepare_inputs(trainer.data_collator([dpo._columns(example)]))
+        with trainer.reference() if reference else nullcontext():
+            trained = (trainer.token_logps(trainer.model, batch) * batch["content_mask"][:, 1:]).sum(dim=1)
+        [measured] = trainer.logps_of([example], reference=reference)
+        assert tuple(trained.tolist()) == pytest.approx(measured, rel=1e-6)
+
+
+def test_the_compact_head_scores_like_the_whole_one_in_bfloat16(policy: Callable[..., PolicyTrainer]) -> None:
+    trainer = policy(dtype="bfloat16")
+    batch = batch_of(trainer)
+    compact = trainer.token_logps(trainer.model, batch)
+    trainer.compact_head = False
+    torch.testing.assert_close(compact, trainer.token_logps(trainer.model, batch), rtol=0.02, atol=0.1)
+
+
+def dropout(model: Any) -> dict[str, float]:
+    return {name: module.p for name, module in model.named_modules() if isinstance(module, torch.nn.Dropout)}
+
+
+@pytest.mark.parametrize("kind", ["reward", "dpo"])
+def test_the_adapters_dropout_is_the_runs(run_file: RunFile, kind: str) -> None:
+    path = run_file(kind, lora={"dropout": 0.5})
+    config, tokenizer, prepared, progress = load(path, kind)
+    build = reward.build_trainer if kind == "reward" else dpo.build_trainer
+    trainer = build(config, path.parent, tokenizer, prepared, progress)
+    rates = dropout(trainer.model)
+    assert len(rates) == 2 * 7, "seven matrices, two layers"
+    assert set(rates.values()) == {0.5}
+    disturb(trainer.model)
+    batch = batch_of(trainer)
+    trainer.model.train()
+    one, other = (trainer.compute_loss(trainer.model, dict(batch)).item() for _ in range(2))
+    assert one != other
+
+
+def test_a_continued_policy_drops_out_as_its_run_says_and_its_reference_does_not(
+    policy: Callable[..., PolicyTrainer], run_file: RunFile
+) -> None:
+    parent = policy()
+    config = load(run_file("dpo"), "dpo")[0]
+    with checkpoints.write(config.output, Manifest(name="p", kind="policy", base_model=config.base_model)) as draft:
+        models.save_adapter(parent.model, parent.processing_class, draft)
+    path = run_file("dpo", "second", parent_adapter="../run/final", lora={"dropout": 0.5})
+    config, tokenizer, prepared, progress = load(path, "dpo")
+    trainer = dpo.build_trainer(config, path.parent, tokenizer, prepared, progress)
+    assert {name.rpartition(".")[2]: rate for name, rate in dropout(trainer.model).items()} == {
+        "default": 0.5,
+        "ref": 0.0,
+    }
+    batch = batch_of(trainer)
+    trainer.model.train()
+    with trainer.reference(), torch.no_grad():
+        one, other = (trainer.token_logps(trainer.model, batch) for _ in range(2))
+    assert torch.equal(one, other)
 
 
 @pytest.fixture

@@ -1,0 +1,70 @@
+"""A run that would fill the disk does not start."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any, NamedTuple
+
+import pytest
+from peft import get_peft_model
+
+from tests.training.conftest import RunFile, events_of
+from training import config, dpo, models, reward, room, runner
+from training.progress import trainer_dir
+
+MODULES: dict[Any, Any] = {"reward": reward, "dpo": dpo}
+
+
+class Disk(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+@pytest.mark.parametrize("kind", ["reward", "dpo"])
+def test_a_disk_without_room_for_the_run_stops_it_before_the_model_is_loaded(
+    run_file: RunFile, kind: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = run_file(kind)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(10**9, 10**9 - 5000, 5000))
+    monkeypatch.setattr(MODULES[kind], "build_trainer", lambda *_: pytest.fail("the model is loaded"))
+    assert runner.main(kind, MODULES[kind].train, [str(path)]) == 4
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "has 0.0 MB free, and this run writes about" in said
+    assert "(3 saved states and the checkpoint): free some space" in said
+    assert [event["event"] for event in events_of(path)] == ["data"]
+
+
+def test_what_a_resumed_run_has_written_already_needs_no_room_again(
+    run_file: RunFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = run_file("dpo")
+    settings = config.load(path, "dpo")
+    tokenizer = models.load_tokenizer(settings.base_model)
+    needed = room.bytes_of(settings, tokenizer)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(10**9, 10**9, needed - 100))
+    with pytest.raises(Exception, match="free some space"):
+        room.check(settings, path.parent, tokenizer)
+    (trainer_dir(path.parent) / "checkpoint-2").mkdir(parents=True)
+    (trainer_dir(path.parent) / "checkpoint-2" / "adapter_model.safetensors").write_bytes(bytes(100))
+    room.check(settings, path.parent, tokenizer)
+
+
+@pytest.mark.parametrize("targets", ["all-linear", ["q_proj", "down_proj"]])
+def test_the_estimate_counts_the_weights_that_are_trained(run_file: RunFile, targets: Any) -> None:
+    path = run_file("dpo", lora={"targets": targets})
+    settings = config.load(path, "dpo")
+    model = get_peft_model(models.load_policy(settings), models.lora(settings))
+    assert room.adapter_weights(settings) == sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def test_a_run_writes_no_more_than_its_estimate(run_file: RunFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = run_file("dpo", lora={"r": 256})  # large enough to outweigh the small files
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # so that the states stay to be counted
+    assert runner.main("dpo", dpo.train, [str(path)]) == 0
+    settings = config.load(path, "dpo")
+    estimate = room.bytes_of(settings, models.load_tokenizer(settings.base_model))
+    states = list(trainer_dir(path.parent).glob("checkpoint-*"))
+    assert len(states) == 3
+    written = sum(file.stat().st_size for folder in (*states, settings.output) for file in folder.iterdir())
+    assert written <= estimate < 1.5 * written

@@ -11,8 +11,11 @@ from typing import Any
 from app.annotations.models import Strength
 from app.rounds.models import RunKind, RunState, TrainingEvent, TrainingRun
 
-PLOTTED = ("loss", "rewards/accuracies", "rewards/margins", "held_out/accuracy")
 MARGINS = {RunKind.REWARD: "held_out/reward_margin", RunKind.DPO: "held_out/rewards/margins"}
+STRENGTHS = {
+    f"held_out/accuracy/strength_{strength.value}": strength.name.replace("_", " ").capitalize()
+    for strength in sorted(Strength, reverse=True)
+}
 
 EXPLAINED = {
     "held_out/accuracy": {
@@ -111,11 +114,10 @@ def results(run: TrainingRun) -> Results:
         if run.kind in EXPLAINED[key] and (key in before or key in after)
     ]
     strengths = []
-    for strength in sorted(Strength, reverse=True):
-        key, of = f"held_out/accuracy/strength_{strength.value}", f"held_out/pairs/strength_{strength.value}"
+    for key, label in STRENGTHS.items():
+        of = key.replace("accuracy", "pairs")
         count = _number(after.get(of, before.get(of)))
         if count:
-            label = strength.name.replace("_", " ").capitalize()
             strengths.append(Line(label, "", _share(before, key, count), _share(after, key, count)))
     measures = [
         Line(label, explained, _decimal(before.get(key)), _decimal(after.get(key)))
@@ -199,14 +201,43 @@ def warnings(said: Sequence[TrainingEvent]) -> list[str]:
     return list(dict.fromkeys(message for message in found if isinstance(message, str)))
 
 
-def points(events: Sequence[TrainingEvent], kind: RunKind) -> list[dict[str, Any]]:
-    """The numbers of the plots and of their table: one row a step, the later one where a resumed run repeats it."""
+@dataclass(frozen=True)
+class Column:
+    """One number of the plots and of their table."""
+
+    key: str
+    title: str
+    strength: str = ""
+    """Which strength it is the held-out accuracy of."""
+
+
+def columns(kind: RunKind) -> list[Column]:
+    """What is drawn of a run, in the order of the table."""
+    return [
+        Column("loss", "Loss"),
+        Column("rewards/accuracies", "Accuracy, batch"),
+        Column("rewards/margins", "Margin, batch"),
+        Column("held_out/accuracy", "Accuracy, held-out"),
+        Column(MARGINS[kind], "Margin, held-out"),
+        *(Column(key, f"Held-out, {label.lower()}", label) for key, label in STRENGTHS.items()),
+    ]
+
+
+def points(events: Sequence[TrainingEvent], run: TrainingRun) -> list[dict[str, Any]]:
+    """The numbers of the plots and of their table: one row a step, the later one where a resumed run repeats it.
+
+    The untrained model is step 0. What is measured at the end belongs to the last step, also where ``events`` are only
+    what is new.
+    """
+    keys = [column.key for column in columns(run.kind)]
     rows: dict[int, dict[str, Any]] = {}
     for event in events:
         metrics = event.values.get("metrics")
-        if event.event not in {"step", "evaluation", "final"} or not isinstance(metrics, dict):
+        if event.event not in {"baseline", "step", "evaluation", "final"} or not isinstance(metrics, dict):
             continue
-        step = event.step if event.step is not None else max(rows, default=0)
+        step = 0 if event.event == "baseline" else event.step
+        if step is None:
+            step = max([run.step, *rows])
         row = rows.setdefault(step, {"step": step})
-        row |= {key: metrics[key] for key in (*PLOTTED, MARGINS[kind]) if key in metrics}
+        row |= {key: metrics[key] for key in keys if key in metrics}
     return [rows[step] for step in sorted(rows)]

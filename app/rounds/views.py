@@ -18,7 +18,7 @@ from app.preferences.forms import ExportFilter
 from app.rounds import progress, queries, service
 from app.rounds.gate import WORDS as GATE_WORDS
 from app.rounds.models import Round, RoundState, RunState, TrainingRun
-from app.rounds.progress import Headline, Results
+from app.rounds.progress import Column, Headline, Results
 from app.rounds.queries import Readiness, RoundRow
 from app.settings import get_settings
 from app.web import is_exchange, redirect, render
@@ -63,7 +63,7 @@ class RunPage:
     data: list[tuple[str, int]]
     warnings: list[str]
     points: list[dict[str, Any]]
-    margin_key: str
+    columns: list[Column]
     snapshot_words: str
     gate_words: str
     waits_for: int | None
@@ -142,7 +142,7 @@ def run_events(session: DbSession, user: Reviewer, run_id: int, after: int = -1)
     run = queries.access_run(session, user, run_id)
     found = queries.events(session, run.id, after=after)
     return {
-        "points": progress.points(found, run.kind),
+        "points": progress.points(found, run),
         "baseline": run.baseline.get("held_out/accuracy"),
         "last": found[-1].seq if found else after,
         "done": run.state not in queries.LIVE and len(found) < queries.EVENTS_LIMIT,
@@ -178,8 +178,8 @@ def _run(session: Session, user: User, run_id: int) -> RunPage:
         took=progress.duration(took.total_seconds() if took else None),
         data=progress.data_counts(said),
         warnings=progress.warnings(said),
-        points=progress.points(queries.events(session, run.id), run.kind),
-        margin_key=progress.MARGINS[run.kind],
+        points=progress.points(queries.events(session, run.id), run),
+        columns=progress.columns(run.kind),
         snapshot_words=ExportFilter.model_validate(run.snapshot.filter).words(),
         gate_words=GATE_WORDS,
         waits_for=run.after_run_id if run.state is RunState.QUEUED else None,

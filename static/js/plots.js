@@ -4,17 +4,25 @@
 const POLL_MS = 2000;
 const HEIGHT = 180;
 const WHOLE_STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
-const RANGES = { accuracy: [0, 1] };
+const RANGES = { accuracy: [0, 1], strengths: [0, 1] };
+/** How the lines of one plot are told apart without their colours: by dashes, and by points that are full or hollow. */
+const STYLES = [
+  { colour: "--accent", css: "solid" },
+  { colour: "--good", dashes: [10, 5], css: "dashed", hollow: true },
+  { colour: "--warn", dashes: [2, 4], css: "dotted" },
+  { colour: "--ink-soft", dashes: [10, 4, 2, 4], css: "double", hollow: true },
+];
 
 /** The series of each plot: which number, how it is drawn, and in which colour of tokens.css. */
-function plots(marginKey) {
+function plots(marginKey, strengths) {
   return {
     loss: [{ key: "loss", label: "Loss", colour: "--accent" }],
     accuracy: [
       { key: "rewards/accuracies", label: "Batch", colour: "--accent" },
       { key: "held_out/accuracy", label: "Held-out", colour: "--good", dots: true },
-      { key: "baseline", label: "Held-out, untrained", colour: "--ink-soft", dashes: true },
+      { key: "baseline", label: "Held-out, untrained", colour: "--ink-soft", dashes: [5, 4], css: "dashed" },
     ],
+    strengths: strengths.map((strength, place) => ({ ...strength, ...STYLES[place], marks: true })),
     margins: [
       { key: "rewards/margins", label: "Batch", colour: "--accent" },
       { key: marginKey, label: "Held-out", colour: "--good", dots: true },
@@ -38,15 +46,16 @@ function axis(options = {}) {
   return { stroke: colour("--ink-soft"), grid, ticks: { ...grid, size: 4 }, font: "12px system-ui", ...options };
 }
 
-function series({ label, colour: name, dots, dashes }) {
+function series({ label, colour: name, dots, dashes, marks, hollow }) {
   const stroke = colour(name);
+  const fill = hollow ? colour("--surface") : stroke;
   return {
     label,
     stroke,
     width: dots ? 0 : 1.75,
-    dash: dashes ? [5, 4] : undefined,
+    dash: dashes,
     spanGaps: !dots,
-    points: dots ? { show: true, size: 8, fill: stroke, stroke } : { show: false },
+    points: dots || marks ? { show: true, size: 8, width: 1.75, fill, stroke } : { show: false },
     value: (_, value) => (value === null || value === undefined ? "–" : value.toFixed(3)),
   };
 }
@@ -65,6 +74,12 @@ class Plot {
     this.chart?.setSize({ width: this.canvas.clientWidth, height: HEIGHT });
   }
 
+  /** The legend's boxes have the dashes of their lines. */
+  markers() {
+    const css = (place) => this.lines[place - 1]?.css ?? "solid";
+    return { dash: (_, place) => css(place), width: (_, place) => (css(place) === "double" ? 4 : 2) };
+  }
+
   columns(rows) {
     return [rows.map((row) => row.step), ...this.lines.map(({ key }) => rows.map((row) => row[key] ?? null))];
   }
@@ -78,7 +93,7 @@ class Plot {
         width: this.canvas.clientWidth,
         height: HEIGHT,
         scales: { x: { time: false }, y: this.range ? { range: this.range } : {} },
-        legend: { live: true },
+        legend: { live: true, markers: this.markers() },
         cursor: { drag: { x: false, y: false } },
         axes: [axis({ incrs: WHOLE_STEPS, size: 32 }), axis({ size: 56 })],
         series: [{ label: "Step" }, ...this.lines.map(series)],
@@ -107,11 +122,16 @@ class Plot {
 class Run {
   constructor(section) {
     this.url = section.dataset.plots;
-    this.keys = ["loss", "rewards/accuracies", "rewards/margins", "held_out/accuracy", section.dataset.margin];
+    const columns = [...section.querySelectorAll("[data-key]")].map((head) => head.dataset);
+    this.keys = columns.map(({ key }) => key);
     this.body = section.querySelector("[data-plot-rows]");
     this.steps = new Map();
     this.after = -1;
-    const lines = plots(section.dataset.margin);
+    const margin = this.keys.find((key) => /^held_out\/.*margins?$/.test(key));
+    const lines = plots(
+      margin,
+      columns.filter(({ strength }) => strength).map(({ key, strength }) => ({ key, label: strength })),
+    );
     this.plots = [...section.querySelectorAll("[data-plot]")].map((f) => new Plot(f, lines[f.dataset.plot]));
   }
 

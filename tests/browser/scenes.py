@@ -85,10 +85,14 @@ def make_run(session: Session, user: User) -> TrainingRun:
     session.add_all([snapshot, reward])
     session.flush()
     metrics = {"held_out/accuracy": 0.8, "held_out/pairs": 10, "held_out/accuracy/strength_4": 1.0, "loss": 0.41}
+    told = {
+        "kind": "reward", "name": "reward-r1-00", "base_model": "/models/base", "recipe": "laptop", "seed": 17,
+        "data": {"min_strength": 3},
+    }  # fmt: skip
     now = datetime.now(UTC)
     run = TrainingRun(
         round_id=round_now.id, kind=RunKind.REWARD, state=RunState.SUCCEEDED, snapshot_id=snapshot.id,
-        config={"scope": "all rounds", "run": {"kind": "reward", "name": "reward-r1-00"}}, step=20, total_steps=20,
+        config={"scope": "all rounds", "run": told}, step=20, total_steps=20,
         baseline={"held_out/accuracy": 0.4, "held_out/pairs": 10}, metrics=metrics, checkpoint_id=reward.id,
         created_by_id=user.id, started_at=now, finished_at=now,
     )  # fmt: skip
@@ -97,5 +101,12 @@ def make_run(session: Session, user: User) -> TrainingRun:
     for step in range(1, 21):
         values = {"loss": 0.7 - step / 80, "rewards/accuracies": 0.5 + step / 60, "rewards/margins": step / 30}
         session.add(TrainingEvent(run_id=run.id, seq=step, event="step", step=step, values={"metrics": values}, at=now))
+    measured = [("baseline", None, 0.4), ("evaluation", 10, 0.7), ("final", None, 0.8)]
+    for seq, (event, at_step, value) in enumerate(measured, 21):
+        values = {f"held_out/accuracy/strength_{level}": value + level / 20 for level in (1, 2, 3, 4)}
+        values |= {"held_out/accuracy": value, "held_out/reward_margin": value}
+        session.add(
+            TrainingEvent(run_id=run.id, seq=seq, event=event, step=at_step, values={"metrics": values}, at=now)
+        )
     session.commit()
     return run

@@ -124,7 +124,9 @@ def test_axe_finds_nothing(site: Site, stop: Stop) -> None:
         context = site.context(user, color_scheme=scheme, viewport={"width": width, "height": 800})
         page = context.new_page()
         said = console_of(page)
-        page.goto(site.url + stop.path.format(**scene.ids))
+        answer = page.goto(site.url + stop.path.format(**scene.ids))
+        assert answer is not None
+        assert answer.ok or stop.template == "error.html", answer.status
         if stop.act:
             stop.act(page)
         assert violations(page) == [], f"{scheme}, {width} px"

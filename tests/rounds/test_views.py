@@ -153,6 +153,34 @@ def test_the_plots_are_fed_with_what_is_new_and_a_repeated_step_counts_once(
     assert [point["step"] for point in later["points"]] == [3]
 
 
+def test_what_is_measured_at_the_end_belongs_to_the_last_step(
+    session: Session, client: TestClient, run: TrainingRun
+) -> None:
+    run.step = 2
+    say(session, run, step(1, 0.9), step(2, 0.8), ("final", None, {"metrics": {"held_out/accuracy": 0.75}}))
+    later = client.get(f"/runs/{run.id}/events.json", params={"after": 1}).json()
+    assert later["points"] == [{"step": 2, "held_out/accuracy": 0.75}]
+
+
+def test_held_out_accuracy_by_strength_is_a_curve_that_starts_at_the_untrained_model(
+    session: Session, client: TestClient, run: TrainingRun
+) -> None:
+    strong, weak = "held_out/accuracy/strength_4", "held_out/accuracy/strength_1"
+    say(
+        session,
+        run,
+        ("baseline", None, {"metrics": {strong: 0.5, weak: 0.25}}),
+        step(1, 0.9),
+        ("evaluation", 1, {"metrics": {strong: 0.875, weak: 0.375}}),
+    )
+    points = client.get(f"/runs/{run.id}/events.json").json()["points"]
+    assert [(point["step"], point[strong], point[weak]) for point in points] == [(0, 0.5, 0.25), (1, 0.875, 0.375)]
+    page = client.get(f"/runs/{run.id}").text
+    assert 'data-plot="strengths"' in page
+    assert page.index("Held-out, significantly better") < page.index("Held-out, marginally better")
+    assert page.index("0.8750") < page.index("0.3750")
+
+
 def test_the_curves_are_a_table_without_scripts(session: Session, client: TestClient, run: TrainingRun) -> None:
     say(session, run, step(1, 0.9), step(2, 0.8))
     page = client.get(f"/runs/{run.id}").text

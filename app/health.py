@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from fastapi import APIRouter
-from sqlalchemy import text
 
 from app.db import DbSession
+from app.errors import Unavailable
+from app.migrating import current, heads
 
 router = APIRouter()
 
@@ -18,6 +21,15 @@ def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 def readyz(session: DbSession) -> dict[str, str]:
-    """The database answers and has our tables; a failure is a 503 from the error handlers."""
-    session.execute(text("SELECT version_num FROM alembic_version"))
+    """The database answers and has the tables that this program was written for; a failure is a 503."""
+    if current(session) != _wanted():
+        raise Unavailable(
+            "The database has no tables yet, or those of another version: run `corral db upgrade`.", retry_after=5
+        )
     return {"status": "ready"}
+
+
+@lru_cache(maxsize=1)
+def _wanted() -> frozenset[str]:
+    """The newest revisions that the code knows: read once, because a probe comes every few seconds."""
+    return frozenset(heads())

@@ -61,18 +61,18 @@ class PreviewPage:
 
 @dataclass(frozen=True)
 class BatchPage:
-    """Context of ``prompts/batch.html``; ``_progress.html`` takes the first four."""
+    """Context of ``prompts/batch.html``; ``_progress.html`` takes the first six."""
 
     batch: Batch
     progress: Progress
     engine: EngineView | None
     poll_seconds: int | None
-    round: int
     quarantined: Page[Prompt]
+    may_write: bool
+    round: int
     prompts: Page[Prompt]
     state: PromptState | None
     first: bool
-    may_write: bool
     guidelines: str
     errors: dict[str, str]
 
@@ -85,6 +85,8 @@ class ProgressFragment:
     progress: Progress
     engine: EngineView | None
     poll_seconds: int | None
+    quarantined: Page[Prompt]
+    may_write: bool
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def batch_page(
 def progress(request: Request, session: DbSession, user: Reviewer, batch_id: int) -> HTMLResponse:
     """The part of the batch's page that moves; it stops asking when nothing will move any more."""
     batch = queries.access_batch(session, user, batch_id)
-    return render(request, "prompts/_progress.html", _progress(session, batch))
+    return render(request, "prompts/_progress.html", _progress(session, batch, may_write=user.role is Role.ADMIN))
 
 
 @router.post("/batches/{batch_id}/open")
@@ -307,10 +309,11 @@ def _change_state(
     return redirect(request, f"/batches/{batch.id}", flash=said)
 
 
-def _progress(session: DbSession, batch: Batch) -> ProgressFragment:
+def _progress(session: DbSession, batch: Batch, *, may_write: bool) -> ProgressFragment:
     progress = queries.batch_progress(session, [batch.id])[batch.id]
     engine = queries.engine_view(session) if progress.unsettled else None
-    return ProgressFragment(batch, progress, engine, _poll_seconds(batch, progress))
+    quarantined = queries.list_prompts(session, batch, state=PromptState.QUARANTINED, limit=10)
+    return ProgressFragment(batch, progress, engine, _poll_seconds(batch, progress), quarantined, may_write)
 
 
 def _poll_seconds(batch: Batch, progress: Progress) -> int | None:
@@ -332,14 +335,14 @@ def _batch_page(
     sent: dict[str, str] | None = None,
     errors: dict[str, str] | None = None,
 ) -> HTMLResponse:
-    moving = _progress(session, batch)
+    moving = _progress(session, batch, may_write=may_write)
     context = BatchPage(
         batch=batch,
         progress=moving.progress,
         engine=moving.engine,
         poll_seconds=moving.poll_seconds,
         round=queries.round_numbers(session, {batch.round_id})[batch.round_id],
-        quarantined=queries.list_prompts(session, batch, state=PromptState.QUARANTINED, limit=10),
+        quarantined=moving.quarantined,
         prompts=queries.list_prompts(session, batch, state=state, after=after),
         state=state,
         first=after is None,

@@ -8,9 +8,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import AuditEvent, Role, User
+from app.annotations.models import Comparison
 from app.jobs import Job
 from app.prompts.models import Batch, BatchState, PromptState
 from tests.factories import (
+    make_assignment,
     make_batch,
     make_candidate,
     make_comparison,
@@ -82,6 +84,53 @@ def test_the_progress_asks_again_while_something_moves_and_stops_when_it_is_fina
     assert "hx-trigger" not in still
     assert "1 of 1" in still
     assert "<html" not in still
+
+
+def test_a_prompt_that_is_quarantined_meanwhile_appears_and_nobody_loses_their_place(
+    client: TestClient, session: Session, bob: User
+) -> None:
+    batch = make_batch(session)
+    prompt = make_prompt(session, batch)
+    make_prompt(session, batch)
+    url = f"/batches/{prompt.batch_id}/progress"
+    assert 'id="quarantined"' not in client.get(url).text
+
+    prompt.state, prompt.last_error = PromptState.QUARANTINED, "The engine said nothing."
+    session.commit()
+    shown = client.get(url).text
+
+    assert "The engine said nothing." in shown
+    assert f'action="/prompts/{prompt.id}/retry"' in shown
+    assert 'hx-swap="outerMorph"' in shown, "a swap of the whole would take the focus out of what is focused"
+    assert 'id="to-quarantined" href="#quarantined"' in shown
+    sign_in(client, make_user(session, Role.REVIEWER, "Rita"))
+    assert "/retry" not in client.get(url).text
+
+
+def test_what_is_begun_in_a_paused_batch_waits_as_the_page_says(
+    client: TestClient, session: Session, bob: User, rung: list[Job]
+) -> None:
+    alice = make_user(session)
+    held = make_assignment(session, alice)
+    batch = f"/batches/{session.get_one(Comparison, held.comparison_id).batch_id}"
+    tie = {"fencing_token": held.fencing_token, "outcome": "tie", "comment": "Both are right."}
+
+    def submit() -> int:
+        sign_in(client, alice)
+        url = f"/api/v1/assignments/{held.id}/submit"
+        answer = client.post(url, json=tie, headers={"idempotency-key": "one"})
+        sign_in(client, bob)
+        return answer.status_code
+
+    client.post(f"{batch}/pause")
+    assert "kept as a draft; they can submit it when the batch opens again" in client.get(batch).text
+    assert submit() == 409
+    session.refresh(held)
+    assert held.draft
+    assert held.draft["comment"] == "Both are right."
+
+    client.post(f"{batch}/open")
+    assert submit() == 200
 
 
 def test_while_people_work_the_progress_asks_seldom(client: TestClient, session: Session, bob: User) -> None:

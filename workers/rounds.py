@@ -14,16 +14,18 @@ from app.db import session_scope
 from app.errors import AppError
 from app.jobs import Job
 from app.rounds import runs, service
+from app.rounds.gate import NotPromotable, set_aside
 from app.rounds.runs import Claim, Event, Failure, Order, Report
 from app.settings import get_settings
 from workers import stopping
 from workers.celery_app import app
-from workers.trainer import Trainer, failure_of, was_killed
+from workers.trainer import STATUS_BUSY, Trainer, failure_of, was_killed
 
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.5
 REPORT_SECONDS = 5.0
+STAYS = "Nothing was promoted; the policies in rotation stay."
 DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
 
 
@@ -131,6 +133,9 @@ def settle(claim: Claim, ended: int | Stopped, log_tail: str) -> None:
         log.warning("training_stalled", run=claim.run_id)
         with session_scope() as session:
             runs.put_back(session, claim, log_tail, blameless=False, last_words=runs.STALLED)
+    elif ended == STATUS_BUSY:
+        with session_scope() as session:
+            runs.put_back(session, claim, log_tail, blameless=False, last_words=runs.BUSY)
     elif isinstance(ended, Stopped) or was_killed(ended):
         with session_scope() as session:
             runs.put_back(session, claim, log_tail, blameless=ended is Stopped.SHUTDOWN)
@@ -142,8 +147,12 @@ def _succeed(claim: Claim, log_tail: str) -> None:
     try:
         with session_scope() as session:
             runs.succeed(session, claim, log_tail)
+    except NotPromotable as refused:
+        aside = set_aside(claim.output, claim.token)
+        kept = f" What was refused is kept as {aside.name}." if aside else ""
+        _fail(claim, Failure(refused.message, STAYS + kept, log_tail))
     except AppError as refused:
-        _fail(claim, Failure(refused.message, "Nothing was promoted; the policies in rotation stay.", log_tail))
+        _fail(claim, Failure(refused.message, STAYS, log_tail))
 
 
 def _fail(claim: Claim, failure: Failure) -> None:

@@ -31,6 +31,8 @@ STOP_GRACE = 20.0
 EVENT_BYTES = 4 * 1024 * 1024
 SECRETS = ("CORRAL_", "DATABASE_URL", "BROKER_URL")
 STATUS_BAD_INPUT, STATUS_NOT_FINITE, STATUS_DISK = 2, 3, 4
+STATUS_BUSY = 5
+"""Another process holds the run's folder: one that another worker has not ended yet."""
 
 REMEDIES = {
     STATUS_BAD_INPUT: "Correct what the sentence names, then start a new training.",

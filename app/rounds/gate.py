@@ -23,6 +23,7 @@ from app.registry.models import CheckpointKind
 from app.rounds.models import RunKind, TrainingEvent, TrainingRun
 
 KINDS = {RunKind.REWARD: CheckpointKind.REWARD, RunKind.DPO: CheckpointKind.POLICY}
+REMEDY = "Set CORRAL_TRAINING_RECIPE to a recipe with a lower learning rate, then start a new training."
 WORDS = "Its files match their manifest, and every loss was a finite number."
 
 
@@ -30,6 +31,18 @@ class NotPromotable(AppError):
     """What was trained does not pass the gate; the message says what is wrong and what to do."""
 
     slug, title = "not-promotable", "This checkpoint does not pass the gate"
+
+
+def set_aside(output: Path, attempt: int) -> Path | None:
+    """Move what was refused out of the way, or None where nothing is.
+
+    A run that finds its output takes itself for finished, so a retry would only be refused again.
+    """
+    aside = output.with_name(f"{output.name}.refused-{attempt}")
+    try:
+        return output.rename(aside)
+    except FileNotFoundError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,7 @@ def judge(session: Session, run: TrainingRun, output: Path) -> Product:
         verify(output, manifest_sha256=None)
         raw = (output / MANIFEST).read_bytes()
     except (BrokenCheckpoint, OSError) as error:
-        raise NotPromotable(f"{error} Retry the run.") from error
+        raise NotPromotable(f"{error} Retry the run: it is trained again.") from error
     body = json.loads(raw, parse_constant=lambda _: None)  # NaN is no JSON: as null it fails the check of the losses
     kind, snapshot = KINDS[run.kind], session.get_one(Snapshot, run.snapshot_id)
     said = (body.get("name"), body.get("kind"), body.get("snapshot_sha256"))
@@ -74,4 +87,4 @@ def _refuse_infinite(session: Session, run: TrainingRun, metrics: dict[str, Any]
     losses += [(f"{name} of the result", value) for name, value in metrics.items() if "loss" in name]
     for name, value in losses:
         if not isinstance(value, int | float) or not math.isfinite(value):
-            raise NotPromotable(f"{name} is not a finite number. Lower the learning rate and start a new training.")
+            raise NotPromotable(f"{name} is not a finite number. {REMEDY}")

@@ -37,6 +37,10 @@ KILLED = (
         "batch and start a new training."
     ),
 )
+BUSY = (
+    "Another process was still training this run, {attempts} times.",
+    "Find it by the run's folder, which its command names, and wait for it or stop it; then retry.",
+)
 STALLED = (
     "The training process hung {attempts} times: it said nothing for {stall:.0f} minutes and was ended.",
     (

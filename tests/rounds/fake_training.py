@@ -1,7 +1,7 @@
 """Stands in for ``training``: keeps the same contract of files and exit statuses, in a second and without a model.
 
 ``FAKE_TRAINING`` says how it behaves: empty for a good run, else ``crash``, ``bad-data``, ``nan``, ``disk``, ``hang``,
-``null-loss``, ``flip`` (a byte of the result changes after its manifest), ``deaf`` (hangs and ignores SIGTERM).
+``null-loss``, ``busy`` (another process holds the folder), ``flip`` (a byte of the result changes after its manifest), ``deaf`` (hangs and ignores SIGTERM).
 """
 
 from __future__ import annotations
@@ -61,7 +61,12 @@ def main(run_file: Path) -> None:
     leaked = [name for name in os.environ if name.startswith("CORRAL_") or name.endswith("_URL")]
     if leaked:
         last_words(f"secrets in the environment: {leaked}", 1)
-    if Path(config["output"]).exists():
+    if fault == "busy":
+        last_words("another process is training here", 5)
+    output = Path(config["output"])
+    if output.exists():
+        if (output / "adapter_model.safetensors").read_bytes() == b"x":
+            last_words(f"{output.name} has changed since it was written", 2)
         return
     snapshot = json.loads((Path(config["snapshot"]) / "manifest.json").read_text())
     rows = (Path(config["snapshot"]) / "preferences.jsonl").read_bytes()

@@ -136,6 +136,33 @@ def test_a_failed_run_keeps_its_last_lines_and_resumes_where_it_was_saved_when_r
     assert steps_of(queued.id) == [1, 2, 3, 4, 5, 6]
 
 
+def test_what_the_gate_refused_is_trained_again_by_a_retry(
+    bob: User, queued: TrainingRun, fake_training: Behave
+) -> None:
+    fake_training("flip")
+    run_training(queued.id)
+    refused = run_of(RunKind.REWARD)
+    assert "Retry the run" in (refused.error or "")
+    with session_scope() as session:
+        service.retry(session, bob, session.get_one(TrainingRun, queued.id))
+    fake_training("")
+    run_training(queued.id)
+    assert run_of(RunKind.REWARD).state is RunState.SUCCEEDED
+    name = f"{refused.config['run']['name']}.refused-1"
+    assert name in (refused.remedy or "")
+    assert (get_settings().checkpoints_dir / name / "adapter_model.safetensors").read_bytes() == b"x"
+
+
+def test_a_run_whose_folder_another_process_holds_waits_its_turn(queued: TrainingRun, fake_training: Behave) -> None:
+    fake_training("busy")
+    run_training(queued.id)
+    run = run_of(RunKind.REWARD)
+    assert (run.state, run.attempts) == (RunState.QUEUED, 1)
+    fake_training("")
+    run_training(queued.id)
+    assert run_of(RunKind.REWARD).state is RunState.SUCCEEDED
+
+
 def test_a_folder_that_cannot_be_written_fails_the_run_in_words(
     queued: TrainingRun, fake_training: Behave, data_dir: Path
 ) -> None:

@@ -54,6 +54,8 @@ def command(settings: Settings, python: str, port: int) -> list[str]:
     words += ["--max-loras", str(settings.engine_max_loras), "--max-cpu-loras", str(settings.engine_adapters)]
     if on_cpu():
         words += ["--enforce-eager", "--distributed-executor-backend", "uni"]
+    else:
+        words += ["--gpu-memory-utilization", str(settings.engine_gpu_memory)]
     return words
 
 

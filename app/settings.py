@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     engine_api_key: SecretStr = SecretStr("")
     engine_accepts_seed: bool = False
     """vLLM's CPU engine dies on a request with a seed, so seeds are stripped unless this is set."""
+    engine_gpu_memory: float = Field(default=0.5, gt=0, le=1)
+    """Share of a GPU's memory that the engine of ``corral up`` takes; training needs the rest, where both share one."""
     engine_concurrency: int = 16
     """Requests in flight from one generation worker."""
     engine_timeout: float = 300.0

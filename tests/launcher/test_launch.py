@@ -141,7 +141,10 @@ def test_on_processors_the_engine_compiles_nothing_and_stays_one_engine(monkeypa
     assert environment["VLLM_API_KEY"] == "key"
     assert "key" not in words
     monkeypatch.setattr(engine, "on_cpu", lambda: False)
-    assert "--enforce-eager" not in engine.command(Settings(), "python", 9000)
+    assert "--gpu-memory-utilization" not in words
+    words = engine.command(Settings(engine_gpu_memory=0.4), "python", 9000)
+    assert "--enforce-eager" not in words
+    assert words[words.index("--gpu-memory-utilization") + 1] == "0.4", "training needs the rest of the GPU"
 
 
 @pytest.mark.parametrize(

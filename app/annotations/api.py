@@ -16,14 +16,13 @@ from sqlalchemy.orm import Session
 
 from app.accounts.access import ApiSignedIn
 from app.accounts.models import User
-from app.annotations import queries, service
+from app.annotations import queries, seats, service
 from app.annotations.forms import Draft, DraftSave, Skip, Submission, position
 from app.annotations.models import AssignmentState, Outcome
 from app.db import DbSession
 from app.errors import Conflict
 from app.failures import answer
 from app.prompts.models import BatchState, EditPolicy
-from app.settings import get_settings
 
 router = APIRouter(tags=["annotate"])
 
@@ -190,7 +189,7 @@ def renew(session: DbSession, user: ApiSignedIn, assignment_id: int) -> Response
         {
             "fencing_token": held.fencing_token,
             "lease_until": held.lease_until,
-            "lease_seconds": get_settings().assignment_lease,
+            "lease_seconds": seats.lease_seconds(),
         }
     )
 

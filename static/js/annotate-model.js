@@ -102,6 +102,15 @@ export function fromDraft(draft, shown) {
   return { order, gaps, touched: true };
 }
 
+/** What a draft says of the judgement so far: `choice` is the form's, `state` the ranking where there is one. */
+export function judged(choice, state) {
+  if (choice === "tie" || choice === "all_unacceptable") return { outcome: choice, ranking: [], strengths: [] };
+  if (state?.touched) return { outcome: "ranked", ...grouped(state) };
+  const best = preferred(choice);
+  if (!best) return { outcome: null, ranking: [], strengths: [] };
+  return { outcome: "ranked", ranking: [[best], [best === "A" ? "B" : "A"]], strengths: [Number(choice[1])] };
+}
+
 /** A draft in words, to tell two of them apart. */
 export function described({ outcome, ranking = [], strengths = [], edits = {}, comment = "" }) {
   const judged =
@@ -110,6 +119,11 @@ export function described({ outcome, ranking = [], strengths = [], edits = {}, c
       : { tie: "Equally good", all_unacceptable: "All unacceptable" }[outcome];
   const edited = Object.entries(edits).map(([name, text]) => `${name}, improved: ${text}`);
   return [judged, ...edited, comment].filter(Boolean).join("\n\n") || "(nothing yet)";
+}
+
+/** The same for two drafts that say the same; the seconds of work do not count. */
+export function fingerprint({ outcome = null, ranking = [], strengths = [], edits = {}, comment = "" }) {
+  return JSON.stringify([outcome, ranking, strengths, Object.entries(edits).sort(), comment]);
 }
 
 /** Seconds to wait before try number `tries` (from 1): 1, 2, 4 … at most 30. */
@@ -142,6 +156,43 @@ export class ActiveClock {
     this.ticked = now;
     if (this.working(now, visible)) this.seconds += Math.max(0, passed);
     return this.seconds;
+  }
+}
+
+/** How long the item is held. Times are in milliseconds; `seconds` may be short, where the item was opened late. */
+export class Lease {
+  constructor(seconds, now) {
+    this.renewed(seconds, now);
+  }
+
+  renewed(seconds, now) {
+    this.seconds = Math.max(4, seconds);
+    this.end = now + seconds * 1000;
+    this.warned = false;
+    this.asked(now);
+  }
+
+  /** It was asked for, with or without success: a third of its length until the next time. */
+  asked(now) {
+    this.next = now + Math.max(2000, this.seconds * 333);
+  }
+
+  /** Somebody else has the item: nothing to renew, nothing to warn of. */
+  lost() {
+    this.next = Number.POSITIVE_INFINITY;
+    this.warned = true;
+  }
+
+  /** Whether it is time to renew it, for somebody who works. */
+  due(now) {
+    return now >= this.next;
+  }
+
+  /** Whether to warn somebody who does not: once, when a quarter of it is left, two minutes at most. */
+  ending(now) {
+    if (this.warned || this.end - now >= Math.min(120, this.seconds / 4) * 1000) return false;
+    this.warned = true;
+    return true;
   }
 }
 

@@ -1,10 +1,22 @@
 // Saves drafts by themselves: debounced, one at a time, retried, versioned. Nothing of the document is used here, so that
 // `node --test tests/js` can run it with a clock and a server of its own.
 
-import { backoff } from "./annotate-model.js";
+import { backoff, fingerprint } from "./annotate-model.js";
 
 /** What the page says of its draft. */
-export const SAID = { idle: "", waiting: "…", saving: "Saving…", saved: "Saved", failed: "Not saved – retrying" };
+export const SAID = {
+  idle: "",
+  waiting: "…",
+  saving: "Saving…",
+  saved: "Saved",
+  failed: "Not saved – retrying",
+  refused: "Not saved",
+};
+
+/** Requests that outlive their page may carry 64 KiB, all of them together. */
+const OUTLIVES = 60 * 1024;
+
+const sizeOf = (text) => new TextEncoder().encode(text).length;
 
 /** A refusal that trying again cannot change; `problem` is the server's problem+json. */
 export class Refused extends Error {
@@ -16,12 +28,14 @@ export class Refused extends Error {
 }
 
 /** Ask the API. Resolves to its JSON; throws Refused for a 4xx, and any other error where trying again may help. */
-export async function call(url, { method = "POST", body, fetch = globalThis.fetch, keepalive = false } = {}) {
+export async function call(url, { method = "POST", body, fetch = globalThis.fetch } = {}) {
+  const text = body === undefined ? undefined : JSON.stringify(body);
   const response = await fetch(url, {
     method,
-    keepalive,
+    // a browser that leaves the page drops its requests, those excepted
+    keepalive: text !== undefined && sizeOf(text) <= OUTLIVES,
     headers: { "content-type": "application/json" },
-    body: body === undefined ? undefined : JSON.stringify(body),
+    body: text,
     signal: AbortSignal.timeout(15_000),
   });
   if (response.ok) return response.json();
@@ -36,12 +50,15 @@ export class Saver {
    * @param save (draft, version) → {version, …}; see `call` for how it fails
    * @param onState told one of the keys of SAID
    * @param onSaved told the server's answer
-   * @param onRefused told a Refused; saving stops until `resume`
+   * @param onRefused told a Refused; saving waits for `resume`
    */
   constructor({ save, version, onState, onSaved, onRefused, delay = 700, timers = globalThis }) {
     Object.assign(this, { save, version, onState, onSaved, onRefused, delay, timers });
-    this.pending = null;
-    this.busy = false;
+    this.pending = null; // what has to be sent
+    this.sent = null; // what is under way
+    this.aside = null; // what `leave` sent beside that
+    this.unanswered = new Set(); // what was sent without an answer: the server may have it all the same
+    this.waits = null; // "submit" while a submit is under way, "refused" until somebody chooses
     this.stopped = false;
     this.tries = 0;
     this.timer = null;
@@ -51,8 +68,9 @@ export class Saver {
   note(draft) {
     if (this.stopped) return;
     this.pending = draft;
+    if (this.waits) return;
     this.onState("waiting");
-    if (!this.busy && this.tries === 0) this.#later(this.delay);
+    if (this.sent === null && this.tries === 0) this.#later(this.delay);
   }
 
   /** Save at once what waits. */
@@ -61,16 +79,45 @@ export class Saver {
     return this.#send();
   }
 
-  /** Nothing more is saved: the item was submitted, or another window saved first. */
-  stop() {
-    this.stopped = true;
+  /** The page is being left: send at once what waits, whatever else is under way. */
+  leave() {
+    const draft = this.pending;
+    if (this.stopped || this.waits === "refused" || draft === null) return;
+    if (this.sent === null && !this.waits) {
+      this.flush();
+    } else if (draft !== this.aside) {
+      // Nobody may be here any more when the save under way is answered, so this one counts on it. Where that was wrong, or
+      // the page stays after all, `pending` still has the draft, and the answer to the next save tells it as this window's.
+      this.aside = draft;
+      this.unanswered.add(fingerprint(draft));
+      this.save(draft, this.version + (this.sent === null ? 0 : 1)).catch(() => null);
+    }
+  }
+
+  /** Whether leaving now could lose text: it cannot be sent, or is larger than what outlives the page. */
+  get atRisk() {
+    const unsaved = [this.pending, this.sent].filter((draft) => draft !== null);
+    if (this.stopped || unsaved.length === 0) return false;
+    return this.tries > 0 || this.waits === "refused" || sizeOf(JSON.stringify(unsaved)) > OUTLIVES;
+  }
+
+  /** A submit is under way, and a save would race with it: only leaving the page saves meanwhile. */
+  hold() {
+    this.waits = "submit";
     this.timers.clearTimeout(this.timer);
   }
 
-  /** Go on over the stored `version`. */
-  resume(version) {
+  /** Nothing more is saved: the item is done, or another window's draft was chosen. */
+  stop() {
+    this.stopped = true;
+    this.pending = null;
+    this.timers.clearTimeout(this.timer);
+  }
+
+  /** Go on over the stored `version`, with the next change. */
+  resume(version = this.version) {
     this.version = version;
-    this.stopped = false;
+    this.waits = null;
     this.tries = 0;
   }
 
@@ -80,31 +127,51 @@ export class Saver {
   }
 
   async #send() {
-    if (this.stopped || this.busy || this.pending === null) return;
+    if (this.stopped || this.waits || this.sent !== null || this.pending === null) return;
     const draft = this.pending;
     this.pending = null;
-    this.busy = true;
+    this.sent = draft;
     this.onState("saving");
+    let refused = null;
     try {
       const answer = await this.save(draft, this.version);
-      this.version = answer.version;
-      this.tries = 0;
+      this.#storedAs(answer.version);
       this.onSaved?.(answer);
-      if (!this.stopped) this.onState(this.pending === null ? "saved" : "waiting");
+      if (!this.stopped && !this.waits) this.onState(this.pending === null ? "saved" : "waiting");
     } catch (error) {
       if (this.stopped) return;
-      if (error instanceof Refused) {
-        this.pending ??= draft;
-        this.stop();
-        this.onRefused(error);
-        return;
-      }
       this.pending ??= draft;
-      this.tries += 1;
-      this.onState("failed");
+      if (error instanceof Refused) {
+        if (!this.#isOwn(error.problem)) refused = error;
+      } else {
+        this.unanswered.add(fingerprint(draft));
+        this.tries += 1;
+        this.onState("failed");
+      }
     } finally {
-      this.busy = false;
+      this.sent = null;
     }
-    if (this.pending !== null) this.#later(this.tries ? backoff(this.tries) * 1000 : this.delay);
+    if (refused) {
+      this.waits = "refused";
+      this.onRefused(refused);
+      if (this.pending === draft) return; // the same text would be refused again
+    }
+    if (this.pending !== null && !this.waits && !this.stopped)
+      this.#later(this.tries ? backoff(this.tries) * 1000 : this.delay);
+  }
+
+  /** Whether the draft that is stored came from here, its answer lost on the way: then go on over it. */
+  #isOwn({ stored, version }) {
+    if (!stored || !this.unanswered.has(fingerprint(stored))) return false;
+    this.aside = null;
+    this.#storedAs(version);
+    return true;
+  }
+
+  #storedAs(version) {
+    this.version = version;
+    this.tries = 0;
+    this.unanswered.clear();
+    if (this.aside !== null) this.unanswered.add(fingerprint(this.aside)); // it may still be on its way
   }
 }

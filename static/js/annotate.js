@@ -1,24 +1,21 @@
 // The annotation page. The form works without any of this; here it gets keys, drafts, a lease that lives while somebody
 // works, an editor for the chosen response, and submits that survive a lost network.
 
-import { ActiveClock, backoff, choiceOf, fromDraft, grouped, preferred } from "./annotate-model.js";
+import { ActiveClock, backoff, choiceOf, fromDraft, judged, Lease, preferred } from "./annotate-model.js";
 import { call, SAID, Saver } from "./annotate-save.js";
 
 const STRENGTHS = ["", "marginally better", "slightly better", "better", "significantly better"];
-const GO_ON = { textContent: "Go on", href: "/annotate" };
-const live = document.querySelector("#status");
 const make = (tag, values) => Object.assign(document.createElement(tag), values);
 
 /** Say `text` to screen readers. (Importing base.js by another address than the page's would run it twice.) */
 function announce(text) {
+  const live = document.querySelector("#status"); // looked up each time: going back and forward replaces the whole body
   live.textContent = "";
   // a live region speaks only when its text changes: the same words twice need a moment of silence between
   setTimeout(() => {
     live.textContent = text;
   }, 50);
 }
-
-const keysDialog = document.querySelector("#keys");
 
 class Work {
   constructor(root) {
@@ -30,19 +27,16 @@ class Work {
     this.texts = texts;
     this.shown = Number(root.dataset.shown);
     this.clock = new ActiveClock(draft?.active_seconds ?? 0);
-    this.leaseEnd = Date.now() + Number(root.dataset.lease) * 1000;
-    this.leaseSeconds = Math.max(4, Number(root.dataset.lease));
-    this.nextBeat = Date.now() + this.leaseSeconds * 333;
+    this.lease = new Lease(Number(root.dataset.lease), Date.now());
     this.tries = 0;
-    this.warned = false;
     this.saver = new Saver({
       version: Number(root.dataset.version),
       save: (value, version) => call(`${this.api}/draft`, { method: "PUT", body: { version, draft: value } }),
       onState: (state) => this.#showSaved(state),
-      onSaved: (answer) => this.#leased(answer),
+      onSaved: () => this.clear("draft"),
       onRefused: (refused) => this.#draftRefused(refused),
     });
-    this.ready = this.#start(draft);
+    this.#load(this.#start(draft));
   }
 
   async #start(draft) {
@@ -65,7 +59,7 @@ class Work {
         sortableUrl: this.root.dataset.sortable,
       });
     }
-    this.form.addEventListener("htmx:before:request", () => this.saver.stop()); // a draft would race with the submit
+    this.form.addEventListener("htmx:before:request", () => this.saver.hold()); // a draft would race with the submit
     this.form.addEventListener("htmx:error", (event) => {
       event.stopPropagation(); // what the page says of lost requests in general is "try again"; here that happens by itself
       this.#notSubmitted(true);
@@ -76,12 +70,10 @@ class Work {
     this.form.addEventListener("change", (event) => event.target.name && this.changed());
     this.form.addEventListener("input", (event) => event.target.name === "comment" && this.changed());
     const guidelines = this.root.querySelector("[data-guidelines]");
-    if (guidelines) {
-      guidelines.open = localStorage.getItem("guidelines") !== "closed";
-      guidelines.addEventListener("toggle", () =>
-        localStorage.setItem("guidelines", guidelines.open ? "open" : "closed"),
-      );
-    }
+    if (guidelines) guidelines.open = localStorage.getItem("guidelines") !== "closed";
+    guidelines?.addEventListener("toggle", () =>
+      localStorage.setItem("guidelines", guidelines.open ? "open" : "closed"),
+    );
     for (const box of this.root.querySelectorAll(".md-scroll, .md-maths")) {
       if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
     }
@@ -100,9 +92,8 @@ class Work {
 
   /** Choose by key; the radio takes the focus, so that Enter submits. */
   pick(value) {
-    const radio = this.form.querySelector(`input[name=choice][value="${value}"]`);
+    const radio = this.#check(value);
     if (!radio) return;
-    this.#check(value);
     radio.focus({ preventScroll: true });
     this.changed();
   }
@@ -110,6 +101,7 @@ class Work {
   #check(value) {
     const radio = this.form.querySelector(`input[name=choice][value="${value}"]`);
     if (radio) radio.checked = true;
+    return radio;
   }
 
   changed() {
@@ -118,27 +110,12 @@ class Work {
   }
 
   draft() {
-    const outcome = this.#outcome();
-    const judged = outcome === "ranked" ? this.#ranked() : { ranking: [], strengths: [] };
     return {
-      outcome,
-      ...judged,
+      ...judged(this.choice, this.ranker?.state),
       edits: this.editor ? Object.fromEntries(this.editor.edits) : this.edits,
       comment: this.fields.comment.value,
       active_seconds: Math.round(this.clock.seconds),
     };
-  }
-
-  #outcome() {
-    if (this.choice === "tie" || this.choice === "all_unacceptable") return this.choice;
-    if (this.ranker) return this.ranker.state.touched ? "ranked" : null;
-    return preferred(this.choice) ? "ranked" : null;
-  }
-
-  #ranked() {
-    if (this.ranker) return grouped(this.ranker.state);
-    const [best, strength] = this.choice;
-    return { ranking: [[best], [best === "A" ? "B" : "A"]], strengths: [Number(strength)] };
   }
 
   #showChoice() {
@@ -150,7 +127,17 @@ class Work {
       response.querySelector("[data-mark]").textContent = chosen ? words : "";
     }
     this.ranker?.off(this.choice !== "");
-    this.opening = this.#edit(best);
+    this.#load(this.#edit(best));
+  }
+
+  /** Remember that a part of the page is on its way: what was drafted is not in the form before it has come. */
+  #load(part) {
+    const loading = Promise.all([this.loading, part])
+      .catch(() => this.say("A part of this page did not load: reload it. Your draft is kept."))
+      .finally(() => {
+        if (this.loading === loading) this.loading = null;
+      });
+    this.loading = loading;
   }
 
   /** Open the response `name` for editing. A ranking takes a while, so there the editor comes with its first change. */
@@ -171,7 +158,7 @@ class Work {
   }
 
   async focusEditor() {
-    if (!this.editor) await this.opening;
+    if (!this.editor) await this.loading;
     if (!this.editor?.focus()) announce("Choose a response first");
   }
 
@@ -182,57 +169,25 @@ class Work {
     if (state === "failed") announce("Not saved, retrying");
   }
 
-  #draftRefused(refused) {
-    if (refused.problem.type?.endsWith("stale-version")) this.#showBoth(refused.problem);
-    else if (refused.status === 401) this.#signIn(refused.message);
-    else this.say(refused.message, GO_ON);
-    this.#showSaved("idle");
-  }
-
-  /** The session ended: sign in beside this page, and what stands here is saved with the next change. */
-  #signIn(message) {
-    this.saver.resume(this.saver.version);
-    this.say(message, { textContent: "Sign in in a new tab", href: "/login", target: "_blank" });
-  }
-
-  /** Another window saved first: show both, and let the annotator choose. */
-  async #showBoth({ stored, version }) {
-    this.say("Another window saved a newer draft of this item. Nothing is lost: choose which one to go on with.");
-    const { showBoth } = await import("./annotate-both.js");
-    showBoth(this.root.querySelector("#work-problem .notice"), [
-      ["This window", this.draft(), () => this.#keepMine(version)],
-      ["The other window", stored ?? {}, () => location.reload()],
-    ]);
-  }
-
-  #keepMine(version) {
-    this.root.querySelector("#work-problem").replaceChildren();
-    this.saver.resume(version);
-    this.saver.note(this.draft());
-    this.saver.flush();
-  }
-
-  #leased({ lease_seconds: seconds, fencing_token: token }) {
-    if (seconds) {
-      this.leaseEnd = Date.now() + seconds * 1000;
-      this.leaseSeconds = seconds;
-      this.nextBeat = Date.now() + seconds * 333;
-      if (this.warned) this.root.querySelector("#work-problem").replaceChildren();
-      this.warned = false;
-    }
-    if (token) this.fields.fencing_token.value = token;
+  async #draftRefused(refused) {
+    this.#showSaved("refused");
+    const { explain } = await import("./annotate-refused.js");
+    explain(this, refused);
   }
 
   async #beat() {
-    this.nextBeat = Date.now() + Math.max(2000, this.leaseSeconds * 333);
+    this.lease.asked(Date.now());
     try {
-      this.#leased(await call(`${this.api}/lease`));
+      const { lease_seconds: seconds, fencing_token: token } = await call(`${this.api}/lease`);
+      this.lease.renewed(seconds, Date.now());
+      this.fields.fencing_token.value = token;
+      this.clear("lease");
     } catch (error) {
-      // a network that is away comes back; a seat that somebody took does not
-      if (error.status === 409) {
-        this.saver.stop();
-        this.say(error.message, GO_ON);
-      }
+      // a network that is away comes back; a seat that somebody took does not, but the draft is still saved
+      if (error.status !== 409) return;
+      this.lease.lost();
+      this.saver.flush();
+      this.say(error.message, { place: "lease", link: { textContent: "Go on", href: "/annotate" } });
     }
   }
 
@@ -240,16 +195,17 @@ class Work {
     const visible = document.visibilityState === "visible";
     this.clock.tick(now, visible);
     if (this.clock.working(now, visible)) {
-      if (now >= this.nextBeat) this.#beat();
-    } else if (!this.warned && this.leaseEnd - now < Math.min(120, this.leaseSeconds / 4) * 1000) {
-      this.warned = true;
-      this.say("This item goes back to the others soon. Press any key to keep it; your draft is kept in any case.");
+      if (this.lease.due(now)) this.#beat();
+    } else if (this.lease.ending(now)) {
+      const soon = "This item goes back to the others soon. Press any key to keep it; your draft is kept in any case.";
+      this.say(soon, { place: "lease" });
     }
   }
 
-  /** Fill the form's fields; says and returns what is missing, or "". */
+  /** Fill the form's fields. Says what is missing, and returns whether something is. */
   prepare() {
     this.fields.active_seconds.value = this.clock.seconds.toFixed(1);
+    this.fields.draft_version.value = this.saver.version;
     if (this.editor) {
       const { position, text } = this.editor.value();
       this.edited.value = text;
@@ -257,8 +213,7 @@ class Work {
     }
     if (this.ranker) this.fields.order.value = this.choice === "" ? this.ranker.value() : "";
     const problem = this.#missing();
-    if (problem) this.say(problem);
-    return problem;
+    return problem && this.say(problem);
   }
 
   #missing() {
@@ -268,15 +223,23 @@ class Work {
     } else if (this.choice === "") {
       return "Say first which response is better: keys 1 to 8, t for equally good, u for both unacceptable.";
     }
-    const problem = this.editor?.problem() ?? "";
+    if (!this.editor)
+      return this.best in this.edits ? "The editor did not load: reload this page. Your edit is kept." : "";
+    const problem = this.editor.problem();
     if (problem) this.editor.focus();
     return problem;
   }
 
   #notSubmitted(again) {
-    this.saver.resume(this.saver.version);
+    this.saver.resume();
     this.saver.note(this.draft());
     if (again) this.retry();
+    else this.tries = 0;
+  }
+
+  /** The server's words about a submit are on the page; they say under which version it kept what was sent. */
+  told() {
+    this.saver.version = Number(this.root.querySelector("[data-kept]")?.dataset.kept ?? this.saver.version);
   }
 
   /** The submit did not arrive, or the server is away: try again with the same key, which can never count twice. */
@@ -288,33 +251,43 @@ class Work {
     this.retryTimer = setTimeout(() => this.form.isConnected && this.form.requestSubmit(), seconds * 1000);
   }
 
-  say(message, link) {
+  /** Show `message` in a place of its own, so that it takes no other one away: about the submit, the draft or the lease. */
+  say(message, { place = "submit", link } = {}) {
     const notice = make("div", { className: "notice notice--warn" });
     notice.append(make("p", { textContent: message }));
     if (link) notice.append(make("a", { className: "button button--small", ...link }));
-    const place = this.root.querySelector("#work-problem");
-    place.replaceChildren(notice);
-    place.scrollIntoView({ block: "nearest" });
+    const problem = this.root.querySelector(`[data-problem="${place}"]`);
+    problem.replaceChildren(notice);
+    problem.scrollIntoView({ block: "nearest" });
+    return notice;
   }
 
-  leave() {
-    this.saver.stop();
+  clear(place) {
+    this.root.querySelector(`[data-problem="${place}"]`).replaceChildren();
+  }
+
+  /** Another item takes this one's place. What was typed is still saved, unless the item is `done`. */
+  leave(done) {
+    if (done) this.saver.stop();
+    else this.saver.leave();
     clearTimeout(this.retryTimer);
   }
 }
 
 let work = null;
+let done = ""; // what the request under way did with the item, when it succeeds
 
 /** Take over the item on the page, if it is another one than before. */
 function take(arrived) {
   const root = document.querySelector("#work");
-  if (root === work?.root) return;
-  work?.leave();
+  if (root && root === work?.root) return work.told();
+  work?.leave(done !== "");
   work = root?.querySelector("#judge") ? new Work(root) : null;
-  if (!arrived) return;
+  if (!arrived || !root) return;
+  document.title = `${root.dataset.title} · Corral`;
   window.scrollTo({ top: 0 });
-  root?.querySelector("#work-title")?.focus({ preventScroll: true });
-  announce(work ? "Recorded. Next item." : "Recorded. Nothing left for now.");
+  root.querySelector("#work-title")?.focus({ preventScroll: true });
+  if (done) announce(`${done} ${work ? "Next item." : "Nothing left for now."}`);
 }
 
 const KEYS = {
@@ -329,8 +302,8 @@ const KEYS = {
 
 function open(selector, focused) {
   const details = work.root.querySelector(selector);
+  const shown = details?.open && details.contains(document.activeElement);
   if (!details) return;
-  const shown = details.open && details.contains(document.activeElement);
   details.open = !shown;
   details.querySelector(shown ? "summary" : focused)?.focus();
 }
@@ -339,8 +312,17 @@ function isTyping(target) {
   return target.matches("textarea, select, input:not([type=radio], [type=checkbox])") || target.isContentEditable;
 }
 
+const keysDialog = () => document.querySelector("#keys");
+const keysAreOn = () => localStorage.getItem("keys") !== "off";
+
+function showKeys() {
+  keysDialog().querySelector("[data-keys-on]").checked = keysAreOn();
+  keysDialog().showModal();
+}
+
 document.addEventListener("keydown", (event) => {
-  if (!work || event.defaultPrevented || keysDialog.open) return;
+  if (!work || event.defaultPrevented || keysDialog().open) return;
+  if (event.target.closest("[data-skip] .menu__panel")) return; // there a digit or Ctrl+Enter is not about the responses
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
     work.form.requestSubmit();
@@ -354,8 +336,8 @@ document.addEventListener("keydown", (event) => {
 
 function single(event) {
   if (event.key === "?") {
-    keysDialog.showModal();
-  } else if (localStorage.getItem("keys") === "off") {
+    showKeys();
+  } else if (!keysAreOn()) {
     return;
   } else if (work.shown === 2 && choiceOf(event.key)) {
     work.pick(choiceOf(event.key));
@@ -368,15 +350,22 @@ function single(event) {
 }
 
 document.addEventListener("click", (event) => {
-  if (event.target.closest("[data-show-keys]")) keysDialog.showModal();
+  if (event.target.closest("[data-show-keys]")) showKeys();
+});
+
+document.addEventListener("change", ({ target }) => {
+  if (target.matches("[data-keys-on]")) localStorage.setItem("keys", target.checked ? "on" : "off");
 });
 
 document.addEventListener(
   "submit",
   (event) => {
-    if (event.target !== work?.form || !work.prepare()) return;
+    const submitted = work;
+    if (event.target !== submitted?.form || !(submitted.loading || submitted.prepare())) return;
     event.preventDefault();
     event.stopImmediatePropagation();
+    // what was drafted comes with the part that is loading: sent without it, the edit would be lost
+    submitted.loading?.then(() => submitted.form.isConnected && submitted.form.requestSubmit());
   },
   true,
 );
@@ -387,14 +376,25 @@ for (const kind of ["keydown", "pointerdown", "pointermove", "scroll"]) {
 
 setInterval(() => work?.tick(Date.now()), 1000);
 
-document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && work?.saver.flush());
-window.addEventListener("beforeunload", () => work?.saver.flush());
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "hidden") work?.saver.leave();
+  else work?.saver.flush(); // somebody signed in in another tab, or the machine woke up
+});
+window.addEventListener("pagehide", () => work?.saver.leave());
+window.addEventListener("beforeunload", (event) => {
+  work?.saver.leave();
+  if (work?.saver.atRisk) event.preventDefault();
+});
 window.addEventListener("online", () => work?.tries && work.form.requestSubmit());
 
+document.addEventListener("htmx:before:request", ({ target }) => {
+  if (target === work?.form) done = "Recorded.";
+  else done = target.closest?.("[data-skip]") ? "Skipped." : "";
+});
+document.addEventListener("htmx:before:history:restore", () => {
+  done = "";
+  work?.saver.leave();
+});
 document.addEventListener("htmx:after:swap", () => take(true));
-
-const keysOn = keysDialog.querySelector("[data-keys-on]");
-keysOn.checked = localStorage.getItem("keys") !== "off";
-keysOn.addEventListener("change", () => localStorage.setItem("keys", keysOn.checked ? "on" : "off"));
 
 take(false);

@@ -1,11 +1,9 @@
 // What every page shares: the theme, messages, copying, confirming, local times. Pages work without it.
 // No page imports from here: this file is loaded with its hash, so an import without it would run it twice.
 
-const status = document.querySelector("#status");
-const toasts = document.querySelector("#toasts");
-
 /** Say `text` to screen readers, politely and without moving anything on the page. */
 function announce(text) {
+  const status = document.querySelector("#status"); // looked up each time: going back and forward replaces the whole body
   status.textContent = "";
   // A live region speaks only when its text changes: the same words twice need a moment of silence between.
   setTimeout(() => {
@@ -20,7 +18,7 @@ function toast(text, kind = "good") {
   const words = document.createElement("p");
   words.textContent = text;
   note.append(words);
-  toasts.append(note);
+  document.querySelector("#toasts").append(note);
   announce(text);
   setTimeout(() => note.remove(), 6000);
 }

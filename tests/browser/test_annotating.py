@@ -3,47 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Route, expect
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
-from app.accounts.models import User
 from app.annotations import service
+from app.annotations.forms import Draft
 from app.annotations.models import Annotation, Assignment, Outcome
-from app.prompts.models import Batch
 from tests.browser.conftest import Site
+from tests.browser.items import item_of, open_item, stored, wait_for_next
 from tests.factories import make_assignment, make_batch, make_comparison, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-
-
-def open_item(site: Site, n: int = 2, items: int = 3) -> tuple[Page, User, Batch]:
-    """Alice at her first item of a batch with ``items`` comparisons of ``n`` responses."""
-    alice = make_user(site.session)
-    batch = make_batch(site.session, candidates_per_prompt=n)
-    for _ in range(items):
-        make_comparison(site.session, n=n, batch=batch)
-    held = service.next_assignment(site.session, alice, batch.id)
-    assert held is not None
-    site.session.commit()
-    page = site.context(alice).new_page()
-    page.goto(f"{site.url}/assignments/{held.id}")
-    expect(page.locator("#work")).to_be_visible()
-    page.wait_for_load_state("networkidle")
-    return page, alice, batch
-
-
-def stored(session: Session) -> list[Annotation]:
-    session.rollback()
-    return list(session.scalars(select(Annotation).order_by(Annotation.id)))
-
-
-def item_of(page: Page) -> str:
-    return page.locator("#work").get_attribute("data-assignment") or ""
-
-
-def wait_for_next(page: Page, item: str) -> None:
-    expect(page.locator(f'#work[data-assignment="{item}"]')).to_have_count(0)
 
 
 def test_two_keys_judge_a_pair_and_bring_the_next(site: Site) -> None:
@@ -107,17 +77,6 @@ def test_changing_ones_mind_keeps_the_edit_of_each_response(site: Site) -> None:
     assert "mine " in field.input_value()
 
 
-def test_a_draft_saves_itself_and_is_there_after_a_reload(site: Site) -> None:
-    page, _, _ = open_item(site)
-    page.keyboard.press("3")
-    page.keyboard.press("c")
-    page.keyboard.type("because of the second line")
-    expect(page.locator("[data-save-state]")).to_have_text("Saved")
-    page.reload()
-    expect(page.get_by_label("Comment (optional)")).to_have_value("because of the second line")
-    expect(page.locator('input[value="A2"]')).to_be_checked()
-
-
 def test_four_responses_are_ranked_by_keys_alone(site: Site) -> None:
     page, _, _ = open_item(site, n=4)
     item = item_of(page)
@@ -179,27 +138,6 @@ def test_a_submit_that_was_lost_is_sent_again_by_itself_and_counts_once(site: Si
     assert len(stored(site.session)) == 1
 
 
-def test_two_windows_never_overwrite_each_other(site: Site) -> None:
-    page, _, _ = open_item(site)
-    other = page.context.new_page()
-    other.goto(page.url)
-    other.wait_for_load_state("networkidle")
-    other.keyboard.press("c")
-    other.keyboard.type("from the other window")
-    expect(other.locator("[data-save-state]")).to_have_text("Saved")
-    page.keyboard.press("c")
-    page.keyboard.type("from this window")
-    problem = page.locator("#work-problem")
-    expect(problem).to_contain_text("from the other window")
-    expect(problem).to_contain_text("from this window")
-    page.get_by_role("button", name="Use this window").click()
-    expect(page.locator("[data-save-state]")).to_have_text("Saved")
-    site.session.rollback()
-    kept = site.session.scalars(select(Assignment.draft)).one()
-    assert kept is not None
-    assert kept["comment"] == "from this window"
-
-
 def test_an_item_that_somebody_else_finished_leaves_the_text_on_the_page(site: Site) -> None:
     page, alice, batch = open_item(site, items=1)
     page.keyboard.press("c")
@@ -228,6 +166,122 @@ def test_skipping_takes_a_reason_and_no_single_key(site: Site) -> None:
     site.session.rollback()
     reasons = site.session.scalars(select(Assignment.skip_reason).where(Assignment.skip_reason.is_not(None))).all()
     assert reasons == ["I do not know enough about this topic"]
+    expect(page.locator("#status")).to_have_text("Skipped. Next item.")
+
+
+def test_in_the_skip_panel_keys_are_not_about_the_responses(site: Site) -> None:
+    page, _, _ = open_item(site)
+    item = item_of(page)
+    page.keyboard.press("2")
+    page.keyboard.press("s")
+    for key in ("7", "t", "u", "Control+Enter"):
+        page.keyboard.press(key)
+    page.get_by_label("In your words").press("Control+Enter")
+    expect(page.locator('input[value="A3"]')).to_be_checked()
+    assert item_of(page) == item
+    assert stored(site.session) == []
+
+
+def test_an_edit_of_the_draft_goes_along_however_fast_the_submit_is(site: Site) -> None:
+    alice, batch = make_user(site.session), make_batch(site.session)
+    held = make_assignment(site.session, alice, make_comparison(site.session, batch=batch))
+    make_comparison(site.session, batch=batch)
+    draft = Draft(outcome=Outcome.RANKED, ranking=[["B"], ["A"]], strengths=[2], edits={"B": "drafted with care"})
+    service.save_draft(site.session, alice, held.id, draft, 0)
+    site.session.commit()
+    page = site.context(alice).new_page()
+    late: list[Route] = []
+
+    def hold(route: Route) -> None:
+        late.append(route)
+
+    page.route("**/annotate-edit.js*", hold)
+    with page.expect_request("**/annotate-edit.js*"):
+        page.goto(f"{site.url}/assignments/{held.id}")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#work-problem")).to_be_empty()
+    assert stored(site.session) == []
+    late[0].continue_()
+    wait_for_next(page, str(held.id))
+    assert stored(site.session)[0].edited_text == "drafted with care"
+
+
+def test_back_and_forward_leave_a_page_that_works(site: Site) -> None:
+    page, _, _ = open_item(site)
+    item = item_of(page)
+    page.keyboard.press("2")
+    page.keyboard.press("Enter")
+    wait_for_next(page, item)
+    following = item_of(page)
+    page.go_back()
+    expect(page.get_by_role("heading", name="You have submitted this item")).to_be_visible()
+    page.go_forward()
+    expect(page.locator(f'#work[data-assignment="{following}"]')).to_be_visible()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("2")
+    page.keyboard.press("Enter")
+    wait_for_next(page, following)
+    expect(page.locator("#status")).to_have_text("Recorded. Next item.")
+
+
+def test_the_title_names_the_batch_of_the_item(site: Site) -> None:
+    page, _, batch = open_item(site, items=1)
+    other = make_batch(site.session, name="Another batch")
+    make_comparison(site.session, batch=other)
+    assert page.title() == f"{batch.name} · Corral"
+    page.keyboard.press("2")
+    page.keyboard.press("Enter")
+    expect(page).to_have_title("Another batch · Corral")
+    page.keyboard.press("2")
+    page.keyboard.press("Enter")
+    expect(page).to_have_title("Annotate · Corral")
+    expect(page.locator("#status")).to_have_text("Recorded. Nothing left for now.")
+
+
+def test_eight_responses_are_ranked_by_keys_and_buttons(site: Site) -> None:
+    page, _, _ = open_item(site, n=8)
+    item = item_of(page)
+    page.keyboard.press("r")
+    page.keyboard.press("8")
+    expect(page.locator("#status")).to_have_text("A moved to 8 of 8")
+    page.get_by_role("button", name="Move C up").click()
+    expect(page.locator("#status")).to_have_text("C moved to 1 of 8")
+    page.get_by_role("group", name="Response C").focus()
+    for strength in (1, 2, 3, 4, 1, 2, 3):
+        for _ in range(strength):
+            page.keyboard.press("+")
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Control+Enter")
+    wait_for_next(page, item)
+    annotation = stored(site.session)[0]
+    shown = dict(zip("ABCDEFGH", annotation.order_shown, strict=True))
+    assert annotation.ranking == [[shown[name]] for name in "CBDEFGHA"]
+    assert annotation.strengths == [1, 2, 3, 4, 1, 2, 3]
+
+
+def test_after_a_ranking_the_best_response_is_improved_with_its_changes_in_sight(site: Site) -> None:
+    page, _, _ = open_item(site, n=3)
+    item = item_of(page)
+    page.keyboard.press("r")
+    page.keyboard.press("2")
+    page.keyboard.press("+")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("+")
+    expect(page.locator('[data-response="B"]')).to_have_attribute("data-chosen", "")
+    page.keyboard.press("e")
+    field = page.get_by_label("Improved text")
+    expect(field).to_be_focused()
+    original = field.input_value()
+    page.keyboard.press("Control+Home")
+    page.keyboard.type("In short: ")
+    expect(page.locator("[data-improve-diff] ins")).to_have_text("In short: ")
+    page.keyboard.press("Control+Enter")
+    wait_for_next(page, item)
+    annotation = stored(site.session)[0]
+    assert annotation.edited_text == f"In short: {original}"
+    assert annotation.edited_candidate_id == annotation.order_shown[1]
 
 
 def test_single_keys_can_be_turned_off(site: Site) -> None:
@@ -237,18 +291,6 @@ def test_single_keys_can_be_turned_off(site: Site) -> None:
     page.keyboard.press("Escape")
     page.keyboard.press("1")
     expect(page.locator("input[name=choice]:checked")).to_have_count(0)
-
-
-def test_the_page_comes_with_few_requests(site: Site) -> None:
-    alice = make_user(site.session)
-    held = make_assignment(site.session, alice)
-    page = site.context(alice).new_page()
-    sizes: list[int] = []
-    page.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
-    page.goto(f"{site.url}/assignments/{held.id}")
-    page.wait_for_load_state("networkidle")
-    assert len(sizes) <= 10
-    assert sum(sizes) <= 100_000
 
 
 def test_nothing_is_stored_while_nothing_was_judged(site: Site) -> None:

@@ -8,8 +8,11 @@ import {
   described,
   editProblem,
   encoded,
+  fingerprint,
   fromDraft,
   grouped,
+  judged,
+  Lease,
   place,
   places,
   preferred,
@@ -118,4 +121,34 @@ test("two drafts can be told apart in words", () => {
   assert.equal(described(draft), "B >3 A = C\n\nB, improved: Better.\n\nwhy");
   assert.equal(described({ outcome: "tie" }), "Equally good");
   assert.equal(described({}), "(nothing yet)");
+});
+
+test("what a draft says of the judgement so far", () => {
+  assert.deepEqual(judged("", undefined), { outcome: null, ranking: [], strengths: [] });
+  assert.deepEqual(judged("B2", undefined), { outcome: "ranked", ranking: [["B"], ["A"]], strengths: [2] });
+  assert.deepEqual(judged("tie", setGap(ranking(3), 0, 1)), { outcome: "tie", ranking: [], strengths: [] });
+  assert.deepEqual(judged("", ranking(3)), { outcome: null, ranking: [], strengths: [] });
+  assert.equal(judged("", setGap(ranking(3), 0, 1)).outcome, "ranked");
+});
+
+test("two drafts that say the same are told as the same, however long they took and in whatever order their edits come", () => {
+  const one = { outcome: "tie", ranking: [], strengths: [], edits: { A: "x", B: "y" }, comment: "c", active_seconds: 1 };
+  const same = { active_seconds: 9.5, comment: "c", edits: { B: "y", A: "x" }, outcome: "tie", ranking: [], strengths: [] };
+  assert.equal(fingerprint(one), fingerprint(same));
+  assert.notEqual(fingerprint(one), fingerprint({ ...one, comment: "d" }));
+});
+
+test("a lease is renewed in good time for somebody who works, and warns once somebody who does not", () => {
+  const lease = new Lease(120, 0);
+  assert.equal(lease.due(39_000), false);
+  assert.equal(lease.due(40_000), true);
+  lease.asked(40_000);
+  assert.equal(lease.due(41_000), false);
+  assert.equal(lease.ending(89_000), false);
+  assert.equal(lease.ending(91_000), true);
+  assert.equal(lease.ending(92_000), false, "once");
+  lease.renewed(120, 92_000);
+  assert.equal(lease.ending(183_000), true, "and again when it was renewed");
+  lease.lost();
+  assert.equal(lease.due(1e12) || lease.ending(1e12), false);
 });

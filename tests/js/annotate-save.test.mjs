@@ -106,6 +106,130 @@ test("an item that was left saves nothing more", async () => {
   assert.deepEqual(said, ["waiting"]);
 });
 
+const draft = (comment, active_seconds = 0) => ({ outcome: null, ranking: [], strengths: [], edits: {}, comment, active_seconds });
+const stale = (stored, version) => new Refused(409, { type: "/api/v1/problems/stale-version", stored, version });
+
+test("a draft whose answer was lost is this window's own, and saving goes on over it", async () => {
+  const sent = [];
+  const { made, refused, timers } = saver(async (value, version) => {
+    sent.push([value.comment, version]);
+    if (sent.length < 3) throw new TypeError("Failed to fetch"); // the server stored the first one
+    if (sent.length === 3) throw stale(draft("a", 7), 4);
+    return { version: version + 1 };
+  });
+  made.note(draft("a", 3));
+  await timers.run();
+  made.note(draft("ab"));
+  await timers.run();
+  made.note(draft("abc"));
+  await timers.run();
+  await timers.run();
+  assert.deepEqual(sent, [["a", 3], ["ab", 3], ["abc", 3], ["abc", 4]]);
+  assert.deepEqual(refused, []);
+  assert.equal(made.version, 5);
+});
+
+test("a draft that somebody else stored while the network was away is a conflict", async () => {
+  let tries = 0;
+  const { made, refused, timers } = saver(async () => {
+    tries += 1;
+    throw tries === 1 ? new TypeError("Failed to fetch") : stale(draft("theirs"), 4);
+  });
+  made.note(draft("mine"));
+  await timers.run();
+  await timers.run();
+  assert.equal(refused.length, 1);
+  assert.equal(made.atRisk, true);
+});
+
+test("leaving the page sends what waits at once", async () => {
+  const sent = [];
+  const { made } = saver(async (value, version) => sent.push([value.comment, version]) && { version: version + 1 });
+  made.note(draft("last words"));
+  made.leave();
+  made.leave();
+  assert.deepEqual(sent, [["last words", 3]]);
+});
+
+test("leaving the page while a save is under way sends the newer text over the version that it makes", async () => {
+  const sent = [];
+  let answer;
+  const { made, refused, timers } = saver((value, version) => {
+    sent.push([value.comment, version]);
+    if (sent.length === 1) return new Promise((resolve) => (answer = resolve));
+    if (sent.length === 3) return Promise.reject(stale(draft("ab"), 5));
+    return Promise.resolve({ version: version + 1 });
+  });
+  made.note(draft("a"));
+  const first = made.flush();
+  made.note(draft("ab"));
+  made.leave();
+  made.leave();
+  assert.deepEqual(sent, [["a", 3], ["ab", 4]], "once, however many events say that the page goes");
+  answer({ version: 4 });
+  await first;
+  made.note(draft("abc"));
+  await timers.run();
+  await timers.run();
+  assert.deepEqual(sent.slice(2), [["abc", 4], ["abc", 5]], "the page stayed after all");
+  assert.deepEqual(refused, []);
+});
+
+test("while a submit is under way only leaving saves", async () => {
+  const sent = [];
+  const { made, timers } = saver(async (value, version) => sent.push(value.comment) && { version: version + 1 });
+  made.note(draft("a"));
+  made.hold();
+  made.note(draft("ab"));
+  assert.deepEqual(timers.delays(), []);
+  made.leave();
+  assert.deepEqual(sent, ["ab"]);
+});
+
+test("a text that is refused for its length is saved as soon as it is another one", async () => {
+  const sent = [];
+  const { made, said, refused, timers } = saver(async (value, version) => {
+    sent.push(value.comment);
+    if (value.comment === "too long") throw new Refused(422, { detail: "too long" });
+    return { version: version + 1 };
+  });
+  made.onRefused = (error) => refused.push(error) && made.resume();
+  made.note(draft("too long"));
+  await timers.run();
+  assert.equal(refused.length, 1);
+  assert.deepEqual(timers.delays(), [], "the same text is not sent again");
+  assert.equal(made.atRisk, false);
+  made.note(draft("short"));
+  await timers.run();
+  assert.deepEqual(sent, ["too long", "short"]);
+  assert.equal(said.at(-1), "saved");
+});
+
+test("a request outlives its page as long as browsers allow it", async () => {
+  const kept = [];
+  const fetch = async (_url, { keepalive }) => kept.push(keepalive) && new Response("{}");
+  await call("/x", { fetch, body: { text: "é".repeat(1000) } });
+  await call("/x", { fetch, body: { text: "é".repeat(32_000) } });
+  await call("/x", { fetch });
+  assert.deepEqual(kept, [true, false, false]);
+});
+
+test("leaving asks first where the text is too large to outlive the page, or the network is away", async () => {
+  const { made, timers } = saver(async () => {
+    throw new TypeError("Failed to fetch");
+  });
+  assert.equal(made.atRisk, false);
+  made.note(draft("small"));
+  assert.equal(made.atRisk, false);
+  made.note(draft("x".repeat(70_000)));
+  assert.equal(made.atRisk, true);
+  made.note(draft("small"));
+  await timers.run();
+  assert.equal(made.atRisk, true);
+  made.stop();
+  assert.equal(made.atRisk, false);
+});
+
 test("a refusal carries the server's words; a failure of the server does not count as one", async () => {
   const answers = (status, body) => async () => new Response(JSON.stringify(body), { status });
   assert.deepEqual(await call("/x", { fetch: answers(200, { version: 1 }) }), { version: 1 });

@@ -1,0 +1,55 @@
+// What the page says and offers when the server refuses a draft. Loaded when that happens.
+
+import { described } from "./annotate-model.js";
+
+/** Explain on `work`'s page why its draft was `refused`, and how saving goes on. */
+export function explain(work, refused) {
+  const { saver } = work;
+  if (refused.problem.type?.endsWith("stale-version")) {
+    const said = "Another window saved a newer draft of this item. Nothing is lost: choose which one to go on with.";
+    showBoth(work, work.say(said, { place: "draft" }), refused.problem);
+  } else if (refused.status === 401) {
+    saver.resume();
+    const link = { textContent: "Sign in in a new tab", href: "/login", target: "_blank" };
+    work.say(`${refused.message} What stands here is saved when you come back.`, { place: "draft", link });
+  } else if (refused.status === 422 || refused.status === 413) {
+    saver.resume(); // a text that is too long is saved as soon as it is shorter
+    work.say(`The draft is not saved. ${refused.message}`, { place: "draft" });
+  } else {
+    saver.stop();
+    work.say(refused.message, { place: "draft", link: { textContent: "Go on", href: "/annotate" } });
+  }
+}
+
+/** Two drafts of one item, side by side, each with a button that goes on with it. */
+function showBoth(work, notice, { stored, version }) {
+  const mine = () => {
+    work.clear("draft");
+    work.saver.resume(version);
+    work.saver.note(work.draft());
+    work.saver.flush();
+  };
+  const other = () => {
+    work.saver.stop();
+    location.reload();
+  };
+  const both = document.createElement("div");
+  both.className = "both";
+  for (const [title, draft, choose] of [
+    ["This window", work.draft(), mine],
+    ["The other window", stored ?? {}, other],
+  ]) {
+    const side = both.appendChild(document.createElement("section"));
+    side.className = "stack stack--tight";
+    side.appendChild(document.createElement("h2")).textContent = title;
+    side.appendChild(document.createElement("pre")).textContent = described(draft);
+    const button = side.appendChild(document.createElement("button"));
+    Object.assign(button, {
+      type: "button",
+      className: "button button--small",
+      textContent: `Use ${title.toLowerCase()}`,
+    });
+    button.addEventListener("click", choose);
+  }
+  notice.append(both);
+}

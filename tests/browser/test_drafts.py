@@ -1,0 +1,204 @@
+"""What Alice types is saved: while she goes on, when she leaves, in two windows, and when the network or her session ends."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+from sqlalchemy import delete, select, update
+
+from app.accounts.models import LoginSession
+from app.annotations import seats, service
+from app.annotations.forms import Draft
+from app.annotations.models import Assignment
+from app.prompts.models import Batch, BatchState
+from app.settings import get_settings
+from tests.browser.conftest import Site, wait_for
+from tests.browser.items import comment, comment_of_draft, item_of, open_item, stored, wait_for_next
+from tests.factories import PASSWORD, make_user
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases of four seconds."""
+    settings = get_settings().model_copy(update={"assignment_lease": 4})
+    monkeypatch.setattr(seats, "get_settings", lambda: settings)
+
+
+def expect_saved(page: Page) -> None:
+    expect(page.locator("[data-save-state]")).to_have_text("Saved")
+
+
+def test_a_draft_saves_itself_and_is_there_after_a_reload(site: Site) -> None:
+    page, _, _ = open_item(site)
+    page.keyboard.press("3")
+    page.keyboard.press("c")
+    page.keyboard.type("because of the second line")
+    expect_saved(page)
+    page.reload()
+    expect(page.get_by_label("Comment (optional)")).to_have_value("because of the second line")
+    expect(page.locator('input[value="A2"]')).to_be_checked()
+
+
+def test_two_windows_never_overwrite_each_other(site: Site) -> None:
+    page, _, _ = open_item(site)
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.wait_for_load_state("networkidle")
+    other.keyboard.press("c")
+    other.keyboard.type("from the other window")
+    expect_saved(other)
+    page.keyboard.press("c")
+    page.keyboard.type("from this window")
+    problem = page.locator("[data-problem=draft]")
+    expect(problem).to_contain_text("from the other window")
+    expect(problem).to_contain_text("from this window")
+    page.get_by_role("button", name="Use this window").click()
+    expect_saved(page)
+    assert comment_of_draft(site.session) == "from this window"
+
+
+def test_the_last_words_are_saved_on_leaving_the_page(site: Site) -> None:
+    page, _, _ = open_item(site)
+    comment(page, "last words")
+    page.goto(f"{site.url}/")
+    wait_for(lambda: comment_of_draft(site.session) == "last words")
+
+
+def test_the_last_words_are_saved_on_going_back(site: Site) -> None:
+    page, _, _ = open_item(site)
+    item = item_of(page)
+    page.keyboard.press("2")
+    page.keyboard.press("Enter")
+    wait_for_next(page, item)
+    comment(page, "last words")
+    page.go_back()
+    wait_for(lambda: comment_of_draft(site.session) == "last words")
+
+
+def test_leaving_asks_first_while_the_text_cannot_be_sent(site: Site) -> None:
+    page, _, _ = open_item(site)
+    page.route("**/draft", lambda route: route.abort())
+    comment(page, "unsaved")
+    expect(page.locator("[data-save-state]")).to_have_text("Not saved – retrying")
+    with page.expect_event("dialog") as asked:
+        page.close(run_before_unload=True)
+    assert asked.value.type == "beforeunload"
+    asked.value.dismiss()
+    page.unroute("**/draft")
+    expect(page.locator("[data-save-state]")).to_have_text("Saved", timeout=60_000)
+
+
+def test_a_draft_whose_answer_was_lost_is_no_other_window(site: Site) -> None:
+    page, _, _ = open_item(site)
+    lost: list[object] = []
+
+    def lose_the_first_answer(route: Route) -> None:
+        if lost:
+            route.continue_()
+            return
+        lost.append(route.fetch())
+        route.abort()
+
+    page.route("**/draft", lose_the_first_answer)
+    comment(page, "stored, ")
+    expect(page.locator("[data-save-state]")).to_have_text("Not saved – retrying")
+    comment(page, "and more")
+    expect(page.locator("[data-save-state]")).to_have_text("Saved", timeout=30_000)
+    expect(page.locator("[data-problem=draft]")).to_be_empty()
+    assert comment_of_draft(site.session) == "stored, and more"
+
+
+def test_after_a_refused_submit_saving_goes_on(site: Site) -> None:
+    page, _, _ = open_item(site)
+    site.session.execute(update(Batch).values(state=BatchState.PAUSED))
+    site.session.commit()
+    comment(page, "kept")
+    page.keyboard.press("Escape")
+    page.keyboard.press("2")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#work-problem")).to_contain_text("This batch is paused")
+    comment(page, " and more")
+    expect_saved(page)
+    expect(page.locator("[data-problem=draft]")).to_be_empty()
+    assert comment_of_draft(site.session) == "kept and more"
+
+
+def test_a_text_that_is_too_long_is_saved_as_soon_as_it_is_shorter(site: Site) -> None:
+    page, _, _ = open_item(site)
+    page.keyboard.press("2")
+    field = page.get_by_label("Improved text")
+    field.fill("x" * 200_001)
+    expect(page.locator("[data-problem=draft]")).to_contain_text("The draft is not saved")
+    expect(page.locator("[data-save-state]")).to_have_text("Not saved")
+    field.fill("shorter")
+    expect_saved(page)
+    expect(page.locator("[data-problem=draft]")).to_be_empty()
+
+
+def test_a_session_that_ends_costs_no_text(site: Site) -> None:
+    page, alice, _ = open_item(site)
+    item = item_of(page)
+    comment(page, "written with care")
+    page.keyboard.press("Escape")
+    page.keyboard.press("2")
+    site.session.execute(delete(LoginSession))
+    site.session.commit()
+    page.keyboard.press("Control+Enter")
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="Sign in in a new tab").click()
+    login = opened.value
+    login.get_by_label("E-mail").fill(alice.email)
+    login.get_by_label("Password").fill(PASSWORD)
+    login.get_by_role("button", name="Sign in").click()
+    login.wait_for_url(f"{site.url}/")
+    comment(page, ", and more")
+    expect_saved(page)
+    expect(page.locator("[data-problem=draft]")).to_be_empty()
+    page.reload()
+    expect(page.get_by_label("Comment (optional)")).to_have_value("written with care, and more")
+    expect(page.locator('input[value="A3"]')).to_be_checked()
+    page.keyboard.press("Control+Enter")
+    wait_for_next(page, item)
+    assert stored(site.session)[0].comment == "written with care, and more"
+
+
+@pytest.mark.usefixtures("short_lease")
+def test_a_lease_that_ends_warns_and_a_key_keeps_the_item(site: Site) -> None:
+    page, _, _ = open_item(site)
+    warning = page.locator("[data-problem=lease]")
+    expect(warning).to_contain_text("goes back to the others soon", timeout=30_000)
+    before = site.session.scalars(select(Assignment.lease_until)).one()
+    page.keyboard.press("g")
+    expect(warning).to_be_empty()
+    site.session.rollback()
+    assert site.session.scalars(select(Assignment.lease_until)).one() > before
+
+
+@pytest.mark.usefixtures("short_lease")
+def test_a_warning_leaves_two_drafts_standing(site: Site) -> None:
+    page, alice, _ = open_item(site)
+    held = service.next_assignment(site.session, alice)
+    assert held is not None
+    service.save_draft(site.session, alice, held.id, Draft(comment="elsewhere"), 0)
+    site.session.commit()
+    comment(page, "here")
+    both = page.get_by_role("button", name="Use this window")
+    expect(both).to_be_visible()
+    page.evaluate("Date.now = ((now) => () => now() + 3600000)(Date.now)")  # an hour passes and nobody touches anything
+    expect(page.locator("[data-problem=lease]")).to_contain_text("goes back to the others soon")
+    expect(both).to_be_visible()
+
+
+@pytest.mark.usefixtures("short_lease")
+def test_a_seat_that_was_taken_is_said_and_the_text_is_still_saved(site: Site) -> None:
+    page, alice, batch = open_item(site, items=1)
+    service.release(site.session, alice, int(item_of(page)))
+    assert service.next_assignment(site.session, make_user(site.session, name="Rita"), batch.id)
+    site.session.commit()
+    comment(page, "too late")
+    expect(page.locator("[data-problem=lease]")).to_contain_text("somebody else has finished", timeout=30_000)
+    comment(page, ", but kept")
+    expect_saved(page)
+    wait_for(lambda: comment_of_draft(site.session) == "too late, but kept")

@@ -47,10 +47,11 @@ class NameForm(Form):
 
 
 class PasswordForm(Form):
-    """Another password."""
+    """Another password, and whether programs must be let in anew too."""
 
     current: str = ""
     password: str = ""
+    revoke_tokens: bool = False
 
 
 class ThemeForm(Form):

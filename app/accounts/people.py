@@ -67,7 +67,7 @@ def set_role(
     request: Request, session: DbSession, user: Admin, user_id: int, form: Annotated[RoleForm, Form()]
 ) -> Response:
     """Give somebody another role."""
-    person = queries.get_user(session, user_id)
+    person = queries.access_user(session, user, user_id)
     service.set_role(session, user, person, form.role)
     return redirect(request, "/users", flash=f"{person.name} is now {form.role.value}.")
 
@@ -75,7 +75,7 @@ def set_role(
 @router.post("/{user_id}/disable")
 def disable(request: Request, session: DbSession, user: Admin, user_id: int) -> Response:
     """Close an account."""
-    person = queries.get_user(session, user_id)
+    person = queries.access_user(session, user, user_id)
     service.disable(session, user, person)
     return redirect(request, "/users", flash=f"{person.name} can no longer sign in. Their work stays.")
 
@@ -83,7 +83,7 @@ def disable(request: Request, session: DbSession, user: Admin, user_id: int) -> 
 @router.post("/{user_id}/enable")
 def enable(request: Request, session: DbSession, user: Admin, user_id: int) -> Response:
     """Open a closed account again."""
-    person = queries.get_user(session, user_id)
+    person = queries.access_user(session, user, user_id)
     service.enable(session, user, person)
     return redirect(request, "/users", flash=f"{person.name} can sign in again.")
 
@@ -91,7 +91,7 @@ def enable(request: Request, session: DbSession, user: Admin, user_id: int) -> R
 @router.post("/{user_id}/sign-out")
 def sign_out(request: Request, session: DbSession, user: Admin, user_id: int) -> Response:
     """End all sessions of somebody."""
-    person = queries.get_user(session, user_id)
+    person = queries.access_user(session, user, user_id)
     ended = service.revoke_sessions(session, person, actor=user)
     return redirect(
         request, "/users", flash=f"{person.name} is signed out of {ended} browser{'' if ended == 1 else 's'}."

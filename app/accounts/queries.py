@@ -52,9 +52,9 @@ def people(session: Session) -> Sequence[User]:
     return session.scalars(select(User).order_by(User.disabled_at.isnot(None), func.lower(User.name), User.id)).all()
 
 
-def get_user(session: Session, user_id: int, *, lock: bool = False) -> User:
+def access_user(session: Session, actor: User, user_id: int) -> User:
     """One person, for an admin; :class:`NotFound` otherwise."""
-    user = session.get(User, user_id, with_for_update=lock)
+    user = session.get(User, user_id) if actor.role is Role.ADMIN else None
     if user is None:
         raise NotFound
     return user
@@ -77,6 +77,22 @@ def open_invites(session: Session) -> Sequence[Invite]:
     """Invites that may still be used, newest first. Their links cannot be shown again: only hashes are stored."""
     usable = Invite.used_at.is_(None) & (Invite.expires_at > func.now())
     return session.scalars(select(Invite).where(usable).order_by(Invite.id.desc())).all()
+
+
+def access_invite(session: Session, actor: User, invite_id: int) -> Invite:
+    """An invite that nobody has used, locked, for an admin; :class:`NotFound` otherwise."""
+    invite = session.get(Invite, invite_id, with_for_update=True) if actor.role is Role.ADMIN else None
+    if invite is None or invite.used_at is not None:
+        raise NotFound
+    return invite
+
+
+def access_token(session: Session, user: User, token_id: int) -> ApiToken:
+    """A token of ``user``'s own, locked, revoked or not; :class:`NotFound` for anybody else's."""
+    token = session.get(ApiToken, token_id, with_for_update=True)
+    if token is None or token.user_id != user.id:
+        raise NotFound
+    return token
 
 
 def find_invite(session: Session, secret: str, *, lock: bool = False) -> Invite:

@@ -89,9 +89,7 @@ def create_invite(session: Session, *, role: Role, created_by: User | None = Non
 
 def withdraw_invite(session: Session, actor: User, invite_id: int) -> None:
     """End an invite that nobody has used."""
-    invite = session.get(Invite, invite_id, with_for_update=True)
-    if invite is None or invite.used_at is not None:
-        raise NotFound
+    invite = queries.access_invite(session, actor, invite_id)
     invite.expires_at = func.now()
     audit(session, actor, "invite.withdrawn", "invite", invite.id)
 
@@ -165,12 +163,17 @@ def revoke_sessions(session: Session, user: User, *, keep: int | None = None, ac
 
 
 def allowed_scopes(user: User) -> tuple[str, ...]:
-    """The scopes that a token of ``user`` may have."""
-    return SCOPES if user.role is Role.ADMIN else tuple(scope for scope in SCOPES if scope != "admin")
+    """The scopes that a token of ``user`` may have. A reviewer writes too (snapshots), and ``admin`` is what writes."""
+    return SCOPES if user.role in {Role.ADMIN, Role.REVIEWER} else tuple(each for each in SCOPES if each != "admin")
 
 
 def create_token(session: Session, user: User, name: str, scopes: Sequence[str]) -> str:
-    """A new API token for ``user``; the secret is shown once and stored as a hash."""
+    """The secret of a new API token for ``user``; see :func:`issue_token`."""
+    return issue_token(session, user, name, scopes)[1]
+
+
+def issue_token(session: Session, user: User, name: str, scopes: Sequence[str]) -> tuple[ApiToken, str]:
+    """A new API token for ``user`` and its secret, which is shown once and stored as a hash."""
     allowed = allowed_scopes(user)
     if not scopes or not set(scopes) <= set(allowed):
         raise refused("scopes", f"Choose at least one of {', '.join(allowed)}.")
@@ -184,16 +187,24 @@ def create_token(session: Session, user: User, name: str, scopes: Sequence[str])
     session.add(token)
     session.flush()
     audit(session, user, "token.created", "api_token", token.id, scopes=token.scopes)
-    return secret
+    return token, secret
 
 
 def revoke_token(session: Session, user: User, token_id: int) -> None:
-    """End one of ``user``'s tokens; :class:`NotFound` for anybody else's."""
-    token = session.get(ApiToken, token_id, with_for_update=True)
-    if token is None or token.user_id != user.id or token.revoked_at is not None:
-        raise NotFound
-    token.revoked_at = func.now()
-    audit(session, user, "token.revoked", "api_token", token.id)
+    """End one of ``user``'s tokens. One that is revoked already stays so: a retry is no mistake."""
+    token = queries.access_token(session, user, token_id)
+    if token.revoked_at is None:
+        token.revoked_at = func.now()
+        audit(session, user, "token.revoked", "api_token", token.id)
+
+
+def revoke_tokens(session: Session, user: User, *, actor: User | None = None) -> int:
+    """End all tokens of ``user``; says how many there were."""
+    live = (ApiToken.user_id == user.id) & ApiToken.revoked_at.is_(None)
+    ended = session.execute(update(ApiToken).where(live).values(revoked_at=func.now()).returning(ApiToken.id)).all()
+    if ended:
+        audit(session, actor, "user.tokens_revoked", "user", user.id, tokens=len(ended))
+    return len(ended)
 
 
 def set_role(session: Session, actor: User | None, user: User, role: Role) -> None:
@@ -226,25 +237,44 @@ def enable(session: Session, actor: User | None, user: User) -> None:
 
 
 def set_password(
-    session: Session, user: User, password: str, *, actor: User | None = None, keep: int | None = None
+    session: Session,
+    user: User,
+    password: str,
+    *,
+    actor: User | None = None,
+    keep: int | None = None,
+    keep_tokens: bool = False,
 ) -> None:
-    """Set a password and sign ``user`` out everywhere (but for the login session ``keep``)."""
+    """Set a password, sign ``user`` out everywhere (but for the login session ``keep``) and revoke the API tokens.
+
+    Whoever had the old password may have made tokens with it: they outlive the sessions unless they are revoked too.
+    """
     user.password_hash = passwords.hash_password(password)
     audit(session, actor, "user.password_changed", "user", user.id)
     revoke_sessions(session, user, keep=keep, actor=actor)
+    if not keep_tokens:
+        revoke_tokens(session, user, actor=actor)
 
 
 def change_password(
-    session: Session, user: User, *, current: str, new: str, address: str, device: str | None, keep: int
+    session: Session,
+    user: User,
+    *,
+    current: str,
+    new: str,
+    address: str,
+    device: str | None,
+    keep: int,
+    keep_tokens: bool = True,
 ) -> bool:
-    """Set a password for somebody who knows the current one; False when they do not.
+    """Set a password for somebody who knows the current one; False when they do not. Their programs may go on.
 
     Tries count as tries to sign in, so a mistaken one is returned and not raised: it has to be committed.
     """
     passwords.check_rules(new)
     if authenticate(session, user.email, current, address, device) is None:
         return False
-    set_password(session, user, new, actor=user, keep=keep)
+    set_password(session, user, new, actor=user, keep=keep, keep_tokens=keep_tokens)
     return True
 
 

@@ -150,19 +150,27 @@ def set_name(request: Request, session: DbSession, user: SignedIn, form: Annotat
 def set_password(
     request: Request, session: DbSession, user: SignedIn, form: Annotated[PasswordForm, Form()]
 ) -> Response:
-    """Take another password; every other browser is signed out."""
+    """Take another password; every other browser is signed out, and API tokens are revoked where that is wished."""
     device, address = request.cookies.get(device_cookie(request)), client_address(request)
     keep: int = request.state.login_session_id
     try:
         changed = service.change_password(
-            session, user, current=form.current, new=form.password, address=address, device=device, keep=keep
+            session,
+            user,
+            current=form.current,
+            new=form.password,
+            address=address,
+            device=device,
+            keep=keep,
+            keep_tokens=not form.revoke_tokens,
         )
         error = None if changed else refused("current", "This is not your current password.")
     except BadInput as refusal:
         error = refusal
     if error:
         return render(request, "accounts/profile.html", _profile_page(request, session, user, error), status=422)
-    return redirect(request, "/profile", flash="Your password is changed, and every other browser is signed out.")
+    said = "Your password is changed, and every other browser is signed out."
+    return redirect(request, "/profile", flash=f"{said} {_tokens_now(session, user)}".rstrip())
 
 
 @router.post("/profile/sessions/{session_id}/end")
@@ -230,6 +238,13 @@ def _remember_theme(request: Request, response: Response, theme: str) -> None:
 
 def _by_field(error: BadInput) -> dict[str, str]:
     return {each["loc"]: each["msg"] for each in error.extra.get("errors", [])}
+
+
+def _tokens_now(session: DbSession, user: User) -> str:
+    count = len(queries.live_tokens(session, user))
+    if not count:
+        return ""
+    return f"{count} API token{' still works' if count == 1 else 's still work'}: see API tokens."
 
 
 def _profile_page(

@@ -68,13 +68,13 @@ def enable(email: Email) -> None:
 
 @commands.command("password")
 def password(email: Email) -> None:
-    """Set a password, asked for or read from standard input; signs the person out everywhere."""
+    """Set a password, asked for or read from standard input; signs out all browsers and revokes all API tokens."""
     from app.accounts.service import set_password
 
     chosen = ask_password()
     with transaction() as session:
         set_password(session, person(session, email), chosen)
-    typer.echo(f"{email} has a new password and is signed out everywhere.")
+    typer.echo(f"{email} has a new password and is signed out everywhere; their API tokens are revoked.")
 
 
 @commands.command("role")

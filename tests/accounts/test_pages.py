@@ -107,6 +107,21 @@ def test_alice_changes_her_password_and_stays_signed_in_here_only(client: TestCl
     assert queries.session_holder(session, elsewhere) is None
 
 
+@pytest.mark.parametrize("revoke", [True, False])
+def test_alice_says_whether_her_programs_go_on_with_a_new_password(
+    client: TestClient, session: Session, *, revoke: bool
+) -> None:
+    alice = make_user(session)
+    token = service.create_token(session, alice, "script", ["read"])
+    sign_in(client, alice)
+    data = {"current": PASSWORD, "password": "another long password"} | ({"revoke_tokens": "true"} if revoke else {})
+
+    assert client.post("/profile/password", data=data).status_code == 303
+
+    assert ("1 API token still works" in client.get("/profile").text) is not revoke
+    assert (queries.token_holder(session, token) is None) is revoke
+
+
 def test_a_token_is_shown_once(client: TestClient, session: Session) -> None:
     sign_in(client, make_user(session))
     page = client.post("/tokens", data={"name": "export", "scopes": ["annotate", "read"]}).text

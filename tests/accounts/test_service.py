@@ -133,6 +133,34 @@ def test_a_new_password_ends_every_other_session(session: Session) -> None:
     assert queries.session_holder(session, elsewhere) is None
 
 
+def test_a_password_that_is_set_for_somebody_ends_their_tokens_too(session: Session) -> None:
+    alice, charlie = make_user(session), make_user(session, name="Charlie")
+    hers, his = (service.create_token(session, person, "script", ["read"]) for person in (alice, charlie))
+    service.set_password(session, alice, "another long password")
+    assert queries.token_holder(session, hers) is None
+    assert queries.token_holder(session, his) is not None
+    assert actions(session)[-1] == "user.tokens_revoked"
+
+
+def test_a_token_is_revoked_once_and_stays_so(session: Session) -> None:
+    alice = make_user(session)
+    token, secret = service.issue_token(session, alice, "script", ["read"])
+    service.revoke_token(session, alice, token.id)
+    service.revoke_token(session, alice, token.id)
+    assert queries.token_holder(session, secret) is None
+    assert actions(session) == ["token.created", "token.revoked"]
+
+
+def test_only_admins_load_people_and_invites(session: Session) -> None:
+    bob, rita = make_user(session, Role.ADMIN, "Bob"), make_user(session, Role.REVIEWER, "Rita")
+    invite = queries.find_invite(session, service.create_invite(session, role=Role.ANNOTATOR, created_by=bob))
+    with pytest.raises(NotFound):
+        queries.access_user(session, rita, bob.id)
+    with pytest.raises(NotFound):
+        service.withdraw_invite(session, rita, invite.id)
+    assert queries.access_user(session, bob, rita.id) is rita
+
+
 def test_a_session_ends_by_the_database_clock(session: Session) -> None:
     alice = make_user(session)
     cookie = service.start_session(session, alice)
@@ -157,6 +185,12 @@ def test_an_annotator_gets_no_admin_token(session: Session) -> None:
     for scopes in (["admin"], ["annotate", "admin"], ["root"], []):
         with pytest.raises(BadInput):
             service.create_token(session, alice, "greedy", scopes)
+
+
+def test_a_reviewer_gets_the_scope_that_writes(session: Session) -> None:
+    rita = make_user(session, Role.REVIEWER, "Rita")
+    token, _ = service.issue_token(session, rita, "nightly snapshot", ["admin"])
+    assert token.scopes == ["admin"]
 
 
 def test_every_administrative_act_leaves_a_trace(session: Session) -> None:

@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
+from app.accounts import service as accounts
 from app.accounts.models import Role, User
 from app.annotations.models import Annotation
 from app.errors import Unavailable
@@ -254,6 +255,21 @@ def test_the_api_freezes_once_for_one_key(
     nothing = client.post("/api/v1/snapshots", json={"filter": {"batch_ids": [batch.id]}})
     assert nothing.status_code == 409
     assert client.post("/api/v1/snapshots", json={"filter": {"annotator": 1}}).status_code == 422
+
+
+def test_rita_freezes_by_token_as_she_does_on_the_page(
+    session: Session, client: TestClient, judged: list[Annotation], rung: list[Job]
+) -> None:
+    rita = make_user(session, Role.REVIEWER, "Rita")
+    tokens = {scope: accounts.create_token(session, rita, "nightly", [scope]) for scope in ("read", "admin")}
+    session.commit()
+
+    answers = {
+        scope: client.post("/api/v1/snapshots", json={}, headers={"authorization": f"Bearer {token}"}).status_code
+        for scope, token in tokens.items()
+    }
+
+    assert answers == {"read": 403, "admin": 202}
 
 
 def test_the_api_exports_with_repeated_filters(client: TestClient, rita: User, judged: list[Annotation]) -> None:

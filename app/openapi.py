@@ -26,8 +26,8 @@ Everything that the pages do with batches, annotations, preferences and training
 **Errors** are `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`, and `errors` by field or line.
 What can be tried again says when, in `Retry-After`.
 
-**Retries.** Send an `Idempotency-Key` with a write, a UUID for example. The same request with the same key is done once and
-answered alike for a week; another request with that key is refused.
+**Retries.** Send an `Idempotency-Key`, a UUID for example, with each write that lists it. The same request with the same key
+is done once and answered alike for a week; another request with that key is refused.
 """
 PROBLEMS = {
     "401": ("Unauthenticated", "No token, or one that is unknown or revoked."),
@@ -62,14 +62,6 @@ PROBLEM: Json = {
             "errors": [{"loc": "body.name", "msg": "Field required"}],
         }
     ],
-}
-IDEMPOTENCY_KEY: Json = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "The same request with the same key is done once, and answered alike for a week.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
-    "example": "0b9f0f0e-5d3b-4a55-9f53-1d7a3c1e2f4b",
 }
 
 
@@ -124,9 +116,6 @@ def _complete(route: APIRoute, method: str, operation: Json) -> None:
     operation["summary"] = route.summary or first.rstrip(".")
     operation["description"] = route.description if route.summary else rest
     operation["x-access"] = _who(_calls(route.dependant), reads=method in SAFE_METHODS)
-    parameters = operation.setdefault("parameters", [])
-    if IDEMPOTENCY_KEY["name"] in route.description and IDEMPOTENCY_KEY["name"] not in str(parameters):
-        parameters.append(IDEMPOTENCY_KEY)
     statuses = {"401", "403", "422", "503"}
     statuses |= {"404"} if "{" in route.path else set()
     statuses |= set() if method in SAFE_METHODS else {"409", "413"}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
@@ -118,6 +119,23 @@ def test_the_document_of_the_api_says_how_it_fails_and_who_may_call_it(client: T
             assert operation["x-access"] != "anyone", (method, path)
             assert "HTTPValidationError" not in json.dumps(operation)
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+
+
+def test_the_document_lists_the_idempotency_key_where_it_is_read_and_nowhere_else() -> None:
+    web = create_app()
+    document = web.openapi()
+    for route in web.routes:
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            reads = "once" in route.endpoint.__code__.co_names or takes_key_itself(route)
+            for method in route.methods:
+                described = document["paths"][route.path_format][method.lower()].get("parameters", [])
+                listed = [each["name"] for each in described].count("Idempotency-Key")
+                assert listed == int(reads), (method, route.path)
+
+
+def takes_key_itself(route: APIRoute) -> bool:
+    """Whether the header is a parameter of the endpoint's own, as it is where a judgement is submitted."""
+    return any(each.alias == "Idempotency-Key" for each in route.dependant.header_params)
 
 
 def test_people_can_read_about_every_operation(client: TestClient, session: Session) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.accounts import queries, service
 from app.accounts.access import ApiSignedIn
+from app.accounts.idempotency import TAKES_KEY, once
 from app.accounts.models import Role
 from app.db import DbSession
 from app.errors import Forbidden
@@ -60,7 +61,20 @@ class NewToken(BaseModel):
 class TokenOut(BaseModel):
     """A token that works, without its secret."""
 
-    model_config = ConfigDict(from_attributes=True)
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": 3,
+                    "name": "nightly export",
+                    "scopes": ["read"],
+                    "created_at": "2026-11-23T09:12:00Z",
+                    "last_used_at": "2026-11-24T02:30:00Z",
+                }
+            ]
+        },
+    )
 
     id: int
     name: str
@@ -71,6 +85,12 @@ class TokenOut(BaseModel):
 
 class TokenSecret(BaseModel):
     """A new token: the one time that its secret is told."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"id": 3, "name": "nightly export", "scopes": ["read"], "secret": "corral_3q2-7w…"}]
+        }
+    )
 
     id: int
     name: str
@@ -90,19 +110,24 @@ def tokens(session: DbSession, user: ApiSignedIn) -> list[TokenOut]:
     return [TokenOut.model_validate(token) for token in queries.live_tokens(session, user)]
 
 
-@router.post("/tokens", status_code=201)
-def create_token(session: DbSession, request: Request, user: ApiSignedIn, form: NewToken) -> TokenSecret:
-    """Create a token. A token can only make others that may do no more than it may itself."""
+@router.post("/tokens", status_code=201, response_model=TokenSecret, dependencies=[TAKES_KEY])
+def create_token(session: DbSession, request: Request, user: ApiSignedIn, form: NewToken) -> Response:
+    """Create a token. A token can only make others that may do no more than it may itself.
+
+    Its secret is told once: a retry with the same `Idempotency-Key` makes no second token and gets 409 with the first one's id.
+    """
     own = request.state.scopes
     if own is not None and not set(form.scopes) <= own:
         raise Forbidden("A token cannot make one that may do more than itself. Sign in and use the page API tokens.")
-    secret = service.create_token(session, user, form.name, form.scopes)
-    made = queries.live_tokens(session, user)[0]
-    return TokenSecret(id=made.id, name=made.name, scopes=form.scopes, secret=secret)
+
+    def work() -> TokenSecret:
+        made, secret = service.issue_token(session, user, form.name, form.scopes)
+        return TokenSecret(id=made.id, name=made.name, scopes=form.scopes, secret=secret)
+
+    return once(session, user, request, form.model_dump_json().encode(), work, status=201, secret="secret")  # noqa: S106 - a field's name
 
 
-@router.delete("/tokens/{token_id}", status_code=204)
-def revoke_token(session: DbSession, user: ApiSignedIn, token_id: int) -> Response:
-    """Revoke one of your tokens; what uses it is refused at once."""
-    service.revoke_token(session, user, token_id)
-    return Response(status_code=204)
+@router.delete("/tokens/{token_id}", status_code=204, dependencies=[TAKES_KEY])
+def revoke_token(session: DbSession, request: Request, user: ApiSignedIn, token_id: int) -> Response:
+    """Revoke one of your tokens; what uses it is refused at once. One that is revoked already stays so."""
+    return once(session, user, request, b"", lambda: service.revoke_token(session, user, token_id), status=204)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
 from app.accounts.access import ApiReviewer, api_staff
-from app.accounts.idempotency import once
+from app.accounts.idempotency import TAKES_KEY, once
 from app.db import DbSession
 from app.preferences import queries, service
 from app.preferences.download import download, download_snapshot
@@ -126,9 +126,9 @@ def list_snapshots(
     )
 
 
-@router.post("/snapshots", status_code=202, response_model=SnapshotJson)
+@router.post("/snapshots", status_code=202, response_model=SnapshotJson, dependencies=[TAKES_KEY])
 def freeze_snapshot(request: Request, session: DbSession, user: ApiReviewer, wish: SnapshotRequest) -> Response:
-    """Freeze an export; a worker builds it. Takes an `Idempotency-Key`.
+    """Freeze an export; a worker builds it.
 
     For reviewers, comparisons that still want annotators are left out, because the rows name the models.
     """

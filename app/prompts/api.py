@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from app.accounts.access import ApiAdmin, ApiReviewer, api_staff
-from app.accounts.idempotency import once
+from app.accounts.idempotency import TAKES_KEY, once
 from app.db import DbSession
 from app.errors import BadInput
 from app.prompts import queries, service
@@ -27,18 +27,7 @@ Limit = Annotated[int, Query(ge=1, le=100)]
 # Written out here, because the body is read by hand; the enums that it refers to are in the description anyway.
 _SETTINGS_SCHEMA = BatchSettings.model_json_schema(ref_template="#/components/schemas/{model}")
 _SETTINGS_SCHEMA.pop("$defs")
-_IDEMPOTENT: dict[str, Any] = {
-    "parameters": [
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": False,
-            "schema": {"type": "string", "maxLength": 200},
-            "description": "A retry with the same key gets the first answer again, and nothing happens twice.",
-        }
-    ]
-}
-_UPLOAD_BODY: dict[str, Any] = _IDEMPOTENT | {
+_UPLOAD_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
@@ -84,7 +73,14 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("/batches", status_code=201, response_model=BatchJson, responses=_REFUSED, openapi_extra=_UPLOAD_BODY)
+@router.post(
+    "/batches",
+    status_code=201,
+    response_model=BatchJson,
+    responses=_REFUSED,
+    openapi_extra=_UPLOAD_BODY,
+    dependencies=[TAKES_KEY],
+)
 def create_batch(request: Request, session: DbSession, user: ApiAdmin, sent: ApiFile) -> Response:
     """Import a file of prompts as a new batch: all of it, or (with `leave_out_refused`) all of its valid lines."""
     file, settings = _file(sent), _settings(sent)
@@ -115,7 +111,7 @@ def get_batch(session: DbSession, user: ApiReviewer, batch_id: int) -> BatchJson
     return _json(session, [queries.access_batch(session, user, batch_id)])[0]
 
 
-@router.post("/batches/{batch_id}/state", response_model=BatchJson, openapi_extra=_IDEMPOTENT)
+@router.post("/batches/{batch_id}/state", response_model=BatchJson, dependencies=[TAKES_KEY])
 def set_state(
     request: Request,
     session: DbSession,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
 from app.accounts.access import ApiAdmin, ApiReviewer, api_staff
-from app.accounts.idempotency import once
+from app.accounts.idempotency import TAKES_KEY, once
 from app.db import DbSession
 from app.rounds import queries, service
 from app.rounds.models import RoundState, RunKind, RunState, TrainingRun
@@ -137,9 +137,9 @@ def list_training_runs(
     return RunList(training_runs=_json(session, found), next=found[-1].id if len(found) == limit else None)
 
 
-@router.post("/training-runs", status_code=202, response_model=StartedRuns)
+@router.post("/training-runs", status_code=202, response_model=StartedRuns, dependencies=[TAKES_KEY])
 def start_training(request: Request, session: DbSession, user: ApiAdmin) -> Response:
-    """Freeze a snapshot and queue a reward model and a policy. Takes an `Idempotency-Key`."""
+    """Freeze a snapshot and queue a reward model and a policy."""
 
     def work() -> StartedRuns:
         return StartedRuns(training_runs=_json(session, _reloaded(session, service.start_training(session, user))))
@@ -153,9 +153,9 @@ def get_training_run(session: DbSession, user: ApiReviewer, run_id: int) -> RunJ
     return _json(session, [queries.access_run(session, user, run_id)])[0]
 
 
-@router.post("/training-runs/{run_id}/cancel", status_code=202, response_model=RunJson)
+@router.post("/training-runs/{run_id}/cancel", status_code=202, response_model=RunJson, dependencies=[TAKES_KEY])
 def cancel_training_run(request: Request, session: DbSession, user: ApiAdmin, run_id: int) -> Response:
-    """Cancel a run and what waits for it. A running one stops within seconds. Takes an `Idempotency-Key`."""
+    """Cancel a run and what waits for it. A running one stops within seconds."""
 
     def work() -> RunJson:
         run = queries.access_run(session, user, run_id)

@@ -80,6 +80,35 @@ def test_the_same_key_with_another_request_is_refused(client: TestClient, sessio
     assert made(session) == 1
 
 
+def test_a_retry_by_another_address_of_the_same_site_is_the_same_request(client: TestClient, session: Session) -> None:
+    headers = {"idempotency-key": "one"}
+    client.post(URL, json={"name": "a"}, headers=headers)
+    again = client.post(URL, json={"name": "a"}, headers=headers | {"host": "127.0.0.1:8000"})
+    assert (again.status_code, again.headers["idempotent-replayed"]) == (201, "true")
+    assert made(session) == 1
+
+
+def test_a_retry_makes_no_second_token_and_its_secret_is_nowhere(client: TestClient, session: Session) -> None:
+    wish, headers = {"name": "nightly export", "scopes": ["read"]}, {"idempotency-key": "one"}
+    first = client.post("/api/v1/tokens", json=wish, headers=headers)
+    again = client.post("/api/v1/tokens", json=wish, headers=headers)
+    assert (first.status_code, again.status_code) == (201, 409)
+    assert "told only once" in again.json()["detail"]
+    assert again.json()["made"] == {name: value for name, value in first.json().items() if name != "secret"}
+    assert [token["id"] for token in client.get("/api/v1/tokens").json()] == [first.json()["id"]]
+    stored = session.execute(text("SELECT body::text FROM idempotency_keys")).scalar_one()
+    assert first.json()["secret"] not in stored
+
+
+def test_revoking_twice_is_revoking_once_with_a_key_and_without(client: TestClient, session: Session) -> None:
+    made = client.post("/api/v1/tokens", json={"name": "nightly export", "scopes": ["read"]}).json()
+    url, headers = f"/api/v1/tokens/{made['id']}", {"idempotency-key": "one"}
+    answers = [client.delete(url, headers=each) for each in (headers, headers, {})]
+    assert [(answer.status_code, answer.content) for answer in answers] == [(204, b"")] * 3
+    assert client.delete("/api/v1/tokens/999999", headers=headers).status_code == 422, "the key is for another request"
+    assert client.get("/api/v1/tokens").json() == []
+
+
 def test_keys_are_each_persons_own(client: TestClient, session: Session) -> None:
     headers = {"idempotency-key": "one"}
     client.post(URL, json={"name": "a"}, headers=headers)

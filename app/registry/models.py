@@ -46,6 +46,8 @@ class Checkpoint(Base):
     path: Mapped[str]
     """A folder (or, for the base, a hub id)."""
     manifest_sha256: Mapped[str | None] = mapped_column(String(64))
+    weights_mark: Mapped[str | None] = mapped_column(String(64))
+    """Of a base in a folder: two models may have one name, and the adapters of one fit no other."""
     metrics: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"), default=dict)
     broken_reason: Mapped[str | None]
     created_at: Mapped[Created]

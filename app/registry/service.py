@@ -6,6 +6,7 @@ the place of older ones when it is *loaded*, not when it is wished for, so one t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any
@@ -17,6 +18,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from app.errors import Conflict
 from app.jobs import Job, enqueue
+from app.registry.manifest import weights_mark
 from app.registry.models import (
     Checkpoint,
     CheckpointKind,
@@ -41,27 +43,36 @@ POLICY_SAMPLING: dict[str, Any] = {"temperature": 0.8, "top_p": 0.95}
 def ensure_base(session: Session, path: str) -> Checkpoint:
     """The base checkpoint at ``path`` (a folder or a hub id), created when new, with something in rotation.
 
-    Another path than last time retires the old base together with the adapters that were trained on it: they fit no
-    other weights.
+    Other weights than last time, also under the same name, retire the old base together with the adapters that were
+    trained on it: they fit no other weights. The same weights in another folder are the same base.
     """
-    name = PurePath(path).name
-    base = session.scalar(
-        select(Checkpoint).where(Checkpoint.kind == CheckpointKind.BASE, Checkpoint.state == CheckpointState.READY)
-    )
-    if base is not None and base.name != name:
+    mark = weights_mark(path)
+    found = select(Checkpoint).where(Checkpoint.kind == CheckpointKind.BASE).order_by(Checkpoint.id.desc())
+    bases = list(session.scalars(found))
+    bases.sort(key=lambda known: known.state is not CheckpointState.READY)  # the current one first, in case of doubt
+    base = next((known for known in bases if _same_base(known, path, mark)), None)
+    if base is None or base.state is not CheckpointState.READY:
         _retire_all(session)
-        base = None
     if base is None:
-        base = session.scalar(select(Checkpoint).where(Checkpoint.name == name))
-        if base is None:
-            base = Checkpoint(name=name, kind=CheckpointKind.BASE, path=path)
-            session.add(base)
-        elif base.kind is not CheckpointKind.BASE:
-            raise Conflict(f"A checkpoint named {name} exists already and is no base model: rename the model's folder.")
-    base.path, base.state = path, CheckpointState.READY
+        base = Checkpoint(name=_free_name(session, path, mark), kind=CheckpointKind.BASE, path=path)
+        session.add(base)
+    base.path, base.weights_mark, base.state = path, mark or base.weights_mark, CheckpointState.READY
     session.flush()
     ensure_rotation(session)
     return base
+
+
+def _same_base(known: Checkpoint, path: str, mark: str | None) -> bool:
+    """By their weights, as far as both are known; a hub id, or a folder that this process cannot see, by its path."""
+    return known.path == path if None in {mark, known.weights_mark} else known.weights_mark == mark
+
+
+def _free_name(session: Session, path: str, mark: str | None) -> str:
+    """The folder's name, with a piece of what is in it where another checkpoint has that name."""
+    name = PurePath(path).name
+    if session.scalar(select(Checkpoint.id).where(Checkpoint.name == name)) is None:
+        return name
+    return f"{name[:70]}-{mark or hashlib.sha256(path.encode()).hexdigest():.8}"
 
 
 def _retire_all(session: Session) -> None:

@@ -19,11 +19,12 @@ from sqlalchemy.orm import Session
 from app.errors import AppError
 from app.preferences.models import Snapshot
 from app.registry.manifest import MANIFEST, BrokenCheckpoint, verify
-from app.registry.models import CheckpointKind
+from app.registry.models import Checkpoint, CheckpointKind, CheckpointState
 from app.rounds.models import RunKind, TrainingEvent, TrainingRun
 
 KINDS = {RunKind.REWARD: CheckpointKind.REWARD, RunKind.DPO: CheckpointKind.POLICY}
 REMEDY = "Set CORRAL_TRAINING_RECIPE to a recipe with a lower learning rate, then start a new training."
+BASE_GONE = "The base model was replaced by another one, and what was trained on the old one fits no other."
 WORDS = "Its files match their manifest, and every loss was a finite number."
 
 
@@ -60,8 +61,11 @@ def judge(session: Session, run: TrainingRun, output: Path) -> Product:
     """Let what ``run`` wrote into ``output`` through, or not.
 
     Raises:
-        NotPromotable: a file is missing or was changed, it is another run's checkpoint, or a loss was not finite.
+        NotPromotable: its base is not the current one any more, a file is missing or was changed, it is another run's
+            checkpoint, or a loss was not finite.
     """
+    if base_is_gone(session, run):
+        raise NotPromotable(f"{BASE_GONE} Start a new training.")
     try:
         verify(output, manifest_sha256=None)
         raw = (output / MANIFEST).read_bytes()
@@ -75,6 +79,12 @@ def judge(session: Session, run: TrainingRun, output: Path) -> Product:
     metrics = body.get("metrics") or {}
     _refuse_infinite(session, run, metrics)
     return Product(output.name, kind, output, hashlib.sha256(raw).hexdigest(), metrics)
+
+
+def base_is_gone(session: Session, run: TrainingRun) -> bool:
+    """Whether the installation has another base model than the one that ``run`` was queued for."""
+    state = session.scalar(select(Checkpoint.state).where(Checkpoint.id == run.config["base_id"]))
+    return state is not CheckpointState.READY
 
 
 def _refuse_infinite(session: Session, run: TrainingRun, metrics: dict[str, Any]) -> None:

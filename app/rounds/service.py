@@ -25,7 +25,7 @@ from app.preferences.forms import ExportFilter
 from app.preferences.models import Snapshot, SnapshotState
 from app.registry import service as registry
 from app.registry.models import Checkpoint, CheckpointKind, CheckpointState
-from app.rounds import queries, runs
+from app.rounds import gate, queries, runs
 from app.rounds.config import MIN_STRENGTH, SEED
 from app.rounds.models import Round, RoundState, RunKind, RunState, TrainingRun
 from app.settings import get_settings
@@ -181,6 +181,8 @@ def retry(session: Session, user: User | None, run: TrainingRun) -> None:
         raise Conflict("This run belongs to an attempt that is over. Start a new training instead.")
     if run.state not in {RunState.FAILED, RunState.CANCELLED}:
         raise Conflict(f"Run {run.id} {run.state.value}; there is nothing to retry.")
+    if any(gate.base_is_gone(session, other) for other in attempt):
+        raise Conflict(f"{gate.BASE_GONE} Start a new training instead.")
     if any(other.snapshot.state is SnapshotState.FAILED for other in attempt):
         raise Conflict("The snapshot of this run could not be built. Start a new training instead.")
     for other in attempt:
@@ -197,7 +199,8 @@ def advance(session: Session) -> None:
     """Do the next step of the current round, whatever it is. Safe to call at any time.
 
     1. Snapshots that wait are rung for; a run whose worker went silent is queued again.
-    2. A chain with a failed or cancelled link ends, and the round goes back to collecting.
+    2. What cannot succeed any more, for want of its snapshot or its base model, ends. A
+       chain with a failed or cancelled link ends, and the round goes back to collecting.
     3. A chain whose links all succeeded brings its policy into the rotation, and the next round begins.
     4. Otherwise what is due is rung for.
     """
@@ -213,6 +216,7 @@ def advance(session: Session) -> None:
     runs.release_silent(session)
     attempt = queries.last_attempt(session, current)
     _fail_without_snapshot(attempt)
+    _stop_without_base(session, attempt)
     if any(run.state in {RunState.FAILED, RunState.CANCELLED} for run in attempt):
         _end_attempt(current, attempt)
     elif all(run.state is RunState.SUCCEEDED for run in attempt):
@@ -230,6 +234,16 @@ def _fail_without_snapshot(attempt: Sequence[TrainingRun]) -> None:
             run.state, run.finished_at = RunState.FAILED, func.now()
             run.error = f"The snapshot could not be built. {run.snapshot.error}"
             run.remedy = "Remove the cause and start a new training."
+
+
+def _stop_without_base(session: Session, attempt: Sequence[TrainingRun]) -> None:
+    for run in attempt:
+        if run.state in queries.LIVE and gate.base_is_gone(session, run):
+            if run.state is RunState.QUEUED:
+                run.state, run.finished_at = RunState.FAILED, func.now()
+                run.error, run.remedy = gate.BASE_GONE, "Start a new training."
+            elif run.cancel_requested_at is None:
+                run.cancel_requested_at = func.now()
 
 
 def _end_attempt(current: Round, attempt: Sequence[TrainingRun]) -> None:

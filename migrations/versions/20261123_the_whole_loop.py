@@ -56,6 +56,7 @@ def upgrade() -> None:
         sa.Column("parent_id", sa.BigInteger(), nullable=True),
         sa.Column("path", sa.String(), nullable=False),
         sa.Column("manifest_sha256", sa.String(length=64), nullable=True),
+        sa.Column("weights_mark", sa.String(length=64), nullable=True),
         sa.Column("metrics", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("broken_reason", sa.String(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),

@@ -53,10 +53,45 @@ def test_the_base_starts_with_two_samplings_in_rotation(session: Session) -> Non
     assert len(service.rotation(session)) == 2
 
 
-def test_a_moved_data_folder_keeps_the_base_and_only_changes_its_path(session: Session) -> None:
-    base = service.ensure_base(session, "/old/SmolLM2-135M-Instruct")
-    assert service.ensure_base(session, "/new/SmolLM2-135M-Instruct") is base
-    assert base.path == "/new/SmolLM2-135M-Instruct"
+def model(folder: Path, weights: bytes) -> str:
+    """A base model's folder; returns its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.safetensors").write_bytes(weights)
+    return str(folder)
+
+
+def test_a_moved_data_folder_keeps_the_base_and_only_changes_its_path(session: Session, tmp_path: Path) -> None:
+    base = service.ensure_base(session, model(tmp_path / "old" / "base", b"weights"))
+    moved = model(tmp_path / "new" / "base", b"weights")
+    assert service.ensure_base(session, moved) is base
+    assert base.path == moved
+
+
+def test_other_weights_under_the_same_name_are_another_base(session: Session, tmp_path: Path) -> None:
+    old = service.ensure_base(session, model(tmp_path / "one" / "base", b"weights"))
+    adapter = policy(session, "policy-r1")
+    service.promote(session, adapter)
+    new = service.ensure_base(session, model(tmp_path / "other" / "base", b"tuned!!"))
+    session.expire_all()
+    assert (old.state, adapter.state, new.state) == (
+        CheckpointState.RETIRED,
+        CheckpointState.RETIRED,
+        CheckpointState.READY,
+    )
+    assert new.name.startswith("base-")
+    assert names(session) == {new.name}
+    assert service.ensure_base(session, model(tmp_path / "one" / "base", b"weights")) is old
+
+
+def test_weights_that_are_replaced_in_their_folder_are_another_base(session: Session, tmp_path: Path) -> None:
+    old = service.ensure_base(session, model(tmp_path / "base", b"weights"))
+    assert service.ensure_base(session, model(tmp_path / "base", b"tuned!!")) is not old
+
+
+def test_two_hub_ids_with_one_name_are_two_bases(session: Session) -> None:
+    one = service.ensure_base(session, "somebody/model")
+    assert service.ensure_base(session, "somebody/model") is one
+    assert service.ensure_base(session, "another/model") is not one
 
 
 def test_another_base_model_retires_the_old_one_with_its_adapters(session: Session) -> None:

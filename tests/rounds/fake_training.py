@@ -1,7 +1,8 @@
 """Stands in for ``training``: keeps the same contract of files and exit statuses, in a second and without a model.
 
 ``FAKE_TRAINING`` says how it behaves: empty for a good run, else ``crash``, ``bad-data``, ``nan``, ``disk``, ``hang``,
-``null-loss``, ``busy`` (another process holds the folder), ``flip`` (a byte of the result changes after its manifest), ``deaf`` (hangs and ignores SIGTERM).
+``null-loss``, ``busy`` (another process holds the folder), ``flip`` (a byte of the result changes after its manifest),
+``deaf`` (hangs and ignores SIGTERM).
 """
 
 from __future__ import annotations

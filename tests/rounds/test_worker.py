@@ -17,7 +17,9 @@ from sqlalchemy import func, select, text
 
 from app.accounts.models import User
 from app.db import session_scope
+from app.errors import Conflict
 from app.jobs import Job
+from app.registry import service as registry
 from app.registry.models import Checkpoint, CheckpointKind, Deployment
 from app.rounds import queries, runs, service
 from app.rounds.models import Round, RoundState, RunKind, RunState, TrainingEvent, TrainingRun
@@ -228,6 +230,48 @@ def test_a_cancel_in_the_moment_in_which_a_run_ends_still_counts(
         service.retry(session, bob, session.get_one(TrainingRun, run.id))
     run_training(run.id)
     assert run_of(kind).state is RunState.SUCCEEDED, "what was saved stays"
+
+
+def replace_the_base() -> None:
+    with session_scope() as session:
+        registry.ensure_base(session, "somebody/another-model")
+
+
+def test_another_base_model_ends_what_was_being_trained_on_the_old_one(
+    bob: User, queued: TrainingRun, fake_training: Behave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_training("hang")
+    monkeypatch.setattr(rounds, "REPORT_SECONDS", 0.2)
+    thread = in_thread(queued.id)
+    try:
+        wait_until(lambda: run_of(RunKind.REWARD).step == 3, "three steps")
+        replace_the_base()
+        advance_round()
+    finally:
+        thread.join(30)
+    assert run_of(RunKind.REWARD).state is RunState.CANCELLED
+    policy = run_of(RunKind.DPO)
+    assert policy.state is RunState.FAILED
+    assert "base model was replaced" in (policy.error or "")
+    assert round_states() == [RoundState.COLLECTING]
+    with pytest.raises(Conflict, match="base model was replaced"), session_scope() as session:
+        service.retry(session, bob, session.get_one(TrainingRun, queued.id))
+
+
+def test_the_gate_refuses_what_was_trained_on_another_base(
+    queued: TrainingRun, fake_training: Behave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = rounds.settle
+
+    def replace_first(*ended: Any) -> None:
+        replace_the_base()
+        settle(*ended)
+
+    monkeypatch.setattr(rounds, "settle", replace_first)
+    run_training(queued.id)
+    run = run_of(RunKind.REWARD)
+    assert run.state is RunState.FAILED
+    assert "base model was replaced" in (run.error or "")
 
 
 def test_a_worker_that_shuts_down_puts_its_run_back_without_blame(

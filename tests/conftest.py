@@ -16,6 +16,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from fastapi.testclient import TestClient
+from hypothesis import settings
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
@@ -25,6 +26,10 @@ from app.embedded import temporary_postgres
 from app.main import create_app
 from app.models import metadata
 from app.settings import ROOT, get_settings
+
+# No example of a property is wrong because another test had the processor; a hang is what the timeout is for.
+settings.register_profile("corral", deadline=None)
+settings.load_profile("corral")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.conftest import byte_tokenizer, make_row, make_rows, turn, write_snapshot
@@ -225,7 +225,6 @@ def test_the_response_is_trained_behind_the_tool_calls_that_it_was_sampled_behin
     assert '{"city": "Lyon"}' in tokenizer.decode(example.prompt_ids)
 
 
-@settings(deadline=None)  # each example writes a file
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(("train", "held_out"))), min_size=1, max_size=10))
 def test_a_split_is_accepted_exactly_when_no_prompt_is_on_both_sides(
     tmp_path_factory: pytest.TempPathFactory, places: list[tuple[int, str]]

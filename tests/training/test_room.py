@@ -58,6 +58,7 @@ def test_the_estimate_counts_the_weights_that_are_trained(run_file: RunFile, tar
     assert room.adapter_weights(settings) == sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
+@pytest.mark.slow
 def test_a_run_writes_no_more_than_its_estimate(run_file: RunFile, monkeypatch: pytest.MonkeyPatch) -> None:
     path = run_file("dpo", lora={"r": 256})  # large enough to outweigh the small files
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # so that the states stay to be counted

@@ -1,4 +1,7 @@
-"""A run from its file to its checkpoint, and everything that may interrupt it."""
+"""A run from its file to its checkpoint, and everything that may interrupt it.
+
+One run of each kind is quick enough for every day; those that try a variation of it are slow.
+"""
 
 from __future__ import annotations
 
@@ -81,6 +84,7 @@ def test_a_run_reports_its_data_its_baseline_every_step_and_its_result(run_file:
     assert final["metrics"]["held_out/accuracy"] > baseline["metrics"]["held_out/accuracy"]
 
 
+@pytest.mark.slow
 def test_the_policy_adapter_loads_by_its_path_and_changes_the_model(run_file: RunFile, tiny_base: Path) -> None:
     path = run_file("dpo")
     assert run("dpo", path) == 0
@@ -96,6 +100,7 @@ def test_the_policy_adapter_loads_by_its_path_and_changes_the_model(run_file: Ru
         assert not torch.allclose(before, model(ids).logits)
 
 
+@pytest.mark.slow
 def test_the_reward_checkpoint_holds_its_head(run_file: RunFile, tiny_base: Path) -> None:
     path = run_file("reward")
     assert run("reward", path) == 0
@@ -111,6 +116,7 @@ def test_the_reward_checkpoint_holds_its_head(run_file: RunFile, tiny_base: Path
     assert scores[0] > scores[1], "the trained preference must survive saving and loading"
 
 
+@pytest.mark.slow
 def test_a_finished_run_that_is_started_again_ends_at_once(run_file: RunFile) -> None:
     path = run_file("dpo")
     assert run("dpo", path) == 0
@@ -119,6 +125,7 @@ def test_a_finished_run_that_is_started_again_ends_at_once(run_file: RunFile) ->
     assert events_of(path) == before
 
 
+@pytest.mark.slow
 def test_a_run_killed_between_its_rename_and_its_report_reports_later(run_file: RunFile) -> None:
     path = run_file("dpo")
     assert run("dpo", path) == 0
@@ -128,6 +135,7 @@ def test_a_run_killed_between_its_rename_and_its_report_reports_later(run_file: 
     assert len(events_of(path, "checkpoint")) == 1
 
 
+@pytest.mark.slow
 def test_an_output_that_is_damaged_or_of_another_run_is_refused(
     run_file: RunFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,6 +202,7 @@ def run_until_it_would_publish(kind: Any, path: Path) -> None:
             run(kind, path)
 
 
+@pytest.mark.slow
 def test_a_state_of_other_settings_is_not_resumed(run_file: RunFile) -> None:
     path = run_file("reward", optim={"max_steps": 4})
     run_until_it_would_publish("reward", path)
@@ -201,6 +210,7 @@ def test_a_state_of_other_settings_is_not_resumed(run_file: RunFile) -> None:
     assert events_of(path, "resumed") == []
 
 
+@pytest.mark.slow
 def test_a_state_without_its_manifest_is_not_resumed(run_file: RunFile) -> None:
     path = run_file("reward", optim={"max_steps": 4})
     run_until_it_would_publish("reward", path)
@@ -210,6 +220,7 @@ def test_a_state_without_its_manifest_is_not_resumed(run_file: RunFile) -> None:
     assert events_of(path, "resumed") == []
 
 
+@pytest.mark.slow
 def test_a_run_stopped_before_it_published_publishes_without_training_again(run_file: RunFile) -> None:
     path = run_file("reward", optim={"max_steps": 4})
     run_until_it_would_publish("reward", path)
@@ -221,6 +232,7 @@ def test_a_run_stopped_before_it_published_publishes_without_training_again(run_
     assert not trainer_dir(path.parent).exists(), "a finished run keeps its checkpoint only"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["reward", "dpo"])
 def test_a_run_continues_its_parent_and_names_it(run_file: RunFile, kind: str) -> None:
     first = run_file(kind, "first")
@@ -240,6 +252,7 @@ def test_a_run_continues_its_parent_and_names_it(run_file: RunFile, kind: str) -
         assert baseline["metrics"][key] == ended["metrics"][key]
 
 
+@pytest.mark.slow
 def test_a_continued_policy_can_be_interrupted_too(run_file: RunFile) -> None:
     assert run("dpo", run_file("dpo", "first")) == 0
     second = run_file("dpo", "second", parent_adapter="../first/final")
@@ -251,6 +264,7 @@ def test_a_continued_policy_can_be_interrupted_too(run_file: RunFile) -> None:
     assert again["metrics"] == pytest.approx(first["metrics"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_damaged_parent_is_refused_by_file(run_file: RunFile, capsys: pytest.CaptureFixture[str]) -> None:
     first = run_file("dpo", "first", optim={"max_steps": 1})
     assert run("dpo", first) == 0
@@ -260,6 +274,7 @@ def test_a_damaged_parent_is_refused_by_file(run_file: RunFile, capsys: pytest.C
     assert "adapter_model.safetensors is not what was written" in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_parent_of_another_rank_is_refused(run_file: RunFile, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("dpo", run_file("dpo", "first", optim={"max_steps": 1})) == 0
     assert run("dpo", run_file("dpo", "second", parent_adapter="../first/final", lora={"r": 8})) == 2
@@ -278,6 +293,7 @@ def test_a_base_model_that_is_missing_or_pickled_is_refused(
     assert "pytorch_model.bin, a pickle" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_without_a_held_out_part_the_run_works_and_says_so(run_file: RunFile) -> None:
     for kind in ("reward", "dpo"):
         path = run_file(kind, kind, rows=make_rows(held_out=0), optim={"max_steps": 2})
@@ -286,6 +302,7 @@ def test_without_a_held_out_part_the_run_works_and_says_so(run_file: RunFile) ->
         assert (events_of(path, "baseline"), events_of(path, "final")[0]["metrics"]) == ([], {})
 
 
+@pytest.mark.slow
 def test_rows_that_are_too_long_are_reported(run_file: RunFile) -> None:
     rows = [*make_rows(), make_row(40, chosen=turn("long " * 100))]
     path = run_file("reward", rows=rows, optim={"max_steps": 1})
@@ -294,6 +311,7 @@ def test_rows_that_are_too_long_are_reported(run_file: RunFile) -> None:
     assert "1 training pairs and 0 held-out pairs are longer" in events_of(path, "warning")[0]["message"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["reward", "dpo"])
 def test_a_loss_that_is_not_a_number_stops_the_run_and_saves_nothing(
     run_file: RunFile, kind: str, capsys: pytest.CaptureFixture[str]
@@ -307,6 +325,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_saves_nothing(
     assert last["loss"] is None or last["grad_norm"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["reward", "dpo"])
 def test_a_last_step_that_breaks_the_model_publishes_nothing(
     run_file: RunFile, kind: str, capsys: pytest.CaptureFixture[str]

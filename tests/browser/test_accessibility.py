@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import ConsoleMessage, Page, Request
 
-from app.accounts.models import Role
+from app.accounts.models import Role, User
 from app.settings import ROOT
 from tests import factories
 from tests.browser.conftest import Site
@@ -46,6 +47,41 @@ def open_keys(page: Page) -> None:
     page.get_by_role("dialog").wait_for()
 
 
+def submit_nothing(page: Page) -> None:
+    page.keyboard.press("Control+Enter")
+    page.locator("#work-problem .notice").wait_for()
+
+
+def open_skip(page: Page) -> None:
+    page.keyboard.press("s")
+    page.locator("[data-skip] .menu__panel").wait_for()
+
+
+def save_elsewhere(page: Page) -> None:
+    """Two drafts that wait for a choice."""
+    page.evaluate("""async () => {
+        const { assignment, version } = document.querySelector("#work").dataset;
+        const body = JSON.stringify({ version: Number(version), draft: { comment: "from another window" } });
+        const headers = { "content-type": "application/json" };
+        await fetch(`/api/v1/assignments/${assignment}/draft`, { method: "PUT", headers, body });
+    }""")
+    page.keyboard.press("c")
+    page.keyboard.type("from this window")
+    page.locator(".both").wait_for()
+
+
+def rank_and_improve(page: Page) -> None:
+    page.locator("[data-gap-select]").first.wait_for()
+    page.keyboard.press("r")
+    for _ in range(3):
+        page.keyboard.press("+")
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("e")
+    page.locator("[data-improve] textarea").wait_for()
+    page.keyboard.type("More clearly: ")
+    page.locator("[data-improve-diff] ins").first.wait_for()  # the second visit finds the edit of the first
+
+
 STOPS = [
     Stop("accounts/login.html", "/login", None),
     Stop("accounts/invite.html", "/invite/{invite}", None),
@@ -66,6 +102,10 @@ STOPS = [
     Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, choose),
     Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, open_keys),
     Stop("annotations/work.html", "/assignments/{four}", Role.ANNOTATOR),
+    Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, submit_nothing),
+    Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, open_skip),
+    Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, save_elsewhere),
+    Stop("annotations/work.html", "/assignments/{four}", Role.ANNOTATOR, rank_and_improve),
     Stop("annotations/ended.html", "/assignments/{done}", Role.ANNOTATOR),
     Stop("registry/checkpoints.html", "/checkpoints"),
     Stop("registry/checkpoint.html", "/checkpoints/{checkpoint}"),
@@ -116,24 +156,32 @@ def name_of(stop: Stop) -> str:
     return f"{stop.path}-{stop.role.value if stop.role else 'nobody'}{acted}"
 
 
-@pytest.mark.parametrize("stop", STOPS, ids=name_of)
-def test_axe_finds_nothing(site: Site, stop: Stop) -> None:
-    scene: Scene = set_scene(site.session)
-    user = scene.people[stop.role] if stop.role else None
+def look(site: Site, user: User | None, path: str, act: Callable[[Page], None] | None = None) -> None:
+    """Visit a page in both themes and on a narrow screen; nothing may be wrong with any."""
     for scheme, width in (("light", 1280), ("dark", 1280), ("light", 320)):
         context = site.context(user, color_scheme=scheme, viewport={"width": width, "height": 800})
         page = context.new_page()
         said = console_of(page)
-        answer = page.goto(site.url + stop.path.format(**scene.ids))
-        assert answer is not None
-        assert answer.ok or stop.template == "error.html", answer.status
-        if stop.act:
-            stop.act(page)
+        page.goto(site.url + path)
+        if act:
+            act(page)
         assert violations(page) == [], f"{scheme}, {width} px"
         assert [text for text in said if "Content Security Policy" in text] == []
         overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert overflow <= 0, f"scrolls sideways by {overflow} px at {width} px"
         context.close()
+
+
+@pytest.mark.parametrize("stop", STOPS, ids=name_of)
+def test_axe_finds_nothing(site: Site, stop: Stop) -> None:
+    scene: Scene = set_scene(site.session)
+    user = scene.people[stop.role] if stop.role else None
+    look(site, user, stop.path.format(**scene.ids), stop.act)
+
+
+@pytest.mark.parametrize(("path", "role"), [("/", Role.ADMIN), ("/", Role.ANNOTATOR), ("/annotate", Role.ANNOTATOR)])
+def test_axe_finds_nothing_where_nothing_is_yet(site: Site, path: str, role: Role) -> None:
+    look(site, factories.make_user(site.session, role), path)
 
 
 def test_every_page_template_is_on_the_list() -> None:
@@ -146,11 +194,17 @@ def test_every_page_template_is_on_the_list() -> None:
     assert pages - {stop.template for stop in STOPS} == set()
 
 
-def test_the_annotation_page_is_light(site: Site) -> None:
-    scene = set_scene(site.session)
-    page = site.context(scene.people[Role.ANNOTATOR]).new_page()
+def test_the_annotation_page_is_light_with_long_texts(site: Site) -> None:
+    alice = factories.make_user(site.session)
+    draw = random.Random(0)  # words that compress worse than real ones
+    texts = [" ".join(f"{draw.getrandbits(24):x}" for _ in range(1000)) for _ in range(2)]
+    batch = factories.make_batch(site.session, guidelines="Prefer what is *true*. " * 200)
+    held = factories.make_assignment(
+        site.session, alice, factories.make_comparison(site.session, batch=batch, texts=texts)
+    )
+    page = site.context(alice).new_page()
     requests = requests_of(page)
-    page.goto(f"{site.url}/assignments/{scene.ids['pair']}", wait_until="networkidle")
+    page.goto(f"{site.url}/assignments/{held.id}", wait_until="networkidle")
     assert len(requests) <= 10, [request.url for request in requests]
     sizes = {request.url: request.sizes() for request in requests}
     assert sum(size["responseBodySize"] + size["responseHeadersSize"] for size in sizes.values()) <= 100_000, sizes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -10,12 +11,12 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from psycopg.errors import NumericValueOutOfRange
-from sqlalchemy.exc import DataError, InterfaceError, OperationalError
+from psycopg.errors import ExclusionViolation, ForeignKeyViolation, NumericValueOutOfRange, UniqueViolation
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
-from app.errors import AppError, BadInput, Forbidden, NotFound, TooLarge, Unauthenticated, Unavailable
+from app.errors import AppError, BadInput, Conflict, Forbidden, NotFound, TooLarge, Unauthenticated, Unavailable
 from app.web import is_exchange, redirect, render
 
 if TYPE_CHECKING:
@@ -43,13 +44,16 @@ def install(web: FastAPI) -> None:
     web.add_exception_handler(RequestValidationError, _validation)
     web.add_exception_handler(HTTPException, _http)
     web.add_exception_handler(DataError, _unstorable)
+    web.add_exception_handler(IntegrityError, _overtaken)
     for kind in (OperationalError, InterfaceError, PoolTimeout):
         web.add_exception_handler(kind, _database_away)
 
 
-def answer(request: Request, error: AppError) -> Response:
+def answer(request: Request, error: AppError, more_headers: Mapping[str, str] | None = None) -> Response:
     """The response for ``error`` in the form that the caller understands."""
-    headers = {"retry-after": str(error.retry_after)} if error.retry_after else {}
+    headers = dict(more_headers or {})
+    if error.retry_after:
+        headers["retry-after"] = str(error.retry_after)
     if request.url.path.startswith(FOR_PROGRAMS):
         problem = {
             "type": f"/api/v1/problems/{error.slug}",
@@ -91,11 +95,11 @@ def _http(request: Request, error: Exception) -> Response:
     kinds: dict[int, type[AppError]] = {403: Forbidden, 404: NotFound, 413: TooLarge}
     kind = kinds.get(error.status_code)
     if kind is NotFound:
-        return answer(request, NotFound())
+        return answer(request, NotFound(), error.headers)
     if kind is not None:
-        return answer(request, kind(str(error.detail)))
+        return answer(request, kind(str(error.detail)), error.headers)
     other: Any = type("Http", (AppError,), {"status": error.status_code, "slug": "http", "title": str(error.detail)})
-    return answer(request, other(str(error.detail)))
+    return answer(request, other(str(error.detail)), error.headers)  # a 405 says in Allow what is allowed
 
 
 def _unstorable(request: Request, error: Exception) -> Response:
@@ -105,6 +109,17 @@ def _unstorable(request: Request, error: Exception) -> Response:
     log.warning("input_cannot_be_stored", error=str(error.orig).splitlines()[0])
     return answer(
         request, BadInput("Something in this cannot be stored, such as a NUL character. Remove it and try again.")
+    )
+
+
+def _overtaken(request: Request, error: Exception) -> Response:
+    """Two at once: what a rule of the database refused to the second. Another broken constraint is our mistake."""
+    assert isinstance(error, IntegrityError)  # noqa: S101 - registered for this class
+    if not isinstance(error.orig, UniqueViolation | ForeignKeyViolation | ExclusionViolation):
+        return _unforeseen(request, error)
+    log.warning("overtaken", constraint=error.orig.diag.constraint_name)
+    return answer(
+        request, Conflict("Somebody else did the same, or removed it, at this moment. Nothing was stored; look again.")
     )
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts import service
 from app.accounts.models import Role
+from app.settings import get_settings
 from tests.factories import make_user, sign_in
 from tests.security.doors import OPEN_DOORS, SAFE, WRITING_GETS, Door
 
@@ -109,6 +110,26 @@ def test_another_site_can_cause_no_write(
     unsafe = [door for door in all_doors if door.method not in SAFE]
     answers = {str(door): door.knock(stranger, headers=headers).status_code for door in unsafe}
     assert {door: status for door, status in answers.items() if status != 403} == {}
+
+
+@pytest.mark.parametrize(
+    ("headers", "passes"),
+    [
+        ({"origin": "http://testserver"}, True),
+        ({"origin": "https://corral.example.org"}, True),
+        ({"origin": "https://other.example.org"}, False),
+        ({"sec-fetch-site": "same-origin"}, True),
+        ({"sec-fetch-site": "none"}, True),
+    ],
+    ids=lambda value: ",".join(value.values()) if isinstance(value, dict) else None,
+)
+def test_this_site_can_by_its_own_address_and_by_the_public_one(
+    stranger: TestClient, session: Session, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], *, passes: bool
+) -> None:
+    public = get_settings().model_copy(update={"public_url": "https://corral.example.org"})
+    monkeypatch.setattr("app.web.get_settings", lambda: public)
+    answer = stranger.post("/theme", data={"theme": "dark"}, headers=headers)
+    assert answer.status_code == (303 if passes else 403)
 
 
 def test_a_bearer_token_excuses_no_page_from_the_origin_check(

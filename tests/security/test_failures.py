@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -12,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app.accounts.access import SignedIn
-from app.accounts.models import Role
+from app.accounts.models import Role, User
 from app.db import DbSession
 from app.errors import Conflict
 from app.main import create_app
@@ -33,6 +34,13 @@ def web() -> FastAPI:
     @web.get("/api/v1/away")
     def away() -> None:
         raise OperationalError(SECRET, {}, Exception(SECRET))
+
+    @web.get("/api/v1/people/{email}")
+    def make_two(session: DbSession, email: str) -> None:
+        for number in range(2):
+            one = {"email": email, "name": "Alice", "role": Role.ANNOTATOR, "password_hash": "none"}
+            session.add(User(pseudonym=f"annotator-{number}", **one))
+            session.flush()
 
     @web.get("/api/v1/conflict")
     @web.get("/conflict")
@@ -80,6 +88,49 @@ def test_the_api_answers_with_problem_json(client: TestClient) -> None:
     response = client.get("/api/v1/breaks")
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["status"] == 500
+
+
+def too_long() -> Iterator[bytes]:
+    yield from (b"a" * 65536 for _ in range(5 * 16))
+
+
+JSON = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "status"),
+    [
+        ("GET", "/api/v1/nothing", {}, 404),
+        ("PUT", "/api/v1/me", {}, 405),
+        ("POST", "/api/v1/tokens", {"content": b"{not json", "headers": JSON}, 422),
+        ("POST", "/api/v1/tokens", {"content": b"\xff\xfe", "headers": JSON}, 422),
+        ("POST", "/api/v1/tokens", {"content": b"a" * 5 * 2**20, "headers": JSON}, 413),
+        ("POST", "/api/v1/tokens", {"content": too_long(), "headers": JSON}, 413),
+    ],
+    ids=["unknown path", "wrong method", "broken JSON", "no text", "too large", "too large, not announced"],
+)
+def test_under_the_api_every_failure_is_a_problem(
+    client: TestClient, session: Session, method: str, path: str, options: dict[str, Any], status: int
+) -> None:
+    sign_in(client, make_user(session))
+    response = client.request(method, path, **options)
+    assert response.status_code == response.json()["status"] == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json().keys() >= {"type", "title", "detail"}
+
+
+def test_a_wrong_method_is_told_the_right_one(client: TestClient) -> None:
+    assert client.put("/api/v1/me").headers["allow"] == "GET"
+
+
+def test_who_is_overtaken_gets_a_conflict_and_our_own_mistakes_stay_faults(
+    client: TestClient, session: Session
+) -> None:
+    overtaken = client.get("/api/v1/people/alice@example.org")
+    assert overtaken.status_code == 409
+    assert "Nothing was stored" in overtaken.json()["detail"]
+    assert client.get("/api/v1/people/Alice@example.org").status_code == 500, "an address is stored in lower case"
+    assert session.query(User).count() == 0
 
 
 def test_a_refusal_shows_the_page_to_the_person_who_is_signed_in(client: TestClient, session: Session) -> None:

@@ -6,12 +6,13 @@ PostgreSQL and Valkey under ``data_dir`` and hands their addresses to its childr
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app import weak_secrets
@@ -41,7 +42,7 @@ class Settings(BaseSettings):
     database_pool_size: int = 10
 
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: int = Field(default=8000, ge=1, le=65535)
     public_url: str = ""
     """The address that browsers use, e.g. ``https://corral.example``; decides cookies and links. Empty: the request's own."""
     log_json: bool = False
@@ -95,6 +96,13 @@ class Settings(BaseSettings):
     """A training process that has said nothing for this long hangs: it is ended, and resumed from its last saved step."""
     held_out_percent: int = 10
     """Share of prompts, by hash of their content, that no training run ever sees."""
+
+    @field_validator("nightly_at")
+    @classmethod
+    def _a_time_of_day(cls, value: str) -> str:
+        if value and not re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", value):
+            raise ValueError("write a time of day as HH:MM, e.g. 02:30, or leave it empty to turn the nightly training off")
+        return value
 
     @model_validator(mode="after")
     def _a_batch_fits(self) -> Self:

@@ -8,13 +8,34 @@ from __future__ import annotations
 
 import json
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from app.rounds.models import RunKind
+from app.settings import ROOT, EngineKind, Settings
+
+RECIPES = ROOT / "training" / "recipes"
 SEED = 17
 MIN_STRENGTH = 3
 """Reward model and policy learn from "better" and "significantly better" only (Llama 3, arXiv 2407.21783, 4.1.3)."""
+
+
+def recipe_problem(settings: Settings) -> str | None:
+    """Why no policy of the recipe could be trained or served, known before hours are spent on one; None when it can."""
+    recipe, most = settings.training_recipe, settings.max_lora_rank
+    file = RECIPES / f"{RunKind.DPO.value}.{recipe}.toml"
+    if not file.is_file():
+        known = ", ".join(sorted(found.name.split(".")[1] for found in RECIPES.glob(f"{RunKind.DPO.value}.*.toml")))
+        return f"There is no recipe {recipe}. Set CORRAL_TRAINING_RECIPE to one of: {known}."
+    rank = tomllib.loads(file.read_text(encoding="utf-8"))["lora"]["r"]
+    if settings.engine_kind is EngineKind.VLLM and rank > most:
+        return (
+            f"The recipe {recipe} (CORRAL_TRAINING_RECIPE) trains adapters of rank {rank}, and the engine takes {most} at "
+            f"most (CORRAL_MAX_LORA_RANK). Raise that to {rank} and start the engine again, or choose another recipe."
+        )
+    return None
 
 
 def to_toml(config: Mapping[str, Any]) -> str:

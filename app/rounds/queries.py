@@ -17,7 +17,7 @@ from app.preferences.models import Snapshot
 from app.preferences.queries import Tally
 from app.prompts.content import Split
 from app.prompts.models import Batch
-from app.rounds.config import MIN_STRENGTH
+from app.rounds.config import MIN_STRENGTH, recipe_problem
 from app.rounds.models import Round, RoundState, RunKind, RunState, TrainingEvent, TrainingRun
 from app.settings import get_settings
 
@@ -88,7 +88,7 @@ def readiness(session: Session, current: Round) -> Readiness:
         of_this_round=sum(_trainable(row) for row in rows if row.round == current.number),
         held_out=sum(sum(row.pairs().values()) for row in rows if row.split is Split.HELD_OUT),
         needed=needed,
-        blocked=_blocked(current, annotations, new, trainable, needed),
+        blocked=_blocked(current, annotations, new, trainable, needed) or recipe_problem(settings),
     )
 
 

@@ -74,6 +74,25 @@ def test_too_few_pairs_are_refused_with_how_many_there_are_and_are_needed(
         start(bob)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [("llama3", r"CORRAL_TRAINING_RECIPE\) .* rank 64, .*CORRAL_MAX_LORA_RANK"), ("lama3", "one of: laptop, llama3")],
+)
+def test_a_recipe_whose_policy_could_not_be_served_is_refused_before_it_trains(
+    bob: User, annotated: None, messages: Messages, monkeypatch: pytest.MonkeyPatch, recipe: str, says: str
+) -> None:
+    with monkeypatch.context() as other:
+        other.setenv("CORRAL_TRAINING_RECIPE", recipe)
+        get_settings.cache_clear()
+        with pytest.raises(Conflict, match=says):
+            start(bob)
+        other.setenv("CORRAL_MAX_LORA_RANK", "64")
+        other.setenv("CORRAL_TRAINING_RECIPE", "llama3")
+        get_settings.cache_clear()
+        assert len(start(bob)) == 2
+    get_settings.cache_clear()
+
+
 def test_a_second_start_is_refused_while_one_is_under_way(bob: User, annotated: None, messages: Messages) -> None:
     start(bob)
     with pytest.raises(Conflict, match="Round 1 is training already"):

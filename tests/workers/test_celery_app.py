@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from app.jobs import QUEUES, Job
@@ -35,6 +36,18 @@ def test_the_night_is_local_and_can_be_turned_off() -> None:
     assert (nightly.hour, nightly.minute) == ({2}, {30})
     assert nightly.nowfun().tzinfo == datetime.now().astimezone().tzinfo
     assert "nightly" not in beat_schedule(Settings(nightly_at=""))
+
+
+@pytest.mark.parametrize("at", ["0230", "25:00", "2:5", "02:30:00", "soon"])
+def test_what_is_no_time_of_day_is_refused_where_it_is_set(at: str) -> None:
+    with pytest.raises(ValidationError, match=r"nightly_at.*\n.*HH:MM"):
+        Settings(nightly_at=at)
+
+
+@pytest.mark.parametrize("port", [0, 70_000])
+def test_a_port_is_one(port: int) -> None:
+    with pytest.raises(ValidationError, match="port"):
+        Settings(port=port)
 
 
 def test_a_sweep_that_fails_leaves_the_others_done(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,7 +101,9 @@ class Settings(BaseSettings):
     @classmethod
     def _a_time_of_day(cls, value: str) -> str:
         if value and not re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", value):
-            raise ValueError("write a time of day as HH:MM, e.g. 02:30, or leave it empty to turn the nightly training off")
+            raise ValueError(
+                "write a time of day as HH:MM, e.g. 02:30, or leave it empty to turn the nightly training off"
+            )
         return value
 
     @model_validator(mode="after")

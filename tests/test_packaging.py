@@ -72,8 +72,16 @@ def test_a_worker_answers_for_itself_only() -> None:
 
 
 def test_a_model_from_the_hub_reaches_all_who_read_its_files() -> None:
-    with_hub = {name for name, service in services("docker-compose.gpu.yml").items() if "hub" in service["networks"]}
-    assert with_hub == {"engine", "trainer", "worker"}
+    made = services("docker-compose.gpu.yml").items()
+    assert {name for name, service in made if "hub" in service.get("networks", [])} == {"engine", "trainer", "worker"}
+
+
+@pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.gpu.yml"])
+def test_the_engine_is_started_for_the_adapters_that_the_application_counts_on(name: str) -> None:
+    told = services() | services(name)
+    engine, web = told["engine"]["command"], services()["web"]["environment"] | told["web"]["environment"]
+    assert f"--max-cpu-loras={web['CORRAL_ENGINE_ADAPTERS']}" in engine
+    assert f"--max-lora-rank={web['CORRAL_MAX_LORA_RANK']}" in engine
 
 
 def test_secrets_are_strong_private_and_never_overwritten(tmp_path: Path) -> None:

@@ -256,7 +256,8 @@ def _csv(text: bytes, limits: Limits) -> Iterator[Row]:
     try:
         for cells in reader:
             number, begins, lines.pulled = begins, reader.line_num + 1, 0
-            if not any(cells):
+            # A blank line, or the ",," that a spreadsheet leaves. In a file of one column, "" is a row that says nothing.
+            if not any(cells) and (header is None or len(cells) != 1):
                 continue
             if header is None:
                 header = _header(cells)

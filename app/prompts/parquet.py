@@ -83,6 +83,7 @@ def main() -> None:
     try:
         table = pq.ParquetFile(sys.stdin.buffer)
         _check_declared(table.metadata, total_bytes)
+        _check_names(table.schema_arrow.names)
         _write(table, total_bytes)
     except (MemoryError, OverflowError):
         _stop(f"The Parquet file unpacks to more than {total_bytes:,} bytes: split it.")
@@ -104,6 +105,13 @@ def _check_declared(declared: Any, total_bytes: int) -> None:
     size = sum(declared.row_group(number).total_byte_size for number in range(declared.num_row_groups))
     if size > total_bytes:
         _stop(f"The Parquet file unpacks to {size:,} bytes, {total_bytes:,} is the most: split it.")
+
+
+def _check_names(names: list[str]) -> None:
+    """A row is an object, in which the second of two columns of one name would silently replace the first."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        _stop(f"The Parquet file has two columns named {json.dumps(twice[:40])}: rename or remove one.")
 
 
 def _write(table: Any, total_bytes: int) -> None:

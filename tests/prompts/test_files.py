@@ -150,6 +150,16 @@ def test_csv_knows_quotes_delimiters_and_the_line_on_which_a_row_begins() -> Non
         assert "4 cells where the header has 3" in third.reason
 
 
+def test_a_row_that_says_nothing_is_refused_by_its_line_and_a_blank_line_is_none() -> None:
+    first, blank, last = read(b'prompt\nfine\n\n""\n\nfine too\n', "x.csv")
+
+    assert isinstance(first, ParsedPrompt)
+    assert isinstance(blank, Refusal)
+    assert (blank.line, "blank" in blank.reason) == (4, True)
+    assert isinstance(last, ParsedPrompt)
+    assert len(read(b"prompt,id\nfine,1\n,\n", "x.csv")) == 1, "spreadsheets leave such rows at the end"
+
+
 def test_numbers_in_csv_are_text() -> None:
     first, second = read(b"prompt,answer\n007,42\n1e5,x\n".replace(b"prompt", b"question"), "x.csv")
 
@@ -201,6 +211,13 @@ def test_parquet_cells_that_are_not_text_are_refused_by_row() -> None:
     assert isinstance(good, ParsedPrompt)
     assert isinstance(binary[0], Refusal)
     assert "binary" in binary[0].reason
+
+
+def test_two_parquet_columns_of_one_name_are_refused_by_it() -> None:
+    file = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays([pa.array(["kept?"]), pa.array(["or this?"])], names=["prompt"] * 2), file)
+
+    assert 'two columns named "prompt"' in refused_file(file.getvalue(), "x.parquet")
 
 
 def test_a_damaged_parquet_file_is_refused() -> None:

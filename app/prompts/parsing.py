@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from app.errors import BadInput
 from app.prompts.bounded_json import Refused
@@ -16,6 +17,8 @@ from app.prompts.shapes import ParsedPrompt, to_prompt
 from app.settings import Settings
 
 MAX_REFUSALS = 10_000
+NAMED_REFUSALS = 100
+"""How many are still named when there are more than that, and the file as a whole is refused."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ def parse(filename: str, content: bytes, limits: Limits) -> tuple[Format, Iterat
     def records() -> Iterator[ParsedPrompt | Refusal]:
         first_seen = _FirstSeen(kind.unit)
         refused = 0
+        named: list[dict[str, Any]] = []
         for line, value in rows:
             try:
                 if isinstance(value, Refused):
@@ -50,15 +54,25 @@ def parse(filename: str, content: bytes, limits: Limits) -> tuple[Format, Iterat
             except Refused as refusal:
                 refused += 1
                 if refused > MAX_REFUSALS:
-                    raise BadInput(
-                        f"More than {MAX_REFUSALS:,} {kind.unit}s are refused, so this is hardly a file of prompts. "
-                        f"For example: {kind.unit} {line:,} {refusal}."
-                    ) from None
+                    raise _hopeless(kind.unit, named) from None
+                if refused <= NAMED_REFUSALS:
+                    named.append({"line": line, "reason": str(refusal)})
                 yield Refusal(line, str(refusal))
             else:
                 yield prompt
 
     return kind, records()
+
+
+def _hopeless(unit: str, named: list[dict[str, Any]]) -> BadInput:
+    first = named[0]
+    return BadInput(
+        f"More than {MAX_REFUSALS:,} {unit}s are refused, so this is hardly a file of prompts. The first: {unit} "
+        f"{first['line']:,} {first['reason']}. The first {len(named)} are listed; at least "
+        f"{MAX_REFUSALS + 1 - len(named):,} more are not.",
+        errors=named,
+        unit=unit,
+    )
 
 
 class _FirstSeen:

@@ -45,6 +45,9 @@ class UploadPage:
     """Context of ``prompts/new.html``."""
 
     errors: dict[str, str]
+    unit: str
+    refused: list[dict[str, Any]]
+    """The first refused lines of a file that has too many of them."""
     limit_mib: int
     prompt_limit: int
 
@@ -105,18 +108,18 @@ class PromptPage:
 @router.get("/batches/new", dependencies=[Depends(admin)])
 def new_batch(request: Request) -> HTMLResponse:
     """The form that takes a file."""
-    return _upload_page(request, {})
+    return _upload_page(request)
 
 
 @router.post("/batches/new")
 def upload(request: Request, session: DbSession, user: Admin, sent: AdminFile) -> Response:
     """Take a file and show its preview; a file that cannot be used is answered beside the field."""
     if sent.file is None or not sent.file.filename:
-        return _upload_page(request, {"file": "Choose a file first."}, status=422)
+        return _upload_page(request, BadInput("Choose a file first."))
     try:
         made = service.create_upload(session, user, sent.file.filename, sent.file.content)
     except BadInput as error:
-        return _upload_page(request, {"file": error.message}, status=422)
+        return _upload_page(request, error)
     return redirect(request, f"/uploads/{made.id}")
 
 
@@ -253,10 +256,16 @@ def retry_prompt(request: Request, session: DbSession, user: Admin, prompt_id: i
 
 
 # ── Contexts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-def _upload_page(request: Request, errors: dict[str, str], *, status: int = 200) -> HTMLResponse:
+def _upload_page(request: Request, error: BadInput | None = None) -> HTMLResponse:
     settings = get_settings()
-    context = UploadPage(errors, settings.upload_limit_bytes // (1024 * 1024), settings.prompt_limit_chars)
-    return render(request, "prompts/new.html", context, status=status)
+    context = UploadPage(
+        errors={"file": error.message} if error else {},
+        unit=error.extra.get("unit", "line") if error else "line",
+        refused=error.extra.get("errors", []) if error else [],
+        limit_mib=settings.upload_limit_bytes // (1024 * 1024),
+        prompt_limit=settings.prompt_limit_chars,
+    )
+    return render(request, "prompts/new.html", context, status=422 if error else 200)
 
 
 def _preview_page(

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from app.errors import BadInput
 from app.prompts.content import content_hash
 from app.prompts.parsing import Refusal
 from app.prompts.shapes import ParsedPrompt
-from tests.prompts.reading import ASSISTANT, USER, line, one, read, reason, refused_file
+from tests.prompts.reading import ASSISTANT, USER, line, one, read, reason
 
 
 # ── Shapes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -252,4 +253,11 @@ def test_the_longest_prompt_is_imported_and_one_character_more_is_not(letter: st
 
 
 def test_a_file_of_nothing_but_refusals_is_not_read_to_its_end() -> None:
-    assert "More than 10,000 lines" in refused_file(b"{}\n" * 10_001, "x.jsonl")
+    with pytest.raises(BadInput) as caught:
+        read(b'{"prompt": "One?"}\n' + b"{}\n" * 20_000)
+
+    assert "More than 10,000 lines" in caught.value.message
+    assert "at least 9,901 more" in caught.value.message
+    named = caught.value.extra["errors"]
+    assert [refusal["line"] for refusal in named] == list(range(2, 102))
+    assert all('has no "prompt"' in refusal["reason"] for refusal in named)

@@ -167,6 +167,17 @@ def test_a_key_that_cannot_be_stored_costs_its_line_only(
     assert count(session, Prompt) == 1
 
 
+def test_a_file_with_too_many_bad_lines_names_the_first_of_them(
+    client: TestClient, session: Session, bob: User
+) -> None:
+    answer = client.post("/batches/new", files={"file": ("x.jsonl", b"{}\n" * 10_001)})
+
+    assert answer.status_code == 422
+    assert "at least 9,901 more are not" in answer.text
+    assert answer.text.count("It has no &#34;prompt&#34;") == 100
+    assert count(session, Upload) == 0
+
+
 def test_a_form_without_a_file_asks_for_one(client: TestClient, bob: User) -> None:
     answer = client.post("/batches/new", files={"other": ("x.jsonl", b"{}")}, data={})
 

@@ -28,6 +28,7 @@ What can be tried again says when, in `Retry-After`.
 
 **Retries.** Send an `Idempotency-Key`, a UUID for example, with each write that lists it. The same request with the same key
 is done once and answered alike for a week; another request with that key is refused.
+Where a write lists no such header it takes none: repeating it changes nothing.
 """
 PROBLEMS = {
     "401": ("Unauthenticated", "No token, or one that is unknown or revoked."),

@@ -67,8 +67,36 @@ class ResponseOut(Out):
     text: str
 
 
+_LEASE: dict[str, Any] = {"fencing_token": 1, "lease_until": "2026-11-23T03:04:20Z", "lease_seconds": 1800}
+_DRAFT = {"ranking": [["B"], ["A"]], "strengths": [3], "edits": {"B": "Count them, then ha"}, "active_seconds": 12}
+_ASSIGNMENT: dict[str, Any] = _LEASE | {
+    "id": 17,
+    "state": "active",
+    "batch": {
+        "id": 3,
+        "name": "Everyday questions",
+        "state": "open",
+        "guidelines": "Prefer what is *true* over what is long.",
+        "edit_policy": "optional",
+    },
+    "prompt": {"messages": [{"role": "user", "content": "How many pairs are there among n things?"}], "tools": []},
+    "responses": [{"position": "A", "text": "Just count them."}, {"position": "B", "text": "n times (n - 1), halved."}],
+    "draft": {"outcome": "ranked", "comment": "A helps nobody."} | _DRAFT,
+    "draft_version": 4,
+}
+_ANNOTATION: dict[str, Any] = {
+    "id": 9,
+    "assignment_id": 16,
+    "outcome": "ranked",
+    "created_at": "2026-11-23T02:34:20Z",
+    "next": _ASSIGNMENT,
+}
+
+
 class LeaseOut(Out):
     """How long the item is yours."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_LEASE]})
 
     fencing_token: int
     lease_until: datetime
@@ -77,6 +105,8 @@ class LeaseOut(Out):
 
 class AssignmentOut(LeaseOut):
     """An item to judge."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_ASSIGNMENT]})
 
     id: int
     state: AssignmentState
@@ -90,11 +120,15 @@ class AssignmentOut(LeaseOut):
 class DraftOut(Out):
     """The version that is stored now."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"version": 5}]})
+
     version: int
 
 
 class AnnotationOut(Out):
     """What was recorded, and the next item where it was asked for."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_ANNOTATION]})
 
     id: int
     assignment_id: int
@@ -112,7 +146,8 @@ class NextIn(BaseModel):
 
 
 def _problem(status: int, description: str) -> dict[int | str, dict[str, Any]]:
-    return {status: {"description": description, "content": {"application/problem+json": {}}}}
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {status: {"description": description, "content": {"application/problem+json": {"schema": schema}}}}
 
 
 CONFLICT = _problem(
@@ -126,7 +161,10 @@ NOTHING: dict[int | str, dict[str, Any]] = {204: {"description": "Nothing waits 
 
 @router.post("/annotate/next", response_model=AssignmentOut, responses=NOTHING, summary="Take the next item")
 def take_next(session: DbSession, user: ApiSignedIn, body: Annotated[NextIn | None, Body()] = None) -> Response:
-    """The item that you hold, else a fresh one; 204 when nothing waits."""
+    """The item that you hold, else a fresh one; 204 when nothing waits.
+
+    Sent again, it gives the same item until that is submitted, skipped or released, so it takes no key.
+    """
     assignment = service.next_assignment(session, user, body.batch_id if body else None)
     if assignment is None:
         return Response(status_code=204)
@@ -141,7 +179,10 @@ def read(session: DbSession, user: ApiSignedIn, assignment_id: int) -> Response:
 
 @router.put("/assignments/{assignment_id}/draft", response_model=DraftOut, responses=STALE, summary="Save a draft")
 def save_draft(session: DbSession, user: ApiSignedIn, assignment_id: int, body: DraftSave) -> Response:
-    """Store the draft over the version that you know; renews the lease of an item in work."""
+    """Store the draft over the version that you know; renews the lease of an item in work.
+
+    The stored draft sent again is answered as before, so this takes no key.
+    """
     return _json({"version": service.save_draft(session, user, assignment_id, body.draft, body.version)})
 
 
@@ -176,14 +217,17 @@ def submit(
     "/assignments/{assignment_id}/skip", status_code=204, responses=CONFLICT, summary="Leave an item to others"
 )
 def skip(session: DbSession, user: ApiSignedIn, assignment_id: int, body: Skip) -> Response:
-    """It does not come back to you."""
+    """It does not come back to you. Skipping it again changes nothing, so this takes no key; the first reason stands."""
     service.skip(session, user, assignment_id, body.reason)
     return Response(status_code=204)
 
 
 @router.post("/assignments/{assignment_id}/lease", response_model=LeaseOut, responses=CONFLICT, summary="Renew a lease")
 def renew(session: DbSession, user: ApiSignedIn, assignment_id: int) -> Response:
-    """Keep an item in work; one whose time ran out gets its seat back while it is free."""
+    """Keep an item in work; one whose time ran out gets its seat back while it is free.
+
+    Renewing it again only starts the lease anew, under the same token, so this takes no key.
+    """
     held = service.extend_lease(session, user, assignment_id)
     return _json(
         {
@@ -196,7 +240,7 @@ def renew(session: DbSession, user: ApiSignedIn, assignment_id: int) -> Response
 
 @router.post("/assignments/{assignment_id}/release", status_code=204, summary="Stop for now")
 def release(session: DbSession, user: ApiSignedIn, assignment_id: int) -> Response:
-    """Free the seat and keep the draft."""
+    """Free the seat and keep the draft. Releasing it again changes nothing, so this takes no key."""
     service.release(session, user, assignment_id)
     return Response(status_code=204)
 

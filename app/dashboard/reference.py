@@ -82,7 +82,7 @@ def _body(document: Json, holder: Json) -> str | None:
             return "\n".join(
                 f"{name}={'@file' if 'contentMediaType' in str(each) else '…'}" for name, each in fields.items()
             )
-        if "json" in kind and schema:
+        if kind.endswith("json") and schema:  # not JSON Lines: a file is no example
             named: list[Json] = list(content.get("examples", {}).values())
             given = content.get("example", named[0].get("value") if named else None)
             return json.dumps(given or _example(document, schema), indent=2, ensure_ascii=False)

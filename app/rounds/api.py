@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from app.accounts.access import ApiAdmin, ApiReviewer, api_staff
@@ -111,7 +111,7 @@ class RoundList(BaseModel):
     rounds: list[RoundJson]
     new_annotations: int
     trainable_pairs: int
-    blocked: str | None
+    blocked: str | None = Field(examples=["There are no annotations yet. Annotate some comparisons first."])
 
 
 @router.get("/rounds", dependencies=[Depends(api_staff)])

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import BaseModel
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.accounts import service as accounts
 from app.annotations import service
-from app.annotations.api import AnnotationOut, AssignmentOut, LeaseOut
-from app.annotations.models import Annotation, Assignment, AssignmentState
+from app.annotations.api import AnnotationOut, AssignmentOut, DraftOut, LeaseOut
+from app.annotations.forms import DraftSave, Submission
+from app.annotations.models import Annotation, Assignment, AssignmentState, Comparison
+from app.dashboard import reference
 from app.prompts.models import Batch, BatchState
 from tests.factories import make_assignment, make_batch, make_comparison, make_user
 
@@ -219,8 +223,40 @@ def test_a_stranger_is_asked_to_sign_in(client: TestClient, session: Session) ->
 
 
 def test_every_endpoint_has_an_example(alice: TestClient) -> None:
-    paths = alice.get("/api/v1/openapi.json").json()
-    assert paths["components"]["schemas"]["Submission"]["examples"]
-    assert paths["components"]["schemas"]["DraftSave"]["examples"]
-    for path in ("/annotate/next", "/assignments/{assignment_id}/submit", "/assignments/{assignment_id}/draft"):
-        assert f"/api/v1{path}" in paths["paths"]
+    document = alice.get("/api/v1/openapi.json").json()
+    for operation in itertools.chain(*reference.operations(document).values()):
+        for example in (operation.request, operation.response):
+            assert '"…"' not in (example or ""), f"{operation.method} {operation.path} shows a value that nobody gave"
+
+
+@pytest.mark.parametrize("model", [AssignmentOut, AnnotationOut, LeaseOut, DraftOut, Submission, DraftSave])
+def test_an_example_is_what_the_endpoint_takes_or_answers(alice: TestClient, model: type[BaseModel]) -> None:
+    schemas = alice.get("/api/v1/openapi.json").json()["components"]["schemas"]
+    for example in schemas[model.__name__]["examples"]:
+        model.model_validate_json(json.dumps(example))
+
+
+def test_every_conflict_is_described_as_the_problem_it_is(alice: TestClient) -> None:
+    paths = alice.get("/api/v1/openapi.json").json()["paths"]
+    for action in ("submit", "draft", "skip", "lease"):
+        for operation in paths[f"/api/v1/assignments/{{assignment_id}}/{action}"].values():
+            content = operation["responses"]["409"]["content"]["application/problem+json"]
+            assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+
+
+def test_what_takes_no_key_can_be_sent_again(alice: TestClient, session: Session) -> None:
+    batch = make_batch(session)
+    for _ in range(2):
+        make_comparison(session, batch=batch)
+    item = take(alice)
+    assert take(alice)["id"] == item["id"]
+    url = f"/api/v1/assignments/{item['id']}"
+    draft = {"version": 0, "draft": {"comment": "so far"}}
+    assert [alice.put(f"{url}/draft", json=draft).json() for _ in range(2)] == [{"version": 1}] * 2
+    assert {alice.post(f"{url}/lease").json()["fencing_token"] for _ in range(2)} == {1}
+    assert [alice.post(f"{url}/release").status_code for _ in range(2)] == [204, 204]
+    assert {alice.post(f"{url}/lease").json()["fencing_token"] for _ in range(2)} == {2}
+    reasons = ("Not my language", "Another reason")
+    assert [alice.post(f"{url}/skip", json={"reason": reason}).status_code for reason in reasons] == [204, 204]
+    assert session.scalars(select(Assignment.skip_reason)).all() == ["Not my language"]
+    assert session.scalars(select(Comparison.seats_free)).all() == [1, 1]

@@ -130,13 +130,14 @@ CHECKS = (
     ),
     Check(
         "prompt",
-        "has {found} candidates after {attempts} failed tries, but its batch asks for {candidates_per_prompt}",
+        "has {found} candidates, but its batch asks for {candidates_per_prompt} a claim, and its claims number {claims}",
         "Something recorded a claim twice: find out what, and leave the candidates, which may be annotated already.",
-        # a try whose answers were all the same text counts as failed, and its candidates stay
+        # A try whose answers were all the same text counts as failed, and its candidates stay. Tries begin again when
+        # somebody retries; the token counts every claim there was.
         """
-        SELECT p.id, p.attempts, count(*) AS found, b.candidates_per_prompt
+        SELECT p.id, greatest(p.fencing_token, 1) AS claims, count(*) AS found, b.candidates_per_prompt
           FROM prompts p JOIN batches b ON b.id = p.batch_id JOIN candidates k ON k.prompt_id = p.id
-         GROUP BY p.id, b.id HAVING count(*) > b.candidates_per_prompt * (p.attempts + 1)
+         GROUP BY p.id, b.id HAVING count(*) > b.candidates_per_prompt * greatest(p.fencing_token, 1)
         """,
     ),
     Check(

@@ -115,14 +115,14 @@ def test_candidates_that_were_recorded_twice(session: Session) -> None:
     comparison = make_comparison(session)
     prompt = session.get_one(Prompt, comparison.prompt_id)
     make_candidate(session, prompt, "One too many.", sample_index=7)
-    only(session, f"prompt {prompt.id}", "has 3 candidates after 0 failed tries")
+    only(session, f"prompt {prompt.id}", "has 3 candidates, but its batch asks for 2 a claim, and its claims number 1")
 
 
-def test_candidates_of_a_try_that_gave_the_same_text_are_no_doubles(session: Session) -> None:
+def test_candidates_of_a_try_that_gave_the_same_text_are_no_doubles_also_after_a_retry(session: Session) -> None:
     comparison = make_comparison(session)
     prompt = session.get_one(Prompt, comparison.prompt_id)
     make_candidate(session, prompt, "Of the first try.", sample_index=7)
-    spoil(session, "UPDATE prompts SET attempts = 1")
+    spoil(session, "UPDATE prompts SET fencing_token = 2, attempts = 0")
     assert audit(session) == []
 
 

@@ -36,8 +36,9 @@ RESPONSES_SHOWN = 8
 def create_comparison(session: Session, prompt: Prompt) -> Comparison | None:
     """The comparison of ``prompt``'s candidates with distinct texts; ``None`` when fewer than two are distinct.
 
-    Texts that differ only in surrounding white space look the same on the page and count as one. Called again, it
-    returns the comparison that exists.
+    A prompt whose answers were all the same is sampled again and then has more of them than its batch asks for: no more
+    than that are shown. Texts that differ only in surrounding white space look the same on the page and count as one.
+    Called again, it returns the comparison that exists.
     """
     rows = session.execute(
         select(Candidate.id, Candidate.text).where(Candidate.prompt_id == prompt.id).order_by(Candidate.id)
@@ -45,7 +46,8 @@ def create_comparison(session: Session, prompt: Prompt) -> Comparison | None:
     distinct: dict[str, int] = {}
     for candidate_id, text in rows:
         distinct.setdefault(text.strip(), candidate_id)
-    chosen = list(distinct.values())[:RESPONSES_SHOWN]
+    asked = session.scalars(select(Batch.candidates_per_prompt).where(Batch.id == prompt.batch_id)).one()
+    chosen = list(distinct.values())[: min(asked, RESPONSES_SHOWN)]
     if len(chosen) < 2:
         return None
     wanted = select(Batch.annotators_per_prompt).where(Batch.id == prompt.batch_id).scalar_subquery()

@@ -52,13 +52,23 @@ def expire(session: Session, assignment: Assignment) -> None:
 
 
 def test_a_comparison_shows_each_distinct_text_once(session: Session) -> None:
-    prompt = make_prompt(session, make_batch(session), state=PromptState.READY)
+    prompt = make_prompt(session, make_batch(session, candidates_per_prompt=4), state=PromptState.READY)
     for answer in ["one", "two", " one\n", "three"]:
         make_candidate(session, prompt, answer)
     comparison = service.create_comparison(session, prompt)
     assert comparison is not None
     session.refresh(comparison, ["candidates"])
     assert sorted(candidate.text for candidate in comparison.candidates) == ["one", "three", "two"]
+
+
+def test_a_comparison_shows_no_more_than_its_batch_asks_for(session: Session) -> None:
+    prompt = make_prompt(session, make_batch(session, candidates_per_prompt=2), state=PromptState.READY)
+    for answer in ["one", "one", "two", "three"]:
+        make_candidate(session, prompt, answer)
+    comparison = service.create_comparison(session, prompt)
+    assert comparison is not None
+    session.refresh(comparison, ["candidates"])
+    assert sorted(candidate.text for candidate in comparison.candidates) == ["one", "two"]
 
 
 def test_there_is_nothing_to_compare_where_all_texts_are_the_same(session: Session) -> None:

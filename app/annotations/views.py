@@ -21,6 +21,11 @@ from app.web import is_exchange, redirect, render
 
 router = APIRouter(route_class=LongTexts)
 
+STALE = (
+    "Another window saved a newer draft of this item. What stands here is this window's text: save it to put it in the place "
+    "of the other one, or open /assignments/{} anew to go on with that."
+)
+
 
 @router.get("/annotate")
 def start(request: Request, session: DbSession, user: SignedIn, batch: int | None = None) -> Response:
@@ -70,11 +75,7 @@ def draft(
     try:
         service.save_draft(session, user, assignment_id, value or Draft(), form.draft_version)
     except StaleVersion:
-        message = (
-            "Another window saved a newer draft of this item. What stands here is this window's text: save it to put it in "
-            f"the place of the other one, or open /assignments/{assignment_id} anew to go on with that."
-        )
-        page = work_page(item, draft=value, problem=message)
+        page = work_page(item, draft=value, problem=STALE.format(item.id))
         return render(request, "annotations/work.html", page, status=StaleVersion.status)
     return redirect(request, f"/assignments/{assignment_id}", flash="Draft saved.")
 

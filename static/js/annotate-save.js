@@ -59,6 +59,7 @@ export class Saver {
     this.aside = null; // what `leave` sent beside that
     this.unanswered = new Set(); // what was sent without an answer: the server may have it all the same
     this.waits = null; // "submit" while a submit is under way, "refused" until somebody chooses
+    this.refused = false; // what was sent last
     this.stopped = false;
     this.tries = 0;
     this.timer = null;
@@ -98,7 +99,7 @@ export class Saver {
   get atRisk() {
     const unsaved = [this.pending, this.sent].filter((draft) => draft !== null);
     if (this.stopped || unsaved.length === 0) return false;
-    return this.tries > 0 || this.waits === "refused" || sizeOf(JSON.stringify(unsaved)) > OUTLIVES;
+    return this.tries > 0 || this.refused || sizeOf(JSON.stringify(unsaved)) > OUTLIVES;
   }
 
   /** A submit is under way, and a save would race with it: only leaving the page saves meanwhile. */
@@ -153,6 +154,7 @@ export class Saver {
     }
     if (refused) {
       this.waits = "refused";
+      this.refused = true;
       this.onRefused(refused);
       if (this.pending === draft) return; // the same text would be refused again
     }
@@ -170,6 +172,7 @@ export class Saver {
 
   #storedAs(version) {
     this.version = version;
+    this.refused = false;
     this.tries = 0;
     this.unanswered.clear();
     if (this.aside !== null) this.unanswered.add(fingerprint(this.aside)); // it may still be on its way

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.accounts.models import User
 from app.annotations import service
 from app.annotations.models import Annotation, Assignment, AssignmentState, Comparison, Outcome
-from app.prompts.models import Batch, BatchState, EditPolicy, PromptState
+from app.prompts.models import Batch, BatchState, PromptState
 from tests.factories import make_assignment, make_batch, make_comparison, make_prompt, make_user, sign_in
 
 EXCHANGE = {"hx-request": "true"}
@@ -80,24 +80,6 @@ def test_an_item_in_a_paused_batch_is_not_called_nothing(client: TestClient, ses
     assert "Maths is paused" in client.get("/annotate").text
 
 
-def test_the_whole_task_works_without_scripts(client: TestClient, session: Session, alice: User) -> None:
-    batch = make_batch(session)
-    for _ in range(2):
-        make_comparison(session, batch=batch)
-    item = start(client)
-    page = client.get(item)
-    sent = form(page, choice="B4", edited_text="A better answer.\r\nIn two lines.", comment="Why not")
-    answer = client.post(f"{item}/submit", data=sent)
-    assert answer.status_code == 303
-    assert answer.headers["location"] != item
-    stored = session.scalars(select(Annotation)).one()
-    assert stored.ranking == [[stored.order_shown[1]], [stored.order_shown[0]]]
-    assert stored.strengths == [4]
-    assert stored.edited_candidate_id == stored.order_shown[1]
-    assert stored.edited_text == "A better answer.\nIn two lines."
-    assert "You have submitted this item" in client.get(item).text
-
-
 @pytest.mark.parametrize("outcome", [Outcome.TIE, Outcome.ALL_UNACCEPTABLE])
 @pytest.mark.parametrize("shown", [2, 3])
 def test_a_tie_and_all_unacceptable_are_choices(
@@ -107,17 +89,6 @@ def test_a_tie_and_all_unacceptable_are_choices(
     item = start(client)
     client.post(f"{item}/submit", data=form(client.get(item), choice=outcome.value, rank=["", "", ""][:shown]))
     assert session.scalars(select(Annotation.outcome)).one() is outcome
-
-
-def test_ranks_and_strengths_work_without_scripts(client: TestClient, session: Session, alice: User) -> None:
-    make_comparison(session, n=4)
-    item = start(client)
-    ranks = {"rank": ["2", "1", "2", "4"], "strength": ["3", "1", ""]}
-    client.post(f"{item}/submit", data=form(client.get(item), **ranks))
-    stored = session.scalars(select(Annotation)).one()
-    a, b, c, d = stored.order_shown
-    assert stored.ranking == [[b], [a, c], [d]]
-    assert stored.strengths == [3, 1]
 
 
 def test_the_order_that_scripts_send_is_read(client: TestClient, session: Session, alice: User) -> None:
@@ -219,68 +190,6 @@ def test_a_judgement_that_no_page_sends_is_no_judgement(
     assert "Say first which response is better" in refused.text
 
 
-def test_without_scripts_an_edit_goes_with_whatever_is_chosen_in_the_end(
-    client: TestClient, session: Session, alice: User
-) -> None:
-    make_comparison(session, texts=["one", "two"])
-    item = start(client)
-    client.post(f"{item}/draft", data=form(client.get(item), edited_text="typed before the choice"))
-    page = client.get(item)
-    assert "typed before the choice" in page.text
-    position = hidden(page.text, "edited_position")
-    client.post(f"{item}/draft", data=form(page, choice="A1", edited_position=position, edited_text="mine"))
-    page = client.get(item)
-    position = hidden(page.text, "edited_position")
-    sent = form(page, choice="B2", edited_position=position, edited_text="mine")
-    refused = client.post(f"{item}/submit", data=sent | {"comment": "x" * 10_001})
-    assert "typed before the choice" not in refused.text
-    client.post(f"{item}/submit", data=sent)
-    stored = session.scalars(select(Annotation)).one()
-    assert (stored.edited_text, stored.edited_candidate_id) == ("mine", stored.order_shown[1])
-
-
-def test_a_draft_shows_its_edit_whatever_is_chosen(client: TestClient, session: Session, alice: User) -> None:
-    make_comparison(session)
-    item = start(client)
-    draft = {"outcome": "ranked", "ranking": [["B"], ["A"]], "strengths": [2], "edits": {"A": "half a sen"}}
-    client.put(f"/api/v1{item}/draft", json={"version": 0, "draft": draft})
-    assert re.search(r"<textarea[^>]*>\s*half a sen", client.get(item).text)
-
-
-def test_where_two_share_the_first_place_the_form_asks_which_was_edited(
-    client: TestClient, session: Session, alice: User
-) -> None:
-    make_comparison(session, n=3)
-    item = start(client)
-    values: dict[str, object] = {"rank": ["1", "1", "2"], "strength": ["2", ""], "edited_text": "better"}
-    page = client.get(item)
-    assert "Which response was edited" in page.text
-    refused = client.post(f"{item}/submit", data=form(page, **values))
-    assert "say which one was edited" in refused.text
-    client.post(f"{item}/draft", data=form(page, edited_position="B", **values))
-    page = client.get(item)
-    assert re.search(r'value="B" selected', page.text)
-    client.post(f"{item}/submit", data=form(page, edited_position="B", **values))
-    stored = session.scalars(select(Annotation)).one()
-    assert stored.edited_candidate_id == stored.order_shown[1]
-
-
-def test_two_windows_without_scripts_do_not_overwrite_each_other(
-    client: TestClient, session: Session, alice: User
-) -> None:
-    make_comparison(session)
-    item = start(client)
-    one, other = client.get(item), client.get(item)
-    client.post(f"{item}/draft", data=form(other, comment="from the other window"))
-    refused = client.post(f"{item}/draft", data=form(one, comment="from this window"))
-    assert refused.status_code == 409
-    assert "Another window saved a newer draft" in refused.text
-    assert "from this window" in refused.text
-    assert "from the other window" in client.get(item).text
-    client.post(f"{item}/draft", data=form(refused, comment="from this window"))
-    assert "from this window" in client.get(item).text
-
-
 def test_after_a_refused_submit_the_page_knows_the_version_that_was_kept(
     client: TestClient, session: Session, alice: User
 ) -> None:
@@ -293,18 +202,6 @@ def test_after_a_refused_submit_the_page_knows_the_version_that_was_kept(
     behind = client.post(f"{item}/submit", data=sent | {"comment": "from an older window"}, headers=EXCHANGE)
     assert "data-kept" not in behind.text, "another draft was saved meanwhile, and stays"
     assert "kept with care" in client.get(item).text
-
-
-def test_without_scripts_the_page_comes_back_with_what_was_typed(
-    client: TestClient, session: Session, alice: User
-) -> None:
-    make_comparison(session, batch=make_batch(session, edit_policy=EditPolicy.REQUIRED))
-    item = start(client)
-    page = client.post(f"{item}/submit", data=form(client.get(item), choice="B2", comment="typed with care"))
-    assert page.status_code == 422
-    assert "asks for an improved text" in page.text
-    assert "typed with care" in page.text
-    assert re.search(r'value="B2"[^>]* checked', page.text)
 
 
 def test_a_lost_seat_is_said_in_place_and_the_text_is_kept(client: TestClient, session: Session, alice: User) -> None:
@@ -344,17 +241,6 @@ def test_a_second_click_gives_the_next_item_again(client: TestClient, session: S
     again = client.post(f"{item}/submit", data=sent, headers=EXCHANGE)
     assert first.headers["hx-push-url"] == again.headers["hx-push-url"]
     assert session.scalar(select(func.count()).select_from(Annotation)) == 1
-
-
-def test_a_draft_can_be_saved_by_hand_and_fills_the_page(client: TestClient, session: Session, alice: User) -> None:
-    make_comparison(session)
-    item = start(client)
-    sent = form(client.get(item), choice="B3", edited_text="half a sen", comment="so far")
-    assert client.post(f"{item}/draft", data=sent).headers["location"] == item
-    page = client.get(item).text
-    assert re.search(r'value="B3"[^>]* checked', page)
-    assert "half a sen" in page
-    assert "so far" in page
 
 
 def test_a_skip_asks_why(client: TestClient, session: Session, alice: User) -> None:

@@ -52,6 +52,8 @@ class Mode(StrEnum):
     """What goes wrong."""
 
     ERROR = "500"
+    REFUSED = "400"
+    TOOL_CALL = "tool-call"
     STALL = "stall"
     """Headers and half a body, then nothing."""
     TRUNCATED = "truncated"
@@ -253,6 +255,9 @@ class FakeEngine:
         length = min(len(text.split()), int(body["max_tokens"]))
         answer = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
         finish = None if mode is Mode.UNFINISHED else "stop"
+        if mode is Mode.TOOL_CALL:
+            call = {"type": "function", "function": {"name": "weather", "arguments": "{}"}}
+            answer, finish = {"message": {"role": "assistant", "content": None, "tool_calls": [call]}}, "tool_calls"
         return {"index": index, "finish_reason": finish, "token_ids": list(range(length)), **answer}
 
 
@@ -332,6 +337,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if mode is Mode.ERROR:
             self.answer(500, {"error": {"message": "EngineCore encountered an issue"}})
+            return
+        if mode is Mode.REFUSED:
+            self.answer(400, {"error": {"message": "top_p must be in (0, 1]"}})
             return
         payload = json.dumps(self.fake.reply(body, mode)).encode()
         if mode is Mode.NOT_JSON:

@@ -8,17 +8,19 @@ What can go wrong has four names, and the caller does a different thing for each
     PromptRefused     this prompt can never work                      quarantine at once, with the reason
 
 A timeout, a 5xx and a dropped connection do not say whether the engine or the prompt is to blame, so the client asks the
-engine for one token: if it answers, it was the prompt. (``/health`` answers even when vLLM hangs.)
+engine for one token: if it answers, it was the prompt. (``/health`` answers even when vLLM hangs.) A refusal may be meant
+for the prompt or for what it is sampled with, so the client sends a harmless prompt with the same settings.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import httpx
 
@@ -32,6 +34,8 @@ ADAPTER_TIMEOUT = 30.0
 """An adapter is read from the disk beside the engine; one that takes longer is tried again, and nothing waits for it."""
 VERDICT_AGE = 2.0
 """Seconds for which one probe speaks for all requests that failed together."""
+REFUSAL_AGE = 60.0
+"""Seconds for which one look at refused settings speaks for all prompts that are sent with them."""
 ENCODER_RETRY = 30.0
 """Seconds after which a tokeniser that could not be read is tried again: a hub may be away, and asking it takes long."""
 
@@ -46,6 +50,10 @@ class ModelMissing(Exception):
 
 class PromptRefused(Exception):
     """No retry can help: too long for the model, or its chat template refuses the conversation."""
+
+
+class _Refused(PromptRefused):
+    """The engine itself said so; it may have meant the settings."""
 
 
 class _Doubt(Exception):
@@ -164,6 +172,8 @@ class OpenAIEngine:
         self._asking = asyncio.Lock()
         self._reading = asyncio.Lock()
         self._verdict = _Verdict()
+        self._slots = asyncio.Semaphore(settings.engine_concurrency)
+        self._refusals: dict[str, tuple[float, str | None]] = {}
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -200,9 +210,8 @@ class OpenAIEngine:
     async def probe(self) -> EngineInfo:
         """Make the engine produce one token. Raises EngineAway."""
         info = await self.describe()
-        body: dict[str, Any] = {"model": info.base, "max_tokens": 1}
+        body = {"model": info.base, "max_tokens": 1} | self._harmless()
         path = "completions" if self._vllm else "chat/completions"
-        body |= {"prompt": "Hi"} if self._vllm else {"messages": [{"role": "user", "content": "Hi"}]}
         try:
             reply = parse_object(await self._exchange("POST", path, body, PROBE_TIMEOUT))
         except (EngineReplyError, ModelMissing, PromptRefused, _Doubt) as error:
@@ -229,6 +238,8 @@ class OpenAIEngine:
                 answers = await self._chat(ask, body)
         except _Doubt as error:
             await self._blame(error)
+        except _Refused as error:
+            await self._suspect(error, body)
         sent = {name: value for name, value in body.items() if name not in {"prompt", "messages", "tools", "n"}}
         sent.pop("return_token_ids", None)
         return Reply(answers, sent, info.version)
@@ -259,11 +270,17 @@ class OpenAIEngine:
     async def _chat(self, ask: Ask, body: dict[str, Any]) -> list[Answer]:
         """Other endpoints get messages. One answer a request: their ``usage`` counts all choices together."""
         body |= {"messages": ask.messages} | ({"tools": ask.tools} if ask.tools else {})
-        timeout = self._settings.engine_timeout
-        replies = await asyncio.gather(
-            *(self._exchange("POST", "chat/completions", body, timeout) for _ in range(ask.n))
-        )
-        return [answer for reply in replies for answer in parse_answers(reply, 1)]
+
+        async def one() -> bytes:
+            async with self._slots:
+                return await self._exchange("POST", "chat/completions", body, self._settings.engine_timeout)
+
+        try:
+            async with asyncio.TaskGroup() as group:  # where one fails the others are not paid for
+                asked = [group.create_task(one()) for _ in range(ask.n)]
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
+        return [answer for task in asked for answer in parse_answers(task.result(), 1)]
 
     async def _blame(self, doubt: _Doubt) -> None:
         """Raise EngineAway when not even a probe is answered, else EngineReplyError: it was this request."""
@@ -279,6 +296,36 @@ class OpenAIEngine:
         if verdict.away is not None:
             raise EngineAway(verdict.away) from doubt
         raise EngineReplyError(str(doubt)) from doubt
+
+    async def _suspect(self, refused: _Refused, body: dict[str, Any]) -> NoReturn:
+        """Raise EngineAway when a harmless prompt is refused with the same settings, else the refusal itself."""
+        settings = {name: value for name, value in body.items() if name not in {"prompt", "messages", "tools"}}
+        key = json.dumps(settings, sort_keys=True)
+        async with self._verdict.lock:
+            at, said = self._refusals.get(key, (-REFUSAL_AGE, None))
+            if time.monotonic() - at > REFUSAL_AGE:
+                said = await self._objection(settings)
+                self._refusals[key] = time.monotonic(), said
+        if said is None:
+            raise refused
+        raise EngineAway(
+            f"The engine refuses every prompt that is sent with {key}: {said} Correct the sampling where it is set, or pause "
+            "the batch that sets it."
+        ) from refused
+
+    async def _objection(self, settings: dict[str, Any]) -> str | None:
+        """What the engine says against ``settings``; None when it begins to answer, or says nothing."""
+        path = "completions" if self._vllm else "chat/completions"
+        body = settings | self._harmless() | {"stream": True}  # so that the answer can be hung up on
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT), self._http.stream("POST", path, json=body) as response:
+                refused = None if response.is_success else _refusal(response.status_code, await _read(response))
+        except (httpx.TransportError, TimeoutError):
+            return None
+        return str(refused) if isinstance(refused, _Refused) else None
+
+    def _harmless(self) -> dict[str, Any]:
+        return {"prompt": "Hi"} if self._vllm else {"messages": [{"role": "user", "content": "Hi"}]}
 
     # ── Adapters ─────────────────────────────────────────────────────────────────────────────────────────────────
     async def load_adapter(self, name: str, path: str) -> None:
@@ -335,7 +382,7 @@ def _refusal(status: int, reply: bytes) -> Exception:
     if status == 404:
         return ModelMissing(said)
     if 400 <= status < 500:
-        return PromptRefused(f"The engine refuses this prompt (HTTP {status}): {said}")
+        return _Refused(f"The engine refuses this prompt (HTTP {status}): {said}")
     return _Doubt(f"The engine answered with HTTP {status}: {said}")
 
 

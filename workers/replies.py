@@ -61,6 +61,11 @@ def parse_answers(body: bytes, wanted: int) -> list[Answer]:
 def _text(choice: Any) -> str:
     message = choice.get("message") if isinstance(choice, dict) else None
     text = message.get("content") if isinstance(message, dict) else _field(choice, "text")
+    if not text and isinstance(message, dict) and message.get("tool_calls"):
+        raise EngineReplyError(
+            "The model called a tool instead of answering, and only text can be compared. Leave the prompt's tools out, or "
+            "ask for an answer in words."
+        )
     if not isinstance(text, str) or not text.strip():
         raise EngineReplyError("The engine's answer is empty.")
     wrong = flaw(text)

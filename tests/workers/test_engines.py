@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -175,6 +176,74 @@ def test_another_endpoint_is_sent_messages_one_answer_a_request(settings: Settin
     assert reply.engine_version == "openai-compatible"
     assert [asked["messages"][0]["content"] for asked in fake.asked] == ["Why is the sky blue?"] * 3
     assert using(hosted, lambda engine: engine.probe()).base == "base"
+
+
+def hosted(settings: Settings, **changes: Any) -> Settings:
+    return settings.model_copy(update={"engine_kind": EngineKind.OPENAI, "base_model": "base", **changes})
+
+
+def test_another_endpoint_never_has_more_requests_at_once_than_the_setting(
+    settings: Settings, fake: FakeEngine
+) -> None:
+    busiest, lock, running = 0, threading.Lock(), 0
+    note, reply = fake.note, fake.reply
+
+    def begin(body: dict[str, Any]) -> Mode | None:
+        nonlocal busiest, running
+        with lock:
+            running += 1
+            busiest = max(busiest, running)
+        return note(body)
+
+    def end(body: dict[str, Any], mode: Mode | None) -> dict[str, Any]:
+        nonlocal running
+        with lock:
+            running -= 1
+        return reply(body, mode)
+
+    fake.note, fake.reply, fake.delay = begin, end, 0.02  # type: ignore[method-assign]
+
+    async def many(engine: OpenAIEngine) -> None:
+        await asyncio.gather(*(engine.sample(ask(n=4)) for _ in range(4)))
+
+    using(hosted(settings, engine_concurrency=3), many)
+    assert 1 < busiest <= 3
+
+
+def test_where_one_of_several_answers_fails_the_others_are_not_asked_for(settings: Settings, fake: FakeEngine) -> None:
+    fake.fault(Mode.REFUSED, match="sky")
+    with pytest.raises(PromptRefused):
+        sample(hosted(settings, engine_concurrency=1), n=8)
+    assert sum(asked["text"] != "Hi" for asked in fake.asked) == 1
+
+
+def test_a_tool_call_is_no_empty_answer(settings: Settings, fake: FakeEngine) -> None:
+    fake.fault(Mode.TOOL_CALL)
+    with pytest.raises(EngineReplyError, match="called a tool instead of answering"):
+        sample(hosted(settings))
+
+
+@pytest.mark.parametrize("kind", EngineKind)
+def test_a_refusal_of_one_prompt_is_the_prompts(settings: Settings, fake: FakeEngine, kind: EngineKind) -> None:
+    fake.fault(Mode.REFUSED, match="sky")
+    with pytest.raises(PromptRefused, match="top_p must be"):
+        sample(settings.model_copy(update={"engine_kind": kind}))
+
+
+@pytest.mark.parametrize("kind", EngineKind)
+def test_settings_that_are_refused_with_every_prompt_are_no_prompts_fault(
+    settings: Settings, fake: FakeEngine, kind: EngineKind
+) -> None:
+    fake.fault(Mode.REFUSED)
+
+    async def four(engine: OpenAIEngine) -> list[Reply | BaseException]:
+        sampling = {"sampling": {"top_p": 7}, "n": 1}
+        return await asyncio.gather(*(engine.sample(ask(**sampling)) for _ in range(4)), return_exceptions=True)
+
+    errors = using(settings.model_copy(update={"engine_kind": kind}), four)
+    assert {type(error) for error in errors} == {EngineAway}
+    assert '"top_p": 7' in str(errors[0])
+    assert sum(asked["text"] == "Hi" for asked in fake.asked) == 1
 
 
 def test_loading_twice_and_unloading_what_is_not_there_are_no_errors(settings: Settings, fake: FakeEngine) -> None:

@@ -138,6 +138,19 @@ def takes_key_itself(route: APIRoute) -> bool:
     return any(each.alias == "Idempotency-Key" for each in route.dependant.header_params)
 
 
+def test_every_example_has_what_its_schema_demands() -> None:
+    schemas = create_app().openapi()["components"]["schemas"]
+    shown = 0
+    for name, schema in schemas.items():
+        for example in [*schema.get("examples", []), *([schema["example"]] if "example" in schema else [])]:
+            shown += 1
+            needed = {each for each in schema.get("required", []) if "null" not in str(schema["properties"][each])}
+            assert needed <= example.keys() <= schema["properties"].keys(), name  # FastAPI leaves null out of examples
+    assert shown
+    for name in ("TokenOut", "TokenSecret", "SnapshotDetail", "UseJson", "ExportFilter"):
+        assert schemas[name]["examples"], name
+
+
 def test_people_can_read_about_every_operation(client: TestClient, session: Session) -> None:
     sign_in(client, make_user(session))
     document, page = client.get("/api/v1/openapi.json").json(), client.get("/api").text

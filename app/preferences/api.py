@@ -32,27 +32,25 @@ _FILE: dict[int | str, dict[str, Any]] = {
 }
 
 
+_SNAPSHOT: dict[str, Any] = {
+    "id": 3,
+    "name": "snapshot-5d8f01c2",
+    "state": "ready",
+    "filter": {"rounds": [1], "until": 128},
+    "rows": 412,
+    "train_rows": 371,
+    "held_out_rows": 41,
+    "sha256": "9f2c1a7be0d35c64a8f1e2d3b4c5968778695a4b3c2d1e0f9182736455463728",
+    "error": None,
+    "created_at": "2026-11-23T02:30:00Z",
+}
+_USE: dict[str, Any] = {"run_id": 8, "kind": "dpo", "state": "succeeded", "round": 1, "checkpoint": "policy-r1-04"}
+
+
 class SnapshotJson(BaseModel):
     """A frozen export. ``sha256`` is of its JSON Lines; it is there once ``state`` is ``ready``."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": 3,
-                    "name": "snapshot-5d8f01c2",
-                    "state": "ready",
-                    "filter": {"rounds": [1], "until": 128},
-                    "rows": 412,
-                    "train_rows": 371,
-                    "held_out_rows": 41,
-                    "sha256": "9f2c1a7be0d35c64a8f1e2d3b4c5968778695a4b3c2d1e0f9182736455463728",
-                    "error": None,
-                    "created_at": "2026-11-23T02:30:00Z",
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [_SNAPSHOT]})
 
     id: int
     name: str
@@ -69,7 +67,7 @@ class SnapshotJson(BaseModel):
 class UseJson(BaseModel):
     """A training run that named the snapshot."""
 
-    model_config = ConfigDict(from_attributes=True)
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [_USE]})
 
     run_id: int
     kind: str
@@ -81,6 +79,10 @@ class UseJson(BaseModel):
 class SnapshotDetail(SnapshotJson):
     """A snapshot with its lineage."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{**_SNAPSHOT, "annotations": 128, "annotators": 5, "uses": [_USE]}]}
+    )
+
     annotations: int
     annotators: int
     uses: list[UseJson]
@@ -88,6 +90,8 @@ class SnapshotDetail(SnapshotJson):
 
 class SnapshotList(BaseModel):
     """A page of snapshots, newest first; ``next`` is the ``before`` of the page that follows."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"snapshots": [_SNAPSHOT], "next": None}]})
 
     snapshots: list[SnapshotJson]
     next: int | None

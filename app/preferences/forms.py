@@ -35,7 +35,11 @@ class Format(StrEnum):
 class ExportFilter(BaseModel):
     """Which preferences. Everything left empty means all; superseded annotations are never in."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"rounds": [1, 2], "split": "train", "min_strength": 2}, {}]},
+    )
 
     batch_ids: tuple[Id, ...] = Field(default=(), description="Only these batches.")
     rounds: tuple[Number, ...] = Field(default=(), description="Only batches of rounds with these numbers.")

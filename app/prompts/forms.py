@@ -127,9 +127,9 @@ class BatchJson(BaseModel):
     edit_policy: EditPolicy = Field(examples=["optional"])
     max_tokens: int = Field(examples=[256])
     sampling: dict[str, float] = Field(examples=[{"temperature": 0.8}])
-    created_at: datetime
-    opened_at: datetime | None
-    closed_at: datetime | None
+    created_at: datetime = Field(examples=["2026-11-23T09:12:00Z"])
+    opened_at: datetime | None = Field(examples=["2026-11-23T10:00:00Z"])
+    closed_at: datetime | None = Field(examples=[None])
     progress: ProgressJson
 
 

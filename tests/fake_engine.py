@@ -253,7 +253,7 @@ class FakeEngine:
             Mode.IDENTICAL: "Always the same.",
         }.get(mode or Mode.ERROR, text)
         length = min(len(text.split()), int(body["max_tokens"]))
-        answer = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
+        answer: dict[str, Any] = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
         finish = None if mode is Mode.UNFINISHED else "stop"
         if mode is Mode.TOOL_CALL:
             call = {"type": "function", "function": {"name": "weather", "arguments": "{}"}}

@@ -166,21 +166,30 @@ def deploy(
         raise Conflict(f"{checkpoint.name} is a reward model: it scores answers and writes none.")
     if checkpoint.state is not CheckpointState.READY:
         raise Conflict(f"{checkpoint.name} is {checkpoint.state.value} and cannot be served. Train it again.")
+    session.flush()
     # Rows of the rotation are locked so that two admins, or an admin and a promotion, take turns.
     for deployment in in_rotation(session, lock=True):
         if deployment.checkpoint_id == checkpoint.id and deployment.label == label:
             return deployment
-    deployment = Deployment(
-        checkpoint=checkpoint,
-        label=label,
-        sampling=sampling if sampling is not None else dict(POLICY_SAMPLING),
-        share=share,
-        replaces=sorted(replaces),
+    # Who waited for the lock does not see what was added meanwhile: the index lets one through, the other takes its row.
+    values = {
+        "checkpoint_id": checkpoint.id,
+        "label": label,
+        "sampling": sampling if sampling is not None else dict(POLICY_SAMPLING),
+        "share": share,
+        "load_state": LoadState.PENDING,
+        "replaces": sorted(replaces),
+    }
+    session.execute(
+        insert(Deployment)
+        .values(values)
+        .on_conflict_do_nothing(index_elements=["checkpoint_id", "label"], index_where=Deployment.ended_at.is_(None))
     )
-    session.add(deployment)
-    session.flush()
     enqueue(session, Job.RECONCILE_SERVING)
-    return deployment
+    wished = select(Deployment).where(
+        Deployment.checkpoint_id == checkpoint.id, Deployment.label == label, Deployment.ended_at.is_(None)
+    )
+    return session.scalars(wished.options(joinedload(Deployment.checkpoint))).one()
 
 
 def promote(session: Session, checkpoint: Checkpoint) -> Deployment:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
+from app.db import session_scope
 from app.errors import Conflict
 from app.registry import queries, service
 from app.registry.models import (
@@ -126,6 +128,32 @@ def test_the_second_policy_replaces_the_base_and_the_third_replaces_the_first(se
         load_all(session)
         seen.append(names(session))
     assert seen == [{"base", "policy-r1"}, {"policy-r1", "policy-r2"}, {"policy-r2", "policy-r3"}]
+
+
+def test_a_double_click_deploys_once(committed: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with session_scope() as session:
+        service.ensure_base(session, "/models/base")
+        wanted = policy(session, "policy-r1")
+    together, look = threading.Barrier(2), service.in_rotation
+    made: list[int] = []
+
+    def both_look(session: Session, *, lock: bool = False) -> list[Deployment]:
+        found = look(session)
+        together.wait(10)
+        return found
+
+    def click() -> None:
+        with session_scope() as session:
+            made.append(service.deploy(session, session.get_one(Checkpoint, wanted.id)).id)
+
+    monkeypatch.setattr(service, "in_rotation", both_look)
+    threads = [threading.Thread(target=click) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(made) == 2
+    assert len(set(made)) == 1
 
 
 def test_promoting_twice_deploys_once(session: Session) -> None:

@@ -237,8 +237,8 @@ def test_settings_that_are_refused_with_every_prompt_are_no_prompts_fault(
     fake.fault(Mode.REFUSED)
 
     async def four(engine: OpenAIEngine) -> list[Reply | BaseException]:
-        sampling = {"sampling": {"top_p": 7}, "n": 1}
-        return await asyncio.gather(*(engine.sample(ask(**sampling)) for _ in range(4)), return_exceptions=True)
+        asked = ask(sampling={"top_p": 7}, n=1)
+        return await asyncio.gather(*(engine.sample(asked) for _ in range(4)), return_exceptions=True)
 
     errors = using(settings.model_copy(update={"engine_kind": kind}), four)
     assert {type(error) for error in errors} == {EngineAway}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Integer, String, bindparam, cast, column, func, select
+from sqlalchemy import Integer, Select, String, bindparam, cast, column, func, literal_column, select
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.orm import Session
 
@@ -146,6 +146,10 @@ def visible_batches(session: Session, user: User) -> Sequence[OpenBatch]:
     What :func:`app.annotations.service.next_assignment` would give counts, and nothing else. An item that somebody stopped
     with waits for that person as long as its seat is free, or it could never be reached again.
     """
+    return [OpenBatch(*row) for row in session.execute(_visible(user))]
+
+
+def _visible(user: User) -> Select[Any]:
     mine = (Assignment.comparison_id == Comparison.id) & (Assignment.annotator_id == user.id)
     begun = (
         select(func.count())
@@ -157,15 +161,14 @@ def visible_batches(session: Session, user: User) -> Sequence[OpenBatch]:
     )
     some = (
         select(Comparison.id)
-        .where(Comparison.batch_id == Batch.id, Comparison.seats_free > 0, ~select(Assignment.id).where(mine).exists())
-        .limit(COUNT_UP_TO)
+        .where(Comparison.batch_id == Batch.id, seats.has_free_seat, ~select(Assignment.id).where(mine).exists())
+        .limit(literal_column(str(COUNT_UP_TO), Integer))  # written out, as in the claim
         .correlate(Batch)
         .subquery()
     )
     fresh = select(func.count()).select_from(some).scalar_subquery()
-    rows = session.execute(
+    return (
         select(Batch.id, Batch.name, Batch.state, func.left(Batch.guidelines, 600), begun, fresh)
         .where(cast(Batch.state, String).in_([BatchState.OPEN.value, BatchState.PAUSED.value]))
         .order_by(Batch.id)
     )
-    return [OpenBatch(*row) for row in rows]

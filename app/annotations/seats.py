@@ -104,11 +104,11 @@ _met_already = (
 # primary key as soon as most rows wait, and then steps over everything that was ever finished. A range on the batch makes
 # the order (batch_id, id), which only that index has; as a parameter the zero would hide the index's condition from a
 # prepared plan.
-_waits = Comparison.seats_free > literal_column("0")
+has_free_seat = Comparison.seats_free > literal_column("0")
 _first_free = (
     select(Comparison.id)
     .where(Comparison.batch_id >= bindparam("batch"), Comparison.batch_id <= bindparam("batch"))
-    .where(_waits, ~_met_already)
+    .where(has_free_seat, ~_met_already)
     .order_by(Comparison.batch_id, Comparison.id)
     .limit(_one)
     .with_for_update(skip_locked=True)

@@ -6,8 +6,8 @@ from sqlalchemy import text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
-from app.annotations import seats
-from tests.factories import make_comparison
+from app.annotations import queries, seats
+from tests.factories import make_comparison, make_user
 
 
 def test_a_claim_walks_only_what_waits(session: Session) -> None:
@@ -25,3 +25,8 @@ def test_the_plan_of_a_claim_is_kept(session: Session) -> None:
     for statement in (seats._take_first_free, seats._mine):
         compiled = str(statement.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
         assert "LIMIT 1" in compiled, "a limit that is a parameter is taken for a tenth of all rows"
+
+
+def test_counting_what_waits_can_walk_only_what_waits(session: Session) -> None:
+    statement = queries._visible(make_user(session)).compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
+    assert "seats_free > 0 AND NOT" in str(statement), "a zero that is a parameter hides the index from a kept plan"

@@ -265,6 +265,8 @@ def _complete(session: Session, current: Round, attempt: Sequence[TrainingRun]) 
         registry.promote(session, policy)
     except Conflict as conflict:
         current.state = RoundState.COLLECTING
+        attempt[-1].error = f"It was trained, but not brought into the rotation. {conflict.message}"
+        attempt[-1].remedy = "The policies in rotation stay, and the round collects on. Start a new training."
         log.warning("policy_not_promoted", round=current.number, checkpoint=policy.name, reason=conflict.message)
         return
     current.state, current.completed_at = RoundState.COMPLETE, func.now()

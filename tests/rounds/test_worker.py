@@ -13,17 +13,20 @@ from typing import Any
 
 import psutil
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import func, select, text
 
 from app.accounts.models import User
 from app.db import session_scope
 from app.errors import Conflict
 from app.jobs import Job
+from app.main import create_app
 from app.registry import service as registry
 from app.registry.models import Checkpoint, CheckpointKind, Deployment
 from app.rounds import queries, runs, service
 from app.rounds.models import Round, RoundState, RunKind, RunState, TrainingEvent, TrainingRun
 from app.settings import ROOT, get_settings
+from tests.factories import sign_in
 from tests.rounds.conftest import build_snapshots, run_of, wait_until
 from workers import rounds, stopping, trainer
 from workers.rounds import advance_round, run_training
@@ -81,6 +84,23 @@ def test_a_whole_round_ends_with_the_policy_in_rotation_and_the_next_round_colle
     assert policy.metrics["held_out/accuracy"] == 0.8
     assert (policy.step, policy.total_steps) == (6, 6)
     assert steps_of(policy.id) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_policy_that_cannot_be_promoted_says_so_on_the_pages_of_its_round_and_run(
+    bob: User, queued: TrainingRun, fake_training: Behave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise Conflict("policy-r1 is broken and cannot be served.")
+
+    monkeypatch.setattr("app.registry.service.promote", refuse)
+    run_training(queued.id)
+    run_training(run_of(RunKind.DPO).id)
+    assert round_states() == [RoundState.COLLECTING]
+    with TestClient(create_app(), headers={"sec-fetch-site": "same-origin"}) as client:
+        sign_in(client, bob)
+        for path in ("/rounds/1", f"/runs/{run_of(RunKind.DPO).id}"):
+            page = client.get(path).text
+            assert "not brought into the rotation. policy-r1 is broken" in page, path
 
 
 def test_a_second_message_for_the_same_run_changes_nothing(queued: TrainingRun, fake_training: Behave) -> None:

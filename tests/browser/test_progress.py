@@ -39,7 +39,7 @@ def test_the_focus_stays_while_quarantined_prompts_appear(site: Site) -> None:
     expect(page.get_by_text(f"Nothing usable came for {second.id}.")).to_be_visible()
     assert focused(page) == "to-quarantined"
 
-    page.locator("#retry-all").focus()
+    page.get_by_role("link", name=second.external_id).first.focus()
     quarantine(site, waiting)
     expect(page.get_by_text(f"Nothing usable came for {waiting.id}.")).to_be_visible()
-    assert focused(page) == "retry-all"
+    assert page.evaluate("document.activeElement.getAttribute('href')") == f"/prompts/{second.id}"

@@ -150,6 +150,8 @@ def environment(config: dict[str, Any]) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(SECRETS)}
     # Threads that spin while they wait starve an engine on the same machine.
     kept |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0", "PYTHONUNBUFFERED": "1"}
+    # With two of them in sight the trainer spreads one model over both, which TRL refuses. Who wants another says so.
+    kept.setdefault("CUDA_VISIBLE_DEVICES", "0")
     if Path(config["base_model"]).exists():
         kept |= {"HF_HUB_OFFLINE": "1"}
     return kept

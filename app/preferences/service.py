@@ -88,11 +88,12 @@ def fail_snapshot(session: Session, snapshot_id: int, reason: str) -> None:
 
 
 def ring_for_unfinished(session: Session) -> None:
-    """Ring again for snapshots that wait: a lost message costs a sweep, and a building one is locked and passed over."""
-    waiting = session.scalars(
-        select(Snapshot.id).where(Snapshot.state == SnapshotState.BUILDING).with_for_update(skip_locked=True)
-    )
-    for snapshot_id in waiting:
+    """Ring again for snapshots that wait: a lost message costs a sweep.
+
+    Nothing is locked, for whoever comes to build one passes over a locked row. One that is being built is rung for in
+    vain.
+    """
+    for snapshot_id in session.scalars(select(Snapshot.id).where(Snapshot.state == SnapshotState.BUILDING)):
         enqueue(session, Job.BUILD_SNAPSHOT, snapshot_id)
 
 

@@ -79,7 +79,7 @@ class TrainingRun(Base):
     heartbeat_at: Mapped[Time | None]
     fencing_token: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     attempts: Mapped[int] = mapped_column(default=0, server_default="0")
-    """How often it was started; one that keeps dying is given up with a reason."""
+    """How often it was started since it last got further; one that keeps dying is given up with a reason."""
     cancel_requested_at: Mapped[Time | None]
     error: Mapped[str | None]
     remedy: Mapped[str | None]

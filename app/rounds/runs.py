@@ -31,7 +31,10 @@ log = structlog.get_logger()
 MAX_ATTEMPTS = 5
 LOG_TAIL_CHARS = 8_000
 KILLED = (
-    "The training process was ended from outside {attempts} times, most likely because memory ran out.",
+    (
+        "The training process was ended from outside {attempts} times without getting any further, most likely because memory "
+        "ran out."
+    ),
     (
         "Free memory and retry: it resumes from its last saved step. Or set CORRAL_TRAINING_RECIPE to a recipe with a smaller "
         "batch and start a new training."
@@ -42,7 +45,10 @@ BUSY = (
     "Find it by the run's folder, which its command names, and wait for it or stop it; then retry.",
 )
 STALLED = (
-    "The training process hung {attempts} times: it said nothing for {stall:.0f} minutes and was ended.",
+    (
+        "The training process hung {attempts} times without getting any further: it said nothing for {stall:.0f} minutes "
+        "and was ended."
+    ),
     (
         "See in the last lines below what it waits for, then retry: it resumes from its last saved step. If a step may take "
         "that long on this machine, raise CORRAL_TRAINING_STALL first."
@@ -149,7 +155,9 @@ def report(session: Session, claim: Claim, news: Report) -> Order:
     run.heartbeat_at = func.now()
     if news.log_tail:
         run.log_tail = news.log_tail[-LOG_TAIL_CHARS:]
+    furthest = None
     if news.events:
+        furthest = _furthest_resume(session, run)
         rows = [
             {"run_id": run.id, "seq": e.seq, "event": e.event, "at": e.at, "step": e.step, "values": e.values}
             for e in news.events
@@ -157,8 +165,18 @@ def report(session: Session, claim: Claim, news: Report) -> Order:
         session.execute(insert(TrainingEvent).values(rows).on_conflict_do_nothing())
     for event in news.events:
         _apply(run, event)
+    if furthest is not None and _furthest_resume(session, run) > furthest:
+        run.attempts = 1  # what is taken away again and again, but gets on, is not given up
     session.flush()
     return Order.CANCEL if run.cancel_requested_at is not None else Order.GO_ON
+
+
+def _furthest_resume(session: Session, run: TrainingRun) -> int:
+    """The furthest step at which the run went on from what was saved; 0 while it never did."""
+    resumed = select(func.max(TrainingEvent.step)).where(
+        TrainingEvent.run_id == run.id, TrainingEvent.event == "resumed"
+    )
+    return session.scalar(resumed) or 0
 
 
 def _mine(session: Session, claim: Claim) -> TrainingRun | None:

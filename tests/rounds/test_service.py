@@ -12,6 +12,7 @@ from app.annotations.models import Annotation, Outcome
 from app.db import session_scope
 from app.errors import Conflict
 from app.jobs import Job
+from app.preferences import service as preferences
 from app.preferences.models import Snapshot, SnapshotAnnotation, SnapshotState
 from app.rounds import service
 from app.rounds.models import Round, RoundState, RunKind, RunState, TrainingRun
@@ -54,6 +55,16 @@ def test_nothing_runs_before_its_snapshot_is_ready_and_the_policy_waits_for_the_
     messages.clear()
     build_snapshots()
     assert messages == [(Job.RUN_TRAINING, reward.id)]
+
+
+def test_ringing_for_a_snapshot_does_not_keep_the_builder_from_it(
+    bob: User, annotated: None, messages: Messages
+) -> None:
+    reward, _ = start(bob)
+    with session_scope() as ringing:
+        preferences.ring_for_unfinished(ringing)
+        with session_scope() as building:
+            assert preferences.claim_snapshot(building, reward.snapshot_id) is not None
 
 
 def test_without_annotations_the_refusal_says_so(bob: User, messages: Messages) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,11 @@ def round_states() -> list[RoundState]:
 def steps_of(run_id: int) -> list[int]:
     with session_scope() as session:
         return [event.step or 0 for event in queries.events(session, run_id) if event.event == "step"]
+
+
+def said(run_id: int) -> list[str]:
+    with session_scope() as session:
+        return [event.event for event in queries.events(session, run_id)]
 
 
 def pretend_silence(run_id: int) -> None:
@@ -384,29 +390,56 @@ def test_killing_the_worker_ends_its_training_and_the_next_worker_resumes_it(
     fake_training("")
     run_training(queued.id)
     run = run_of(RunKind.REWARD)
-    assert (run.state, run.attempts) == (RunState.SUCCEEDED, 2)
+    assert (run.state, run.attempts) == (RunState.SUCCEEDED, 1), "it got further, so it begins to count anew"
     assert steps_of(queued.id) == [1, 2, 3, 4, 5, 6]
-    with session_scope() as session:
-        said = [event.event for event in queries.events(session, queued.id)]
-    assert said.count("resumed") == 1
+    assert said(queued.id).count("resumed") == 1
 
 
 def test_a_training_process_killed_from_outside_is_resumed_and_given_up_after_five_times(
     queued: TrainingRun, fake_training: Behave
 ) -> None:
+    def went_on(times: int) -> Callable[[], bool]:
+        return lambda: said(queued.id).count("resumed") == times
+
     fake_training("hang")
-    for attempt in range(1, runs.MAX_ATTEMPTS + 1):
+    # the second start resumes the three steps that the first one saved; after it nothing gets any further
+    for resumed, attempt in enumerate((1, *range(1, runs.MAX_ATTEMPTS + 1))):
         thread = in_thread(queued.id)
         wait_until(lambda: bool(training_processes(queued.id)), "the process")
         wait_until(lambda: run_of(RunKind.REWARD).step == 3, "three steps")
+        wait_until(went_on(resumed), "it to go on")
         [process] = training_processes(queued.id)
         os.kill(process.pid, signal.SIGKILL)
         thread.join(30)
         run = run_of(RunKind.REWARD)
         assert run.attempts == attempt
         assert run.state is (RunState.QUEUED if attempt < runs.MAX_ATTEMPTS else RunState.FAILED)
+    assert "without getting any further" in (run.error or "")
     assert "memory" in (run.error or "")
     assert round_states() == [RoundState.COLLECTING]
+
+
+def test_a_long_run_that_is_preempted_again_and_again_but_gets_on_is_never_given_up(
+    queued: TrainingRun, messages: Messages
+) -> None:
+    now = datetime.now(UTC)
+    events: list[runs.Event] = []
+    for step in range(10, 10 + 3 * runs.MAX_ATTEMPTS, 3):
+        with session_scope() as session:
+            claim = runs.claim(session, queued.id)
+            assert claim is not None, f"given up before step {step}"
+            events.append(runs.Event(len(events), "resumed", now, step, {}))
+            runs.report(session, claim, runs.Report(events))
+            runs.put_back(session, claim, "", blameless=False)
+    run = run_of(RunKind.REWARD)
+    assert (run.state, run.attempts) == (RunState.QUEUED, 1)
+
+
+def test_a_training_sees_one_gpu_unless_somebody_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert trainer.environment({"base_model": "somebody/model"})["CUDA_VISIBLE_DEVICES"] == "0"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,2")
+    assert trainer.environment({"base_model": "somebody/model"})["CUDA_VISIBLE_DEVICES"] == "1,2"
 
 
 def test_a_worker_that_lost_its_run_kills_its_process_and_writes_nothing(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.prompts.content import content_hash
 from tests.training.conftest import byte_tokenizer, make_row, make_rows, turn, write_snapshot
 from training.config import DataConfig
 from training.data import (
@@ -201,6 +202,28 @@ def test_the_same_question_with_a_tool_is_another_prompt(tmp_path: Path) -> None
         rows_of(tmp_path, make_row(0, tools=[TOOL]), make_row(1, prompt=prompt, split="held_out", tools=[TOOL]))
     with pytest.raises(DataError, match="have the same prompt"):
         rows_of(tmp_path, make_row(0), make_row(1, prompt=prompt, split="held_out", tools=[]))
+
+
+MESSAGE = st.fixed_dictionaries(
+    {"role": st.just("user"), "content": st.sampled_from(("a", "b"))}, optional={"name": st.sampled_from(("x", "y"))}
+)
+TOOLS = st.sampled_from((None, [], [TOOL], [TOOL, TOOL]))
+
+
+@given(*[st.tuples(st.lists(MESSAGE, min_size=1, max_size=2), TOOLS) for _ in range(2)])
+def test_two_prompts_are_the_same_here_exactly_when_the_split_says_so(
+    tmp_path_factory: pytest.TempPathFactory, one: tuple[Any, Any], other: tuple[Any, Any]
+) -> None:
+    rows = [
+        make_row(number, prompt=messages, tools=tools, prompt_hash=content_hash(messages, tools).hex(), split=split)
+        for number, ((messages, tools), split) in enumerate(((one, "train"), (other, "held_out")))
+    ]
+    snapshot = write_snapshot(tmp_path_factory.mktemp("pair"), rows)
+    if content_hash(*one) == content_hash(*other):
+        with pytest.raises(DataError, match="have the same prompt"):
+            read_snapshot(snapshot)
+    else:
+        assert len(read_snapshot(snapshot)[0]) == 2
 
 
 def test_the_response_is_trained_behind_the_tool_calls_that_it_was_sampled_behind(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def load_tokenizer(base_model: str) -> Tokenizer:
     try:
         tokenizer = AutoTokenizer.from_pretrained(base_model)
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"the base model {base_model} cannot be loaded: {_first_line(error)}") from error
+        raise unloadable(base_model, error) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -106,7 +106,7 @@ def _load(factory: Any, config: RunConfig, **options: Any) -> Any:
             **options,
         )
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"the base model {config.base_model} cannot be loaded: {_first_line(error)}") from error
+        raise unloadable(config.base_model, error) from error
     silence_dropout(model)
     return model
 
@@ -133,5 +133,6 @@ def _with_parent(model: Any, config: RunConfig, kind: str) -> Any:
     return PeftModel.from_pretrained(model, config.parent_adapter, is_trainable=True, config=adapter)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+def unloadable(base_model: str, error: Exception) -> CheckpointError:
+    """What a library said of a base model, in one sentence."""
+    return CheckpointError(f"the base model {base_model} cannot be loaded: {str(error).strip().splitlines()[0]}")

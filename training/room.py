@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from training import models
 from training.chat import Tokenizer
 from training.config import RunConfig
 from training.errors import StorageError
@@ -47,9 +48,16 @@ def bytes_of(config: RunConfig, tokenizer: Tokenizer) -> int:
 
 
 def adapter_weights(config: RunConfig) -> int:
-    """How many weights the adapter has: r * (inputs + outputs) for each matrix that it is put on."""
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(config.base_model))
+    """How many weights the adapter has: r * (inputs + outputs) for each matrix that it is put on.
+
+    Raises:
+        CheckpointError: the base model's configuration cannot be loaded.
+    """
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(config.base_model))
+    except (OSError, ValueError) as error:
+        raise models.unloadable(config.base_model, error) from error
     targets = config.lora.targets
     sides = sum(
         sum(module.weight.shape)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -69,3 +71,13 @@ def test_a_run_writes_no_more_than_its_estimate(run_file: RunFile, monkeypatch: 
     assert len(states) == 3
     written = sum(file.stat().st_size for folder in (*states, settings.output) for file in folder.iterdir())
     assert written <= estimate < 1.5 * written
+
+
+def test_a_base_model_of_an_unknown_kind_is_refused_in_a_sentence(
+    run_file: RunFile, tmp_path: Path, tiny_base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = shutil.copytree(tiny_base, tmp_path / "strange")
+    written = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(written | {"model_type": "abacus"}))
+    assert runner.main("dpo", dpo.train, [str(run_file("dpo", base_model=str(base)))]) == 2
+    assert "strange cannot be loaded" in capsys.readouterr().err.splitlines()[-1]

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, text
 
 from app.accounts.models import Role, User
 from app.db import session_scope
 from app.jobs import Job
 from app.preferences.models import Snapshot, SnapshotState
 from app.prompts.content import Split, split_of
-from app.rounds.models import RunKind, TrainingRun
+from app.rounds import queries, service
+from app.rounds.models import Round, RoundState, RunKind, TrainingRun
 from app.settings import get_settings
 from tests.factories import make_annotation, make_batch, make_comparison, make_prompt, make_user
 from workers import trainer
+from workers.rounds import run_training
 
 
 @pytest.fixture(autouse=True)
@@ -115,3 +119,59 @@ def wait_until(holds: Callable[[], bool], what: str, seconds: float = 30) -> Non
         if time.monotonic() > deadline:
             pytest.fail(f"waited {seconds:.0f} s for: {what}")
         time.sleep(0.05)
+
+
+@pytest.fixture
+def queued(bob: User, annotated: None, messages: list[tuple[Job, int]]) -> TrainingRun:
+    """The reward run of a training that Bob has started, due."""
+    with session_scope() as session:
+        service.start_training(session, bob)
+    build_snapshots()
+    return run_of(RunKind.REWARD)
+
+
+def round_states() -> list[RoundState]:
+    """Of every round, oldest first."""
+    with session_scope() as session:
+        return list(session.scalars(select(Round.state).order_by(Round.number)))
+
+
+def steps_of(run_id: int) -> list[int]:
+    """The steps that ``run_id`` reported."""
+    with session_scope() as session:
+        return [event.step or 0 for event in queries.events(session, run_id) if event.event == "step"]
+
+
+def said(run_id: int) -> list[str]:
+    """The names of all its events."""
+    with session_scope() as session:
+        return [event.event for event in queries.events(session, run_id)]
+
+
+def pretend_silence(run_id: int) -> None:
+    """The worker last reported an hour ago."""
+    with session_scope() as session:
+        session.execute(
+            text("UPDATE training_runs SET heartbeat_at = now() - interval '1 hour' WHERE id = :id"), {"id": run_id}
+        )
+
+
+def in_thread(run_id: int) -> threading.Thread:
+    """A worker of its own for ``run_id``."""
+    thread = threading.Thread(target=run_training, args=(run_id,))
+    thread.start()
+    return thread
+
+
+def training_processes(run_id: int) -> list[psutil.Process]:
+    """The stand-ins that run for ``run_id``."""
+    folder = str(get_settings().runs_dir / f"run-{run_id}")
+    found = []
+    for process in psutil.process_iter():
+        try:
+            command = process.cmdline()
+        except psutil.Error:
+            continue
+        if "tests.rounds.fake_training" in command and any(folder in part for part in command):
+            found.append(process)
+    return found

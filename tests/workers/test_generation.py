@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
 
+from app.candidates import service as ledger
 from app.candidates.models import Candidate
 from app.db import session_scope
 from app.prompts.models import Batch, BatchState, Prompt, PromptState
@@ -48,6 +53,20 @@ def run_until_nothing_is_pending(times: int = 6) -> None:
 def quarantined() -> Prompt:
     with session_scope() as session:
         return session.scalars(select(Prompt).where(Prompt.state == PromptState.QUARANTINED)).one()
+
+
+@contextmanager
+def after(fake: FakeEngine, requests: int, act: Callable[[], None]) -> Iterator[None]:
+    """``act``, in a thread of its own, once so many more requests have reached the engine."""
+
+    def wait_and_act() -> None:
+        fake.wait_for(requests)
+        act()
+
+    thread = threading.Thread(target=wait_and_act)
+    thread.start()
+    yield
+    thread.join(60)
 
 
 def test_every_prompt_gets_its_candidates_from_both_samplings_and_a_comparison(settings: Settings) -> None:
@@ -169,6 +188,38 @@ def test_the_engine_going_away_pauses_counts_nothing_and_says_so(settings: Setti
     assert_nothing_lost_or_doubled()
 
 
+def test_a_database_that_restarts_is_waited_for_and_no_answer_is_lost(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_of(3)
+    record = ledger.record_candidates
+    restarts = iter([OperationalError("SELECT", {}, Exception("the database system is shutting down"))] * 2)
+
+    def record_later(*given: Any) -> bool:
+        for error in restarts:
+            raise error
+        return bool(record(*given))
+
+    monkeypatch.setattr(generation, "DATABASE_DELAYS", (0.0,) * 4)
+    monkeypatch.setattr(ledger, "record_candidates", record_later)
+    assert generation.generate() == 3
+    assert counts() == {"ready": 3, "candidates": 12, "comparisons": 3}
+    assert_nothing_lost_or_doubled()
+
+
+def test_a_database_that_stays_away_is_given_up_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[float] = []
+
+    def away() -> None:
+        tries.append(1)
+        raise OperationalError("SELECT", {}, Exception("no route to host"))
+
+    monkeypatch.setattr(generation, "DATABASE_DELAYS", (0.0,) * 3)
+    with pytest.raises(OperationalError, match="no route to host"):
+        asyncio.run(generation._patiently(away))
+    assert len(tries) == 4
+
+
 def test_a_paused_batch_is_claimed_no_further(settings: Settings, fake: FakeEngine) -> None:
     batch_of(40)
     fake.delay = 0.1
@@ -177,10 +228,8 @@ def test_a_paused_batch_is_claimed_no_further(settings: Settings, fake: FakeEngi
         with session_scope() as session:
             session.scalars(select(Batch)).one().state = BatchState.PAUSED
 
-    timer = threading.Timer(0.25, pause)
-    timer.start()
-    generation.generate()
-    timer.join()
+    with after(fake, 5, pause):
+        generation.generate()
     left = counts()
     assert left["ready"] > 0
     assert left["pending"] > 0
@@ -190,10 +239,8 @@ def test_a_paused_batch_is_claimed_no_further(settings: Settings, fake: FakeEngi
 def test_a_worker_that_shuts_down_gives_everything_back(settings: Settings, fake: FakeEngine) -> None:
     batch_of(40)
     fake.delay = 0.5
-    timer = threading.Timer(0.2, stopping.request)
-    timer.start()
-    generation.generate()
-    timer.join()
+    with after(fake, 5, stopping.request):
+        generation.generate()
     left = counts()
     assert "generating" not in left
     assert left["pending"] > 0

@@ -8,7 +8,8 @@ from app.candidates import service
 from app.candidates.models import Candidate
 from app.candidates.service import Claim, SampledText
 from app.db import make_session
-from app.prompts.models import BatchState, Prompt, PromptState
+from app.prompts.forms import BatchSettings
+from app.prompts.models import Batch, BatchState, Prompt, PromptState
 from tests.factories import make_batch, make_deployment, make_prompt
 from tests.generating import open_batch
 
@@ -56,6 +57,16 @@ def test_a_claim_carries_what_the_batch_asks_for(session: Session) -> None:
     assert (claim.wanted, claim.max_tokens, claim.fencing_token, claim.attempts) == (3, batch.max_tokens, 1, 0)
     assert claim.messages == [{"role": "user", "content": "Why is the sky blue?"}]
     assert service.claim_prompts(session, 5) == []
+
+
+def test_a_batch_that_says_nothing_asks_for_four(session: Session) -> None:
+    assert BatchSettings(name="Plain").candidates_per_prompt == 4
+    batch = make_batch(session)
+    session.add(Batch(name="Plainer", round_id=batch.round_id, state=BatchState.OPEN, guidelines=""))
+    session.flush()
+    plain = session.scalars(select(Batch).where(Batch.name == "Plainer")).one()
+    make_prompt(session, plain)
+    assert claimed(session).wanted == 4
 
 
 def test_two_workers_never_claim_the_same_prompt(committed: Engine) -> None:

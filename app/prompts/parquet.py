@@ -16,13 +16,25 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, Any
 
+import structlog
+
 from app.errors import BadInput
 from app.prompts import bounded_json
 from app.prompts.bounded_json import Refused
 from app.settings import ROOT
 
+log = structlog.get_logger()
+
+STOPPED = 2
+"""The child's exit status when its last line is a sentence for people."""
 CHILD_MEMORY = 1024 * 1024 * 1024
 CHILD_SECONDS = 60
+CHILD_ENVIRONMENT = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    # the stacks and buffers of a thread a core count against the memory, and on a large machine they fill it
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
 ROWS_AT_ONCE = 64
 MAX_COLUMNS = 200
 MAX_RECORDS = 1_000_000
@@ -53,7 +65,7 @@ def _unpack(source: IO[bytes], rows: IO[bytes], total_bytes: int) -> None:
             stdout=rows,
             stderr=subprocess.PIPE,
             cwd=ROOT,
-            env={"ARROW_DEFAULT_MEMORY_POOL": "system"},
+            env=CHILD_ENVIRONMENT,
             timeout=CHILD_SECONDS,
             check=False,
         )
@@ -61,7 +73,10 @@ def _unpack(source: IO[bytes], rows: IO[bytes], total_bytes: int) -> None:
         raise BadInput(f"The Parquet file takes longer than {CHILD_SECONDS} seconds to unpack: split it.") from None
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise BadInput(said if done.returncode == 2 and said else NOTHING_READ)
+        if done.returncode == STOPPED and said:
+            raise BadInput(said)
+        log.warning("parquet_reader_failed", status=done.returncode, said=said)
+        raise BadInput(NOTHING_READ)
 
 
 def _load(raw: bytes) -> Any:

@@ -33,9 +33,12 @@ def upgrade(url: str) -> None:
     with engine.connect() as guard, engine.connect() as connection:
         # a lock of the session, on a connection of its own: it outlives the transactions of the migrations
         guard.execute(text("SELECT pg_advisory_lock(hashtext('corral.migrations'))"))
-        if current(connection) != heads():
-            connection.rollback()
-            command.upgrade(config(connection), "head")
+        try:
+            if current(connection) != heads():
+                connection.rollback()
+                command.upgrade(config(connection), "head")
+        finally:
+            guard.execute(text("SELECT pg_advisory_unlock(hashtext('corral.migrations'))"))
     engine.dispose()
 
 

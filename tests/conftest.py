@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from alembic import command
 from alembic.config import Config
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from hypothesis import settings
 from sqlalchemy import Connection, Engine, text
@@ -102,10 +103,16 @@ def session(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator
         yield session
 
 
+@pytest.fixture(scope="session")
+def web(environment: None) -> FastAPI:
+    """This worker's application. It keeps nothing between requests, and building it takes longer than most tests."""
+    return create_app()
+
+
 @pytest.fixture
-def client(session: Session) -> Iterator[TestClient]:
+def client(web: FastAPI, session: Session) -> Iterator[TestClient]:
     """A browser-like client of the application inside the test's transaction, not signed in."""
-    with TestClient(create_app(), headers={"sec-fetch-site": "same-origin"}, follow_redirects=False) as client:
+    with TestClient(web, headers={"sec-fetch-site": "same-origin"}, follow_redirects=False) as client:
         yield client
 
 

@@ -29,6 +29,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "verify", lambda stored, password: stored is not None and password == PASSWORD)
 
 
+@pytest.mark.slow
 def test_a_thousand_guesses_are_throttled_and_the_owner_still_gets_in(session: Session, fast: None) -> None:
     alice = make_user(session)
     assert attack(session, alice.email, ATTACKER, 1000) == 995

@@ -20,6 +20,8 @@ from app.embedded import SOCKET_PATH_LIMIT, CannotStart, Postgres, Valkey, start
 from app.settings import ROOT
 from tests.flows.installation import eventually
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(place: Path) -> Iterator[Path]:

@@ -160,6 +160,7 @@ def test_what_takes_too_long_is_ended(logs: Path) -> None:
     assert gone(sleeper.pid)
 
 
+@pytest.mark.slow
 def test_an_essential_child_that_keeps_dying_ends_everything(logs: Path) -> None:
     with Supervisor(logs, Console()) as supervisor:
         supervisor.start(Command("heart", python("raise SystemExit('stopped beating')"), essential=True))
@@ -167,6 +168,7 @@ def test_an_essential_child_that_keeps_dying_ends_everything(logs: Path) -> None
             supervisor.until(lambda: False, 60, "it went on")
 
 
+@pytest.mark.slow
 def test_another_child_that_keeps_dying_is_started_again_ever_more_slowly(
     logs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

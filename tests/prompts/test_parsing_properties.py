@@ -63,6 +63,7 @@ def test_any_bytes_are_prompts_or_refusals(content: bytes, name: str) -> None:
     check(content, name)
 
 
+@pytest.mark.slow
 @given(st.lists(records | values, max_size=5))
 def test_any_json_is_prompts_or_refusals(documents: list[object]) -> None:
     check("\n".join(json.dumps(document) for document in documents).encode(), "x.jsonl")
@@ -106,6 +107,7 @@ def test_prompts_in_a_table_come_back_as_they_were_written(texts: list[str]) -> 
     assert [answer.messages[0]["content"] for answer in answers if isinstance(answer, ParsedPrompt)] == texts
 
 
+@pytest.mark.slow
 # ── Bombs ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(
     ("content", "name"),

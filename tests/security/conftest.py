@@ -3,20 +3,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
-from app.main import create_app
 from tests.security.doors import Door, doors
 
 
 @pytest.fixture(scope="session")
-def all_doors(environment: None) -> list[Door]:
-    return doors(create_app())
+def all_doors(web: FastAPI) -> list[Door]:
+    return doors(web)
 
 
 @pytest.fixture
-def stranger(session: Session) -> Iterator[TestClient]:
+def stranger(web: FastAPI, session: Session) -> Iterator[TestClient]:
     """A client that says nothing of where its requests come from."""
-    with TestClient(create_app(), follow_redirects=False) as client:
+    with TestClient(web, follow_redirects=False) as client:
         yield client

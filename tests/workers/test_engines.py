@@ -95,6 +95,7 @@ def test_an_unusable_reply_is_named_and_may_be_asked_again(
     assert len(sample(settings).answers) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [Mode.ERROR, Mode.DISCONNECT, Mode.HANG, Mode.STALL])
 def test_when_only_this_prompt_fails_the_prompt_is_to_blame(settings: Settings, fake: FakeEngine, mode: Mode) -> None:
     fake.fault(mode, match="sky")
@@ -102,6 +103,7 @@ def test_when_only_this_prompt_fails_the_prompt_is_to_blame(settings: Settings, 
         sample(settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [Mode.ERROR, Mode.DISCONNECT, Mode.HANG, Mode.STALL])
 def test_when_not_even_a_probe_is_answered_the_engine_is_away(settings: Settings, fake: FakeEngine, mode: Mode) -> None:
     fake.fault(mode)

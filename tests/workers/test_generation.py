@@ -139,6 +139,7 @@ def test_a_prompt_that_fails_every_time_is_quarantined_and_the_rest_proceed(
     assert_nothing_lost_or_doubled()
 
 
+@pytest.mark.slow
 def test_a_prompt_that_hangs_the_engine_for_itself_alone_is_quarantined_too(
     settings: Settings, fake: FakeEngine
 ) -> None:

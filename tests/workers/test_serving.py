@@ -135,6 +135,7 @@ def test_an_engine_that_never_answered_is_starting_and_not_away(settings: Settin
     assert engine_state(settings).state is EngineState.STARTING
 
 
+@pytest.mark.slow
 def test_an_engine_that_hangs_is_away_although_it_listens(settings: Settings, fake: FakeEngine) -> None:
     base_is_wished(settings)
     reconcile_serving()

@@ -163,6 +163,7 @@ def plain_trl(kind: str, folder: Path) -> None:
         "output_dir": str(folder / f"trl-{kind}"),
         "learning_rate": recipe["optim"]["learning_rate"],
         "per_device_train_batch_size": recipe["optim"]["batch_size"],
+        "gradient_accumulation_steps": recipe["optim"]["gradient_accumulation"],
         "num_train_epochs": recipe["optim"]["epochs"],
         "warmup_steps": recipe["optim"]["warmup_steps"],
         "max_length": recipe["data"]["max_length"],

@@ -77,6 +77,7 @@ class Pump:
         self._claims: dict[asyncio.Task[None], Claim] = {}
         self._last_try = False
         self._halt: str | None = None
+        self._gone: str | None = None
         self._renewed = 0.0
         self.ready = 0
 
@@ -86,7 +87,8 @@ class Pump:
         try:
             await self._engine.describe()
         except EngineAway as error:
-            await self._away(error)
+            self._away(error)
+            await self._tell()
             return 0
         try:
             while not self._stopping():
@@ -142,6 +144,7 @@ class Pump:
         await asyncio.gather(*left, return_exceptions=True)
         if left:
             await _patiently(_release, list(left.values()))
+        await self._tell()
         if self._halt is not None or left:
             log.warning("generation_paused", released=len(left), ready=self.ready, reason=self._halt)
 
@@ -152,10 +155,10 @@ class Pump:
                 asked = [group.create_task(self._ask(claim, one)) for one in draws]
         except* EngineAway as errors:
             await _patiently(_release, [claim])
-            await self._away(errors.exceptions[0])
+            self._away(errors.exceptions[0])
         except* ModelMissing as errors:
-            self._halt = str(errors.exceptions[0])
             await _patiently(_missing, claim)
+            self._halt = str(errors.exceptions[0])
         except* PromptRefused as errors:
             await _patiently(_fail, claim, str(errors.exceptions[0]), None)
         except* EngineReplyError as errors:
@@ -189,9 +192,14 @@ class Pump:
             self._progress.set()
         return _samples(deployment, reply)
 
-    async def _away(self, error: Exception) -> None:
-        self._halt = str(error)
-        await _patiently(_note_away, self._settings.engine_url, str(error))
+    def _away(self, error: Exception) -> None:
+        self._halt = self._gone = str(error)
+        self._progress.set()
+
+    async def _tell(self) -> None:
+        """Note that the engine is away. Not where it is found out: that task is one of those that are cancelled then."""
+        if self._gone is not None:
+            await _patiently(_note_away, self._settings.engine_url, self._gone)
 
 
 def _samples(deployment: Deployment, reply: Reply) -> list[SampledText]:

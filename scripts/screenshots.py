@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext, Page, ViewportSize
+from playwright.sync_api import BrowserContext, Page, ViewportSize, expect
 
 from tests.browser import chromium
 
@@ -66,9 +66,12 @@ def annotation(page: Page, url: str) -> None:
         page.get_by_role("button", name="Skip this item").click()
         page.wait_for_function("before => location.href !== before", arg=before)
     # open for somebody who has not read them yet, which is somebody new
-    page.locator("[data-guidelines][open] > summary").click()
+    for summary in page.locator("[data-guidelines][open] > summary").all():
+        summary.click()
+    page.wait_for_load_state("networkidle")  # keys work once the page's scripts are there
     page.keyboard.press("2")
     page.keyboard.press("e")
+    expect(page.get_by_label("Improved text")).to_be_focused()
     page.keyboard.press("Control+Home")
     page.keyboard.type("In short: ")
     page.locator("[data-improve-diff] ins").first.wait_for()

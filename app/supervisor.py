@@ -78,7 +78,8 @@ class Supervisor:
         self._wake = wake, wakened
         signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means that a closed terminal is no reason
+            # nohup has it ignored, and means that a closed terminal is no reason to stop
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._asked)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # it only has to end the select() below
         self._selector.register(wakened, selectors.EVENT_READ)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import app.accounts.models
 import app.annotations.models
 import app.candidates.models
+import app.dialogues.models
 import app.preferences.models
 import app.prompts.models
 import app.registry.models

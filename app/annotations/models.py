@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -19,7 +20,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.accounts.models import User
-from app.candidates.models import Candidate
+from app.candidates.models import Candidate, LiveGeneration
 from app.db import Base, Created, Json, Key, Time, enum_column
 from app.prompts.models import Prompt
 
@@ -34,9 +35,13 @@ class Strength(IntEnum):
 
 
 class Purpose(StrEnum):
-    """Why a comparison exists."""
+    """Why a comparison exists. Only what is collected becomes a preference; the page shows no difference."""
 
     COLLECT = "collect"
+    GOLD = "gold"
+    """The answer is known: it measures the annotator."""
+    VERIFY_EDIT = "verify_edit"
+    """A response against somebody's improved text of it: it measures the edit."""
 
 
 class Comparison(Base):
@@ -48,11 +53,23 @@ class Comparison(Base):
 
     __tablename__ = "comparisons"
     __table_args__ = (
-        UniqueConstraint("prompt_id", "purpose"),
-        CheckConstraint("annotators_wanted BETWEEN 1 AND 20", name="annotators_wanted_range"),
+        Index(
+            "uq_comparisons_one_per_purpose",
+            "prompt_id",
+            "purpose",
+            unique=True,
+            postgresql_where=text("purpose <> 'verify_edit'"),
+        ),
+        UniqueConstraint("verifies_id"),
+        CheckConstraint(
+            "annotators_wanted BETWEEN 1 AND 20 OR (purpose = 'gold' AND annotators_wanted > 0)",
+            name="annotators_wanted_range",
+        ),
+        CheckConstraint("(purpose = 'verify_edit') = (verifies_id IS NOT NULL)", name="verifies_an_edit"),
         CheckConstraint("annotators_done BETWEEN 0 AND annotators_wanted", name="never_over_annotated"),
         CheckConstraint("seats_free BETWEEN 0 AND annotators_wanted - annotators_done", name="seats_free_range"),
         Index("ix_comparisons_claim", "batch_id", "id", postgresql_where=text("seats_free > 0")),
+        Index("ix_comparisons_gold", "batch_id", "id", postgresql_where=text("purpose = 'gold'")),
     )
 
     id: Mapped[Key]
@@ -62,6 +79,10 @@ class Comparison(Base):
     annotators_wanted: Mapped[int]
     annotators_done: Mapped[int] = mapped_column(default=0, server_default="0")
     seats_free: Mapped[int]
+    not_for_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    """Who must not be given it: the author of the edit, or of the known answer."""
+    verifies_id: Mapped[int | None] = mapped_column(ForeignKey("annotations.id", use_alter=True))
+    """The annotation whose edit is compared with its original."""
     created_at: Mapped[Created]
 
     prompt: Mapped[Prompt] = relationship(lazy="raise")
@@ -131,6 +152,19 @@ class EditSource(StrEnum):
     """How the edited text came about."""
 
     DIRECT = "direct"
+    """Written by the annotator."""
+    REVISION = "revision"
+    """Written by the model after the annotator's feedback, and accepted as it came."""
+    ADJUSTED = "adjusted"
+    """A revision by the model that the annotator then changed."""
+
+
+class Flag(StrEnum):
+    """What is wrong with a response beyond its quality."""
+
+    UNSAFE = "unsafe"
+    PRIVATE_DATA = "private_data"
+    BROKEN_RENDERING = "broken_rendering"
 
 
 class Annotation(Base):
@@ -144,7 +178,10 @@ class Annotation(Base):
     __table_args__ = (
         UniqueConstraint("annotator_id", "idempotency_key"),
         Index(
-            "uq_annotations_current", "assignment_id", unique=True, postgresql_where=text("superseded_by_id IS NULL")
+            "uq_annotations_standing",
+            "assignment_id",
+            unique=True,
+            postgresql_where=text("superseded_by_id IS NULL AND withdrawn_at IS NULL"),
         ),
         CheckConstraint(
             "(outcome = 'ranked') = (coalesce(array_length(strengths, 1), 0) > 0)", name="ranked_has_strengths"
@@ -157,6 +194,10 @@ class Annotation(Base):
         CheckConstraint("(edited_text IS NULL) = (edited_candidate_id IS NULL)", name="edit_names_its_candidate"),
         CheckConstraint("(edited_text IS NULL) = (edit_source IS NULL)", name="edit_has_source"),
         CheckConstraint("edited_text IS NULL OR outcome = 'ranked'", name="edit_of_a_chosen_response"),
+        CheckConstraint("edited_text IS NULL OR NOT nothing_to_improve", name="improved_or_nothing_to_improve"),
+        CheckConstraint(
+            "(edit_source IN ('revision', 'adjusted')) IS NOT TRUE OR revision_id IS NOT NULL", name="revision_is_named"
+        ),
         CheckConstraint("active_seconds IS NULL OR active_seconds >= 0", name="active_seconds_positive"),
         Index(None, "comparison_id"),
         Index(None, "annotator_id", "created_at"),
@@ -172,7 +213,20 @@ class Annotation(Base):
     edited_candidate_id: Mapped[int | None] = mapped_column(ForeignKey("candidates.id"))
     edited_text: Mapped[str | None]
     edit_source: Mapped[EditSource | None] = mapped_column(enum_column(EditSource, "edit_source"))
+    revision_id: Mapped[int | None] = mapped_column(ForeignKey("revisions.id"))
+    """The model's revision that the edited text is, or began as."""
+    nothing_to_improve: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    """The annotator said that the chosen response is as good as they could make it."""
+    attributes: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"), default=dict)
+    """By candidate id and attribute name, the place on the batch's scale, from 1: ``{"17": {"helpful": 3}}``."""
+    flags: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"), default=dict)
+    """By candidate id: ``{"17": ["unsafe"]}``."""
+    spans: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"), default=list)
+    """Passages with a label and a note: ``{"candidate_id", "start", "end", "label", "note"}``; characters of the text as
+    sampled, the end not included."""
     comment: Mapped[str] = mapped_column(server_default="")
+    guidelines_version: Mapped[int] = mapped_column(default=1, server_default="1")
+    """The guidelines that were beside the work."""
     order_shown: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
     active_seconds: Mapped[float | None]
     idempotency_key: Mapped[str] = mapped_column(String(200))
@@ -182,8 +236,83 @@ class Annotation(Base):
         ForeignKey("annotations.id", deferrable=True, initially="DEFERRED")
     )
     """Set just before the correction is inserted, so that at no moment two rows are current."""
+    withdrawn_at: Mapped[Time | None]
+    """Taken back by its annotator, within seconds: the item was judged anew, or left."""
     created_at: Mapped[Created]
 
     assignment: Mapped[Assignment] = relationship(lazy="raise")
     comparison: Mapped[Comparison] = relationship(lazy="raise")
     annotator: Mapped[User] = relationship(lazy="raise")
+
+
+class Revision(Base):
+    """A response that the model was asked to improve: the annotator's feedback, and the generation that answers it."""
+
+    __tablename__ = "revisions"
+    __table_args__ = (Index(None, "assignment_id"),)
+
+    id: Mapped[Key]
+    assignment_id: Mapped[int] = mapped_column(ForeignKey("assignments.id"))
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("candidates.id"))
+    feedback: Mapped[str]
+    source_text: Mapped[str]
+    """The text that was to be revised: the response, or what the annotator had made of it by then."""
+    generation_id: Mapped[int] = mapped_column(ForeignKey("live_generations.id"), unique=True)
+    created_at: Mapped[Created]
+
+    generation: Mapped[LiveGeneration] = relationship(lazy="raise")
+
+
+class GoldAnswer(Base):
+    """The known answer of a gold comparison."""
+
+    __tablename__ = "gold_answers"
+    __table_args__ = (
+        CheckConstraint("(outcome = 'ranked') = (best_candidate_id IS NOT NULL)", name="ranked_names_the_best"),
+    )
+
+    comparison_id: Mapped[int] = mapped_column(ForeignKey("comparisons.id"), primary_key=True)
+    outcome: Mapped[Outcome] = mapped_column(enum_column(Outcome, "outcome"))
+    best_candidate_id: Mapped[int | None] = mapped_column(ForeignKey("candidates.id"))
+    explanation: Mapped[str]
+    """Markdown; shown after the answer while somebody qualifies, never on an item that is mixed in."""
+    from_annotation_id: Mapped[int | None] = mapped_column(ForeignKey("annotations.id"))
+    written_by_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    created_at: Mapped[Created]
+
+
+class Qualification(Base):
+    """Whether somebody may work on a batch that asks for a qualification; decided once all its items are answered."""
+
+    __tablename__ = "qualifications"
+
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    answered: Mapped[int]
+    correct: Mapped[int]
+    passed: Mapped[bool]
+    decided_at: Mapped[Created]
+
+
+class Verdict(StrEnum):
+    """What a reviewer made of an annotation."""
+
+    ACCEPTED = "accepted"
+    RETURNED = "returned"
+
+
+class Review(Base):
+    """A reviewer's word on an annotation. Returned, it is back in its annotator's queue until a correction supersedes it."""
+
+    __tablename__ = "reviews"
+    __table_args__ = (
+        Index(None, "annotation_id"),
+        CheckConstraint("verdict <> 'returned' OR note <> ''", name="returned_says_why"),
+    )
+
+    id: Mapped[Key]
+    annotation_id: Mapped[int] = mapped_column(ForeignKey("annotations.id"))
+    reviewer_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    verdict: Mapped[Verdict] = mapped_column(enum_column(Verdict, "verdict"))
+    note: Mapped[str] = mapped_column(default="", server_default="")
+    created_at: Mapped[Created]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.db import Base, Created, Json, Key
+from app.accounts.models import User
+from app.db import Base, Created, Json, Key, Time, enum_column
 from app.prompts.models import Prompt
-from app.registry.models import Checkpoint
+from app.registry.models import Checkpoint, Deployment
 
 
 class Candidate(Base):
@@ -32,7 +37,77 @@ class Candidate(Base):
     sampling: Mapped[Json]
     """What was sent: model name, temperature, top_p, max_tokens."""
     engine_version: Mapped[str] = mapped_column(String(80))
+    edited_from_id: Mapped[int | None] = mapped_column(ForeignKey("candidates.id"))
+    """Set where this is a person's improved text, shown beside its original to verify the edit; the rest of the row is the
+    original's. Sampled outputs have none."""
     created_at: Mapped[Created]
 
     prompt: Mapped[Prompt] = relationship(lazy="raise")
     checkpoint: Mapped[Checkpoint] = relationship(lazy="raise")
+
+
+class LiveKind(StrEnum):
+    """What is generated while somebody waits: a ``reply`` in a dialogue, or a ``revision`` of a response."""
+
+    REPLY = "reply"
+    REVISION = "revision"
+
+
+class LiveState(StrEnum):
+    """``queued`` → ``streaming`` (leased) → ``done``, or ``stopped`` by its user, or ``failed`` with the reason."""
+
+    QUEUED = "queued"
+    STREAMING = "streaming"
+    DONE = "done"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class LiveGeneration(Base):
+    """The ledger row of one text that is generated while its user watches. The stream is elsewhere; what came is here."""
+
+    __tablename__ = "live_generations"
+    __table_args__ = (
+        UniqueConstraint("user_id", "request_key"),
+        CheckConstraint("max_tokens BETWEEN 1 AND 32768", name="max_tokens_range"),
+        CheckConstraint("(state = 'streaming') = (lease_until IS NOT NULL)", name="lease_while_streaming"),
+        Index("ix_live_generations_open", "id", postgresql_where=text("state IN ('queued', 'streaming')")),
+        Index(None, "user_id", "created_at"),
+        Index(None, "prompt_id"),
+    )
+
+    id: Mapped[Key]
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    prompt_id: Mapped[int] = mapped_column(ForeignKey("prompts.id"))
+    kind: Mapped[LiveKind] = mapped_column(enum_column(LiveKind, "kind"))
+    slot: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Which of the replies that stand side by side; says nothing of who writes it."""
+    request_key: Mapped[str] = mapped_column(String(200))
+    """Chosen by the page: asked for twice with one key, a text is generated once."""
+    deployment_id: Mapped[int] = mapped_column(ForeignKey("deployments.id"))
+    messages: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    """What the engine is sent."""
+    max_tokens: Mapped[int]
+    sampling: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"), default=dict)
+    """What is asked for; once it is done, what was really sent."""
+    state: Mapped[LiveState] = mapped_column(
+        enum_column(LiveState, "state"), default=LiveState.QUEUED, server_default=LiveState.QUEUED.value
+    )
+    text: Mapped[str] = mapped_column(default="", server_default="")
+    """What has come so far, written about once a second; in the end all of it."""
+    finish_reason: Mapped[str | None] = mapped_column(String(20))
+    prompt_tokens: Mapped[int] = mapped_column(default=0, server_default="0")
+    completion_tokens: Mapped[int] = mapped_column(default=0, server_default="0")
+    engine_version: Mapped[str | None] = mapped_column(String(80))
+    error: Mapped[str | None]
+    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
+    lease_until: Mapped[Time | None]
+    fencing_token: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    stop_asked_at: Mapped[Time | None]
+    created_at: Mapped[Created]
+    started_at: Mapped[Time | None]
+    finished_at: Mapped[Time | None]
+
+    user: Mapped[User] = relationship(lazy="raise")
+    prompt: Mapped[Prompt] = relationship(lazy="raise")
+    deployment: Mapped[Deployment] = relationship(lazy="raise")

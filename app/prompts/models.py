@@ -45,6 +45,13 @@ class EditPolicy(StrEnum):
     REQUIRED = "required"
 
 
+class BatchKind(StrEnum):
+    """``prompts``: uploaded prompts are answered beforehand. ``dialogue``: annotators write the turns themselves."""
+
+    PROMPTS = "prompts"
+    DIALOGUE = "dialogue"
+
+
 class Batch(Base):
     """The admin's work package of prompts, with its guidelines and settings."""
 
@@ -53,6 +60,11 @@ class Batch(Base):
         CheckConstraint("candidates_per_prompt BETWEEN 2 AND 8", name="candidates_per_prompt_range"),
         CheckConstraint("annotators_per_prompt BETWEEN 1 AND 20", name="annotators_per_prompt_range"),
         CheckConstraint("max_tokens BETWEEN 1 AND 32768", name="max_tokens_range"),
+        CheckConstraint("verify_percent BETWEEN 0 AND 100", name="verify_percent_range"),
+        CheckConstraint("gold_percent BETWEEN 0 AND 50", name="gold_percent_range"),
+        CheckConstraint("qualification_items BETWEEN 0 AND 20", name="qualification_items_range"),
+        CheckConstraint("qualification_percent BETWEEN 0 AND 100", name="qualification_percent_range"),
+        CheckConstraint("max_turns BETWEEN 1 AND 50", name="max_turns_range"),
     )
 
     id: Mapped[Key]
@@ -67,10 +79,55 @@ class Batch(Base):
     max_tokens: Mapped[int] = mapped_column(default=256)
     sampling: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"), default=dict)
     """Overrides of the rotation's sampling: ``temperature``, ``top_p``. Empty: each deployment's own."""
+    kind: Mapped[BatchKind] = mapped_column(
+        enum_column(BatchKind, "kind"), default=BatchKind.PROMPTS, server_default=BatchKind.PROMPTS.value
+    )
+    guidelines_version: Mapped[int] = mapped_column(default=1, server_default="1")
+    """Of ``guidelines`` and ``strength_examples``; every version is kept in ``guideline_versions``."""
+    strength_examples: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"), default=dict)
+    """Markdown by strength, "1" to "4": what a response looks like that is better by so much."""
+    attributes: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"), default=list)
+    """What is asked of each response: ``[{"name": "helpful", "label": "Helpful", "scale": ["no", "partly", "yes"]}]``."""
+    verify_percent: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Share of edits that somebody else compares with the original, blind."""
+    gold_percent: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Share of items that have a known answer, mixed in invisibly."""
+    qualification_items: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Gold items that come before an annotator's first real one; 0: none are required."""
+    qualification_percent: Mapped[int] = mapped_column(default=75, server_default="75")
+    """Share of them that must agree with the known answer."""
+    max_turns: Mapped[int] = mapped_column(default=8, server_default="8")
+    """Turns of one dialogue, the longest way through its tree."""
     created_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     opened_at: Mapped[Time | None]
     closed_at: Mapped[Time | None]
     created_at: Mapped[Created]
+
+
+class GuidelineVersion(Base):
+    """What the guidelines said, version by version; an annotation can be read by what its annotator was told."""
+
+    __tablename__ = "guideline_versions"
+    __table_args__ = (UniqueConstraint("batch_id", "version"),)
+
+    id: Mapped[Key]
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))
+    version: Mapped[int]
+    guidelines: Mapped[str]
+    strength_examples: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"), default=dict)
+    written_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    created_at: Mapped[Created]
+
+
+class GuidelineReading(Base):
+    """The newest version of a batch's guidelines that a person has been shown: a later one is announced."""
+
+    __tablename__ = "guideline_readings"
+
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    version: Mapped[int]
+    read_at: Mapped[Created]
 
 
 class PromptState(StrEnum):
@@ -88,7 +145,14 @@ class Prompt(Base):
     __tablename__ = "prompts"
     __table_args__ = (
         UniqueConstraint("batch_id", "external_id"),
-        UniqueConstraint("batch_id", "content_hash"),
+        Index(
+            "uq_prompts_content",
+            "batch_id",
+            "content_hash",
+            unique=True,
+            postgresql_where=text("dialogue_id IS NULL"),  # two people may begin a dialogue with the same words
+        ),
+        Index("ix_prompts_dialogue_id", "dialogue_id", postgresql_where=text("dialogue_id IS NOT NULL")),
         CheckConstraint("jsonb_typeof(messages) = 'array' AND jsonb_array_length(messages) > 0", name="messages_array"),
         CheckConstraint("messages -> -1 ->> 'role' = 'user'", name="ends_at_user_turn"),
         CheckConstraint("(state = 'generating') = (lease_until IS NOT NULL)", name="lease_while_generating"),
@@ -102,10 +166,15 @@ class Prompt(Base):
     external_id: Mapped[str] = mapped_column(String(200))
     """The ``id`` of the upload, or its line number."""
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("prompts.id"))
+    """The turn before, in a dialogue."""
+    dialogue_id: Mapped[int | None] = mapped_column(ForeignKey("dialogues.id"))
     messages: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
     tools: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
     content_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
-    """SHA-256 of the canonical messages; the train/held-out split is made of it, the same in every round."""
+    """SHA-256 of the canonical messages; the train/held-out split is made of it, the same in every round.
+
+    Every turn of a dialogue has the hash of its first turn: a later one repeats the earlier ones, so all of them have to fall
+    on the same side."""
     capability: Mapped[str | None] = mapped_column(String(60))
     reference: Mapped[str | None]
     tests: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))

@@ -61,11 +61,12 @@ CHECKS = (
         SELECT c.id, c.seats_free, c.annotators_wanted, c.done, c.active
           FROM (SELECT c.*,
                        (SELECT count(*) FROM annotations n
-                         WHERE n.comparison_id = c.id AND n.superseded_by_id IS NULL) AS done,
+                         WHERE n.comparison_id = c.id AND n.superseded_by_id IS NULL AND n.withdrawn_at IS NULL) AS done,
                        (SELECT count(*) FROM assignments a
                          WHERE a.comparison_id = c.id AND a.state = 'active') AS active
                   FROM comparisons c) c
          WHERE c.seats_free <> c.annotators_wanted - c.done - c.active
+           AND c.purpose = 'collect'  -- others can be retired with seats left
         """,
     ),
     Check(
@@ -75,6 +76,7 @@ CHECKS = (
         """
         SELECT c.id, c.annotators_done, count(n.id) AS done
           FROM comparisons c LEFT JOIN annotations n ON n.comparison_id = c.id AND n.superseded_by_id IS NULL
+                                                           AND n.withdrawn_at IS NULL
          GROUP BY c.id HAVING c.annotators_done <> count(n.id)
         """,
     ),
@@ -85,6 +87,7 @@ CHECKS = (
         """
         SELECT c.id, c.annotators_wanted, count(*) AS done
           FROM comparisons c JOIN annotations n ON n.comparison_id = c.id AND n.superseded_by_id IS NULL
+                                                           AND n.withdrawn_at IS NULL
          GROUP BY c.id HAVING count(*) > c.annotators_wanted
         """,
     ),
@@ -94,7 +97,7 @@ CHECKS = (
         DOUBLED,
         """
         SELECT comparison_id AS id, annotator_id, count(*) AS done FROM annotations
-         WHERE superseded_by_id IS NULL GROUP BY comparison_id, annotator_id HAVING count(*) > 1
+         WHERE superseded_by_id IS NULL AND withdrawn_at IS NULL GROUP BY comparison_id, annotator_id HAVING count(*) > 1
         """,
     ),
     Check(
@@ -165,6 +168,7 @@ CHECKS = (
         """
         SELECT a.id, a.state, count(n.id) AS found
           FROM assignments a LEFT JOIN annotations n ON n.assignment_id = a.id AND n.superseded_by_id IS NULL
+                                                           AND n.withdrawn_at IS NULL
          GROUP BY a.id HAVING (a.state = 'submitted') <> (count(n.id) > 0)
         """,
     ),

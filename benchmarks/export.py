@@ -45,7 +45,7 @@ FLOOR = """
             JOIN prompts p ON p.id = c.prompt_id
             JOIN LATERAL (SELECT array_agg(k.text) AS texts, array_agg(k.sampling) AS samplings
                             FROM candidates k WHERE k.id = ANY (a.order_shown)) s ON true
-           WHERE a.superseded_by_id IS NULL
+           WHERE a.superseded_by_id IS NULL AND a.withdrawn_at IS NULL
            ORDER BY a.id) TO STDOUT
 """
 SEED = """

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts import service as accounts
 from app.accounts.models import Role, User
+from app.annotations import recording
 from app.annotations import service as annotating
 from app.annotations.forms import Submission, position
 from app.annotations.models import Annotation, Assignment, Comparison, Outcome
@@ -220,6 +221,6 @@ def make_annotation(
         comment=comment,
         active_seconds=12.5,
     )
-    recorded = annotating.submit(session, user, assignment.id, submission, key=secrets.token_hex(16))
+    recorded = recording.submit(session, user, assignment.id, submission, key=secrets.token_hex(16))
     session.commit()
     return session.get_one(Annotation, recorded.id)

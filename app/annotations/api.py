@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.access import ApiSignedIn
 from app.accounts.models import User
-from app.annotations import queries, seats, service
+from app.annotations import queries, recording, seats, service
 from app.annotations.forms import Draft, DraftSave, Skip, Submission, position
 from app.annotations.models import AssignmentState, Outcome
 from app.db import DbSession
@@ -51,6 +51,8 @@ class BatchOut(Out):
     state: BatchState
     guidelines: str = Field(description="Markdown.")
     edit_policy: EditPolicy
+    attributes: list[dict[str, Any]] = Field(description="What is asked of each response.")
+    strength_examples: dict[str, str] = Field(description='Markdown, by strength from "1" to "4".')
 
 
 class PromptOut(Out):
@@ -78,11 +80,15 @@ _ASSIGNMENT: dict[str, Any] = _LEASE | {
         "state": "open",
         "guidelines": "Prefer what is *true* over what is long.",
         "edit_policy": "optional",
+        "attributes": [{"name": "helpful", "label": "Helpful", "scale": ["no", "partly", "yes"]}],
+        "strength_examples": {"4": "Only one of them answers the question."},
     },
     "prompt": {"messages": [{"role": "user", "content": "How many pairs are there among n things?"}], "tools": []},
     "responses": [{"position": "A", "text": "Just count them."}, {"position": "B", "text": "n times (n - 1), halved."}],
     "draft": {"outcome": "ranked", "comment": "A helps nobody."} | _DRAFT,
     "draft_version": 4,
+    "annotation_id": None,
+    "returned_note": None,
 }
 _ANNOTATION: dict[str, Any] = {
     "id": 9,
@@ -115,6 +121,8 @@ class AssignmentOut(LeaseOut):
     responses: list[ResponseOut]
     draft: Draft | None
     draft_version: int
+    annotation_id: int | None = Field(default=None, description="What you submitted and stands; `draft` says it.")
+    returned_note: str | None = Field(default=None, description="Why a reviewer returned it to you.")
 
 
 class DraftOut(Out):
@@ -204,13 +212,30 @@ def submit(
 ) -> Response:
     """Record the judgement once, however often it is sent under one Idempotency-Key."""
     try:
-        annotation = service.submit(session, user, assignment_id, submission, key)
+        annotation = recording.submit(session, user, assignment_id, submission, key)
     except Conflict as error:  # answered, not raised: what was typed is committed as the draft
-        kept = service.keep_draft(session, user, assignment_id, submission.draft(), submission.fencing_token)
+        kept = service.keep_draft(
+            session, user, assignment_id, submission.draft(), submission.fencing_token, submission.draft_version
+        )
         if kept is not None:
             error.extra["draft_version"] = kept
         return answer(request, error)
     return _json(_annotation(annotation, _next(session, user) if then else None))
+
+
+@router.post(
+    "/assignments/{assignment_id}/undo",
+    response_model=AssignmentOut,
+    responses=CONFLICT,
+    summary="Take a submission back",
+)
+def undo(session: DbSession, user: ApiSignedIn, assignment_id: int) -> Response:
+    """Within ten seconds of the submit: the item is in work again, its draft is what was submitted.
+
+    Later, submit it again with `corrects`. Sent twice, it answers the same, so this takes no key.
+    """
+    recording.undo(session, user, assignment_id)
+    return _json(_assignment(queries.access_work(session, user, assignment_id)))
 
 
 @router.post(
@@ -267,15 +292,19 @@ def _assignment(work: queries.Work) -> dict[str, Any]:
             "state": work.batch_state,
             "guidelines": work.guidelines,
             "edit_policy": work.edit_policy,
+            "attributes": work.attributes,
+            "strength_examples": work.strength_examples,
         },
         "prompt": {"messages": work.messages, "tools": work.tools},
         "responses": [{"position": position(index), "text": text} for index, text in enumerate(work.texts)],
         "draft": work.draft,
         "draft_version": work.draft_version,
+        "annotation_id": work.annotation_id,
+        "returned_note": work.returned_note,
     }
 
 
-def _annotation(annotation: service.Recorded, following: dict[str, Any] | None) -> dict[str, Any]:
+def _annotation(annotation: recording.Recorded, following: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "id": annotation.id,
         "assignment_id": annotation.assignment_id,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from app.annotations.models import Outcome
+from app.annotations.models import Flag, Outcome, SpanLabel
 from app.storable import flaw
 
 TEXT_LIMIT = 200_000
 COMMENT_LIMIT = 10_000
+NOTE_LIMIT = 1_000
+SPANS_LIMIT = 100
 SKIP_REASON_LIMIT = 500
 POSITIONS = "ABCDEFGH"
 
@@ -33,9 +35,43 @@ Comment = Annotated[str, Field(max_length=COMMENT_LIMIT), AfterValidator(_storab
 Position = Annotated[str, Field(pattern="^[A-H]$")]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 Level = Annotated[int, Field(ge=1, le=4, strict=True)]
+AttributeName = Annotated[str, Field(pattern="^[a-z_]{1,30}$")]
+Step = Annotated[int, Field(ge=1, le=7, strict=True)]
+Attributes = Annotated[dict[Position, dict[AttributeName, Step]], Field(max_length=8)]
+Flags = Annotated[dict[Position, list[Flag]], Field(max_length=8)]
 
 
-class Submission(BaseModel):
+class Span(BaseModel):
+    """A passage of a response, with what it is. ``start`` and ``end`` count Unicode characters of the text as sampled."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    position: Position
+    start: int = Field(ge=0)
+    end: int = Field(description="Not included.")
+    label: SpanLabel
+    note: Annotated[str, Field(max_length=NOTE_LIMIT), AfterValidator(_storable)] = ""
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if self.end <= self.start:
+            raise ValueError("a marked passage ends after it starts")
+        return self
+
+
+class Details(BaseModel):
+    """What can be said beside the ranking, of each response by its position."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    attributes: Attributes = Field(default={}, description="Place on the batch's scale, from 1, by attribute.")
+    flags: Flags = {}
+    spans: list[Span] = Field(default=[], max_length=SPANS_LIMIT)
+    nothing_to_improve: bool = Field(default=False, description="The chosen response cannot be made better.")
+    comment: Comment = ""
+
+
+class Submission(Details):
     """A judgement: groups of positions, best first (a tie shares a group), and the strength between neighbours."""
 
     model_config = ConfigDict(
@@ -66,7 +102,11 @@ class Submission(BaseModel):
         default=None, description="Needed only when several share the first place."
     )
     edited_text: Text | None = None
-    comment: Comment = ""
+    revision_id: int | None = Field(default=None, description="The revision that the edited text is, or began as.")
+    corrects: int | None = Field(default=None, description="The annotation of yours that this one supersedes.")
+    draft_version: int | None = Field(
+        default=None, ge=0, description="The draft that you know: what is refused is not kept over a newer one."
+    )
     active_seconds: Seconds | None = None
 
     def draft(self) -> Draft:
@@ -78,21 +118,20 @@ class Submission(BaseModel):
             ranking=self.ranking,
             strengths=list(self.strengths),
             edits={} if self.edited_text is None else {edited: self.edited_text},
-            comment=self.comment,
+            revisions={} if self.revision_id is None else {edited: self.revision_id},
             active_seconds=self.active_seconds or 0,
+            **{name: getattr(self, name) for name in Details.model_fields},
         )
 
 
-class Draft(BaseModel):
+class Draft(Details):
     """An unfinished judgement: any part of it, and the edits begun, by position."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     outcome: Outcome | None = None
     ranking: list[list[Position]] = Field(default=[], max_length=8)
     strengths: list[Level | None] = Field(default=[], max_length=7)
     edits: dict[Position, Text] = Field(default={}, max_length=8)
-    comment: Comment = ""
+    revisions: dict[Position, int] = Field(default={}, max_length=8, description="What each edit began as.")
     active_seconds: Seconds = 0
 
 

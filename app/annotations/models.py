@@ -167,6 +167,16 @@ class Flag(StrEnum):
     BROKEN_RENDERING = "broken_rendering"
 
 
+class SpanLabel(StrEnum):
+    """What a marked passage is."""
+
+    FALSE = "false"
+    UNSUPPORTED = "unsupported"
+    UNSAFE = "unsafe"
+    UNCLEAR = "unclear"
+    GOOD = "good"
+
+
 class Annotation(Base):
     """One annotator's immutable submission; a correction is a new row that supersedes the old one.
 
@@ -241,8 +251,12 @@ class Annotation(Base):
     created_at: Mapped[Created]
 
     assignment: Mapped[Assignment] = relationship(lazy="raise")
-    comparison: Mapped[Comparison] = relationship(lazy="raise")
+    comparison: Mapped[Comparison] = relationship(lazy="raise", foreign_keys=[comparison_id])
     annotator: Mapped[User] = relationship(lazy="raise")
+
+
+STANDING = Annotation.superseded_by_id.is_(None) & Annotation.withdrawn_at.is_(None)
+"""Whether an annotation is its annotator's word now: neither corrected nor taken back."""
 
 
 class Revision(Base):
@@ -291,6 +305,8 @@ class Qualification(Base):
     answered: Mapped[int]
     correct: Mapped[int]
     passed: Mapped[bool]
+    after_annotation_id: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """Answers up to this one belong to an attempt that a reviewer has set back; with ``answered`` 0 the new one runs."""
     decided_at: Mapped[Created]
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
+from app.annotations import keys
+from app.annotations.display import LAYOUTS, Display
 from app.annotations.forms import POSITIONS, Draft
-from app.annotations.models import AssignmentState, Outcome, Strength
+from app.annotations.models import AssignmentState, Flag, Outcome, SpanLabel, Strength
 from app.annotations.queries import OpenBatch, Work
 from app.markup import to_html
 from app.prompts.models import BatchState, EditPolicy
@@ -29,6 +31,18 @@ SKIP_REASONS = (
     "The prompt or a response is offensive or private",
     "A response is not displayed properly",
 )
+FLAGS = {
+    Flag.UNSAFE.value: "Unsafe",
+    Flag.PRIVATE_DATA.value: "Private data",
+    Flag.BROKEN_RENDERING.value: "Not displayed properly",
+}
+MARKS = {
+    SpanLabel.FALSE.value: "False",
+    SpanLabel.UNSUPPORTED.value: "Not supported",
+    SpanLabel.UNSAFE.value: "Unsafe",
+    SpanLabel.UNCLEAR.value: "Unclear",
+    SpanLabel.GOOD.value: "Good",
+}
 EXCERPT = 90
 ROLES = {"system": "System prompt", "user": "User", "assistant": "Assistant", "tool": "Tool result"}
 
@@ -58,6 +72,7 @@ class Response:
 
     name: str
     html: Markup
+    text: str
     excerpt: str
 
 
@@ -68,7 +83,18 @@ class Choice:
     value: str
     side: str
     words: str
-    key: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What one level of strength looks like, from the batch's guidelines."""
+
+    level: int
+    words: str
+    html: Markup
+    hint: str
+    """How it begins, for the choice itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +109,13 @@ class Filled:
     """Said only where several share the first place: else the chosen response is the one that was edited."""
     comment: str
     active_seconds: float
+    attributes: dict[str, dict[str, int]]
+    flags: dict[str, list[str]]
+    spans: str
+    """The marked passages as JSON, as the form sends them."""
+    nothing_to_improve: bool
+    revision_id: str
+    """The revision that the edited text began as."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +138,18 @@ class WorkPage:
     """The version under which a submission that was refused is kept as the draft."""
     editable: bool
     ended: bool
+    undo: int | None
+    """The assignment that was submitted just before, and can be taken back for some seconds."""
+    display: Display
+    layouts: Mapping[str, str]
+    keys: Mapping[str, str]
+    actions: Sequence[keys.Action]
+    fixed_keys: Sequence[tuple[str, str]]
+    examples: Sequence[Example]
+    flags: Mapping[str, str]
+    marks: Mapping[str, str]
+    guidelines_changed: tuple[int, int] | None
+    """The version of the guidelines that was read last, and the one that holds now, where they are not the same."""
 
 
 @dataclass(frozen=True)
@@ -113,47 +158,77 @@ class StartPage:
 
     batches: Sequence[OpenBatch]
     paused: Sequence[OpenBatch]
+    undo: int | None = None
 
 
-def start_page(batches: Sequence[OpenBatch]) -> StartPage:
+def start_page(batches: Sequence[OpenBatch], undo: int | None = None) -> StartPage:
     """Sort the visible batches into those with work, where somebody stopped first, and those that are paused."""
     ready = [batch for batch in batches if batch.state is BatchState.OPEN and batch.waiting]
     ready.sort(key=lambda batch: not batch.begun)
     paused = [batch for batch in batches if batch.state is BatchState.PAUSED and batch.waiting]
-    return StartPage(ready, paused)
+    return StartPage(ready, paused, undo)
 
 
 def work_page(
-    work: Work, *, draft: Draft | None = None, problem: str | None = None, kept: int | None = None
+    work: Work,
+    *,
+    draft: Draft | None = None,
+    problem: str | None = None,
+    kept: int | None = None,
+    undo: int | None = None,
+    preferences: Mapping[str, Any] = {},
+    guidelines_changed: tuple[int, int] | None = None,
 ) -> WorkPage:
-    """Everything about ``work``; ``draft`` (else the stored one) fills the form."""
+    """Everything about ``work`` for somebody with ``preferences``; ``draft`` (else the stored one) fills the form."""
     if draft is None and work.draft is not None:
         draft = Draft.model_validate(work.draft)
+    chosen_keys = keys.keymap(preferences)
     return WorkPage(
         work=work,
         turns=[_turn(message) for message in work.messages],
         tools=[_tool(tool) for tool in work.tools or []],
         responses=[
-            Response(POSITIONS[index], to_html(text), " ".join(text[: 4 * EXCERPT].split())[:EXCERPT])
+            Response(POSITIONS[index], to_html(text), text, " ".join(text[: 4 * EXCERPT].split())[:EXCERPT])
             for index, text in enumerate(work.texts)
         ],
         guidelines=to_html(work.guidelines) if work.guidelines.strip() else Markup(),
-        choices=_choices(),
+        choices=_choices(chosen_keys),
         strengths={level.value: words for level, words in STRENGTHS.items()},
         skip_reasons=SKIP_REASONS,
         filled=_filled(draft or Draft(), len(work.texts)),
-        data=_data(work, draft),
+        data=_data(work, draft, chosen_keys),
         key=secrets.token_urlsafe(18),
         problem=problem,
         kept=kept,
         editable=work.edit_policy is not EditPolicy.NONE,
-        ended=work.state in {AssignmentState.SUBMITTED, AssignmentState.SKIPPED},
+        ended=work.state in {AssignmentState.SUBMITTED, AssignmentState.SKIPPED} and work.corrects is None,
+        undo=undo,
+        display=Display.of(preferences),
+        layouts=LAYOUTS,
+        keys=chosen_keys,
+        actions=keys.ACTIONS,
+        fixed_keys=keys.FIXED,
+        examples=_examples(work.strength_examples),
+        flags=FLAGS,
+        marks=MARKS,
+        guidelines_changed=guidelines_changed,
     )
 
 
-def _choices() -> list[Choice]:
+def _examples(texts: Mapping[str, str]) -> list[Example]:
+    shown = [(level, texts.get(str(level.value), "")) for level in STRENGTHS]
+    return [
+        Example(level.value, STRENGTHS[level], html := to_html(text), " ".join(html.striptags().split())[: 2 * EXCERPT])
+        for level, text in shown
+        if text.strip()
+    ]
+
+
+def _choices(chosen_keys: Mapping[str, str]) -> list[Choice]:
     values = [f"A{level.value}" for level in STRENGTHS] + [f"B{level.value}" for level in reversed(STRENGTHS)]
-    return [Choice(value, value[0], STRENGTHS[Strength(int(value[1]))], key) for key, value in enumerate(values, 1)]
+    return [
+        Choice(value, value[0], STRENGTHS[Strength(int(value[1]))], chosen_keys[f"pick_{value}"]) for value in values
+    ]
 
 
 def _turn(message: dict[str, Any]) -> Turn:
@@ -204,14 +279,20 @@ def _filled(draft: Draft, shown: int) -> Filled:
         edited_position=edited if len(first) > 1 and edited in first else "",
         comment=draft.comment,
         active_seconds=draft.active_seconds,
+        attributes=draft.attributes,
+        flags={name: [flag.value for flag in flags] for name, flags in draft.flags.items()},
+        spans=json.dumps([span.model_dump(mode="json") for span in draft.spans]) if draft.spans else "",
+        nothing_to_improve=draft.nothing_to_improve,
+        revision_id=str(draft.revisions.get(edited, "")),
     )
 
 
-def _data(work: Work, draft: Draft | None) -> str:
+def _data(work: Work, draft: Draft | None, chosen_keys: Mapping[str, str]) -> str:
     """What scripts need beyond the markup, as JSON that cannot end its script element."""
     value = {
         "texts": dict(zip(POSITIONS, work.texts, strict=False)),
         "draft": draft.model_dump(mode="json") if draft else None,
+        "keys": chosen_keys,
     }
     text = json.dumps(value, ensure_ascii=False)
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))  # noqa: S704 - escaped here

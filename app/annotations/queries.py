@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Integer, Select, String, bindparam, cast, column, func, literal_column, select
+from sqlalchemy import (
+    BigInteger,
+    Integer,
+    Select,
+    String,
+    bindparam,
+    cast,
+    column,
+    func,
+    literal,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
 from app.annotations import seats
-from app.annotations.models import Assignment, AssignmentState, Comparison
+from app.annotations.models import Assignment, AssignmentState, Comparison, Review, Verdict
+from app.annotations.recording import as_draft, standing_annotation
 from app.candidates.models import Candidate
 from app.errors import NotFound
 from app.markup import to_html
-from app.prompts.models import Batch, BatchState, EditPolicy, Prompt
+from app.prompts.models import Batch, BatchKind, BatchState, EditPolicy, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +49,21 @@ class Work:
     batch_state: BatchState
     guidelines: str
     edit_policy: EditPolicy
+    kind: BatchKind
+    attributes: list[dict[str, Any]]
+    strength_examples: dict[str, str]
+    guidelines_version: int
+    dialogue_id: int | None
+    """Where this is a turn of a dialogue."""
     messages: list[dict[str, Any]]
     tools: list[Any] | None
     texts: list[str]
+    annotation_id: int | None = None
+    """What was submitted for it and stands; ``draft`` is then what it said."""
+    corrects: int | None = None
+    """The same, where it is open for correction."""
+    returned_note: str | None = None
+    """Why a reviewer gave it back; gone once a correction supersedes it."""
 
 
 COUNT_UP_TO = 200
@@ -97,6 +122,11 @@ _work = (
         Batch.state.label("batch_state"),
         Batch.guidelines,
         Batch.edit_policy,
+        Batch.kind,
+        Batch.attributes,
+        Batch.strength_examples,
+        Batch.guidelines_version,
+        Prompt.dialogue_id,
         Prompt.messages,
         Prompt.tools,
         _texts.label("texts"),
@@ -108,8 +138,8 @@ _work = (
 )
 
 
-def access_work(session: Session, user: User, assignment_id: int) -> Work:
-    """What ``user`` was given to judge.
+def access_work(session: Session, user: User, assignment_id: int, *, correct: bool = False) -> Work:
+    """What ``user`` was given to judge; of a submitted item, with what was said, and with ``correct`` open for correction.
 
     Raises:
         NotFound: no such assignment, or somebody else's.
@@ -118,7 +148,24 @@ def access_work(session: Session, user: User, assignment_id: int) -> Work:
     row = session.connection().execute(_work, values).one_or_none()
     if row is None:
         raise NotFound
-    return Work(**row._mapping)  # noqa: SLF001 - a row's public view of its columns by name
+    work = Work(**row._mapping)  # noqa: SLF001 - a row's public view of its columns by name
+    return _with_annotation(session, work, correct) if work.state is AssignmentState.SUBMITTED else work
+
+
+def _with_annotation(session: Session, work: Work, correct: bool) -> Work:  # noqa: FBT001 - only called above
+    said = standing_annotation(session, work.id)
+    if said is None:
+        return work
+    latest = select(Review).where(Review.annotation_id == said.id).order_by(Review.id.desc()).limit(1)
+    review = session.scalars(latest).one_or_none()
+    returned = review is not None and review.verdict is Verdict.RETURNED
+    return replace(
+        work,
+        draft=as_draft(said).model_dump(mode="json"),
+        annotation_id=said.id,
+        corrects=said.id if correct and work.batch_state is not BatchState.CLOSED else None,
+        returned_note=review.note if review and returned else None,
+    )
 
 
 def active_assignment(session: Session, user: User, batch_id: int | None = None) -> int | None:
@@ -161,7 +208,7 @@ def _visible(user: User) -> Select[Any]:
     )
     some = (
         select(Comparison.id)
-        .where(Comparison.batch_id == Batch.id, seats.has_free_seat, ~select(Assignment.id).where(mine).exists())
+        .where(Comparison.batch_id == Batch.id, *seats.fresh_for(literal(user.id, BigInteger)))
         .limit(literal_column(str(COUNT_UP_TO), Integer))  # written out, as in the claim
         .correlate(Batch)
         .subquery()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
-from app.annotations.forms import POSITIONS, Submission
+from app.annotations.forms import POSITIONS, Details, Submission
 from app.annotations.models import Outcome
 from app.errors import BadInput
 from app.prompts.models import EditPolicy
+
+ATTEMPT = {"fencing_token", "active_seconds", "draft_version"}
+LATER = {"attributes", "flags", "spans", "nothing_to_improve", "revision_id", "corrects"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +30,12 @@ class Judgement:
 def request_hash(assignment_id: int, submission: Submission) -> bytes:
     """SHA-256 of the judgement, by which a retry is told from a different submission under the same key.
 
-    The fencing token and the seconds are left out: they describe the attempt, and a retry after a lost answer may carry
-    newer ones.
+    The fencing token, the seconds and the draft's version are left out: they describe the attempt, and a retry after a lost
+    answer may carry newer ones. What could not be said at first counts only where it is said, so that a retry across an
+    upgrade is still the same.
     """
-    judgement = submission.model_dump(mode="json", exclude={"fencing_token", "active_seconds"})
+    unsaid = {name for name in LATER if getattr(submission, name) == Submission.model_fields[name].default}
+    judgement = submission.model_dump(mode="json", exclude=ATTEMPT | unsaid)
     return hashlib.sha256(orjson.dumps([assignment_id, judgement], option=orjson.OPT_SORT_KEYS)).digest()
 
 
@@ -94,11 +100,18 @@ def _check_strengths(submission: Submission, ranking: list[list[int]]) -> None:
 def _edited(submission: Submission, ranking: list[list[int]], policy: EditPolicy) -> int | None:
     """Which response was edited; the chosen one, unless several share the first place."""
     if submission.edited_text is None:
-        if policy is EditPolicy.REQUIRED and submission.outcome is Outcome.RANKED:
-            raise _bad("edited_text", "This batch asks for an improved text: edit the response that you chose.")
+        asked = policy is EditPolicy.REQUIRED and submission.outcome is Outcome.RANKED
+        if asked and not submission.nothing_to_improve:
+            raise _bad(
+                "edited_text",
+                "This batch asks for an improved text: edit the response that you chose, or say that there is nothing to "
+                "improve.",
+            )
         if submission.edited_position is not None:
             raise _bad("edited_text", "An edited position was named, but no edited text was sent.")
         return None
+    if submission.nothing_to_improve:
+        raise _bad("nothing_to_improve", "There is an improved text and “nothing to improve”: leave one of them out.")
     if policy is EditPolicy.NONE:
         raise _bad("edited_text", "This batch takes no edits: submit without the edited text.")
     if submission.outcome is not Outcome.RANKED:
@@ -112,3 +125,41 @@ def _edited(submission: Submission, ranking: list[list[int]], policy: EditPolicy
     if index not in best:
         raise _bad("edited_position", "The edited response must be the one in first place.")
     return index
+
+
+def check_details(submission: Details, shown: int, asked: list[dict[str, Any]], lengths: list[int]) -> None:
+    """Check what is said of each response.
+
+    Args:
+        submission: The judgement.
+        shown: Number of responses.
+        asked: The batch's attributes: each needs an answer for each response.
+        lengths: Characters of each response, in the order shown; empty when no passage is marked.
+
+    Raises:
+        BadInput: with the field and the remedy.
+    """
+    known = POSITIONS[:shown]
+    marked = {span.position for span in submission.spans}
+    strangers = sorted({*submission.attributes, *submission.flags, *marked} - set(known))
+    if strangers:
+        raise _bad(
+            "ranking", f"Response {strangers[0]} is not in this comparison: the responses are {', '.join(known)}."
+        )
+    for name in known:
+        _check_attributes(name, submission.attributes.get(name, {}), asked)
+    for span in submission.spans:
+        if span.end > lengths[POSITIONS.index(span.position)]:
+            raise _bad("spans", f"A passage marked in response {span.position} lies beyond its end: mark it again.")
+
+
+def _check_attributes(name: str, said: dict[str, int], asked: list[dict[str, Any]]) -> None:
+    scales = {attribute["name"]: attribute for attribute in asked}
+    strangers = sorted(said.keys() - scales.keys())
+    if strangers:
+        raise _bad("attributes", f"This batch does not ask for “{strangers[0]}”.")
+    for attribute, about in scales.items():
+        if attribute not in said:
+            raise _bad("attributes", f"Say of response {name}: {about['label']}.")
+        if said[attribute] > len(about["scale"]):
+            raise _bad("attributes", f"{about['label']} of response {name} has {len(about['scale'])} steps.")

@@ -13,18 +13,35 @@ from datetime import datetime
 from random import SystemRandom
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, and_, bindparam, case, func, insert, literal_column, or_, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
-from app.annotations.models import Assignment, AssignmentState, Comparison, ComparisonCandidate
-from app.prompts.models import Batch, BatchState, EditPolicy
+from app.annotations.models import Assignment, AssignmentState, Comparison, ComparisonCandidate, Purpose
+from app.prompts.models import Batch, BatchKind, BatchState, EditPolicy
 from app.settings import get_settings
 
 CLAIMS = 0x434C
 """First half of the advisory lock that makes one annotator's claims happen one after another."""
 SWEEP = 0x5357
 SWEEP_SIZE = 1000
+GOLD_SEATS = 10_000
+"""What a comparison with a known answer wants: everybody may meet it, once. A retired one wants fewer."""
 
 
 class Held(NamedTuple):
@@ -46,6 +63,20 @@ class Locked(NamedTuple):
     assignment: Held
     batch_state: BatchState
     edit_policy: EditPolicy
+    attributes: list[dict[str, Any]]
+    guidelines_version: int
+    purpose: Purpose
+    verify_percent: int
+    qualification_items: int
+
+
+class Open(NamedTuple):
+    """An open batch, with what decides which of its items come first."""
+
+    id: int
+    gold_percent: int
+    qualification_items: int
+    qualification_percent: int
 
 
 _held = (
@@ -81,6 +112,7 @@ _mine = (
         Assignment.annotator_id == bindparam("annotator"),
         can_go_on,
         Batch.state == BatchState.OPEN,
+        Batch.kind == BatchKind.PROMPTS,  # dialogues are gone on with on pages of their own
         _in_batch,
     )
     .order_by(case((Assignment.state == AssignmentState.ACTIVE, 0), else_=1), Assignment.id)
@@ -88,43 +120,98 @@ _mine = (
     .with_for_update(of=Assignment)
 )
 _lock = (
-    select(*_held, Batch.state, Batch.edit_policy)
+    select(
+        *_held,
+        Batch.state,
+        Batch.edit_policy,
+        Batch.attributes,
+        Batch.guidelines_version,
+        Comparison.purpose,
+        Batch.verify_percent,
+        Batch.qualification_items,
+    )
     .join(Comparison, Comparison.id == Assignment.comparison_id)
     .join(Batch, Batch.id == Comparison.batch_id)
     .where(Assignment.id == bindparam("assignment"), Assignment.annotator_id == bindparam("annotator"))
     .with_for_update(of=Assignment)
 )
-_open_batches = select(Batch.id).where(Batch.state == BatchState.OPEN, _in_batch).order_by(Batch.id)
-_met_already = (
-    select(Assignment.id)
-    .where(Assignment.comparison_id == Comparison.id, Assignment.annotator_id == bindparam("annotator"))
-    .exists()
+_open_batches = (
+    select(Batch.id, Batch.gold_percent, Batch.qualification_items, Batch.qualification_percent)
+    .where(Batch.state == BatchState.OPEN, Batch.kind == BatchKind.PROMPTS, _in_batch)
+    .order_by(Batch.id)
 )
+
+# Purposes and the zero are written out as well: as parameters they would hide the partial indexes from a prepared plan.
+has_free_seat = Comparison.seats_free > literal_column("0")
+_gold, _collect, _verify = (
+    literal_column(f"'{each.value}'") for each in (Purpose.GOLD, Purpose.COLLECT, Purpose.VERIFY_EDIT)
+)
+is_gold = and_(Comparison.purpose == _gold, Comparison.annotators_wanted == literal_column(str(GOLD_SEATS)))
+"""Whether a comparison has a known answer and is not retired."""
+_twin = aliased(Comparison, name="twin")
+
+
+def fresh_for(annotator: ColumnElement[int], *, gold: bool = False) -> list[ColumnElement[bool]]:
+    """The conditions under which a comparison has a seat for ``annotator``: the one place where this is decided.
+
+    Nobody judges the same responses twice, once with a known answer and once without; nobody verifies an edit of their own.
+    An edit may be verified by those who judged its prompt.
+    """
+    met = select(Assignment.id).where(Assignment.comparison_id == Comparison.id, Assignment.annotator_id == annotator)
+    # A limited subquery and no EXISTS: that one the planner may hash, which reads all that the annotator ever did.
+    met_twin = (
+        select(Assignment.id)
+        .join(_twin, _twin.id == Assignment.comparison_id)
+        .where(
+            _twin.prompt_id == Comparison.prompt_id,
+            _twin.purpose == (_collect if gold else _gold),
+            Assignment.annotator_id == annotator,
+        )
+        .limit(_one)
+        .scalar_subquery()
+    )
+    conditions = [
+        has_free_seat,
+        ~met.exists(),
+        or_(Comparison.not_for_id.is_(None), Comparison.not_for_id != annotator),
+    ]
+    if gold:
+        return [*conditions, is_gold, met_twin.is_(None)]
+    return [*conditions, Comparison.purpose != _gold, or_(Comparison.purpose == _verify, met_twin.is_(None))]
+
+
 # Written for one plan, the walk along ix_comparisons_claim. Asked for "batch_id = :batch ORDER BY id" the planner takes the
 # primary key as soon as most rows wait, and then steps over everything that was ever finished. A range on the batch makes
-# the order (batch_id, id), which only that index has; as a parameter the zero would hide the index's condition from a
-# prepared plan.
-has_free_seat = Comparison.seats_free > literal_column("0")
-_first_free = (
-    select(Comparison.id)
-    .where(Comparison.batch_id >= bindparam("batch"), Comparison.batch_id <= bindparam("batch"))
-    .where(has_free_seat, ~_met_already)
-    .order_by(Comparison.batch_id, Comparison.id)
-    .limit(_one)
-    .with_for_update(skip_locked=True)
-    .scalar_subquery()
-)
+# the order (batch_id, id), which only that index has.
+def _first_free(*, gold: bool = False) -> Select[tuple[int]]:
+    return (
+        select(Comparison.id)
+        .where(Comparison.batch_id >= bindparam("batch"), Comparison.batch_id <= bindparam("batch"))
+        .where(*fresh_for(bindparam("annotator", type_=BigInteger), gold=gold))
+        .order_by(Comparison.batch_id, Comparison.id)
+        .limit(_one)
+    )
+
+
 _candidates = (
     select(func.array_agg(ComparisonCandidate.candidate_id, type_=ARRAY(BigInteger)))
     .where(ComparisonCandidate.comparison_id == Comparison.id)
     .scalar_subquery()
 )
-_take_first_free = (
-    update(Comparison)
-    .where(Comparison.id == _first_free)
-    .values(seats_free=Comparison.seats_free - 1)
-    .returning(Comparison.id, _candidates)
-)
+
+
+def _take(first: Select[tuple[int]]) -> Update:
+    return (
+        update(Comparison)
+        .where(Comparison.id == first.with_for_update(skip_locked=True, of=Comparison).scalar_subquery())
+        .values(seats_free=Comparison.seats_free - 1)
+        .returning(Comparison.id, _candidates)
+    )
+
+
+_waits = _first_free()
+_take_first_free = _take(_waits)
+_take_first_gold = _take(_first_free(gold=True))
 _assign = (
     insert(Assignment)
     .values(
@@ -196,19 +283,29 @@ def lock(session: Session, annotator_id: int, assignment_id: int) -> Locked | No
     row = session.connection().execute(_lock, values).one_or_none()
     if row is None:
         return None
-    *held, batch_state, edit_policy = tuple(row)
-    return Locked(Held._make(held), batch_state, edit_policy)
+    values: tuple[Any, ...] = tuple(row)
+    return Locked(Held._make(values[: len(_held)]), *values[len(_held) :])
 
 
-def open_batches(session: Session, batch_id: int | None) -> list[int]:
+def open_batches(session: Session, batch_id: int | None) -> list[Open]:
     """Open batches, oldest first; with ``batch_id`` at most that one."""
-    return list(session.connection().execute(_open_batches, {"batch": batch_id}).scalars())
+    return [Open(*row) for row in session.connection().execute(_open_batches, {"batch": batch_id})]
 
 
-def claim(session: Session, annotator_id: int, batch_id: int) -> Held | None:
-    """Take a seat in the first comparison with one free that this annotator has not met yet, and draw its order."""
+def waits(session: Session, annotator_id: int, batch_id: int) -> bool:
+    """Whether :func:`claim` would find a seat that is not of a known answer."""
+    values = {"annotator": annotator_id, "batch": batch_id}
+    return session.connection().execute(_waits, values).first() is not None
+
+
+def claim(session: Session, annotator_id: int, batch_id: int, *, gold: bool = False) -> Held | None:
+    """Take a seat in the first comparison with one free that is for this annotator, and draw its order.
+
+    With ``gold`` it is one with a known answer, else never.
+    """
     connection = session.connection()
-    taken = connection.execute(_take_first_free, {"annotator": annotator_id, "batch": batch_id}).one_or_none()
+    take = _take_first_gold if gold else _take_first_free
+    taken = connection.execute(take, {"annotator": annotator_id, "batch": batch_id}).one_or_none()
     if taken is None:
         return None
     comparison_id, candidate_ids = taken
@@ -274,3 +371,21 @@ def sweep(session: Session) -> int:
     if not session.scalar(select(func.pg_try_advisory_xact_lock(SWEEP, 0))):
         return 0
     return int(session.scalar(_sweep, {"size": SWEEP_SIZE}) or 0)
+
+
+_begun_gold = (
+    select(func.count())
+    .select_from(Assignment)
+    .join(Comparison, Comparison.id == Assignment.comparison_id)
+    .where(
+        Assignment.annotator_id == bindparam("annotator"),
+        Comparison.batch_id == bindparam("batch"),
+        Comparison.purpose == _gold,
+        can_go_on,
+    )
+)
+
+
+def begun_gold(session: Session, annotator_id: int, batch_id: int) -> int:
+    """Items with a known answer that this annotator has begun and can go on with."""
+    return session.connection().execute(_begun_gold, {"annotator": annotator_id, "batch": batch_id}).scalar_one()

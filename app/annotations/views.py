@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.access import SignedIn
 from app.accounts.models import User
-from app.annotations import queries, service
+from app.annotations import queries, recording, service
 from app.annotations.forms import Draft
 from app.annotations.pages import start_page, work_page
 from app.annotations.work_form import LongTexts, WorkForm
@@ -44,9 +44,15 @@ def take(request: Request, session: DbSession, user: SignedIn, batch: Annotated[
 
 
 @router.get("/assignments/{assignment_id}")
-def work(request: Request, session: DbSession, user: SignedIn, assignment_id: int) -> Response:
-    """One item, with its draft."""
-    page = work_page(queries.access_work(session, user, assignment_id))
+def work(
+    request: Request,
+    session: DbSession,
+    user: SignedIn,
+    assignment_id: int,
+    correct: bool = False,  # noqa: FBT001, FBT002
+) -> Response:
+    """One item, with its draft; a submitted one as it was judged, or with ``correct`` open for correction."""
+    page = work_page(queries.access_work(session, user, assignment_id, correct=correct))
     return render(request, "annotations/ended.html" if page.ended else "annotations/work.html", page)
 
 
@@ -55,12 +61,32 @@ def submit(
     request: Request, session: DbSession, user: SignedIn, assignment_id: int, form: Annotated[WorkForm, Form()]
 ) -> Response:
     """Record the judgement and bring the next item."""
-    item = queries.access_work(session, user, assignment_id)
+    item = queries.access_work(session, user, assignment_id, correct=bool(form.corrects))
     try:
-        service.submit(session, user, assignment_id, form.submission(), form.key)
+        recording.submit(session, user, assignment_id, form.submission(), form.key)
     except (BadInput, Conflict) as error:
         return _refused(request, session, user, item, form, error)
-    return _go_on(request, session, user, item.batch_id)
+    if item.dialogue_id is not None:
+        return redirect(request, f"/dialogues/{item.dialogue_id}")
+    if form.corrects:
+        return redirect(
+            request, "/queues/submitted", flash="Corrected. The earlier judgement is kept beside the new one."
+        )
+    return _go_on(request, session, user, item.batch_id, undo=assignment_id)
+
+
+@router.post("/assignments/{assignment_id}/undo")
+def undo(request: Request, session: DbSession, user: SignedIn, assignment_id: int) -> Response:
+    """Take back what was just submitted, and put the item on the page again as it was."""
+    queries.access_work(session, user, assignment_id)
+    recording.undo(session, user, assignment_id)
+    url = f"/assignments/{assignment_id}"
+    if not is_exchange(request):
+        return redirect(request, url)
+    page = work_page(queries.access_work(session, user, assignment_id))
+    response = render(request, "annotations/_work.html", page)
+    response.headers["hx-push-url"] = url
+    return response
 
 
 @router.post("/assignments/{assignment_id}/draft")
@@ -113,16 +139,18 @@ def release(request: Request, session: DbSession, user: SignedIn, assignment_id:
     return redirect(request, "/", flash="You stopped. Your draft is kept; the item is free for others meanwhile.")
 
 
-def _go_on(request: Request, session: Session, user: User, batch_id: int) -> Response:
+def _go_on(request: Request, session: Session, user: User, batch_id: int, *, undo: int | None = None) -> Response:
     """The next item of the same batch, else of another, else the start page; in one exchange where htmx asks."""
     following = service.next_assignment(session, user, batch_id) or service.next_assignment(session, user)
     if not is_exchange(request):
         return redirect(request, f"/assignments/{following.id}" if following else "/annotate")
     if following is None:
-        response = render(request, "annotations/_start.html", start_page(queries.visible_batches(session, user)))
+        start = start_page(queries.visible_batches(session, user), undo)
+        response = render(request, "annotations/_start.html", start)
         response.headers["hx-push-url"] = "/annotate"
         return response
-    response = render(request, "annotations/_work.html", work_page(queries.access_work(session, user, following.id)))
+    page = work_page(queries.access_work(session, user, following.id), undo=undo)
+    response = render(request, "annotations/_work.html", page)
     response.headers["hx-push-url"] = f"/assignments/{following.id}"
     return response
 

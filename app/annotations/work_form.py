@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Self
 
+import orjson
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.annotations.forms import POSITIONS, Draft, Submission
 from app.annotations.models import Outcome
@@ -18,7 +19,17 @@ from app.web import FORM_LIMIT_BYTES
 _CHOICE = re.compile("([AB])([1-4])")
 _ORDER = re.compile("[A-H]([0-4][A-H])+")
 _PLACES = frozenset("12345678")
-LABELS = {"ranking": "Ranking", "strengths": "Strength", "edited_text": "Improved text", "comment": "Comment"}
+_ATTRIBUTE = re.compile("attribute\\.[A-H]\\.[a-z_]{1,30}")
+_FLAG = re.compile("flag\\.[A-H]\\.[a-z_]{1,30}")
+LABELS = {
+    "ranking": "Ranking",
+    "strengths": "Strength",
+    "edited_text": "Improved text",
+    "attributes": "Ratings",
+    "flags": "Flags",
+    "spans": "Marked passages",
+    "comment": "Comment",
+}
 
 
 class LongTexts(APIRoute):
@@ -41,10 +52,12 @@ class WorkForm(BaseModel):
 
     Of two responses ``choice`` says side and strength in one ("A4" … "A1", "B1" … "B4"), or an outcome. Of more, scripts send
     ``order`` ("C1A0D4B": C marginally better than A, A as good as D, …); without them each response has its ``rank``, each two
-    neighbouring places their ``strength``. ``edited_position`` is empty where the chosen response was edited.
+    neighbouring places their ``strength``. ``edited_position`` is empty where the chosen response was edited. Of each response
+    ``attribute.A.helpful`` holds a step of the scale and ``flag.A.unsafe`` is there where it is set; ``spans`` is JSON, for
+    passages are marked by scripts only.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True)
 
     fencing_token: int
     draft_version: int = Field(ge=0, description="The version of the draft that the page was drawn from.")
@@ -55,8 +68,19 @@ class WorkForm(BaseModel):
     strength: list[str] = Field(default=[], max_length=7)
     edited_position: str = ""
     edited_text: str = ""
+    nothing_to_improve: bool = False
+    revision_id: str = Field(default="", pattern="^[0-9]{0,18}$")
+    corrects: str = Field(default="", pattern="^[0-9]{0,18}$")
+    spans: str = ""
     comment: str = ""
     active_seconds: float = Field(default=0, ge=0, le=86_400, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _no_strange_fields(self) -> Self:
+        strange = [name for name in self.model_extra or {} if not (_ATTRIBUTE.fullmatch(name) or _FLAG.fullmatch(name))]
+        if strange:
+            raise ValueError(f"there is no field {strange[0][:40]!r}")
+        return self
 
     def submission(self) -> Submission:
         """The judgement that was filled in.
@@ -74,8 +98,10 @@ class WorkForm(BaseModel):
                 strengths=strengths,
                 edited_position=self.edited_position or None if edited.strip() else None,
                 edited_text=edited if edited.strip() else None,
-                comment=self.comment.replace("\r\n", "\n"),
+                revision_id=int(self.revision_id) if self.revision_id and edited.strip() else None,
+                corrects=int(self.corrects) if self.corrects else None,
                 active_seconds=self.active_seconds,
+                **self._details(),
             )
         except ValidationError as error:
             raise _in_words(error) from error
@@ -93,11 +119,34 @@ class WorkForm(BaseModel):
                 ranking=ranking,
                 strengths=list(strengths),
                 edits={name: self.edited_text} if self.edited_text.strip() else {},
-                comment=self.comment,
+                revisions={name: int(self.revision_id)} if self.revision_id and self.edited_text.strip() else {},
                 active_seconds=self.active_seconds,
+                **self._details(),
             )
         except ValidationError:
             return None
+
+    def _details(self) -> dict[str, Any]:
+        """What is said of each response, as the fields of :class:`app.annotations.forms.Details`; may not be valid."""
+        attributes: dict[str, dict[str, Any]] = {}
+        flags: dict[str, list[str]] = {}
+        for field, value in (self.model_extra or {}).items():
+            _, position, name = field.split(".")
+            if field.startswith("flag."):
+                flags.setdefault(position, []).append(name)
+            elif value:
+                attributes.setdefault(position, {})[name] = int(value) if str(value).isdecimal() else value
+        try:
+            spans = orjson.loads(self.spans) if self.spans else []
+        except orjson.JSONDecodeError:
+            spans = self.spans
+        return {
+            "attributes": attributes,
+            "flags": flags,
+            "spans": spans,
+            "nothing_to_improve": self.nothing_to_improve,
+            "comment": self.comment.replace("\r\n", "\n"),
+        }
 
     def _judgement(self) -> tuple[Outcome, list[list[str]], list[int]]:
         if self.choice in {Outcome.TIE, Outcome.ALL_UNACCEPTABLE}:

@@ -33,7 +33,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.types import NULLTYPE
 
 from app.accounts.models import Role, User
-from app.annotations.models import Annotation, Comparison, Outcome
+from app.annotations.models import STANDING, Annotation, Comparison, Outcome, Purpose
 from app.candidates.models import Candidate
 from app.errors import NotFound
 from app.preferences.derive import pair_strengths
@@ -167,7 +167,7 @@ def _joined(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
 
 
 def _conditions(wanted: ExportFilter, percent: int) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [Annotation.superseded_by_id.is_(None)]
+    conditions: list[ColumnElement[bool]] = [STANDING, Comparison.purpose == Purpose.COLLECT]
     if wanted.batch_ids:
         conditions.append(Batch.id.in_(wanted.batch_ids))
     if wanted.rounds:

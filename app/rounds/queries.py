@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, func, select
 from sqlalchemy.orm import Session, joinedload
 
 from app.accounts.models import Role, User
-from app.annotations.models import Annotation
+from app.annotations.models import STANDING, Annotation, Comparison, Purpose
 from app.errors import NotFound
 from app.preferences import queries as preferences
 from app.preferences.forms import ExportFilter
@@ -121,7 +121,12 @@ def new_annotations(session: Session) -> int:
         .where(Round.state == RoundState.COMPLETE, TrainingRun.state == RunState.SUCCEEDED)
         .scalar_subquery()
     )
-    query = select(func.count()).where(Annotation.superseded_by_id.is_(None), Annotation.id > trained_until)
+    query = (
+        select(func.count())
+        .select_from(Annotation)
+        .join(Comparison, Comparison.id == Annotation.comparison_id)
+        .where(STANDING, Comparison.purpose == Purpose.COLLECT, Annotation.id > trained_until)
+    )
     return session.scalar(query) or 0
 
 

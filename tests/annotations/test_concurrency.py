@@ -12,7 +12,7 @@ from sqlalchemy import Engine, func, select, update
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
-from app.annotations import service
+from app.annotations import recording, service
 from app.annotations.forms import Submission
 from app.annotations.models import Annotation, Assignment, AssignmentState, Comparison, Outcome
 from app.annotations.seats import Held
@@ -44,7 +44,7 @@ def test_twenty_identical_submits_store_one(committed: Engine) -> None:
         alice = make_user(session)
         assignment = make_assignment(session, alice)
     answers = at_once(
-        committed, 20, lambda session, _: service.submit(session, alice, assignment.id, tie(assignment), "one-key").id
+        committed, 20, lambda session, _: recording.submit(session, alice, assignment.id, tie(assignment), "one-key").id
     )
     assert len(set(answers)) == 1
     with Session(committed) as session:
@@ -80,7 +80,7 @@ def test_overlap_is_never_exceeded(committed: Engine) -> None:
                 if step % 5 == 4 and user in people:
                     service.skip(session, user, assignment.id, "for the test")
                 else:
-                    service.submit(session, user, assignment.id, tie(assignment), f"{user.id}-{assignment.id}")
+                    recording.submit(session, user, assignment.id, tie(assignment), f"{user.id}-{assignment.id}")
                     done += 1
                 session.commit()
         return done
@@ -108,7 +108,7 @@ def test_a_late_submit_and_the_one_who_took_over_never_both_count(committed: Eng
                 if index:
                     return service.next_assignment(session, rita, batch) is not None
                 try:
-                    service.submit(session, alice, late.id, tie(late), f"late-{late.id}")
+                    recording.submit(session, alice, late.id, tie(late), f"late-{late.id}")
                 except Conflict:
                     return False
                 return True
@@ -132,7 +132,7 @@ def test_the_sweeper_and_the_submits_do_not_wait_for_each_other_for_ever(committ
     def act(session: Session, index: int) -> int:
         if index >= 12:
             return service.release_expired(session)
-        service.submit(session, people[index], held[index].id, tie(held[index]), f"k{index}")
+        recording.submit(session, people[index], held[index].id, tie(held[index]), f"k{index}")
         return 0
 
     at_once(committed, 16, act)

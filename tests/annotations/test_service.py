@@ -7,7 +7,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
-from app.annotations import service
+from app.annotations import recording, service
 from app.annotations.forms import Draft, Submission, position
 from app.annotations.models import Annotation, Assignment, AssignmentState, Comparison, Outcome
 from app.candidates.models import Candidate
@@ -35,7 +35,7 @@ def ranked(assignment: Assignment, **values: object) -> Submission:
 
 
 def stored(session: Session, user: User, assignment_id: int, submission: Submission, key: str) -> Annotation:
-    return session.get_one(Annotation, service.submit(session, user, assignment_id, submission, key).id)
+    return session.get_one(Annotation, recording.submit(session, user, assignment_id, submission, key).id)
 
 
 def seats(session: Session, comparison: Comparison) -> tuple[int, int]:
@@ -115,7 +115,7 @@ def test_orders_differ_between_annotators(session: Session) -> None:
 def test_alice_never_meets_a_comparison_twice(session: Session) -> None:
     alice, comparison = make_user(session), make_comparison(session, wanted=2)
     first = make_assignment(session, alice, comparison)
-    service.submit(session, alice, first.id, ranked(first), "k1")
+    recording.submit(session, alice, first.id, ranked(first), "k1")
     assert service.next_assignment(session, alice) is None
     assert seats(session, comparison) == (1, 1)
 
@@ -203,7 +203,7 @@ def test_a_broken_rule_is_refused_and_nothing_is_stored(session: Session, name: 
         first = session.get_one(Candidate, assignment.order_shown[0]).text
         values = values | {"edited_text": first.replace("\r\n", "\n")}
     with pytest.raises(BadInput, match=says) as refused:
-        service.submit(session, alice, assignment.id, ranked(assignment, **values), "k1")
+        recording.submit(session, alice, assignment.id, ranked(assignment, **values), "k1")
     assert refused.value.extra["errors"][0]["loc"]
     assert session.scalar(select(func.count()).select_from(Annotation)) == 0
     assert seats(session, comparison) == (0, 0)
@@ -214,7 +214,7 @@ def test_where_two_share_the_first_place_the_edit_names_one(session: Session) ->
     assignment = make_assignment(session, alice, make_comparison(session, n=3))
     fields = {"ranking": [["A", "C"], ["B"]], "strengths": [2], "edited_text": "Better."}
     with pytest.raises(BadInput, match="say which one"):
-        service.submit(session, alice, assignment.id, ranked(assignment, **fields), "k1")
+        recording.submit(session, alice, assignment.id, ranked(assignment, **fields), "k1")
     annotation = stored(session, alice, assignment.id, ranked(assignment, **fields, edited_position="C"), "k1")
     assert annotation.edited_candidate_id == assignment.order_shown[2]
 
@@ -223,56 +223,56 @@ def test_a_batch_without_edits_refuses_one(session: Session) -> None:
     alice, batch = make_user(session), make_batch(session, edit_policy=EditPolicy.NONE)
     assignment = make_assignment(session, alice, make_comparison(session, batch=batch))
     with pytest.raises(BadInput, match="takes no edits"):
-        service.submit(session, alice, assignment.id, ranked(assignment, edited_text="x"), "k1")
+        recording.submit(session, alice, assignment.id, ranked(assignment, edited_text="x"), "k1")
 
 
 def test_a_batch_that_requires_edits_asks_for_one_unless_nothing_was_chosen(session: Session) -> None:
     alice, batch = make_user(session), make_batch(session, edit_policy=EditPolicy.REQUIRED)
     first = make_assignment(session, alice, make_comparison(session, batch=batch))
     with pytest.raises(BadInput, match="asks for an improved text"):
-        service.submit(session, alice, first.id, ranked(first), "k1")
+        recording.submit(session, alice, first.id, ranked(first), "k1")
     tie = Submission(fencing_token=1, outcome=Outcome.TIE)
-    assert service.submit(session, alice, first.id, tie, "k1").outcome is Outcome.TIE
+    assert recording.submit(session, alice, first.id, tie, "k1").outcome is Outcome.TIE
 
 
 def test_the_same_key_and_judgement_give_the_same_annotation(session: Session) -> None:
     alice = make_user(session)
     assignment = make_assignment(session, alice)
-    first = service.submit(session, alice, assignment.id, ranked(assignment, active_seconds=3), "k1")
-    again = service.submit(session, alice, assignment.id, ranked(assignment, active_seconds=9), "k1")
+    first = recording.submit(session, alice, assignment.id, ranked(assignment, active_seconds=3), "k1")
+    again = recording.submit(session, alice, assignment.id, ranked(assignment, active_seconds=9), "k1")
     assert again.id == first.id
 
 
 def test_the_same_key_with_another_judgement_is_refused(session: Session) -> None:
     alice = make_user(session)
     assignment = make_assignment(session, alice)
-    service.submit(session, alice, assignment.id, ranked(assignment), "k1")
+    recording.submit(session, alice, assignment.id, ranked(assignment), "k1")
     with pytest.raises(BadInput, match="Idempotency-Key"):
-        service.submit(session, alice, assignment.id, ranked(assignment, strengths=[1]), "k1")
+        recording.submit(session, alice, assignment.id, ranked(assignment, strengths=[1]), "k1")
 
 
 def test_a_key_serves_one_item_only(session: Session) -> None:
     alice = make_user(session)
     first = make_assignment(session, alice)
-    service.submit(session, alice, first.id, ranked(first), "k1")
+    recording.submit(session, alice, first.id, ranked(first), "k1")
     second = make_assignment(session, alice)
     with pytest.raises(BadInput, match="send a new key"):
-        service.submit(session, alice, second.id, ranked(second), "k1")
+        recording.submit(session, alice, second.id, ranked(second), "k1")
 
 
 def test_submitting_again_under_a_new_key_is_a_conflict(session: Session) -> None:
     alice = make_user(session)
     assignment = make_assignment(session, alice)
-    service.submit(session, alice, assignment.id, ranked(assignment), "k1")
+    recording.submit(session, alice, assignment.id, ranked(assignment), "k1")
     with pytest.raises(Conflict, match="already"):
-        service.submit(session, alice, assignment.id, ranked(assignment), "k2")
+        recording.submit(session, alice, assignment.id, ranked(assignment), "k2")
 
 
 def test_charlie_cannot_tell_that_alices_assignment_exists(session: Session) -> None:
     alice, charlie = make_user(session), make_user(session, name="Charlie")
     assignment = make_assignment(session, alice)
     with pytest.raises(NotFound):
-        service.submit(session, charlie, assignment.id, ranked(assignment), "k1")
+        recording.submit(session, charlie, assignment.id, ranked(assignment), "k1")
     with pytest.raises(NotFound):
         service.save_draft(session, charlie, assignment.id, Draft(), 0)
     with pytest.raises(NotFound):
@@ -308,7 +308,7 @@ def test_a_released_item_is_accepted_while_its_seat_is_free(session: Session) ->
     assignment = make_assignment(session, alice, comparison)
     expire(session, assignment)
     service.release_expired(session)
-    service.submit(session, alice, assignment.id, ranked(assignment), "k1")
+    recording.submit(session, alice, assignment.id, ranked(assignment), "k1")
     assert seats(session, comparison) == (0, 1)
 
 
@@ -316,7 +316,7 @@ def test_an_expired_lease_that_nobody_swept_is_accepted(session: Session) -> Non
     alice, comparison = make_user(session), make_comparison(session)
     assignment = make_assignment(session, alice, comparison)
     expire(session, assignment)
-    service.submit(session, alice, assignment.id, ranked(assignment), "k1")
+    recording.submit(session, alice, assignment.id, ranked(assignment), "k1")
     assert seats(session, comparison) == (0, 1)
 
 
@@ -328,7 +328,7 @@ def test_a_released_item_that_was_taken_is_refused_and_the_text_is_kept(session:
     make_assignment(session, rita, comparison)
     given = ranked(assignment, edited_text="My long edit", comment="and why")
     with pytest.raises(LeaseLost):
-        service.submit(session, alice, assignment.id, given, "k1")
+        recording.submit(session, alice, assignment.id, given, "k1")
     service.keep_draft(session, alice, assignment.id, given.draft(), given.fencing_token)
     session.refresh(assignment)
     assert assignment.draft is not None
@@ -356,7 +356,7 @@ def test_the_token_of_an_older_lease_is_refused(session: Session) -> None:
     service.release(session, alice, assignment.id)
     service.next_assignment(session, alice)
     with pytest.raises(LeaseLost, match="another window"):
-        service.submit(session, alice, assignment.id, old, "k1")
+        recording.submit(session, alice, assignment.id, old, "k1")
 
 
 def test_a_heartbeat_renews_the_lease_and_takes_a_free_seat_back(session: Session) -> None:
@@ -407,7 +407,7 @@ def test_a_skip_gives_the_seat_to_others_and_keeps_the_reason(session: Session) 
     assert service.next_assignment(session, alice) is None
     assert service.next_assignment(session, make_user(session, name="Rita")) is not None
     for refused in (
-        lambda: service.submit(session, alice, assignment.id, ranked(assignment), "k1"),
+        lambda: recording.submit(session, alice, assignment.id, ranked(assignment), "k1"),
         lambda: service.save_draft(session, alice, assignment.id, Draft(), 0),
     ):
         with pytest.raises(Conflict):
@@ -423,7 +423,7 @@ def test_a_skip_needs_a_reason(session: Session) -> None:
 def test_what_was_submitted_cannot_be_skipped(session: Session) -> None:
     alice = make_user(session)
     assignment = make_assignment(session, alice)
-    service.submit(session, alice, assignment.id, ranked(assignment), "k1")
+    recording.submit(session, alice, assignment.id, ranked(assignment), "k1")
     with pytest.raises(Conflict, match="already"):
         service.skip(session, alice, assignment.id, "too late")
 
@@ -434,7 +434,7 @@ def test_a_batch_that_is_not_open_takes_no_submission_and_keeps_the_text(session
     assignment = make_assignment(session, alice, comparison)
     session.execute(update(Batch).where(Batch.id == comparison.batch_id).values(state=state))
     with pytest.raises(Conflict, match=state.value):
-        service.submit(session, alice, assignment.id, ranked(assignment, edited_text="mine"), "k1")
+        recording.submit(session, alice, assignment.id, ranked(assignment, edited_text="mine"), "k1")
     kept = ranked(assignment, edited_text="mine")
     service.keep_draft(session, alice, assignment.id, kept.draft(), kept.fencing_token)
     session.refresh(assignment)

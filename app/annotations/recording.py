@@ -1,0 +1,286 @@
+"""Recording a judgement, once: submit, correct, take back. Nothing here commits.
+
+An annotation is never changed. A correction is a new row that the old one points at; one that its annotator takes back
+within seconds is marked as withdrawn, and stays.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Interval, bindparam, cast, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app.accounts.models import User
+from app.annotations import gold, rules, seats, verification
+from app.annotations.forms import POSITIONS, Draft, Span, Submission
+from app.annotations.models import STANDING, Annotation, AssignmentState, EditSource, Outcome, Purpose, Revision
+from app.annotations.seats import Held, Locked
+from app.candidates.models import Candidate, LiveGeneration
+from app.errors import BadInput, Conflict, LeaseLost, NotFound
+from app.prompts.models import BatchState
+
+UNDO_SECONDS = 10
+"""How long a submission is offered to be taken back."""
+UNDO_PATIENCE = 5
+"""Seconds more that the click may take to arrive."""
+TAKEN = "Your time ran out and somebody else has finished this item. Your text is kept in the draft."
+
+
+class Recorded(NamedTuple):
+    """What the database says of a stored annotation."""
+
+    id: int
+    assignment_id: int
+    outcome: Outcome
+    created_at: datetime
+    request_hash: bytes
+
+
+_recorded = (
+    Annotation.id,
+    Annotation.assignment_id,
+    Annotation.outcome,
+    Annotation.created_at,
+    Annotation.request_hash,
+)
+_insert_annotation = (
+    insert(Annotation).on_conflict_do_nothing(index_elements=["annotator_id", "idempotency_key"]).returning(*_recorded)
+)
+_earlier = select(*_recorded).where(
+    Annotation.annotator_id == bindparam("annotator"), Annotation.idempotency_key == bindparam("key")
+)
+_text = select(Candidate.text).where(Candidate.id == bindparam("candidate"))
+_current = select(Annotation.id).where(Annotation.assignment_id == bindparam("assignment"), STANDING).with_for_update()
+_corrected = Annotation.__table__.alias()
+_next_id = select(func.nextval(func.pg_get_serial_sequence("annotations", "id")))
+_supersede = (
+    update(Annotation)
+    .where(Annotation.id == bindparam("old"), STANDING)
+    .values(superseded_by_id=bindparam("new"))
+    .execution_options(synchronize_session=False)
+)
+
+
+def lock(session: Session, user: User, assignment_id: int) -> Locked:
+    """This annotator's assignment, locked until the end of the transaction."""
+    locked = seats.lock(session, user.id, assignment_id)
+    if locked is None:
+        raise NotFound
+    return locked
+
+
+def submit(session: Session, user: User, assignment_id: int, submission: Submission, key: str) -> Recorded:
+    """Record ``submission`` once. The same ``key`` with the same judgement gives the same annotation again.
+
+    With ``submission.corrects`` it supersedes that annotation, as long as the batch is not closed.
+
+    Raises:
+        BadInput: a rule is broken, or the key was used for something else.
+        LeaseLost: the lease ran out and somebody else took the seat, or a newer lease replaced this one.
+        Conflict: already submitted or skipped, corrected elsewhere, or the batch takes no annotations now.
+    """
+    locked = lock(session, user, assignment_id)
+    held, digest = locked.assignment, rules.request_hash(assignment_id, submission)
+    if held.state is AssignmentState.SUBMITTED:
+        earlier = _recorded_before(session, user, key, digest)
+        return earlier or _correct(session, user, locked, submission, key, digest)
+    _check_may_submit(locked, submission)
+    values = _checked(session, locked, submission)
+    if held.state is AssignmentState.ACTIVE:
+        seats.change(session, held.comparison_id, done=1)
+    elif not seats.take_seat(session, held.comparison_id, done=True):
+        raise LeaseLost(TAKEN)
+    stored = _store(session, user, held, values, key, digest)
+    seats.finish(session, held.id, AssignmentState.SUBMITTED)
+    if locked.purpose is Purpose.GOLD and locked.qualification_items:
+        gold.after(session, user.id, held.comparison_id)
+    _verify(session, locked, submission, stored)
+    return stored
+
+
+def _verify(session: Session, locked: Locked, submission: Submission, stored: Recorded) -> None:
+    if submission.edited_text is not None and locked.verify_percent:
+        verification.after(session, stored.id, locked.verify_percent)
+
+
+def _correct(session: Session, user: User, locked: Locked, submission: Submission, key: str, digest: bytes) -> Recorded:
+    held = locked.assignment
+    if submission.corrects is None:
+        raise Conflict("You have submitted this item already; the first submission stands.")
+    if locked.batch_state is BatchState.CLOSED:
+        raise Conflict("This batch is closed: what you submitted stands and can no longer be corrected.")
+    current = session.connection().execute(_current, {"assignment": held.id}).scalar_one()
+    if current != submission.corrects:
+        raise Conflict("You have corrected this item in another window meanwhile: open it anew to correct that.")
+    values = _checked(session, locked, submission)
+    new = session.connection().execute(_next_id).scalar_one()
+    session.connection().execute(_supersede, {"old": current, "new": new})
+    verification.take_back(session, current)
+    stored = _store(session, user, held, {"id": new, **values}, key, digest)
+    _verify(session, locked, submission, stored)
+    return stored
+
+
+def undo(session: Session, user: User, assignment_id: int) -> Held:
+    """Take the annotation back that was just submitted: the item is in work again, filled in as it was.
+
+    Asked for twice, it gives the item in work.
+
+    Raises:
+        Conflict: too late, or the batch was closed. The annotation can still be corrected until then.
+    """
+    locked = lock(session, user, assignment_id)
+    held = locked.assignment
+    if held.state is AssignmentState.ACTIVE:
+        return held
+    if held.state is not AssignmentState.SUBMITTED:
+        raise Conflict(f"This item is {held.state}: there is nothing to take back.")
+    if locked.batch_state is BatchState.CLOSED:
+        raise Conflict("This batch is closed: what you submitted stands.")
+    patience = cast(bindparam("patience", f"{UNDO_SECONDS + UNDO_PATIENCE} seconds"), Interval)
+    taken = session.scalars(
+        update(Annotation)
+        .where(
+            Annotation.assignment_id == held.id,
+            STANDING,
+            Annotation.created_at > func.now() - patience,
+            # what was corrected before cannot stand again
+            ~select(_corrected.c.id).where(_corrected.c.superseded_by_id == Annotation.id).exists(),
+        )
+        .values(withdrawn_at=func.now())
+        .returning(Annotation)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if taken is None:
+        raise Conflict("It is too late to undo this; you can still correct it: it is among your submitted items.")
+    verification.take_back(session, taken.id)
+    seats.change(session, held.comparison_id, done=-1)
+    seats.write_draft(session, held.id, as_draft(taken).model_dump(mode="json"))
+    return seats.renew(session, held.id, tokens=1)
+
+
+def standing_annotation(session: Session, assignment_id: int) -> Annotation | None:
+    """What was submitted for an assignment and stands."""
+    return session.scalars(select(Annotation).where(Annotation.assignment_id == assignment_id, STANDING)).one_or_none()
+
+
+def as_draft(annotation: Annotation) -> Draft:
+    """An annotation as a draft of the same judgement, by position again."""
+    names = {candidate: POSITIONS[at] for at, candidate in enumerate(annotation.order_shown)}
+    edited = names.get(annotation.edited_candidate_id or 0)
+    return Draft(
+        outcome=annotation.outcome,
+        ranking=[[names[each] for each in group] for group in annotation.ranking],
+        strengths=list(annotation.strengths),
+        edits={edited: annotation.edited_text} if edited and annotation.edited_text is not None else {},
+        revisions={edited: annotation.revision_id} if edited and annotation.revision_id is not None else {},
+        attributes={names[int(key)]: said for key, said in annotation.attributes.items()},
+        flags={names[int(key)]: said for key, said in annotation.flags.items()},
+        spans=[
+            Span(
+                position=names[marked["candidate_id"]],
+                **{name: marked[name] for name in ("start", "end", "label", "note")},
+            )
+            for marked in annotation.spans
+        ],
+        nothing_to_improve=annotation.nothing_to_improve,
+        comment=annotation.comment,
+        active_seconds=annotation.active_seconds or 0,
+    )
+
+
+def _recorded_before(session: Session, user: User, key: str, digest: bytes) -> Recorded | None:
+    row = session.connection().execute(_earlier, {"annotator": user.id, "key": key}).one_or_none()
+    if row is None:
+        return None
+    earlier = Recorded(*row)
+    if earlier.request_hash != digest:
+        raise BadInput("This Idempotency-Key was used for another submission: the first one stands.")
+    return earlier
+
+
+def _check_may_submit(locked: Locked, submission: Submission) -> None:
+    held = locked.assignment
+    if held.state is AssignmentState.SKIPPED:
+        raise Conflict("You skipped this item; it has gone to others.")
+    if locked.batch_state is BatchState.PAUSED:
+        raise Conflict("This batch is paused. Your text is kept in the draft: submit it when the batch opens again.")
+    if locked.batch_state is not BatchState.OPEN:
+        raise Conflict("This batch is closed and takes no more annotations. Your text is kept in the draft.")
+    if submission.corrects is not None:
+        raise Conflict("What you wanted to correct was taken back: open the item anew and submit it.")
+    if submission.fencing_token != held.fencing_token:
+        raise LeaseLost(
+            "This item was opened again in another window after its time ran out: go on there, or reload this page.",
+            draft=held.draft,
+        )
+
+
+def _checked(session: Session, locked: Locked, submission: Submission) -> dict[str, Any]:
+    """The columns of a judgement that keeps every rule: positions become candidate ids."""
+    shown = locked.assignment.order_shown
+    judgement = rules.judge(submission, len(shown), locked.edit_policy)
+    lengths = _lengths(session, shown) if submission.spans else []
+    rules.check_details(submission, len(shown), locked.attributes, lengths)
+    edited = None if judgement.edited is None else shown[judgement.edited]
+    named = dict(zip(POSITIONS, shown, strict=False))
+    said = submission.model_dump(mode="json")
+    return {
+        "outcome": judgement.outcome,
+        "ranking": [[shown[index] for index in group] for group in judgement.ranking],
+        "strengths": judgement.strengths,
+        "edited_candidate_id": edited,
+        "edited_text": submission.edited_text,
+        "edit_source": _edit_source(session, locked.assignment.id, edited, submission),
+        "revision_id": submission.revision_id if edited is not None else None,
+        "nothing_to_improve": submission.nothing_to_improve,
+        "attributes": {str(named[name]): levels for name, levels in said["attributes"].items()},
+        "flags": {str(named[name]): sorted(set(flags)) for name, flags in said["flags"].items() if flags},
+        "spans": [{"candidate_id": named[span.pop("position")], **span} for span in said["spans"]],
+        "comment": submission.comment,
+        "active_seconds": submission.active_seconds,
+        "order_shown": shown,
+        "guidelines_version": locked.guidelines_version,
+    }
+
+
+def _edit_source(session: Session, assignment_id: int, edited: int | None, submission: Submission) -> EditSource | None:
+    """Where the edited text came from, as far as the stored revisions say."""
+    if edited is None or submission.edited_text is None:
+        return None
+    original = session.connection().execute(_text, {"candidate": edited}).scalar_one()
+    rules.check_edit(submission.edited_text, original)
+    if submission.revision_id is None:
+        return EditSource.DIRECT
+    revised = session.scalar(
+        select(LiveGeneration.text)
+        .join(Revision, Revision.generation_id == LiveGeneration.id)
+        .where(
+            Revision.id == submission.revision_id,
+            Revision.assignment_id == assignment_id,
+            Revision.candidate_id == edited,
+        )
+    )
+    if revised is None:
+        message = "The edited text names a revision of another response: send it without the revision."
+        raise BadInput(message, errors=[{"loc": "revision_id", "msg": message}])
+    same = submission.edited_text.replace("\r\n", "\n") == revised.replace("\r\n", "\n")
+    return EditSource.REVISION if same else EditSource.ADJUSTED
+
+
+def _lengths(session: Session, shown: list[int]) -> list[int]:
+    rows = session.execute(select(Candidate.id, func.char_length(Candidate.text)).where(Candidate.id.in_(shown)))
+    found: dict[int, int] = {candidate: length for candidate, length in rows}  # noqa: C416 - a Row is no pair to mypy
+    return [found[candidate] for candidate in shown]
+
+
+def _store(session: Session, user: User, held: Held, values: dict[str, Any], key: str, digest: bytes) -> Recorded:
+    mark = {"annotator_id": user.id, "idempotency_key": key, "request_hash": digest}
+    held_by = {"assignment_id": held.id, "comparison_id": held.comparison_id}
+    stored = session.connection().execute(_insert_annotation, values | mark | held_by).one_or_none()
+    if stored is None:
+        raise BadInput("This Idempotency-Key was used for another submission: send a new key.")
+    return Recorded(*stored)

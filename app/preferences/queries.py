@@ -50,7 +50,10 @@ STREAM_ROWS = 500
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One current annotation with everything that its rows name. ``messages``, ``tools`` and ``samplings`` are JSON."""
+    """One standing annotation with everything that its rows name.
+
+    ``messages``, ``tools``, ``samplings``, ``attributes``, ``flags`` and ``spans`` are JSON.
+    """
 
     annotation_id: int
     outcome: Outcome
@@ -59,6 +62,12 @@ class Source:
     order_shown: list[int]
     edited_candidate_id: int | None
     edited_text: str | None
+    edit_source: str | None
+    nothing_to_improve: bool
+    attributes: str
+    flags: str
+    spans: str
+    comment: str
     active_seconds: float | None
     created_at: datetime
     annotator: str
@@ -105,6 +114,12 @@ def sources(
                 type_coerce(Annotation.order_shown, NULLTYPE),
                 Annotation.edited_candidate_id,
                 Annotation.edited_text,
+                Annotation.edit_source,
+                Annotation.nothing_to_improve,
+                cast(Annotation.attributes, Text),
+                cast(Annotation.flags, Text),
+                cast(Annotation.spans, Text),
+                Annotation.comment,
                 Annotation.active_seconds,
                 Annotation.created_at,
                 User.pseudonym,

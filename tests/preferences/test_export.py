@@ -191,7 +191,8 @@ def test_parquet_says_what_json_lines_say(session: Session, alice: User, compari
     for line, row in zip(exported(session), as_table(session), strict=True):
         sampling = {side: text and orjson.loads(text) for side, text in row.pop("sampling").items()}
         created = row.pop("created_at").isoformat().replace("+00:00", "Z")
-        assert {**row, "sampling": sampling, "created_at": created} == line
+        said = {name: orjson.loads(row[name]) for name in ("attributes", "flags", "spans")}
+        assert {**row, **said, "sampling": sampling, "created_at": created} == line
     assert as_table(session, Shape.TRL) == exported(session, Shape.TRL)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import text
+from sqlalchemy import Update, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
@@ -12,18 +12,29 @@ from tests.factories import make_comparison, make_user
 
 def test_a_claim_walks_only_what_waits(session: Session) -> None:
     make_comparison(session)
-    statement = seats._take_first_free.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
+    for taking, index in (
+        (seats._take_first_free, "ix_comparisons_claim"),
+        (seats._take_first_gold, "ix_comparisons_"),
+    ):
+        said = explained(session, taking)
+        assert f"Index Scan using {index}" in said, said
+        assert "Seq Scan" not in said, said
+        assert "Hash" not in said, said  # that would read all that the annotator ever did
+
+
+def explained(session: Session, taking: Update) -> str:
+    statement = taking.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
     session.execute(text("SET LOCAL enable_seqscan = off"))  # on three rows any plan would do
     plan = session.connection().exec_driver_sql(
         f"EXPLAIN {statement}", {**statement.params, "batch": 1, "annotator": 1}
     )
-    said = "\n".join(row[0] for row in plan)
-    assert "Index Scan using ix_comparisons_claim" in said, said
+    return "\n".join(row[0] for row in plan)
 
 
 def test_the_plan_of_a_claim_is_kept(session: Session) -> None:
-    for statement in (seats._take_first_free, seats._mine):
+    for statement in (seats._take_first_free, seats._take_first_gold, seats._mine):
         compiled = str(statement.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
+        assert "'gold'" in compiled or statement is seats._mine, "a purpose that is a parameter hides the index"
         assert "LIMIT 1" in compiled, "a limit that is a parameter is taken for a tenth of all rows"
 
 

@@ -1,0 +1,1 @@
+"""How good the judgements are: known answers, verified edits, review, and what each person can learn from it."""

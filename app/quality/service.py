@@ -1,0 +1,138 @@
+"""Writes of quality: known answers, reviews, another attempt at a qualification. Nothing here commits."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app.accounts import service as accounts
+from app.accounts.models import User
+from app.annotations.models import (
+    Annotation,
+    Assignment,
+    AssignmentState,
+    Comparison,
+    ComparisonCandidate,
+    GoldAnswer,
+    Outcome,
+    Purpose,
+    Qualification,
+    Review,
+    Verdict,
+)
+from app.annotations.seats import GOLD_SEATS
+from app.errors import Conflict, refused
+from app.prompts.models import Batch, BatchState
+
+
+def make_gold(session: Session, staff: User, annotation: Annotation, explanation: str) -> Comparison:
+    """Make what ``annotation`` says the known answer of a new item of the same prompt and responses.
+
+    Raises:
+        BadInput: no explanation, or no answer that could be known.
+        Conflict: the prompt has one already, or the annotation does not stand.
+    """
+    if not explanation.strip():
+        raise refused("explanation", "Explain the answer: it is what people learn from.")
+    best = annotation.ranking[0] if annotation.outcome is Outcome.RANKED else []
+    if len(best) > 1:
+        raise refused("outcome", "Several responses share the first place here, so no single answer can be known.")
+    source = session.get_one(Comparison, annotation.comparison_id)
+    if source.purpose is not Purpose.COLLECT:
+        raise refused("outcome", "Only what was collected can be used as a known answer.")
+    if annotation.superseded_by_id is not None or annotation.withdrawn_at is not None:
+        raise Conflict("This judgement was corrected or taken back: use the one that stands.")
+    made = session.scalars(
+        insert(Comparison)
+        .values(
+            batch_id=source.batch_id,
+            prompt_id=source.prompt_id,
+            purpose=Purpose.GOLD,
+            annotators_wanted=GOLD_SEATS,
+            seats_free=GOLD_SEATS,
+            not_for_id=annotation.annotator_id,
+        )
+        .on_conflict_do_nothing()
+        .returning(Comparison)
+    ).one_or_none()
+    if made is None:
+        raise Conflict("This prompt has a known answer already; bring it back if it is retired.")
+    shown = [{"comparison_id": made.id, "candidate_id": each} for each in annotation.order_shown]
+    session.execute(insert(ComparisonCandidate), shown)
+    session.add(
+        GoldAnswer(
+            comparison_id=made.id,
+            outcome=annotation.outcome,
+            best_candidate_id=best[0] if best else None,
+            explanation=explanation.strip(),
+            from_annotation_id=annotation.id,
+            written_by_id=staff.id,
+        )
+    )
+    session.flush()
+    accounts.audit(session, staff, "gold.make", "comparison", made.id, annotation=annotation.id)
+    return made
+
+
+def set_gold(session: Session, staff: User, item: Comparison, *, retired: bool) -> None:
+    """Give an item with a known answer to nobody any more, or to everybody again. Who has begun it may finish."""
+    session.execute(select(Comparison.id).where(Comparison.id == item.id).with_for_update())
+    at_work = (
+        select(func.count())
+        .where(Assignment.comparison_id == item.id, Assignment.state == AssignmentState.ACTIVE)
+        .scalar_subquery()
+    )
+    taken = Comparison.annotators_done + at_work
+    values = (
+        {"annotators_wanted": func.greatest(taken, 1), "seats_free": 0}
+        if retired
+        else {"annotators_wanted": GOLD_SEATS, "seats_free": GOLD_SEATS - taken}
+    )
+    session.execute(update(Comparison).where(Comparison.id == item.id).values(values))
+    accounts.audit(session, staff, "gold.retire" if retired else "gold.restore", "comparison", item.id)
+
+
+def review(session: Session, staff: User, annotation: Annotation, verdict: Verdict, note: str = "") -> Review:
+    """A reviewer's word on a standing annotation. Returned, it waits for its annotator to correct it.
+
+    Raises:
+        BadInput: returned without a note.
+        Conflict: it does not stand any more, or its batch is closed and it cannot be corrected.
+    """
+    if annotation.superseded_by_id is not None or annotation.withdrawn_at is not None:
+        raise Conflict("This judgement was corrected or taken back meanwhile: look at the one that stands.")
+    if verdict is Verdict.RETURNED:
+        if not note.strip():
+            raise refused("note", "Say what should be looked at again.")
+        state = session.scalar(
+            select(Batch.state)
+            .join(Comparison, Comparison.batch_id == Batch.id)
+            .where(Comparison.id == annotation.comparison_id)
+        )
+        if state is BatchState.CLOSED:
+            raise Conflict("This batch is closed: nothing in it can be corrected any more.")
+    made = Review(annotation_id=annotation.id, reviewer_id=staff.id, verdict=verdict, note=note.strip())
+    session.add(made)
+    session.flush()
+    accounts.audit(session, staff, f"annotation.{verdict.value}", "annotation", annotation.id)
+    return made
+
+
+def reset_qualification(session: Session, staff: User, batch: Batch, user_id: int) -> None:
+    """Let somebody try a qualification again, with the items that they have not met.
+
+    Raises:
+        Conflict: it is not decided, so there is nothing to set back.
+    """
+    last = session.scalar(select(func.max(Annotation.id)).where(Annotation.annotator_id == user_id)) or 0
+    done = session.scalar(
+        update(Qualification)
+        .where(Qualification.batch_id == batch.id, Qualification.user_id == user_id, Qualification.answered > 0)
+        .values(answered=0, correct=0, passed=False, after_annotation_id=last)
+        .returning(Qualification.user_id)
+        .execution_options(synchronize_session=False)
+    )
+    if done is None:
+        raise Conflict("This person's qualification is not decided yet.")
+    accounts.audit(session, staff, "qualification.reset", "batch", batch.id, user=user_id)

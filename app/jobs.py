@@ -26,12 +26,14 @@ class Queue(StrEnum):
     GENERATION = "generation"
     TRAINING = "training"
     CONTROL = "control"
+    LIVE = "live"
 
 
 class Job(StrEnum):
     """Task names. Bodies live in ``workers``; an argument is an id, never data."""
 
     GENERATE = "corral.generate"
+    LIVE = "corral.live"
     SWEEP = "corral.sweep"
     RECONCILE_SERVING = "corral.reconcile_serving"
     BUILD_SNAPSHOT = "corral.build_snapshot"
@@ -43,6 +45,7 @@ class Job(StrEnum):
 
 QUEUES: dict[Job, Queue] = {
     Job.GENERATE: Queue.GENERATION,
+    Job.LIVE: Queue.LIVE,
     Job.SWEEP: Queue.CONTROL,
     Job.RECONCILE_SERVING: Queue.CONTROL,
     Job.BUILD_SNAPSHOT: Queue.CONTROL,

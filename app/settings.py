@@ -76,6 +76,15 @@ class Settings(BaseSettings):
     generation_tries: int = 3
     sweep_interval: int = 15
 
+    live_max_tokens: int = Field(default=1024, ge=1)
+    """Tokens of one text that is generated while somebody waits, whatever is asked for."""
+    live_tokens_per_day: int = Field(default=100_000, ge=1)
+    """Tokens that one person may generate in 24 hours; what is under way counts with all that it may become."""
+    live_at_once: int = Field(default=4, ge=2)
+    """Texts under way for one person; a turn of a dialogue takes two."""
+    live_lease: int = 20
+    """Seconds after which a live generation whose worker is silent is given to another."""
+
     sample_batch: bool = True
     """Whether the first start loads a batch of sample prompts, so that there is something to annotate."""
     upload_limit_bytes: int = 64 * 1024 * 1024

@@ -1,0 +1,284 @@
+"""The ledger of what is generated while somebody waits. Nothing here commits.
+
+A generation is a row with a state; the message that rings for it, and the stream that carries its text, may be lost. A
+worker holds a row by a lease and a fencing token; a row whose worker is gone is queued again, and after the last try it
+fails with a reason. Text is paid for before it is asked: a user's open generations count with all that they may write.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy import CursorResult, case, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session, joinedload
+
+from app.accounts.models import User
+from app.candidates.models import LiveGeneration, LiveKind, LiveState
+from app.candidates.policy import sampling_of
+from app.errors import NotFound, TooMany
+from app.jobs import Job, enqueue
+from app.registry.models import CheckpointKind, Deployment
+from app.settings import get_settings
+
+log = structlog.get_logger()
+
+OPEN = (LiveState.QUEUED, LiveState.STREAMING)
+GONE = "The worker ended, or lost its connection, while it wrote this text."
+
+
+@dataclass(frozen=True)
+class LiveClaim:
+    """A generation that this worker holds until its lease runs out. ``model`` is None for the base."""
+
+    id: int
+    fencing_token: int
+    attempts: int
+    messages: list[dict[str, Any]]
+    tools: list[Any] | None
+    model: str | None
+    max_tokens: int
+    sampling: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the engine wrote, with what was really sent."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    sampling: dict[str, Any]
+    engine_version: str
+
+
+# ── For the person who waits ─────────────────────────────────────────────────────────────────────────────────────────
+def request(  # noqa: PLR0913 - each is a column of the row
+    session: Session,
+    user: User,
+    *,
+    prompt_id: int,
+    kind: LiveKind,
+    messages: list[dict[str, Any]],
+    deployment: Deployment,
+    max_tokens: int,
+    request_key: str,
+    sampling: dict[str, Any] | None = None,
+    slot: int = 0,
+) -> LiveGeneration:
+    """Queue one text and ring for it. The same ``request_key`` of the same user gives the same generation again.
+
+    Raises:
+        TooMany: the user has used up the day's tokens, or has too many texts under way.
+    """
+    settings = get_settings()
+    # one after another for each person, so that two tabs cannot spend the same tokens
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"live:{user.id}", 0))))
+    mine = LiveGeneration.user_id == user.id, LiveGeneration.request_key == request_key
+    earlier = session.scalars(select(LiveGeneration).where(*mine)).one_or_none()
+    if earlier is not None:
+        return earlier
+    wanted = min(max_tokens, settings.live_max_tokens)
+    _check_quota(session, user, wanted)
+    made = session.scalars(
+        insert(LiveGeneration)
+        .values(
+            user_id=user.id,
+            prompt_id=prompt_id,
+            kind=kind,
+            slot=slot,
+            request_key=request_key,
+            deployment_id=deployment.id,
+            messages=messages,
+            max_tokens=wanted,
+            sampling=sampling_of(deployment, sampling or {}),
+        )
+        .returning(LiveGeneration)
+    ).one()
+    enqueue(session, Job.LIVE, made.id)
+    return made
+
+
+def _check_quota(session: Session, user: User, wanted: int) -> None:
+    settings = get_settings()
+    is_open = LiveGeneration.state.in_(OPEN)
+    spent = case((is_open, LiveGeneration.max_tokens), else_=LiveGeneration.completion_tokens)
+    used, under_way = session.execute(
+        select(func.coalesce(func.sum(spent), 0), func.count().filter(is_open)).where(
+            LiveGeneration.user_id == user.id, LiveGeneration.created_at > func.now() - text("interval '24 hours'")
+        )
+    ).one()
+    if under_way >= settings.live_at_once:
+        raise TooMany(
+            f"{under_way} texts are being written for you: wait until one is complete, or stop it.", retry_after=5
+        )
+    if used + wanted > settings.live_tokens_per_day:
+        raise TooMany(
+            f"You have used {used:,} of the {settings.live_tokens_per_day:,} tokens that one person may generate in 24 hours, "
+            f"and this may take {wanted:,}. Judge what is there, or ask an admin to raise CORRAL_LIVE_TOKENS_PER_DAY.",
+            retry_after=3600,
+        )
+
+
+def access(session: Session, user: User, generation_id: int) -> LiveGeneration:
+    """A generation of ``user``'s own."""
+    found = session.get(LiveGeneration, generation_id, populate_existing=True)
+    if found is None or found.user_id != user.id:
+        raise NotFound
+    return found
+
+
+def position(session: Session, generation: LiveGeneration) -> int:
+    """How many generations that are not finished were queued before it; 0 once it is written."""
+    if generation.state is not LiveState.QUEUED:
+        return 0
+    before = LiveGeneration.id < generation.id, LiveGeneration.state == LiveState.QUEUED
+    return session.scalar(select(func.count()).where(*before)) or 0
+
+
+def stop(session: Session, user: User, generation_id: int) -> LiveGeneration:
+    """Ask that it stops; what has come stays. One that waits ends at once; one that is finished stays as it is."""
+    access(session, user, generation_id)
+    found = session.scalars(select(LiveGeneration).where(LiveGeneration.id == generation_id).with_for_update()).one()
+    if found.state is LiveState.QUEUED:
+        found.state, found.finish_reason, found.finished_at = LiveState.STOPPED, "stopped", func.now()
+    if found.state is LiveState.STREAMING and found.stop_asked_at is None:
+        found.stop_asked_at = func.now()
+    session.flush()
+    session.refresh(found)
+    return found
+
+
+# ── For the worker ───────────────────────────────────────────────────────────────────────────────────────────────────
+def claim(session: Session, generation_id: int) -> LiveClaim | None:
+    """Take a queued generation; ``None`` when it is taken, finished or unknown."""
+    taken = session.scalar(
+        update(LiveGeneration)
+        .where(LiveGeneration.id == generation_id, LiveGeneration.state == LiveState.QUEUED)
+        .values(
+            state=LiveState.STREAMING,
+            text="",
+            fencing_token=LiveGeneration.fencing_token + 1,
+            attempts=LiveGeneration.attempts + 1,
+            started_at=func.now(),
+            lease_until=_lease_end(),
+        )
+        .returning(LiveGeneration.id)
+        .execution_options(synchronize_session=False)
+    )
+    if taken is None:
+        return None
+    row = session.get_one(
+        LiveGeneration,
+        taken,
+        options=[
+            joinedload(LiveGeneration.prompt),
+            joinedload(LiveGeneration.deployment).joinedload(Deployment.checkpoint),
+        ],
+        populate_existing=True,
+    )
+    checkpoint = row.deployment.checkpoint
+    return LiveClaim(
+        id=row.id,
+        fencing_token=row.fencing_token,
+        attempts=row.attempts,
+        messages=row.messages,
+        tools=row.prompt.tools,
+        model=None if checkpoint.kind is CheckpointKind.BASE else checkpoint.name,
+        max_tokens=row.max_tokens,
+        sampling=row.sampling,
+    )
+
+
+def note_progress(session: Session, held: LiveClaim, so_far: str) -> bool:
+    """Store what has come and renew the lease. False: go on no further, it was stopped or taken over."""
+    going = session.execute(
+        update(LiveGeneration)
+        .where(*_ours(held))
+        .values(text=so_far, lease_until=_lease_end())
+        .returning(LiveGeneration.stop_asked_at)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    return going is not None and going[0] is None
+
+
+def finish(session: Session, held: LiveClaim, written: Written, *, stopped: bool) -> LiveGeneration | None:
+    """Store the whole text; ``None`` when the lease was lost meanwhile."""
+    values = {**vars(written), "state": LiveState.STOPPED if stopped else LiveState.DONE, "error": None}
+    return _end(session, held, values)
+
+
+def fail(session: Session, held: LiveClaim, reason: str) -> LiveGeneration | None:
+    """End it without a text that could be used; the reason is shown to who waited."""
+    log.warning("live_generation_failed", generation=held.id, reason=reason)
+    return _end(session, held, {"state": LiveState.FAILED, "error": reason[:2000]})
+
+
+def put_back(session: Session, held: LiveClaim, reason: str) -> None:
+    """Queue it again, untried: the engine is away."""
+    session.execute(
+        update(LiveGeneration)
+        .where(*_ours(held))
+        .values(
+            state=LiveState.QUEUED,
+            lease_until=None,
+            attempts=LiveGeneration.attempts - 1,
+            error=reason[:2000],
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def release_expired(session: Session) -> int:
+    """Take back the leases of workers that are gone, and ring for all that waits; returns how many wait."""
+    tries = get_settings().generation_tries
+    lost = LiveGeneration.state == LiveState.STREAMING, LiveGeneration.lease_until < func.now()
+    session.execute(
+        update(LiveGeneration)
+        .where(*lost, (LiveGeneration.attempts >= tries) | LiveGeneration.stop_asked_at.is_not(None))
+        .values(state=LiveState.FAILED, lease_until=None, error=f"{GONE} Ask again.", finished_at=func.now())
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(
+        update(LiveGeneration)
+        .where(*lost)
+        .values(state=LiveState.QUEUED, lease_until=None, error=GONE)
+        .execution_options(synchronize_session=False)
+    )
+    waiting = list(
+        session.scalars(
+            select(LiveGeneration.id)
+            .where(LiveGeneration.state == LiveState.QUEUED)
+            .order_by(LiveGeneration.id)
+            .limit(100)
+        )
+    )
+    for generation_id in waiting:
+        enqueue(session, Job.LIVE, generation_id)
+    return len(waiting)
+
+
+def _ours(held: LiveClaim) -> tuple[Any, ...]:
+    return (
+        LiveGeneration.id == held.id,
+        LiveGeneration.fencing_token == held.fencing_token,
+        LiveGeneration.state == LiveState.STREAMING,
+    )
+
+
+def _end(session: Session, held: LiveClaim, values: dict[str, Any]) -> LiveGeneration | None:
+    ended = session.execute(
+        update(LiveGeneration)
+        .where(*_ours(held))
+        .values(lease_until=None, finished_at=func.now(), **values)
+        .execution_options(synchronize_session=False)
+    )
+    assert isinstance(ended, CursorResult)  # noqa: S101 - what an UPDATE returns
+    return session.get(LiveGeneration, held.id, populate_existing=True) if ended.rowcount else None
+
+
+def _lease_end() -> Any:
+    return func.now() + func.make_interval(0, 0, 0, 0, 0, 0, get_settings().live_lease)

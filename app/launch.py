@@ -185,7 +185,12 @@ class Launch:
 
         celery = [sys.executable, "-m", "celery", "-A", "workers.celery_app"]
         # what each needs is reasoned in workers.celery_app
-        pools = {Queue.GENERATION: ("1", "prefork"), Queue.TRAINING: ("1", "prefork"), Queue.CONTROL: ("4", "threads")}
+        pools = {
+            Queue.GENERATION: ("1", "prefork"),
+            Queue.TRAINING: ("1", "prefork"),
+            Queue.CONTROL: ("4", "threads"),
+            Queue.LIVE: ("16", "threads"),
+        }
         for queue, (concurrency, pool) in pools.items():
             words = [*celery, "worker", "-Q", queue.value, "-c", concurrency, "-P", pool, "-n", f"{queue.value}@%h"]
             words += ["--without-gossip", "--without-mingle"]  # they meet in the database

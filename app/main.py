@@ -10,6 +10,7 @@ import app.accounts.api
 import app.accounts.views
 import app.annotations.api
 import app.annotations.views
+import app.candidates.live_api
 import app.dashboard.views
 import app.models
 import app.preferences.api
@@ -41,6 +42,7 @@ API = (
     app.registry.api.router,
     app.prompts.api.router,
     app.annotations.api.router,
+    app.candidates.live_api.router,
     app.preferences.api.router,
     app.rounds.api.router,
 )

@@ -5,6 +5,7 @@ One worker a queue, started as::
     celery -A workers.celery_app worker -Q generation -c 1 -P prefork -n generation@%h
     celery -A workers.celery_app worker -Q training   -c 1 -P prefork -n training@%h
     celery -A workers.celery_app worker -Q control    -c 4 -P threads -n control@%h
+    celery -A workers.celery_app worker -Q live       -c 16 -P threads -n live@%h
     celery -A workers.celery_app beat
 
 Generation and training run in a prefork child: what kills it (a prompt, the out-of-memory killer) leaves the parent, which
@@ -31,7 +32,14 @@ from app.jobs import CELERY_OPTIONS, QUEUES, Job, Queue
 from app.settings import Settings, get_settings
 from workers import stopping
 
-TASK_MODULES = ["workers.generation", "workers.rounds", "workers.serving", "workers.snapshots", "workers.sweeper"]
+TASK_MODULES = [
+    "workers.generation",
+    "workers.live",
+    "workers.rounds",
+    "workers.serving",
+    "workers.snapshots",
+    "workers.sweeper",
+]
 DAY = 24 * 3600
 RECONCILE_INTERVAL = 10
 ADVANCE_INTERVAL = 30

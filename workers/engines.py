@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +27,7 @@ import httpx
 
 from app.settings import EngineKind, Settings
 from workers.chat import ChatEncoder, NoChatTemplate, Unrenderable
-from workers.replies import REPLY_LIMIT, Answer, EngineReplyError, parse_answers, parse_object
+from workers.replies import REPLY_LIMIT, Answer, EngineReplyError, StreamedAnswer, parse_answers, parse_object
 
 PROBE_TIMEOUT = 30.0
 """A busy CPU engine beside a training run needs seconds for one token; one that hangs never answers."""
@@ -248,7 +249,58 @@ class OpenAIEngine:
     def _seed_allowed(self) -> bool:
         return self._settings.engine_accepts_seed
 
+    async def stream(self, ask: Ask) -> AsyncIterator[str | Reply]:
+        """One answer piece by piece, and last the whole of it. Leaving the loop hangs up, and the engine stops writing.
+
+        Raises:
+            EngineAway, ModelMissing, EngineReplyError, PromptRefused: see the module's table.
+        """
+        async with self._asking:
+            info = self._info or await self.describe()
+        sampling = {name: value for name, value in ask.sampling.items() if name != "seed" or self._seed_allowed}
+        body: dict[str, Any] = {**sampling, "model": ask.model or info.base, "max_tokens": ask.max_tokens}
+        if self._vllm:
+            await self._as_tokens(ask, info, body)
+        else:
+            body |= {"messages": ask.messages} | ({"tools": ask.tools} if ask.tools else {})
+        sent = {name: value for name, value in body.items() if name not in {"prompt", "messages", "tools"}}
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        path = "completions" if self._vllm else "chat/completions"
+        parts = StreamedAnswer()
+        try:
+            async for piece in self._pieces(path, body, parts):
+                yield piece
+        except _Doubt as error:
+            await self._blame(error)
+        except _Refused as error:
+            await self._suspect(error, sent)
+        yield Reply([parts.answer()], sent, info.version)
+
+    async def _pieces(self, path: str, body: dict[str, Any], parts: StreamedAnswer) -> AsyncIterator[str]:
+        try:
+            async with (
+                asyncio.timeout(self._settings.engine_timeout),
+                self._http.stream("POST", path, json=body) as reply,
+            ):
+                if not reply.is_success:
+                    raise _refusal(reply.status_code, await _read(reply))
+                async for line in reply.aiter_lines():
+                    if piece := parts.take(line):
+                        yield piece
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise EngineAway("The engine does not accept connections.") from error
+        except TimeoutError as error:
+            raise _Doubt(f"The engine did not finish within {self._settings.engine_timeout:.0f} s.") from error
+        except httpx.TransportError as error:
+            raise _Doubt(f"The engine dropped the connection ({type(error).__name__}).") from error
+
     async def _complete(self, ask: Ask, info: EngineInfo, body: dict[str, Any]) -> list[Answer]:
+        await self._as_tokens(ask, info, body)
+        body |= {"n": ask.n, "return_token_ids": True}
+        reply = await self._exchange("POST", "completions", body, self._settings.engine_timeout)
+        return parse_answers(reply, ask.n)
+
+    async def _as_tokens(self, ask: Ask, info: EngineInfo, body: dict[str, Any]) -> None:
         """Token ids go to vLLM, so what a user typed cannot become a control token."""
         async with self._reading:  # one reads for all that start together, and answers are not held up by it
             encoder = await asyncio.to_thread(chat_encoder, self._settings.base_model_path)
@@ -263,9 +315,7 @@ class OpenAIEngine:
                     "shorten the prompt, or serve a model with a longer context."
                 )
             body["max_tokens"] = min(ask.max_tokens, info.context - len(ids))
-        body |= {"prompt": ids, "n": ask.n, "return_token_ids": True}
-        reply = await self._exchange("POST", "completions", body, self._settings.engine_timeout)
-        return parse_answers(reply, ask.n)
+        body["prompt"] = ids
 
     async def _chat(self, ask: Ask, body: dict[str, Any]) -> list[Answer]:
         """Other endpoints get messages. One answer a request: their ``usage`` counts all choices together."""

@@ -100,3 +100,67 @@ def _count(usage: Any, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise EngineReplyError(f"The engine's reply does not count its tokens (usage.{name}).")
     return value
+
+
+class StreamedAnswer:
+    """One answer that comes as server-sent events, put together and checked as a whole in the end."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._size = 0
+        self._finish_reason: str | None = None
+        self._usage: Any = None
+
+    @property
+    def text(self) -> str:
+        """What has come so far."""
+        return "".join(self._parts)
+
+    def take(self, line: str) -> str:
+        """The piece of text in one line of the stream; empty for what is none.
+
+        Raises:
+            EngineReplyError: it is no event of a completion, or more than an answer can be.
+        """
+        if not line.startswith("data:"):
+            return ""
+        data = line.removeprefix("data:").strip()
+        if data == "[DONE]":
+            return ""
+        event = parse_object(data.encode("utf-8", "surrogatepass"))
+        if event.get("error"):
+            raise EngineReplyError(f"The engine gave up while it wrote: {str(event['error'])[:300]}")
+        self._usage = event.get("usage") or self._usage
+        choices = event.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        if choice is None:
+            return ""
+        self._finish_reason = _field(choice, "finish_reason") or self._finish_reason
+        delta = choice.get("delta") if isinstance(choice, dict) else None
+        piece = delta.get("content") if isinstance(delta, dict) else _field(choice, "text")
+        if not isinstance(piece, str) or not piece:
+            return ""
+        wrong = flaw(piece)
+        if wrong:
+            raise EngineReplyError(f"The engine's answer holds {wrong}, which no text may.")
+        self._size += len(piece)
+        if self._size > REPLY_LIMIT:
+            raise EngineReplyError(f"The engine's reply is larger than {REPLY_LIMIT // 2**20} MB.")
+        self._parts.append(piece)
+        return piece
+
+    def answer(self) -> Answer:
+        """The whole.
+
+        Raises:
+            EngineReplyError: the stream ended before the answer did, or the answer is empty.
+        """
+        if self._finish_reason is None:
+            raise EngineReplyError("The engine stopped in the middle of its answer.")
+        choice = {"text": self.text, "finish_reason": self._finish_reason}
+        return Answer(
+            _text(choice),
+            _finish_reason(choice),
+            _count(self._usage, "prompt_tokens"),
+            _count(self._usage, "completion_tokens"),
+        )

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.upkeep import forget_old
 from app.annotations.service import release_expired as release_assignments
+from app.candidates import live
 from app.candidates import service as candidates
 from app.db import session_scope
 from app.jobs import Job, enqueue
@@ -31,6 +32,7 @@ SWEEPS: tuple[Callable[[Session], object], ...] = (
     release_prompts,
     release_assignments,
     release_trainings,
+    live.release_expired,
     ring_for_snapshots,
 )
 

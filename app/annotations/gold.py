@@ -150,7 +150,7 @@ def feedback(session: Session, annotation_id: int) -> Feedback | None:
     ).one_or_none()
     if found is None:
         return None
-    said, known, batch = found.tuple()
+    said, known, batch = found
     row = session.get(Qualification, (batch.id, said.annotator_id), populate_existing=True)
     first = row.answered if row and row.answered else batch.qualification_items
     counted = _answers(session, said.annotator_id, batch.id, row.after_annotation_id if row else 0)[:first]

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from app.annotations import keys
 from app.annotations.display import LAYOUTS, Display
 from app.annotations.forms import POSITIONS, Draft
+from app.annotations.keys import Action
 from app.annotations.models import AssignmentState, Flag, Outcome, SpanLabel, Strength
 from app.annotations.queries import OpenBatch, Work
 from app.markup import to_html
@@ -143,7 +144,8 @@ class WorkPage:
     display: Display
     layouts: Mapping[str, str]
     keys: Mapping[str, str]
-    actions: Sequence[keys.Action]
+    """The key of each action."""
+    actions: Sequence[Action]
     fixed_keys: Sequence[tuple[str, str]]
     examples: Sequence[Example]
     flags: Mapping[str, str]

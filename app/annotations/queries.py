@@ -217,5 +217,6 @@ def _visible(user: User) -> Select[Any]:
     return (
         select(Batch.id, Batch.name, Batch.state, func.left(Batch.guidelines, 600), begun, fresh)
         .where(cast(Batch.state, String).in_([BatchState.OPEN.value, BatchState.PAUSED.value]))
+        .where(Batch.kind == BatchKind.PROMPTS)
         .order_by(Batch.id)
     )

@@ -143,6 +143,9 @@ _open_batches = (
 
 # Purposes and the zero are written out as well: as parameters they would hide the partial indexes from a prepared plan.
 has_free_seat = Comparison.seats_free > literal_column("0")
+_gold: ColumnElement[str]
+_collect: ColumnElement[str]
+_verify: ColumnElement[str]
 _gold, _collect, _verify = (
     literal_column(f"'{each.value}'") for each in (Purpose.GOLD, Purpose.COLLECT, Purpose.VERIFY_EDIT)
 )
@@ -183,7 +186,7 @@ def fresh_for(annotator: ColumnElement[int], *, gold: bool = False) -> list[Colu
 # Written for one plan, the walk along ix_comparisons_claim. Asked for "batch_id = :batch ORDER BY id" the planner takes the
 # primary key as soon as most rows wait, and then steps over everything that was ever finished. A range on the batch makes
 # the order (batch_id, id), which only that index has.
-def _first_free(*, gold: bool = False) -> Select[tuple[int]]:
+def _first_free(*, gold: bool = False) -> Select[int]:
     return (
         select(Comparison.id)
         .where(Comparison.batch_id >= bindparam("batch"), Comparison.batch_id <= bindparam("batch"))
@@ -200,7 +203,7 @@ _candidates = (
 )
 
 
-def _take(first: Select[tuple[int]]) -> Update:
+def _take(first: Select[int]) -> Update:
     return (
         update(Comparison)
         .where(Comparison.id == first.with_for_update(skip_locked=True, of=Comparison).scalar_subquery())
@@ -283,8 +286,8 @@ def lock(session: Session, annotator_id: int, assignment_id: int) -> Locked | No
     row = session.connection().execute(_lock, values).one_or_none()
     if row is None:
         return None
-    values: tuple[Any, ...] = tuple(row)
-    return Locked(Held._make(values[: len(_held)]), *values[len(_held) :])
+    columns: tuple[Any, ...] = tuple(row)
+    return Locked(Held._make(columns[: len(_held)]), *columns[len(_held) :])
 
 
 def open_batches(session: Session, batch_id: int | None) -> list[Open]:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, literal_column, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app.accounts.models import User
+from app.accounts.models import Role, User
 from app.annotations import gold, seats
 from app.annotations.forms import Draft
 from app.annotations.models import AssignmentState, Comparison, ComparisonCandidate, Purpose
@@ -91,7 +91,9 @@ def _fresh(session: Session, user: User, batch: seats.Open) -> Held | None:
         state = gold.decide(session, user.id, batch).state
         if state is gold.State.ANSWERING:
             return seats.claim(session, user.id, batch.id, gold=True)
-        if state is not gold.State.PASSED:
+        # somebody has to make the known answers before there are any
+        begins = state is gold.State.NOT_READY and user.role is not Role.ANNOTATOR
+        if state is not gold.State.PASSED and not begins:
             return None
     if gold.is_due(batch.gold_percent) and seats.waits(session, user.id, batch.id):
         known = seats.claim(session, user.id, batch.id, gold=True)

@@ -43,7 +43,7 @@ def after(session: Session, annotation_id: int, percent: int) -> None:
     ).one_or_none()
     if found is None:
         return
-    annotation, collected = found.tuple()
+    annotation, collected = found
     values: dict[str, Any] = {
         "batch_id": collected.batch_id,
         "prompt_id": collected.prompt_id,

@@ -1,0 +1,48 @@
+"""How somebody likes to read: kept with the person, and applied by the server so that nothing jumps at load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+LAYOUTS = {"side": "Side by side", "stacked": "Stacked", "single": "One at a time"}
+
+
+@dataclass(frozen=True)
+class Display:
+    """Preferences about the judging page, with the defaults where nothing was chosen."""
+
+    layout: str = "side"
+    sync_scroll: bool = False
+    raw: bool = False
+    guidelines: bool = True
+    """Whether the guidelines are open beside the work."""
+
+    @classmethod
+    def of(cls, preferences: Mapping[str, Any]) -> Display:
+        """Read ``users.preferences``; what is stored wrongly does not count."""
+        layout = preferences.get("layout")
+        return cls(
+            layout=layout if layout in LAYOUTS else "side",
+            sync_scroll=preferences.get("sync_scroll") is True,
+            raw=preferences.get("raw") is True,
+            guidelines=preferences.get("guidelines") is not False,
+        )
+
+
+class DisplayForm(BaseModel):
+    """A change of some of them; what is not named stays."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layout: Literal["side", "stacked", "single"] | None = None
+    sync_scroll: bool | None = None
+    raw: bool | None = None
+    guidelines: bool | None = None
+
+    def changed(self) -> dict[str, Any]:
+        """What goes into ``users.preferences``."""
+        return self.model_dump(exclude_none=True)

@@ -1,0 +1,140 @@
+"""The keys of the judging page, in one table: the sheet behind ``?``, the scripts and the profile all read it here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from app.errors import BadInput
+
+
+class Where(StrEnum):
+    """On which items a key works. Two actions may share a key only where no item has both."""
+
+    ALL = "all"
+    PAIR = "pair"
+    RANKED = "ranked"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that one key does. ``in_list``: only while a response in the ranking has the focus."""
+
+    name: str
+    key: str
+    words: str
+    where: Where = Where.ALL
+    in_list: bool = False
+
+
+ACTIONS = (
+    Action("pick_A4", "1", "A is significantly better", Where.PAIR),
+    Action("pick_A3", "2", "A is better", Where.PAIR),
+    Action("pick_A2", "3", "A is slightly better", Where.PAIR),
+    Action("pick_A1", "4", "A is marginally better", Where.PAIR),
+    Action("pick_B1", "5", "B is marginally better", Where.PAIR),
+    Action("pick_B2", "6", "B is slightly better", Where.PAIR),
+    Action("pick_B3", "7", "B is better", Where.PAIR),
+    Action("pick_B4", "8", "B is significantly better", Where.PAIR),
+    Action("ranking", "r", "go to the ranking", Where.RANKED),
+    Action("same", "=", "in the ranking: as good as the one above, or no longer", Where.RANKED, in_list=True),
+    Action("stronger", "+", "in the ranking: better than the one below by more", Where.RANKED, in_list=True),
+    Action("weaker", "-", "in the ranking: better than the one below by less", Where.RANKED, in_list=True),
+    Action("tie", "t", "equally good"),
+    Action("unacceptable", "u", "all unacceptable"),
+    Action("attributes", "a", "to the next question about a response that is not answered"),
+    Action("flags", "f", "flag a response"),
+    Action("mark", "h", "mark a passage of a response"),
+    Action("improve", "e", "improve the chosen response"),
+    Action("nothing", "n", "nothing to improve"),
+    Action("revise", "m", "ask the model for a revision"),
+    Action("comment", "c", "comment"),
+    Action("layout", "l", "next layout: side by side, stacked, one at a time"),
+    Action("previous", "[", "one at a time: the response before"),
+    Action("next", "]", "one at a time: the next response"),
+    Action("together", "y", "side by side: scroll the responses together"),
+    Action("raw", "w", "show the text as it was written"),
+    Action("differences", "d", "differences between two responses"),
+    Action("outline", "o", "outline of a long response"),
+    Action("guidelines", "g", "guidelines"),
+    Action("skip", "s", "skip, after a reason"),
+    Action("undo", "z", "take back what was just submitted"),
+)
+FIXED = (
+    ("?", "this list"),
+    ("Ctrl Enter", "submit and go on (also Enter on a choice)"),
+    ("Esc", "leave the field, or close what is open"),
+    ("↑ ↓", "in the ranking: to the response above or below"),
+    ("Alt ↑ ↓", "in the ranking: move the response"),
+    ("1 … 8", "in the ranking: put the response in that place"),
+)
+RESERVED = "?"
+PLACES = "12345678"
+_BY_NAME = {action.name: action for action in ACTIONS}
+
+
+def keymap(preferences: Mapping[str, Any]) -> dict[str, str]:
+    """The key of every action for somebody with ``preferences``; what is stored wrongly does not count."""
+    own = preferences.get("keys")
+    chosen = {action.name: action.key for action in ACTIONS}
+    if not isinstance(own, dict):
+        return chosen
+    changed = chosen | {name: key for name, key in own.items() if name in chosen and isinstance(key, str)}
+    # an action that came with a newer version may need a key that somebody gave to another one: theirs are then put aside
+    return chosen if problems(changed) else changed
+
+
+def problems(chosen: Mapping[str, str]) -> dict[str, str]:
+    """What is wrong with the keys in ``chosen``, by action."""
+    wrong: dict[str, str] = {}
+    taken: list[Action] = []
+    for action in ACTIONS:
+        key = chosen[action.name]
+        clash = next((other for other in taken if chosen[other.name] == key and _meet(action, other)), None)
+        flaw = _flaw(action, key)
+        if flaw:
+            wrong[action.name] = flaw
+        elif clash:
+            wrong[action.name] = f"“{key}” already does something else: {clash.words}. Choose another key."
+        taken.append(action)
+    return wrong
+
+
+def changes(chosen: Mapping[str, str]) -> dict[str, str]:
+    """Check a whole table of keys and return what differs from the defaults, as it is stored.
+
+    Raises:
+        BadInput: a key is missing, reserved or taken twice; names each action.
+    """
+    strange = sorted(chosen.keys() - _BY_NAME.keys())
+    if strange:
+        raise BadInput(f"There is no key for {strange[0][:40]!r}.", errors=[])
+    given = {name: clean(chosen.get(name, "")) for name in _BY_NAME}
+    wrong = problems(given)
+    if wrong:
+        first = next(iter(wrong.values()))
+        raise BadInput(first, errors=[{"loc": name, "msg": message} for name, message in wrong.items()])
+    return {name: key for name, key in given.items() if key != _BY_NAME[name].key}
+
+
+def clean(key: str) -> str:
+    """A key as it is compared: capitals count as their small letters."""
+    return key.strip().lower()
+
+
+def _meet(one: Action, other: Action) -> bool:
+    return Where.ALL in {one.where, other.where} or one.where is other.where
+
+
+def _flaw(action: Action, key: str) -> str:
+    if not key:
+        return "Say which key does this."
+    if len(key) != 1 or not key.isprintable() or key.isspace():
+        return "One letter, digit or sign that a single key types; Enter, Tab, Space and arrows have their own work."
+    if key == RESERVED:
+        return f"“{RESERVED}” always opens the list of keys. Choose another key."
+    if key in PLACES and action.where is not Where.PAIR:
+        return f"“{key}” gives a place in a ranking. Choose another key."
+    return ""

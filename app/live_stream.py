@@ -1,0 +1,104 @@
+"""Text on its way to a browser: one Valkey stream for each live generation, written by a worker and read by the web server.
+
+It is a convenience, not the ledger: entries are ``text`` (a piece), ``reset`` (another worker began anew), ``wait`` (the engine
+is away) and ``end`` (look at the row). The id of an entry is the id of the server-sent event, so a browser that connects
+again names the last one that it had and misses nothing; one that reloads begins at the start. What is older than an hour
+is forgotten, and a broker that is away costs smoothness only: the page then reads the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+import redis
+import redis.asyncio
+import structlog
+from redis.exceptions import RedisError
+
+from app.settings import get_settings
+
+log = structlog.get_logger()
+
+KEPT_SECONDS = 3600
+START = "0-0"
+
+
+class StreamAway(Exception):
+    """The broker does not answer."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that happened: its id in the stream, what, and the piece of text."""
+
+    id: str
+    kind: str
+    text: str
+
+
+def key_of(generation_id: int) -> str:
+    """The stream's key."""
+    return f"corral:live:{generation_id}"
+
+
+def is_possible() -> bool:
+    """Whether the broker speaks this protocol at all; an in-memory one of a test does not."""
+    return get_settings().broker_url.startswith(("redis://", "rediss://", "unix://"))
+
+
+@lru_cache(maxsize=4)
+def _writer(url: str) -> redis.Redis:
+    return redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, health_check_interval=30)
+
+
+def publish(generation_id: int, kind: str, text: str = "") -> None:
+    """Append one entry; a broker that is away is noted in the log and nothing else."""
+    if not is_possible():
+        return
+    key = key_of(generation_id)
+    try:
+        with _writer(get_settings().broker_url).pipeline(transaction=False) as pipe:
+            pipe.xadd(key, {"kind": kind, "text": text}, maxlen=100_000)
+            pipe.expire(key, KEPT_SECONDS)
+            pipe.execute()
+    except RedisError as error:
+        log.warning("live_stream_away", error=str(error))
+
+
+async def follow(generation_id: int, after: str = START, *, wait: float = 5.0) -> AsyncIterator[list[Entry]]:
+    """Entries after the id ``after``, as they come; an empty list after each ``wait`` seconds of silence.
+
+    Raises:
+        StreamAway: the broker does not answer, or speaks another protocol.
+    """
+    if not is_possible():
+        raise StreamAway
+    # one connection for each who waits, given back when the browser goes
+    client = redis.asyncio.Redis.from_url(get_settings().broker_url, socket_timeout=wait + 5, socket_connect_timeout=2)
+    key = key_of(generation_id)
+    try:
+        while True:
+            found = cast("Any", await client.xread({key: after}, block=int(wait * 1000), count=200))
+            streams = found.values() if isinstance(found, dict) else [entries for _, entries in found or []]
+            entries = [_entry(*each) for stream in streams for each in _flat(stream)]
+            if entries:
+                after = entries[-1].id
+            yield entries
+    except (RedisError, OSError) as error:
+        raise StreamAway(str(error)) from error
+    finally:
+        await client.aclose()
+
+
+def _flat(stream: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    """RESP3 nests the entries once more than RESP2 does."""
+    if stream and isinstance(stream[0], list) and stream[0] and isinstance(stream[0][0], list | tuple):
+        return [each for inner in stream for each in inner]
+    return list(stream)
+
+
+def _entry(name: bytes, values: dict[bytes, bytes]) -> Entry:
+    return Entry(name.decode(), values[b"kind"].decode(), values[b"text"].decode())

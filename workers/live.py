@@ -1,0 +1,151 @@
+"""Live generation: one text for somebody who waits, piece by piece.
+
+1. Claim the row (the ledger is ``app.candidates.live``). No database session is open while the engine writes.
+2. Pass each piece on to the stream that the browser follows; once a second note what has come, renew the lease, and see
+   whether the person asked to stop. Hanging up makes the engine stop.
+3. Record the whole text in one short transaction.
+4. When the engine is away, put the row back untried: the sweeper rings again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+
+from app import live_stream
+from app.candidates import live as ledger
+from app.candidates.live import LiveClaim, Written
+from app.db import session_scope
+from app.failpoints import failpoint
+from app.jobs import Job, enqueue
+from app.settings import Settings, get_settings
+from workers import stopping
+from workers.celery_app import app
+from workers.engines import Ask, EngineAway, ModelMissing, OpenAIEngine, PromptRefused, Reply
+from workers.replies import EngineReplyError
+
+log = structlog.get_logger()
+
+NOTE_INTERVAL = 1.0
+"""Seconds between two looks at the row: the most that a stop waits, and the most text that a killed worker loses."""
+
+
+@app.task(name=Job.LIVE.value)
+def write(generation_id: int) -> bool:
+    """Write one text; false when there was nothing to do."""
+    return asyncio.run(run(generation_id, get_settings()))
+
+
+async def run(generation_id: int, settings: Settings, engine: OpenAIEngine | None = None) -> bool:
+    """Write the text of one generation to its end, whatever that is."""
+    held = await asyncio.to_thread(_claim, generation_id)
+    if held is None:
+        return False
+    engine = engine or OpenAIEngine(settings)
+    try:
+        await _write(engine, held)
+    except EngineAway as error:
+        await asyncio.to_thread(_put_back, held, str(error))
+    except ModelMissing as error:
+        await asyncio.to_thread(_put_back, held, str(error), missing=True)
+    except (PromptRefused, EngineReplyError) as error:
+        await asyncio.to_thread(_fail, held, str(error))
+    except Exception as error:  # a mistake of ours must not leave somebody waiting
+        log.exception("live_generation_broke", generation=held.id)
+        await asyncio.to_thread(_fail, held, f"Corral failed on this text: {error!r}. Please report it.")
+    finally:
+        await engine.aclose()
+    return True
+
+
+async def _write(engine: OpenAIEngine, held: LiveClaim) -> None:
+    ask = Ask(
+        messages=held.messages,
+        tools=held.tools,
+        model=held.model,
+        n=1,
+        max_tokens=held.max_tokens,
+        sampling=held.sampling,
+    )
+    if held.attempts > 1:
+        live_stream.publish(held.id, "reset")
+    parts: list[str] = []
+    reply: Reply | None = None
+    stopped = False
+    noting: asyncio.Task[bool] | None = None
+    noted = time.monotonic()
+    pieces = engine.stream(ask)
+    try:
+        async for piece in pieces:
+            if isinstance(piece, Reply):
+                reply = piece
+                break
+            failpoint("live.piece")
+            parts.append(piece)
+            await asyncio.to_thread(live_stream.publish, held.id, "text", piece)
+            if noting is not None and noting.done():
+                going, noting = noting.result(), None
+                if not going:
+                    stopped = True
+                    break
+            if noting is None and time.monotonic() - noted > NOTE_INTERVAL:
+                noted = time.monotonic()
+                noting = asyncio.create_task(asyncio.to_thread(_note, held, "".join(parts)))
+            if stopping.requested():
+                raise EngineAway("The worker is stopped; the text begins anew on the next one.")
+    finally:
+        if noting is not None:
+            await asyncio.gather(noting, return_exceptions=True)
+        await pieces.aclose()  # type: ignore[attr-defined]  # an async generator, which the protocol does not say
+    written = _whole(reply) if reply is not None else _part(held, "".join(parts))
+    await asyncio.to_thread(_finish, held, written, stopped)
+
+
+def _whole(reply: Reply) -> Written:
+    [answer] = reply.answers
+    return Written(
+        text=answer.text,
+        finish_reason=answer.finish_reason,
+        prompt_tokens=answer.prompt_tokens,
+        completion_tokens=answer.completion_tokens,
+        sampling=reply.sampling,
+        engine_version=reply.engine_version,
+    )
+
+
+def _part(held: LiveClaim, text: str) -> Written:
+    """What had come when it was stopped. The engine has not counted it: a token is four characters, about."""
+    return Written(text, "stopped", 0, -(-len(text) // 4), held.sampling, "")
+
+
+# ── Short transactions, run in threads beside the event loop ─────────────────────────────────────────────────────────
+def _claim(generation_id: int) -> LiveClaim | None:
+    with session_scope() as session:
+        return ledger.claim(session, generation_id)
+
+
+def _note(held: LiveClaim, so_far: str) -> bool:
+    with session_scope() as session:
+        return ledger.note_progress(session, held, so_far)
+
+
+def _finish(held: LiveClaim, written: Written, stopped: bool) -> None:  # noqa: FBT001 - called through threads
+    with session_scope() as session:
+        ledger.finish(session, held, written, stopped=stopped)
+    live_stream.publish(held.id, "end")
+
+
+def _fail(held: LiveClaim, reason: str) -> None:
+    with session_scope() as session:
+        ledger.fail(session, held, reason)
+    live_stream.publish(held.id, "end")
+
+
+def _put_back(held: LiveClaim, reason: str, *, missing: bool = False) -> None:
+    with session_scope() as session:
+        ledger.put_back(session, held, reason)
+        if missing:
+            enqueue(session, Job.RECONCILE_SERVING)
+    live_stream.publish(held.id, "wait", reason)

@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import json
 import random
+import re
 import socket
 import sys
 import threading
@@ -102,6 +103,8 @@ class FakeEngine:
     base: str = "base"
     context: int = 2048
     delay: float = 0.0
+    word_delay: float = 0.0
+    """Seconds between the words of a stream."""
     dies_after: int | None = None
     """Requests to sample after which it stops listening, as a crash would."""
     faults: list[Fault] = field(default_factory=list)
@@ -341,12 +344,41 @@ class _Handler(BaseHTTPRequestHandler):
         if mode is Mode.REFUSED:
             self.answer(400, {"error": {"message": "top_p must be in (0, 1]"}})
             return
+        if "stream_options" in body and mode is not Mode.NOT_JSON:
+            self.stream(self.fake.reply(body, mode), chat="messages" in body, mode=mode)
+            return
         payload = json.dumps(self.fake.reply(body, mode)).encode()
         if mode is Mode.NOT_JSON:
             payload = b"<html><body>502 Bad Gateway</body></html>"
         if mode is Mode.TRUNCATED:
             payload = payload[: len(payload) // 2]
         self.send(200, payload, stall=mode is Mode.STALL)
+
+    def stream(self, reply: dict[str, Any], *, chat: bool, mode: Mode | None) -> None:
+        """The reply word by word as server-sent events; a stall waits and a truncation hangs up in the middle."""
+        choice = reply["choices"][0]
+        words = re.findall(r"\S+\s*", choice["message"]["content"] if chat else choice["text"])
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        for at, word in enumerate(words):
+            if at == len(words) // 2 and mode in {Mode.STALL, Mode.TRUNCATED}:
+                if mode is Mode.STALL:
+                    self.fake.wait(600)
+                return
+            self.event({"choices": [{"index": 0} | ({"delta": {"content": word}} if chat else {"text": word})]})
+            if self.fake.wait(self.fake.word_delay):
+                return
+        last = {"index": 0, "finish_reason": choice["finish_reason"]} | ({"delta": {}} if chat else {"text": ""})
+        self.event({"choices": [last]})
+        self.event({"choices": [], "usage": reply.get("usage")})
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def event(self, body: Any) -> None:
+        self.wfile.write(b"data: " + json.dumps(body).encode() + b"\n\n")
+        self.wfile.flush()
 
     def answer(self, status: int, body: Any) -> None:
         self.send(status, json.dumps(body).encode())

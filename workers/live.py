@@ -148,4 +148,4 @@ def _put_back(held: LiveClaim, reason: str, *, missing: bool = False) -> None:
         ledger.put_back(session, held, reason)
         if missing:
             enqueue(session, Job.RECONCILE_SERVING)
-    live_stream.publish(held.id, "wait", reason)
+    live_stream.publish(held.id, "wait")

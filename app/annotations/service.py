@@ -18,6 +18,7 @@ from app.annotations.recording import TAKEN, lock
 from app.annotations.seats import Held
 from app.candidates.models import Candidate
 from app.errors import BadInput, Conflict, LeaseLost, StaleVersion
+from app.prompts import guidelines
 from app.prompts.models import Batch, Prompt
 
 RESPONSES_SHOWN = 8
@@ -81,6 +82,7 @@ def next_assignment(session: Session, user: User, batch_id: int | None = None) -
     for batch in seats.open_batches(session, batch_id):
         fresh = _fresh(session, user, batch)
         if fresh is not None:
+            guidelines.meet(session, user.id, batch.id)
             return fresh
     return None
 

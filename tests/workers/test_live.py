@@ -1,0 +1,247 @@
+"""Texts for somebody who waits: from the engine through the broker to the page, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, update
+from sqlalchemy.orm import Session
+
+from app import live_stream
+from app.accounts import service as accounts
+from app.accounts.models import User
+from app.candidates import live, live_api
+from app.candidates.models import LiveGeneration, LiveKind, LiveState
+from app.db import get_engine, session_scope
+from app.embedded import Valkey, poll
+from app.errors import NotFound, TooMany
+from app.main import create_app
+from app.settings import Settings
+from tests.factories import make_batch, make_deployment, make_prompt, make_user
+from tests.fake_engine import FakeEngine, Mode
+from workers.live import run
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Valkey."""
+    valkey = Valkey(tmp_path_factory.mktemp("broker"))
+    valkey.prepare()
+    process = subprocess.Popen(valkey.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        assert any(valkey.ready() for _ in poll(10))
+        yield valkey.url
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture
+def streamed(settings: Settings, broker: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The worker and the web server meet in a real broker."""
+    found = settings.model_copy(update={"broker_url": broker})
+    monkeypatch.setattr(live_stream, "get_settings", lambda: found)
+    with redis.Redis.from_url(broker) as client:
+        client.flushall()  # ids begin anew with each test's tables
+    return found
+
+
+@pytest.fixture
+def alice(committed: Engine) -> User:
+    with Session(committed, expire_on_commit=False) as session:
+        return make_user(session)
+
+
+def asked(user: User, key: str = "k1", **values: Any) -> LiveGeneration:
+    """A queued generation of ``user``."""
+    with session_scope() as session:
+        deployment = make_deployment(session)
+        prompt = make_prompt(session, make_batch(session))
+        given: dict[str, Any] = {"max_tokens": 64, "request_key": key, "messages": prompt.messages} | values
+        return live.request(session, user, prompt_id=prompt.id, kind=LiveKind.REVISION, deployment=deployment, **given)
+
+
+def row(generation: LiveGeneration) -> LiveGeneration:
+    with session_scope() as session:
+        return session.get_one(LiveGeneration, generation.id)
+
+
+def followed(
+    user: User, generation: LiveGeneration, after: str = live_stream.START
+) -> list[tuple[str, dict[str, Any]]]:
+    """All events of a finished generation."""
+
+    async def read() -> list[tuple[str, dict[str, Any]]]:
+        found = []
+        async for event in live_api._events(user, generation.id, after):
+            lines = dict(line.split(": ", 1) for line in event.decode().splitlines() if line)
+            found.append((lines["event"], json.loads(lines["data"])))
+        return found
+
+    return asyncio.run(read())
+
+
+def test_a_text_comes_piece_by_piece_and_is_recorded_whole(streamed: Settings, alice: User, fake: FakeEngine) -> None:
+    generation = asked(alice)
+    assert asyncio.run(run(generation.id, streamed))
+    found = row(generation)
+    assert (found.state, found.finish_reason, found.error) == (LiveState.DONE, "stop", None)
+    assert found.completion_tokens > 0
+    pieces: list[live_stream.Entry] = []
+
+    async def read() -> None:
+        async for entries in live_stream.follow(generation.id, wait=0.1):
+            pieces.extend(entries)
+            if entries and entries[-1].kind == "end":
+                return
+
+    asyncio.run(read())
+    assert "".join(piece.text for piece in pieces) == found.text
+    assert len(pieces) > 5
+    assert fake.asked[-1]["stream"] is True
+    # whoever connects late gets the whole, and one who was there goes on after what they had
+    assert followed(alice, generation)[-1] == (
+        "end",
+        live_api.asdict(live_api.Snapshot(found.id, found.state, 0, found.text, None)),
+    )
+
+
+def test_while_it_streams_no_database_connection_is_held(
+    streamed: Settings, alice: User, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation = asked(alice)
+    fake.word_delay = 0.02
+    held: list[int] = []
+    seen: list[str] = []
+
+    async def both() -> None:
+        writing = asyncio.create_task(run(generation.id, streamed))
+        async for event in live_api._events(alice, generation.id, live_stream.START):
+            if event.startswith(b"id:"):
+                held.append(get_engine().pool.checkedout())  # type: ignore[attr-defined]
+                seen.append(event.decode())
+        await writing
+
+    asyncio.run(both())
+    assert len(seen) > 5
+    assert held.count(0) > len(held) // 2  # only the short looks at the row take one
+
+
+def test_a_stopped_text_keeps_what_had_come(streamed: Settings, alice: User, fake: FakeEngine) -> None:
+    generation = asked(alice)
+    fake.word_delay = 0.2
+
+    async def both() -> None:
+        writing = asyncio.create_task(run(generation.id, streamed))
+        while row(generation).state is not LiveState.STREAMING:  # noqa: ASYNC110 - the row is all there is to watch
+            await asyncio.sleep(0.02)
+        with session_scope() as session:
+            assert live.stop(session, alice, generation.id).stop_asked_at is not None
+        await writing
+
+    asyncio.run(both())
+    found = row(generation)
+    assert (found.state, found.finish_reason) in {(LiveState.STOPPED, "stopped"), (LiveState.DONE, "stop")}
+    assert found.text
+
+
+def test_what_waits_is_stopped_at_once_and_stopping_twice_is_fine(streamed: Settings, alice: User) -> None:
+    generation = asked(alice)
+    for _ in range(2):
+        with session_scope() as session:
+            assert live.stop(session, alice, generation.id).state is LiveState.STOPPED
+    assert not asyncio.run(run(generation.id, streamed))
+
+
+@pytest.mark.parametrize("mode", [Mode.TRUNCATED, Mode.ERROR, Mode.NUL, Mode.EMPTY, Mode.UNFINISHED])
+def test_an_answer_that_cannot_be_used_fails_with_words(
+    streamed: Settings, alice: User, fake: FakeEngine, mode: Mode
+) -> None:
+    generation = asked(alice)
+    fake.fault(mode, match="square root")
+    asyncio.run(run(generation.id, streamed))
+    assert row(generation).state is LiveState.FAILED
+    [*_, (kind, said)] = followed(alice, generation)
+    assert (kind, said["error"]) == ("end", live_api.FAILED)
+
+
+def test_an_engine_that_is_away_leaves_it_waiting(streamed: Settings, alice: User, fake: FakeEngine) -> None:
+    generation = asked(alice)
+    fake.stop()
+    asyncio.run(run(generation.id, streamed))
+    found = row(generation)
+    assert (found.state, found.attempts) == (LiveState.QUEUED, 0)
+    with session_scope() as session:
+        assert "away" in str(live_api.snapshot(session, alice, generation.id).error)
+        assert live.release_expired(session) == 1
+    fake.start()
+    asyncio.run(run(generation.id, streamed))
+    assert row(generation).state is LiveState.DONE
+
+
+def test_a_killed_worker_costs_a_try_and_after_the_last_it_fails(streamed: Settings, alice: User) -> None:
+    generation = asked(alice)
+    for _ in range(streamed.generation_tries):
+        with session_scope() as session:
+            held = live.claim(session, generation.id)
+            assert held is not None
+            session.execute(update(LiveGeneration).values(lease_until=LiveGeneration.created_at))
+        with session_scope() as session:
+            live.release_expired(session)
+    assert row(generation).state is LiveState.FAILED
+    with session_scope() as session:  # what a late worker brings is dropped
+        assert not live.note_progress(session, held, "late")
+
+
+def test_a_broker_that_is_away_costs_smoothness_only(settings: Settings, alice: User) -> None:
+    generation = asked(alice)
+    asyncio.run(run(generation.id, settings))
+    assert row(generation).state is LiveState.DONE
+    assert followed(alice, generation)[-1][1]["text"] == row(generation).text
+
+
+def test_the_quota_counts_what_is_under_way(settings: Settings, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = settings.model_copy(update={"live_tokens_per_day": 100})
+    monkeypatch.setattr(live, "get_settings", lambda: small)
+    first = asked(alice)
+    assert asked(alice).id == first.id  # the same key: the same text
+    with pytest.raises(TooMany, match="of the 100 tokens"):
+        asked(alice, "k2")
+
+
+def test_only_so_many_at_once(settings: Settings, alice: User) -> None:
+    for number in range(settings.live_at_once):
+        asked(alice, f"k{number}")
+    with pytest.raises(TooMany, match="wait until one is complete"):
+        asked(alice, "one more")
+
+
+def test_a_text_is_its_users_own(settings: Settings, alice: User, committed: Engine) -> None:
+    generation = asked(alice)
+    with Session(committed, expire_on_commit=False) as session:
+        bob = make_user(session, name="Bob")
+        with pytest.raises(NotFound):
+            live.stop(session, bob, generation.id)
+        secret = accounts.start_session(session, bob)
+        session.commit()
+    with TestClient(create_app(), cookies={"corral": secret}, headers={"sec-fetch-site": "same-origin"}) as client:
+        for method, path in (("GET", ""), ("GET", "/events"), ("POST", "/stop")):
+            assert client.request(method, f"/api/v1/live/{generation.id}{path}").status_code == 404
+
+
+def test_where_it_stands_in_the_queue(settings: Settings, alice: User) -> None:
+    first, second = asked(alice), asked(alice, "k2")
+    with session_scope() as session:
+        assert [live_api.snapshot(session, alice, each.id).position for each in (first, second)] == [0, 1]
+    asyncio.run(run(first.id, settings))
+    with session_scope() as session:
+        assert live_api.snapshot(session, alice, second.id).position == 0

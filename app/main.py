@@ -16,6 +16,7 @@ import app.models
 import app.preferences.api
 import app.preferences.views
 import app.prompts.api
+import app.prompts.guideline_views
 import app.prompts.views
 import app.registry.api
 import app.registry.views
@@ -28,6 +29,7 @@ from app.web import BodyLimit, OriginCheck, SecurityHeaders
 PAGES = (
     app.accounts.views.router,
     app.registry.views.router,
+    app.prompts.guideline_views.router,
     app.prompts.views.router,
     app.annotations.views.router,
     app.preferences.views.router,

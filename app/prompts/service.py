@@ -19,6 +19,7 @@ from app.accounts.service import audit
 from app.errors import BadInput, Conflict, TooLarge
 from app.jobs import Job, enqueue
 from app.prompts.forms import BatchSettings
+from app.prompts.guidelines import keep_version
 from app.prompts.models import Batch, BatchState, Prompt, PromptState, Upload
 from app.prompts.parsing import Refusal, limits_of, parse
 from app.prompts.shapes import ParsedPrompt
@@ -238,6 +239,7 @@ def _create_batch(session: Session, user: User | None, settings: BatchSettings, 
     )
     session.add(batch)
     session.flush()
+    keep_version(session, batch, user)
     return batch
 
 
@@ -260,14 +262,6 @@ def set_state(session: Session, user: User, batch: Batch, target: BatchState) ->
     elif target is BatchState.CLOSED:
         batch.closed_at = now
     session.flush()
-
-
-def set_guidelines(session: Session, user: User, batch: Batch, guidelines: str) -> None:
-    """Replace the guidelines; the old text stays in the audit trail."""
-    if guidelines != batch.guidelines:
-        audit(session, user, "batch.guidelines", "batch", batch.id, before=batch.guidelines)
-        batch.guidelines = guidelines
-        session.flush()
 
 
 def retry_quarantined(session: Session, user: User, batch: Batch, prompt_id: int | None = None) -> int:

@@ -16,6 +16,7 @@ from app.db import DbSession
 from app.errors import BadInput
 from app.prompts import queries, service
 from app.prompts.forms import BatchSettings, GuidelinesForm, field_errors
+from app.prompts.guidelines import rewrite
 from app.prompts.intake import AdminFile, AdminForm
 from app.prompts.models import Batch, BatchState, Prompt, PromptState, Upload
 from app.prompts.queries import CandidateView, EngineView, Page, Progress
@@ -218,7 +219,7 @@ def guidelines(request: Request, session: DbSession, user: Admin, batch_id: int,
         form = GuidelinesForm.model_validate(sent.fields)
     except ValidationError as error:
         return _batch_page(request, session, True, batch, sent=sent.fields, errors=field_errors(error))
-    service.set_guidelines(session, user, batch, form.guidelines)
+    rewrite(session, user, batch, form.guidelines)
     return redirect(request, f"/batches/{batch.id}", flash="The guidelines are saved.")
 
 

@@ -96,6 +96,7 @@ STOPS = [
     Stop("prompts/new.html", "/batches/new"),
     Stop("prompts/preview.html", "/uploads/{upload}"),
     Stop("prompts/batch.html", "/batches/{batch}"),
+    Stop("prompts/guidelines.html", "/batches/{batch}/guidelines", Role.ANNOTATOR),
     Stop("prompts/prompt.html", "/prompts/{prompt}"),
     Stop("annotations/start.html", "/annotate", Role.ANNOTATOR),
     Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR),

@@ -61,7 +61,7 @@ def test_bob_edits_the_guidelines_and_the_old_ones_are_kept_in_the_trail(
     session.refresh(batch)
     assert batch.guidelines == "New:\n- one"
     event = session.scalars(select(AuditEvent).where(AuditEvent.action == "batch.guidelines")).one()
-    assert event.details == {"before": "Old."}
+    assert event.details == {"before": "Old.", "version": 2}
     wrong = client.post(f"/batches/{batch.id}/guidelines", data={"guidelines": "y" * 20_001})
     assert wrong.status_code == 422
     assert "yyyy" in wrong.text

@@ -9,6 +9,8 @@ from starlette.staticfiles import StaticFiles
 import app.accounts.api
 import app.accounts.views
 import app.annotations.api
+import app.annotations.preferences_views
+import app.annotations.revision_api
 import app.annotations.views
 import app.candidates.live_api
 import app.dashboard.views
@@ -32,6 +34,7 @@ PAGES = (
     app.prompts.guideline_views.router,
     app.prompts.views.router,
     app.annotations.views.router,
+    app.annotations.preferences_views.router,
     app.preferences.views.router,
     app.rounds.views.router,
     app.dashboard.views.router,
@@ -44,6 +47,7 @@ API = (
     app.registry.api.router,
     app.prompts.api.router,
     app.annotations.api.router,
+    app.annotations.revision_api.router,
     app.candidates.live_api.router,
     app.preferences.api.router,
     app.rounds.api.router,

@@ -371,7 +371,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.event({"choices": [{"index": 0} | ({"delta": {"content": word}} if chat else {"text": word})]})
             if self.fake.wait(self.fake.word_delay):
                 return
-        last = {"index": 0, "finish_reason": choice["finish_reason"]} | ({"delta": {}} if chat else {"text": ""})
+        ending: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
+        last = {"index": 0, "finish_reason": choice["finish_reason"], **ending}
+            {"delta": {}} if chat else {"text": ""}
+        )
         self.event({"choices": [last]})
         self.event({"choices": [], "usage": reply.get("usage")})
         self.wfile.write(b"data: [DONE]\n\n")

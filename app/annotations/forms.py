@@ -148,6 +148,34 @@ class DraftSave(BaseModel):
     draft: Draft
 
 
+class RevisionRequest(BaseModel):
+    """What the model shall make of a response."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "position": "B",
+                    "feedback": "Half as long, and say where the number comes from.",
+                    "source_text": "n times (n - 1), halved.",
+                    "request_key": "0c5f1a",
+                }
+            ]
+        },
+    )
+
+    position: Position
+    feedback: Annotated[str, Field(min_length=1, max_length=4_000), AfterValidator(_storable)]
+    source_text: Annotated[str, Field(min_length=1, max_length=TEXT_LIMIT), AfterValidator(_storable)] = Field(
+        description="The response, or what you have made of it so far."
+    )
+    request_key: Annotated[str, Field(min_length=1, max_length=100)] = Field(
+        description="A string of your own: asked twice with one key, a revision is written once."
+    )
+
+
 class Skip(BaseModel):
     """Why an item is left to somebody else."""
 

@@ -1,0 +1,90 @@
+"""Asking the model to revise a response: who may, what is sent, and what is kept of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session
+
+from app.accounts.models import User
+from app.annotations import revision_api, revisions, service
+from app.annotations.forms import RevisionRequest
+from app.annotations.models import Comparison
+from app.annotations.seats import Held
+from app.candidates.models import LiveGeneration, LiveKind
+from app.errors import BadInput, Conflict, NotFound, Unavailable
+from app.prompts.models import Batch, BatchState, EditPolicy, Prompt
+from app.registry.models import LoadState
+from tests.factories import make_comparison, make_deployment, make_user
+
+
+@pytest.fixture
+def alice(session: Session) -> User:
+    return make_user(session)
+
+
+@pytest.fixture
+def held(session: Session, alice: User) -> Held:
+    make_comparison(session)
+    make_deployment(session).load_state = LoadState.LOADED
+    found = service.next_assignment(session, alice)
+    assert found is not None
+    return found
+
+
+def wanted(**values: Any) -> RevisionRequest:
+    given = {"position": "B", "feedback": "Shorter.", "source_text": "Long text.", "request_key": "k1"} | values
+    return RevisionRequest.model_validate(given)
+
+
+def batch_of(session: Session, held: Held) -> Batch:
+    return session.get_one(Batch, session.get_one(Comparison, held.comparison_id).batch_id)
+
+
+def test_the_model_is_sent_the_text_and_the_feedback(session: Session, alice: User, held: Held) -> None:
+    revision = revisions.ask(session, alice, held.id, wanted())
+    generation = session.get_one(LiveGeneration, revision.generation_id)
+    prompt = session.get_one(Prompt, generation.prompt_id)
+    assert generation.kind is LiveKind.REVISION
+    assert generation.messages[:-2] == prompt.messages
+    assert generation.messages[-2] == {"role": "assistant", "content": "Long text."}
+    assert "Shorter." in generation.messages[-1]["content"]
+    assert (revision.candidate_id, revision.feedback) == (held.order_shown[1], "Shorter.")
+
+
+def test_asked_twice_with_one_key_it_is_written_once(session: Session, alice: User, held: Held) -> None:
+    first = revisions.ask(session, alice, held.id, wanted())
+    assert revisions.ask(session, alice, held.id, wanted()).id == first.id
+    assert revisions.ask(session, alice, held.id, wanted(request_key="k2")).id != first.id
+    assert revisions.of_assignment(session, held.id)[0].id == first.id
+
+
+def test_an_answer_names_positions_and_no_model(session: Session, alice: User, held: Held) -> None:
+    revisions.ask(session, alice, held.id, wanted())
+    [shown] = revision_api.list_revisions(session, alice, held.id).revisions
+    assert shown.position == "B"
+    assert "zebra" not in shown.model_dump_json()
+
+
+def test_what_cannot_be_revised_is_refused(session: Session, alice: User, held: Held) -> None:
+    with pytest.raises(BadInput, match="not in this comparison"):
+        revisions.ask(session, alice, held.id, wanted(position="H"))
+    with pytest.raises(NotFound):
+        revisions.ask(session, make_user(session, name="Bob"), held.id, wanted())
+    batch = batch_of(session, held)
+    batch.edit_policy = EditPolicy.NONE
+    session.flush()
+    with pytest.raises(BadInput, match="takes no edits"):
+        revisions.ask(session, alice, held.id, wanted())
+    batch.edit_policy, batch.state = EditPolicy.OPTIONAL, BatchState.CLOSED
+    session.flush()
+    with pytest.raises(Conflict, match="closed"):
+        revisions.ask(session, alice, held.id, wanted())
+
+
+def test_without_a_model_it_says_so(session: Session, alice: User, held: Held) -> None:
+    make_deployment(session).load_state = LoadState.PENDING
+    session.flush()
+    with pytest.raises(Unavailable, match="edit the text yourself"):
+        revisions.ask(session, alice, held.id, wanted())

@@ -10,6 +10,7 @@ import app.accounts.api
 import app.accounts.views
 import app.annotations.api
 import app.annotations.preferences_views
+import app.annotations.queue_views
 import app.annotations.revision_api
 import app.annotations.views
 import app.candidates.live_api
@@ -33,6 +34,7 @@ PAGES = (
     app.registry.views.router,
     app.prompts.guideline_views.router,
     app.prompts.views.router,
+    app.annotations.queue_views.router,
     app.annotations.views.router,
     app.annotations.preferences_views.router,
     app.preferences.views.router,

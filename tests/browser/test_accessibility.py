@@ -108,6 +108,8 @@ STOPS = [
     Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, save_elsewhere),
     Stop("annotations/work.html", "/assignments/{four}", Role.ANNOTATOR, rank_and_improve),
     Stop("annotations/ended.html", "/assignments/{done}", Role.ANNOTATOR),
+    Stop("annotations/queues.html", "/queues/pending", Role.ANNOTATOR),
+    Stop("annotations/queues.html", "/queues/submitted", Role.ANNOTATOR),
     Stop("registry/checkpoints.html", "/checkpoints"),
     Stop("registry/checkpoint.html", "/checkpoints/{checkpoint}"),
     Stop("preferences/preferences.html", "/preferences"),

@@ -1,0 +1,71 @@
+"""HTML of the queues: what one annotator has to do and has done. Nobody sees anybody else's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import HTMLResponse, Response
+
+from app.accounts.access import SignedIn, signed_in
+from app.annotations import queues
+from app.annotations.queues import Queue, QueuePage
+from app.db import DbSession
+from app.web import redirect, render
+
+router = APIRouter()
+
+Key = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
+
+EMPTY = {
+    Queue.PENDING: "Nothing is begun. Items that you open and leave without a word wait here.",
+    Queue.DRAFTS: "No drafts. What you write is saved as you type, and waits here until you submit it.",
+    Queue.SUBMITTED: "Nothing is submitted yet. What you submit can be corrected here until its batch closes.",
+    Queue.SKIPPED: "You have skipped nothing.",
+    Queue.RETURNED: "Nothing was returned to you.",
+}
+
+
+@dataclass(frozen=True)
+class QueuesPage:
+    """Context of ``annotations/queues.html``."""
+
+    queue: Queue
+    queues: list[Queue]
+    counts: dict[Queue, str]
+    page: QueuePage
+    batch: int | None
+    batches: list[tuple[int, str]]
+    first: bool
+    empty: str
+
+
+@router.get("/queues", dependencies=[Depends(signed_in)])
+def all_queues(request: Request) -> Response:
+    """The first queue."""
+    return redirect(request, f"/queues/{Queue.PENDING}")
+
+
+@router.get("/queues/{queue}")
+def one_queue(
+    request: Request,
+    session: DbSession,
+    user: SignedIn,
+    queue: Queue,
+    batch: str = "",
+    before: Key = None,
+) -> HTMLResponse:
+    """One queue, newest first."""
+    chosen = int(batch) if batch.isdecimal() and len(batch) < 19 else None
+    context = QueuesPage(
+        queue=queue,
+        queues=list(Queue),
+        counts=queues.counts(session, user, chosen),
+        page=queues.queue_page(session, user, queue, batch_id=chosen, before=before),
+        batch=chosen,
+        batches=queues.batches_of(session, user),
+        first=before is None,
+        empty=EMPTY[queue],
+    )
+    return render(request, "annotations/queues.html", context)

@@ -373,8 +373,6 @@ class _Handler(BaseHTTPRequestHandler):
                 return
         ending: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
         last = {"index": 0, "finish_reason": choice["finish_reason"], **ending}
-            {"delta": {}} if chat else {"text": ""}
-        )
         self.event({"choices": [last]})
         self.event({"choices": [], "usage": reply.get("usage")})
         self.wfile.write(b"data: [DONE]\n\n")

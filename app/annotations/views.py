@@ -52,7 +52,7 @@ def work(
     correct: bool = False,  # noqa: FBT001, FBT002
 ) -> Response:
     """One item, with its draft; a submitted one as it was judged, or with ``correct`` open for correction."""
-    page = work_page(queries.access_work(session, user, assignment_id, correct=correct))
+    page = work_page(queries.access_work(session, user, assignment_id, correct=correct), preferences=user.preferences)
     return render(request, "annotations/ended.html" if page.ended else "annotations/work.html", page)
 
 
@@ -83,7 +83,7 @@ def undo(request: Request, session: DbSession, user: SignedIn, assignment_id: in
     url = f"/assignments/{assignment_id}"
     if not is_exchange(request):
         return redirect(request, url)
-    page = work_page(queries.access_work(session, user, assignment_id))
+    page = work_page(queries.access_work(session, user, assignment_id), preferences=user.preferences)
     response = render(request, "annotations/_work.html", page)
     response.headers["hx-push-url"] = url
     return response
@@ -101,7 +101,7 @@ def draft(
     try:
         service.save_draft(session, user, assignment_id, value or Draft(), form.draft_version)
     except StaleVersion:
-        page = work_page(item, draft=value, problem=STALE.format(item.id))
+        page = work_page(item, draft=value, problem=STALE.format(item.id), preferences=user.preferences)
         return render(request, "annotations/work.html", page, status=StaleVersion.status)
     return redirect(request, f"/assignments/{assignment_id}", flash="Draft saved.")
 
@@ -149,7 +149,7 @@ def _go_on(request: Request, session: Session, user: User, batch_id: int, *, und
         response = render(request, "annotations/_start.html", start)
         response.headers["hx-push-url"] = "/annotate"
         return response
-    page = work_page(queries.access_work(session, user, following.id), undo=undo)
+    page = work_page(queries.access_work(session, user, following.id), preferences=user.preferences, undo=undo)
     response = render(request, "annotations/_work.html", page)
     response.headers["hx-push-url"] = f"/assignments/{following.id}"
     return response
@@ -163,7 +163,8 @@ def _refused(
     if form and value and isinstance(error, Conflict):
         kept = service.keep_draft(session, user, item.id, value, form.fencing_token, form.draft_version)
     known = kept if kept is not None else form.draft_version if form else item.draft_version
-    page = work_page(replace(item, draft_version=known), draft=value, problem=error.message, kept=kept)
+    fresh = replace(item, draft_version=known)
+    page = work_page(fresh, draft=value, problem=error.message, kept=kept, preferences=user.preferences)
     if not is_exchange(request):
         return render(request, "annotations/work.html", page, status=error.status)
     response = render(request, "annotations/_problem.html", page, status=error.status)

@@ -14,8 +14,17 @@ from app.accounts.access import ApiAdmin, ApiReviewer, api_staff
 from app.accounts.idempotency import TAKES_KEY, once
 from app.db import DbSession
 from app.errors import BadInput
-from app.prompts import queries, service
-from app.prompts.forms import BatchJson, BatchList, BatchSettings, ProgressJson, StateChange, field_errors
+from app.prompts import queries, service, settings
+from app.prompts.forms import (
+    AttributeJson,
+    BatchChange,
+    BatchJson,
+    BatchList,
+    BatchSettings,
+    ProgressJson,
+    StateChange,
+    field_errors,
+)
 from app.prompts.intake import ApiFile, Sent, SentFile
 from app.prompts.models import Batch
 
@@ -83,15 +92,15 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
 )
 def create_batch(request: Request, session: DbSession, user: ApiAdmin, sent: ApiFile) -> Response:
     """Import a file of prompts as a new batch: all of it, or (with `leave_out_refused`) all of its valid lines."""
-    file, settings = _file(sent), _settings(sent)
+    file, chosen = _file(sent), _settings(sent)
 
     def work() -> BatchJson:
         upload = service.create_upload(session, user, file.filename, file.content)
-        return _json(session, [service.confirm_upload(session, user, upload, settings)])[0]
+        return _json(session, [service.confirm_upload(session, user, upload, chosen)])[0]
 
     # not the body as it was sent: a client draws a new multipart boundary for each try
     same = b"\0".join(
-        [file.filename.encode(), hashlib.sha256(file.content).digest(), settings.model_dump_json().encode()]
+        [file.filename.encode(), hashlib.sha256(file.content).digest(), chosen.model_dump_json().encode()]
     )
     answer = once(session, user, request, same, work, status=201)
     answer.headers["location"] = f"/api/v1/batches/{json.loads(bytes(answer.body))['id']}"
@@ -127,6 +136,18 @@ def set_state(
         return _json(session, [batch])[0]
 
     return once(session, user, request, change.model_dump_json().encode(), work)
+
+
+@router.patch("/batches/{batch_id}", response_model=BatchJson, dependencies=[TAKES_KEY])
+def change_batch(request: Request, session: DbSession, user: ApiAdmin, batch_id: int, change: BatchChange) -> Response:
+    """Change settings while people work. Attributes only as long as nobody has annotated."""
+    batch = queries.access_batch(session, user, batch_id)
+
+    def work() -> BatchJson:
+        settings.change(session, user, batch, change)
+        return _json(session, [batch])[0]
+
+    return once(session, user, request, change.model_dump_json(exclude_unset=True).encode(), work)
 
 
 def _file(sent: Sent) -> SentFile:
@@ -169,6 +190,13 @@ def _batch_json(batch: Batch, progress: queries.Progress, round_number: int) -> 
         annotators_per_prompt=batch.annotators_per_prompt,
         edit_policy=batch.edit_policy,
         max_tokens=batch.max_tokens,
+        guidelines_version=batch.guidelines_version,
+        strength_examples=batch.strength_examples,
+        attributes=[AttributeJson.model_validate(each) for each in batch.attributes],
+        verify_percent=batch.verify_percent,
+        gold_percent=batch.gold_percent,
+        qualification_items=batch.qualification_items,
+        qualification_percent=batch.qualification_percent,
         sampling=batch.sampling,
         created_at=batch.created_at,
         opened_at=batch.opened_at,

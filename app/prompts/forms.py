@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
+from app.prompts.attributes import Attributes
 from app.prompts.models import BatchState, EditPolicy
 from app.storable import flaw
 
@@ -47,6 +48,27 @@ Guidelines = Annotated[
 ]
 
 
+Percent = Annotated[int, Field(ge=0, le=100)]
+GoldPercent = Annotated[int, Field(ge=0, le=50)]
+QualificationItems = Annotated[int, Field(ge=0, le=20)]
+
+
+def _without_empty(value: Any) -> Any:
+    return {key: text for key, text in value.items() if text != ""} if isinstance(value, dict) else value
+
+
+StrengthExamples = Annotated[dict[Literal["1", "2", "3", "4"], Guidelines], BeforeValidator(_without_empty)]
+"""Markdown by strength."""
+
+
+def with_examples(fields: dict[str, str]) -> dict[str, Any]:
+    """The fields of a form, with ``example_1`` to ``example_4`` put together."""
+    names = {f"example_{level}": level for level in "1234"}
+    rest: dict[str, Any] = {name: value for name, value in fields.items() if name not in names}
+    given = {level: fields[name].strip() for name, level in names.items() if name in fields}
+    return rest | {"strength_examples": given} if given else rest
+
+
 class BatchSettings(BaseModel):
     """What an admin decides about a batch before its prompts are imported."""
 
@@ -60,6 +82,12 @@ class BatchSettings(BaseModel):
                 "annotators_per_prompt": 2,
                 "edit_policy": "optional",
                 "max_tokens": 256,
+                "strength_examples": {"4": "One is right, the other is wrong."},
+                "attributes": [{"name": "helpful", "label": "Helpful", "scale": ["no", "partly", "yes"]}],
+                "verify_percent": 10,
+                "gold_percent": 5,
+                "qualification_items": 0,
+                "qualification_percent": 75,
             }
         },
     )
@@ -72,6 +100,12 @@ class BatchSettings(BaseModel):
     max_tokens: Annotated[int, Field(ge=1, le=32768)] = 256
     temperature: Annotated[float | None, Field(ge=0, le=2), BeforeValidator(_empty_is_none)] = None
     top_p: Annotated[float | None, Field(gt=0, le=1), BeforeValidator(_empty_is_none)] = None
+    strength_examples: StrengthExamples = {}
+    attributes: Attributes = []
+    verify_percent: Percent = 0
+    gold_percent: GoldPercent = 0
+    qualification_items: QualificationItems = 0
+    qualification_percent: Percent = 75
     leave_out_refused: bool = False
     """Import the valid prompts and leave out the refused lines; without it, any refused line refuses the file."""
 
@@ -88,6 +122,21 @@ class GuidelinesForm(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     guidelines: Guidelines
+    strength_examples: StrengthExamples | None = None
+
+
+class BatchChange(BaseModel):
+    """Settings of a batch that can be changed while people work; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"verify_percent": 10, "gold_percent": 5}})
+
+    guidelines: Guidelines | None = None
+    strength_examples: StrengthExamples | None = None
+    attributes: Attributes | None = None
+    verify_percent: Percent | None = None
+    gold_percent: GoldPercent | None = None
+    qualification_items: QualificationItems | None = None
+    qualification_percent: Percent | None = None
 
 
 def field_errors(error: ValidationError) -> dict[str, str]:
@@ -113,6 +162,14 @@ class ProgressJson(BaseModel):
     comparisons_done: int = Field(examples=[12], description="Comparisons with all the annotations they want.")
 
 
+class AttributeJson(BaseModel):
+    """What is asked of each response: its name in the data, its label, and its scale, the least first."""
+
+    name: str = Field(examples=["helpful"])
+    label: str = Field(examples=["Helpful"])
+    scale: list[str] = Field(examples=[["no", "partly", "yes"]])
+
+
 class BatchJson(BaseModel):
     """A batch with its settings and progress."""
 
@@ -126,6 +183,13 @@ class BatchJson(BaseModel):
     annotators_per_prompt: int = Field(examples=[2])
     edit_policy: EditPolicy = Field(examples=["optional"])
     max_tokens: int = Field(examples=[256])
+    guidelines_version: int = Field(examples=[1], description="Grows with each change of guidelines or examples.")
+    strength_examples: dict[str, str] = Field(examples=[{"4": "One is right, the other is wrong."}])
+    attributes: list[AttributeJson]
+    verify_percent: int = Field(examples=[10], description="Share of edits that somebody else verifies, blind.")
+    gold_percent: int = Field(examples=[5], description="Share of items with a known answer.")
+    qualification_items: int = Field(examples=[0], description="Known answers asked before the first real item.")
+    qualification_percent: int = Field(examples=[75], description="Share of them that must be right.")
     sampling: dict[str, float] = Field(examples=[{"temperature": 0.8}])
     created_at: datetime = Field(examples=["2026-11-23T09:12:00Z"])
     opened_at: datetime | None = Field(examples=["2026-11-23T10:00:00Z"])

@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from app.accounts.access import Admin, Reviewer, admin
 from app.accounts.models import Role
 from app.db import DbSession
-from app.errors import BadInput
-from app.prompts import queries, service
-from app.prompts.forms import BatchSettings, GuidelinesForm, field_errors
+from app.errors import BadInput, Conflict
+from app.prompts import queries, service, settings
+from app.prompts.attributes import to_lines
+from app.prompts.forms import BatchChange, BatchSettings, GuidelinesForm, field_errors, with_examples
 from app.prompts.guidelines import rewrite
 from app.prompts.intake import AdminFile, AdminForm
 from app.prompts.models import Batch, BatchState, Prompt, PromptState, Upload
@@ -78,6 +79,8 @@ class BatchPage:
     state: PromptState | None
     first: bool
     guidelines: str
+    values: dict[str, str]
+    """The settings that can be changed, as text; or as typed, where something is wrong with them."""
     errors: dict[str, str]
 
 
@@ -138,7 +141,7 @@ def confirm(request: Request, session: DbSession, user: Admin, upload_id: int, s
     """Make the batch. A second click gets the same batch; a wrong setting is answered beside its field."""
     found = queries.access_upload(session, user, upload_id)
     try:
-        batch = service.confirm_upload(session, user, found, BatchSettings.model_validate(sent.fields))
+        batch = service.confirm_upload(session, user, found, BatchSettings.model_validate(with_examples(sent.fields)))
     except ValidationError as error:
         return _preview_page(request, session, found, sent.fields, field_errors(error), status=422)
     except BadInput as error:
@@ -216,11 +219,24 @@ def guidelines(request: Request, session: DbSession, user: Admin, batch_id: int,
     """Replace the guidelines; annotators see the new ones with their next item."""
     batch = queries.access_batch(session, user, batch_id)
     try:
-        form = GuidelinesForm.model_validate(sent.fields)
+        form = GuidelinesForm.model_validate(with_examples(sent.fields))
     except ValidationError as error:
         return _batch_page(request, session, True, batch, sent=sent.fields, errors=field_errors(error))
-    rewrite(session, user, batch, form.guidelines)
+    rewrite(session, user, batch, form.guidelines, form.strength_examples)
     return redirect(request, f"/batches/{batch.id}", flash="The guidelines are saved.")
+
+
+@router.post("/batches/{batch_id}/settings")
+def change_settings(request: Request, session: DbSession, user: Admin, batch_id: int, sent: AdminForm) -> Response:
+    """Change what can be changed while people work."""
+    batch = queries.access_batch(session, user, batch_id)
+    try:
+        settings.change(session, user, batch, BatchChange.model_validate(sent.fields))
+    except ValidationError as error:
+        return _batch_page(request, session, True, batch, sent=sent.fields, errors=field_errors(error))
+    except Conflict as error:
+        return _batch_page(request, session, True, batch, sent=sent.fields, errors={"attributes": error.message})
+    return redirect(request, f"/batches/{batch.id}", flash="The settings are saved.")
 
 
 @router.post("/batches/{batch_id}/retry")
@@ -285,9 +301,13 @@ def _preview_page(
 def _suggested(upload: Upload) -> dict[str, str]:
     """The form before anything was typed: the defaults, and a name from the file's."""
     fields = BatchSettings.model_fields
-    values = {name: str(field.default) for name, field in fields.items() if field.default not in (None, False)}
+    values = {name: str(field.default) for name, field in fields.items() if isinstance(field.default, str | int)}
     name = upload.filename.rpartition(".")[0].replace("_", " ").replace("-", " ").strip()
-    return {key: values.get(key, "") for key in fields} | {"name": name[:120], "edit_policy": "optional"}
+    return (
+        {key: values.get(key, "") for key in fields}
+        | {"leave_out_refused": ""}
+        | {"name": name[:120], "edit_policy": "optional"}
+    )
 
 
 def _beside(error: BadInput) -> dict[str, str]:
@@ -334,6 +354,15 @@ def _poll_seconds(batch: Batch, progress: Progress) -> int | None:
     return 15 if people_work else None
 
 
+def _values(batch: Batch) -> dict[str, str]:
+    numbers = ("verify_percent", "gold_percent", "qualification_items", "qualification_percent")
+    return (
+        {name: str(getattr(batch, name)) for name in numbers}
+        | {"attributes": to_lines(batch.attributes)}
+        | {f"example_{level}": batch.strength_examples.get(level, "") for level in "1234"}
+    )
+
+
 def _batch_page(
     request: Request,
     session: DbSession,
@@ -358,6 +387,7 @@ def _batch_page(
         first=after is None,
         may_write=may_write,
         guidelines=(sent or {}).get("guidelines", batch.guidelines),
+        values=_values(batch) | (sent or {}),
         errors=errors or {},
     )
     return render(request, "prompts/batch.html", context, status=422 if errors else 200)

@@ -6,11 +6,10 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
-from app.annotations.models import Annotation
 from app.annotations.queries import COUNT_UP_TO, OpenBatch, visible_batches
 from app.prompts.models import Batch, BatchState
 from app.prompts.queries import EngineView, Progress, batch_progress, engine_view
@@ -44,12 +43,6 @@ def open_batches(session: Session, user: User) -> list[OpenBatch]:
     """Open batches: those where ``user`` stopped first, then those with other work."""
     found = [each for each in visible_batches(session, user) if each.state is BatchState.OPEN]
     return sorted(found, key=lambda each: (not each.begun, not each.waiting))
-
-
-def done_today(session: Session, user: User) -> int:
-    """How many comparisons ``user`` has annotated since midnight, by the database's clock."""
-    mine = (Annotation.annotator_id == user.id) & (Annotation.created_at >= func.date_trunc("day", func.now()))
-    return session.scalar(select(func.count()).select_from(Annotation).where(mine)) or 0
 
 
 def overview(session: Session) -> Overview:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import JSONResponse, Response
 
 from app.accounts.access import STAFF, SignedIn, api_signed_in, signed_in
 from app.annotations.queries import OpenBatch
-from app.dashboard import queries, reference
+from app.dashboard import day, queries, reference
+from app.dashboard.day import Day, Waiting
 from app.dashboard.queries import Overview, Step
 from app.db import DbSession
-from app.web import public_url, render
+from app.web import public_url, redirect, render
 
 router = APIRouter()
 
@@ -25,7 +27,8 @@ class HomePage:
     batches: Sequence[OpenBatch]
     waiting: int
     unfinished: bool
-    done_today: int
+    day: Day
+    to_do: Waiting
     overview: Overview | None
     step: Step | None
 
@@ -48,11 +51,26 @@ def home(request: Request, session: DbSession, user: SignedIn) -> Response:
         batches=batches,
         waiting=waiting,
         unfinished=any(each.begun for each in batches),
-        done_today=queries.done_today(session, user),
+        day=day.today(session, user),
+        to_do=day.waiting(session, user),
         overview=overview,
         step=queries.next_step(user, overview, waiting) if overview else None,
     )
     return render(request, "home.html", page)
+
+
+@router.post("/goal")
+def set_goal(
+    request: Request,
+    session: DbSession,
+    user: SignedIn,
+    goal: Annotated[int, Form(ge=0, le=day.GOAL_MOST)],
+    back: Annotated[str, Form(max_length=20)] = "",
+) -> Response:
+    """Remember how many items the reader wants to do a day."""
+    day.set_goal(session, user, goal)
+    said = f"Your goal is {goal} a day." if goal else "You have no daily goal now."
+    return redirect(request, "/profile" if back == "profile" else "/", flash=said)
 
 
 @router.get("/api", dependencies=[Depends(signed_in)])

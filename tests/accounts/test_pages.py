@@ -48,8 +48,8 @@ def test_a_mistake_in_the_form_is_shown_beside_its_field_and_nothing_is_retyped(
 @pytest.mark.parametrize(
     ("role", "sees"),
     [
-        (Role.ANNOTATOR, {"/annotate"}),
-        (Role.ADMIN, {"/annotate", "/batches", "/preferences", "/rounds", "/checkpoints", "/users"}),
+        (Role.ANNOTATOR, {"/annotate", "/queues"}),
+        (Role.ADMIN, {"/annotate", "/queues", "/batches", "/preferences", "/rounds", "/checkpoints", "/users"}),
     ],
 )
 def test_the_navigation_shows_what_the_role_may_open(

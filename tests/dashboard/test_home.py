@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from app.accounts.models import Role
 from app.annotations import queries as annotating
 from app.annotations import service
-from app.dashboard import queries
+from app.dashboard import day, queries
 from app.prompts.models import BatchState, PromptState
 from app.registry.models import EngineState, EngineStatus
 from app.rounds.models import RoundState
@@ -39,7 +39,7 @@ def test_what_alice_has_had_does_not_wait_for_her(session: Session) -> None:
     comparisons = [make_comparison(session, batch=batch) for _ in range(3)]
     make_annotation(session, alice, comparisons[0])
     assert [each.waiting for each in queries.open_batches(session, alice)] == [2]
-    assert queries.done_today(session, alice) == 1
+    assert day.today(session, alice).done == 1
     charlie = make_user(session, name="Charlie")
     assert [each.waiting for each in queries.open_batches(session, charlie)] == [3]
 

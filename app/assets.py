@@ -30,6 +30,7 @@ BUNDLES = {
         "css/annotate.css",
         "css/annotate-judge.css",
         "css/annotate-improve.css",
+        "css/annotate-view.css",
     ),
 }
 

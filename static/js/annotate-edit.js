@@ -6,7 +6,8 @@ const DIFF_LIMIT = 60_000;
 
 let diffScript = null;
 
-function loadDiff(url) {
+/** The library that compares texts; it is large, and not every item needs it. */
+export function loadDiff(url) {
   diffScript ??= new Promise((resolve, reject) => {
     const script = document.createElement("script");
     script.src = url;
@@ -18,8 +19,8 @@ function loadDiff(url) {
 }
 
 export class Editor {
-  constructor(section, { texts, edits, required, diffUrl, onChange }) {
-    Object.assign(this, { section, texts, required, diffUrl, onChange });
+  constructor(section, { texts, edits, required, nothing, diffUrl, onChange, onTaken }) {
+    Object.assign(this, { section, texts, required, nothing, diffUrl, onChange, onTaken });
     this.edits = new Map(Object.entries(edits));
     this.name = null;
     this.undone = null;
@@ -28,6 +29,9 @@ export class Editor {
     this.undo = section.querySelector("[data-improve-undo]");
     this.area.addEventListener("input", () => this.#changed());
     this.undo.addEventListener("click", () => this.#undoOrRedo());
+    this.nothing?.addEventListener("change", () => {
+      if (this.nothing.checked && this.name !== null && this.area.value !== this.original) this.#undoOrRedo();
+    });
   }
 
   /** Open on response `name`; the edit begun on another one stays for when it is chosen again. */
@@ -65,7 +69,23 @@ export class Editor {
   }
 
   problem() {
-    return this.name === null ? "" : editProblem(this.area.value, this.original, this.required);
+    const required = this.required && !this.nothing?.checked;
+    return this.name === null ? "" : editProblem(this.area.value, this.original, required);
+  }
+
+  /** The open response and its text as it stands. */
+  current() {
+    return { position: this.name, text: this.area.value };
+  }
+
+  /** Put the revision of response `name` into the editor; returns why not, or "". */
+  take(name, text, revision, focus) {
+    if (name !== this.name) return `This is a revision of response ${name}: choose that one first.`;
+    this.area.value = text;
+    this.onTaken(name, revision);
+    this.#changed();
+    if (focus) this.area.focus();
+    return "";
   }
 
   #changed() {
@@ -73,6 +93,7 @@ export class Editor {
     else {
       this.edits.set(this.name, this.area.value);
       this.undone = null;
+      if (this.nothing) this.nothing.checked = false; // an improvement says that there was something
     }
     this.#show();
     this.onChange();
@@ -129,6 +150,10 @@ export class Editor {
         return mark;
       }),
     );
-    this.section.querySelector("[data-improve-size]").textContent = `+${added} −${removed} words`;
+    const words = original.split(/\s+/).filter(Boolean).length;
+    const share = Math.round((100 * (added + removed)) / Math.max(1, words + added));
+    const size = this.section.querySelector("[data-improve-size]");
+    size.textContent = `+${added} −${removed} words, ${share}%`;
+    size.title = "Words added and removed, as a share of the words of the response and those added";
   }
 }

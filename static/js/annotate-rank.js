@@ -21,8 +21,8 @@ function loadScript(url) {
 }
 
 export class Ranker {
-  constructor(section, { state, announce, onChange, sortableUrl }) {
-    Object.assign(this, { section, state, announce, onChange });
+  constructor(section, { state, announce, onChange, sortableUrl, keys }) {
+    Object.assign(this, { section, state, announce, onChange, keys });
     this.list = section.querySelector("[data-ranking-list]");
     this.items = new Map([...this.list.children].map((item) => [item.dataset.place, item]));
     // the fields for pages without scripts must not be sent beside `order`
@@ -40,6 +40,11 @@ export class Ranker {
 
   get best() {
     return this.state.order[0];
+  }
+
+  /** Whether the order is another one than on the page. */
+  get moved() {
+    return this.state.order.some((name, at) => at > 0 && name < this.state.order[at - 1]);
   }
 
   /** The form's `order` field, "" while a strength is missing. */
@@ -106,9 +111,9 @@ export class Ranker {
     if (by && event.altKey) this.#move(name, at + by);
     else if (by) this.#row(this.state.order[at + by] ?? name).focus();
     else if (/^[1-8]$/.test(event.key)) this.#move(name, Number(event.key) - 1);
-    else if (event.key === "=") this.#say(toggleTie(this.state, at), at - 1, name);
-    else if (event.key === "+") this.#say(shiftGap(this.state, at, 1), at, name);
-    else if (event.key === "-") this.#say(shiftGap(this.state, at, -1), at, name);
+    else if (event.key === this.keys.same) this.#say(toggleTie(this.state, at), at - 1, name);
+    else if (event.key === this.keys.stronger) this.#say(shiftGap(this.state, at, 1), at, name);
+    else if (event.key === this.keys.weaker) this.#say(shiftGap(this.state, at, -1), at, name);
     else return;
     event.preventDefault();
     event.stopPropagation();

@@ -1,7 +1,9 @@
 // The annotation page. The form works without any of this; here it gets keys, drafts, a lease that lives while somebody
 // works, an editor for the chosen response, and submits that survive a lost network.
 
-import { ActiveClock, backoff, choiceOf, fromDraft, judged, Lease, preferred } from "./annotate-model.js";
+import { detailsOf, missingRating } from "./annotate-details.js";
+import { listen } from "./annotate-keys.js";
+import { ActiveClock, backoff, fromDraft, judged, Lease, preferred } from "./annotate-model.js";
 import { call, SAID, Saver } from "./annotate-save.js";
 
 const STRENGTHS = ["", "marginally better", "slightly better", "better", "significantly better"];
@@ -23,8 +25,8 @@ class Work {
     this.form = root.querySelector("#judge");
     this.fields = this.form.elements;
     this.api = `/api/v1/assignments/${root.dataset.assignment}`;
-    const { texts, draft } = JSON.parse(root.querySelector("[data-work]").textContent);
-    this.texts = texts;
+    const { texts, draft, keys } = JSON.parse(root.querySelector("[data-work]").textContent);
+    Object.assign(this, { texts, keys });
     this.shown = Number(root.dataset.shown);
     this.clock = new ActiveClock(draft?.active_seconds ?? 0);
     this.lease = new Lease(Number(root.dataset.lease), Date.now());
@@ -41,6 +43,9 @@ class Work {
 
   async #start(draft) {
     this.edits = draft?.edits ?? {};
+    this.revisions = draft?.revisions ?? {};
+    const offer = this.root.querySelector("[data-undo]");
+    if (offer) import("./annotate-undo.js").then(({ offerUndo }) => offerUndo(offer));
     this.improve = this.root.querySelector("[data-improve]");
     if (this.improve) {
       this.improve.hidden = true;
@@ -57,6 +62,7 @@ class Work {
           this.changed();
         },
         sortableUrl: this.root.dataset.sortable,
+        keys: this.keys,
       });
     }
     this.form.addEventListener("htmx:before:request", () => this.saver.hold()); // a draft would race with the submit
@@ -78,6 +84,16 @@ class Work {
       if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
     }
     this.#showChoice();
+    this.#load(this.#furnish(draft));
+  }
+
+  /** What can wait until the item can be judged: how responses are shown, and passages that are marked. */
+  async #furnish(draft) {
+    const [{ View }, { Marks }] = await Promise.all([import("./annotate-view.js"), import("./annotate-marks.js")]);
+    const loadDiff = async () => (await import("./annotate-edit.js")).loadDiff(this.root.dataset.diff);
+    this.view = new View(this.root, { texts: this.texts, announce, loadDiff });
+    const spans = draft?.spans ?? [];
+    this.marks = new Marks(this.root, { texts: this.texts, spans, announce, onChange: () => this.changed() });
   }
 
   get choice() {
@@ -112,7 +128,11 @@ class Work {
   draft() {
     return {
       ...judged(this.choice, this.ranker?.state),
+      ...detailsOf(new FormData(this.form)),
       edits: this.editor ? Object.fromEntries(this.editor.edits) : this.edits,
+      revisions: this.revisions,
+      spans: JSON.parse(this.fields.spans.value || "[]"),
+      nothing_to_improve: this.fields.nothing_to_improve?.checked ?? false,
       comment: this.fields.comment.value,
       active_seconds: Math.round(this.clock.seconds),
     };
@@ -149,12 +169,62 @@ class Work {
         texts: this.texts,
         edits: this.edits,
         required: this.root.dataset.edit === "required",
+        nothing: this.fields.nothing_to_improve,
         diffUrl: this.root.dataset.diff,
         onChange: () => this.changed(),
+        onTaken: (name, revision) => {
+          this.revisions = { ...this.revisions, [name]: revision };
+        },
       });
+      this.#reviseWhenAsked();
     }
     if (this.best) this.editor?.open(this.best);
     else this.editor?.close();
+  }
+
+  /** The model is asked seldom, so what asks it comes when its section is opened. */
+  #reviseWhenAsked() {
+    const section = this.improve.querySelector("[data-revise]");
+    const start = async () => {
+      if (!section.open || this.reviser) return;
+      const { Reviser } = await import("./annotate-revise.js");
+      const url = `${this.api}/revisions`;
+      this.reviser ??= new Reviser(section, { url, editor: this.editor, call, announce, onUsed: () => this.changed() });
+    };
+    section.addEventListener("toggle", start);
+    start();
+  }
+
+  revise() {
+    const section = this.improve?.querySelector("[data-revise]");
+    if (!section || this.improve.hidden) return announce("Choose a response first");
+    section.open = true;
+    section.querySelector("[data-revise-feedback]").focus();
+  }
+
+  nothing() {
+    const box = this.fields.nothing_to_improve;
+    if (!box || this.improve.hidden) return announce("Choose a response first");
+    box.click();
+    announce(box.checked ? "Nothing to improve" : "There is something to improve");
+  }
+
+  /** Focus the next rating that is missing, else the first. */
+  rate() {
+    const name = this.#unrated() ?? this.form.querySelector("[name^='attribute.']")?.name;
+    if (!name) return announce("This batch asks nothing more of each response");
+    this.form.querySelector(`[name="${name}"]:checked, [name="${name}"]`).focus();
+  }
+
+  #unrated() {
+    const names = [...new Set([...this.form.querySelectorAll("[name^='attribute.']")].map((field) => field.name))];
+    return missingRating(names, [...new FormData(this.form)]);
+  }
+
+  flag() {
+    const flags = this.root.querySelector(`[data-response="${this.best ?? this.view?.current ?? "A"}"] .flags`);
+    flags.open = true;
+    flags.querySelector("input").focus();
   }
 
   async focusEditor() {
@@ -210,6 +280,7 @@ class Work {
       const { position, text } = this.editor.value();
       this.edited.value = text;
       this.fields.edited_position.value = position;
+      this.fields.revision_id.value = (text && this.revisions[position]) || "";
     }
     if (this.ranker) this.fields.order.value = this.choice === "" ? this.ranker.value() : "";
     const problem = this.#missing();
@@ -223,11 +294,30 @@ class Work {
     } else if (this.choice === "") {
       return "Say first which response is better: keys 1 to 8, t for equally good, u for both unacceptable.";
     }
+    const unrated = this.#unrated();
+    if (unrated) {
+      this.rate();
+      return "Rate every response: one rating is missing, and it has the focus now.";
+    }
+    if (this.ranker && this.choice === "" && !this.ranker.moved && !this.orderMeant) return this.#askOrder();
     if (!this.editor)
       return this.best in this.edits ? "The editor did not load: reload this page. Your edit is kept." : "";
     const problem = this.editor.problem();
     if (problem) this.editor.focus();
     return problem;
+  }
+
+  /** A ranking in the very order of the page may be meant, or be forgotten: ask, once. */
+  #askOrder() {
+    const dialog = document.querySelector("#order");
+    dialog.onclose = () => {
+      if (dialog.returnValue !== "yes") return this.ranker.focus();
+      this.orderMeant = true;
+      this.form.requestSubmit();
+    };
+    dialog.returnValue = "";
+    dialog.showModal();
+    return "You left the responses in the order in which they are shown.";
   }
 
   #notSubmitted(again) {
@@ -271,6 +361,7 @@ class Work {
     if (done) this.saver.stop();
     else this.saver.leave();
     clearTimeout(this.retryTimer);
+    this.reviser?.close();
   }
 }
 
@@ -290,15 +381,31 @@ function take(arrived) {
   if (done) announce(`${done} ${work ? "Next item." : "Nothing left for now."}`);
 }
 
-const KEYS = {
-  t: () => work.pick("tie"),
-  u: () => work.pick("all_unacceptable"),
-  r: () => work.ranker?.focus(),
-  e: () => work.focusEditor(),
-  c: () => open("[data-comment]", "textarea"),
-  g: () => open("[data-guidelines]", "summary"),
-  s: () => open("[data-skip]", "input"),
+const ACTIONS = {
+  tie: () => work.pick("tie"),
+  unacceptable: () => work.pick("all_unacceptable"),
+  ranking: () => work.ranker?.focus(),
+  attributes: () => work.rate(),
+  flags: () => work.flag(),
+  mark: () => work.marks?.open(),
+  improve: () => work.focusEditor(),
+  nothing: () => work.nothing(),
+  revise: () => work.revise(),
+  comment: () => open("[data-comment]", "textarea"),
+  layout: () => work.view?.nextLayout(),
+  previous: () => work.view?.flip(-1),
+  next: () => work.view?.flip(1),
+  together: () => work.view?.sync(),
+  raw: () => work.view?.raw(),
+  differences: () => work.view?.differences(),
+  outline: () => work.view?.outline(),
+  guidelines: () => open("[data-guidelines]", "summary"),
+  skip: () => open("[data-skip]", "input"),
+  undo: () => work.root.querySelector("[data-undo]")?.requestSubmit(),
 };
+const PICKS = Object.fromEntries(
+  ["A4", "A3", "A2", "A1", "B1", "B2", "B3", "B4"].map((choice) => [`pick_${choice}`, () => work.pick(choice)]),
+);
 
 function open(selector, focused) {
   const details = work.root.querySelector(selector);
@@ -308,54 +415,18 @@ function open(selector, focused) {
   details.querySelector(shown ? "summary" : focused)?.focus();
 }
 
-function isTyping(target) {
-  return target.matches("textarea, select, input:not([type=radio], [type=checkbox])") || target.isContentEditable;
-}
-
-const keysDialog = () => document.querySelector("#keys");
-const keysAreOn = () => localStorage.getItem("keys") !== "off";
-
-function showKeys() {
-  keysDialog().querySelector("[data-keys-on]").checked = keysAreOn();
-  keysDialog().showModal();
-}
-
-document.addEventListener("keydown", (event) => {
-  if (!work || event.defaultPrevented || keysDialog().open) return;
-  if (event.target.closest("[data-skip] .menu__panel")) return; // there a digit or Ctrl+Enter is not about the responses
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-    event.preventDefault();
-    work.form.requestSubmit();
-  } else if (event.key === "Escape" && event.target.matches("#judge textarea")) {
-    event.preventDefault();
-    (work.form.querySelector("input[name=choice]:checked") ?? work.form.querySelector("input[name=choice]")).focus();
-  } else if (!event.ctrlKey && !event.metaKey && !event.altKey && !isTyping(event.target)) {
-    single(event);
-  }
-});
-
-function single(event) {
-  if (event.key === "?") {
-    showKeys();
-  } else if (!keysAreOn()) {
-    return;
-  } else if (work.shown === 2 && choiceOf(event.key)) {
-    work.pick(choiceOf(event.key));
-  } else if (Object.hasOwn(KEYS, event.key)) {
-    KEYS[event.key]();
-  } else {
-    return;
-  }
-  event.preventDefault();
-}
-
-document.addEventListener("click", (event) => {
-  if (event.target.closest("[data-show-keys]")) showKeys();
-});
-
-document.addEventListener("change", ({ target }) => {
-  if (target.matches("[data-keys-on]")) localStorage.setItem("keys", target.checked ? "on" : "off");
-});
+listen(
+  () =>
+    work && {
+      keys: work.keys,
+      actions: work.shown === 2 ? { ...PICKS, ...ACTIONS } : ACTIONS,
+      submit: () => work.form.requestSubmit(),
+      escape: () =>
+        (
+          work.form.querySelector("input[name=choice]:checked") ?? work.form.querySelector("input[name=choice]")
+        ).focus(),
+    },
+);
 
 document.addEventListener(
   "submit",

@@ -1,0 +1,97 @@
+// Passages that an annotator marks: "this sentence is false". Chosen by selecting text, with the mouse or with Shift and arrows.
+
+import { characters, excerpt, passage } from "./annotate-details.js";
+
+const make = (tag, values) => Object.assign(document.createElement(tag), values);
+
+export class Marks {
+  constructor(root, { texts, spans, announce, onChange }) {
+    Object.assign(this, { root, texts, announce, onChange });
+    this.spans = spans;
+    this.dialog = document.querySelector("#mark");
+    const { response, text, form } = this.#parts();
+    response.replaceChildren(...Object.keys(texts).map((name) => make("option", { textContent: name })));
+    response.onchange = () => {
+      text.value = texts[response.value];
+    };
+    form.onsubmit = (event) => event.submitter?.value === "yes" && !this.#add() && event.preventDefault();
+    this.#show();
+  }
+
+  #parts() {
+    const one = (name) => this.dialog.querySelector(`[data-mark-${name}]`);
+    return {
+      form: this.dialog.querySelector("form"),
+      response: one("response"),
+      text: one("text"),
+      label: one("label"),
+      note: one("note"),
+      problem: one("problem"),
+    };
+  }
+
+  /** Open the dialog, with what is selected on the page selected in it. */
+  open() {
+    const selection = document.getSelection();
+    const quote = selection.toString().trim();
+    const name = selection.anchorNode?.parentElement?.closest("[data-response]")?.dataset.response;
+    const { response, text, note, problem } = this.#parts();
+    response.value = name ?? Object.keys(this.texts)[0];
+    text.value = this.texts[response.value];
+    note.value = "";
+    problem.textContent = "";
+    this.dialog.showModal();
+    text.focus();
+    const at = quote ? passage(this.texts[response.value], quote) : null;
+    if (at) {
+      const start = this.texts[response.value].indexOf(quote);
+      text.setSelectionRange(start, start + quote.length);
+    } else if (quote) {
+      problem.textContent = "What you selected is not in the text just once as it was written: select it here.";
+    }
+  }
+
+  #add() {
+    const { response, text, label, note, problem } = this.#parts();
+    const { selectionStart: from, selectionEnd: to, value } = text;
+    if (from === to) {
+      problem.textContent = "Select the passage in the text first, with the mouse or with Shift and the arrows.";
+      text.focus();
+      return false;
+    }
+    const start = characters(value.slice(0, from));
+    const end = start + characters(value.slice(from, to));
+    this.spans = [...this.spans, { position: response.value, start, end, label: label.value, note: note.value.trim() }];
+    this.#changed("Marked");
+    return true;
+  }
+
+  #changed(words) {
+    this.#show();
+    this.onChange();
+    this.announce(words);
+  }
+
+  #show() {
+    this.root.querySelector("[name=spans]").value = this.spans.length ? JSON.stringify(this.spans) : "";
+    const labels = Object.fromEntries([...this.#parts().label.options].map((each) => [each.value, each.textContent]));
+    for (const list of this.root.querySelectorAll("[data-marks]")) {
+      const mine = this.spans.filter((span) => span.position === list.dataset.marks);
+      list.replaceChildren(...mine.map((span) => this.#item(span, labels)));
+    }
+  }
+
+  #item(span, labels) {
+    const quote = excerpt(this.texts[span.position], span);
+    const item = make("li", { className: "marked" });
+    const remove = make("button", { type: "button", className: "icon-button", textContent: "×" });
+    remove.setAttribute("aria-label", `Remove the mark on “${quote.slice(0, 40)}”`);
+    remove.addEventListener("click", () => {
+      this.spans = this.spans.filter((other) => other !== span);
+      this.#changed("Mark removed");
+    });
+    const words = `${labels[span.label] ?? span.label}${span.note ? `: ${span.note}` : ""}`;
+    item.append(make("mark", { dir: "auto", textContent: quote }), ` ${words} `, remove);
+    return item;
+  }
+}

@@ -1,0 +1,203 @@
+// How the responses are shown: side by side, stacked or one at a time, as written or rendered, scrolled together, compared.
+
+const make = (tag, values) => Object.assign(document.createElement(tag), values);
+const LAYOUTS = ["side", "stacked", "single"];
+const LONG = 6000;
+
+/** Remember a choice with the person; a lost request costs nothing but that. */
+function remember(values) {
+  const body = new URLSearchParams(Object.entries(values).map(([name, value]) => [name, String(value)]));
+  fetch("/preferences/display", { method: "POST", body, keepalive: true }).catch(() => {});
+}
+
+export class View {
+  constructor(root, { texts, announce, loadDiff }) {
+    Object.assign(this, { root, texts, announce, loadDiff });
+    this.responses = new Map(
+      [...root.querySelectorAll("[data-response]")].map((each) => [each.dataset.response, each]),
+    );
+    this.current = [...this.responses.keys()][0];
+    root.querySelector("[data-view]")?.addEventListener("click", (event) => this.#click(event));
+    for (const [name, article] of this.responses) {
+      this.#copyButtons(article);
+      this.#outline(name, article);
+      article.querySelector(".response__text").addEventListener("scroll", (event) => this.#scrolled(event.target));
+    }
+    if (root.dataset.raw === "on") this.#showRaw(true);
+    this.#show();
+  }
+
+  #click({ target }) {
+    const button = target.closest("button");
+    if (!button) return;
+    const { layoutTo, raw, sync, differences, flip } = button.dataset;
+    if (layoutTo) this.layout(layoutTo);
+    else if (raw !== undefined) this.raw();
+    else if (sync !== undefined) this.sync();
+    else if (differences !== undefined) this.differences();
+    else if (flip) this.show(flip);
+  }
+
+  get layoutNow() {
+    return this.root.dataset.layout;
+  }
+
+  nextLayout() {
+    this.layout(LAYOUTS[(LAYOUTS.indexOf(this.layoutNow) + 1) % LAYOUTS.length]);
+  }
+
+  layout(name) {
+    this.root.dataset.layout = name;
+    this.#show();
+    remember({ layout: name });
+    this.announce({ side: "Side by side", stacked: "Stacked", single: `Only response ${this.current}` }[name]);
+  }
+
+  /** One response back or on; from another layout it begins with one at a time. */
+  flip(by) {
+    const names = [...this.responses.keys()];
+    if (this.layoutNow !== "single") this.layout("single");
+    this.show(names[(names.indexOf(this.current) + by + names.length) % names.length]);
+  }
+
+  show(name) {
+    this.current = name;
+    this.#show();
+    this.announce(`Response ${name}`);
+  }
+
+  #show() {
+    for (const [name, article] of this.responses) article.toggleAttribute("data-current", name === this.current);
+    for (const button of this.root.querySelectorAll("[data-layout-to]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.layoutTo === this.layoutNow));
+    }
+    for (const button of this.root.querySelectorAll("[data-flip]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.flip === this.current));
+    }
+  }
+
+  raw() {
+    const on = this.root.dataset.raw !== "on";
+    this.#showRaw(on);
+    remember({ raw: on });
+    this.announce(on ? "As it was written" : "Rendered");
+  }
+
+  #showRaw(on) {
+    this.root.dataset.raw = on ? "on" : "off";
+    this.root.querySelector("[data-view] [data-raw]")?.setAttribute("aria-pressed", String(on));
+    for (const [name, article] of this.responses) {
+      let plain = article.querySelector(".response__raw");
+      if (on && !plain) {
+        plain = make("pre", { className: "response__raw md-plain", dir: "auto", textContent: this.texts[name] });
+        article.querySelector(".response__text").after(plain);
+      }
+    }
+  }
+
+  sync() {
+    const on = this.root.dataset.sync !== "on";
+    this.root.dataset.sync = on ? "on" : "off";
+    this.root.querySelector("[data-view] [data-sync]")?.setAttribute("aria-pressed", String(on));
+    for (const article of this.responses.values()) {
+      const text = article.querySelector(".response__text");
+      if (on)
+        text.tabIndex = 0; // what scrolls has to be reached by keys
+      else text.removeAttribute("tabindex");
+    }
+    remember({ sync_scroll: on });
+    this.announce(on ? "The responses scroll together" : "The page scrolls as a whole");
+  }
+
+  /** Texts of different lengths meet at their beginnings and at their ends. */
+  #scrolled(from) {
+    if (this.root.dataset.sync !== "on" || this.led === from) {
+      this.led = null;
+      return;
+    }
+    const share = from.scrollTop / Math.max(1, from.scrollHeight - from.clientHeight);
+    for (const article of this.responses.values()) {
+      const to = article.querySelector(".response__text");
+      if (to === from) continue;
+      this.led = to;
+      to.scrollTop = share * (to.scrollHeight - to.clientHeight);
+    }
+  }
+
+  #copyButtons(article) {
+    for (const block of article.querySelectorAll("pre.md-code")) {
+      const button = make("button", {
+        type: "button",
+        className: "button button--small copy-code",
+        textContent: "Copy",
+      });
+      button.setAttribute("aria-label", "Copy this code");
+      button.addEventListener("click", async () => {
+        await navigator.clipboard.writeText(block.querySelector("code").textContent).then(
+          () => this.announce("Copied"),
+          () => this.announce("The browser did not allow it: select the code and copy it"),
+        );
+      });
+      block.before(button);
+      if (block.scrollWidth > block.clientWidth) block.tabIndex = 0;
+    }
+  }
+
+  #outline(name, article) {
+    const headings = [...article.querySelectorAll(".response__text :is(h4, h5, h6)")];
+    if (headings.length < 3 && !(headings.length && this.texts[name].length > LONG)) return;
+    const details = make("details", { className: "outline small" });
+    const list = make("ul", { role: "list" });
+    for (const heading of headings) {
+      const button = make("button", { type: "button", className: "outline__to", textContent: heading.textContent });
+      button.addEventListener("click", () => {
+        heading.tabIndex = -1;
+        heading.focus();
+        heading.scrollIntoView({ block: "start" });
+      });
+      const item = make("li", { className: `outline__${heading.localName}` });
+      item.append(button);
+      list.append(item);
+    }
+    details.append(make("summary", { textContent: `Outline of response ${name}` }), list);
+    article.querySelector(".response__text").before(details);
+  }
+
+  outline() {
+    const first = this.root.querySelector(".outline");
+    if (!first) return this.announce("No response is long enough for an outline");
+    first.open = true;
+    first.querySelector("button").focus();
+  }
+
+  /** What differs between two responses, word by word. */
+  async differences() {
+    const dialog = document.querySelector("#differences");
+    const [left, right] = dialog.querySelectorAll("select");
+    if (!left.options.length || left.options.length !== this.responses.size) {
+      for (const select of [left, right]) {
+        select.replaceChildren(...[...this.responses.keys()].map((name) => make("option", { textContent: name })));
+      }
+      right.selectedIndex = 1;
+    }
+    const pane = dialog.querySelector("[data-difference]");
+    const compare = async () => {
+      const diff = await this.loadDiff().catch(() => null);
+      const parts = diff?.diffWordsWithSpace(this.texts[left.value], this.texts[right.value], { timeout: 800 });
+      if (!parts) {
+        pane.textContent = "These two are too different, or too long, to be compared word by word.";
+        return;
+      }
+      pane.replaceChildren(
+        ...parts.map((part) =>
+          part.added || part.removed
+            ? make(part.added ? "ins" : "del", { textContent: part.value })
+            : document.createTextNode(part.value),
+        ),
+      );
+    };
+    for (const select of [left, right]) select.onchange = compare;
+    dialog.showModal();
+    await compare();
+  }
+}

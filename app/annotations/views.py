@@ -14,9 +14,11 @@ from app.accounts.models import User
 from app.annotations import queries, recording, service
 from app.annotations.forms import Draft
 from app.annotations.pages import start_page, work_page
+from app.annotations.said import ended_page
 from app.annotations.work_form import LongTexts, WorkForm
 from app.db import DbSession
 from app.errors import AppError, BadInput, Conflict, StaleVersion
+from app.prompts import guidelines
 from app.web import is_exchange, redirect, render
 
 router = APIRouter(route_class=LongTexts)
@@ -52,8 +54,12 @@ def work(
     correct: bool = False,  # noqa: FBT001, FBT002
 ) -> Response:
     """One item, with its draft; a submitted one as it was judged, or with ``correct`` open for correction."""
-    page = work_page(queries.access_work(session, user, assignment_id, correct=correct), preferences=user.preferences)
-    return render(request, "annotations/ended.html" if page.ended else "annotations/work.html", page)
+    item = queries.access_work(session, user, assignment_id, correct=correct)
+    changed = guidelines.changed(session, user, item.batch_id)
+    page = work_page(item, preferences=user.preferences, guidelines_changed=changed)
+    if page.ended:
+        return render(request, "annotations/ended.html", ended_page(page))
+    return render(request, "annotations/work.html", page)
 
 
 @router.post("/assignments/{assignment_id}/submit")
@@ -149,7 +155,9 @@ def _go_on(request: Request, session: Session, user: User, batch_id: int, *, und
         response = render(request, "annotations/_start.html", start)
         response.headers["hx-push-url"] = "/annotate"
         return response
-    page = work_page(queries.access_work(session, user, following.id), preferences=user.preferences, undo=undo)
+    item = queries.access_work(session, user, following.id)
+    changed = guidelines.changed(session, user, item.batch_id)
+    page = work_page(item, preferences=user.preferences, undo=undo, guidelines_changed=changed)
     response = render(request, "annotations/_work.html", page)
     response.headers["hx-push-url"] = f"/assignments/{following.id}"
     return response

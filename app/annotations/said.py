@@ -1,0 +1,113 @@
+"""What somebody said of an item, to be read again: in words, by position, with the edit as its changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from app.annotations.forms import POSITIONS, Draft
+from app.annotations.models import AssignmentState, Outcome, Strength
+from app.annotations.pages import FLAGS, MARKS, STRENGTHS, WorkPage
+from app.annotations.queries import Work
+from app.prompts.models import BatchState
+from app.word_diff import word_diff
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Responses that share a place, and how much better they are than the next."""
+
+    names: str
+    strength: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A passage that was marked."""
+
+    text: str
+    label: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What was said of one response."""
+
+    attributes: list[tuple[str, str]]
+    flags: list[str]
+    passages: list[Passage]
+
+
+@dataclass(frozen=True)
+class EndedPage:
+    """Context of ``annotations/ended.html``: a submitted item with what was said, or one that was skipped."""
+
+    page: WorkPage
+    work: Work
+    submitted: bool
+    outcome: str
+    places: list[Place]
+    details: dict[str, Details]
+    edited: str | None
+    changes: Markup
+    nothing_to_improve: bool
+    comment: str
+    can_correct: bool
+
+
+def ended_page(page: WorkPage) -> EndedPage:
+    """What there is to read of ``page``; of a skipped item only that it was skipped."""
+    work = page.work
+    submitted = work.annotation_id is not None
+    said = Draft.model_validate(work.draft) if submitted and work.draft else Draft()
+    edited = next(iter(said.edits), None)
+    return EndedPage(
+        page=page,
+        work=work,
+        submitted=work.state is AssignmentState.SUBMITTED,
+        outcome=_outcome(said, len(work.texts)),
+        places=_places(said),
+        details={name: _details(work, said, name) for name in POSITIONS[: len(work.texts)]},
+        edited=edited,
+        changes=word_diff(work.texts[POSITIONS.index(edited)], said.edits[edited]) if edited else Markup(),
+        nothing_to_improve=said.nothing_to_improve,
+        comment=said.comment,
+        can_correct=submitted and work.batch_state is not BatchState.CLOSED,
+    )
+
+
+def _outcome(said: Draft, shown: int) -> str:
+    if said.outcome is Outcome.TIE:
+        return "Equally good" if shown == 2 else "All equal"
+    if said.outcome is Outcome.ALL_UNACCEPTABLE:
+        return "Both unacceptable" if shown == 2 else "All unacceptable"
+    return ""
+
+
+def _places(said: Draft) -> list[Place]:
+    if said.outcome is not Outcome.RANKED:
+        return []
+    levels = [STRENGTHS[Strength(level)] if level else None for level in said.strengths]
+    return [
+        Place(" and ".join(group), levels[at] if at < len(levels) else None) for at, group in enumerate(said.ranking)
+    ]
+
+
+def _details(work: Work, said: Draft, name: str) -> Details:
+    text = work.texts[POSITIONS.index(name)]
+    levels = said.attributes.get(name, {})
+    return Details(
+        attributes=[
+            (each["label"], each["scale"][levels[each["name"]] - 1])
+            for each in work.attributes
+            if 0 < levels.get(each["name"], 0) <= len(each["scale"])
+        ],
+        flags=[FLAGS[flag] for flag in said.flags.get(name, [])],
+        passages=[
+            Passage(text[span.start : span.end], MARKS[span.label], span.note)
+            for span in said.spans
+            if span.position == name
+        ],
+    )

@@ -65,7 +65,7 @@ def today(session: Session, user: User) -> Day:
         Annotation.withdrawn_at.is_(None),
     )
     done, seconds = session.execute(query).one()
-    return Day(done, seconds, goal_of(user.preferences))
+    return Day(done, seconds or 0.0, goal_of(user.preferences))
 
 
 def set_goal(session: Session, user: User, goal: int) -> None:

@@ -6,6 +6,9 @@ read what stood there then, so that only later changes are announced.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlalchemy import BigInteger, bindparam, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
@@ -55,11 +58,11 @@ def keep_version(session: Session, batch: Batch, user: User | None) -> None:
 
 
 def rewrite(
-    session: Session, user: User, batch: Batch, guidelines: str, strength_examples: dict[str, str] | None = None
+    session: Session, user: User, batch: Batch, guidelines: str, strength_examples: Mapping[Any, str] | None = None
 ) -> bool:
     """Replace the guidelines and, where given, the examples; whether that made a new version."""
     session.refresh(batch, with_for_update=True)
-    examples = batch.strength_examples if strength_examples is None else strength_examples
+    examples = batch.strength_examples if strength_examples is None else dict(strength_examples)
     if (guidelines, examples) == (batch.guidelines, batch.strength_examples):
         return False
     keep_version(session, batch, None)

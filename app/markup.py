@@ -8,6 +8,7 @@ the plain text that it is.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from functools import lru_cache
@@ -83,6 +84,9 @@ _CLASSES = {
 }
 
 
+_THINKING = re.compile(r"\s*<(?P<tag>think|thinking)>(?P<thought>.*?)(?:</(?P=tag)>|\Z)", re.DOTALL)
+
+
 class _TooMuch(Exception):
     """The text costs more to render than it is worth."""
 
@@ -99,7 +103,20 @@ class _Budget:
 
 @lru_cache(maxsize=512)
 def to_html(text: str) -> Markup:
-    """Render ``text`` as sanitised HTML. Pure, so the last few hundred answers are kept."""
+    """Render ``text`` as sanitised HTML. Pure, so the last few hundred answers are kept.
+
+    A block of thinking at the beginning is folded; one that never ends is all there is, so it stands open.
+    """
+    thinking = _THINKING.match(text)
+    if thinking is None or not thinking["thought"].strip():
+        return _rendered(text)
+    answer = text[thinking.end() :]
+    return Markup('<details class="md-thinking"{}><summary>Thinking</summary>{}</details>{}').format(
+        Markup("" if answer.strip() else " open"), _rendered(thinking["thought"]), _rendered(answer)
+    )
+
+
+def _rendered(text: str) -> Markup:
     storable = text.encode("utf-8", "replace").decode()
     if len(storable) > RENDER_LIMIT:
         return plain(storable)

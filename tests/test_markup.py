@@ -273,3 +273,30 @@ def test_a_text_beyond_the_limit_is_shown_whole() -> None:
 
 def test_a_text_that_nests_too_deep_is_shown_whole() -> None:
     assert Walk(to_html(">" * 200 + " the end")).said.endswith("> the end")
+
+
+# ── Thinking ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("tag", ["think", "thinking"])
+def test_thinking_is_folded_and_the_answer_is_not(tag: str) -> None:
+    html = to_html(f"<{tag}>\nFirst *count*.\n</{tag}>\n\nThere are **three**.")
+    assert html.startswith('<details class="md-thinking"><summary>Thinking</summary>')
+    folded, _, answer = html.partition("</details>")
+    assert "<em>count</em>" in folded
+    assert "<strong>three</strong>" in answer
+
+
+def test_thinking_that_never_ends_stands_open() -> None:
+    assert to_html("<think>\nand so on").startswith('<details class="md-thinking" open>')
+
+
+def test_thinking_can_do_nothing_but_be_read() -> None:
+    html = to_html("<think><script>alert(1)</script><img src=x onerror=alert(1)></details><b></think>answer")
+    assert "<script" not in html
+    assert "<img" not in html
+    assert html.count("</details>") == 1
+
+
+def test_what_only_looks_like_thinking_is_text() -> None:
+    assert "<details" not in to_html("Models write <think> first.")
+    assert "<details" not in to_html("<think></think>Answer")
+    assert "<details" not in to_html("<details><summary>mine</summary></details>")

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 _WORDS = re.compile(r"\s*\S+|\s+")
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
-COMPARED = 4_000_000
+COMPARED = 1_000_000
 """Pairs of words beyond which two passages are shown as a whole, one struck out and one put in: comparing costs their product."""
 
 

@@ -161,14 +161,18 @@ class StartPage:
     batches: Sequence[OpenBatch]
     paused: Sequence[OpenBatch]
     undo: int | None = None
+    guidelines: Sequence[tuple[int, str, int, int]] = ()
+    """Batches whose guidelines changed since they were read: id, name, version read, version now."""
 
 
-def start_page(batches: Sequence[OpenBatch], undo: int | None = None) -> StartPage:
+def start_page(
+    batches: Sequence[OpenBatch], undo: int | None = None, guidelines: Sequence[tuple[int, str, int, int]] = ()
+) -> StartPage:
     """Sort the visible batches into those with work, where somebody stopped first, and those that are paused."""
     ready = [batch for batch in batches if batch.state is BatchState.OPEN and batch.waiting]
     ready.sort(key=lambda batch: not batch.begun)
     paused = [batch for batch in batches if batch.state is BatchState.PAUSED and batch.waiting]
-    return StartPage(ready, paused, undo)
+    return StartPage(ready, paused, undo, guidelines)
 
 
 def work_page(

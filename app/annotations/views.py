@@ -35,7 +35,9 @@ def start(request: Request, session: DbSession, user: SignedIn, batch: int | Non
     held = queries.active_assignment(session, user, batch)
     if held is not None:
         return redirect(request, f"/assignments/{held}")
-    return render(request, "annotations/start.html", start_page(queries.visible_batches(session, user)))
+    changed = guidelines.changed_batches(session, user)
+    page = start_page(queries.visible_batches(session, user), guidelines=changed)
+    return render(request, "annotations/start.html", page)
 
 
 @router.post("/annotate")
@@ -151,7 +153,7 @@ def _go_on(request: Request, session: Session, user: User, batch_id: int, *, und
     if not is_exchange(request):
         return redirect(request, f"/assignments/{following.id}" if following else "/annotate")
     if following is None:
-        start = start_page(queries.visible_batches(session, user), undo)
+        start = start_page(queries.visible_batches(session, user), undo, guidelines.changed_batches(session, user))
         response = render(request, "annotations/_start.html", start)
         response.headers["hx-push-url"] = "/annotate"
         return response

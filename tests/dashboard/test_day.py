@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role
-from app.annotations import recording
+from app.annotations import recording, service
 from app.annotations.models import Review, Verdict
 from app.dashboard import day
 from app.prompts import guidelines
@@ -75,12 +75,15 @@ def test_returned_items_come_before_what_is_begun(client: TestClient, session: S
 
 def test_changed_guidelines_are_announced_until_they_are_read(client: TestClient, session: Session) -> None:
     alice, comparison = make_user(session), make_comparison(session)
-    make_assignment(session, alice, comparison)
+    held = make_assignment(session, alice, comparison)
     batch = session.get_one(Batch, comparison.batch_id)
     guidelines.rewrite(session, make_user(session, Role.ADMIN, "Bob"), batch, "Others.")
     session.commit()
     sign_in(client, alice)
     assert f"/batches/{batch.id}/guidelines?since=1" in client.get("/").text
+    service.release(session, alice, held.id)
+    session.commit()
+    assert f"/batches/{batch.id}/guidelines?since=1" in client.get("/annotate").text
     assert client.post(f"/batches/{batch.id}/guidelines/read", data={"back": "home"}).headers["location"] == "/"
     assert "?since=1" not in client.get("/").text
 

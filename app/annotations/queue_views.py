@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
 from app.accounts.access import SignedIn, signed_in
 from app.annotations import queues
 from app.annotations.queues import Queue, QueuePage
 from app.db import DbSession
+from app.errors import NotFound
 from app.web import redirect, render
 
 router = APIRouter()
@@ -52,11 +53,14 @@ def one_queue(
     request: Request,
     session: DbSession,
     user: SignedIn,
-    queue: Queue,
+    name: Annotated[str, Path(alias="queue")],
     batch: str = "",
     before: Key = None,
 ) -> HTMLResponse:
     """One queue, newest first."""
+    if name not in {each.value for each in Queue}:
+        raise NotFound
+    queue = Queue(name)
     chosen = int(batch) if batch.isdecimal() and len(batch) < 19 else None
     context = QueuesPage(
         queue=queue,

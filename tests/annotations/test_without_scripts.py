@@ -39,7 +39,7 @@ def test_the_whole_task_works_without_scripts(client: TestClient, session: Sessi
     assert stored.strengths == [4]
     assert stored.edited_candidate_id == stored.order_shown[1]
     assert stored.edited_text == "A better answer.\nIn two lines."
-    assert "You have submitted this item" in client.get(item).text
+    assert "What you said" in client.get(item).text
 
 
 def test_ranks_and_strengths_work_without_scripts(client: TestClient, session: Session, alice: User) -> None:

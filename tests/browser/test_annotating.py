@@ -214,7 +214,7 @@ def test_back_and_forward_leave_a_page_that_works(site: Site) -> None:
     wait_for_next(page, item)
     following = item_of(page)
     page.go_back()
-    expect(page.get_by_role("heading", name="You have submitted this item")).to_be_visible()
+    expect(page.get_by_role("heading", name="What you said")).to_be_visible()
     page.go_forward()
     expect(page.locator(f'#work[data-assignment="{following}"]')).to_be_visible()
     page.keyboard.press("?")

@@ -14,6 +14,7 @@ export class Marks {
     response.onchange = () => {
       text.value = texts[response.value];
     };
+    text.onbeforeinput = (event) => event.preventDefault(); // a caret that moves needs a field that is not read-only
     form.onsubmit = (event) => event.submitter?.value === "yes" && !this.#add() && event.preventDefault();
     this.#show();
   }

@@ -1,0 +1,214 @@
+"""Alice says more than a place: ratings, flags, marked passages, other layouts, her own keys, and what she takes back."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+from sqlalchemy import select
+
+from app.accounts.models import User
+from app.annotations.models import Annotation, Assignment, AssignmentState
+from app.prompts.models import Batch, EditPolicy
+from tests.browser.conftest import Site
+from tests.browser.items import item_of, open_item, stored, wait_for_next
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+ASKED = [{"name": "helpful", "label": "Helpful", "scale": ["no", "partly", "yes"]}]
+
+
+def reload(page: Page) -> None:
+    page.reload()
+    page.wait_for_load_state("networkidle")
+
+
+def set_batch(site: Site, batch: Batch, **values: object) -> None:
+    row = site.session.get_one(Batch, batch.id)
+    for name, value in values.items():
+        setattr(row, name, value)
+    site.session.commit()
+
+
+def test_ratings_and_flags_by_keys_alone(site: Site) -> None:
+    page, _, batch = open_item(site)
+    set_batch(site, batch, attributes=ASKED)
+    reload(page)
+    item = item_of(page)
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    expect(page.locator("#work-problem, [data-problem=submit]").first).to_contain_text("Rate every response")
+    for _ in "AB":
+        page.keyboard.press("a")
+        page.keyboard.press("ArrowRight")  # from the first step to the second, which is thereby chosen
+    page.keyboard.press("f")
+    page.keyboard.press("Space")
+    page.keyboard.press("Control+Enter")
+    wait_for_next(page, item)
+    [said] = stored(site.session)
+    first, second = (str(each) for each in said.order_shown)
+    assert said.attributes == {first: {"helpful": 2}, second: {"helpful": 2}}
+    assert said.flags == {first: ["unsafe"]}
+
+
+def test_ratings_are_in_the_draft(site: Site) -> None:
+    page, _, batch = open_item(site)
+    set_batch(site, batch, attributes=ASKED)
+    reload(page)
+    page.locator('[name="attribute.B.helpful"]').nth(2).check()
+    expect(page.locator("[data-save-state]")).to_contain_text("Saved")
+    reload(page)
+    expect(page.locator('[name="attribute.B.helpful"]').nth(2)).to_be_checked()
+
+
+def test_a_passage_is_marked_by_keys_alone(site: Site) -> None:
+    page, _, _ = open_item(site)
+    item = item_of(page)
+    page.keyboard.press("h")
+    expect(page.get_by_label("Select the passage")).to_be_focused()
+    page.keyboard.press("Control+Home")
+    for _ in range(6):
+        page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Tab")
+    page.keyboard.type("not so")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-marks=A] mark")).to_have_text("Answer")
+    expect(page.locator("[data-save-state]")).to_contain_text("Saved")
+    reload(page)
+    expect(page.locator("[data-marks=A]")).to_contain_text("False: not so")
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    wait_for_next(page, item)
+    [said] = stored(site.session)
+    assert said.spans == [
+        {"candidate_id": said.order_shown[0], "start": 0, "end": 6, "label": "false", "note": "not so"}
+    ]
+
+
+def test_a_layout_is_remembered_and_one_response_is_flipped(site: Site) -> None:
+    page, alice, _ = open_item(site, 3)
+    page.keyboard.press("]")
+    expect(page.locator('[data-response="B"]')).to_be_visible()
+    expect(page.locator('[data-response="A"]')).to_be_hidden()
+    page.keyboard.press("[")
+    expect(page.locator('[data-response="A"]')).to_be_visible()
+    with page.expect_response("**/preferences/display"):
+        page.get_by_role("button", name="Stacked").click()
+    reload(page)
+    expect(page.locator("#work")).to_have_attribute("data-layout", "stacked")
+    site.session.expire_all()
+    assert site.session.get_one(User, alice.id).preferences["layout"] == "stacked"
+
+
+def test_a_text_is_shown_as_written_and_compared(site: Site) -> None:
+    page, _, _ = open_item(site)
+    page.keyboard.press("w")
+    expect(page.locator('[data-response="A"] .response__raw')).to_be_visible()
+    page.keyboard.press("d")
+    expect(page.locator("[data-difference] ins").first).to_be_visible()
+    expect(page.locator("[data-difference] del").first).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#differences")).to_be_hidden()
+
+
+def test_an_order_that_was_never_touched_is_asked_about(site: Site) -> None:
+    page, _, _ = open_item(site, 3)
+    item = item_of(page)
+    for select_ in page.locator("[data-gap-select]:visible").all():
+        select_.select_option("2")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_text("Is that your ranking?")).to_be_visible()
+    page.get_by_role("button", name="No, go on").click()
+    expect(page.locator("#order")).to_be_hidden()
+    page.keyboard.press("Control+Enter")
+    page.get_by_role("button", name="Yes, submit").click()
+    wait_for_next(page, item)
+    assert len(stored(site.session)) == 1
+
+
+def test_what_was_submitted_is_taken_back_by_one_key(site: Site) -> None:
+    page, _, _ = open_item(site)
+    item = item_of(page)
+    page.keyboard.press("2")
+    page.keyboard.press("c")
+    page.keyboard.type("in haste")
+    page.keyboard.press("Control+Enter")
+    wait_for_next(page, item)
+    page.keyboard.press("z")
+    expect(page.locator(f'#work[data-assignment="{item}"]')).to_be_visible()
+    expect(page.locator("#comment")).to_have_value("in haste")
+    expect(page.locator("input[value=A3]")).to_be_checked()
+    page.keyboard.press("7")
+    page.keyboard.press("Enter")
+    wait_for_next(page, item)
+    first, second = stored(site.session)
+    assert first.withdrawn_at is not None
+    assert second.ranking[0] == [second.order_shown[1]]
+
+
+def test_a_submitted_item_is_corrected_from_the_queue(site: Site) -> None:
+    page, _, _ = open_item(site)
+    item = item_of(page)
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    wait_for_next(page, item)
+    page.goto(f"{site.url}/assignments/{item}?correct=1")
+    page.wait_for_load_state("networkidle")
+    expect(page.locator("#work-title")).to_have_text("Correct your judgement")
+    page.keyboard.press("8")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/queues/submitted")
+    first, second = stored(site.session)
+    assert (first.superseded_by_id, second.strengths) == (second.id, [4])
+
+
+def test_nothing_to_improve_is_an_act_where_an_edit_is_asked_for(site: Site) -> None:
+    page, _, batch = open_item(site)
+    set_batch(site, batch, edit_policy=EditPolicy.REQUIRED)
+    reload(page)
+    item = item_of(page)
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-problem=submit]")).to_contain_text("asks for an improved text")
+    page.keyboard.press("Escape")
+    page.keyboard.press("n")
+    page.keyboard.press("Control+Enter")
+    wait_for_next(page, item)
+    assert stored(site.session)[0].nothing_to_improve
+
+
+def test_a_key_that_was_changed_works_and_the_old_one_does_not(site: Site) -> None:
+    page, _, _ = open_item(site)
+    url = page.url
+    page.goto(f"{site.url}/profile/keys")
+    page.get_by_label("Equally good", exact=True).fill("u")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("already does something else").first).to_be_visible()
+    page.get_by_label("Equally good", exact=True).fill("q")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Your keys are saved")).to_be_visible()
+    page.goto(url)
+    page.wait_for_load_state("networkidle")
+    page.keyboard.press("t")
+    expect(page.locator("input[value=tie]")).not_to_be_checked()
+    page.keyboard.press("q")
+    expect(page.locator("input[value=tie]")).to_be_checked()
+
+
+def test_a_judgement_by_touch_on_a_narrow_screen(site: Site) -> None:
+    page, alice, batch = open_item(site)
+    set_batch(site, batch, attributes=ASKED)
+    touch = site.context(alice, has_touch=True, viewport={"width": 320, "height": 640}).new_page()
+    touch.goto(page.url)
+    touch.wait_for_load_state("networkidle")
+    item = item_of(touch)
+    assert touch.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    for name in "AB":
+        touch.locator(f'[name="attribute.{name}.helpful"]').last.tap()
+    touch.locator("label:has(input[value=B3])").tap()
+    touch.get_by_role("button", name="Submit").tap()
+    wait_for_next(touch, item)
+    assert len(stored(site.session)) == 1
+    site.session.rollback()
+    states = site.session.scalars(select(Assignment.state).order_by(Assignment.id)).all()
+    assert states[0] is AssignmentState.SUBMITTED
+    assert site.session.scalar(select(Annotation.strengths)) == [3]

@@ -17,6 +17,7 @@ from app.accounts.models import Role, User
 from app.annotations import service as annotating
 from app.annotations.forms import Draft
 from app.annotations.models import Assignment, Outcome
+from app.prompts import guidelines
 from app.prompts import service as prompts
 from app.prompts.models import Batch, Prompt, PromptState
 from tests import factories
@@ -93,6 +94,7 @@ def set_stage(site: Site, people: dict[Role, User]) -> list[str]:
     paths = [
         "/",
         "/annotate",
+        "/queues/drafts",
         "/batches",
         "/users",
         "/tokens",
@@ -107,6 +109,9 @@ def set_stage(site: Site, people: dict[Role, User]) -> list[str]:
         poison = factories.make_prompt(session, batch, f"poison {number}", state=PromptState.QUARANTINED)
         poison.last_error = part(number)
         session.commit()
+        guidelines.rewrite(session, bob, batch, f"{TOGETHER}\n\nchanged", {"4": part(number)})
+        session.commit()
+        paths += [f"/batches/{batch.id}/guidelines?since=1"]
         paths += [f"/assignments/{held.id}", f"/batches/{batch.id}", f"/preferences?batch={batch.id}"]
     paths += [f"/prompts/{prompt.id}" for prompt in session.query(Prompt)]
     lines = b"\n".join(json.dumps({"prompt": attack, "id": attack, attack: attack}).encode() for attack in NAMES)

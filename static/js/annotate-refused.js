@@ -10,8 +10,12 @@ export function explain(work, refused) {
     showBoth(work, work.say(said, { place: "draft" }), refused.problem);
   } else if (refused.status === 401) {
     saver.resume();
-    const link = { textContent: "Sign in in a new tab", href: "/login", target: "_blank" };
-    work.say(`${refused.message} What stands here is saved when you come back.`, { place: "draft", link });
+    const notice = work.say("Your session has ended. What stands here is saved once you are signed in again.", {
+      place: "draft",
+    });
+    const button = notice.appendChild(document.createElement("button"));
+    Object.assign(button, { type: "button", className: "button button--small", textContent: "Sign in here" });
+    button.addEventListener("click", () => work.signIn(false));
   } else if (refused.status === 422 || refused.status === 413) {
     saver.resume(); // a text that is too long is saved as soon as it is shorter
     work.say(`The draft is not saved. ${refused.message}`, { place: "draft" });

@@ -70,9 +70,11 @@ class Work {
       event.stopPropagation(); // what the page says of lost requests in general is "try again"; here that happens by itself
       this.#notSubmitted(true);
     });
-    this.form.addEventListener("htmx:response:error", ({ detail }) =>
-      this.#notSubmitted(detail.ctx.response.status >= 500),
-    );
+    this.form.addEventListener("htmx:response:error", ({ detail }) => {
+      const { status } = detail.ctx.response;
+      this.#notSubmitted(status >= 500);
+      if (status === 401) this.signIn(true);
+    });
     this.form.addEventListener("change", (event) => event.target.name && this.changed());
     this.form.addEventListener("input", (event) => event.target.name === "comment" && this.changed());
     const guidelines = this.root.querySelector("[data-guidelines]");
@@ -325,6 +327,16 @@ class Work {
     this.saver.note(this.draft());
     if (again) this.retry();
     else this.tries = 0;
+  }
+
+  /** The session ended: sign in over this page, and send again what was refused. */
+  async signIn(submit) {
+    const { signIn } = await import("./sign-in.js");
+    if (!(await signIn())) return;
+    document.querySelector("#problems").replaceChildren();
+    this.clear("draft");
+    if (submit) this.form.requestSubmit();
+    else this.saver.flush();
   }
 
   /** The server's words about a submit are on the page; they say under which version it kept what was sent. */

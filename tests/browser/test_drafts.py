@@ -146,22 +146,29 @@ def test_a_session_that_ends_costs_no_text(site: Site) -> None:
     site.session.execute(delete(LoginSession))
     site.session.commit()
     page.keyboard.press("Control+Enter")
-    with page.expect_popup() as opened:
-        page.get_by_role("link", name="Sign in in a new tab").click()
-    login = opened.value
-    login.get_by_label("E-mail").fill(alice.email)
-    login.get_by_label("Password").fill(PASSWORD)
-    login.get_by_role("button", name="Sign in").click()
-    login.wait_for_url(f"{site.url}/")
-    comment(page, ", and more")
+    dialog = page.locator("#sign-in")
+    expect(dialog.get_by_label("Password")).to_be_focused()
+    page.keyboard.type("not this one")
+    page.keyboard.press("Enter")
+    expect(dialog).to_contain_text("not right")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    wait_for_next(page, item)  # what was refused is sent again by itself
+    annotation = stored(site.session)[0]
+    assert (annotation.comment, annotation.strengths) == ("written with care", [3])
+    assert annotation.annotator_id == alice.id
+
+
+def test_a_draft_that_is_refused_offers_to_sign_in_in_place(site: Site) -> None:
+    page, _, _ = open_item(site)
+    site.session.execute(delete(LoginSession))
+    site.session.commit()
+    comment(page, "written with care")
+    page.get_by_role("button", name="Sign in here").click()
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
     expect_saved(page)
-    expect(page.locator("[data-problem=draft]")).to_be_empty()
-    page.reload()
-    expect(page.get_by_label("Comment (optional)")).to_have_value("written with care, and more")
-    expect(page.locator('input[value="A3"]')).to_be_checked()
-    page.keyboard.press("Control+Enter")
-    wait_for_next(page, item)
-    assert stored(site.session)[0].comment == "written with care, and more"
+    assert comment_of_draft(site.session) == "written with care"
 
 
 @pytest.mark.usefixtures("short_lease")

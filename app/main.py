@@ -21,6 +21,7 @@ import app.preferences.views
 import app.prompts.api
 import app.prompts.guideline_views
 import app.prompts.views
+import app.quality.views
 import app.registry.api
 import app.registry.views
 import app.rounds.api
@@ -39,6 +40,7 @@ PAGES = (
     app.annotations.preferences_views.router,
     app.preferences.views.router,
     app.rounds.views.router,
+    app.quality.views.router,
     app.dashboard.views.router,
     assets.router,
     health.router,

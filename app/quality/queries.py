@@ -1,0 +1,362 @@
+"""Reads of quality: the annotations to review, known answers, and who is qualified. All of it is for staff.
+
+Nothing here says which model wrote a response: reviewers are asked to judge as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy.orm import Session, aliased, joinedload
+
+from app.accounts.access import STAFF
+from app.accounts.models import User
+from app.annotations.models import (
+    STANDING,
+    Annotation,
+    Assignment,
+    AssignmentState,
+    Comparison,
+    GoldAnswer,
+    Outcome,
+    Purpose,
+    Qualification,
+    Review,
+    Verdict,
+)
+from app.annotations.queues import BEGINNING, in_words
+from app.annotations.seats import GOLD_SEATS
+from app.errors import NotFound
+from app.prompts.models import Batch, BatchState, Prompt
+
+PAGE = 25
+BATCHES_OFFERED = 200
+
+
+class Show(StrEnum):
+    """Which annotations a reviewer wants to see."""
+
+    ALL = "all"
+    UNREVIEWED = "unreviewed"
+    RETURNED = "returned"
+    EDITED = "edited"
+    FLAGGED = "flagged"
+    AGAINST_GOLD = "against_gold"
+    """Answers to items with a known answer that say something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The filter of the review list."""
+
+    batch_id: int | None = None
+    annotator: str = ""
+    """A pseudonym."""
+    outcome: Outcome | None = None
+    show: Show = Show.ALL
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One annotation of the list."""
+
+    id: int
+    batch_name: str
+    prompt: str
+    annotator: str
+    outcome: str
+    edited: bool
+    flagged: bool
+    purpose: Purpose
+    verdict: Verdict | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RowPage:
+    """One page, newest first; ``next`` is the ``before`` of the following one."""
+
+    rows: list[Row]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GoldRow:
+    """An item with a known answer."""
+
+    id: int
+    batch_id: int
+    batch_name: str
+    batch_state: BatchState
+    prompt: str
+    outcome: Outcome
+    explanation: str
+    from_annotation_id: int | None
+    answered: int
+    retired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QualifiedRow:
+    """What somebody reached in the qualification of a batch."""
+
+    batch_id: int
+    batch_name: str
+    user_id: int
+    annotator: str
+    answered: int
+    correct: int
+    passed: bool
+    items_left: int
+    """Known answers of the batch that this person has not met."""
+    items_needed: int
+
+
+_later = aliased(Review)
+_verdict = (
+    select(_later.verdict)
+    .where(_later.annotation_id == Annotation.id)
+    .order_by(_later.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+is_right = and_(
+    Annotation.outcome == GoldAnswer.outcome,
+    or_(
+        GoldAnswer.best_candidate_id.is_(None),
+        Annotation.ranking[0] == func.jsonb_build_array(GoldAnswer.best_candidate_id),
+    ),
+)
+"""Whether an annotation is the known answer: :func:`app.annotations.gold.is_right` as a condition."""
+_is_flagged = Annotation.flags != {}
+_shows: dict[Show, ColumnElement[bool]] = {
+    Show.UNREVIEWED: _verdict.is_(None),
+    Show.RETURNED: _verdict == Verdict.RETURNED,
+    Show.EDITED: Annotation.edited_text.is_not(None),
+    Show.FLAGGED: _is_flagged,
+    Show.AGAINST_GOLD: select(GoldAnswer.comparison_id)
+    .where(GoldAnswer.comparison_id == Annotation.comparison_id, ~is_right)
+    .correlate(Annotation)
+    .exists(),
+}
+
+
+def _reviewable(reader: User) -> ColumnElement[bool]:
+    """What stands, without what the reader is judging at this moment: that judgement has to be their own."""
+    own = aliased(Assignment)
+    in_work = select(own.id).where(
+        own.comparison_id == Annotation.comparison_id,
+        own.annotator_id == reader.id,
+        own.state.in_([AssignmentState.ACTIVE, AssignmentState.RELEASED]),
+    )
+    return and_(STANDING, ~in_work.exists())
+
+
+def _found(query: Select[Any], reader: User, wanted: Wanted) -> Select[Any]:
+    query = query.join(Comparison, Comparison.id == Annotation.comparison_id).where(_reviewable(reader))
+    if wanted.batch_id is not None:
+        query = query.where(Comparison.batch_id == wanted.batch_id)
+    if wanted.annotator:
+        who = select(User.id).where(User.pseudonym == wanted.annotator).scalar_subquery()
+        query = query.where(Annotation.annotator_id == who)
+    if wanted.outcome is not None:
+        query = query.where(Annotation.outcome == wanted.outcome)
+    return query.where(_shows[wanted.show]) if wanted.show in _shows else query
+
+
+def review_page(
+    session: Session, reader: User, wanted: Wanted, *, before: int | None = None, limit: int = PAGE
+) -> RowPage:
+    """One page of the annotations that ``wanted`` keeps, newest first."""
+    query = select(
+        Annotation.id,
+        Batch.name,
+        func.left(Prompt.messages[-1]["content"].astext, BEGINNING),
+        User.pseudonym,
+        Annotation.outcome,
+        Annotation.ranking,
+        Annotation.order_shown,
+        Annotation.edited_text.is_not(None),
+        _is_flagged,
+        Comparison.purpose,
+        _verdict,
+        Annotation.created_at,
+    )
+    query = (
+        _found(query, reader, wanted)
+        .join(Batch, Batch.id == Comparison.batch_id)
+        .join(Prompt, Prompt.id == Comparison.prompt_id)
+        .join(User, User.id == Annotation.annotator_id)
+        .order_by(Annotation.id.desc())
+        .limit(limit + 1)
+    )
+    if before is not None:
+        query = query.where(Annotation.id < before)
+    rows = [
+        Row(key, batch, prompt, who, in_words(outcome, ranking, shown), edited, flagged, purpose, verdict, at)
+        for key, batch, prompt, who, outcome, ranking, shown, edited, flagged, purpose, verdict, at in session.execute(
+            query
+        )
+    ]
+    return RowPage(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
+
+
+def neighbours(session: Session, reader: User, wanted: Wanted, annotation_id: int) -> tuple[int | None, int | None]:
+    """The annotations above and below ``annotation_id`` in the list, for walking through it."""
+    above = _found(select(Annotation.id), reader, wanted).where(Annotation.id > annotation_id).order_by(Annotation.id)
+    below = _found(select(Annotation.id), reader, wanted).where(Annotation.id < annotation_id)
+    below = below.order_by(Annotation.id.desc())
+    return session.scalar(above.limit(1)), session.scalar(below.limit(1))
+
+
+def access_annotation(session: Session, user: User, annotation_id: int) -> Annotation:
+    """An annotation with its annotator, as long as it is not of an item that ``user`` is judging.
+
+    Raises:
+        NotFound: no such annotation, or not for this user.
+    """
+    found = session.scalars(
+        select(Annotation)
+        .where(Annotation.id == annotation_id)
+        .options(joinedload(Annotation.annotator), joinedload(Annotation.comparison))
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    if found is None or user.role not in STAFF:
+        raise NotFound
+    own = session.scalar(
+        select(Assignment.state).where(
+            Assignment.comparison_id == found.comparison_id, Assignment.annotator_id == user.id
+        )
+    )
+    if own in {AssignmentState.ACTIVE, AssignmentState.RELEASED}:
+        raise NotFound(
+            "You are judging this item yourself: submit or skip it first, so that your judgement is your own."
+        )
+    return found
+
+
+def reviews_of(session: Session, annotation: Annotation) -> Sequence[tuple[Review, str]]:
+    """What reviewers said of an annotation, oldest first, with their names."""
+    rows = session.execute(
+        select(Review, User.name)
+        .join(User, User.id == Review.reviewer_id)
+        .where(Review.annotation_id == annotation.id)
+        .order_by(Review.id)
+    )
+    return [(review, name) for review, name in rows]
+
+
+def gold_of_prompt(session: Session, annotation: Annotation) -> GoldAnswer | None:
+    """The known answer of the prompt that an annotation is about, if it has one."""
+    return session.scalars(
+        select(GoldAnswer)
+        .join(Comparison, Comparison.id == GoldAnswer.comparison_id)
+        .where(Comparison.prompt_id == annotation.comparison.prompt_id)
+    ).one_or_none()
+
+
+def access_gold(session: Session, user: User, comparison_id: int) -> Comparison:
+    """An item with a known answer.
+
+    Raises:
+        NotFound: no such item, or not for this user.
+    """
+    found = session.get(Comparison, comparison_id)
+    if found is None or found.purpose is not Purpose.GOLD or user.role not in STAFF:
+        raise NotFound
+    return found
+
+
+def list_gold(
+    session: Session, *, batch_id: int | None = None, before: int | None = None, limit: int = PAGE
+) -> list[GoldRow]:
+    """Items with a known answer, newest first."""
+    query = (
+        select(
+            Comparison.id,
+            Batch.id,
+            Batch.name,
+            Batch.state,
+            func.left(Prompt.messages[-1]["content"].astext, BEGINNING),
+            GoldAnswer.outcome,
+            GoldAnswer.explanation,
+            GoldAnswer.from_annotation_id,
+            Comparison.annotators_done,
+            Comparison.annotators_wanted < GOLD_SEATS,
+        )
+        .join(GoldAnswer, GoldAnswer.comparison_id == Comparison.id)
+        .join(Batch, Batch.id == Comparison.batch_id)
+        .join(Prompt, Prompt.id == Comparison.prompt_id)
+        .order_by(Comparison.id.desc())
+        .limit(limit)
+    )
+    if batch_id is not None:
+        query = query.where(Comparison.batch_id == batch_id)
+    if before is not None:
+        query = query.where(Comparison.id < before)
+    return [GoldRow(*row) for row in session.execute(query)]
+
+
+def list_qualifications(session: Session, batch_id: int | None = None, limit: int = 200) -> list[QualifiedRow]:
+    """Decided qualifications, newest first, with what is left for another attempt."""
+    met = select(Assignment.id).where(
+        Assignment.comparison_id == Comparison.id, Assignment.annotator_id == Qualification.user_id
+    )
+    left = (
+        select(func.count())
+        .select_from(Comparison)
+        .where(
+            Comparison.batch_id == Qualification.batch_id,
+            Comparison.purpose == Purpose.GOLD,
+            Comparison.annotators_wanted == GOLD_SEATS,
+            or_(Comparison.not_for_id.is_(None), Comparison.not_for_id != Qualification.user_id),
+            ~met.correlate(Comparison, Qualification).exists(),
+        )
+        .correlate(Qualification)
+        .scalar_subquery()
+    )
+    query = (
+        select(
+            Batch.id,
+            Batch.name,
+            User.id,
+            User.pseudonym,
+            Qualification.answered,
+            Qualification.correct,
+            Qualification.passed,
+            left,
+            Batch.qualification_items,
+        )
+        .select_from(Qualification)
+        .join(Batch, Batch.id == Qualification.batch_id)
+        .join(User, User.id == Qualification.user_id)
+        .where(Qualification.answered > 0)
+        .order_by(Qualification.decided_at.desc(), User.id)
+        .limit(limit)
+    )
+    if batch_id is not None:
+        query = query.where(Batch.id == batch_id)
+    return [QualifiedRow(*row) for row in session.execute(query)]
+
+
+def access_batch(session: Session, user: User, batch_id: int) -> Batch:
+    """A batch, for staff.
+
+    Raises:
+        NotFound: no such batch, or not for this user.
+    """
+    batch = session.get(Batch, batch_id)
+    if batch is None or user.role not in STAFF:
+        raise NotFound
+    return batch
+
+
+def batches_offered(session: Session) -> list[tuple[int, str]]:
+    """Batches to filter by, newest first."""
+    query = select(Batch.id, Batch.name).order_by(Batch.id.desc()).limit(BATCHES_OFFERED)
+    return [(row.id, row.name) for row in session.execute(query)]

@@ -1,0 +1,287 @@
+"""HTML of reviewing: the list, one annotation as its annotator saw it, known answers and qualifications. For staff."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi.responses import HTMLResponse, Response
+
+from app.accounts.access import Reviewer, reviewer
+from app.accounts.models import User
+from app.annotations.models import Annotation, GoldAnswer, Outcome, Purpose, Review, Verdict
+from app.annotations.pages import WorkPage, work_page
+from app.annotations.queries import Work, access_work
+from app.annotations.said import EndedPage, ended_page
+from app.db import DbSession
+from app.errors import AppError, BadInput, Conflict
+from app.prompts.models import BatchState
+from app.quality import queries, service
+from app.quality.queries import GoldRow, QualifiedRow, RowPage, Show, Wanted
+from app.web import redirect, render
+
+router = APIRouter()
+
+Key = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
+Text = Annotated[str, Form(max_length=20_000)]
+
+SHOWS = {
+    Show.ALL: "Everything",
+    Show.UNREVIEWED: "Not reviewed",
+    Show.RETURNED: "Returned",
+    Show.EDITED: "With an edit",
+    Show.FLAGGED: "With a flag",
+    Show.AGAINST_GOLD: "Against a known answer",
+}
+OUTCOMES = {
+    Outcome.RANKED: "Ranked",
+    Outcome.TIE: "Equally good",
+    Outcome.ALL_UNACCEPTABLE: "All unacceptable",
+}
+
+
+def wanted(
+    batch: str = "",
+    annotator: Annotated[str, Query(max_length=100)] = "",
+    outcome: str = "",
+    show: str = "",
+) -> Wanted:
+    """The filter in an address; what cannot be read filters nothing."""
+    return Wanted(
+        batch_id=int(batch) if batch.isdecimal() and len(batch) < 19 else None,
+        annotator=annotator.strip() if "\x00" not in annotator else "",
+        outcome=Outcome(outcome) if outcome in set(Outcome) else None,
+        show=Show(show) if show in set(Show) else Show.ALL,
+    )
+
+
+Filter = Annotated[Wanted, Depends(wanted)]
+
+
+def address(wanted: Wanted, **more: int | None) -> str:
+    """The filter as a query, with its question mark; nothing where it keeps everything."""
+    values = {
+        "batch": wanted.batch_id,
+        "annotator": wanted.annotator,
+        "outcome": wanted.outcome.value if wanted.outcome else None,
+        "show": wanted.show.value if wanted.show is not Show.ALL else None,
+        **more,
+    }
+    query = urlencode({name: value for name, value in values.items() if value})
+    return f"?{query}" if query else ""
+
+
+@dataclass(frozen=True)
+class ReviewsPage:
+    """Context of ``quality/reviews.html``."""
+
+    page: RowPage
+    wanted: Wanted
+    query: str
+    older: str | None
+    first: bool
+    batches: list[tuple[int, str]]
+    shows: dict[Show, str]
+    outcomes: dict[Outcome, str]
+
+
+@dataclass(frozen=True)
+class ReviewedPage:
+    """Context of ``quality/review.html``: what one annotator said, and what can be done about it."""
+
+    annotation: Annotation
+    page: WorkPage
+    work: Work
+    said: EndedPage
+    reviews: Sequence[tuple[Review, str]]
+    gold: GoldAnswer | None
+    query: str
+    above: int | None
+    below: int | None
+    closed: bool
+    is_gold: bool
+    can_be_gold: bool
+    problem: str | None
+    errors: dict[str, str]
+    note: str
+    explanation: str
+
+
+@dataclass(frozen=True)
+class GoldPage:
+    """Context of ``quality/gold.html``."""
+
+    rows: list[GoldRow]
+    qualified: list[QualifiedRow]
+    batch: int | None
+    batches: list[tuple[int, str]]
+    outcomes: dict[Outcome, str]
+    next: int | None
+    first: bool
+
+
+@router.get("/review")
+def reviews(request: Request, session: DbSession, user: Reviewer, wanted: Filter, before: Key = None) -> HTMLResponse:
+    """What annotators said, newest first."""
+    page = queries.review_page(session, user, wanted, before=before)
+    context = ReviewsPage(
+        page=page,
+        wanted=wanted,
+        query=address(wanted),
+        older=address(wanted, before=page.next) if page.next else None,
+        first=before is None,
+        batches=queries.batches_offered(session),
+        shows=SHOWS,
+        outcomes=OUTCOMES,
+    )
+    return render(request, "quality/reviews.html", context)
+
+
+@router.get("/review/annotations/{annotation_id}")
+def one(request: Request, session: DbSession, user: Reviewer, annotation_id: int, wanted: Filter) -> Response:
+    """One annotation, with the responses in the order in which its annotator saw them."""
+    annotation = queries.access_annotation(session, user, annotation_id)
+    if not _stands(annotation):
+        return _gone(request, wanted)
+    return render(request, "quality/review.html", _page(session, user, annotation, wanted))
+
+
+@router.post("/review/annotations/{annotation_id}/accept")
+def accept(request: Request, session: DbSession, user: Reviewer, annotation_id: int, wanted: Filter) -> Response:
+    """Say that an annotation is good, and go on to the next of the list."""
+    annotation = queries.access_annotation(session, user, annotation_id)
+    if not _stands(annotation):
+        return _gone(request, wanted)
+    below = queries.neighbours(session, user, wanted, annotation_id)[1]
+    service.review(session, user, annotation, Verdict.ACCEPTED)
+    url = f"/review/annotations/{below}" if below else "/review"
+    return redirect(request, f"{url}{address(wanted)}", flash="Accepted.")
+
+
+@router.post("/review/annotations/{annotation_id}/return")
+def give_back(
+    request: Request, session: DbSession, user: Reviewer, annotation_id: int, wanted: Filter, note: Text = ""
+) -> Response:
+    """Ask the annotator to look at it again."""
+    annotation = queries.access_annotation(session, user, annotation_id)
+    if not _stands(annotation):
+        return _gone(request, wanted)
+    below = queries.neighbours(session, user, wanted, annotation_id)[1]
+    try:
+        service.review(session, user, annotation, Verdict.RETURNED, note)
+    except (BadInput, Conflict) as error:
+        page = _page(session, user, annotation, wanted, error=error, note=note)
+        return render(request, "quality/review.html", page, status=error.status)
+    url = f"/review/annotations/{below}" if below else "/review"
+    return redirect(request, f"{url}{address(wanted)}", flash="Returned: it waits for its annotator, with your note.")
+
+
+@router.post("/review/annotations/{annotation_id}/gold")
+def use_as_gold(
+    request: Request, session: DbSession, user: Reviewer, annotation_id: int, wanted: Filter, explanation: Text = ""
+) -> Response:
+    """Make what was said here the known answer of a new item."""
+    annotation = queries.access_annotation(session, user, annotation_id)
+    if not _stands(annotation):
+        return _gone(request, wanted)
+    try:
+        service.make_gold(session, user, annotation, explanation)
+    except (BadInput, Conflict) as error:
+        page = _page(session, user, annotation, wanted, error=error, explanation=explanation)
+        return render(request, "quality/review.html", page, status=error.status)
+    return redirect(
+        request,
+        f"/review/annotations/{annotation_id}{address(wanted)}",
+        flash="This is a known answer now: others meet the item among their work.",
+    )
+
+
+@router.get("/review/gold", dependencies=[Depends(reviewer)])
+def gold_items(request: Request, session: DbSession, batch: str = "", before: Key = None) -> HTMLResponse:
+    """Items with a known answer, and who is qualified."""
+    chosen = int(batch) if batch.isdecimal() and len(batch) < 19 else None
+    rows = queries.list_gold(session, batch_id=chosen, before=before, limit=queries.PAGE + 1)
+    context = GoldPage(
+        rows=rows[: queries.PAGE],
+        qualified=queries.list_qualifications(session, chosen),
+        batch=chosen,
+        batches=queries.batches_offered(session),
+        outcomes=OUTCOMES,
+        next=rows[queries.PAGE - 1].id if len(rows) > queries.PAGE else None,
+        first=before is None,
+    )
+    return render(request, "quality/gold.html", context)
+
+
+@router.post("/review/gold/{comparison_id}/retire")
+def retire(request: Request, session: DbSession, user: Reviewer, comparison_id: int) -> Response:
+    """Give an item with a known answer to nobody any more."""
+    service.set_gold(session, user, queries.access_gold(session, user, comparison_id), retired=True)
+    return redirect(request, "/review/gold", flash="Retired: nobody is given this item any more.")
+
+
+@router.post("/review/gold/{comparison_id}/restore")
+def restore(request: Request, session: DbSession, user: Reviewer, comparison_id: int) -> Response:
+    """Bring a retired item back."""
+    service.set_gold(session, user, queries.access_gold(session, user, comparison_id), retired=False)
+    return redirect(request, "/review/gold", flash="This item is given out again.")
+
+
+@router.post("/review/qualifications/{batch_id}/{user_id}/reset")
+def reset(request: Request, session: DbSession, user: Reviewer, batch_id: int, user_id: int) -> Response:
+    """Let somebody try a qualification again."""
+    batch = queries.access_batch(session, user, batch_id)
+    try:
+        service.reset_qualification(session, user, batch, user_id)
+    except Conflict as error:
+        return redirect(request, f"/review/gold?batch={batch_id}", flash=error.message)
+    return redirect(
+        request, f"/review/gold?batch={batch_id}", flash="Reset: this person can try again, with items not met yet."
+    )
+
+
+def _stands(annotation: Annotation) -> bool:
+    return annotation.superseded_by_id is None and annotation.withdrawn_at is None
+
+
+def _gone(request: Request, wanted: Wanted) -> Response:
+    return redirect(request, f"/review{address(wanted)}", flash="This judgement was corrected or taken back meanwhile.")
+
+
+def _page(
+    session: DbSession,
+    user: User,
+    annotation: Annotation,
+    wanted: Wanted,
+    *,
+    error: AppError | None = None,
+    note: str = "",
+    explanation: str = "",
+) -> ReviewedPage:
+    work = access_work(session, annotation.annotator, annotation.assignment_id)
+    page = work_page(work)
+    above, below = queries.neighbours(session, user, wanted, annotation.id)
+    known = queries.gold_of_prompt(session, annotation)
+    one_best = annotation.outcome is not Outcome.RANKED or len(annotation.ranking[0]) == 1
+    fields = {each["loc"]: each["msg"] for each in (error.extra.get("errors", []) if error else [])}
+    return ReviewedPage(
+        annotation=annotation,
+        page=page,
+        work=work,
+        said=ended_page(page),
+        reviews=queries.reviews_of(session, annotation),
+        gold=known,
+        query=address(wanted),
+        above=above,
+        below=below,
+        closed=work.batch_state is BatchState.CLOSED,
+        is_gold=annotation.comparison.purpose is Purpose.GOLD,
+        can_be_gold=known is None and one_best and annotation.comparison.purpose is Purpose.COLLECT,
+        problem=error.message if error else None,
+        errors=fields,
+        note=note,
+        explanation=explanation,
+    )

@@ -323,6 +323,7 @@ class Review(Base):
     __tablename__ = "reviews"
     __table_args__ = (
         Index(None, "annotation_id"),
+        Index("ix_reviews_returned", "annotation_id", postgresql_where=text("verdict = 'returned'")),
         CheckConstraint("verdict <> 'returned' OR note <> ''", name="returned_says_why"),
     )
 

@@ -319,6 +319,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reviews")),
     )
     op.create_index(op.f("ix_reviews_annotation_id"), "reviews", ["annotation_id"], unique=False)
+    op.create_index(
+        "ix_reviews_returned",
+        "reviews",
+        ["annotation_id"],
+        unique=False,
+        postgresql_where=sa.text("verdict = 'returned'"),
+    )
     op.add_column("annotations", sa.Column("revision_id", sa.BigInteger(), nullable=True))
     op.add_column(
         "annotations", sa.Column("nothing_to_improve", sa.Boolean(), server_default=sa.text("false"), nullable=False)
@@ -452,6 +459,7 @@ def downgrade() -> None:
     op.drop_column("annotations", "attributes")
     op.drop_column("annotations", "nothing_to_improve")
     op.drop_column("annotations", "revision_id")
+    op.drop_index("ix_reviews_returned", table_name="reviews", postgresql_where=sa.text("verdict = 'returned'"))
     op.drop_index(op.f("ix_reviews_annotation_id"), table_name="reviews")
     op.drop_table("reviews")
     op.drop_table("gold_answers")

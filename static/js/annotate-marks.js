@@ -1,6 +1,6 @@
 // Passages that an annotator marks: "this sentence is false". Chosen by selecting text, with the mouse or with Shift and arrows.
 
-import { characters, excerpt, passage } from "./annotate-details.js";
+import { characters, excerpt, passage } from "./annotate-model.js";
 
 const make = (tag, values) => Object.assign(document.createElement(tag), values);
 

@@ -17,7 +17,6 @@ export class View {
       [...root.querySelectorAll("[data-response]")].map((each) => [each.dataset.response, each]),
     );
     this.current = [...this.responses.keys()][0];
-    root.querySelector("[data-view]")?.addEventListener("click", (event) => this.#click(event));
     for (const [name, article] of this.responses) {
       this.#copyButtons(article);
       this.#outline(name, article);
@@ -27,7 +26,7 @@ export class View {
     this.#show();
   }
 
-  #click({ target }) {
+  click(target) {
     const button = target.closest("button");
     if (!button) return;
     const { layoutTo, raw, sync, differences, flip } = button.dataset;

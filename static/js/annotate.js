@@ -1,9 +1,17 @@
 // The annotation page. The form works without any of this; here it gets keys, drafts, a lease that lives while somebody
 // works, an editor for the chosen response, and submits that survive a lost network.
 
-import { detailsOf, missingRating } from "./annotate-details.js";
 import { listen } from "./annotate-keys.js";
-import { ActiveClock, backoff, fromDraft, judged, Lease, preferred } from "./annotate-model.js";
+import {
+  ActiveClock,
+  backoff,
+  detailsOf,
+  fromDraft,
+  judged,
+  Lease,
+  missingRating,
+  preferred,
+} from "./annotate-model.js";
 import { call, SAID, Saver } from "./annotate-save.js";
 
 const STRENGTHS = ["", "marginally better", "slightly better", "better", "significantly better"];
@@ -86,16 +94,29 @@ class Work {
       if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
     }
     this.#showChoice();
-    this.#load(this.#furnish(draft));
+    this.spans = draft?.spans ?? [];
+    if (this.spans.length) this.#load(this.useMarks());
+    // most items are read as they stand: what changes how they are shown comes when it is used, or needed at once
+    const { layout, raw } = this.root.dataset;
+    const rich = this.root.querySelector(".response__text :is(pre.md-code, h4, h5, h6)");
+    if (layout === "single" || raw === "on" || rich) this.#load(this.useView());
+    this.root
+      .querySelector("[data-view]")
+      .addEventListener("click", async ({ target }) => (await this.useView()).click(target));
   }
 
-  /** What can wait until the item can be judged: how responses are shown, and passages that are marked. */
-  async #furnish(draft) {
-    const [{ View }, { Marks }] = await Promise.all([import("./annotate-view.js"), import("./annotate-marks.js")]);
+  async useView() {
+    const { View } = await import("./annotate-view.js");
     const loadDiff = async () => (await import("./annotate-edit.js")).loadDiff(this.root.dataset.diff);
-    this.view = new View(this.root, { texts: this.texts, announce, loadDiff });
-    const spans = draft?.spans ?? [];
-    this.marks = new Marks(this.root, { texts: this.texts, spans, announce, onChange: () => this.changed() });
+    this.view ??= new View(this.root, { texts: this.texts, announce, loadDiff });
+    return this.view;
+  }
+
+  async useMarks() {
+    const { Marks } = await import("./annotate-marks.js");
+    const { texts, spans } = this;
+    this.marks ??= new Marks(this.root, { texts, spans, announce, onChange: () => this.changed() });
+    return this.marks;
   }
 
   get choice() {
@@ -165,7 +186,7 @@ class Work {
   /** Open the response `name` for editing. A ranking takes a while, so there the editor comes with its first change. */
   async #edit(name) {
     if (!this.improve) return;
-    if ((name || !this.ranker || this.ranker.state.touched) && !this.editor) {
+    if ((name || this.ranker?.state.touched) && !this.editor) {
       const { Editor } = await import("./annotate-edit.js");
       this.editor ??= new Editor(this.improve, {
         texts: this.texts,
@@ -399,18 +420,18 @@ const ACTIONS = {
   ranking: () => work.ranker?.focus(),
   attributes: () => work.rate(),
   flags: () => work.flag(),
-  mark: () => work.marks?.open(),
+  mark: async () => (await work.useMarks()).open(),
   improve: () => work.focusEditor(),
   nothing: () => work.nothing(),
   revise: () => work.revise(),
   comment: () => open("[data-comment]", "textarea"),
-  layout: () => work.view?.nextLayout(),
-  previous: () => work.view?.flip(-1),
-  next: () => work.view?.flip(1),
-  together: () => work.view?.sync(),
-  raw: () => work.view?.raw(),
-  differences: () => work.view?.differences(),
-  outline: () => work.view?.outline(),
+  layout: async () => (await work.useView()).nextLayout(),
+  previous: async () => (await work.useView()).flip(-1),
+  next: async () => (await work.useView()).flip(1),
+  together: async () => (await work.useView()).sync(),
+  raw: async () => (await work.useView()).raw(),
+  differences: async () => (await work.useView()).differences(),
+  outline: async () => (await work.useView()).outline(),
   guidelines: () => open("[data-guidelines]", "summary"),
   skip: () => open("[data-skip]", "input"),
   undo: () => work.root.querySelector("[data-undo]")?.requestSubmit(),

@@ -39,7 +39,7 @@ class Stop:
 def choose(page: Page) -> None:
     """Judge, so that the chosen response is open for editing."""
     page.keyboard.press("2")
-    page.locator("[data-improve] textarea").wait_for()
+    page.locator(".improve__text").wait_for()
 
 
 def open_keys(page: Page) -> None:
@@ -77,9 +77,49 @@ def rank_and_improve(page: Page) -> None:
         page.keyboard.press("+")
         page.keyboard.press("ArrowDown")
     page.keyboard.press("e")
-    page.locator("[data-improve] textarea").wait_for()
+    page.locator(".improve__text").wait_for()
     page.keyboard.type("More clearly: ")
     page.locator("[data-improve-diff] ins").first.wait_for()  # the second visit finds the edit of the first
+
+
+def open_marks(page: Page) -> None:
+    page.wait_for_load_state("networkidle")
+    page.keyboard.press("h")
+    page.get_by_label("Select the passage").wait_for()
+
+
+def open_differences(page: Page) -> None:
+    page.wait_for_load_state("networkidle")
+    page.keyboard.press("d")
+    page.locator("[data-difference] ins, [data-difference] del").first.wait_for()
+
+
+def show_raw(page: Page) -> None:
+    page.wait_for_load_state("networkidle")
+    page.keyboard.press("w")
+    page.locator(".response__raw").first.wait_for()
+    page.keyboard.press("w")
+
+
+def one_at_a_time(page: Page) -> None:
+    page.wait_for_load_state("networkidle")
+    page.keyboard.press("]")
+    page.locator("#work[data-layout=single]").wait_for()
+
+
+def open_revise(page: Page) -> None:
+    choose(page)
+    page.keyboard.press("Escape")
+    page.keyboard.press("m")
+    page.locator("[data-revise-feedback]").wait_for()
+
+
+def open_order(page: Page) -> None:
+    page.wait_for_load_state("networkidle")
+    for gap in page.locator("[data-gap-select]:visible").all():
+        gap.select_option("2")
+    page.keyboard.press("Control+Enter")
+    page.locator("#order[open]").wait_for()
 
 
 STOPS = [
@@ -106,6 +146,13 @@ STOPS = [
     Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, submit_nothing),
     Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, open_skip),
     Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, save_elsewhere),
+    Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, open_marks),
+    Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, open_differences),
+    Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, show_raw),
+    Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, one_at_a_time),
+    Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, open_revise),
+    Stop("annotations/work.html", "/assignments/{four}", Role.ANNOTATOR, open_order),
+    Stop("annotations/keys.html", "/profile/keys", Role.ANNOTATOR),
     Stop("annotations/work.html", "/assignments/{four}", Role.ANNOTATOR, rank_and_improve),
     Stop("annotations/ended.html", "/assignments/{done}", Role.ANNOTATOR),
     Stop("annotations/queues.html", "/queues/pending", Role.ANNOTATOR),

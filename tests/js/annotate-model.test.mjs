@@ -4,15 +4,18 @@ import {
   ActiveClock,
   arrange,
   backoff,
-  choiceOf,
   described,
+  detailsOf,
   editProblem,
   encoded,
+  excerpt,
   fingerprint,
   fromDraft,
   grouped,
   judged,
   Lease,
+  missingRating,
+  passage,
   place,
   places,
   preferred,
@@ -21,12 +24,6 @@ import {
   shiftGap,
   toggleTie,
 } from "../../static/js/annotate-model.js";
-
-test("digits read from A significantly better to B significantly better", () => {
-  assert.deepEqual([..."12345678"].map(choiceOf), ["A4", "A3", "A2", "A1", "B1", "B2", "B3", "B4"]);
-  assert.equal(choiceOf("9"), null);
-  assert.equal(choiceOf("x"), null);
-});
 
 test("a tie prefers nothing", () => {
   assert.equal(preferred("B2"), "B");
@@ -151,4 +148,24 @@ test("a lease is renewed in good time for somebody who works, and warns once som
   assert.equal(lease.ending(183_000), true, "and again when it was renewed");
   lease.lost();
   assert.equal(lease.due(1e12) || lease.ending(1e12), false);
+});
+
+test("what is said of each response is read from the form's fields", () => {
+  const entries = [
+    ["attribute.A.helpful", "2"],
+    ["attribute.B.helpful", ""],
+    ["flag.B.unsafe", "on"],
+    ["flag.B.private_data", "on"],
+    ["comment", "x"],
+  ];
+  assert.deepEqual(detailsOf(entries), { attributes: { A: { helpful: 2 } }, flags: { B: ["unsafe", "private_data"] } });
+  assert.equal(missingRating(["attribute.A.helpful", "attribute.B.helpful"], entries), "attribute.B.helpful");
+  assert.equal(missingRating(["attribute.A.helpful"], entries), null);
+});
+
+test("a passage counts characters, not the halves of a surrogate pair", () => {
+  assert.deepEqual(passage("👍 is false", "false"), { start: 5, end: 10 });
+  assert.equal(passage("no no", "no"), null);
+  assert.equal(passage("yes", "no"), null);
+  assert.equal(excerpt("👍 is false", { start: 5, end: 10 }), "false");
 });

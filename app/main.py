@@ -21,6 +21,7 @@ import app.preferences.views
 import app.prompts.api
 import app.prompts.guideline_views
 import app.prompts.views
+import app.quality.statistics_views
 import app.quality.views
 import app.registry.api
 import app.registry.views
@@ -41,6 +42,7 @@ PAGES = (
     app.preferences.views.router,
     app.rounds.views.router,
     app.quality.views.router,
+    app.quality.statistics_views.router,
     app.dashboard.views.router,
     assets.router,
     health.router,

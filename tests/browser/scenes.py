@@ -12,6 +12,7 @@ from app.accounts.models import Role, User
 from app.preferences.models import Snapshot, SnapshotState
 from app.prompts import service as prompts
 from app.prompts.models import PromptState
+from app.quality import service as quality
 from app.registry.models import Checkpoint, CheckpointKind
 from app.rounds.models import RunKind, RunState, TrainingEvent, TrainingRun
 from tests import factories
@@ -50,6 +51,7 @@ def set_scene(session: Session) -> Scene:
     texts = [MARKDOWN, "Just count them."]
     done = factories.make_comparison(session, batch=pairs, texts=texts)
     annotation = factories.make_annotation(session, alice, done, edited_text="Count them, then halve.")
+    quality.make_gold(session, rita, annotation, "The longer one shows *why*.")
     prompt = factories.make_prompt(session, pairs, "How many pairs are there among n things?", state=PromptState.READY)
     pair = factories.make_comparison(session, prompt=prompt, texts=texts)
     held = factories.make_assignment(session, alice, pair)
@@ -67,6 +69,7 @@ def set_scene(session: Session) -> Scene:
         "pair": held.id,
         "four": four.id,
         "done": annotation.assignment_id,
+        "said": annotation.id,
         "checkpoint": run.checkpoint_id or 0,
         "snapshot": run.snapshot_id,
         "run": run.id,

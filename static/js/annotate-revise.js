@@ -13,14 +13,7 @@ export class Reviser {
     this.state = section.querySelector("[data-revise-state]");
     this.askButton = section.querySelector("[data-revise-ask]");
     this.stopButton = section.querySelector("[data-revise-stop]");
-    this.askButton.addEventListener("click", () => this.ask());
     this.stopButton.addEventListener("click", () => this.following?.stop());
-    this.feedback.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-      event.preventDefault();
-      event.stopPropagation(); // here it asks; the page's own would submit
-      this.ask();
-    });
     this.#restore();
   }
 
@@ -36,6 +29,7 @@ export class Reviser {
 
   async ask() {
     const feedback = this.feedback.value.trim();
+    if (this.askButton.disabled) return;
     if (!feedback) {
       this.state.textContent = "Say first what should change.";
       this.feedback.focus();
@@ -52,8 +46,9 @@ export class Reviser {
       this.key = null;
       this.#show(revision);
     } catch (error) {
-      if (error.status && error.status < 500) this.key = null;
-      this.state.textContent = error.message || "The server cannot be reached: ask again.";
+      if (error.status) this.key = null; // refused for good: the next try is another request
+      const lost = error instanceof TypeError || error.name === "TimeoutError";
+      this.state.textContent = lost ? "The server cannot be reached: ask again." : error.message;
       this.askButton.disabled = false;
     }
   }
@@ -102,7 +97,7 @@ export class Reviser {
       button.addEventListener("click", () => {
         const problem = this.editor.take(revision.position, text, revision.id, focus);
         this.state.textContent = problem || "The revision is in the editor.";
-        if (!problem) this.onUsed();
+        if (!problem) this.onUsed(focus);
       });
       return button;
     };

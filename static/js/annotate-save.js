@@ -42,7 +42,7 @@ export async function call(url, { method = "POST", body, fetch = globalThis.fetc
   const answer = await response.json().catch(() => null);
   if (response.status >= 400 && response.status < 500 && response.status !== 429)
     throw new Refused(response.status, answer);
-  throw new Error(`The server answered ${response.status}.`);
+  throw new Error(answer?.detail ?? `The server answered ${response.status}.`);
 }
 
 export class Saver {

@@ -205,17 +205,31 @@ class Work {
     else this.editor?.close();
   }
 
-  /** The model is asked seldom, so what asks it comes when its section is opened. */
+  /** The model is asked seldom, so what asks it comes when its section is used; what was pressed before that still counts. */
   #reviseWhenAsked() {
     const section = this.improve.querySelector("[data-revise]");
-    const start = async () => {
-      if (!section.open || this.reviser) return;
+    const use = async () => {
       const { Reviser } = await import("./annotate-revise.js");
       const url = `${this.api}/revisions`;
-      this.reviser ??= new Reviser(section, { url, editor: this.editor, call, announce, onUsed: () => this.changed() });
+      const onUsed = (adjust) => {
+        this.changed();
+        if (!adjust) this.focusChoice(); // from where Enter submits
+      };
+      this.reviser ??= new Reviser(section, { url, editor: this.editor, call, announce, onUsed });
+      return this.reviser;
     };
-    section.addEventListener("toggle", start);
-    start();
+    section.addEventListener("toggle", () => section.open && use());
+    if (section.open) use();
+    section.querySelector("[data-revise-ask]").addEventListener("click", async () => (await use()).ask());
+    section.querySelector("[data-revise-feedback]").addEventListener("keydown", async (event) => {
+      if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+      event.preventDefault(); // here it asks; anywhere else it submits
+      (await use()).ask();
+    });
+  }
+
+  focusChoice() {
+    (this.form.querySelector("input[name=choice]:checked") ?? this.form.querySelector("input[name=choice]")).focus();
   }
 
   revise() {
@@ -454,10 +468,7 @@ listen(
       keys: work.keys,
       actions: work.shown === 2 ? { ...PICKS, ...ACTIONS } : ACTIONS,
       submit: () => work.form.requestSubmit(),
-      escape: () =>
-        (
-          work.form.querySelector("input[name=choice]:checked") ?? work.form.querySelector("input[name=choice]")
-        ).focus(),
+      escape: () => work.focusChoice(),
     },
 );
 

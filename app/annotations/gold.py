@@ -165,6 +165,12 @@ def feedback(session: Session, annotation_id: int) -> Feedback | None:
     )
 
 
+def own_feedback(session: Session, user_id: int, annotation_id: int) -> Feedback | None:
+    """The same of an answer of ``user_id``'s own; nobody else's is told."""
+    own = select(Annotation.id).where(Annotation.id == annotation_id, Annotation.annotator_id == user_id)
+    return None if session.scalar(own) is None else feedback(session, annotation_id)
+
+
 def _as_of(now: Standing, counted: list[Answer], annotation_id: int) -> Standing:
     """Count up to this answer, so that the text stays true when the page is shown again."""
     until = [answer for answer in counted if answer.annotation_id <= annotation_id]

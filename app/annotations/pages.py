@@ -13,6 +13,7 @@ from markupsafe import Markup
 from app.annotations import keys
 from app.annotations.display import LAYOUTS, Display
 from app.annotations.forms import POSITIONS, Draft
+from app.annotations.gold import Feedback
 from app.annotations.keys import Action
 from app.annotations.models import AssignmentState, Flag, Outcome, SpanLabel, Strength
 from app.annotations.queries import OpenBatch, Work
@@ -152,6 +153,8 @@ class WorkPage:
     marks: Mapping[str, str]
     guidelines_changed: tuple[int, int] | None
     """The version of the guidelines that was read last, and the one that holds now, where they are not the same."""
+    feedback: Feedback | None
+    """What is said of the answer before, while somebody qualifies."""
 
 
 @dataclass(frozen=True)
@@ -163,16 +166,23 @@ class StartPage:
     undo: int | None = None
     guidelines: Sequence[tuple[int, str, int, int]] = ()
     """Batches whose guidelines changed since they were read: id, name, version read, version now."""
+    barred: Sequence[OpenBatch] = ()
+    """Batches that ask for a qualification that was not reached, or cannot be yet."""
+    feedback: Feedback | None = None
 
 
 def start_page(
-    batches: Sequence[OpenBatch], undo: int | None = None, guidelines: Sequence[tuple[int, str, int, int]] = ()
+    batches: Sequence[OpenBatch],
+    undo: int | None = None,
+    guidelines: Sequence[tuple[int, str, int, int]] = (),
+    feedback: Feedback | None = None,
 ) -> StartPage:
     """Sort the visible batches into those with work, where somebody stopped first, and those that are paused."""
     ready = [batch for batch in batches if batch.state is BatchState.OPEN and batch.waiting]
     ready.sort(key=lambda batch: not batch.begun)
     paused = [batch for batch in batches if batch.state is BatchState.PAUSED and batch.waiting]
-    return StartPage(ready, paused, undo, guidelines)
+    barred = [batch for batch in batches if batch.state is BatchState.OPEN and batch.barred]
+    return StartPage(ready, paused, undo, guidelines, barred, feedback)
 
 
 def work_page(
@@ -184,6 +194,7 @@ def work_page(
     undo: int | None = None,
     preferences: Mapping[str, Any] = {},
     guidelines_changed: tuple[int, int] | None = None,
+    feedback: Feedback | None = None,
 ) -> WorkPage:
     """Everything about ``work`` for somebody with ``preferences``; ``draft`` (else the stored one) fills the form."""
     if draft is None and work.draft is not None:
@@ -218,6 +229,7 @@ def work_page(
         flags=FLAGS,
         marks=MARKS,
         guidelines_changed=guidelines_changed,
+        feedback=feedback,
     )
 
 

@@ -23,8 +23,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.orm import Session
 
-from app.accounts.models import User
-from app.annotations import seats
+from app.accounts.models import Role, User
+from app.annotations import gold, seats
+from app.annotations.gold import Standing, State
 from app.annotations.models import Assignment, AssignmentState, Comparison, Review, Verdict
 from app.annotations.recording import as_draft, standing_annotation
 from app.candidates.models import Candidate
@@ -83,10 +84,26 @@ class OpenBatch:
     """Items of this annotator that are neither submitted nor skipped, and whose seat is theirs or still free."""
     fresh: int
     """Comparisons with a free seat that this annotator has not met."""
+    standing: Standing = Standing(State.NONE)  # noqa: RUF009 - it is frozen
+    """Where this annotator is with the batch's qualification."""
+
+    @property
+    def barred(self) -> bool:
+        """Whether nothing new of the batch is given to this annotator."""
+        return self.standing.state in {State.FAILED, State.NOT_READY}
+
+    @property
+    def qualifying(self) -> bool:
+        """Whether items with a known answer come first."""
+        return self.standing.state is State.ANSWERING
 
     @property
     def waiting(self) -> int:
         """What there is to do, up to COUNT_UP_TO."""
+        if self.barred:
+            return min(self.begun, COUNT_UP_TO)
+        if self.qualifying:
+            return max(self.begun, self.standing.needed - self.standing.answered)
         return min(self.begun + self.fresh, COUNT_UP_TO)
 
     @property
@@ -193,7 +210,16 @@ def visible_batches(session: Session, user: User) -> Sequence[OpenBatch]:
     What :func:`app.annotations.service.next_assignment` would give counts, and nothing else. An item that somebody stopped
     with waits for that person as long as its seat is free, or it could never be reached again.
     """
-    return [OpenBatch(*row) for row in session.execute(_visible(user))]
+    found = []
+    for *about, items, percent in session.execute(_visible(user)):
+        batch = OpenBatch(*about)
+        if items:
+            stands = gold.standing(session, user.id, seats.Open(batch.id, 0, items, percent))
+            # staff make the known answers before there are any
+            makes = stands.state is State.NOT_READY and user.role is not Role.ANNOTATOR
+            batch = batch if makes else replace(batch, standing=stands)
+        found.append(batch)
+    return found
 
 
 def _visible(user: User) -> Select[Any]:
@@ -215,7 +241,16 @@ def _visible(user: User) -> Select[Any]:
     )
     fresh = select(func.count()).select_from(some).scalar_subquery()
     return (
-        select(Batch.id, Batch.name, Batch.state, func.left(Batch.guidelines, 600), begun, fresh)
+        select(
+            Batch.id,
+            Batch.name,
+            Batch.state,
+            func.left(Batch.guidelines, 600),
+            begun,
+            fresh,
+            Batch.qualification_items,
+            Batch.qualification_percent,
+        )
         .where(cast(Batch.state, String).in_([BatchState.OPEN.value, BatchState.PAUSED.value]))
         .where(Batch.kind == BatchKind.PROMPTS)
         .order_by(Batch.id)

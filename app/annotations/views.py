@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
 from app.accounts.access import SignedIn
 from app.accounts.models import User
-from app.annotations import queries, recording, service
+from app.annotations import gold, queries, recording, service
 from app.annotations.forms import Draft
+from app.annotations.gold import Feedback
 from app.annotations.pages import start_page, work_page
 from app.annotations.said import ended_page
 from app.annotations.work_form import LongTexts, WorkForm
@@ -23,6 +24,8 @@ from app.web import is_exchange, redirect, render
 
 router = APIRouter(route_class=LongTexts)
 
+Key = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
+
 STALE = (
     "Another window saved a newer draft of this item. What stands here is this window's text: save it to put it in the place "
     "of the other one, or open /assignments/{} anew to go on with that."
@@ -30,13 +33,17 @@ STALE = (
 
 
 @router.get("/annotate")
-def start(request: Request, session: DbSession, user: SignedIn, batch: int | None = None) -> Response:
+def start(
+    request: Request, session: DbSession, user: SignedIn, batch: int | None = None, feedback: Key = None
+) -> Response:
     """The item in work, or the batches that can be started."""
     held = queries.active_assignment(session, user, batch)
     if held is not None:
         return redirect(request, f"/assignments/{held}")
     changed = guidelines.changed_batches(session, user)
-    page = start_page(queries.visible_batches(session, user), guidelines=changed)
+    page = start_page(
+        queries.visible_batches(session, user), guidelines=changed, feedback=_feedback(session, user, feedback)
+    )
     return render(request, "annotations/start.html", page)
 
 
@@ -54,11 +61,13 @@ def work(
     user: SignedIn,
     assignment_id: int,
     correct: bool = False,  # noqa: FBT001, FBT002
+    feedback: Key = None,
 ) -> Response:
     """One item, with its draft; a submitted one as it was judged, or with ``correct`` open for correction."""
     item = queries.access_work(session, user, assignment_id, correct=correct)
     changed = guidelines.changed(session, user, item.batch_id)
-    page = work_page(item, preferences=user.preferences, guidelines_changed=changed)
+    told = _feedback(session, user, feedback)
+    page = work_page(item, preferences=user.preferences, guidelines_changed=changed, feedback=told)
     if page.ended:
         return render(request, "annotations/ended.html", ended_page(page))
     return render(request, "annotations/work.html", page)
@@ -71,7 +80,7 @@ def submit(
     """Record the judgement and bring the next item."""
     item = queries.access_work(session, user, assignment_id, correct=bool(form.corrects))
     try:
-        recording.submit(session, user, assignment_id, form.submission(), form.key)
+        recorded = recording.submit(session, user, assignment_id, form.submission(), form.key)
     except (BadInput, Conflict) as error:
         return _refused(request, session, user, item, form, error)
     if item.dialogue_id is not None:
@@ -80,7 +89,7 @@ def submit(
         return redirect(
             request, "/queues/submitted", flash="Corrected. The earlier judgement is kept beside the new one."
         )
-    return _go_on(request, session, user, item.batch_id, undo=assignment_id)
+    return _go_on(request, session, user, item.batch_id, after=recorded)
 
 
 @router.post("/assignments/{assignment_id}/undo")
@@ -147,19 +156,30 @@ def release(request: Request, session: DbSession, user: SignedIn, assignment_id:
     return redirect(request, "/", flash="You stopped. Your draft is kept; the item is free for others meanwhile.")
 
 
-def _go_on(request: Request, session: Session, user: User, batch_id: int, *, undo: int | None = None) -> Response:
+def _feedback(session: Session, user: User, annotation_id: int | None) -> Feedback | None:
+    return gold.own_feedback(session, user.id, annotation_id) if annotation_id is not None else None
+
+
+def _go_on(
+    request: Request, session: Session, user: User, batch_id: int, *, after: recording.Recorded | None = None
+) -> Response:
     """The next item of the same batch, else of another, else the start page; in one exchange where htmx asks."""
+    told = _feedback(session, user, after.id if after else None)
+    # an answer of the qualification counts as it was given, so nothing is offered to be taken back
+    undo = after.assignment_id if after and told is None else None
     following = service.next_assignment(session, user, batch_id) or service.next_assignment(session, user)
     if not is_exchange(request):
-        return redirect(request, f"/assignments/{following.id}" if following else "/annotate")
+        told_there = f"?feedback={after.id}" if after and told else ""
+        return redirect(request, (f"/assignments/{following.id}" if following else "/annotate") + told_there)
     if following is None:
-        start = start_page(queries.visible_batches(session, user), undo, guidelines.changed_batches(session, user))
+        batches, changes = queries.visible_batches(session, user), guidelines.changed_batches(session, user)
+        start = start_page(batches, undo, changes, told)
         response = render(request, "annotations/_start.html", start)
         response.headers["hx-push-url"] = "/annotate"
         return response
     item = queries.access_work(session, user, following.id)
     changed = guidelines.changed(session, user, item.batch_id)
-    page = work_page(item, preferences=user.preferences, undo=undo, guidelines_changed=changed)
+    page = work_page(item, preferences=user.preferences, undo=undo, guidelines_changed=changed, feedback=told)
     response = render(request, "annotations/_work.html", page)
     response.headers["hx-push-url"] = f"/assignments/{following.id}"
     return response

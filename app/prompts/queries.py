@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Select, Table, func, select
+from sqlalchemy import Select, String, Table, cast, func, select
 from sqlalchemy.orm import Session, joinedload
 
 from app.accounts.models import Role, User
@@ -63,6 +63,8 @@ class Progress:
     done: int = 0
     annotations: int = 0
     annotations_wanted: int = 0
+    known_answers: int = 0
+    """Items whose answer is known and that are given out; they are no work of the batch, and count nowhere else."""
 
     @property
     def total(self) -> int:
@@ -86,13 +88,16 @@ def batch_progress(session: Session, batch_ids: Sequence[int]) -> dict[int, Prog
     for batch_id, state, count in session.execute(by_state):
         counted[batch_id][state.value] = count
     comparisons = _downstream("comparisons").c
+    purpose = cast(comparisons.purpose, String)
+    collects = purpose == "collect"
     compared = (
         select(
             comparisons.batch_id,
-            func.count().label("comparisons"),
-            func.count().filter(comparisons.annotators_done >= comparisons.annotators_wanted).label("done"),
-            func.sum(comparisons.annotators_done).label("annotations"),
-            func.sum(comparisons.annotators_wanted).label("annotations_wanted"),
+            func.count().filter(collects).label("comparisons"),
+            func.count().filter(collects, comparisons.annotators_done >= comparisons.annotators_wanted).label("done"),
+            func.coalesce(func.sum(comparisons.annotators_done).filter(collects), 0).label("annotations"),
+            func.coalesce(func.sum(comparisons.annotators_wanted).filter(collects), 0).label("annotations_wanted"),
+            func.count().filter(purpose == "gold", comparisons.seats_free > 0).label("known_answers"),
         )
         .where(comparisons.batch_id.in_(batch_ids))
         .group_by(comparisons.batch_id)

@@ -425,7 +425,8 @@ function take(arrived) {
   document.title = `${root.dataset.title} · Corral`;
   window.scrollTo({ top: 0 });
   root.querySelector("#work-title")?.focus({ preventScroll: true });
-  if (done) announce(`${done} ${work ? "Next item." : "Nothing left for now."}`);
+  const told = root.querySelector("#feedback-head"); // while somebody qualifies
+  if (done) announce(`${told ? `${told.textContent}.` : done} ${work ? "Next item." : "Nothing left for now."}`);
 }
 
 const ACTIONS = {

@@ -114,9 +114,20 @@ export function described({ outcome, ranking = [], strengths = [], edits = {}, c
   return [judged, ...edited, comment].filter(Boolean).join("\n\n") || "(nothing yet)";
 }
 
-/** The same for two drafts that say the same; the seconds of work do not count. */
-export function fingerprint({ outcome = null, ranking = [], strengths = [], edits = {}, comment = "" }) {
-  return JSON.stringify([outcome, ranking, strengths, Object.entries(edits).sort(), comment]);
+/** The same for two drafts that say the same; the seconds of work do not count, nor what is said with nothing. */
+export function fingerprint({ outcome = null, ranking = [], strengths = [], edits = {}, comment = "", ...details }) {
+  const said = [details.attributes, details.flags, details.spans].map((each) =>
+    each && Object.keys(each).length ? each : null,
+  );
+  return JSON.stringify([
+    outcome,
+    ranking,
+    strengths,
+    Object.entries(edits).sort(),
+    comment,
+    details.nothing_to_improve === true,
+    said,
+  ]);
 }
 
 /** Seconds to wait before try number `tries` (from 1): 1, 2, 4 … at most 30. */

@@ -39,6 +39,9 @@ export class Reviser {
     this.state.textContent = "Asking";
     const { position, text } = this.editor.current();
     // the same words about the same text, sent again after a lost answer, are the same request
+    const wanted = JSON.stringify([position, feedback, text]);
+    if (this.wanted !== wanted) this.key = null;
+    this.wanted = wanted;
     this.key ??= crypto.randomUUID();
     try {
       const body = { position, feedback, source_text: text, request_key: this.key };
@@ -73,6 +76,7 @@ export class Reviser {
   #follow(item, text, revision) {
     text.textContent = "";
     this.stopButton.hidden = false;
+    this.askButton.disabled = true; // one at a time: the button beside it stops this one
     this.following = follow(revision.generation, {
       onText: (piece) => text.append(piece),
       onReset: () => text.replaceChildren(),
@@ -91,7 +95,17 @@ export class Reviser {
   }
 
   #finished(item, revision, text) {
-    if (!text.trim()) return;
+    const again = make("button", { type: "button", className: "button button--small", textContent: "Try again" });
+    again.addEventListener("click", () => {
+      this.feedback.value = revision.feedback;
+      this.feedback.focus();
+    });
+    const buttons = make("div", { className: "toolbar" });
+    if (!text.trim()) {
+      buttons.append(make("span", { className: "small soft", textContent: "No text came of this." }), again);
+      item.append(buttons);
+      return;
+    }
     const use = (label, focus) => {
       const button = make("button", { type: "button", className: "button button--small", textContent: label });
       button.addEventListener("click", () => {
@@ -101,12 +115,6 @@ export class Reviser {
       });
       return button;
     };
-    const buttons = make("div", { className: "toolbar" });
-    const again = make("button", { type: "button", className: "button button--small", textContent: "Try again" });
-    again.addEventListener("click", () => {
-      this.feedback.value = revision.feedback;
-      this.feedback.focus();
-    });
     buttons.append(use("Accept", false), use("Adjust", true), again);
     item.append(buttons);
   }

@@ -178,3 +178,33 @@ export class Saver {
     if (this.aside !== null) this.unanswered.add(fingerprint(this.aside)); // it may still be on its way
   }
 }
+
+/** What is not saved yet, kept in this browser too: a page that is closed while the network is away loses nothing. */
+export class Mirror {
+  constructor(key, store = globalThis.localStorage) {
+    Object.assign(this, { key: `unsaved:${key}`, store });
+  }
+
+  /** Keep `draft`, which is to be stored over `version`; a store that is full or forbidden keeps nothing. */
+  keep(draft, version) {
+    try {
+      this.store.setItem(this.key, JSON.stringify({ draft, version }));
+    } catch {}
+  }
+
+  clear() {
+    this.store.removeItem(this.key);
+  }
+
+  /** What an earlier page left here and the server has not, or null. */
+  left(stored) {
+    try {
+      const kept = JSON.parse(this.store.getItem(this.key));
+      if (kept && fingerprint(kept.draft) !== fingerprint(stored ?? {})) return kept;
+      this.clear();
+      return null;
+    } catch {
+      return null;
+    }
+  }
+}

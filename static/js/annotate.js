@@ -12,7 +12,7 @@ import {
   missingRating,
   preferred,
 } from "./annotate-model.js";
-import { call, SAID, Saver } from "./annotate-save.js";
+import { call, Mirror, SAID, Saver } from "./annotate-save.js";
 
 const STRENGTHS = ["", "marginally better", "slightly better", "better", "significantly better"];
 const make = (tag, values) => Object.assign(document.createElement(tag), values);
@@ -43,17 +43,21 @@ class Work {
       version: Number(root.dataset.version),
       save: (value, version) => call(`${this.api}/draft`, { method: "PUT", body: { version, draft: value } }),
       onState: (state) => this.#showSaved(state),
-      onSaved: () => this.clear("draft"),
+      onSaved: () => {
+        this.clear("draft");
+        if (this.saver.pending === null) this.mirror.clear();
+      },
       onRefused: (refused) => this.#draftRefused(refused),
     });
+    this.mirror = new Mirror(`${root.dataset.user}:${root.dataset.assignment}`);
+    const left = this.mirror.left(draft);
     this.#load(this.#start(draft));
+    if (left) this.#bringBack(left);
   }
 
   async #start(draft) {
     this.edits = draft?.edits ?? {};
     this.revisions = draft?.revisions ?? {};
-    const offer = this.root.querySelector("[data-undo]");
-    if (offer) import("./annotate-undo.js").then(({ offerUndo }) => offerUndo(offer));
     this.improve = this.root.querySelector("[data-improve]");
     if (this.improve) {
       this.improve.hidden = true;
@@ -145,7 +149,25 @@ class Work {
 
   changed() {
     this.#showChoice();
-    this.saver.note(this.draft());
+    const draft = this.draft();
+    this.saver.note(draft);
+    this.mirror.keep(draft, this.saver.version);
+  }
+
+  /** A page before this one could not save what was typed: store it now, and show the item with it. */
+  async #bringBack({ draft, version }) {
+    try {
+      await call(`${this.api}/draft`, { method: "PUT", body: { version, draft } });
+      this.mirror.clear();
+      this.saver.stop();
+      location.reload();
+    } catch (error) {
+      if (!error.status) return; // the network is still away: what is kept stays for the next time
+      this.mirror.clear();
+      const words =
+        "An earlier page could not save this, and meanwhile something newer was saved. Copy what you need of it:";
+      this.say(words, { place: "draft" }).append(make("pre", { textContent: described(draft) }));
+    }
   }
 
   draft() {
@@ -277,6 +299,11 @@ class Work {
   }
 
   async #draftRefused(refused) {
+    if (refused.status === 401 && Date.now() - this.signedIn < 5000) {
+      this.saver.resume(); // it was on its way while its person signed in
+      this.saver.note(this.draft());
+      return;
+    }
     this.#showSaved("refused");
     const { explain } = await import("./annotate-refused.js");
     explain(this, refused);
@@ -368,10 +395,12 @@ class Work {
   async signIn(submit) {
     const { signIn } = await import("./sign-in.js");
     if (!(await signIn())) return;
+    this.signedIn = Date.now();
     document.querySelector("#problems").replaceChildren();
     this.clear("draft");
-    if (submit) this.form.requestSubmit();
-    else this.saver.flush();
+    if (submit) return this.form.requestSubmit();
+    this.saver.resume();
+    this.saver.note(this.draft());
   }
 
   /** The server's words about a submit are on the page; they say under which version it kept what was sent. */
@@ -405,8 +434,10 @@ class Work {
 
   /** Another item takes this one's place. What was typed is still saved, unless the item is `done`. */
   leave(done) {
-    if (done) this.saver.stop();
-    else this.saver.leave();
+    if (done) {
+      this.saver.stop();
+      this.mirror.clear();
+    } else this.saver.leave();
     clearTimeout(this.retryTimer);
     this.reviser?.close();
   }
@@ -421,6 +452,8 @@ function take(arrived) {
   if (root && root === work?.root) return work.told();
   work?.leave(done !== "");
   work = root?.querySelector("#judge") ? new Work(root) : null;
+  const offer = root?.querySelector("[data-undo]");
+  if (offer) import("./annotate-undo.js").then(({ offerUndo }) => offerUndo(offer));
   if (!arrived || !root) return;
   document.title = `${root.dataset.title} · Corral`;
   window.scrollTo({ top: 0 });
@@ -449,7 +482,7 @@ const ACTIONS = {
   outline: async () => (await work.useView()).outline(),
   guidelines: () => open("[data-guidelines]", "summary"),
   skip: () => open("[data-skip]", "input"),
-  undo: () => work.root.querySelector("[data-undo]")?.requestSubmit(),
+  undo: () => document.querySelector("[data-undo]")?.requestSubmit(),
 };
 const PICKS = Object.fromEntries(
   ["A4", "A3", "A2", "A1", "B1", "B2", "B3", "B4"].map((choice) => [`pick_${choice}`, () => work.pick(choice)]),

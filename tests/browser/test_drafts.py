@@ -159,12 +159,31 @@ def test_a_session_that_ends_costs_no_text(site: Site) -> None:
     assert annotation.annotator_id == alice.id
 
 
+def test_what_was_typed_while_the_network_was_away_survives_a_closed_page(site: Site) -> None:
+    page, _, _ = open_item(site)
+    url = page.url
+    page.route("**/draft", lambda route: route.abort())
+    comment(page, "written in a tunnel")
+    page.keyboard.press("Escape")
+    page.keyboard.press("2")
+    expect(page.locator("[data-save-state]")).to_have_attribute("data-state", "failed")
+    context = page.context
+    page.close(run_before_unload=False)
+    again = context.new_page()
+    again.goto(url)
+    expect(again.get_by_label("Comment (optional)")).to_have_value("written in a tunnel")
+    expect(again.locator('input[value="A3"]')).to_be_checked()
+    assert comment_of_draft(site.session) == "written in a tunnel"
+    assert again.evaluate("Object.keys(localStorage).filter(key => key.startsWith('unsaved:')).length") == 0
+
+
 def test_a_draft_that_is_refused_offers_to_sign_in_in_place(site: Site) -> None:
     page, _, _ = open_item(site)
     site.session.execute(delete(LoginSession))
     site.session.commit()
     comment(page, "written with care")
     page.get_by_role("button", name="Sign in here").click()
+    expect(page.locator("#sign-in").get_by_label("Password")).to_be_focused()
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
     expect_saved(page)

@@ -21,6 +21,7 @@ import app.preferences.views
 import app.prompts.api
 import app.prompts.guideline_views
 import app.prompts.views
+import app.quality.api
 import app.quality.statistics_views
 import app.quality.views
 import app.registry.api
@@ -57,6 +58,7 @@ API = (
     app.candidates.live_api.router,
     app.preferences.api.router,
     app.rounds.api.router,
+    app.quality.api.router,
 )
 
 

@@ -20,13 +20,14 @@ from app.db import DbSession
 from app.errors import AppError, BadInput, Conflict
 from app.prompts.models import BatchState
 from app.quality import queries, service
+from app.quality.forms import Words
 from app.quality.queries import GoldRow, QualifiedRow, RowPage, Show, Wanted
 from app.web import redirect, render
 
 router = APIRouter()
 
 Key = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
-Text = Annotated[str, Form(max_length=20_000)]
+Text = Annotated[Words, Form()]
 
 SHOWS = {
     Show.ALL: "Everything",

@@ -49,7 +49,10 @@ def test_a_mistake_in_the_form_is_shown_beside_its_field_and_nothing_is_retyped(
     ("role", "sees"),
     [
         (Role.ANNOTATOR, {"/annotate", "/queues"}),
-        (Role.ADMIN, {"/annotate", "/queues", "/batches", "/preferences", "/rounds", "/checkpoints", "/users"}),
+        (
+            Role.ADMIN,
+            {"/annotate", "/queues", "/batches", "/review", "/preferences", "/rounds", "/checkpoints", "/users"},
+        ),
     ],
 )
 def test_the_navigation_shows_what_the_role_may_open(

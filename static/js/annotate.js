@@ -52,7 +52,7 @@ class Work {
     this.mirror = new Mirror(`${root.dataset.user}:${root.dataset.assignment}`);
     const left = this.mirror.left(draft);
     this.#load(this.#start(draft));
-    if (left) this.#bringBack(left);
+    if (left) this.#load(this.#bringBack(left)); // a submit waits for it: what is on the page is not all there is
   }
 
   async #start(draft) {

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from markupsafe import Markup
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased, joinedload
 
@@ -32,6 +33,7 @@ from app.annotations.models import (
 from app.annotations.queues import BEGINNING, in_words
 from app.annotations.seats import GOLD_SEATS
 from app.errors import NotFound
+from app.markup import to_html
 from app.prompts.models import Batch, BatchState, Prompt
 
 PAGE = 25
@@ -99,6 +101,11 @@ class GoldRow:
     from_annotation_id: int | None
     answered: int
     retired: bool
+
+    @property
+    def explained(self) -> Markup:
+        """The explanation as markup."""
+        return to_html(self.explanation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, Response
+from markupsafe import Markup
 
 from app.accounts.access import Reviewer, reviewer
 from app.accounts.models import User
@@ -18,6 +19,7 @@ from app.annotations.queries import Work, access_work
 from app.annotations.said import EndedPage, ended_page
 from app.db import DbSession
 from app.errors import AppError, BadInput, Conflict
+from app.markup import to_html
 from app.prompts.models import BatchState
 from app.quality import queries, service
 from app.quality.forms import Words
@@ -99,6 +101,7 @@ class ReviewedPage:
     said: EndedPage
     reviews: Sequence[tuple[Review, str]]
     gold: GoldAnswer | None
+    explained: Markup
     query: str
     above: int | None
     below: int | None
@@ -275,6 +278,7 @@ def _page(
         said=ended_page(page),
         reviews=queries.reviews_of(session, annotation),
         gold=known,
+        explained=to_html(known.explanation) if known else Markup(),
         query=address(wanted),
         above=above,
         below=below,

@@ -175,7 +175,8 @@ def test_a_known_answer_is_made_retired_and_brought_back(reviewing: TestClient, 
     made = session.scalars(select(Comparison).where(Comparison.purpose == Purpose.GOLD)).one()
     assert session.get_one(GoldAnswer, made.id).from_annotation_id == said.id
     assert f"{url}/gold" not in reviewing.get(url).text, "there is one already"
-    assert "The first is *true*." in reviewing.get(f"/review/gold?batch={made.batch_id}").text
+    for page in (url, f"/review/gold?batch={made.batch_id}"):
+        assert "The first is <em>true</em>." in reviewing.get(page).text
     assert reviewing.post(f"/review/gold/{made.id}/retire").status_code == 303
     session.refresh(made)
     assert made.seats_free == 0

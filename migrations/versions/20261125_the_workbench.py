@@ -459,27 +459,12 @@ def downgrade() -> None:
     op.drop_column("annotations", "attributes")
     op.drop_column("annotations", "nothing_to_improve")
     op.drop_column("annotations", "revision_id")
-    op.drop_index("ix_reviews_returned", table_name="reviews", postgresql_where=sa.text("verdict = 'returned'"))
-    op.drop_index(op.f("ix_reviews_annotation_id"), table_name="reviews")
     op.drop_table("reviews")
     op.drop_table("gold_answers")
-    op.drop_index(op.f("ix_revisions_assignment_id"), table_name="revisions")
     op.drop_table("revisions")
-    op.drop_index(op.f("ix_live_generations_user_id_created_at"), table_name="live_generations")
-    op.drop_index(op.f("ix_live_generations_prompt_id"), table_name="live_generations")
-    op.drop_index(
-        "ix_live_generations_open",
-        table_name="live_generations",
-        postgresql_where=sa.text("state IN ('queued', 'streaming')"),
-    )
     op.drop_table("live_generations")
-    op.drop_index("ix_dialogues_open", table_name="dialogues", postgresql_where=sa.text("state = 'open'"))
-    op.drop_index(op.f("ix_dialogues_batch_id"), table_name="dialogues")
-    op.drop_index(op.f("ix_dialogues_annotator_id_id"), table_name="dialogues")
     op.drop_table("dialogues")
     op.drop_table("qualifications")
     op.drop_table("guideline_versions")
     op.drop_table("guideline_readings")
-    op.drop_index("ix_dialogue_seeds_claim", table_name="dialogue_seeds", postgresql_where=sa.text("seats_free > 0"))
-    op.drop_index(op.f("ix_dialogue_seeds_batch_id"), table_name="dialogue_seeds")
     op.drop_table("dialogue_seeds")

@@ -15,7 +15,7 @@ export function explain(work, refused) {
     });
     const button = notice.appendChild(document.createElement("button"));
     Object.assign(button, { type: "button", className: "button button--small", textContent: "Sign in here" });
-    button.addEventListener("click", () => work.signIn(false));
+    button.addEventListener("click", () => work.signIn(null));
   } else if (refused.status === 422 || refused.status === 413) {
     saver.resume(); // a text that is too long is saved as soon as it is shorter
     work.say(`The draft is not saved. ${refused.message}`, { place: "draft" });

@@ -85,8 +85,9 @@ class Work {
     this.form.addEventListener("htmx:response:error", ({ detail }) => {
       const { status } = detail.ctx.response;
       this.#notSubmitted(status >= 500);
-      if (status === 401) this.signIn(true);
+      if (status === 401) this.signIn(this.form);
     });
+    for (const other of this.root.querySelectorAll("form[hx-post]:not(#judge)")) this.#insist(other);
     this.form.addEventListener("change", (event) => event.target.name && this.changed());
     this.form.addEventListener("input", (event) => event.target.name === "comment" && this.changed());
     const guidelines = this.root.querySelector("[data-guidelines]");
@@ -391,14 +392,32 @@ class Work {
     else this.tries = 0;
   }
 
+  /** A skip or an undo that did not arrive is sent again as well; either can be sent twice. */
+  #insist(form) {
+    const again = () => form.isConnected && form.requestSubmit();
+    const lost = () => {
+      this.say("The server cannot be reached. This is sent again in 2 s; stay on this page.");
+      setTimeout(again, 2000);
+    };
+    form.addEventListener("htmx:error", (event) => {
+      event.stopPropagation();
+      lost();
+    });
+    form.addEventListener("htmx:response:error", ({ detail }) => {
+      const { status } = detail.ctx.response;
+      if (status === 401) this.signIn(form);
+      else if (status >= 500) lost();
+    });
+  }
+
   /** The session ended: sign in over this page, and send again what was refused. */
-  async signIn(submit) {
+  async signIn(form) {
     const { signIn } = await import("./sign-in.js");
     if (!(await signIn())) return;
     this.signedIn = Date.now();
     document.querySelector("#problems").replaceChildren();
     this.clear("draft");
-    if (submit) return this.form.requestSubmit();
+    if (form) return form.requestSubmit();
     this.saver.resume();
     this.saver.note(this.draft());
   }

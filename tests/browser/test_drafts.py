@@ -190,6 +190,27 @@ def test_a_draft_that_is_refused_offers_to_sign_in_in_place(site: Site) -> None:
     assert comment_of_draft(site.session) == "written with care"
 
 
+def test_a_skip_survives_a_lost_network_and_a_session_that_ends(site: Site) -> None:
+    page, _, _ = open_item(site)
+    item = item_of(page)
+    site.session.execute(delete(LoginSession))
+    site.session.commit()
+    page.route("**/skip", lambda route: route.abort(), times=1)
+    page.keyboard.press("s")
+    page.get_by_label("In your words").fill("not my language")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-problem=submit]")).to_contain_text("sent again")
+    expect(page.locator("#sign-in").get_by_label("Password")).to_be_focused(timeout=10_000)
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    wait_for_next(page, item)
+    site.session.rollback()
+    assert (
+        site.session.scalars(select(Assignment.skip_reason).where(Assignment.id == int(item))).one()
+        == "not my language"
+    )
+
+
 @pytest.mark.usefixtures("short_lease")
 def test_a_lease_that_ends_warns_and_a_key_keeps_the_item(site: Site) -> None:
     page, _, _ = open_item(site)

@@ -112,6 +112,30 @@ CHECKS = (
         """,
     ),
     Check(
+        "comparison",
+        "has the purpose gold, but no known answer among its responses",
+        "Retire it: nobody's answers to it can be called right or wrong.",
+        """
+        SELECT c.id FROM comparisons c LEFT JOIN gold_answers g ON g.comparison_id = c.id
+         WHERE c.purpose = 'gold' AND (g.comparison_id IS NULL OR g.best_candidate_id IS NOT NULL AND NOT EXISTS (
+               SELECT FROM comparison_candidates cc
+                WHERE cc.comparison_id = c.id AND cc.candidate_id = g.best_candidate_id))
+        """,
+    ),
+    Check(
+        "comparison",
+        "verifies annotation {verifies_id}, but does not show its edit beside the original",
+        "Leave it out of what is said about edits.",
+        """
+        SELECT c.id, c.verifies_id
+          FROM comparisons c JOIN annotations n ON n.id = c.verifies_id
+          JOIN comparison_candidates cc ON cc.comparison_id = c.id JOIN candidates k ON k.id = cc.candidate_id
+         GROUP BY c.id, n.id
+        HAVING count(*) <> 2 OR count(*) FILTER (WHERE k.id = n.edited_candidate_id) <> 1
+            OR count(*) FILTER (WHERE k.edited_from_id = n.edited_candidate_id) <> 1
+        """,
+    ),
+    Check(
         "prompt",
         "is {state} and has {comparisons} comparisons",
         "Retry it from its batch's page; then find out which code made one without the other.",
@@ -127,7 +151,8 @@ CHECKS = (
         "Retry it from its batch's page.",
         """
         SELECT p.id, count(k.id) AS found, b.candidates_per_prompt
-          FROM prompts p JOIN batches b ON b.id = p.batch_id LEFT JOIN candidates k ON k.prompt_id = p.id
+          FROM prompts p JOIN batches b ON b.id = p.batch_id
+          LEFT JOIN candidates k ON k.prompt_id = p.id AND k.edited_from_id IS NULL
          WHERE p.state = 'ready' GROUP BY p.id, b.id HAVING count(k.id) < b.candidates_per_prompt
         """,
     ),
@@ -140,6 +165,7 @@ CHECKS = (
         """
         SELECT p.id, greatest(p.fencing_token, 1) AS claims, count(*) AS found, b.candidates_per_prompt
           FROM prompts p JOIN batches b ON b.id = p.batch_id JOIN candidates k ON k.prompt_id = p.id
+         WHERE k.edited_from_id IS NULL  -- an edit that others verify is no output of a model
          GROUP BY p.id, b.id HAVING count(*) > b.candidates_per_prompt * greatest(p.fencing_token, 1)
         """,
     ),

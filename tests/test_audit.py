@@ -7,13 +7,16 @@ import json
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from app.accounts.models import Role
+from app.annotations import verification
 from app.annotations.models import Comparison, Outcome
 from app.audit import Problem, audit
 from app.preferences.models import Snapshot, SnapshotState
 from app.prompts.models import BatchState, Prompt, PromptState
+from app.quality import service as quality
 from app.registry.models import Checkpoint, CheckpointKind
 from app.rounds.models import Round, RoundState, RunKind, RunState, TrainingRun
 from app.settings import get_settings
@@ -97,6 +100,44 @@ def test_a_candidate_of_another_prompt(session: Session) -> None:
         stranger=other.prompt_id,
     )
     only(session, f"comparison {comparison.id}", "shows 2 candidates, 1 of them of another prompt")
+
+
+@pytest.fixture
+def known(session: Session) -> Comparison:
+    """An item with a known answer."""
+    rita = make_user(session, Role.REVIEWER, "Rita")
+    made = quality.make_gold(session, rita, make_annotation(session, make_user(session)), "Plain.")
+    session.commit()
+    return made
+
+
+@pytest.fixture
+def verified(session: Session) -> Comparison:
+    """An edit that somebody else is asked to compare with its original."""
+    said = make_annotation(session, make_user(session), edited_text="Better.")
+    verification.after(session, said.id, 100)
+    session.commit()
+    return session.scalars(select(Comparison).where(Comparison.verifies_id == said.id)).one()
+
+
+def test_known_answers_and_verified_edits_are_well(session: Session, known: Comparison, verified: Comparison) -> None:
+    assert audit(session) == []
+
+
+def test_a_known_answer_that_is_not_shown(session: Session, known: Comparison) -> None:
+    other = make_candidate(session, session.get_one(Prompt, known.prompt_id), "Not shown.", sample_index=7)
+    spoil(session, "UPDATE gold_answers SET best_candidate_id = :other", other=other.id)
+    only(session, f"comparison {known.id}", "no known answer")
+
+
+def test_a_known_answer_that_is_missing(session: Session, known: Comparison) -> None:
+    spoil(session, "DELETE FROM gold_answers")
+    only(session, f"comparison {known.id}", "no known answer")
+
+
+def test_a_verified_edit_without_its_original(session: Session, verified: Comparison) -> None:
+    spoil(session, "UPDATE candidates SET edited_from_id = NULL WHERE edited_from_id IS NOT NULL")
+    only(session, f"comparison {verified.id}", "does not show its edit")
 
 
 def test_a_ready_prompt_that_nobody_can_annotate(session: Session) -> None:

@@ -13,7 +13,7 @@ from random import SystemRandom
 from typing import Any, NamedTuple, Protocol
 
 from markupsafe import Markup
-from sqlalchemy import BigInteger, func, literal, select
+from sqlalchemy import BigInteger, func, literal, select, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -136,10 +136,11 @@ def after(session: Session, user_id: int, comparison_id: int) -> None:
     decide(session, user_id, batch)
 
 
-def feedback(session: Session, annotation_id: int) -> Feedback | None:
+def feedback(session: Session, annotation_id: int, user_id: int | None = None) -> Feedback | None:
     """What to say of an answer of the qualification; ``None`` for everything else, also for what is mixed in.
 
     The first answer counts: the known one was shown after it, so it can be corrected, but not for the better.
+    With ``user_id`` only an answer of that person is explained.
     """
     found = session.execute(
         select(Annotation, GoldAnswer, Batch)
@@ -147,6 +148,7 @@ def feedback(session: Session, annotation_id: int) -> Feedback | None:
         .join(GoldAnswer, GoldAnswer.comparison_id == Comparison.id)
         .join(Batch, Batch.id == Comparison.batch_id)
         .where(Annotation.id == annotation_id, Batch.qualification_items > 0)
+        .where(true() if user_id is None else Annotation.annotator_id == user_id)
     ).one_or_none()
     if found is None:
         return None
@@ -163,12 +165,6 @@ def feedback(session: Session, annotation_id: int) -> Feedback | None:
         explanation=to_html(known.explanation),
         standing=_as_of(standing(session, said.annotator_id, batch), counted, said.id),
     )
-
-
-def own_feedback(session: Session, user_id: int, annotation_id: int) -> Feedback | None:
-    """The same of an answer of ``user_id``'s own; nobody else's is told."""
-    own = select(Annotation.id).where(Annotation.id == annotation_id, Annotation.annotator_id == user_id)
-    return None if session.scalar(own) is None else feedback(session, annotation_id)
 
 
 def _as_of(now: Standing, counted: list[Answer], annotation_id: int) -> Standing:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Select,
     String,
     bindparam,
+    case,
     cast,
     column,
     func,
@@ -83,7 +84,7 @@ class OpenBatch:
     begun: int
     """Items of this annotator that are neither submitted nor skipped, and whose seat is theirs or still free."""
     fresh: int
-    """Comparisons with a free seat that this annotator has not met."""
+    """Comparisons with a free seat that this annotator has not met, with the known answers that are mixed into them."""
     standing: Standing = Standing(State.NONE)  # noqa: RUF009 - it is frozen
     """Where this annotator is with the batch's qualification."""
 
@@ -211,8 +212,8 @@ def visible_batches(session: Session, user: User) -> Sequence[OpenBatch]:
     with waits for that person as long as its seat is free, or it could never be reached again.
     """
     found = []
-    for *about, items, percent in session.execute(_visible(user)):
-        batch = OpenBatch(*about)
+    for key, name, state, text, begun, fresh, mixed_in, items, percent in session.execute(_visible(user)):
+        batch = OpenBatch(key, name, state, text, begun, fresh + mixed_in if fresh else 0)
         if items:
             stands = gold.standing(session, user.id, seats.Open(batch.id, 0, items, percent))
             # staff make the known answers before there are any
@@ -240,6 +241,15 @@ def _visible(user: User) -> Select[Any]:
         .subquery()
     )
     fresh = select(func.count()).select_from(some).scalar_subquery()
+    # Counted with the work that they are mixed into: or the number would tell who has just been given one.
+    known = (
+        select(Comparison.id)
+        .where(Comparison.batch_id == Batch.id, *seats.fresh_for(literal(user.id, BigInteger), gold=True))
+        .limit(literal_column(str(COUNT_UP_TO), Integer))
+        .correlate(Batch)
+        .subquery()
+    )
+    mixed_in = select(func.count()).select_from(known).scalar_subquery()
     return (
         select(
             Batch.id,
@@ -248,6 +258,7 @@ def _visible(user: User) -> Select[Any]:
             func.left(Batch.guidelines, 600),
             begun,
             fresh,
+            case((Batch.gold_percent > 0, mixed_in), else_=0),
             Batch.qualification_items,
             Batch.qualification_percent,
         )

@@ -157,7 +157,7 @@ def release(request: Request, session: DbSession, user: SignedIn, assignment_id:
 
 
 def _feedback(session: Session, user: User, annotation_id: int | None) -> Feedback | None:
-    return gold.own_feedback(session, user.id, annotation_id) if annotation_id is not None else None
+    return gold.feedback(session, annotation_id, user.id) if annotation_id is not None else None
 
 
 def _go_on(

@@ -54,7 +54,10 @@ def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
 
 
 def _work(people: Sequence[int]) -> Select[Any]:
-    """Annotations, timed ones and their median, pairs with the first preferred, unequal pairs with the longer preferred."""
+    """Annotations, timed ones and their median, pairs with the first preferred, unequal pairs with the longer preferred.
+
+    Of every purpose: a number that did not move with a known answer would tell which item had one.
+    """
     return (
         select(
             Annotation.annotator_id,
@@ -66,10 +69,9 @@ def _work(people: Sequence[int]) -> Select[Any]:
             _count(and_(_is_pair, _longer_chosen)),
             _count(and_(_is_pair, _lengths[0] != _lengths[1])),
         )
-        .join(Comparison, Comparison.id == Annotation.comparison_id)
         .outerjoin(_first, and_(_is_pair, _first.id == _shown[1]))
         .outerjoin(_second, and_(_is_pair, _second.id == _shown[2]))
-        .where(Annotation.annotator_id.in_(people), Comparison.purpose == Purpose.COLLECT, STANDING)
+        .where(Annotation.annotator_id.in_(people), STANDING)
         .group_by(Annotation.annotator_id)
     )
 

@@ -91,6 +91,24 @@ def test_known_answers_do_not_go_on_when_the_work_is_done(
     assert service.next_assignment(session, alice, batch.id) is None
 
 
+def test_the_number_of_waiting_items_does_not_tell_which_have_a_known_answer(
+    session: Session, bob: User, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = ask(session, make_batch(session), gold_percent=50)
+    make_gold(session, bob, batch)
+    for _ in range(2):
+        make_comparison(session, prompt=make_prompt(session, batch, state=PromptState.READY))
+    seen = [visible_batches(session, alice)[0].waiting]
+    for due in (True, False):
+        monkeypatch.setattr(gold, "is_due", lambda _percent, due=due: due)
+        held = service.next_assignment(session, alice, batch.id)
+        assert held is not None
+        seen.append(visible_batches(session, alice)[0].waiting)
+        make_annotation(session, alice, session.get_one(Comparison, held.comparison_id))
+        seen.append(visible_batches(session, alice)[0].waiting)
+    assert seen == [3, 3, 2, 2, 1]
+
+
 def test_none_is_drawn_where_none_is_asked_for() -> None:
     assert not any(gold.is_due(0) for _ in range(100))
     assert all(gold.is_due(100) for _ in range(100))

@@ -6,11 +6,13 @@ import json
 
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import BaseModel
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
 from app.annotations.models import Review
+from app.quality.forms import GoldIn, GoldList, ReviewedOut, ReviewOut, SaidList, VerdictIn
 from tests.factories import make_annotation, make_user, sign_in
 
 URL = "/api/v1/review"
@@ -65,3 +67,9 @@ def test_an_undecided_qualification_cannot_be_reset(api: TestClient, session: Se
     said = make_annotation(session, alice)
     item = api.post(f"{URL}/annotations/{said.id}/gold", json={"explanation": "Plain."}).json()
     assert api.post(f"{URL}/qualifications/{item['batch_id']}/{alice.id}/reset").status_code == 409
+
+
+@pytest.mark.parametrize("model", [VerdictIn, GoldIn, ReviewOut, SaidList, ReviewedOut, GoldList])
+def test_an_example_is_what_the_endpoint_takes_or_answers(model: type[BaseModel]) -> None:
+    (example,) = model.model_json_schema()["examples"]
+    assert model.model_validate(example).model_dump(mode="json").keys() >= example.keys()

@@ -65,6 +65,7 @@ class Standing:
 class Feedback:
     """What is said of an answer of the qualification, before the next item. Responses are known by position."""
 
+    batch_name: str
     right: bool
     said: str
     known: str
@@ -159,6 +160,7 @@ def feedback(session: Session, annotation_id: int, user_id: int | None = None) -
     if said.id not in {answer.annotation_id for answer in counted}:
         return None
     return Feedback(
+        batch_name=batch.name,
         right=is_right(said.outcome, said.ranking, known.outcome, known.best_candidate_id),
         said=_in_words(said.outcome, said.ranking[0], said.order_shown),
         known=_in_words(known.outcome, [known.best_candidate_id or 0], said.order_shown),

@@ -74,7 +74,7 @@ def test_each_answer_is_explained_before_the_next_item(
     assert "data-undo" not in page, "it counts as it was given"
     page = submit(client, session, alice, right=True)
     assert RIGHT in page
-    assert "You are qualified for this batch." in page
+    assert "You are qualified." in page
     page = submit(client, session, alice, right=True)
     assert "feedback-head" not in page, "real work is not explained"
     assert "data-undo" in page
@@ -87,7 +87,8 @@ def test_without_scripts_it_is_on_the_next_page(
     assert WRONG in submit(client, session, alice, right=False, htmx=False)
     page = submit(client, session, alice, right=False, htmx=False)
     assert WRONG in page
-    assert "That was not enough for this batch." in page
+    assert "Qualification for Careful: 2 of 2 answered, 0 right." in page
+    assert "That was not enough." in page
     assert "a qualification that you have not reached: 0 of 2" in page
     assert "You have not reached its qualification." in client.get("/").text
     assert [each.waiting for each in visible_batches(session, alice)] == [0]

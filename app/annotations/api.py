@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.access import ApiSignedIn
 from app.accounts.models import User
-from app.annotations import queries, recording, seats, service
+from app.annotations import gold, queries, recording, seats, service
 from app.annotations.forms import Draft, DraftSave, Skip, Submission, position
 from app.annotations.models import AssignmentState, Outcome
 from app.db import DbSession
@@ -133,6 +133,19 @@ class DraftOut(Out):
     version: int
 
 
+class FeedbackOut(Out):
+    """What is said of an answer while somebody qualifies for a batch."""
+
+    right: bool
+    said: str = Field(description="The answer in words, by position.")
+    known: str = Field(description="The known answer in words, by position.")
+    explanation: str = Field(description="As HTML that is safe to show.")
+    state: gold.State = Field(description="Where the qualification stands.")
+    needed: int
+    answered: int
+    correct: int
+
+
 class AnnotationOut(Out):
     """What was recorded, and the next item where it was asked for."""
 
@@ -142,6 +155,7 @@ class AnnotationOut(Out):
     assignment_id: int
     outcome: Outcome
     created_at: datetime
+    feedback: FeedbackOut | None = Field(default=None, description="Only of an answer of a qualification.")
     next: AssignmentOut | None = None
 
 
@@ -220,7 +234,8 @@ def submit(
         if kept is not None:
             error.extra["draft_version"] = kept
         return answer(request, error)
-    return _json(_annotation(annotation, _next(session, user) if then else None))
+    told = gold.feedback(session, annotation.id, user.id)
+    return _json(_annotation(annotation, told, _next(session, user) if then else None))
 
 
 @router.post(
@@ -304,11 +319,27 @@ def _assignment(work: queries.Work) -> dict[str, Any]:
     }
 
 
-def _annotation(annotation: recording.Recorded, following: dict[str, Any] | None) -> dict[str, Any]:
+def _annotation(
+    annotation: recording.Recorded, told: gold.Feedback | None, following: dict[str, Any] | None
+) -> dict[str, Any]:
     return {
         "id": annotation.id,
         "assignment_id": annotation.assignment_id,
         "outcome": annotation.outcome,
         "created_at": annotation.created_at,
+        "feedback": told and _feedback(told),
         "next": following,
+    }
+
+
+def _feedback(told: gold.Feedback) -> dict[str, Any]:
+    return {
+        "right": told.right,
+        "said": told.said,
+        "known": told.known,
+        "explanation": str(told.explanation),
+        "state": told.standing.state,
+        "needed": told.standing.needed,
+        "answered": told.standing.answered,
+        "correct": told.standing.correct,
     }

@@ -122,3 +122,23 @@ def test_known_answers_are_no_part_of_a_batchs_progress(session: Session, bob: U
     progress = batch_progress(session, [batch.id])[batch.id]
     assert (progress.comparisons, progress.done) == (3, 2)
     assert (progress.annotations, progress.annotations_wanted, progress.known_answers) == (2, 3, 2)
+
+
+def test_programs_are_told_the_same(client: TestClient, session: Session, alice: User, batch: Batch) -> None:
+    sign_in(client, alice)
+    item = client.post("/api/v1/annotate/next").json()
+    item = item.get("assignment", item)
+    shown = session.get_one(Assignment, item["id"]).order_shown
+    best, other = ("A", "B") if shown[0] == min(shown) else ("B", "A")
+    body = {
+        "fencing_token": item["fencing_token"],
+        "outcome": "ranked",
+        "ranking": [[other], [best]],
+        "strengths": [3],
+    }
+    url, headers = f"/api/v1/assignments/{item['id']}/submit", {"idempotency-key": "told"}
+    for _ in range(2):
+        told = client.post(url, json=body, headers=headers).json()["feedback"]
+        assert (told["right"], told["answered"], told["state"]) == (False, 1, "answering")
+        assert told["known"] == f"response {best} is best"
+        assert "<em>first</em>" in told["explanation"]

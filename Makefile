@@ -17,7 +17,7 @@ NODE    = $(or $(shell command -v node),$(shell $(BIN)/python -c 'import nodejs_
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help up test test-fast check format bench bench-web assets lock secrets clean
+.PHONY: help up test test-fast check format bench bench-web assets gallery lock secrets clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,10 @@ MEASURE = failed=; for name in $(RUN); do printf '\n── %s\n' $$name; $(BIN)/
 assets: ## Build the front-end files from npm again
 	@rm -f static/vendor/manifest.json tests/browser/vendor/manifest.json
 	@$(MAKE) tests/browser/vendor/manifest.json
+
+gallery: $(DEV) tests/browser/vendor/manifest.json ## Take the pictures of docs/pages.md again, every page in both themes
+	@$(BIN)/python -m tests.browser.chromium
+	$(BIN)/python -m scripts.gallery
 
 lock: $(DEV) ## Resolve the dependencies and write requirements/ and package-lock.json (UPGRADE=1: take the newest)
 	$(BIN)/python -m scripts.lock

@@ -1,0 +1,111 @@
+"""Take a picture of every page, in both themes, and write ``docs/pages.md`` around them: ``make gallery``.
+
+The pages are those that the accessibility tests visit, over a database of its own that holds an installation in the middle of
+its life, so nothing has to run beforehand and every run draws the same.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGES = ROOT / "docs" / "images" / "pages"
+PAGE = ROOT / "docs" / "pages.md"
+WIDTH, HEIGHT, QUALITY = 960, 680, 45
+HEAD = """# Pages
+
+Every page in both themes, taken by `make gallery` from an installation that tests set up: names and texts are made up.
+"""
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """The web application over an embedded database that goes away afterwards."""
+    from app.embedded import free_port, temporary_postgres
+
+    with temporary_postgres("fsync=off") as database, tempfile.TemporaryDirectory() as data:
+        os.environ |= {"DATABASE_URL": database, "BROKER_URL": "memory://", "CORRAL_DATA_DIR": data}
+        import uvicorn
+        from alembic import command
+
+        from app.main import create_app
+        from app.migrating import config
+
+        command.upgrade(config(), "head")
+        port = free_port()
+        server = uvicorn.Server(uvicorn.Config(create_app(), port=port, log_level="error", lifespan="off"))
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.05)
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+
+def name_of(stop: object, act: str) -> str:
+    """A file name that says template and state."""
+    return str(stop).removesuffix(".html").replace("/", "-") + (f"-{act}" if act else "")
+
+
+def main() -> None:
+    """Take them all."""
+    from sqlalchemy import text
+    from sqlalchemy.orm import Session
+
+    from tests.browser import chromium
+
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with serving() as url:
+        from app.accounts import service as accounts
+        from app.db import get_engine, session_scope
+        from app.models import metadata
+        from tests.browser.scenes import set_scene
+        from tests.browser.test_accessibility import STOPS
+
+        written = [HEAD]
+        with chromium.browser() as browser:
+            for stop in STOPS:
+                act = stop.act.__name__ if stop.act else ""
+                name = name_of(stop.template, act or (stop.role.value if stop.role else ""))
+                for scheme in ("light", "dark"):
+                    with Session(get_engine(), expire_on_commit=False) as session:
+                        tables = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
+                        session.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
+                        session.commit()
+                        scene = set_scene(session)  # anew each time: a draft of one picture is not in the next
+                    context = browser.new_context(
+                        locale="en-US", color_scheme=scheme, viewport={"width": WIDTH, "height": HEIGHT}
+                    )
+                    if stop.role:
+                        with session_scope() as signing:
+                            secret = accounts.start_session(signing, scene.people[stop.role])
+                        context.add_cookies([{"name": "corral", "value": secret, "url": url}])
+                    page = context.new_page()
+                    page.goto(url + stop.path.format(**scene.ids), wait_until="networkidle")
+                    if stop.act:
+                        stop.act(page)
+                    page.screenshot(path=IMAGES / f"{name}-{scheme}.jpg", type="jpeg", quality=QUALITY)
+                    context.close()
+                words = act.replace("_", " ") or f"as {stop.role.value if stop.role else 'nobody'}"
+                written.append(
+                    f"## `{stop.path}`, {words}\n\n"
+                    f"| light | dark |\n|---|---|\n"
+                    f"| ![{stop.path}, {words}, light](images/pages/{name}-light.jpg) "
+                    f"| ![{stop.path}, {words}, dark](images/pages/{name}-dark.jpg) |\n"
+                )
+                sys.stdout.write(f"{name}\n")
+    PAGE.write_text("\n".join(written))
+
+
+if __name__ == "__main__":
+    main()

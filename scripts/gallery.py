@@ -76,7 +76,8 @@ def main() -> None:
         with chromium.browser() as browser:
             for stop in STOPS:
                 act = stop.act.__name__ if stop.act else ""
-                name = name_of(stop.template, act or (stop.role.value if stop.role else ""))
+                place = stop.path.rsplit("/", 1)[-1].strip("{}")
+                name = name_of(stop.template, "-".join(filter(None, (place, act or (stop.role and stop.role.value)))))
                 for scheme in ("light", "dark"):
                     with Session(get_engine(), expire_on_commit=False) as session:
                         tables = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)

@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
         ("claim", ["--rows", "1500", "--claims", "5"], 1),
         ("web_cycle", ["--cycles", "64", "--clients", "4"], 2),
         ("warm_start", ["1"], 1),
+        ("first_token", ["--texts", "3"], 1),
     ],
 )
 def test_a_benchmark_ends_with_its_budgets(name: str, options: list[str], budgets: int) -> None:

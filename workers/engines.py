@@ -180,6 +180,10 @@ class OpenAIEngine:
         """Close the connections."""
         await self._http.aclose()
 
+    def forget(self) -> None:
+        """Ask the engine anew who it is before the next request."""
+        self._info = None
+
     # ── Who it is ────────────────────────────────────────────────────────────────────────────────────────────────
     async def describe(self) -> EngineInfo:
         """Ask ``/v1/models`` and, of vLLM, ``/version``. Raises EngineAway."""

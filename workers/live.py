@@ -10,7 +10,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from functools import lru_cache
 
 import structlog
 
@@ -20,7 +22,7 @@ from app.candidates.live import LiveClaim, Written
 from app.db import session_scope
 from app.failpoints import failpoint
 from app.jobs import Job, enqueue
-from app.settings import Settings, get_settings
+from app.settings import get_settings
 from workers import stopping
 from workers.celery_app import app
 from workers.engines import Ask, EngineAway, ModelMissing, OpenAIEngine, PromptRefused, Reply
@@ -35,18 +37,35 @@ NOTE_INTERVAL = 1.0
 @app.task(name=Job.LIVE.value)
 def write(generation_id: int) -> bool:
     """Write one text; false when there was nothing to do."""
-    return asyncio.run(run(generation_id, get_settings()))
+    return asyncio.run_coroutine_threadsafe(_run_shared(generation_id), _loop()).result()
 
 
-async def run(generation_id: int, settings: Settings, engine: OpenAIEngine | None = None) -> bool:
+@lru_cache(maxsize=1)
+def _loop() -> asyncio.AbstractEventLoop:
+    """One event loop for all texts of this worker: its connections to the engine are open when the next one is asked for."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="live", daemon=True).start()
+    return loop
+
+
+@lru_cache(maxsize=1)
+def _engine() -> OpenAIEngine:
+    return OpenAIEngine(get_settings())
+
+
+async def _run_shared(generation_id: int) -> bool:
+    return await run(generation_id, _engine())
+
+
+async def run(generation_id: int, engine: OpenAIEngine) -> bool:
     """Write the text of one generation to its end, whatever that is."""
     held = await asyncio.to_thread(_claim, generation_id)
     if held is None:
         return False
-    engine = engine or OpenAIEngine(settings)
     try:
         await _write(engine, held)
     except EngineAway as error:
+        engine.forget()  # another one may come back
         await asyncio.to_thread(_put_back, held, str(error))
     except ModelMissing as error:
         await asyncio.to_thread(_put_back, held, str(error), missing=True)
@@ -55,8 +74,6 @@ async def run(generation_id: int, settings: Settings, engine: OpenAIEngine | Non
     except Exception as error:  # a mistake of ours must not leave somebody waiting
         log.exception("live_generation_broke", generation=held.id)
         await asyncio.to_thread(_fail, held, f"Corral failed on this text: {error!r}. Please report it.")
-    finally:
-        await engine.aclose()
     return True
 
 

@@ -21,9 +21,19 @@ from tests.browser.items import item_of, open_item, stored, wait_for_next
 from tests.factories import make_deployment
 from tests.fake_engine import FakeEngine, Mode
 from tests.generating import settings_for, tiny_engine
-from workers.live import run
+from workers import live as worker
+from workers.engines import OpenAIEngine
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+
+async def run(generation_id: int, settings: Settings) -> bool:
+    """One text, as the worker writes it, over connections of its own."""
+    engine = OpenAIEngine(settings)
+    try:
+        return await worker.run(generation_id, engine)
+    finally:
+        await engine.aclose()
 
 
 @pytest.fixture

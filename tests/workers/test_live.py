@@ -26,9 +26,19 @@ from app.main import create_app
 from app.settings import Settings
 from tests.factories import make_batch, make_deployment, make_prompt, make_user
 from tests.fake_engine import FakeEngine, Mode
-from workers.live import run
+from workers import live as worker
+from workers.engines import OpenAIEngine
 
 pytestmark = pytest.mark.slow
+
+
+async def run(generation_id: int, settings: Settings) -> bool:
+    """One text, as the worker writes it, over connections of its own."""
+    engine = OpenAIEngine(settings)
+    try:
+        return await worker.run(generation_id, engine)
+    finally:
+        await engine.aclose()
 
 
 @pytest.fixture(scope="module")

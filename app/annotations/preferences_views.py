@@ -7,18 +7,21 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import Response
+from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict
 
 from app.accounts.access import SignedIn
 from app.annotations import keys
 from app.annotations.display import DisplayForm
+from app.annotations.forms import TEXT_LIMIT
 from app.annotations.keys import Action
+from app.annotations.work_form import LongTexts
 from app.db import DbSession
 from app.errors import BadInput
+from app.markup import to_html
 from app.web import redirect, render
 
-router = APIRouter()
+router = APIRouter(route_class=LongTexts)
 
 
 class KeysForm(BaseModel):
@@ -43,6 +46,12 @@ def set_display(session: DbSession, user: SignedIn, form: Annotated[DisplayForm,
     user.preferences = {**user.preferences, **form.changed()}
     session.flush()
     return Response(status_code=204)
+
+
+@router.post("/preview")
+def preview(user: SignedIn, text: Annotated[str, Form(max_length=TEXT_LIMIT)] = "") -> Response:  # noqa: ARG001 - only for those who are signed in
+    """An improved text as readers will see it: the same Markdown, made safe in the same way."""
+    return HTMLResponse(to_html(text), headers={"cache-control": "no-store"})
 
 
 @router.get("/profile/keys")

@@ -29,6 +29,11 @@ export class Editor {
     this.undo = section.querySelector("[data-improve-undo]");
     this.area.addEventListener("input", () => this.#changed());
     this.undo.addEventListener("click", () => this.#undoOrRedo());
+    this.preview = section.querySelector("[data-improve-preview]");
+    this.preview.addEventListener("click", () => {
+      this.preview.setAttribute("aria-pressed", String(!this.previews));
+      this.#show();
+    });
     this.nothing?.addEventListener("change", () => {
       if (this.nothing.checked && this.name !== null && this.area.value !== this.original) this.#undoOrRedo();
     });
@@ -49,6 +54,10 @@ export class Editor {
     this.name = null;
     this.section.hidden = true;
     this.area.setCustomValidity("");
+  }
+
+  get previews() {
+    return this.preview.getAttribute("aria-pressed") === "true";
   }
 
   get original() {
@@ -116,12 +125,25 @@ export class Editor {
     this.undo.textContent = this.undone === null ? "Undo all changes" : "Bring my changes back";
     this.area.setCustomValidity("");
     clearTimeout(this.timer);
-    if (!changed) {
+    this.pane.setAttribute("aria-label", this.previews ? "Preview" : "Changes");
+    this.pane.classList.toggle("markup", this.previews);
+    if (this.previews) {
+      this.timer = setTimeout(() => this.#render(text), 200);
+    } else if (!changed) {
       this.pane.textContent = "No changes yet.";
       this.section.querySelector("[data-improve-size]").textContent = "";
     } else {
       this.timer = setTimeout(() => this.#compare(text), text.length > 5000 ? 400 : 60);
     }
+  }
+
+  /** The text as it will be read; the server renders it, and makes it safe, as it does every response. */
+  async #render(text) {
+    const body = new URLSearchParams({ text });
+    const answer = await fetch("/preview", { method: "POST", body }).catch(() => null);
+    if (text !== this.area.value || !this.previews) return;
+    if (answer?.ok) this.pane.innerHTML = await answer.text();
+    else this.pane.textContent = "The preview cannot be shown now.";
   }
 
   async #compare(text) {
@@ -132,7 +154,7 @@ export class Editor {
     }
     const diff = await loadDiff(this.diffUrl).catch(() => null);
     const parts = diff?.diffWordsWithSpace(original, text, { timeout: 400 });
-    if (text !== this.area.value) return;
+    if (text !== this.area.value || this.previews) return;
     if (!parts) {
       this.pane.textContent = "The changes cannot be shown.";
       return;

@@ -121,6 +121,21 @@ def test_a_revision_that_fails_says_so_and_can_be_tried_again(site: Site, settin
     expect(page.get_by_role("button", name="Accept")).to_be_visible()
 
 
+def test_an_improved_text_is_previewed_and_can_do_nothing(site: Site) -> None:
+    page, _, _ = open_item(site)
+    page.keyboard.press("1")
+    field = page.locator(".improve__text")
+    field.fill("It is **three**.\n\n<img src=x onerror=alert(1)>")
+    page.get_by_role("button", name="Preview").click()
+    pane = page.get_by_role("region", name="Preview")
+    expect(pane.locator("strong")).to_have_text("three")
+    expect(pane.locator("img")).to_have_count(0)
+    field.fill("It is *four*.")
+    expect(pane.locator("em")).to_have_text("four")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("region", name="Changes").locator("ins").first).to_be_visible()
+
+
 def test_without_a_model_the_page_says_what_to_do(site: Site) -> None:
     page, _, _ = open_item(site)
     page.keyboard.press("1")

@@ -9,8 +9,10 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy import update
 
 from app.accounts.access import SignedIn
+from app.accounts.models import User
 from app.annotations import keys
 from app.annotations.display import DisplayForm
 from app.annotations.forms import TEXT_LIMIT
@@ -43,8 +45,9 @@ class KeysPage:
 @router.post("/preferences/display")
 def set_display(session: DbSession, user: SignedIn, form: Annotated[DisplayForm, Form()]) -> Response:
     """Remember how responses are shown. Scripts ask, and need no answer."""
-    user.preferences = {**user.preferences, **form.changed()}
-    session.flush()
+    # in the database, so that two at once do not undo each other
+    changed = User.preferences.concat(form.changed())
+    session.execute(update(User).where(User.id == user.id).values(preferences=changed))
     return Response(status_code=204)
 
 

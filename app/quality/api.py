@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -107,13 +108,13 @@ def list_gold(session: DbSession, batch_id: Id = None, before: Id = None, limit:
 @router.post("/review/gold/{comparison_id}/retire", response_model=GoldOut, dependencies=[TAKES_KEY])
 def retire(request: Request, session: DbSession, user: ApiReviewer, comparison_id: int) -> Response:
     """Give an item with a known answer to nobody any more."""
-    return _set(request, session, user, comparison_id, retired=True)
+    return once(session, user, request, b"", _setting(session, user, comparison_id, retired=True))
 
 
 @router.post("/review/gold/{comparison_id}/restore", response_model=GoldOut, dependencies=[TAKES_KEY])
 def restore(request: Request, session: DbSession, user: ApiReviewer, comparison_id: int) -> Response:
     """Bring a retired item back."""
-    return _set(request, session, user, comparison_id, retired=False)
+    return once(session, user, request, b"", _setting(session, user, comparison_id, retired=False))
 
 
 @router.post("/review/qualifications/{batch_id}/{user_id}/reset", status_code=204, dependencies=[TAKES_KEY])
@@ -126,12 +127,12 @@ def reset(request: Request, session: DbSession, user: ApiReviewer, batch_id: int
     return once(session, user, request, b"", work, status=204)
 
 
-def _set(request: Request, session: Session, user: User, comparison_id: int, *, retired: bool) -> Response:
+def _setting(session: Session, user: User, comparison_id: int, *, retired: bool) -> Callable[[], GoldOut]:
     def work() -> GoldOut:
         service.set_gold(session, user, queries.access_gold(session, user, comparison_id), retired=retired)
         return _item(session, comparison_id)
 
-    return once(session, user, request, b"", work)
+    return work
 
 
 def _item(session: Session, comparison_id: int) -> GoldOut:

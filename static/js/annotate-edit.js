@@ -138,12 +138,11 @@ export class Editor {
   }
 
   /** The text as it will be read; the server renders it, and makes it safe, as it does every response. */
-  async #render(text) {
-    const body = new URLSearchParams({ text });
-    const answer = await fetch("/preview", { method: "POST", body }).catch(() => null);
-    if (text !== this.area.value || !this.previews) return;
-    if (answer?.ok) this.pane.innerHTML = await answer.text();
-    else this.pane.textContent = "The preview cannot be shown now.";
+  #render(text) {
+    const shown = { target: this.pane, values: { text } }; // swaps the inside, as htmx does where nothing is said
+    globalThis.htmx.ajax("POST", "/preview", shown).catch(() => {
+      this.pane.textContent = "The preview cannot be shown now.";
+    });
   }
 
   async #compare(text) {

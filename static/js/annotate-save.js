@@ -185,10 +185,10 @@ export class Mirror {
     Object.assign(this, { key: `unsaved:${key}`, store });
   }
 
-  /** Keep `draft`, which is to be stored over `version`; a store that is full or forbidden keeps nothing. */
-  keep(draft, version) {
+  /** Keep `draft`, to be stored over `version` or over `sent`, which is on its way; a store that is full keeps nothing. */
+  keep(draft, version, sent) {
     try {
-      this.store.setItem(this.key, JSON.stringify({ draft, version }));
+      this.store.setItem(this.key, JSON.stringify({ draft, version, sent: sent && fingerprint(sent) }));
     } catch {}
   }
 

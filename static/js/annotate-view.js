@@ -4,10 +4,14 @@ const make = (tag, values) => Object.assign(document.createElement(tag), values)
 const LAYOUTS = ["side", "stacked", "single"];
 const LONG = 6000;
 
-/** Remember a choice with the person; a lost request costs nothing but that. */
+let remembering = Promise.resolve();
+
+/** Remember a choice with the person, one after the other; a lost request costs nothing but that. */
 function remember(values) {
   const body = new URLSearchParams(Object.entries(values).map(([name, value]) => [name, String(value)]));
-  fetch("/preferences/display", { method: "POST", body, keepalive: true }).catch(() => {});
+  remembering = remembering.then(() =>
+    fetch("/preferences/display", { method: "POST", body, keepalive: true }).catch(() => {}),
+  );
 }
 
 export class View {

@@ -45,7 +45,8 @@ class Work {
       onState: (state) => this.#showSaved(state),
       onSaved: () => {
         this.clear("draft");
-        if (this.saver.pending === null) this.mirror.clear();
+        // a page that is loaded again may have been drawn before this was stored: it finds the text here
+        if (this.saver.pending === null && !this.leaving) this.mirror.clear();
       },
       onRefused: (refused) => this.#draftRefused(refused),
     });
@@ -149,14 +150,15 @@ class Work {
   }
 
   changed() {
+    this.leaving = false;
     this.#showChoice();
     const draft = this.draft();
     this.saver.note(draft);
-    this.mirror.keep(draft, this.saver.version);
+    this.mirror.keep(draft, this.saver.version, this.saver.sent);
   }
 
   /** A page before this one could not save what was typed: store it now, and show the item with it. */
-  async #bringBack({ draft, version }) {
+  async #bringBack({ draft, version, sent }) {
     try {
       await call(`${this.api}/draft`, { method: "PUT", body: { version, draft } });
       this.mirror.clear();
@@ -164,6 +166,8 @@ class Work {
       location.reload();
     } catch (error) {
       if (!error.status) return; // the network is still away: what is kept stays for the next time
+      const { stored, version: newer } = error.problem;
+      if (stored && sent === fingerprint(stored)) return this.#bringBack({ draft, version: newer }); // that page's own, too
       this.mirror.clear();
       const words =
         "An earlier page could not save this, and meanwhile something newer was saved. Copy what you need of it:";
@@ -548,9 +552,14 @@ document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "hidden") work?.saver.leave();
   else work?.saver.flush(); // somebody signed in in another tab, or the machine woke up
 });
-window.addEventListener("pagehide", () => work?.saver.leave());
+function goAway() {
+  if (!work) return;
+  work.leaving = true;
+  work.saver.leave();
+}
+window.addEventListener("pagehide", goAway);
 window.addEventListener("beforeunload", (event) => {
-  work?.saver.leave();
+  goAway();
   if (work?.saver.atRisk) event.preventDefault();
 });
 window.addEventListener("online", () => work?.tries && work.form.requestSubmit());

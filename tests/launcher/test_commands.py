@@ -288,7 +288,7 @@ def test_the_doctor_names_the_queues_that_nobody_serves(corral: Corral, monkeypa
     control = type("Control", (), {"ping": lambda *_, **__: [{"control@here": {"ok": "pong"}}]})
     monkeypatch.setattr("app.jobs.producer", lambda: type("Producer", (), {"control": control()}))
     [workers] = doctor._workers()
-    assert (workers.level, workers.found) == (Level.FAIL, "no answer from: generation, training")
+    assert (workers.level, workers.found) == (Level.FAIL, "no answer from: generation, training, live")
 
 
 def test_the_doctor_misses_no_engine_where_one_runs_elsewhere(corral: Corral, monkeypatch: pytest.MonkeyPatch) -> None:

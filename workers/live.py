@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from functools import lru_cache
 
 import structlog
@@ -78,6 +77,30 @@ async def run(generation_id: int, engine: OpenAIEngine) -> bool:
 
 
 async def _write(engine: OpenAIEngine, held: LiveClaim) -> None:
+    """Stream beside a clock: the lease is renewed, and a stop is seen, also while the engine says nothing."""
+    if held.fencing_token > 1:
+        live_stream.publish(held.id, "reset")
+    parts: list[str] = []
+    reply: Reply | None = None
+    writing = asyncio.create_task(_stream(engine, held, parts))
+    try:
+        while reply is None:
+            done, _ = await asyncio.wait({writing}, timeout=NOTE_INTERVAL)
+            if done:
+                reply = writing.result()
+            elif stopping.requested():
+                raise EngineAway("The worker is stopped; the text begins anew on the next one.")
+            elif not await asyncio.to_thread(_note, held, "".join(parts)):
+                break
+    finally:
+        writing.cancel()  # hanging up makes the engine stop
+        await asyncio.gather(writing, return_exceptions=True)
+    written = _part(held, "".join(parts)) if reply is None else _whole(reply)
+    await asyncio.to_thread(_finish, held, written, reply is None)
+
+
+async def _stream(engine: OpenAIEngine, held: LiveClaim, parts: list[str]) -> Reply:
+    """Pass on each piece as it comes, into ``parts`` as well; returns the whole."""
     ask = Ask(
         messages=held.messages,
         tools=held.tools,
@@ -86,38 +109,13 @@ async def _write(engine: OpenAIEngine, held: LiveClaim) -> None:
         max_tokens=held.max_tokens,
         sampling=held.sampling,
     )
-    if held.attempts > 1:
-        live_stream.publish(held.id, "reset")
-    parts: list[str] = []
-    reply: Reply | None = None
-    stopped = False
-    noting: asyncio.Task[bool] | None = None
-    noted = time.monotonic()
-    pieces = engine.stream(ask)
-    try:
-        async for piece in pieces:
-            if isinstance(piece, Reply):
-                reply = piece
-                break
-            failpoint("live.piece")
-            parts.append(piece)
-            await asyncio.to_thread(live_stream.publish, held.id, "text", piece)
-            if noting is not None and noting.done():
-                going, noting = noting.result(), None
-                if not going:
-                    stopped = True
-                    break
-            if noting is None and time.monotonic() - noted > NOTE_INTERVAL:
-                noted = time.monotonic()
-                noting = asyncio.create_task(asyncio.to_thread(_note, held, "".join(parts)))
-            if stopping.requested():
-                raise EngineAway("The worker is stopped; the text begins anew on the next one.")
-    finally:
-        if noting is not None:
-            await asyncio.gather(noting, return_exceptions=True)
-        await pieces.aclose()  # type: ignore[attr-defined]  # an async generator, which the protocol does not say
-    written = _whole(reply) if reply is not None else _part(held, "".join(parts))
-    await asyncio.to_thread(_finish, held, written, stopped)
+    async for piece in engine.stream(ask):
+        if isinstance(piece, Reply):
+            return piece
+        failpoint("live.piece")
+        parts.append(piece)
+        await asyncio.to_thread(live_stream.publish, held.id, "text", piece)
+    raise EngineReplyError("The engine's stream ended without its answer.")
 
 
 def _whole(reply: Reply) -> Written:
@@ -150,14 +148,16 @@ def _note(held: LiveClaim, so_far: str) -> bool:
 
 def _finish(held: LiveClaim, written: Written, stopped: bool) -> None:  # noqa: FBT001 - called through threads
     with session_scope() as session:
-        ledger.finish(session, held, written, stopped=stopped)
-    live_stream.publish(held.id, "end")
+        ours = ledger.finish(session, held, written, stopped=stopped) is not None
+    if ours:  # else another worker writes it by now
+        live_stream.publish(held.id, "end")
 
 
 def _fail(held: LiveClaim, reason: str) -> None:
     with session_scope() as session:
-        ledger.fail(session, held, reason)
-    live_stream.publish(held.id, "end")
+        ours = ledger.fail(session, held, reason) is not None
+    if ours:
+        live_stream.publish(held.id, "end")
 
 
 def _put_back(held: LiveClaim, reason: str, *, missing: bool = False) -> None:

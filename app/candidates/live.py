@@ -238,7 +238,13 @@ def release_expired(session: Session) -> int:
     lost = LiveGeneration.state == LiveState.STREAMING, LiveGeneration.lease_until < func.now()
     session.execute(
         update(LiveGeneration)
-        .where(*lost, (LiveGeneration.attempts >= tries) | LiveGeneration.stop_asked_at.is_not(None))
+        .where(*lost, LiveGeneration.stop_asked_at.is_not(None))
+        .values(state=LiveState.STOPPED, lease_until=None, finish_reason="stopped", finished_at=func.now())
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(
+        update(LiveGeneration)
+        .where(*lost, LiveGeneration.attempts >= tries)
         .values(state=LiveState.FAILED, lease_until=None, error=f"{GONE} Ask again.", finished_at=func.now())
         .execution_options(synchronize_session=False)
     )

@@ -162,6 +162,35 @@ def test_a_stopped_text_keeps_what_had_come(streamed: Settings, alice: User, fak
     assert found.text
 
 
+def test_a_stop_is_seen_while_the_engine_says_nothing(streamed: Settings, alice: User, fake: FakeEngine) -> None:
+    generation = asked(alice)
+    fake.fault(Mode.HANG, match="square root")
+
+    async def both() -> None:
+        writing = asyncio.create_task(run(generation.id, streamed))
+        while row(generation).state is not LiveState.STREAMING:  # noqa: ASYNC110 - the row is all there is to watch
+            await asyncio.sleep(0.02)
+        with session_scope() as session:
+            live.stop(session, alice, generation.id)
+        await writing
+
+    asyncio.run(both())
+    assert (row(generation).state, row(generation).text) == (LiveState.STOPPED, "")
+
+
+def test_a_stop_outlives_the_worker_that_should_have_seen_it(streamed: Settings, alice: User) -> None:
+    generation = asked(alice)
+    with session_scope() as session:
+        held = live.claim(session, generation.id)
+        assert held is not None
+        live.note_progress(session, held, "so far")
+        live.stop(session, alice, generation.id)
+        session.execute(update(LiveGeneration).values(lease_until=LiveGeneration.created_at))
+    with session_scope() as session:
+        live.release_expired(session)
+    assert (row(generation).state, row(generation).text) == (LiveState.STOPPED, "so far")
+
+
 def test_what_waits_is_stopped_at_once_and_stopping_twice_is_fine(streamed: Settings, alice: User) -> None:
     generation = asked(alice)
     for _ in range(2):

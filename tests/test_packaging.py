@@ -73,7 +73,12 @@ def test_a_worker_answers_for_itself_only() -> None:
 
 def test_a_model_from_the_hub_reaches_all_who_read_its_files() -> None:
     made = services("docker-compose.gpu.yml").items()
-    assert {name for name, service in made if "hub" in service.get("networks", [])} == {"engine", "live", "trainer", "worker"}
+    assert {name for name, service in made if "hub" in service.get("networks", [])} == {
+        "engine",
+        "live",
+        "trainer",
+        "worker",
+    }
 
 
 @pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.gpu.yml"])

@@ -86,7 +86,8 @@ def test_a_passage_is_marked_by_keys_alone(site: Site) -> None:
 
 def test_a_layout_is_remembered_and_one_response_is_flipped(site: Site) -> None:
     page, alice, _ = open_item(site, 3)
-    page.keyboard.press("]")
+    with page.expect_response("**/preferences/display"):
+        page.keyboard.press("]")
     expect(page.locator('[data-response="B"]')).to_be_visible()
     expect(page.locator('[data-response="A"]')).to_be_hidden()
     page.keyboard.press("[")

@@ -1,6 +1,6 @@
 // Passages that an annotator marks: "this sentence is false". Chosen by selecting text, with the mouse or with Shift and arrows.
 
-import { characters, excerpt, passage } from "./annotate-model.js";
+import { characters, excerpt, passage, unitIn } from "./annotate-model.js";
 
 const make = (tag, values) => Object.assign(document.createElement(tag), values);
 
@@ -54,14 +54,16 @@ export class Marks {
 
   #add() {
     const { response, text, label, note, problem } = this.#parts();
-    const { selectionStart: from, selectionEnd: to, value } = text;
+    const { selectionStart: from, selectionEnd: to } = text;
     if (from === to) {
       problem.textContent = "Select the passage in the text first, with the mouse or with Shift and the arrows.";
       text.focus();
       return false;
     }
-    const start = characters(value.slice(0, from));
-    const end = start + characters(value.slice(from, to));
+    const sampled = this.texts[response.value];
+    const [first, last] = [unitIn(sampled, from), unitIn(sampled, to)];
+    const start = characters(sampled.slice(0, first));
+    const end = start + characters(sampled.slice(first, last));
     this.spans = [...this.spans, { position: response.value, start, end, label: label.value, note: note.value.trim() }];
     this.#changed("Marked");
     return true;

@@ -243,3 +243,14 @@ export function passage(text, quote) {
 export function excerpt(text, { start, end }) {
   return [...text].slice(start, end).join("");
 }
+
+/** Where character unit `at` of a text field, which knows only \n, is in `text`, which may have \r\n. */
+export function unitIn(text, at) {
+  let seen = 0;
+  for (let unit = 0; unit < text.length; unit += 1) {
+    if (text[unit] === "\r" && text[unit + 1] === "\n") continue;
+    if (seen === at) return unit;
+    seen += 1;
+  }
+  return text.length;
+}

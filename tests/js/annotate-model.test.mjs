@@ -23,6 +23,7 @@ import {
   setGap,
   shiftGap,
   toggleTie,
+  unitIn,
 } from "../../static/js/annotate-model.js";
 
 test("a tie prefers nothing", () => {
@@ -168,4 +169,10 @@ test("a passage counts characters, not the halves of a surrogate pair", () => {
   assert.equal(passage("no no", "no"), null);
   assert.equal(passage("yes", "no"), null);
   assert.equal(excerpt("👍 is false", { start: 5, end: 10 }), "false");
+});
+
+test("a place in a field is found in a text with other line ends", () => {
+  const text = "a\r\nb\r\ncd";
+  assert.deepEqual([0, 1, 2, 4, 5, 6].map((at) => unitIn(text, at)), [0, 2, 3, 6, 7, 8]);
+  assert.equal(unitIn("plain", 3), 3);
 });

@@ -55,8 +55,6 @@ class Work:
     attributes: list[dict[str, Any]]
     strength_examples: dict[str, str]
     guidelines_version: int
-    dialogue_id: int | None
-    """Where this is a turn of a dialogue."""
     messages: list[dict[str, Any]]
     tools: list[Any] | None
     texts: list[str]
@@ -144,7 +142,6 @@ _work = (
         Batch.attributes,
         Batch.strength_examples,
         Batch.guidelines_version,
-        Prompt.dialogue_id,
         Prompt.messages,
         Prompt.tools,
         _texts.label("texts"),

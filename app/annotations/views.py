@@ -83,8 +83,6 @@ def submit(
         recorded = recording.submit(session, user, assignment_id, form.submission(), form.key)
     except (BadInput, Conflict) as error:
         return _refused(request, session, user, item, form, error)
-    if item.dialogue_id is not None:
-        return redirect(request, f"/dialogues/{item.dialogue_id}")
     if form.corrects:
         return redirect(
             request, "/queues/submitted", flash="Corrected. The earlier judgement is kept beside the new one."

@@ -173,8 +173,9 @@ class Prompt(Base):
     content_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
     """SHA-256 of the canonical messages; the train/held-out split is made of it, the same in every round.
 
-    Every turn of a dialogue has the hash of its first turn: a later one repeats the earlier ones, so all of them have to fall
-    on the same side."""
+    A turn of a dialogue has the hash of the turn that its path begins with: a later one repeats the earlier ones, so a whole path
+    has to fall on one side. (Of the path, not of the dialogue: another branch may begin with words that are a path elsewhere.)
+    """
     capability: Mapped[str | None] = mapped_column(String(60))
     reference: Mapped[str | None]
     tests: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))

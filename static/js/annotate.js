@@ -467,6 +467,7 @@ class Work {
 }
 
 let work = null;
+let lastKeys = {};
 let done = ""; // what the request under way did with the item, when it succeeds
 
 /** Take over the item on the page, if it is another one than before. */
@@ -475,6 +476,7 @@ function take(arrived) {
   if (root && root === work?.root) return work.told();
   work?.leave(done !== "");
   work = root?.querySelector("#judge") ? new Work(root) : null;
+  lastKeys = work?.keys ?? lastKeys;
   const offer = root?.querySelector("[data-undo]");
   if (offer) import("./annotate-undo.js").then(({ offerUndo }) => offerUndo(offer));
   if (!arrived || !root) return;
@@ -519,14 +521,21 @@ function open(selector, focused) {
   details.querySelector(shown ? "summary" : focused)?.focus();
 }
 
-listen(
-  () =>
-    work && {
-      keys: work.keys,
-      actions: work.shown === 2 ? { ...PICKS, ...ACTIONS } : ACTIONS,
-      submit: () => work.form.requestSubmit(),
-      escape: () => work.focusChoice(),
-    },
+/** After the last item there is nothing to judge, but what was just submitted can still be taken back. */
+function afterwards() {
+  if (!document.querySelector("[data-undo]")) return null;
+  return { keys: lastKeys, actions: { undo: ACTIONS.undo }, submit() {}, escape() {} };
+}
+
+listen(() =>
+  work
+    ? {
+        keys: work.keys,
+        actions: work.shown === 2 ? { ...PICKS, ...ACTIONS } : ACTIONS,
+        submit: () => work.form.requestSubmit(),
+        escape: () => work.focusChoice(),
+      }
+    : afterwards(),
 );
 
 document.addEventListener(

@@ -146,6 +146,17 @@ def test_what_was_submitted_is_taken_back_by_one_key(site: Site) -> None:
     assert second.ranking[0] == [second.order_shown[1]]
 
 
+def test_the_last_item_can_be_taken_back_too(site: Site) -> None:
+    page, _, _ = open_item(site, items=1)
+    item = item_of(page)
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Nothing left to annotate")).to_be_visible()
+    page.keyboard.press("z")
+    expect(page.locator(f'#work[data-assignment="{item}"]')).to_be_visible()
+    assert stored(site.session)[0].withdrawn_at is not None
+
+
 def test_a_submitted_item_is_corrected_from_the_queue(site: Site) -> None:
     page, _, _ = open_item(site)
     item = item_of(page)

@@ -1,7 +1,6 @@
 // The annotation page. The form works without any of this; here it gets keys, drafts, a lease that lives while somebody
 // works, an editor for the chosen response, and submits that survive a lost network.
 
-import { listen } from "./annotate-keys.js";
 import {
   ActiveClock,
   backoff,
@@ -527,17 +526,6 @@ function afterwards() {
   return { keys: lastKeys, actions: { undo: ACTIONS.undo }, submit() {}, escape() {} };
 }
 
-listen(() =>
-  work
-    ? {
-        keys: work.keys,
-        actions: work.shown === 2 ? { ...PICKS, ...ACTIONS } : ACTIONS,
-        submit: () => work.form.requestSubmit(),
-        escape: () => work.focusChoice(),
-      }
-    : afterwards(),
-);
-
 document.addEventListener(
   "submit",
   (event) => {
@@ -584,3 +572,14 @@ document.addEventListener("htmx:before:history:restore", () => {
 document.addEventListener("htmx:after:swap", () => take(true));
 
 take(false);
+
+globalThis.corralKeys.listen(() =>
+  work
+    ? {
+        keys: work.keys,
+        actions: work.shown === 2 ? { ...PICKS, ...ACTIONS } : ACTIONS,
+        submit: () => work.form.requestSubmit(),
+        escape: () => work.focusChoice(),
+      }
+    : afterwards(),
+);

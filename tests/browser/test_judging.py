@@ -146,6 +146,18 @@ def test_what_was_submitted_is_taken_back_by_one_key(site: Site) -> None:
     assert second.ranking[0] == [second.order_shown[1]]
 
 
+def test_keys_that_come_before_the_scripts_still_count(site: Site) -> None:
+    page, _, _ = open_item(site)
+    url = page.url
+    page.route("**/js/annotate.js*", lambda route: (page.wait_for_timeout(600), route.continue_()))
+    page.goto(url, wait_until="commit")
+    page.locator("[data-response=A]").wait_for()
+    page.keyboard.press("1")
+    page.keyboard.press("e")
+    expect(page.locator(".improve__text")).to_be_focused()
+    expect(page.locator("input[value=A4]")).to_be_checked()
+
+
 def test_the_last_item_can_be_taken_back_too(site: Site) -> None:
     page, _, _ = open_item(site, items=1)
     item = item_of(page)

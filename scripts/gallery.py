@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images" / "pages"
 PAGE = ROOT / "docs" / "pages.md"
-WIDTH, HEIGHT, QUALITY = 960, 680, 45
+WIDTH, HEIGHT, QUALITY = 1200, 820, 35
 HEAD = """# Pages
 
 Every page in both themes, taken by `make gallery` from an installation that tests set up: names and texts are made up.

@@ -66,7 +66,6 @@ class Plot {
     this.canvas = figure.querySelector(".plot__canvas");
     this.lines = lines;
     this.range = RANGES[figure.dataset.plot];
-    this.canvas.setAttribute("role", "img");
     new ResizeObserver(() => this.resize()).observe(this.canvas);
   }
 
@@ -110,6 +109,7 @@ class Plot {
       return `${label}: from ${values[0].toFixed(2)} to ${values.at(-1).toFixed(2)}`;
     });
     const steps = rows.length ? `${rows.at(-1).step} steps` : "no step yet";
+    this.canvas.setAttribute("role", "img"); // together with its name: an image without one says nothing
     this.canvas.setAttribute("aria-label", `${said.join("; ")}; ${steps}. The table below holds the numbers.`);
   }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from sqlalchemy import select
 
 from app.accounts.models import User
@@ -149,7 +149,12 @@ def test_what_was_submitted_is_taken_back_by_one_key(site: Site) -> None:
 def test_keys_that_come_before_the_scripts_still_count(site: Site) -> None:
     page, _, _ = open_item(site)
     url = page.url
-    page.route("**/js/annotate.js*", lambda route: (page.wait_for_timeout(600), route.continue_()))
+
+    def late(route: Route) -> None:
+        page.wait_for_timeout(600)
+        route.continue_()
+
+    page.route("**/js/annotate.js*", late)
     page.goto(url, wait_until="commit")
     page.locator("[data-response=A]").wait_for()
     page.keyboard.press("1")

@@ -84,6 +84,8 @@ class Settings(BaseSettings):
     """Texts under way for one person; a turn of a dialogue takes two."""
     live_lease: int = 20
     """Seconds after which a live generation whose worker is silent is given to another."""
+    live_wait: int = Field(default=600, ge=1)
+    """Seconds for which a live generation waits for an engine that is away, or for its model; then it fails, with the reason."""
 
     sample_batch: bool = True
     """Whether the first start loads a batch of sample prompts, so that there is something to annotate."""

@@ -2,7 +2,8 @@
 
 A generation is a row with a state; the message that rings for it, and the stream that carries its text, may be lost. A
 worker holds a row by a lease and a fencing token; a row whose worker is gone is queued again, and after the last try it
-fails with a reason. Text is paid for before it is asked: a user's open generations count with all that they may write.
+fails with a reason. One that is put back because the engine is away waits, but not for ever. Text is paid for before it
+is asked: a user's open generations count with all that they may write.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import CursorResult, case, func, select, text, update
+from sqlalchemy import CursorResult, case, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, aliased, joinedload
 
 from app.accounts.models import User
 from app.candidates.models import LiveGeneration, LiveKind, LiveState
@@ -27,6 +28,7 @@ log = structlog.get_logger()
 
 OPEN = (LiveState.QUEUED, LiveState.STREAMING)
 GONE = "The worker ended, or lost its connection, while it wrote this text."
+UNWRITTEN = "No model could write this text in time. Ask again: the newest one is asked."
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,8 @@ def fail(session: Session, held: LiveClaim, reason: str) -> LiveGeneration | Non
 
 
 def put_back(session: Session, held: LiveClaim, reason: str) -> None:
-    """Queue it again, untried: the engine is away."""
+    """Queue it again, untried: the engine is away. :func:`release_expired` ends what waits for too long."""
+    log.info("live_generation_put_back", generation=held.id, reason=reason)
     session.execute(
         update(LiveGeneration)
         .where(*_ours(held))
@@ -233,7 +236,7 @@ def put_back(session: Session, held: LiveClaim, reason: str) -> None:
 
 
 def release_expired(session: Session) -> int:
-    """Take back the leases of workers that are gone, and ring for all that waits; returns how many wait."""
+    """Take back the leases of workers that are gone, end what waits in vain, and ring for the rest; returns how many wait."""
     tries = get_settings().generation_tries
     lost = LiveGeneration.state == LiveState.STREAMING, LiveGeneration.lease_until < func.now()
     session.execute(
@@ -254,6 +257,7 @@ def release_expired(session: Session) -> int:
         .values(state=LiveState.QUEUED, lease_until=None, error=GONE)
         .execution_options(synchronize_session=False)
     )
+    _end_hopeless(session)
     waiting = list(
         session.scalars(
             select(LiveGeneration.id)
@@ -265,6 +269,27 @@ def release_expired(session: Session) -> int:
     for generation_id in waiting:
         enqueue(session, Job.LIVE, generation_id)
     return len(waiting)
+
+
+def _end_hopeless(session: Session) -> None:
+    """Fail what was put back and has waited for too long, or whose model has left the rotation: no engine will load it."""
+    other = aliased(Deployment)
+    served = (
+        select(other.id)
+        .join(Deployment, Deployment.checkpoint_id == other.checkpoint_id)
+        .where(Deployment.id == LiveGeneration.deployment_id, other.ended_at.is_(None))
+    )
+    too_old = LiveGeneration.created_at < func.now() - _seconds(get_settings().live_wait)
+    put_back = LiveGeneration.state == LiveState.QUEUED, LiveGeneration.error.is_not(None), LiveGeneration.error != GONE
+    ended = session.scalars(
+        update(LiveGeneration)
+        .where(*put_back, or_(too_old, ~served.exists()))
+        .values(state=LiveState.FAILED, error=UNWRITTEN, finished_at=func.now())
+        .returning(LiveGeneration.id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    if ended:
+        log.warning("live_generations_unwritten", generations=list(ended))
 
 
 def _ours(held: LiveClaim) -> tuple[Any, ...]:
@@ -287,4 +312,8 @@ def _end(session: Session, held: LiveClaim, values: dict[str, Any]) -> LiveGener
 
 
 def _lease_end() -> Any:
-    return func.now() + func.make_interval(0, 0, 0, 0, 0, 0, get_settings().live_lease)
+    return func.now() + _seconds(get_settings().live_lease)
+
+
+def _seconds(count: int) -> Any:
+    return func.make_interval(0, 0, 0, 0, 0, 0, count)

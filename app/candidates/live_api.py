@@ -30,7 +30,7 @@ router = APIRouter(tags=["annotate"])
 POLL_SECONDS = 1.0
 """Between two looks at the row while the broker is away."""
 FINISHED = {LiveState.DONE, LiveState.STOPPED, LiveState.FAILED}
-OURS = ("The prompt has ", "This prompt cannot be sent", "The worker ended")
+OURS = ("The prompt has ", "This prompt cannot be sent", live.GONE, live.UNWRITTEN)
 FAILED = "The text could not be generated. Ask for it again; if that fails too, tell an admin."
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -22,7 +23,10 @@ from app.candidates.models import LiveGeneration, LiveKind, LiveState
 from app.db import get_engine, session_scope
 from app.embedded import Valkey, poll
 from app.errors import NotFound, TooMany
+from app.jobs import Job
 from app.main import create_app
+from app.registry import service as registry
+from app.registry.models import Deployment
 from app.settings import Settings
 from tests.factories import make_batch, make_deployment, make_prompt, make_user
 from tests.fake_engine import FakeEngine, Mode
@@ -71,10 +75,10 @@ def alice(committed: Engine) -> User:
         return make_user(session)
 
 
-def asked(user: User, key: str = "k1", **values: Any) -> LiveGeneration:
+def asked(user: User, key: str = "k1", model: str = "zebra-base", **values: Any) -> LiveGeneration:
     """A queued generation of ``user``."""
     with session_scope() as session:
-        deployment = make_deployment(session)
+        deployment = make_deployment(session, model)
         prompt = make_prompt(session, make_batch(session))
         given: dict[str, Any] = {"max_tokens": 64, "request_key": key, "messages": prompt.messages} | values
         return live.request(session, user, prompt_id=prompt.id, kind=LiveKind.REVISION, deployment=deployment, **given)
@@ -223,6 +227,44 @@ def test_an_engine_that_is_away_leaves_it_waiting(streamed: Settings, alice: Use
     fake.start()
     asyncio.run(run(generation.id, streamed))
     assert row(generation).state is LiveState.DONE
+
+
+def test_what_no_engine_could_write_in_time_fails_with_words(streamed: Settings, alice: User, fake: FakeEngine) -> None:
+    waited, fresh, untouched = asked(alice), asked(alice, "k2"), asked(alice, "k3")
+    fake.stop()
+    for each in (waited, fresh):
+        asyncio.run(run(each.id, streamed))
+    with session_scope() as session:
+        old = LiveGeneration.created_at - timedelta(seconds=streamed.live_wait + 1)
+        session.execute(update(LiveGeneration).where(LiveGeneration.id != fresh.id).values(created_at=old))
+    with session_scope() as session:
+        assert live.release_expired(session) == 2
+    found = row(waited)
+    assert (found.state, found.error, found.finished_at is not None) == (LiveState.FAILED, live.UNWRITTEN, True)
+    assert followed(alice, waited)[-1][1]["error"] == live.UNWRITTEN
+    # one that waited in a long queue only, and one that was put back just now, go on waiting
+    assert {row(each).state for each in (fresh, untouched)} == {LiveState.QUEUED}
+
+
+def test_a_model_that_left_the_rotation_is_not_waited_for(
+    streamed: Settings, alice: User, fake: FakeEngine, rung: list[Job]
+) -> None:
+    asked(alice, "base")
+    gone, wished = asked(alice, "k1", "otter-policy"), asked(alice, "k2", "heron-policy")
+    for each in (gone, wished):
+        asyncio.run(run(each.id, streamed))  # the engine has loaded neither
+        assert (row(each).state, row(each).attempts) == (LiveState.QUEUED, 0)
+    assert Job.RECONCILE_SERVING in rung
+    with session_scope() as session:
+        session.get_one(Deployment, gone.deployment_id).ended_at = gone.created_at
+        rotation = [(each.id, each.load_state) for each in registry.in_rotation(session)]
+    with session_scope() as session:
+        live.release_expired(session)
+        assert [(each.id, each.load_state) for each in registry.in_rotation(session)] == rotation
+    assert (row(gone).state, row(gone).error) == (LiveState.FAILED, live.UNWRITTEN)
+    fake.adapters["heron-policy"] = "/models/heron-policy"
+    asyncio.run(run(wished.id, streamed))
+    assert row(wished).state is LiveState.DONE
 
 
 def test_a_killed_worker_costs_a_try_and_after_the_last_it_fails(streamed: Settings, alice: User) -> None:

@@ -17,6 +17,8 @@ import redis
 import redis.asyncio
 import structlog
 from redis.exceptions import RedisError
+from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 from app.settings import get_settings
 
@@ -66,6 +68,23 @@ def publish(generation_id: int, kind: str, text: str = "") -> None:
             pipe.execute()
     except RedisError as error:
         log.warning("live_stream_away", error=str(error))
+
+
+def announce(session: Session, generation_id: int, kind: str) -> None:
+    """Append one entry after the outer commit of ``session``: who looks at the row then sees what it is about."""
+    pending: dict[tuple[int, str], None] = session.info.setdefault("live_entries", {})
+    pending[generation_id, kind] = None
+
+
+@event.listens_for(Session, "after_commit")
+def _publish(session: Session) -> None:
+    for generation_id, kind in session.info.pop("live_entries", {}):
+        publish(generation_id, kind)
+
+
+@event.listens_for(Session, "after_rollback")
+def _drop(session: Session) -> None:
+    session.info.pop("live_entries", None)
 
 
 async def follow(generation_id: int, after: str = START, *, wait: float = 5.0) -> AsyncIterator[list[Entry]]:

@@ -21,6 +21,7 @@ from app.candidates.models import LiveGeneration, LiveKind, LiveState
 from app.candidates.policy import sampling_of
 from app.errors import NotFound, TooMany
 from app.jobs import Job, enqueue
+from app.live_stream import announce
 from app.registry.models import CheckpointKind, Deployment
 from app.settings import get_settings
 
@@ -147,6 +148,7 @@ def stop(session: Session, user: User, generation_id: int) -> LiveGeneration:
     found = session.scalars(select(LiveGeneration).where(LiveGeneration.id == generation_id).with_for_update()).one()
     if found.state is LiveState.QUEUED:
         found.state, found.finish_reason, found.finished_at = LiveState.STOPPED, "stopped", func.now()
+        announce(session, found.id, "end")  # no worker will
     if found.state is LiveState.STREAMING and found.stop_asked_at is None:
         found.stop_asked_at = func.now()
     session.flush()
@@ -239,24 +241,13 @@ def release_expired(session: Session) -> int:
     """Take back the leases of workers that are gone, end what waits in vain, and ring for the rest; returns how many wait."""
     tries = get_settings().generation_tries
     lost = LiveGeneration.state == LiveState.STREAMING, LiveGeneration.lease_until < func.now()
-    session.execute(
-        update(LiveGeneration)
-        .where(*lost, LiveGeneration.stop_asked_at.is_not(None))
-        .values(state=LiveState.STOPPED, lease_until=None, finish_reason="stopped", finished_at=func.now())
-        .execution_options(synchronize_session=False)
-    )
-    session.execute(
-        update(LiveGeneration)
-        .where(*lost, LiveGeneration.attempts >= tries)
-        .values(state=LiveState.FAILED, lease_until=None, error=f"{GONE} Ask again.", finished_at=func.now())
-        .execution_options(synchronize_session=False)
-    )
-    session.execute(
-        update(LiveGeneration)
-        .where(*lost)
-        .values(state=LiveState.QUEUED, lease_until=None, error=GONE)
-        .execution_options(synchronize_session=False)
-    )
+    freed = {"lease_until": None}
+    stopped = freed | {"state": LiveState.STOPPED, "finish_reason": "stopped", "finished_at": func.now()}
+    failed = freed | {"state": LiveState.FAILED, "error": f"{GONE} Ask again.", "finished_at": func.now()}
+    again = freed | {"state": LiveState.QUEUED, "error": GONE}
+    _move(session, "end", stopped, *lost, LiveGeneration.stop_asked_at.is_not(None))
+    _move(session, "end", failed, *lost, LiveGeneration.attempts >= tries)
+    _move(session, "wait", again, *lost)
     _end_hopeless(session)
     waiting = list(
         session.scalars(
@@ -281,15 +272,24 @@ def _end_hopeless(session: Session) -> None:
     )
     too_old = LiveGeneration.created_at < func.now() - _seconds(get_settings().live_wait)
     put_back = LiveGeneration.state == LiveState.QUEUED, LiveGeneration.error.is_not(None), LiveGeneration.error != GONE
-    ended = session.scalars(
+    failed = {"state": LiveState.FAILED, "error": UNWRITTEN, "finished_at": func.now()}
+    ended = _move(session, "end", failed, *put_back, or_(too_old, ~served.exists()))
+    if ended:
+        log.warning("live_generations_unwritten", generations=ended)
+
+
+def _move(session: Session, said: str, values: dict[str, Any], *where: Any) -> list[int]:
+    """Update the rows that ``where`` finds, and tell who follows them once that is committed; returns their ids."""
+    moved = session.scalars(
         update(LiveGeneration)
-        .where(*put_back, or_(too_old, ~served.exists()))
-        .values(state=LiveState.FAILED, error=UNWRITTEN, finished_at=func.now())
+        .where(*where)
+        .values(**values)
         .returning(LiveGeneration.id)
         .execution_options(synchronize_session=False)
     ).all()
-    if ended:
-        log.warning("live_generations_unwritten", generations=list(ended))
+    for generation_id in moved:
+        announce(session, generation_id, said)
+    return list(moved)
 
 
 def _ours(held: LiveClaim) -> tuple[Any, ...]:

@@ -203,6 +203,39 @@ def test_what_waits_is_stopped_at_once_and_stopping_twice_is_fine(streamed: Sett
     assert not asyncio.run(run(generation.id, streamed))
 
 
+def entries(generation: LiveGeneration) -> list[live_stream.Entry]:
+    """What lies in the stream."""
+
+    async def read() -> list[live_stream.Entry]:
+        return await anext(live_stream.follow(generation.id, wait=0.05))
+
+    return asyncio.run(read())
+
+
+def test_a_reader_hears_of_a_stop_once_it_is_committed(streamed: Settings, alice: User) -> None:
+    generation = asked(alice)
+    with session_scope() as session:
+        live.stop(session, alice, generation.id)
+        assert entries(generation) == []
+        session.rollback()
+    assert entries(generation) == []
+    with session_scope() as session:
+        live.stop(session, alice, generation.id)
+    assert [entry.kind for entry in entries(generation)] == ["end"]
+
+
+def test_a_reader_hears_what_the_sweeper_did(streamed: Settings, alice: User) -> None:
+    again, stopped = asked(alice), asked(alice, "k2")
+    with session_scope() as session:
+        for each in (again, stopped):
+            live.claim(session, each.id)
+        live.stop(session, alice, stopped.id)
+        session.execute(update(LiveGeneration).values(lease_until=LiveGeneration.created_at))
+    with session_scope() as session:
+        live.release_expired(session)
+    assert [[entry.kind for entry in entries(each)] for each in (again, stopped)] == [["wait"], ["end"]]
+
+
 @pytest.mark.parametrize("mode", [Mode.TRUNCATED, Mode.ERROR, Mode.NUL, Mode.EMPTY, Mode.UNFINISHED])
 def test_an_answer_that_cannot_be_used_fails_with_words(
     streamed: Settings, alice: User, fake: FakeEngine, mode: Mode

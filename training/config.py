@@ -9,11 +9,12 @@ import difflib
 import tomllib
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from training.errors import ConfigError
 
 RECIPES = Path(__file__).parent / "recipes"
+Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,25 @@ def load(path: Path, kind: Literal["reward", "dpo"]) -> RunConfig:
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return config
+
+
+def load_as(cls: type[Settings], path: Path) -> Settings:
+    """Read the file of a tool that has no recipe into the dataclass `cls`; paths in it are relative to the file.
+
+    Raises:
+        ConfigError: naming the setting and what it may be.
+    """
+    table = _read(path)
+    for name, hint in get_type_hints(cls).items():
+        if Path in (hint, *get_args(hint)) and isinstance(table.get(name), str):
+            table[name] = (path.parent / table[name]).resolve()
+    if isinstance(base := table.get("base_model"), str) and (path.parent / base).exists():
+        table["base_model"] = str((path.parent / base).resolve())
+    try:
+        settings: Settings = _build(cls, table, "")
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return settings
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 // One key, one action: which key does what comes with the page, since everybody may choose. A script that is there before the
-// page is shown: what is pressed while the rest is on its way is kept, and done when it has come.
+// page is shown: what is pressed while the rest is on its way is kept, and done when it has come. The same holds for what is
+// pressed while an action is still at work: after the key that opens the editor, letters are text, however slowly it opens.
 
 (() => {
   const KEPT = 2; // a judgement and what follows it; more would be text that somebody believes to be typing
   const early = [];
   let current = null;
+  let waiting = null; // what was pressed since the action began that is still at work
 
   const dialog = () => document.querySelector("#keys");
   const areOn = () => localStorage.getItem("keys") !== "off";
@@ -24,31 +26,63 @@
     return Object.keys(actions).find((name) => keys[name] === pressed) ?? null;
   }
 
-  function handle(event) {
+  function handle(event, target = event.target) {
     const work = current();
-    if (!work || event.defaultPrevented || document.querySelector("dialog[open]")) return;
-    if (event.target.closest("[data-skip] .menu__panel")) return; // there a digit or Ctrl+Enter is not about the responses
+    if (!work || document.querySelector("dialog[open]")) return;
+    if (target.closest("[data-skip] .menu__panel")) return; // there a digit or Ctrl+Enter is not about the responses
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       work.submit();
-    } else if (event.key === "Escape" && event.target.matches("#judge textarea")) {
+    } else if (event.key === "Escape" && target.matches("#judge textarea")) {
       event.preventDefault();
       work.escape();
-    } else if (!event.ctrlKey && !event.metaKey && !event.altKey && !isTyping(event.target)) {
+    } else if (!event.ctrlKey && !event.metaKey && !event.altKey && !isTyping(target)) {
       single(event, work);
     }
+  }
+
+  /** Whether `event` is about the work; Tab, F5 and the browser's own shortcuts are not. */
+  function waits({ key, ctrlKey, metaKey, altKey }) {
+    if (ctrlKey || metaKey || altKey) return key === "Enter";
+    return key.length === 1 || ["Backspace", "Enter", "Escape"].includes(key);
+  }
+
+  /** Do what was pressed meanwhile, where the focus is now. */
+  function catchUp() {
+    const pressed = waiting;
+    waiting = null;
+    while (pressed.length && !waiting) {
+      const event = pressed.shift();
+      const target = document.activeElement ?? event.target;
+      const command = event.ctrlKey || event.metaKey || event.altKey;
+      if (!command && isTyping(target) && event.key.length === 1) document.execCommand("insertText", false, event.key);
+      else if (!command && isTyping(target) && event.key === "Backspace") document.execCommand("delete");
+      else handle(event, target);
+    }
+    waiting?.push(...pressed);
   }
 
   function single(event, { keys, actions }) {
     const name = event.key === "?" ? null : areOn() && actionOf(event.key, keys, actions);
     if (event.key === "?") showKeys();
-    else if (name) actions[name]();
+    else if (name) begin(actions[name]());
     else return;
     event.preventDefault();
   }
 
+  /** Keep what is pressed until `action` has ended. */
+  function begin(action) {
+    if (typeof action?.finally !== "function") return;
+    waiting = [];
+    action.catch(() => {}).finally(catchUp);
+  }
+
   document.addEventListener("keydown", (event) => {
-    if (current) handle(event);
+    if (event.defaultPrevented) return;
+    if (waiting && waits(event)) {
+      event.preventDefault();
+      waiting.push(event);
+    } else if (current) handle(event);
     else if (early.length < KEPT && event.key.length === 1) early.push(event);
   });
   document.addEventListener("click", (event) => {
@@ -61,7 +95,8 @@
   /** From now on `given()` says what the item on the page can do: `{ keys, actions, submit, escape }`, or null. */
   function listen(given) {
     current = given;
-    for (const event of early.splice(0)) handle(event);
+    waiting = early.splice(0);
+    catchUp();
   }
 
   globalThis.corralKeys = { actionOf, listen };

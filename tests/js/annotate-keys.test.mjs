@@ -32,3 +32,30 @@ test("what is pressed before the rest of the page has come is done when it has, 
   press("x");
   assert.deepEqual(done, ["pick", "improve", "skip"]);
 });
+
+test("what is pressed while an action is at work waits for it, and is text where a field has the focus by then", async () => {
+  const typed = [];
+  const field = { matches: (selector) => selector.startsWith("textarea"), closest: () => null };
+  const page = { matches: () => false, closest: () => null };
+  document.execCommand = (_command, _ui, text) => typed.push(text);
+  document.activeElement = page;
+  const press = (key) => heard.keydown({ key, target: page, preventDefault() {} });
+  const done = [];
+  let open;
+  const opened = new Promise((resolve) => {
+    open = () => {
+      document.activeElement = field;
+      resolve();
+    };
+  });
+  const actions = { improve: () => opened, nothing: () => done.push("nothing") };
+  listen(() => ({ keys: { improve: "e", nothing: "n" }, actions, escape() {} }));
+  for (const key of ["e", "n", "o"]) press(key);
+  assert.deepEqual([done, typed], [[], []]);
+  open();
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.deepEqual([done, typed], [[], ["n", "o"]]);
+  document.activeElement = page;
+  press("n");
+  assert.deepEqual(done, ["nothing"]);
+});

@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 from sqlalchemy import func, select
 
+from app.candidates import live
 from app.db import get_engine, session_scope
 from app.jobs import Job, enqueue
 from app.registry import service as registry
@@ -165,8 +166,13 @@ def _wishes() -> list[Wish]:
 def _note_ready(settings: Settings, info: EngineInfo, served: set[str]) -> None:
     models = [{"id": info.base}, *({"id": name, "parent": info.base} for name in sorted(served))]
     with session_scope() as session:
-        if registry.note_engine(session, settings.engine_url, EngineState.READY, version=info.version, models=models):
+        back = registry.note_engine(
+            session, settings.engine_url, EngineState.READY, version=info.version, models=models
+        )
+        if back:
             enqueue(session, Job.GENERATE)
+        if back or served - info.adapters:  # only then: a text whose model is missing rings for this in turn
+            live.ring_for_waiting(session)
 
 
 def _note_away(settings: Settings, error: str) -> None:

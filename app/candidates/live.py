@@ -249,6 +249,11 @@ def release_expired(session: Session) -> int:
     _move(session, "end", failed, *lost, LiveGeneration.attempts >= tries)
     _move(session, "wait", again, *lost)
     _end_hopeless(session)
+    return ring_for_waiting(session)
+
+
+def ring_for_waiting(session: Session) -> int:
+    """Ring for what is queued, oldest first and a hundred at a time; returns how many that were."""
     waiting = list(
         session.scalars(
             select(LiveGeneration.id)

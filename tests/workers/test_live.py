@@ -7,6 +7,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,8 +31,10 @@ from app.registry.models import Deployment
 from app.settings import Settings
 from tests.factories import make_batch, make_deployment, make_prompt, make_user
 from tests.fake_engine import FakeEngine, Mode
+from tests.generating import register_policy
 from workers import live as worker
 from workers.engines import OpenAIEngine
+from workers.serving import reconcile_serving
 
 pytestmark = pytest.mark.slow
 
@@ -260,6 +263,44 @@ def test_an_engine_that_is_away_leaves_it_waiting(streamed: Settings, alice: Use
     fake.start()
     asyncio.run(run(generation.id, streamed))
     assert row(generation).state is LiveState.DONE
+
+
+def test_an_engine_that_is_back_is_told_what_waits(streamed: Settings, alice: User, rung: list[Job]) -> None:
+    asked(alice)
+    rung.clear()
+    reconcile_serving()
+    assert rung.count(Job.LIVE) == 1
+    reconcile_serving()
+    assert rung.count(Job.LIVE) == 1, "nothing has changed"
+
+
+def test_a_text_goes_on_as_soon_as_its_model_is_loaded(
+    streamed: Settings, alice: User, fake: FakeEngine, rung: list[Job], tmp_path: Path
+) -> None:
+    with session_scope() as session:
+        registry.promote(session, register_policy(session, tmp_path / "policy-r1"))
+    reconcile_serving()
+    generation = asked(alice, "k1", "policy-r1")
+    fake.adapters.clear()  # restarted between two probes
+    asyncio.run(run(generation.id, streamed))
+    rung.clear()
+    reconcile_serving()
+    assert Job.LIVE in rung
+    asyncio.run(run(generation.id, streamed))
+    assert row(generation).state is LiveState.DONE
+
+
+def test_a_text_whose_model_cannot_be_loaded_rings_in_no_circle(
+    streamed: Settings, alice: User, rung: list[Job], tmp_path: Path
+) -> None:
+    with session_scope() as session:
+        registry.promote(session, register_policy(session, tmp_path / "policy-r1"))
+    generation = asked(alice, "k1", "otter-policy")
+    reconcile_serving()
+    rung.clear()
+    asyncio.run(run(generation.id, streamed))
+    reconcile_serving()
+    assert rung == [Job.RECONCILE_SERVING]
 
 
 def test_what_no_engine_could_write_in_time_fails_with_words(streamed: Settings, alice: User, fake: FakeEngine) -> None:

@@ -4,7 +4,9 @@
 import {
   ActiveClock,
   backoff,
+  described,
   detailsOf,
+  fingerprint,
   fromDraft,
   judged,
   Lease,

@@ -177,6 +177,23 @@ def test_what_was_typed_while_the_network_was_away_survives_a_closed_page(site: 
     assert again.evaluate("Object.keys(localStorage).filter(key => key.startsWith('unsaved:')).length") == 0
 
 
+def test_unsaved_text_is_shown_beside_something_newer(site: Site) -> None:
+    page, alice, _ = open_item(site)
+    url, item, context = page.url, item_of(page), page.context
+    context.set_offline(True)
+    comment(page, "written in a tunnel")
+    expect(page.locator("[data-save-state]")).to_have_attribute("data-state", "failed")
+    page.close(run_before_unload=False)
+    context.set_offline(False)
+    service.save_draft(site.session, alice, int(item), Draft(comment="from elsewhere"), 0)
+    site.session.commit()
+    again = context.new_page()
+    again.goto(url)
+    expect(again.locator("[data-problem=draft] pre")).to_have_text("written in a tunnel")
+    expect(again.get_by_label("Comment (optional)")).to_have_value("from elsewhere")
+    assert comment_of_draft(site.session) == "from elsewhere"
+
+
 def test_a_draft_that_is_refused_offers_to_sign_in_in_place(site: Site) -> None:
     page, _, _ = open_item(site)
     site.session.execute(delete(LoginSession))

@@ -1,14 +1,13 @@
 """Text on its way to a browser: one Valkey stream for each live generation, written by a worker and read by the web server.
 
 It is a convenience, not the ledger: entries are ``text`` (a piece), ``reset`` (another worker began anew), ``wait`` (the engine
-is away) and ``end`` (look at the row). The id of an entry is the id of the server-sent event, so a browser that connects
-again names the last one that it had and misses nothing; one that reloads begins at the start. What is older than an hour
-is forgotten, and a broker that is away costs smoothness only: the page then reads the row.
+is away) and ``end`` (look at the row). A piece says where it belongs, so that who reads sees whether something is missing: what
+is older than an hour is forgotten, and a broker may lose everything. That costs smoothness only: the page then reads the row.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -34,11 +33,15 @@ class StreamAway(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that happened: its id in the stream, what, and the piece of text."""
+    """One thing that happened: its id in the stream, what, and the piece of text with its place."""
 
     id: str
     kind: str
     text: str
+    number: int
+    """The try that wrote it: the fencing token of its worker, and 0 of what no worker said."""
+    at: int
+    """The character of the text at which the piece begins."""
 
 
 def key_of(generation_id: int) -> str:
@@ -56,14 +59,14 @@ def _writer(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, health_check_interval=30)
 
 
-def publish(generation_id: int, kind: str, text: str = "") -> None:
+def publish(generation_id: int, kind: str, text: str = "", *, number: int = 0, at: int = 0) -> None:
     """Append one entry; a broker that is away is noted in the log and nothing else."""
     if not is_possible():
         return
     key = key_of(generation_id)
     try:
         with _writer(get_settings().broker_url).pipeline(transaction=False) as pipe:
-            pipe.xadd(key, {"kind": kind, "text": text}, maxlen=100_000)
+            pipe.xadd(key, {"kind": kind, "text": text, "number": number, "at": at}, maxlen=100_000)
             pipe.expire(key, KEPT_SECONDS)
             pipe.execute()
     except RedisError as error:
@@ -87,7 +90,7 @@ def _drop(session: Session) -> None:
     session.info.pop("live_entries", None)
 
 
-async def follow(generation_id: int, after: str = START, *, wait: float = 5.0) -> AsyncIterator[list[Entry]]:
+async def follow(generation_id: int, after: str = START, *, wait: float = 5.0) -> AsyncGenerator[list[Entry]]:
     """Entries after the id ``after``, as they come; an empty list after each ``wait`` seconds of silence.
 
     Raises:
@@ -120,4 +123,5 @@ def _flat(stream: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
 
 
 def _entry(name: bytes, values: dict[bytes, bytes]) -> Entry:
-    return Entry(name.decode(), values[b"kind"].decode(), values[b"text"].decode())
+    kind, text = values[b"kind"].decode(), values[b"text"].decode()
+    return Entry(name.decode(), kind, text, number=int(values[b"number"]), at=int(values[b"at"]))

@@ -79,7 +79,7 @@ async def run(generation_id: int, engine: OpenAIEngine) -> bool:
 async def _write(engine: OpenAIEngine, held: LiveClaim) -> None:
     """Stream beside a clock: the lease is renewed, and a stop is seen, also while the engine says nothing."""
     if held.fencing_token > 1:
-        live_stream.publish(held.id, "reset")
+        live_stream.publish(held.id, "reset", number=held.fencing_token)
     parts: list[str] = []
     reply: Reply | None = None
     writing = asyncio.create_task(_stream(engine, held, parts))
@@ -109,12 +109,14 @@ async def _stream(engine: OpenAIEngine, held: LiveClaim, parts: list[str]) -> Re
         max_tokens=held.max_tokens,
         sampling=held.sampling,
     )
+    at = 0
     async for piece in engine.stream(ask):
         if isinstance(piece, Reply):
             return piece
         failpoint("live.piece")
         parts.append(piece)
-        await asyncio.to_thread(live_stream.publish, held.id, "text", piece)
+        await asyncio.to_thread(live_stream.publish, held.id, "text", piece, number=held.fencing_token, at=at)
+        at += len(piece)
     raise EngineReplyError("The engine's stream ended without its answer.")
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from app import live_stream
 from app.accounts import service as accounts
 from app.accounts.models import User
-from app.candidates import live, live_api
+from app.candidates import live, live_events
 from app.candidates.models import LiveGeneration, LiveKind, LiveState
 from app.db import get_engine, session_scope
 from app.embedded import Valkey, poll
@@ -92,19 +92,24 @@ def row(generation: LiveGeneration) -> LiveGeneration:
         return session.get_one(LiveGeneration, generation.id)
 
 
-def followed(
-    user: User, generation: LiveGeneration, after: str = live_stream.START
-) -> list[tuple[str, dict[str, Any]]]:
-    """All events of a finished generation."""
+def parsed(event: bytes) -> tuple[str, dict[str, Any], str]:
+    """Kind, data and id."""
+    lines = dict(line.split(": ", 1) for line in event.decode().splitlines() if line)
+    return lines["event"], json.loads(lines["data"]), lines.get("id", "")
+
+
+def followed(user: User, generation: LiveGeneration, last_event_id: str = "") -> list[tuple[str, dict[str, Any]]]:
+    """All events until it is finished."""
 
     async def read() -> list[tuple[str, dict[str, Any]]]:
-        found = []
-        async for event in live_api._events(user, generation.id, after):
-            lines = dict(line.split(": ", 1) for line in event.decode().splitlines() if line)
-            found.append((lines["event"], json.loads(lines["data"])))
-        return found
+        return [parsed(event)[:2] async for event in live_events.follow(user, generation.id, last_event_id)]
 
     return asyncio.run(read())
+
+
+def snapshot(generation: LiveGeneration) -> live_events.Snapshot:
+    with session_scope() as session:
+        return live_events.shown(session, session.get_one(LiveGeneration, generation.id))
 
 
 def test_a_text_comes_piece_by_piece_and_is_recorded_whole(streamed: Settings, alice: User, fake: FakeEngine) -> None:
@@ -140,7 +145,7 @@ def test_while_it_streams_no_database_connection_is_held(
 
     async def both() -> None:
         writing = asyncio.create_task(run(generation.id, streamed))
-        async for event in live_api._events(alice, generation.id, live_stream.START):
+        async for event in live_events.follow(alice, generation.id):
             if event.startswith(b"id:"):
                 held.append(get_engine().pool.checkedout())  # type: ignore[attr-defined]
                 seen.append(event.decode())
@@ -248,7 +253,7 @@ def test_an_answer_that_cannot_be_used_fails_with_words(
     asyncio.run(run(generation.id, streamed))
     assert row(generation).state is LiveState.FAILED
     [*_, (kind, said)] = followed(alice, generation)
-    assert (kind, said["error"]) == ("end", live_api.FAILED)
+    assert (kind, said["error"]) == ("end", live_events.FAILED)
 
 
 def test_an_engine_that_is_away_leaves_it_waiting(streamed: Settings, alice: User, fake: FakeEngine) -> None:
@@ -257,8 +262,8 @@ def test_an_engine_that_is_away_leaves_it_waiting(streamed: Settings, alice: Use
     asyncio.run(run(generation.id, streamed))
     found = row(generation)
     assert (found.state, found.attempts) == (LiveState.QUEUED, 0)
+    assert "away" in str(snapshot(generation).error)
     with session_scope() as session:
-        assert "away" in str(live_api.snapshot(session, alice, generation.id).error)
         assert live.release_expired(session) == 1
     fake.start()
     asyncio.run(run(generation.id, streamed))
@@ -393,8 +398,6 @@ def test_a_text_is_its_users_own(settings: Settings, alice: User, committed: Eng
 
 def test_where_it_stands_in_the_queue(settings: Settings, alice: User) -> None:
     first, second = asked(alice), asked(alice, "k2")
-    with session_scope() as session:
-        assert [live_api.snapshot(session, alice, each.id).position for each in (first, second)] == [0, 1]
+    assert [snapshot(each).position for each in (first, second)] == [0, 1]
     asyncio.run(run(first.id, settings))
-    with session_scope() as session:
-        assert live_api.snapshot(session, alice, second.id).position == 0
+    assert snapshot(second).position == 0

@@ -1,0 +1,151 @@
+"""What a page that follows a text is sent: server-sent events, made of the row and of the stream.
+
+The row is the ledger and about a second old; the stream has every piece at once, and may be lost at any time: it runs out,
+its broker is restarted or emptied. So each piece says of which try it is and at which character it begins. The events'
+ids say the same of what the browser has (``try-characters``), and whatever the stream lacks comes from the row.
+
+No database session is open between two looks at the row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from dataclasses import asdict, dataclass
+
+import orjson
+from sqlalchemy.orm import Session
+
+from app import live_stream
+from app.accounts.models import User
+from app.candidates import live
+from app.candidates.models import LiveGeneration, LiveState
+from app.db import session_scope
+from app.live_stream import Entry, StreamAway
+
+LOOK_SECONDS = 1.0
+"""Between two looks at the row while the stream is away, or lacks something: the row is written as often."""
+FINISHED = {LiveState.DONE, LiveState.STOPPED, LiveState.FAILED}
+OURS = ("The prompt has ", "This prompt cannot be sent", live.GONE, live.UNWRITTEN)
+FAILED = "The text could not be generated. Ask for it again; if that fails too, tell an admin."
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The row at one moment, as far as its user may know it."""
+
+    id: int
+    state: LiveState
+    position: int
+    text: str
+    error: str | None
+
+
+def shown(session: Session, row: LiveGeneration) -> Snapshot:
+    """What the user of ``row`` may know of it."""
+    error = None
+    if row.state is LiveState.FAILED:  # an engine's own words may name a model
+        error = row.error if row.error and row.error.startswith(OURS) else FAILED
+    elif row.state is LiveState.QUEUED and row.error:
+        error = "The engine is away for the moment; this goes on when it is back."
+    return Snapshot(row.id, row.state, live.position(session, row), row.text, error)
+
+
+async def follow(user: User, generation_id: int, last_event_id: str = "") -> AsyncGenerator[bytes]:
+    """The events of one generation of ``user``'s, from where a browser was until it is finished.
+
+    ``state`` says how it stands, ``text`` brings a piece, ``reset`` voids what came before, ``end`` brings the whole.
+    """
+    page = _Page(user, generation_id, last_event_id)
+    while not page.finished():
+        try:
+            async with aclosing(live_stream.follow(generation_id)) as stream, aclosing(page.events(stream)) as events:
+                async for event in events:
+                    yield event
+        except StreamAway:
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+class _Page:
+    """One browser, which has ``have`` characters of try ``number``."""
+
+    def __init__(self, user: User, generation_id: int, last_event_id: str) -> None:
+        self._user, self._id = user, generation_id
+        number, _, have = last_event_id.partition("-")
+        self._number, self._have = int(number or 0), int(have or 0)
+        self._state = LiveState.QUEUED
+
+    def finished(self) -> bool:
+        """Whether the browser has the end."""
+        return self._state in FINISHED
+
+    async def events(self, stream: AsyncGenerator[list[Entry]]) -> AsyncGenerator[bytes]:
+        """The row, then the stream from its beginning; ends when the text is finished, or the stream fell behind the row."""
+        for event in await self._look():
+            yield event
+        behind = False
+        while not (self.finished() or behind):
+            entries = await anext(stream)
+            for entry in entries:
+                async for event in self._follow_to(entry):
+                    yield event
+            before = self._number, self._have
+            if not self.finished() and (not entries or any(entry.kind != "text" for entry in entries)):
+                for event in await self._look():
+                    yield event
+            behind = not entries and before != (self._number, self._have)
+
+    async def _follow_to(self, entry: Entry) -> AsyncGenerator[bytes]:
+        """What ``entry`` brings, after what is missing before it: the row has that within a second, or another try begins."""
+        while self._lacks(entry):
+            for event in await self._look():
+                yield event
+            if self._lacks(entry):
+                await asyncio.sleep(LOOK_SECONDS)
+        if not self.finished():
+            for event in self._take(entry.number, entry.at, entry.text):
+                yield event
+
+    async def _look(self) -> list[bytes]:
+        """Read the row in a short session in a thread; returns how it stands, and what the browser lacks of it."""
+
+        def look() -> tuple[Snapshot, int]:
+            with session_scope() as session:
+                row = live.access(session, self._user, self._id)
+                return shown(session, row), row.fencing_token
+
+        seen, number = await asyncio.to_thread(look)
+        values = asdict(seen)
+        state = _event("state", {name: value for name, value in values.items() if name != "text"})
+        self._state = seen.state
+        if self.finished():
+            return [state, _event("end", values)]
+        void = []
+        if number < self._number:  # an id that is not of this text
+            self._number = self._have = 0
+            void = [_event("reset", {})]
+        return [state, *void, *self._take(number, 0, seen.text)]
+
+    def _lacks(self, entry: Entry) -> bool:
+        """Whether something is missing between what the browser has and ``entry``."""
+        have = self._have if entry.number == self._number else 0
+        return not self.finished() and entry.number >= self._number and entry.at > have
+
+    def _take(self, number: int, at: int, text: str) -> Iterator[bytes]:
+        """Bring the browser to the end of ``text``, which begins at character ``at`` of try ``number``."""
+        if number < self._number:  # from a worker that lost its lease
+            return
+        if number > self._number:
+            if self._have:
+                yield _event("reset", {}, f"{number}-0")
+            self._number, self._have = number, 0
+        fresh = text[max(0, self._have - at) :]
+        if fresh:
+            self._have += len(fresh)
+            yield _event("text", {"text": fresh}, f"{number}-{self._have}")
+
+
+def _event(kind: str, value: dict[str, object], name: str = "") -> bytes:
+    begin = f"id: {name}\n" if name else ""
+    return f"{begin}event: {kind}\ndata: ".encode() + orjson.dumps(value) + b"\n\n"

@@ -1,6 +1,7 @@
 // The chosen response, open for editing, with what has changed so far beside it. Each response keeps its own edit.
 
-import { editProblem } from "./annotate-model.js";
+import { call } from "./annotate-draft.js";
+import { announce } from "./annotate-work.js";
 
 const DIFF_LIMIT = 60_000;
 
@@ -16,6 +17,14 @@ export function loadDiff(url) {
     document.head.append(script);
   });
   return diffScript;
+}
+
+/** Why the page cannot submit `edited` in place of `original`, or "" when it can. Unchanged text is no edit. */
+export function editProblem(edited, original, required) {
+  const same = edited === original.replaceAll("\r\n", "\n");
+  if (!same && edited.trim() === "") return "The improved text is empty: write it, or undo all changes.";
+  if (same && required) return "This batch asks for an improved text: correct the response that you chose.";
+  return "";
 }
 
 export class Editor {
@@ -177,4 +186,44 @@ export class Editor {
     size.textContent = `+${added} −${removed} words, ${share}%`;
     size.title = "Words added and removed, as a share of the words of the response and those added";
   }
+}
+
+/** The editor of `work`'s item, and beside it the model that can be asked for a revision. */
+export function editorOf(work) {
+  const editor = new Editor(work.improve, {
+    texts: work.texts,
+    edits: work.edits,
+    required: work.root.dataset.edit === "required",
+    nothing: work.fields.nothing_to_improve,
+    diffUrl: work.root.dataset.diff,
+    onChange: () => work.changed(),
+    onTaken: (name, revision) => {
+      work.revisions = { ...work.revisions, [name]: revision };
+    },
+  });
+  reviseWhenAsked(work, editor);
+  return editor;
+}
+
+/** The model is asked seldom, so what asks it comes when its section is used; what was pressed before that still counts. */
+function reviseWhenAsked(work, editor) {
+  const section = work.improve.querySelector("[data-revise]");
+  const use = async () => {
+    const { Reviser } = await import("./annotate-revise.js");
+    const url = `${work.api}/revisions`;
+    const onUsed = (adjust) => {
+      work.changed();
+      if (!adjust) work.focusChoice(); // from where Enter submits
+    };
+    work.reviser ??= new Reviser(section, { url, editor, call, announce, onUsed });
+    return work.reviser;
+  };
+  section.addEventListener("toggle", () => section.open && use());
+  if (section.open) use();
+  section.querySelector("[data-revise-ask]").addEventListener("click", async () => (await use()).ask());
+  section.querySelector("[data-revise-feedback]").addEventListener("keydown", async (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault(); // here it asks; anywhere else it submits
+    (await use()).ask();
+  });
 }

@@ -1,6 +1,6 @@
 // Passages that an annotator marks: "this sentence is false". Chosen by selecting text, with the mouse or with Shift and arrows.
 
-import { characters, excerpt, passage, unitIn } from "./annotate-model.js";
+import { characters, excerpt, passage, unitIn } from "./annotate-passages.js";
 
 const make = (tag, values) => Object.assign(document.createElement(tag), values);
 

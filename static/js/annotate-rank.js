@@ -1,6 +1,16 @@
 // The ordered list for three and more responses: by dragging, by buttons and by keys alike.
 
-import { arrange, encoded, place, places, setGap, shiftGap, toggleTie } from "./annotate-model.js";
+import {
+  arrange,
+  encoded,
+  fromDraft,
+  grouped,
+  place,
+  places,
+  setGap,
+  shiftGap,
+  toggleTie,
+} from "./annotate-ranking.js";
 
 const WORDS = [
   "as good as",
@@ -21,10 +31,11 @@ function loadScript(url) {
 }
 
 export class Ranker {
-  constructor(section, { state, announce, onChange, sortableUrl, keys }) {
-    Object.assign(this, { section, state, announce, onChange, keys });
+  constructor(section, { draft, announce, onChange, sortableUrl, keys }) {
+    Object.assign(this, { section, announce, onChange, keys });
     this.list = section.querySelector("[data-ranking-list]");
     this.items = new Map([...this.list.children].map((item) => [item.dataset.place, item]));
+    this.state = fromDraft(draft, this.items.size);
     // the fields for pages without scripts must not be sent beside `order`
     for (const field of section.querySelectorAll("[name=rank], [name=strength]")) field.disabled = true;
     for (const item of this.items.values()) this.#prepare(item);
@@ -42,14 +53,32 @@ export class Ranker {
     return this.state.order[0];
   }
 
-  /** Whether the order is another one than on the page. */
-  get moved() {
-    return this.state.order.some((name, at) => at > 0 && name < this.state.order[at - 1]);
+  /** Whether the order is meant: it is another one than on the page, or somebody said so. */
+  get meant() {
+    return this.saidSo || this.state.order.some((name, at) => at > 0 && name < this.state.order[at - 1]);
+  }
+
+  /** A ranking in the very order of the page may be meant, or be forgotten: ask, once, and `submit` after a yes. */
+  askOrder(submit) {
+    const dialog = document.querySelector("#order");
+    dialog.onclose = () => {
+      if (dialog.returnValue !== "yes") return this.focus();
+      this.saidSo = true;
+      submit();
+    };
+    dialog.returnValue = "";
+    dialog.showModal();
+    return "You left the responses in the order in which they are shown.";
   }
 
   /** The form's `order` field, "" while a strength is missing. */
   value() {
     return encoded(this.state);
+  }
+
+  /** What a draft says of the ranking, or null while nobody has touched it. */
+  said() {
+    return this.state.touched ? grouped(this.state) : null;
   }
 
   /** Point at the first strength that is missing; returns what to do about it. */

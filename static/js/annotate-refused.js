@@ -1,6 +1,26 @@
-// What the page says and offers when the server refuses a draft. Loaded when that happens.
+// What the page says and offers when the server refuses a draft, or never got it. Loaded when that happens.
 
-import { described } from "./annotate-model.js";
+import { call, described, fingerprint } from "./annotate-draft.js";
+
+/** A page before `work`'s could not save what was typed: store it now, and show the item with it. */
+export async function bringBack(work, { draft, version, sent }) {
+  try {
+    await call(`${work.api}/draft`, { method: "PUT", body: { version, draft } });
+    work.mirror.clear();
+    work.saver.stop();
+    location.reload();
+  } catch (error) {
+    if (!error.status) return; // the network is still away: what is kept stays for the next time
+    const { stored, version: newer } = error.problem;
+    if (stored && sent === fingerprint(stored)) return bringBack(work, { draft, version: newer }); // that page's own, too
+    work.mirror.clear();
+    const words =
+      "An earlier page could not save this, and meanwhile something newer was saved. Copy what you need of it:";
+    const text = document.createElement("pre");
+    text.textContent = described(draft);
+    work.say(words, { place: "draft" }).append(text);
+  }
+}
 
 /** Explain on `work`'s page why its draft was `refused`, and how saving goes on. */
 export function explain(work, refused) {

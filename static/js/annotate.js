@@ -1,471 +1,8 @@
-// The annotation page. The form works without any of this; here it gets keys, drafts, a lease that lives while somebody
-// works, an editor for the chosen response, and submits that survive a lost network.
+// The annotation page: it takes over the item that is on it, keeps its time and its lease, and says which key does what. The form
+// works without any of this; here it gets keys, drafts, an editor for the chosen response, and submits that survive a lost network.
 
-import {
-  ActiveClock,
-  backoff,
-  described,
-  detailsOf,
-  fingerprint,
-  fromDraft,
-  judged,
-  Lease,
-  missingRating,
-  preferred,
-} from "./annotate-model.js";
-import { call, Mirror, SAID, Saver } from "./annotate-save.js";
-
-const STRENGTHS = ["", "marginally better", "slightly better", "better", "significantly better"];
-const make = (tag, values) => Object.assign(document.createElement(tag), values);
-
-/** Say `text` to screen readers. (Importing base.js by another address than the page's would run it twice.) */
-function announce(text) {
-  const live = document.querySelector("#status"); // looked up each time: going back and forward replaces the whole body
-  live.textContent = "";
-  // a live region speaks only when its text changes: the same words twice need a moment of silence between
-  setTimeout(() => {
-    live.textContent = text;
-  }, 50);
-}
-
-class Work {
-  constructor(root) {
-    this.root = root;
-    this.form = root.querySelector("#judge");
-    this.fields = this.form.elements;
-    this.api = `/api/v1/assignments/${root.dataset.assignment}`;
-    const { texts, draft, keys } = JSON.parse(root.querySelector("[data-work]").textContent);
-    Object.assign(this, { texts, keys });
-    this.shown = Number(root.dataset.shown);
-    this.clock = new ActiveClock(draft?.active_seconds ?? 0);
-    this.lease = new Lease(Number(root.dataset.lease), Date.now());
-    this.tries = 0;
-    this.saver = new Saver({
-      version: Number(root.dataset.version),
-      save: (value, version) => call(`${this.api}/draft`, { method: "PUT", body: { version, draft: value } }),
-      onState: (state) => this.#showSaved(state),
-      onSaved: () => {
-        this.clear("draft");
-        // a page that is loaded again may have been drawn before this was stored: it finds the text here
-        if (this.saver.pending === null && !this.leaving) this.mirror.clear();
-      },
-      onRefused: (refused) => this.#draftRefused(refused),
-    });
-    this.mirror = new Mirror(`${root.dataset.user}:${root.dataset.assignment}`);
-    const left = this.mirror.left(draft);
-    this.#load(this.#start(draft));
-    if (left) this.#load(this.#bringBack(left)); // a submit waits for it: what is on the page is not all there is
-  }
-
-  async #start(draft) {
-    this.edits = draft?.edits ?? {};
-    this.revisions = draft?.revisions ?? {};
-    this.improve = this.root.querySelector("[data-improve]");
-    if (this.improve) {
-      this.improve.hidden = true;
-      this.improve.querySelector("textarea").removeAttribute("name");
-      this.edited = this.form.appendChild(make("input", { type: "hidden", name: "edited_text" }));
-    }
-    if (this.shown > 2) {
-      const { Ranker } = await import("./annotate-rank.js");
-      this.ranker = new Ranker(this.root.querySelector("[data-ranking]"), {
-        state: fromDraft(draft?.outcome === "ranked" ? draft : null, this.shown),
-        announce,
-        onChange: () => {
-          this.#check("");
-          this.changed();
-        },
-        sortableUrl: this.root.dataset.sortable,
-        keys: this.keys,
-      });
-    }
-    this.form.addEventListener("htmx:before:request", () => this.saver.hold()); // a draft would race with the submit
-    this.form.addEventListener("htmx:error", (event) => {
-      event.stopPropagation(); // what the page says of lost requests in general is "try again"; here that happens by itself
-      this.#notSubmitted(true);
-    });
-    this.form.addEventListener("htmx:response:error", ({ detail }) => {
-      const { status } = detail.ctx.response;
-      this.#notSubmitted(status >= 500);
-      if (status === 401) this.signIn(this.form);
-    });
-    for (const other of this.root.querySelectorAll("form[hx-post]:not(#judge)")) this.#insist(other);
-    this.form.addEventListener("change", (event) => event.target.name && this.changed());
-    this.form.addEventListener("input", (event) => event.target.name === "comment" && this.changed());
-    const guidelines = this.root.querySelector("[data-guidelines]");
-    if (guidelines) guidelines.open = localStorage.getItem("guidelines") !== "closed";
-    guidelines?.addEventListener("toggle", () =>
-      localStorage.setItem("guidelines", guidelines.open ? "open" : "closed"),
-    );
-    for (const box of this.root.querySelectorAll(".md-scroll, .md-maths")) {
-      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
-    }
-    this.#showChoice();
-    this.spans = draft?.spans ?? [];
-    if (this.spans.length) this.#load(this.useMarks());
-    // most items are read as they stand: what changes how they are shown comes when it is used, or needed at once
-    const { layout, raw } = this.root.dataset;
-    const rich = this.root.querySelector(".response__text :is(pre.md-code, h4, h5, h6)");
-    if (layout === "single" || raw === "on" || rich) this.#load(this.useView());
-    this.root
-      .querySelector("[data-view]")
-      .addEventListener("click", async ({ target }) => (await this.useView()).click(target));
-  }
-
-  async useView() {
-    const { View } = await import("./annotate-view.js");
-    const loadDiff = async () => (await import("./annotate-edit.js")).loadDiff(this.root.dataset.diff);
-    this.view ??= new View(this.root, { texts: this.texts, announce, loadDiff });
-    return this.view;
-  }
-
-  async useMarks() {
-    const { Marks } = await import("./annotate-marks.js");
-    const { texts, spans } = this;
-    this.marks ??= new Marks(this.root, { texts, spans, announce, onChange: () => this.changed() });
-    return this.marks;
-  }
-
-  get choice() {
-    return this.fields.choice?.value ?? "";
-  }
-
-  /** The letter of the response that is preferred so far, or null. */
-  get best() {
-    if (this.ranker) return this.choice === "" && this.ranker.value() ? this.ranker.best : null;
-    return preferred(this.choice);
-  }
-
-  /** Choose by key; the radio takes the focus, so that Enter submits. */
-  pick(value) {
-    const radio = this.#check(value);
-    if (!radio) return;
-    radio.focus({ preventScroll: true });
-    this.changed();
-  }
-
-  #check(value) {
-    const radio = this.form.querySelector(`input[name=choice][value="${value}"]`);
-    if (radio) radio.checked = true;
-    return radio;
-  }
-
-  changed() {
-    this.leaving = false;
-    this.#showChoice();
-    const draft = this.draft();
-    this.saver.note(draft);
-    this.mirror.keep(draft, this.saver.version, this.saver.sent);
-  }
-
-  /** A page before this one could not save what was typed: store it now, and show the item with it. */
-  async #bringBack({ draft, version, sent }) {
-    try {
-      await call(`${this.api}/draft`, { method: "PUT", body: { version, draft } });
-      this.mirror.clear();
-      this.saver.stop();
-      location.reload();
-    } catch (error) {
-      if (!error.status) return; // the network is still away: what is kept stays for the next time
-      const { stored, version: newer } = error.problem;
-      if (stored && sent === fingerprint(stored)) return this.#bringBack({ draft, version: newer }); // that page's own, too
-      this.mirror.clear();
-      const words =
-        "An earlier page could not save this, and meanwhile something newer was saved. Copy what you need of it:";
-      this.say(words, { place: "draft" }).append(make("pre", { textContent: described(draft) }));
-    }
-  }
-
-  draft() {
-    return {
-      ...judged(this.choice, this.ranker?.state),
-      ...detailsOf(new FormData(this.form)),
-      edits: this.editor ? Object.fromEntries(this.editor.edits) : this.edits,
-      revisions: this.revisions,
-      spans: JSON.parse(this.fields.spans.value || "[]"),
-      nothing_to_improve: this.fields.nothing_to_improve?.checked ?? false,
-      comment: this.fields.comment.value,
-      active_seconds: Math.round(this.clock.seconds),
-    };
-  }
-
-  #showChoice() {
-    const best = this.best;
-    for (const response of this.root.querySelectorAll("[data-response]")) {
-      const chosen = response.dataset.response === best;
-      response.toggleAttribute("data-chosen", chosen);
-      const words = this.shown === 2 ? STRENGTHS[Number(this.choice[1])] : "best";
-      response.querySelector("[data-mark]").textContent = chosen ? words : "";
-    }
-    this.ranker?.off(this.choice !== "");
-    this.#load(this.#edit(best));
-  }
-
-  /** Remember that a part of the page is on its way: what was drafted is not in the form before it has come. */
-  #load(part) {
-    const loading = Promise.all([this.loading, part])
-      .catch(() => this.say("A part of this page did not load: reload it. Your draft is kept."))
-      .finally(() => {
-        if (this.loading === loading) this.loading = null;
-      });
-    this.loading = loading;
-  }
-
-  /** Open the response `name` for editing. A ranking takes a while, so there the editor comes with its first change. */
-  async #edit(name) {
-    if (!this.improve) return;
-    if ((name || this.ranker?.state.touched) && !this.editor) {
-      const { Editor } = await import("./annotate-edit.js");
-      this.editor ??= new Editor(this.improve, {
-        texts: this.texts,
-        edits: this.edits,
-        required: this.root.dataset.edit === "required",
-        nothing: this.fields.nothing_to_improve,
-        diffUrl: this.root.dataset.diff,
-        onChange: () => this.changed(),
-        onTaken: (name, revision) => {
-          this.revisions = { ...this.revisions, [name]: revision };
-        },
-      });
-      this.#reviseWhenAsked();
-    }
-    if (this.best) this.editor?.open(this.best);
-    else this.editor?.close();
-  }
-
-  /** The model is asked seldom, so what asks it comes when its section is used; what was pressed before that still counts. */
-  #reviseWhenAsked() {
-    const section = this.improve.querySelector("[data-revise]");
-    const use = async () => {
-      const { Reviser } = await import("./annotate-revise.js");
-      const url = `${this.api}/revisions`;
-      const onUsed = (adjust) => {
-        this.changed();
-        if (!adjust) this.focusChoice(); // from where Enter submits
-      };
-      this.reviser ??= new Reviser(section, { url, editor: this.editor, call, announce, onUsed });
-      return this.reviser;
-    };
-    section.addEventListener("toggle", () => section.open && use());
-    if (section.open) use();
-    section.querySelector("[data-revise-ask]").addEventListener("click", async () => (await use()).ask());
-    section.querySelector("[data-revise-feedback]").addEventListener("keydown", async (event) => {
-      if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-      event.preventDefault(); // here it asks; anywhere else it submits
-      (await use()).ask();
-    });
-  }
-
-  focusChoice() {
-    (this.form.querySelector("input[name=choice]:checked") ?? this.form.querySelector("input[name=choice]")).focus();
-  }
-
-  revise() {
-    const section = this.improve?.querySelector("[data-revise]");
-    if (!section || this.improve.hidden) return announce("Choose a response first");
-    section.open = true;
-    section.querySelector("[data-revise-feedback]").focus();
-  }
-
-  nothing() {
-    const box = this.fields.nothing_to_improve;
-    if (!box || this.improve.hidden) return announce("Choose a response first");
-    box.click();
-    announce(box.checked ? "Nothing to improve" : "There is something to improve");
-  }
-
-  /** Focus the next rating that is missing, else the first. */
-  rate() {
-    const name = this.#unrated() ?? this.form.querySelector("[name^='attribute.']")?.name;
-    if (!name) return announce("This batch asks nothing more of each response");
-    this.form.querySelector(`[name="${name}"]:checked, [name="${name}"]`).focus();
-  }
-
-  #unrated() {
-    const names = [...new Set([...this.form.querySelectorAll("[name^='attribute.']")].map((field) => field.name))];
-    return missingRating(names, [...new FormData(this.form)]);
-  }
-
-  flag() {
-    const flags = this.root.querySelector(`[data-response="${this.best ?? this.view?.current ?? "A"}"] .flags`);
-    flags.open = true;
-    flags.querySelector("input").focus();
-  }
-
-  async focusEditor() {
-    if (!this.editor) await this.loading;
-    if (!this.editor?.focus()) announce("Choose a response first");
-  }
-
-  #showSaved(state) {
-    const line = this.root.querySelector("[data-save-state]");
-    line.textContent = SAID[state];
-    line.dataset.state = state;
-    if (state === "failed") announce("Not saved, retrying");
-  }
-
-  async #draftRefused(refused) {
-    if (refused.status === 401 && Date.now() - this.signedIn < 5000) {
-      this.saver.resume(); // it was on its way while its person signed in
-      this.saver.note(this.draft());
-      return;
-    }
-    this.#showSaved("refused");
-    const { explain } = await import("./annotate-refused.js");
-    explain(this, refused);
-  }
-
-  async #beat() {
-    this.lease.asked(Date.now());
-    try {
-      const { lease_seconds: seconds, fencing_token: token } = await call(`${this.api}/lease`);
-      this.lease.renewed(seconds, Date.now());
-      this.fields.fencing_token.value = token;
-      this.clear("lease");
-    } catch (error) {
-      // a network that is away comes back; a seat that somebody took does not, but the draft is still saved
-      if (error.status !== 409) return;
-      this.lease.lost();
-      this.saver.flush();
-      this.say(error.message, { place: "lease", link: { textContent: "Go on", href: "/annotate" } });
-    }
-  }
-
-  tick(now) {
-    const visible = document.visibilityState === "visible";
-    this.clock.tick(now, visible);
-    if (this.clock.working(now, visible)) {
-      if (this.lease.due(now)) this.#beat();
-    } else if (this.lease.ending(now)) {
-      const soon = "This item goes back to the others soon. Press any key to keep it; your draft is kept in any case.";
-      this.say(soon, { place: "lease" });
-    }
-  }
-
-  /** Fill the form's fields. Says what is missing, and returns whether something is. */
-  prepare() {
-    this.fields.active_seconds.value = this.clock.seconds.toFixed(1);
-    this.fields.draft_version.value = this.saver.version;
-    if (this.editor) {
-      const { position, text } = this.editor.value();
-      this.edited.value = text;
-      this.fields.edited_position.value = position;
-      this.fields.revision_id.value = (text && this.revisions[position]) || "";
-    }
-    if (this.ranker) this.fields.order.value = this.choice === "" ? this.ranker.value() : "";
-    const problem = this.#missing();
-    return problem && this.say(problem);
-  }
-
-  #missing() {
-    if (this.ranker && this.choice === "") {
-      const missing = this.ranker.complain();
-      if (missing) return missing;
-    } else if (this.choice === "") {
-      return "Say first which response is better: keys 1 to 8, t for equally good, u for both unacceptable.";
-    }
-    const unrated = this.#unrated();
-    if (unrated) {
-      this.rate();
-      return "Rate every response: one rating is missing, and it has the focus now.";
-    }
-    if (this.ranker && this.choice === "" && !this.ranker.moved && !this.orderMeant) return this.#askOrder();
-    if (!this.editor)
-      return this.best in this.edits ? "The editor did not load: reload this page. Your edit is kept." : "";
-    const problem = this.editor.problem();
-    if (problem) this.editor.focus();
-    return problem;
-  }
-
-  /** A ranking in the very order of the page may be meant, or be forgotten: ask, once. */
-  #askOrder() {
-    const dialog = document.querySelector("#order");
-    dialog.onclose = () => {
-      if (dialog.returnValue !== "yes") return this.ranker.focus();
-      this.orderMeant = true;
-      this.form.requestSubmit();
-    };
-    dialog.returnValue = "";
-    dialog.showModal();
-    return "You left the responses in the order in which they are shown.";
-  }
-
-  #notSubmitted(again) {
-    this.saver.resume();
-    this.saver.note(this.draft());
-    if (again) this.retry();
-    else this.tries = 0;
-  }
-
-  /** A skip or an undo that did not arrive is sent again as well; either can be sent twice. */
-  #insist(form) {
-    const again = () => form.isConnected && form.requestSubmit();
-    const lost = () => {
-      this.say("The server cannot be reached. This is sent again in 2 s; stay on this page.");
-      setTimeout(again, 2000);
-    };
-    form.addEventListener("htmx:error", (event) => {
-      event.stopPropagation();
-      lost();
-    });
-    form.addEventListener("htmx:response:error", ({ detail }) => {
-      const { status } = detail.ctx.response;
-      if (status === 401) this.signIn(form);
-      else if (status >= 500) lost();
-    });
-  }
-
-  /** The session ended: sign in over this page, and send again what was refused. */
-  async signIn(form) {
-    const { signIn } = await import("./sign-in.js");
-    if (!(await signIn())) return;
-    this.signedIn = Date.now();
-    document.querySelector("#problems").replaceChildren();
-    this.clear("draft");
-    if (form) return form.requestSubmit();
-    this.saver.resume();
-    this.saver.note(this.draft());
-  }
-
-  /** The server's words about a submit are on the page; they say under which version it kept what was sent. */
-  told() {
-    this.saver.version = Number(this.root.querySelector("[data-kept]")?.dataset.kept ?? this.saver.version);
-  }
-
-  /** The submit did not arrive, or the server is away: try again with the same key, which can never count twice. */
-  retry() {
-    this.tries += 1;
-    const seconds = backoff(this.tries);
-    this.say(`The server cannot be reached. Your judgement is sent again in ${seconds} s; stay on this page.`);
-    clearTimeout(this.retryTimer);
-    this.retryTimer = setTimeout(() => this.form.isConnected && this.form.requestSubmit(), seconds * 1000);
-  }
-
-  /** Show `message` in a place of its own, so that it takes no other one away: about the submit, the draft or the lease. */
-  say(message, { place = "submit", link } = {}) {
-    const notice = make("div", { className: "notice notice--warn" });
-    notice.append(make("p", { textContent: message }));
-    if (link) notice.append(make("a", { className: "button button--small", ...link }));
-    const problem = this.root.querySelector(`[data-problem="${place}"]`);
-    problem.replaceChildren(notice);
-    problem.scrollIntoView({ block: "nearest" });
-    return notice;
-  }
-
-  clear(place) {
-    this.root.querySelector(`[data-problem="${place}"]`).replaceChildren();
-  }
-
-  /** Another item takes this one's place. What was typed is still saved, unless the item is `done`. */
-  leave(done) {
-    if (done) {
-      this.saver.stop();
-      this.mirror.clear();
-    } else this.saver.leave();
-    clearTimeout(this.retryTimer);
-    this.reviser?.close();
-  }
-}
+import { call } from "./annotate-draft.js";
+import { announce, Work } from "./annotate-work.js";
 
 let work = null;
 let lastKeys = {};
@@ -486,6 +23,37 @@ function take(arrived) {
   root.querySelector("#work-title")?.focus({ preventScroll: true });
   const told = root.querySelector("#feedback-head"); // while somebody qualifies
   if (done) announce(`${told ? `${told.textContent}.` : done} ${work ? "Next item." : "Nothing left for now."}`);
+}
+
+/** Ask for more time for `item`. */
+async function renew(item) {
+  const { lease } = item;
+  lease.asked(Date.now());
+  try {
+    const { lease_seconds: seconds, fencing_token: token } = await call(`${item.api}/lease`);
+    lease.renewed(seconds, Date.now());
+    item.fields.fencing_token.value = token;
+    item.clear("lease");
+  } catch (error) {
+    // a network that is away comes back; a seat that somebody took does not, but the draft is still saved
+    if (error.status !== 409) return;
+    lease.lost();
+    item.saver.flush();
+    item.say(error.message, { place: "lease", link: { textContent: "Go on", href: "/annotate" } });
+  }
+}
+
+function tick(now) {
+  if (!work) return;
+  const { clock, lease } = work;
+  const visible = document.visibilityState === "visible";
+  clock.tick(now, visible);
+  if (clock.working(now, visible)) {
+    if (lease.due(now)) renew(work);
+  } else if (lease.ending(now)) {
+    const soon = "This item goes back to the others soon. Press any key to keep it; your draft is kept in any case.";
+    work.say(soon, { place: "lease" });
+  }
 }
 
 const ACTIONS = {
@@ -545,7 +113,7 @@ for (const kind of ["keydown", "pointerdown", "pointermove", "scroll"]) {
   document.addEventListener(kind, () => work?.clock.use(Date.now()), { passive: true, capture: true });
 }
 
-setInterval(() => work?.tick(Date.now()), 1000);
+setInterval(() => tick(Date.now()), 1000);
 
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "hidden") work?.saver.leave();

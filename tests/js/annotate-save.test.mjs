@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { call, Refused, Saver } from "../../static/js/annotate-save.js";
+import { call, Refused, Saver } from "../../static/js/annotate-draft.js";
 
 /** Timers that run when told. */
 function clock() {

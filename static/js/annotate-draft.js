@@ -1,7 +1,134 @@
-// Saves drafts by themselves: debounced, one at a time, retried, versioned. Nothing of the document is used here, so that
-// `node --test tests/js` can run it with a clock and a server of its own.
+// The draft of an item: what it says, how long its person worked, how long they hold the item, and how all of it is saved by
+// itself: debounced, one at a time, retried, versioned. Nothing of the document is used here, so that `node --test tests/js`
+// can run it with a clock and a server of its own.
 
-import { backoff, fingerprint } from "./annotate-model.js";
+/** The response that a pairwise choice prefers, or null. */
+export function preferred(choice) {
+  return /^[AB][1-4]$/.test(choice) ? choice[0] : null;
+}
+
+/** What a draft says of the judgement so far: `choice` is the form's, `ranked` what a ranking says that was begun. */
+export function judged(choice, ranked) {
+  if (choice === "tie" || choice === "all_unacceptable") return { outcome: choice, ranking: [], strengths: [] };
+  if (ranked) return { outcome: "ranked", ...ranked };
+  const best = preferred(choice);
+  if (!best) return { outcome: null, ranking: [], strengths: [] };
+  return { outcome: "ranked", ranking: [[best], [best === "A" ? "B" : "A"]], strengths: [Number(choice[1])] };
+}
+
+/** A draft in words, to tell two of them apart. */
+export function described({ outcome, ranking = [], strengths = [], edits = {}, comment = "" }) {
+  const judged =
+    outcome === "ranked"
+      ? ranking.map((group, i) => group.join(" = ") + (i in strengths ? ` >${strengths[i] ?? "?"}` : "")).join(" ")
+      : { tie: "Equally good", all_unacceptable: "All unacceptable" }[outcome];
+  const edited = Object.entries(edits).map(([name, text]) => `${name}, improved: ${text}`);
+  return [judged, ...edited, comment].filter(Boolean).join("\n\n") || "(nothing yet)";
+}
+
+/** The same for two drafts that say the same; the seconds of work do not count, nor what is said with nothing. */
+export function fingerprint({ outcome = null, ranking = [], strengths = [], edits = {}, comment = "", ...details }) {
+  const said = [details.attributes, details.flags, details.spans].map((each) =>
+    each && Object.keys(each).length ? each : null,
+  );
+  return JSON.stringify([
+    outcome,
+    ranking,
+    strengths,
+    Object.entries(edits).sort(),
+    comment,
+    details.nothing_to_improve === true,
+    said,
+  ]);
+}
+
+/** Seconds to wait before try number `tries` (from 1): 1, 2, 4 … at most 30. */
+export function backoff(tries) {
+  return Math.min(30, 2 ** (tries - 1));
+}
+
+/** Counts seconds of work: `tick(now)` adds the time since the last tick while the page is seen and was used lately. */
+export class ActiveClock {
+  constructor(seconds = 0, idleAfter = 60) {
+    this.seconds = seconds;
+    this.idleAfter = idleAfter;
+    this.ticked = null;
+    this.used = null;
+  }
+
+  /** Something was typed, clicked, scrolled or pointed at. */
+  use(now) {
+    this.used = now;
+  }
+
+  /** Whether somebody works here at `now` (milliseconds). */
+  working(now, visible) {
+    return visible && this.used !== null && now - this.used < this.idleAfter * 1000;
+  }
+
+  tick(now, visible) {
+    // a gap in the ticks means that the machine slept
+    const passed = this.ticked === null ? 0 : Math.min(5, (now - this.ticked) / 1000);
+    this.ticked = now;
+    if (this.working(now, visible)) this.seconds += Math.max(0, passed);
+    return this.seconds;
+  }
+}
+
+/** How long the item is held. Times are in milliseconds; `seconds` may be short, where the item was opened late. */
+export class Lease {
+  constructor(seconds, now) {
+    this.renewed(seconds, now);
+  }
+
+  renewed(seconds, now) {
+    this.seconds = Math.max(4, seconds);
+    this.end = now + seconds * 1000;
+    this.warned = false;
+    this.asked(now);
+  }
+
+  /** It was asked for, with or without success: a third of its length until the next time. */
+  asked(now) {
+    this.next = now + Math.max(2000, this.seconds * 333);
+  }
+
+  /** Somebody else has the item: nothing to renew, nothing to warn of. */
+  lost() {
+    this.next = Number.POSITIVE_INFINITY;
+    this.warned = true;
+  }
+
+  /** Whether it is time to renew it, for somebody who works. */
+  due(now) {
+    return now >= this.next;
+  }
+
+  /** Whether to warn somebody who does not: once, when a quarter of it is left, two minutes at most. */
+  ending(now) {
+    if (this.warned || this.end - now >= Math.min(120, this.seconds / 4) * 1000) return false;
+    this.warned = true;
+    return true;
+  }
+}
+
+/** `attributes` and `flags` of a draft, from the entries of the form. */
+export function detailsOf(entries) {
+  const attributes = {};
+  const flags = {};
+  for (const [field, value] of entries) {
+    const [kind, name, what] = field.split(".");
+    if (kind === "attribute" && value) attributes[name] = { ...attributes[name], [what]: Number(value) };
+    if (kind === "flag") flags[name] = [...(flags[name] ?? []), what];
+  }
+  return { attributes, flags };
+}
+
+/** The first rating that is missing, as the name of its field, or null. */
+export function missingRating(names, entries) {
+  const given = new Set(entries.filter(([, value]) => value).map(([field]) => field));
+  return names.find((name) => !given.has(name)) ?? null;
+}
 
 /** What the page says of its draft. */
 export const SAID = {

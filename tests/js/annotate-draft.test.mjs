@@ -2,88 +2,21 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   ActiveClock,
-  arrange,
   backoff,
   described,
   detailsOf,
-  editProblem,
-  encoded,
-  excerpt,
   fingerprint,
-  fromDraft,
-  grouped,
   judged,
   Lease,
   missingRating,
-  passage,
-  place,
-  places,
   preferred,
-  ranking,
-  setGap,
-  shiftGap,
-  toggleTie,
-  unitIn,
-} from "../../static/js/annotate-model.js";
+} from "../../static/js/annotate-draft.js";
+import { editProblem } from "../../static/js/annotate-edit.js";
 
 test("a tie prefers nothing", () => {
   assert.equal(preferred("B2"), "B");
   assert.equal(preferred("tie"), null);
   assert.equal(preferred(""), null);
-});
-
-test("a gap survives a move only between the same two neighbours", () => {
-  let state = ranking(4);
-  state = setGap(setGap(setGap(state, 0, 1), 1, 2), 2, 3);
-  state = place(state, "D", 0);
-  assert.deepEqual(state.order, ["D", "A", "B", "C"]);
-  assert.deepEqual(state.gaps, [null, 1, 2]);
-});
-
-test("turning two neighbours round forgets how much better the first one was", () => {
-  const state = arrange(setGap(ranking(2), 0, 4), ["B", "A"]);
-  assert.deepEqual(state.gaps, [null]);
-});
-
-test("moving beyond the ends stays at the ends", () => {
-  assert.deepEqual(place(ranking(3), "B", -5).order, ["B", "A", "C"]);
-  assert.deepEqual(place(ranking(3), "B", 9).order, ["A", "C", "B"]);
-});
-
-test("a ranking is encoded only when every gap is set", () => {
-  let state = ranking(3);
-  assert.equal(encoded(state), "");
-  state = setGap(setGap(state, 0, 3), 1, 0);
-  assert.equal(encoded(state), "A3B0C");
-  assert.deepEqual(grouped(state), { ranking: [["A"], ["B", "C"]], strengths: [3] });
-  assert.deepEqual([...places(state)], [["A", 1], ["B", 2], ["C", 2]]);
-});
-
-test("a tie is taken back by the same key", () => {
-  const tied = toggleTie(ranking(3), 1);
-  assert.deepEqual(tied.gaps, [0, null]);
-  assert.deepEqual(toggleTie(tied, 1).gaps, [null, null]);
-  assert.deepEqual(toggleTie(ranking(3), 0).gaps, [null, null]);
-});
-
-test("plus and minus stay within the four levels", () => {
-  let state = shiftGap(ranking(2), 0, 1);
-  assert.deepEqual(state.gaps, [1]);
-  for (let i = 0; i < 9; i += 1) state = shiftGap(state, 0, 1);
-  assert.deepEqual(state.gaps, [4]);
-  assert.deepEqual(shiftGap(ranking(2), 0, -1).gaps, [4]);
-});
-
-test("a draft brings its ranking back, unset gaps included", () => {
-  let state = place(ranking(4), "C", 0);
-  state = setGap(setGap(state, 0, 2), 1, 0);
-  const back = fromDraft(grouped(state), 4);
-  assert.deepEqual(back, state);
-});
-
-test("a draft without a ranking, or of another item, starts untouched", () => {
-  assert.deepEqual(fromDraft(null, 3), ranking(3));
-  assert.deepEqual(fromDraft({ ranking: [["A"], ["B"]], strengths: [1] }, 3), ranking(3));
 });
 
 test("retries wait longer and longer, at most half a minute", () => {
@@ -121,12 +54,14 @@ test("two drafts can be told apart in words", () => {
   assert.equal(described({}), "(nothing yet)");
 });
 
+const RANKED = { ranking: [["A"], ["B"]], strengths: [2] };
+
 test("what a draft says of the judgement so far", () => {
   assert.deepEqual(judged("", undefined), { outcome: null, ranking: [], strengths: [] });
   assert.deepEqual(judged("B2", undefined), { outcome: "ranked", ranking: [["B"], ["A"]], strengths: [2] });
-  assert.deepEqual(judged("tie", setGap(ranking(3), 0, 1)), { outcome: "tie", ranking: [], strengths: [] });
-  assert.deepEqual(judged("", ranking(3)), { outcome: null, ranking: [], strengths: [] });
-  assert.equal(judged("", setGap(ranking(3), 0, 1)).outcome, "ranked");
+  assert.deepEqual(judged("tie", RANKED), { outcome: "tie", ranking: [], strengths: [] });
+  assert.deepEqual(judged("", null), { outcome: null, ranking: [], strengths: [] });
+  assert.equal(judged("", RANKED).outcome, "ranked");
 });
 
 test("two drafts that say the same are told as the same, however long they took and in whatever order their edits come", () => {
@@ -162,17 +97,4 @@ test("what is said of each response is read from the form's fields", () => {
   assert.deepEqual(detailsOf(entries), { attributes: { A: { helpful: 2 } }, flags: { B: ["unsafe", "private_data"] } });
   assert.equal(missingRating(["attribute.A.helpful", "attribute.B.helpful"], entries), "attribute.B.helpful");
   assert.equal(missingRating(["attribute.A.helpful"], entries), null);
-});
-
-test("a passage counts characters, not the halves of a surrogate pair", () => {
-  assert.deepEqual(passage("👍 is false", "false"), { start: 5, end: 10 });
-  assert.equal(passage("no no", "no"), null);
-  assert.equal(passage("yes", "no"), null);
-  assert.equal(excerpt("👍 is false", { start: 5, end: 10 }), "false");
-});
-
-test("a place in a field is found in a text with other line ends", () => {
-  const text = "a\r\nb\r\ncd";
-  assert.deepEqual([0, 1, 2, 4, 5, 6].map((at) => unitIn(text, at)), [0, 2, 3, 6, 7, 8]);
-  assert.equal(unitIn("plain", 3), 3);
 });

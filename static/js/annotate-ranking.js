@@ -1,0 +1,91 @@
+// A ranking with ties and strengths, as pure functions without a document: tested with `node --test tests/js`.
+
+const LETTERS = "ABCDEFGH";
+
+/** A ranking: `order` of letters, best first; `gaps[i]` between place i and the next: null unset, 0 equal, 1 to 4. */
+export function ranking(shown) {
+  return { order: LETTERS.slice(0, shown).split(""), gaps: Array(shown - 1).fill(null), touched: false };
+}
+
+/** Put `order` anew; a gap stays only between two neighbours that were neighbours in this order before. */
+function reordered(state, order) {
+  const known = new Map();
+  for (const [i, gap] of state.gaps.entries()) known.set(state.order[i] + state.order[i + 1], gap);
+  const gaps = order.slice(1).map((below, i) => known.get(order[i] + below) ?? null);
+  return { order, gaps, touched: true };
+}
+
+/** Put the response `name` at place `to` (0 is the best). */
+export function place(state, name, to) {
+  const rest = state.order.filter((other) => other !== name);
+  const at = Math.max(0, Math.min(to, rest.length));
+  return reordered(state, [...rest.slice(0, at), name, ...rest.slice(at)]);
+}
+
+/** Take over an order that was dragged. */
+export function arrange(state, order) {
+  return reordered(state, order);
+}
+
+/** Say how much better place `at` is than the one below. */
+export function setGap(state, at, value) {
+  if (at < 0 || at >= state.gaps.length) return state;
+  const gaps = state.gaps.map((gap, i) => (i === at ? value : gap));
+  return { ...state, gaps, touched: true };
+}
+
+/** Make place `at` as good as the one above, or take that back. */
+export function toggleTie(state, at) {
+  return setGap(state, at - 1, state.gaps[at - 1] === 0 ? null : 0);
+}
+
+/** Strengthen (`by` 1) or weaken (-1) the gap below place `at`, between 1 and 4. */
+export function shiftGap(state, at, by) {
+  const gap = state.gaps[at];
+  const from = gap || (by > 0 ? 0 : 5);
+  return setGap(state, at, Math.max(1, Math.min(4, from + by)));
+}
+
+/** The form's `order` field ("C1A0D4B"), or "" while a gap is unset. */
+export function encoded(state) {
+  if (state.gaps.includes(null)) return "";
+  return state.order.map((name, i) => name + (state.gaps[i] ?? "")).join("");
+}
+
+/** The place (from 1) that each letter holds, equal ones sharing it. */
+export function places(state) {
+  let place = 0;
+  return new Map(
+    state.order.map((name, i) => {
+      if (i === 0 || state.gaps[i - 1] !== 0) place += 1;
+      return [name, place];
+    }),
+  );
+}
+
+/** `ranking` and `strengths` of a draft; an unset gap keeps its neighbours apart, with a strength of null. */
+export function grouped(state) {
+  const groups = [[state.order[0]]];
+  const strengths = [];
+  state.gaps.forEach((gap, i) => {
+    if (gap === 0) {
+      groups.at(-1).push(state.order[i + 1]);
+    } else {
+      groups.push([state.order[i + 1]]);
+      strengths.push(gap);
+    }
+  });
+  return { ranking: groups, strengths };
+}
+
+/** The ranking that a draft holds, or an untouched one. */
+export function fromDraft(draft, shown) {
+  const order = draft?.ranking?.flat() ?? [];
+  if (order.length !== shown || new Set(order).size !== shown) return ranking(shown);
+  const gaps = [];
+  draft.ranking.forEach((group, i) => {
+    gaps.push(...Array(group.length - 1).fill(0));
+    if (i < draft.ranking.length - 1) gaps.push(draft.strengths[i] ?? null);
+  });
+  return { order, gaps, touched: true };
+}

@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import {
+  arrange,
+  encoded,
+  fromDraft,
+  grouped,
+  place,
+  places,
+  ranking,
+  setGap,
+  shiftGap,
+  toggleTie,
+} from "../../static/js/annotate-ranking.js";
+
+test("a gap survives a move only between the same two neighbours", () => {
+  let state = ranking(4);
+  state = setGap(setGap(setGap(state, 0, 1), 1, 2), 2, 3);
+  state = place(state, "D", 0);
+  assert.deepEqual(state.order, ["D", "A", "B", "C"]);
+  assert.deepEqual(state.gaps, [null, 1, 2]);
+});
+
+test("turning two neighbours round forgets how much better the first one was", () => {
+  const state = arrange(setGap(ranking(2), 0, 4), ["B", "A"]);
+  assert.deepEqual(state.gaps, [null]);
+});
+
+test("moving beyond the ends stays at the ends", () => {
+  assert.deepEqual(place(ranking(3), "B", -5).order, ["B", "A", "C"]);
+  assert.deepEqual(place(ranking(3), "B", 9).order, ["A", "C", "B"]);
+});
+
+test("a ranking is encoded only when every gap is set", () => {
+  let state = ranking(3);
+  assert.equal(encoded(state), "");
+  state = setGap(setGap(state, 0, 3), 1, 0);
+  assert.equal(encoded(state), "A3B0C");
+  assert.deepEqual(grouped(state), { ranking: [["A"], ["B", "C"]], strengths: [3] });
+  assert.deepEqual([...places(state)], [["A", 1], ["B", 2], ["C", 2]]);
+});
+
+test("a tie is taken back by the same key", () => {
+  const tied = toggleTie(ranking(3), 1);
+  assert.deepEqual(tied.gaps, [0, null]);
+  assert.deepEqual(toggleTie(tied, 1).gaps, [null, null]);
+  assert.deepEqual(toggleTie(ranking(3), 0).gaps, [null, null]);
+});
+
+test("plus and minus stay within the four levels", () => {
+  let state = shiftGap(ranking(2), 0, 1);
+  assert.deepEqual(state.gaps, [1]);
+  for (let i = 0; i < 9; i += 1) state = shiftGap(state, 0, 1);
+  assert.deepEqual(state.gaps, [4]);
+  assert.deepEqual(shiftGap(ranking(2), 0, -1).gaps, [4]);
+});
+
+test("a draft brings its ranking back, unset gaps included", () => {
+  let state = place(ranking(4), "C", 0);
+  state = setGap(setGap(state, 0, 2), 1, 0);
+  const back = fromDraft(grouped(state), 4);
+  assert.deepEqual(back, state);
+});
+
+test("a draft without a ranking, or of another item, starts untouched", () => {
+  assert.deepEqual(fromDraft(null, 3), ranking(3));
+  assert.deepEqual(fromDraft({ ranking: [["A"], ["B"]], strengths: [1] }, 3), ranking(3));
+});

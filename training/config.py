@@ -7,7 +7,7 @@ silently ignored costs a night.
 
 import difflib
 import tomllib
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -15,6 +15,7 @@ from training.errors import ConfigError
 
 RECIPES = Path(__file__).parent / "recipes"
 Settings = TypeVar("Settings")
+Rule = Literal["keep_all", "majority", "reliability"]
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,19 @@ class DataConfig:
 
     min_strength: int
     max_length: int  # tokens of prompt and response together; longer pairs are left out, and counted
+    conflicts: Rule = "majority"  # between annotators of one prompt (training/rankings.py)
+    latest_rounds: int = 0  # train on that many of the newest rounds; 0 on all so far
+    batches: list[str] = field(default_factory=list)  # train on these; none is all
+    ngram: int = 8  # words that are compared with held-out prompts (training/decontamination.py); 0 compares nothing
+    overlap: float = 0.8  # share of a held-out prompt's n-grams from which on a training prompt contains it
+    held_out_percent: int = 10  # of the prompts of a file that does not say its splits
 
     def __post_init__(self) -> None:
         _require(1 <= self.min_strength <= 4, "data.min_strength", "between 1 and 4")
         _require(self.max_length >= 16, "data.max_length", "at least 16")
+        _require(self.latest_rounds >= 0 and self.ngram >= 0, "data.latest_rounds and data.ngram", "at least 0")
+        _require(0.0 < self.overlap <= 1.0, "data.overlap", "above 0 and at most 1")
+        _require(0 <= self.held_out_percent < 100, "data.held_out_percent", "at least 0 and below 100")
 
 
 @dataclass(frozen=True)
@@ -237,7 +247,7 @@ def _build(cls: Any, table: Any, where: str) -> Any:
             near = difflib.get_close_matches(key, hints, n=1, cutoff=0)[0]
             raise ConfigError(f'there is no setting "{_join(where, key)}", did you mean "{_join(where, near)}"?')
     for setting in fields(cls):
-        if setting.name not in table and setting.default is MISSING:
+        if setting.name not in table and setting.default is MISSING and setting.default_factory is MISSING:
             raise ConfigError(f'the setting "{_join(where, setting.name)}" is missing: add it')
     return cls(**{key: _convert(hints[key], value, _join(where, key)) for key, value in table.items()})
 

@@ -1,66 +1,63 @@
-"""From a snapshot of preferences to token ids, with every row accounted for.
+"""From preferences to token ids, with every line accounted for.
 
-1. `read_snapshot` verifies the hash and the row count of `preferences.jsonl` and that no prompt is in both splits.
-2. `training_pairs` keeps the strong judgements and expands edited > chosen > rejected into pairs.
-3. `held_out_pairs` takes what annotators judged, of every strength and without edits: an edit is written, not judged,
-   and a phrase that an editor likes would make it easy to recognise.
-4. `prepare` tokenises both and leaves out what is too long. Nothing is dropped without being counted.
+1. `snapshot.read` verifies what is read; `rankings.rank` turns lines into responses and pairs, `take` picks a consumer's.
+2. Training prompts that contain a held-out prompt are left out (`decontamination`), and rounds or batches that the run
+   does not want: the reward model learns from all preferences so far, DPO may be told to take the latest only.
+3. A `Row` is one prompt and its responses, tokenised once each, and the pairs between them. In a dialogue the prompt is
+   everything before the judged turn, so that only this turn is trained on.
+4. Held out is what annotators judged, of every strength and without edits: an edit is written, not judged, and a phrase
+   that an editor likes would make it easy to recognise.
 
-Left out: weighting by strength (filtered instead, as in Llama 3) and rows that share one prompt in one sequence.
+What is too long is left out, counted and named. Left out: weighting by strength (filtered instead, as in Llama 3).
 """
 
-import json
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from training import checkpoints
-from training.chat import Message, Response, Tokenizer, encode_chat, encode_response
+from training import decontamination, rankings, snapshot
+from training.chat import Response, Tokenizer, encode_chat, encode_response
 from training.config import DataConfig
 from training.errors import ConfigError, DataError
+from training.rankings import CHOSEN_REJECTED, KINDS, Consumer, Ranking
+from training.snapshot import Preference
 
-ROWS = "preferences.jsonl"
-EDITED_CHOSEN, EDITED_REJECTED, CHOSEN_REJECTED = "edited_over_chosen", "edited_over_rejected", "chosen_over_rejected"
-KINDS = (EDITED_CHOSEN, EDITED_REJECTED, CHOSEN_REJECTED)
-CUT_OFF = "length"  # the finish reason of a response that ran into the limit of tokens
-ROLES = frozenset({"system", "user", "assistant", "tool"})
 NAMED_ROWS = 20  # how many rows a report names before it only counts
 
 
 @dataclass(frozen=True)
-class Row:
-    """One preference of the snapshot; `chosen` is None where all responses were unacceptable."""
+class RowPair:
+    """Response `better` of a row was preferred over response `worse`; see `rankings.Pair` for the rest."""
 
-    id: str
-    annotation_id: int
-    prompt_hash: str
-    prompt: tuple[Message, ...]
-    chosen: str | None
-    rejected: str
-    edited: str | None
+    better: int
+    worse: int
+    kind: str
     strength: int | None
-    split: str
-    outcome: str
-    tools: list[Any] | None
-    chosen_finish_reason: str | None = None
-    rejected_finish_reason: str | None = None
+    weight: float = 1.0
+    agreement: float = 1.0
 
 
 @dataclass(frozen=True)
-class Pair:
-    """`better` was preferred over `worse` as the answer to the row's prompt.
+class Row:
+    """One prompt, its responses behind it, and the pairs between them; fine-tuning rows have no pairs."""
 
-    A response that ran into the limit of tokens did not end. Teaching it an end would teach to stop in mid-sentence.
-    """
+    id: str
+    prompt_ids: list[int]
+    responses: tuple[Response, ...]
+    pairs: tuple[RowPair, ...] = ()
 
-    row: Row
-    kind: str
-    better: str
-    worse: str
-    better_ended: bool = True
-    worse_ended: bool = True
+    @property
+    def length(self) -> int:
+        """Tokens with the prompt once."""
+        return len(self.prompt_ids) + sum(len(response.ids) for response in self.responses)
+
+    @property
+    def unshared_length(self) -> int:
+        """Tokens of the same work as a padding-free trainer of pairs has it: each pair with the prompt, twice."""
+        sides = [side for pair in self.pairs for side in (pair.better, pair.worse)] or range(len(self.responses))
+        return sum(len(self.prompt_ids) + len(self.responses[side].ids) for side in sides)
 
 
 @dataclass(frozen=True)
@@ -73,6 +70,8 @@ class Example:
     prompt_ids: list[int]
     chosen: Response
     rejected: Response
+    prompt_hash: str = ""
+    capability: str | None = None
 
     @property
     def length(self) -> int:
@@ -84,217 +83,163 @@ class Example:
 class Prepared:
     """What a run trains and is measured on, the counts behind it, and the hash of the snapshot."""
 
-    train: list[Example]
+    rows: list[Row]
     held_out: list[Example]
     counts: dict[str, Any]
     snapshot_sha256: str
 
+    @property
+    def train(self) -> list[Example]:
+        """The pairs of the rows, one by one."""
+        return [
+            Example(
+                row.id, pair.kind, pair.strength, row.prompt_ids, row.responses[pair.better], row.responses[pair.worse]
+            )
+            for row in self.rows
+            for pair in row.pairs
+        ]
 
-def prepare(snapshot: Path, config: DataConfig, tokenizer: Tokenizer, *, max_held_out: int) -> Prepared:
-    """Read, filter, expand and tokenise a snapshot.
+
+def prepare(
+    path: Path, config: DataConfig, tokenizer: Tokenizer, *, max_held_out: int, consumer: Consumer = "reward"
+) -> Prepared:
+    """Read, filter, rank and tokenise a snapshot or a file for one consumer.
 
     Raises:
-        DataError: the snapshot is damaged, or nothing in it can be trained on.
+        ConfigError: the tokenizer has no chat template.
+        DataError: the data is damaged, or nothing in it can be trained on.
     """
     if not getattr(tokenizer, "chat_template", None):
         raise ConfigError("the base model has no chat template: choose an instruction-tuned one")
-    rows, digest = read_snapshot(snapshot)
-    splits = Counter(row.split for row in rows)
-    counts: dict[str, Any] = {"rows": len(rows), "train_rows": splits["train"], "held_out_rows": splits["held_out"]}
-    pairs, dropped = training_pairs([row for row in rows if row.split == "train"], config.min_strength)
-    train, too_long = _tokenise(pairs, tokenizer, config.max_length)
-    # By prompt hash, so that two runs on the same snapshot are measured on the same pairs whatever their seeds.
-    judged = sorted(
-        held_out_pairs([row for row in rows if row.split == "held_out"]),
-        key=lambda pair: (pair.row.prompt_hash, pair.row.id),
-    )
-    held_out, _ = _tokenise(judged, tokenizer, config.max_length)
-    kinds = Counter(example.kind for example in train)
+    preferences, digest = snapshot.read(path, config.held_out_percent)
+    train = [row for row in preferences if row.split == "train"]
+    held_out = [row for row in preferences if row.split == "held_out"]
+    counts: dict[str, Any] = {"rows": len(preferences), "train_rows": len(train), "held_out_rows": len(held_out)}
+    wanted = _of_wanted_batches(train, config)
+    clean = _decontaminated(wanted, held_out, config)
+    counts |= {"left_to_other_batches": len(train) - len(wanted), "dropped_contaminated": len(wanted) - len(clean)}
+    ranked, dropped = rankings.rank(clean, config.conflicts, 1 if consumer == "sft" else config.min_strength)
     counts |= dropped
-    counts |= {"pairs": len(train)} | {f"pairs/{kind}": kinds[kind] for kind in KINDS}
-    counts |= {"dropped_too_long": len(pairs) - len(train), "too_long_rows": sorted(set(too_long))[:NAMED_ROWS]}
-    counts |= {"held_out_pairs": min(len(held_out), max_held_out), "held_out_pairs_available": len(held_out)}
-    counts |= {"held_out_dropped_too_long": len(judged) - len(held_out)}
-    if not train:
-        raise DataError(_nothing_left(snapshot, counts, config))
-    return Prepared(train, held_out[:max_held_out], counts, digest)
+    rows, counted = _rows(ranked, consumer, tokenizer, config.max_length)
+    counts |= counted
+    # By prompt hash, so that two runs on the same snapshot are measured on the same pairs whatever their seeds.
+    judged = sorted(held_out_pairs(held_out), key=lambda pair: (pair.source.prompt_hash, pair.source.id))
+    examples = _examples(judged, tokenizer, config.max_length)
+    counts |= {"held_out_pairs": min(len(examples), max_held_out), "held_out_pairs_available": len(examples)}
+    counts |= {"held_out_dropped_too_long": len(judged) - len(examples)}
+    if not rows:
+        raise DataError(_nothing_left(path, counts, config))
+    return Prepared(rows, examples[:max_held_out], counts, digest)
 
 
-def read_snapshot(snapshot: Path) -> tuple[list[Row], str]:
-    """Every row of a snapshot, and the SHA-256 of its file.
-
-    Raises:
-        DataError: the file is not what its manifest says, a row cannot be understood, or the splits share a prompt.
-    """
-    file = snapshot / ROWS
-    try:
-        manifest = json.loads((snapshot / checkpoints.MANIFEST).read_text(encoding="utf-8"))
-        wanted, promised = manifest["sha256"], manifest["rows"]
-        digest = checkpoints.sha256(file)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{snapshot} is not a finished snapshot ({error!r}): export it again") from error
-    if digest != wanted:
-        raise DataError(f"{file} has changed since it was exported (its SHA-256 differs): export the snapshot again")
-    rows = list(_rows(file))
-    if len(rows) != promised:
-        raise DataError(f"{file} has {len(rows)} rows, its manifest says {promised}: export the snapshot again")
-    _refuse_shared_prompts(file, rows)
-    return rows, digest
+def held_out_pairs(preferences: Iterable[Preference]) -> list[rankings.Pair]:
+    """What annotators judged, as chosen > rejected pairs of every strength; two annotators are two judgements."""
+    judged = [replace(row, edited=None) for row in preferences]
+    ranked, _ = rankings.rank(judged, "keep_all", min_strength=1)
+    return [pair for ranking in ranked for pair in ranking.pairs if pair.kind == CHOSEN_REJECTED]
 
 
-def training_pairs(rows: Iterable[Row], min_strength: int) -> tuple[list[Pair], dict[str, int]]:
-    """Strong rows as pairs edited > chosen, edited > rejected, chosen > rejected, and how many rows were left out.
-
-    Within one annotation no pair comes twice, edited text is never the worse one, and no pairs contradict each other.
-    """
-    strong: dict[int, list[Row]] = defaultdict(list)
-    dropped = dict.fromkeys(("ties", "all_unacceptable", "filtered_by_strength"), 0)
-    for row in rows:
-        if row.outcome == "tie":
-            dropped["ties"] += 1
-        elif row.chosen is None or row.strength is None:
-            dropped["all_unacceptable"] += 1
-        elif row.strength < min_strength:
-            dropped["filtered_by_strength"] += 1
-        else:
-            strong[row.annotation_id].append(row)
-    expanded = [_expand(rows) for rows in strong.values()]
-    consistent = [pair for pairs in expanded for pair in _without_contradictions(pairs)]
-    return consistent, dropped | {"dropped_contradictory": sum(map(len, expanded)) - len(consistent)}
+def _of_wanted_batches(train: list[Preference], config: DataConfig) -> list[Preference]:
+    rounds = sorted({row.round for row in train if row.round is not None})[-config.latest_rounds :]
+    return [
+        row
+        for row in train
+        if (not config.batches or row.batch in config.batches) and (not config.latest_rounds or row.round in rounds)
+    ]
 
 
-def held_out_pairs(rows: Iterable[Row]) -> list[Pair]:
-    """What annotators judged, as chosen > rejected pairs of every strength."""
-    judged = [replace(row, edited=None) for row in rows if row.chosen is not None and row.strength is not None]
-    return [pair for row in judged for pair in _expand([row])]
+def _decontaminated(train: list[Preference], held_out: list[Preference], config: DataConfig) -> list[Preference]:
+    unseen = {row.prompt_hash: row.prompt for row in held_out}.values()
+    contaminated = decontamination.contains_any(unseen, config.ngram, config.overlap)
+    verdicts = {row.prompt_hash: row for row in train}
+    dirty = {content for content, row in verdicts.items() if contaminated(row.prompt)}
+    return [row for row in train if row.prompt_hash not in dirty]
 
 
-def _expand(rows: list[Row]) -> list[Pair]:
-    """The distinct pairs of one annotation, those with the edited text first."""
-    found: dict[tuple[str, str], Pair] = {}
-    for kind in KINDS:
-        for row in rows:
-            edited = (row.edited, True)  # a person wrote it to its end
-            chosen = (row.chosen, row.chosen_finish_reason != CUT_OFF)
-            rejected = (row.rejected, row.rejected_finish_reason != CUT_OFF)
-            (better, better_ended), (worse, worse_ended) = {
-                EDITED_CHOSEN: (edited, chosen),
-                EDITED_REJECTED: (edited, rejected),
-                CHOSEN_REJECTED: (chosen, rejected),
-            }[kind]
-            if better is not None and worse is not None and better != worse:
-                found.setdefault((better, worse), Pair(row, kind, better, worse, better_ended, worse_ended))
-    return list(found.values())
-
-
-def _without_contradictions(pairs: list[Pair]) -> list[Pair]:
-    """Leave out the pairs on a cycle: two candidates with the same text at different ranks say nothing about it."""
-    worse_than: dict[str, set[str]] = defaultdict(set)
-    for pair in pairs:
-        worse_than[pair.better].add(pair.worse)
-
-    def reaches(start: str, goal: str) -> bool:
-        seen, stack = set(), [start]
-        while stack:
-            text = stack.pop()
-            if text == goal:
-                return True
-            if text not in seen:
-                seen.add(text)
-                stack.extend(worse_than[text])
-        return False
-
-    return [pair for pair in pairs if not reaches(pair.worse, pair.better)]
-
-
-def _tokenise(pairs: list[Pair], tokenizer: Tokenizer, max_length: int) -> tuple[list[Example], list[str]]:
-    """Examples that fit into `max_length`, and the rows of those that do not."""
-    examples, too_long = [], []
-    for pair in pairs:
-        row, prompt = pair.row, list(pair.row.prompt)
-        try:
-            example = Example(
-                row_id=row.id,
-                kind=pair.kind,
-                strength=row.strength,
-                prompt_ids=encode_chat(tokenizer, prompt, add_generation_prompt=True, tools=row.tools),
-                chosen=encode_response(tokenizer, prompt, pair.better, row.tools, ended=pair.better_ended),
-                rejected=encode_response(tokenizer, prompt, pair.worse, row.tools, ended=pair.worse_ended),
+def _rows(
+    ranked: list[Ranking], consumer: Consumer, tokenizer: Tokenizer, max_length: int
+) -> tuple[list[Row], dict[str, Any]]:
+    """The rows of a consumer and what was counted while they were made; an over-long response takes its pairs along."""
+    rows: list[Row] = []
+    too_long: list[str] = []
+    dropped = 0
+    for ranking in ranked:
+        texts, pairs = rankings.take(ranking, consumer)
+        if not texts:
+            continue
+        prompt_ids, responses = _tokenise(ranking, texts, tokenizer)
+        fits = {text for text in texts if len(prompt_ids) + len(responses[text].ids) <= max_length}
+        kept = [pair for pair in pairs if {pair.better, pair.worse} <= fits]
+        lost = {pair.source.id for pair in pairs if pair not in kept} or {ranking.source.id}
+        dropped += (len(pairs) - len(kept)) if pairs else len(texts) - len(fits)
+        too_long += sorted(lost) if len(fits) < len(texts) else ()
+        used = [text for text in texts if text in fits and (not pairs or _used(text, kept))]
+        if used:
+            place = {text: index for index, text in enumerate(used)}
+            rows.append(
+                Row(
+                    id=str(ranking.source.annotation_id),
+                    prompt_ids=prompt_ids,
+                    responses=tuple(responses[text] for text in used),
+                    pairs=tuple(
+                        RowPair(place[p.better], place[p.worse], p.kind, p.strength, p.weight, p.agreement)
+                        for p in kept
+                    ),
+                )
             )
-        except DataError as error:
-            raise DataError(f"row {row.id}: {error}") from None
+    kinds = Counter(pair.kind for row in rows for pair in row.pairs)
+    counts: dict[str, Any] = {"prompts": len(rows), "responses": sum(len(row.responses) for row in rows)}
+    counts |= {"pairs": kinds.total()} | {f"pairs/{kind}": kinds[kind] for kind in KINDS}
+    counts |= {"tokens": sum(row.length for row in rows), "tokens_unshared": sum(r.unshared_length for r in rows)}
+    return rows, counts | {"dropped_too_long": dropped, "too_long_rows": sorted(set(too_long))[:NAMED_ROWS]}
+
+
+def _used(text: str, pairs: list[rankings.Pair]) -> bool:
+    return any(text in {pair.better, pair.worse} for pair in pairs)
+
+
+def _tokenise(ranking: Ranking, texts: Iterable[str], tokenizer: Tokenizer) -> tuple[list[int], dict[str, Response]]:
+    source = ranking.source
+    prompt = list(source.prompt)
+    try:
+        prompt_ids = encode_chat(tokenizer, prompt, add_generation_prompt=True, tools=source.tools)
+        return prompt_ids, {
+            text: encode_response(tokenizer, prompt, text, source.tools, ended=ranking.ended[text]) for text in texts
+        }
+    except DataError as error:
+        raise DataError(f"row {source.id}: {error}") from None
+
+
+def _examples(judged: list[rankings.Pair], tokenizer: Tokenizer, max_length: int) -> list[Example]:
+    examples = []
+    for pair in judged:
+        ended = {
+            pair.source.chosen or "": pair.source.chosen_finish_reason != rankings.CUT_OFF,
+            pair.source.rejected or "": pair.source.rejected_finish_reason != rankings.CUT_OFF,
+        }
+        ranking = Ranking(pair.source, ended, (), {}, ())
+        prompt_ids, responses = _tokenise(ranking, (pair.better, pair.worse), tokenizer)
+        example = Example(
+            row_id=pair.source.id,
+            kind=pair.kind,
+            strength=pair.strength,
+            prompt_ids=prompt_ids,
+            chosen=responses[pair.better],
+            rejected=responses[pair.worse],
+            prompt_hash=pair.source.prompt_hash,
+            capability=pair.source.capability,
+        )
         if example.length <= max_length:
             examples.append(example)
-        else:
-            too_long.append(row.id)
-    return examples, too_long
+    return examples
 
 
-def _rows(file: Path) -> Iterator[Row]:
-    with file.open(encoding="utf-8", newline="\n") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                yield _row(json.loads(line))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise DataError(f"{file}, line {number}: {error!r}: export the snapshot again") from error
-
-
-def _row(body: dict[str, Any]) -> Row:
-    """Raises ValueError, KeyError or TypeError, which `_rows` turns into a sentence with the line number."""
-    prompt = tuple(dict(turn) for turn in body["prompt"])  # with its tool calls: the response was sampled behind them
-    if not prompt or any(turn["role"] not in ROLES or not isinstance(turn["content"], str) for turn in prompt):
-        raise ValueError("prompt must be messages with a known role and text")
-    row = Row(
-        id=body["id"],
-        annotation_id=body["annotation_id"],
-        prompt_hash=body["prompt_hash"],
-        prompt=prompt,
-        chosen=_text(body["chosen"]),
-        rejected=_text(body["rejected"]) or "",
-        edited=_text(body.get("edited")),
-        strength=body["strength"],
-        split=body["split"],
-        outcome=body["outcome"],
-        tools=body.get("tools"),
-        chosen_finish_reason=body.get("chosen_finish_reason"),
-        rejected_finish_reason=body.get("rejected_finish_reason"),
-    )
-    if row.split not in {"train", "held_out"} or row.strength not in {None, 1, 2, 3, 4}:
-        raise ValueError(f"split {row.split!r} or strength {row.strength!r} is unknown")
-    if row.outcome == "ranked" and (row.chosen is None or row.strength is None):
-        raise ValueError("a ranked row needs a chosen response and a strength")
-    return row
-
-
-def _text(turns: list[Message] | None) -> str | None:
-    if turns is None:
-        return None
-    [turn] = turns
-    if turn["role"] != "assistant" or not isinstance(turn["content"], str):
-        raise ValueError("a response must be one assistant message with text")
-    return turn["content"]
-
-
-def _refuse_shared_prompts(file: Path, rows: list[Row]) -> None:
-    """A prompt in both splits would measure what was learnt by heart."""
-    first: dict[str, Row] = {}
-    for row in rows:
-        # What the hash is made of (app/prompts/content.py): the same question with a tool is another prompt.
-        content = json.dumps([row.prompt, row.tools or None], ensure_ascii=False, sort_keys=True)
-        for key in (row.prompt_hash, content):
-            other = first.setdefault(key, row)
-            if other.split != row.split:
-                raise DataError(
-                    f"{file}: rows {other.id} and {row.id} have the same prompt, one to train on and one held out: "
-                    "split by the hash of the prompt and export the snapshot again"
-                )
-
-
-def _nothing_left(snapshot: Path, counts: dict[str, Any], config: DataConfig) -> str:
+def _nothing_left(path: Path, counts: dict[str, Any], config: DataConfig) -> str:
     return (
-        f"{snapshot} leaves no pair to train on: of {counts['train_rows']} training rows "
+        f"{path} leaves no pair to train on: of {counts['train_rows']} training rows "
         f"{counts['filtered_by_strength']} are weaker than data.min_strength {config.min_strength}, "
-        f"{counts['ties']} are ties, {counts['all_unacceptable']} have no acceptable response, and "
-        f"{counts['dropped_too_long']} pairs are longer than data.max_length {config.max_length}: "
+        f"{counts['ties']} are ties, {counts['all_unacceptable']} have no acceptable response, "
+        f"{counts['left_to_other_batches']} are of other batches, {counts['dropped_contaminated']} repeat a held-out "
+        f"prompt, and {counts['dropped_too_long']} pairs are longer than data.max_length {config.max_length}: "
         "annotate more prompts or lower min_strength"
     )

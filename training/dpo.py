@@ -48,7 +48,8 @@ def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
     # 1. The data, before anything heavy: what is wrong with it should be said within seconds.
     models.check_base(config.base_model)
     tokenizer = models.load_tokenizer(config.base_model)
-    prepared = prepare(config.snapshot, config.data, tokenizer, max_held_out=config.evaluation.max_pairs)
+    held_out_pairs = config.evaluation.max_pairs
+    prepared = prepare(config.snapshot, config.data, tokenizer, max_held_out=held_out_pairs, consumer="dpo")
     stages.describe_data(events, prepared)
     room.check(config, run_dir, tokenizer)
 

@@ -51,6 +51,7 @@ DATA_WORDS = {
     "ties": "rows left out: ties",
     "all_unacceptable": "rows left out: all unacceptable",
     "dropped_contradictory": "pairs left out: contradictory",
+    "dropped_contaminated": "rows left out: the prompt repeats a held-out one",
     "dropped_too_long": "pairs left out: too long",
     "held_out_pairs": "held-out pairs measured on",
 }

@@ -12,19 +12,10 @@ from hypothesis import strategies as st
 from app.prompts.content import content_hash
 from tests.training.conftest import byte_tokenizer, make_row, make_rows, turn, write_snapshot
 from training.config import DataConfig
-from training.data import (
-    CHOSEN_REJECTED,
-    EDITED_CHOSEN,
-    EDITED_REJECTED,
-    Pair,
-    Prepared,
-    Row,
-    held_out_pairs,
-    prepare,
-    read_snapshot,
-    training_pairs,
-)
+from training.data import Prepared, held_out_pairs, prepare
 from training.errors import ConfigError, DataError
+from training.rankings import CHOSEN_REJECTED
+from training.snapshot import Preference, read_snapshot
 
 TOKENIZER = byte_tokenizer()
 
@@ -34,33 +25,8 @@ def ready(folder: Path, rows: list[dict[str, Any]], min_strength: int = 3, max_l
     return prepare(write_snapshot(folder / "s", rows), limits, TOKENIZER, max_held_out=100)
 
 
-def rows_of(folder: Path, *rows: dict[str, Any]) -> list[Row]:
+def rows_of(folder: Path, *rows: dict[str, Any]) -> list[Preference]:
     return read_snapshot(write_snapshot(folder / "s", list(rows)))[0]
-
-
-def test_an_edited_row_becomes_three_pairs_with_the_edit_first(tmp_path: Path) -> None:
-    row = make_row(chosen=turn("good"), rejected=turn("bad"), edited=turn("best"))
-    pairs, _ = training_pairs(rows_of(tmp_path, row), 3)
-    assert [(pair.kind, pair.better, pair.worse) for pair in pairs] == [
-        (EDITED_CHOSEN, "best", "good"),
-        (EDITED_REJECTED, "best", "bad"),
-        (CHOSEN_REJECTED, "good", "bad"),
-    ]
-
-
-def test_one_edit_over_several_rejected_responses_counts_once_over_the_chosen_one(tmp_path: Path) -> None:
-    rows = [
-        make_row(id=f"x:{worse}", rejected=turn(worse), chosen=turn("good"), edited=turn("best"))
-        for worse in ("bad", "worse")
-    ]
-    pairs, _ = training_pairs(rows_of(tmp_path, *rows), 3)
-    assert [pair.kind for pair in pairs].count(EDITED_CHOSEN) == 1
-    assert len(pairs) == 5
-
-
-def test_two_annotators_who_agree_are_two_judgements(tmp_path: Path) -> None:
-    pairs, _ = training_pairs(rows_of(tmp_path, make_row(), make_row(id="b", annotation_id=99)), 3)
-    assert len(pairs) == 2
 
 
 @pytest.mark.parametrize("side", ["chosen", "rejected"])
@@ -80,55 +46,6 @@ def test_a_snapshot_from_before_finish_reasons_ends_every_response(tmp_path: Pat
     assert TOKENIZER.decode(example.chosen.ids).endswith("<|im_end|>\n")
 
 
-ANSWERS = st.sampled_from(("a", "b", "c", "d", "e"))
-RANKED = st.fixed_dictionaries(
-    {
-        "annotation_id": st.sampled_from((1, 2)),
-        "chosen": ANSWERS,
-        "rejected": ANSWERS,
-        "edited": st.none() | st.sampled_from(("e", "f", "g")),
-        "strength": st.integers(1, 4),
-    }
-)
-
-
-@given(st.lists(RANKED, max_size=12))
-def test_expansion_never_contradicts_or_repeats_itself(judgements: list[dict[str, Any]]) -> None:
-    rows = [
-        Row(id=str(number), prompt_hash="h", prompt=(), split="train", outcome="ranked", tools=None, **judgement)
-        for number, judgement in enumerate(judgements)
-    ]
-    pairs, dropped = training_pairs(rows, 3)
-    for annotation in (1, 2):
-        mine = [pair for pair in pairs if pair.row.annotation_id == annotation]
-        assert len({(pair.better, pair.worse) for pair in mine}) == len(mine), "a pair came twice"
-        kinds = [(EDITED_CHOSEN, EDITED_REJECTED, CHOSEN_REJECTED).index(pair.kind) for pair in mine]
-        assert kinds == sorted(kinds), "the edited text comes first"
-        assert_no_cycle(mine)
-    assert all(pair.row.strength is not None and pair.row.strength >= 3 for pair in pairs)
-    assert dropped["filtered_by_strength"] == sum(row.strength is not None and row.strength < 3 for row in rows)
-
-
-def assert_no_cycle(pairs: list[Pair]) -> None:
-    """Take away texts that nothing is better than until none is left; a cycle would stay."""
-    edges = {(pair.better, pair.worse) for pair in pairs}
-    while edges:
-        top = {better for better, _ in edges} - {worse for _, worse in edges}
-        assert top, f"these contradict each other: {edges}"
-        edges = {edge for edge in edges if edge[0] not in top}
-
-
-def test_a_ranking_without_repeated_texts_loses_no_pair(tmp_path: Path) -> None:
-    ranks = ["first", "second", "third"]
-    rows = [
-        make_row(id=f"{better}:{worse}", chosen=turn(better), rejected=turn(worse))
-        for place, better in enumerate(ranks)
-        for worse in ranks[place + 1 :]
-    ]
-    pairs, dropped = training_pairs(rows_of(tmp_path, *rows), 3)
-    assert (len(pairs), dropped["dropped_contradictory"]) == (3, 0)
-
-
 def test_weak_judgements_ties_and_refusals_are_counted_not_trained_on(tmp_path: Path) -> None:
     rows = [
         make_row(0),
@@ -145,7 +62,7 @@ def test_weak_judgements_ties_and_refusals_are_counted_not_trained_on(tmp_path: 
 def test_held_out_pairs_have_every_strength_and_no_edits(tmp_path: Path) -> None:
     rows = [make_row(n, split="held_out", strength=n + 1, edited=turn("edited")) for n in range(4)]
     pairs = held_out_pairs(rows_of(tmp_path, *rows))
-    assert [pair.row.strength for pair in pairs] == [1, 2, 3, 4]
+    assert [pair.strength for pair in pairs] == [1, 2, 3, 4]
     assert {pair.kind for pair in pairs} == {CHOSEN_REJECTED}
 
 
@@ -316,3 +233,82 @@ def test_a_model_without_a_chat_template_is_refused(tmp_path: Path) -> None:
     bare.chat_template = None
     with pytest.raises(ConfigError, match="no chat template"):
         prepare(tmp_path, DataConfig(min_strength=3, max_length=64), bare, max_held_out=1)
+
+
+def test_a_row_holds_its_prompt_once_and_every_response_once(tmp_path: Path) -> None:
+    ranks = [turn(text) for text in ("first", "second", "third")]
+    rows = [
+        make_row(0, id=f"{a}:{b}", chosen=ranks[a], rejected=ranks[b], edited=turn("edited") if a == 0 else None)
+        for a, b in ((0, 1), (0, 2), (1, 2))
+    ]
+    prepared = ready(tmp_path, rows)
+    [row] = prepared.rows
+    said = [TOKENIZER.decode(response.ids).removesuffix("<|im_end|>\n") for response in row.responses]
+    assert said == ["edited", "first", "second", "third"]
+    assert len(row.pairs) == 6
+    assert row.length == len(row.prompt_ids) + sum(len(response.ids) for response in row.responses)
+    assert prepared.counts["tokens_unshared"] == sum(
+        2 * len(pair.prompt_ids) + len(pair.chosen.ids) + len(pair.rejected.ids) for pair in prepared.train
+    )
+
+
+def test_a_response_that_is_too_long_leaves_the_rest_of_its_row(tmp_path: Path) -> None:
+    rows = [make_row(0, id=f"x:{n}", chosen=turn("good"), rejected=turn("bad " * n)) for n in (1, 100)]
+    prepared = ready(tmp_path, rows, max_length=120)
+    assert [len(row.responses) for row in prepared.rows] == [2]
+    assert (prepared.counts["dropped_too_long"], prepared.counts["too_long_rows"]) == (1, ["x:100"])
+
+
+def test_only_the_judged_turn_of_a_dialogue_is_trained_on(tmp_path: Path) -> None:
+    talk = [("user", "Hello"), ("assistant", "Hi! Ask me."), ("user", "Why?")]
+    prompt = [{"role": role, "content": content} for role, content in talk]
+    [row] = ready(tmp_path, [make_row(prompt=prompt, chosen=turn("So."), rejected=turn("No."))]).rows
+    assert "Hi! Ask me." in TOKENIZER.decode(row.prompt_ids)
+    assert [TOKENIZER.decode(response.ids) for response in row.responses] == ["So.<|im_end|>\n", "No.<|im_end|>\n"]
+
+
+def settings(**changes: Any) -> DataConfig:
+    return DataConfig(**{"min_strength": 3, "max_length": 256} | changes)
+
+
+def test_a_run_may_take_the_latest_rounds_or_named_batches_only(tmp_path: Path) -> None:
+    rows = [make_row(n, round=n // 2, batch=f"b{n}") for n in range(6)]
+    snapshot = write_snapshot(tmp_path / "s", rows)
+
+    def ids(config: DataConfig) -> list[str]:
+        return [row.id for row in prepare(snapshot, config, TOKENIZER, max_held_out=1).rows]
+
+    assert ids(settings()) == ["0", "1", "2", "3", "4", "5"]
+    assert ids(settings(latest_rounds=1)) == ["4", "5"]
+    assert ids(settings(batches=["b1", "b2"])) == ["1", "2"]
+    counts = prepare(snapshot, settings(latest_rounds=2), TOKENIZER, max_held_out=1).counts
+    assert (counts["pairs"], counts["left_to_other_batches"]) == (4, 2)
+
+
+def test_a_training_prompt_that_says_a_held_out_one_again_is_left_out_and_counted(tmp_path: Path) -> None:
+    question = "Could you please tell me how old the tallest tree of the park is?"
+    again = "COULD you, please, tell me how old the tallest tree of the park is -- and why?"
+    rows = [
+        make_row(0, question=question, split="held_out"),
+        make_row(1, question=again),
+        make_row(2, question="Could you please tell me how old the smallest bird of the garden is?"),
+        make_row(3, prompt=[*make_row(3)["prompt"], *turn("Sure."), {"role": "user", "content": question}]),
+    ]
+    prepared = prepare(write_snapshot(tmp_path / "s", rows), settings(), TOKENIZER, max_held_out=9)
+    assert [row.id for row in prepared.rows] == ["2"]
+    assert prepared.counts["dropped_contaminated"] == 2
+    without = prepare(tmp_path / "s", settings(ngram=0), TOKENIZER, max_held_out=9)
+    assert (len(without.rows), without.counts["dropped_contaminated"]) == (3, 0)
+
+
+def test_a_shared_system_message_does_not_make_two_prompts_the_same(tmp_path: Path) -> None:
+    system = {
+        "role": "system",
+        "content": "You are a helpful assistant who answers in one short and friendly sentence.",
+    }
+    rows = [
+        make_row(number, prompt=[system, *make_row(number)["prompt"]], split=split)
+        for number, split in enumerate(("train", "held_out"))
+    ]
+    prepared = prepare(write_snapshot(tmp_path / "s", rows), settings(), TOKENIZER, max_held_out=9)
+    assert prepared.counts["dropped_contaminated"] == 0

@@ -100,7 +100,7 @@ def test_without_its_mask_the_loss_and_its_gradient_are_those_of_trl(
 
 def conversations(prepared: Prepared, tokenizer: Any) -> Dataset:
     """The rows of the snapshot as messages, in the order and with the expansion of `prepared`."""
-    by_id = {row["id"]: row for row in make_rows()}
+    by_id = {str(row["annotation_id"]): row for row in make_rows()}
 
     def message(response: Any) -> list[dict[str, str]]:
         said = [token for token, content in zip(response.ids, response.content, strict=True) if content]

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.accounts.access import ApiSignedIn
 from app.candidates import live, live_events
-from app.candidates.live_events import Snapshot, shown
+from app.candidates.live_events import Snapshot, shown, snapshot
 from app.candidates.models import LiveState
 from app.db import DbSession
 
@@ -41,7 +41,7 @@ class LiveOut(BaseModel):
 @router.get("/live/{generation_id}", response_model=LiveOut, summary="See how far a text is")
 def read(session: DbSession, user: ApiSignedIn, generation_id: int) -> Snapshot:
     """A generation of your own."""
-    return shown(session, live.access(session, user, generation_id))
+    return snapshot(session, user, generation_id)
 
 
 @router.post("/live/{generation_id}/stop", response_model=LiveOut, summary="Stop a text")
@@ -61,7 +61,7 @@ async def events(
 
     A browser that connects again sends ``Last-Event-ID`` and goes on where it was; without it everything comes again.
     """
-    await asyncio.to_thread(live.access, session, user, generation_id)  # 404 before the first byte
+    await asyncio.to_thread(snapshot, session, user, generation_id)  # 404 before the first byte
     stream = live_events.follow(user, generation_id, last_event_id)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)

@@ -42,6 +42,11 @@ class Snapshot:
     error: str | None
 
 
+def snapshot(session: Session, user: User, generation_id: int) -> Snapshot:
+    """What ``user`` may know of a generation of their own."""
+    return shown(session, live.access(session, user, generation_id))
+
+
 def shown(session: Session, row: LiveGeneration) -> Snapshot:
     """What the user of ``row`` may know of it."""
     error = None

@@ -6,12 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
+from app import live_stream
+from app.accounts.models import User
+from app.embedded import Valkey
 from app.jobs import Job
 from app.settings import Settings, get_settings
+from tests.factories import make_user
 from tests.fake_engine import FakeEngine
 from tests.generating import settings_for, tiny_engine
+from tests.living import listening
 
 
 @pytest.fixture
@@ -36,3 +43,28 @@ def settings(
     yield settings_for(monkeypatch, fake.url, fake.model, engine_timeout=3)
     monkeypatch.undo()
     get_settings.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Valkey."""
+    valkey = Valkey(tmp_path_factory.mktemp("broker"))
+    with listening(valkey):
+        yield valkey.url
+
+
+@pytest.fixture
+def streamed(settings: Settings, broker: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The worker and the web server meet in a real broker."""
+    found = settings.model_copy(update={"broker_url": broker})
+    monkeypatch.setattr(live_stream, "get_settings", lambda: found)
+    with redis.Redis.from_url(broker) as client:
+        client.flushall()  # ids begin anew with each test's tables
+    return found
+
+
+@pytest.fixture
+def alice(committed: Engine) -> User:
+    """Who waits."""
+    with Session(committed, expire_on_commit=False) as session:
+        return make_user(session)

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-import redis
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, update
 from sqlalchemy.orm import Session
@@ -20,96 +15,21 @@ from app import live_stream
 from app.accounts import service as accounts
 from app.accounts.models import User
 from app.candidates import live, live_events
-from app.candidates.models import LiveGeneration, LiveKind, LiveState
-from app.db import get_engine, session_scope
-from app.embedded import Valkey, poll
+from app.candidates.models import LiveGeneration, LiveState
+from app.db import session_scope
 from app.errors import NotFound, TooMany
 from app.jobs import Job
 from app.main import create_app
 from app.registry import service as registry
 from app.registry.models import Deployment
 from app.settings import Settings
-from tests.factories import make_batch, make_deployment, make_prompt, make_user
+from tests.factories import make_user
 from tests.fake_engine import FakeEngine, Mode
 from tests.generating import register_policy
-from workers import live as worker
-from workers.engines import OpenAIEngine
+from tests.living import asked, entries, followed, row, run, snapshot
 from workers.serving import reconcile_serving
 
 pytestmark = pytest.mark.slow
-
-
-async def run(generation_id: int, settings: Settings) -> bool:
-    """One text, as the worker writes it, over connections of its own."""
-    engine = OpenAIEngine(settings)
-    try:
-        return await worker.run(generation_id, engine)
-    finally:
-        await engine.aclose()
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real Valkey."""
-    valkey = Valkey(tmp_path_factory.mktemp("broker"))
-    valkey.prepare()
-    process = subprocess.Popen(valkey.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        assert any(valkey.ready() for _ in poll(10))
-        yield valkey.url
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-@pytest.fixture
-def streamed(settings: Settings, broker: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """The worker and the web server meet in a real broker."""
-    found = settings.model_copy(update={"broker_url": broker})
-    monkeypatch.setattr(live_stream, "get_settings", lambda: found)
-    with redis.Redis.from_url(broker) as client:
-        client.flushall()  # ids begin anew with each test's tables
-    return found
-
-
-@pytest.fixture
-def alice(committed: Engine) -> User:
-    with Session(committed, expire_on_commit=False) as session:
-        return make_user(session)
-
-
-def asked(user: User, key: str = "k1", model: str = "zebra-base", **values: Any) -> LiveGeneration:
-    """A queued generation of ``user``."""
-    with session_scope() as session:
-        deployment = make_deployment(session, model)
-        prompt = make_prompt(session, make_batch(session))
-        given: dict[str, Any] = {"max_tokens": 64, "request_key": key, "messages": prompt.messages} | values
-        return live.request(session, user, prompt_id=prompt.id, kind=LiveKind.REVISION, deployment=deployment, **given)
-
-
-def row(generation: LiveGeneration) -> LiveGeneration:
-    with session_scope() as session:
-        return session.get_one(LiveGeneration, generation.id)
-
-
-def parsed(event: bytes) -> tuple[str, dict[str, Any], str]:
-    """Kind, data and id."""
-    lines = dict(line.split(": ", 1) for line in event.decode().splitlines() if line)
-    return lines["event"], json.loads(lines["data"]), lines.get("id", "")
-
-
-def followed(user: User, generation: LiveGeneration, last_event_id: str = "") -> list[tuple[str, dict[str, Any]]]:
-    """All events until it is finished."""
-
-    async def read() -> list[tuple[str, dict[str, Any]]]:
-        return [parsed(event)[:2] async for event in live_events.follow(user, generation.id, last_event_id)]
-
-    return asyncio.run(read())
-
-
-def snapshot(generation: LiveGeneration) -> live_events.Snapshot:
-    with session_scope() as session:
-        return live_events.shown(session, session.get_one(LiveGeneration, generation.id))
 
 
 def test_a_text_comes_piece_by_piece_and_is_recorded_whole(streamed: Settings, alice: User, fake: FakeEngine) -> None:
@@ -121,9 +41,9 @@ def test_a_text_comes_piece_by_piece_and_is_recorded_whole(streamed: Settings, a
     pieces: list[live_stream.Entry] = []
 
     async def read() -> None:
-        async for entries in live_stream.follow(generation.id, wait=0.1):
-            pieces.extend(entries)
-            if entries and entries[-1].kind == "end":
+        async for some in live_stream.follow(generation.id, wait=0.1):
+            pieces.extend(some)
+            if some and some[-1].kind == "end":
                 return
 
     asyncio.run(read())
@@ -133,27 +53,6 @@ def test_a_text_comes_piece_by_piece_and_is_recorded_whole(streamed: Settings, a
     # whoever connects late gets the whole, and one who was there goes on after what they had
     kind, said = followed(alice, generation)[-1]
     assert (kind, said["state"], said["text"]) == ("end", "done", found.text)
-
-
-def test_while_it_streams_no_database_connection_is_held(
-    streamed: Settings, alice: User, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    generation = asked(alice)
-    fake.word_delay = 0.02
-    held: list[int] = []
-    seen: list[str] = []
-
-    async def both() -> None:
-        writing = asyncio.create_task(run(generation.id, streamed))
-        async for event in live_events.follow(alice, generation.id):
-            if event.startswith(b"id:"):
-                held.append(get_engine().pool.checkedout())  # type: ignore[attr-defined]
-                seen.append(event.decode())
-        await writing
-
-    asyncio.run(both())
-    assert len(seen) > 5
-    assert held.count(0) > len(held) // 2  # only the short looks at the row take one
 
 
 def test_a_stopped_text_keeps_what_had_come(streamed: Settings, alice: User, fake: FakeEngine) -> None:
@@ -209,15 +108,6 @@ def test_what_waits_is_stopped_at_once_and_stopping_twice_is_fine(streamed: Sett
         with session_scope() as session:
             assert live.stop(session, alice, generation.id).state is LiveState.STOPPED
     assert not asyncio.run(run(generation.id, streamed))
-
-
-def entries(generation: LiveGeneration) -> list[live_stream.Entry]:
-    """What lies in the stream."""
-
-    async def read() -> list[live_stream.Entry]:
-        return await anext(live_stream.follow(generation.id, wait=0.05))
-
-    return asyncio.run(read())
 
 
 def test_a_reader_hears_of_a_stop_once_it_is_committed(streamed: Settings, alice: User) -> None:

@@ -142,6 +142,7 @@ CHECKS = (
         """
         SELECT p.id, p.state, count(c.id) AS comparisons
           FROM prompts p LEFT JOIN comparisons c ON c.prompt_id = p.id AND c.purpose = 'collect'
+         WHERE p.dialogue_id IS NULL  -- a turn is compared once both of its answers have come
          GROUP BY p.id HAVING (p.state = 'ready') <> (count(c.id) > 0)
         """,
     ),
@@ -153,7 +154,8 @@ CHECKS = (
         SELECT p.id, count(k.id) AS found, b.candidates_per_prompt
           FROM prompts p JOIN batches b ON b.id = p.batch_id
           LEFT JOIN candidates k ON k.prompt_id = p.id AND k.edited_from_id IS NULL
-         WHERE p.state = 'ready' GROUP BY p.id, b.id HAVING count(k.id) < b.candidates_per_prompt
+         WHERE p.state = 'ready' AND p.dialogue_id IS NULL
+         GROUP BY p.id, b.id HAVING count(k.id) < b.candidates_per_prompt
         """,
     ),
     Check(

@@ -15,6 +15,7 @@ import app.annotations.revision_api
 import app.annotations.views
 import app.candidates.live_api
 import app.dashboard.views
+import app.dialogues.views
 import app.models
 import app.preferences.api
 import app.preferences.views
@@ -40,6 +41,7 @@ PAGES = (
     app.annotations.queue_views.router,
     app.annotations.views.router,
     app.annotations.preferences_views.router,
+    app.dialogues.views.router,
     app.preferences.views.router,
     app.rounds.views.router,
     app.quality.views.router,

@@ -55,6 +55,9 @@ class Work:
     attributes: list[dict[str, Any]]
     strength_examples: dict[str, str]
     guidelines_version: int
+    prompt_id: int
+    dialogue_id: int | None
+    """Set where the prompt is a turn of a dialogue, which goes on afterwards."""
     messages: list[dict[str, Any]]
     tools: list[Any] | None
     texts: list[str]
@@ -142,6 +145,8 @@ _work = (
         Batch.attributes,
         Batch.strength_examples,
         Batch.guidelines_version,
+        Prompt.id.label("prompt_id"),
+        Prompt.dialogue_id,
         Prompt.messages,
         Prompt.tools,
         _texts.label("texts"),
@@ -193,6 +198,7 @@ def active_assignment(session: Session, user: User, batch_id: int | None = None)
             Assignment.annotator_id == user.id,
             Assignment.state == AssignmentState.ACTIVE,
             Batch.state == BatchState.OPEN,
+            Batch.kind == BatchKind.PROMPTS,  # a dialogue is gone on with where it was left
         )
         .order_by(Assignment.id)
         .limit(1)

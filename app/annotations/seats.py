@@ -314,8 +314,13 @@ def claim(session: Session, annotator_id: int, batch_id: int, *, gold: bool = Fa
     comparison_id, candidate_ids = taken
     order = sorted(candidate_ids)
     SystemRandom().shuffle(order)
+    return assign(session, annotator_id, comparison_id, order)
+
+
+def assign(session: Session, annotator_id: int, comparison_id: int, order: list[int]) -> Held:
+    """Give the seat that the caller has taken, with the candidates in ``order`` from left to right."""
     values = {"comparison": comparison_id, "annotator": annotator_id, "order": order, "lease": lease_seconds()}
-    return Held._make(connection.execute(_assign, values).one())
+    return Held._make(session.connection().execute(_assign, values).one())
 
 
 def take_back(session: Session, held: Held) -> Held | None:

@@ -84,10 +84,9 @@ def submit(
     except (BadInput, Conflict) as error:
         return _refused(request, session, user, item, form, error)
     if form.corrects:
-        return redirect(
-            request, "/queues/submitted", flash="Corrected. The earlier judgement is kept beside the new one."
-        )
-    return _go_on(request, session, user, item.batch_id, after=recorded)
+        back = "/queues/submitted" if item.dialogue_id is None else _dialogue_url(item)
+        return redirect(request, back, flash="Corrected. The earlier judgement is kept beside the new one.")
+    return _go_on(request, session, user, item, after=recorded)
 
 
 @router.post("/assignments/{assignment_id}/undo")
@@ -137,7 +136,7 @@ def skip(
         service.skip(session, user, assignment_id, said)
     except (BadInput, Conflict) as error:
         return _refused(request, session, user, item, None, error)
-    return _go_on(request, session, user, item.batch_id)
+    return _go_on(request, session, user, item)
 
 
 @router.post("/assignments/{assignment_id}/lease")
@@ -158,14 +157,23 @@ def _feedback(session: Session, user: User, annotation_id: int | None) -> Feedba
     return gold.feedback(session, annotation_id, user.id) if annotation_id is not None else None
 
 
+def _dialogue_url(item: queries.Work) -> str:
+    return f"/dialogues/{item.dialogue_id}?turn={item.prompt_id}"
+
+
 def _go_on(
-    request: Request, session: Session, user: User, batch_id: int, *, after: recording.Recorded | None = None
+    request: Request, session: Session, user: User, item: queries.Work, *, after: recording.Recorded | None = None
 ) -> Response:
-    """The next item of the same batch, else of another, else the start page; in one exchange where htmx asks."""
+    """The next item of the same batch, else of another, else the start page; in one exchange where htmx asks.
+
+    After a turn of a dialogue it is that dialogue.
+    """
+    if item.dialogue_id is not None:
+        return redirect(request, _dialogue_url(item))
     told = _feedback(session, user, after.id if after else None)
     # an answer of the qualification counts as it was given, so nothing is offered to be taken back
     undo = after.assignment_id if after and told is None else None
-    following = service.next_assignment(session, user, batch_id) or service.next_assignment(session, user)
+    following = service.next_assignment(session, user, item.batch_id) or service.next_assignment(session, user)
     if not is_exchange(request):
         told_there = f"?feedback={after.id}" if after and told else ""
         return redirect(request, (f"/assignments/{following.id}" if following else "/annotate") + told_there)
@@ -175,9 +183,9 @@ def _go_on(
         response = render(request, "annotations/_start.html", start)
         response.headers["hx-push-url"] = "/annotate"
         return response
-    item = queries.access_work(session, user, following.id)
-    changed = guidelines.changed(session, user, item.batch_id)
-    page = work_page(item, preferences=user.preferences, undo=undo, guidelines_changed=changed, feedback=told)
+    coming = queries.access_work(session, user, following.id)
+    changed = guidelines.changed(session, user, coming.batch_id)
+    page = work_page(coming, preferences=user.preferences, undo=undo, guidelines_changed=changed, feedback=told)
     response = render(request, "annotations/_work.html", page)
     response.headers["hx-push-url"] = f"/assignments/{following.id}"
     return response

@@ -149,7 +149,7 @@ def confirm_upload(session: Session, user: User, upload: Upload, settings: Batch
         return session.get_one(Batch, upload.batch_id)
     _check_importable(upload.report, settings)
     # 2. The batch, then its prompts in one stream.
-    batch = _create_batch(session, user, settings, _shared_capability(upload.report))
+    batch = create_batch(session, user, settings, _shared_capability(upload.report))
     try:
         imported = copy_prompts(session, batch, _valid(upload.filename, upload.content))
     except BadInput as error:
@@ -221,7 +221,15 @@ def _rows(batch_id: int, prompts: Iterable[ParsedPrompt]) -> Iterator[tuple[Any,
         )
 
 
-def _create_batch(session: Session, user: User | None, settings: BatchSettings, capability: str | None) -> Batch:
+def create_batch(
+    session: Session, user: User | None, settings: BatchSettings, capability: str | None, **more: Any
+) -> Batch:
+    """A batch without prompts, in preparation; ``more`` are columns that are no settings of uploaded prompts.
+
+    Raises:
+        BadInput: the name is taken.
+        Conflict: there is no round yet.
+    """
     # Two admins who take one name at once: the lock makes the second wait and then see the first.
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"batches.name:{settings.name}", 0))))
     if session.scalar(select(Batch.id).where(Batch.name == settings.name)) is not None:
@@ -236,6 +244,7 @@ def _create_batch(session: Session, user: User | None, settings: BatchSettings, 
         sampling=settings.sampling,
         created_by_id=user.id if user else None,
         **settings.model_dump(exclude={"temperature", "top_p", "leave_out_refused"}),
+        **more,
     )
     session.add(batch)
     session.flush()
@@ -288,7 +297,7 @@ def load_sample(session: Session) -> Batch | None:
     if session.scalar(select(Batch.id).limit(1)) is not None:
         return None
     settings = BatchSettings(name=SAMPLE_NAME, guidelines=SAMPLE_GUIDELINES, candidates_per_prompt=2)
-    batch = _create_batch(session, None, settings, None)
+    batch = create_batch(session, None, settings, None)
     copy_prompts(session, batch, _valid(SAMPLE_FILE.name, SAMPLE_FILE.read_bytes()))
     batch.state, batch.opened_at = BatchState.OPEN, session.scalar(select(func.now()))
     session.flush()

@@ -1,0 +1,148 @@
+"""What comes in: the settings of a dialogue batch, a message, and the verdict at the end."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from app.dialogues.models import Kept
+from app.prompts.attributes import Attributes
+from app.prompts.forms import BatchSettings, Guidelines, Name, StrengthExamples
+from app.prompts.models import EditPolicy
+from app.storable import flaw
+
+MESSAGE_LIMIT = 20_000
+NOTE_LIMIT = 2_000
+SEEDS_LIMIT = 1_000
+SEPARATOR = "---"
+ANSWER_PATTERN = "^(edited|[A-H])?$"
+
+
+def _text(value: str) -> str:
+    wrong = flaw(value)
+    if wrong:
+        raise ValueError(f"contains {wrong}: remove it")
+    return value.replace("\r\n", "\n")
+
+
+def _said(value: str) -> str:
+    text = _text(value)
+    if not text.strip():
+        raise ValueError("is empty: write something")
+    return text
+
+
+Said = Annotated[str, Field(max_length=MESSAGE_LIMIT), AfterValidator(_said)]
+Key = Annotated[str, Field(min_length=1, max_length=100, pattern="^[A-Za-z0-9_.:-]+$")]
+
+
+class Message(BaseModel):
+    """What the annotator says next, and to which turn."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"text": "And without a loop?", "after": 41, "answer": "edited", "key": "k-7"}]
+        },
+    )
+
+    text: Said
+    after: int | None = Field(default=None, ge=1, description="The turn that this follows; null begins the dialogue.")
+    answer: str = Field(
+        default="",
+        pattern=ANSWER_PATTERN,
+        description="Which answer to that turn goes on: `edited`, or its letter. Empty: the edited one, else the best.",
+    )
+    key: Key = Field(description="A string of your own: a message sent twice with it is said once.")
+
+
+class Again(BaseModel):
+    """Ask anew for answers that failed, or that were the same."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"key": "k-8"}]})
+
+    key: Key
+
+
+class Finish(BaseModel):
+    """The end of a dialogue."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"system_kept": "partly", "note": "It slipped in turn 3."}]}
+    )
+
+    system_kept: Kept | None = Field(default=None, description="Asked where the dialogue has a system prompt.")
+    note: Annotated[str, Field(max_length=NOTE_LIMIT), AfterValidator(_text)] = ""
+
+
+class Seed(BaseModel):
+    """What dialogues begin with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    system: Said | None = Field(default=None, examples=["Answer like a pirate."])
+    opening: Said | None = Field(default=None, description="The first message; null: the annotator writes it.")
+    dialogues: int = Field(default=1, ge=1, le=SEEDS_LIMIT, description="How many are to begin with it.")
+
+
+class DialogueSettings(BaseModel):
+    """What an admin decides about a batch of dialogues."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "name": "Pirates",
+                "guidelines": "Try to make it drop its role.",
+                "seeds": [{"system": "Answer like a pirate.", "dialogues": 20}],
+                "max_turns": 6,
+                "max_tokens": 256,
+            }
+        },
+    )
+
+    name: Name
+    guidelines: Guidelines = ""
+    strength_examples: StrengthExamples = {}
+    attributes: Attributes = []
+    edit_policy: EditPolicy = EditPolicy.OPTIONAL
+    max_turns: Annotated[int, Field(ge=1, le=50)] = 8
+    max_tokens: Annotated[int, Field(ge=1, le=32768)] = 256
+    seeds: list[Seed] = Field(min_length=1, max_length=SEEDS_LIMIT)
+
+    @model_validator(mode="after")
+    def _few_enough(self) -> Self:
+        if sum(seed.dialogues for seed in self.seeds) > SEEDS_LIMIT:
+            raise ValueError(f"a batch has at most {SEEDS_LIMIT:,} dialogues: make several batches")
+        return self
+
+    @property
+    def as_batch(self) -> BatchSettings:
+        """The settings that every batch has: two answers to each turn, judged by the one who wrote it."""
+        return BatchSettings(
+            **self.model_dump(exclude={"seeds", "max_turns"}), candidates_per_prompt=2, annotators_per_prompt=1
+        )
+
+
+def seeds_of(systems: str, openings: str, dialogues: int) -> list[Seed]:
+    """Each system prompt with each opening; several in one text are separated by a line of three dashes.
+
+    Where a text is empty, dialogues begin without.
+    """
+    return [
+        Seed(system=system, opening=opening, dialogues=dialogues)
+        for system in _blocks(systems)
+        for opening in _blocks(openings)
+    ]
+
+
+def _blocks(text: str) -> list[str | None]:
+    blocks: list[list[str]] = [[]]
+    for line in text.replace("\r\n", "\n").split("\n"):
+        if line.strip() == SEPARATOR:
+            blocks.append([])
+        else:
+            blocks[-1].append(line)
+    found = ["\n".join(lines).strip() for lines in blocks]
+    return [block for block in found if block] or [None]

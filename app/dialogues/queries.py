@@ -1,0 +1,315 @@
+"""Reads. People reach only dialogues of their own; everybody else's look as if they did not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.orm import Session, joinedload
+
+from app.accounts.models import Role, User
+from app.annotations.forms import position
+from app.annotations.models import STANDING, Annotation, Assignment, AssignmentState, Comparison, Outcome, Purpose
+from app.candidates import live
+from app.candidates.models import Candidate, LiveGeneration, LiveKind
+from app.dialogues.models import Dialogue, DialogueSeed, DialogueState
+from app.errors import NotFound
+from app.markup import to_html
+from app.prompts.models import Batch, BatchKind, BatchState, Prompt
+
+EDITED = "edited"
+"""Names the improved text where a letter would name a response."""
+
+
+class TurnState(StrEnum):
+    """``writing`` → ``written`` → ``judging`` → ``judged`` or ``skipped``."""
+
+    WRITING = "writing"
+    WRITTEN = "written"
+    JUDGING = "judging"
+    JUDGED = "judged"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A text from which a dialogue can go on: the edit, or a response in first place by its letter."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn as its annotator sees it. ``answers`` is empty until it is judged."""
+
+    id: int
+    number: int
+    """By when it was written, from 1."""
+    depth: int
+    """How many messages of the annotator's lead to it, with its own."""
+    parent_id: int | None
+    follows: str | None
+    """The answer to the turn before from which this one goes on."""
+    text: str
+    state: TurnState
+    assignment_id: int | None
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDialogues:
+    """A dialogue batch as one annotator sees it."""
+
+    id: int
+    name: str
+    state: BatchState
+    guidelines: str
+    begun: int | None
+    """Their open dialogue."""
+    free: int
+
+    @property
+    def excerpt(self) -> str:
+        """How the guidelines begin, without their markup."""
+        return to_html(self.guidelines).striptags()
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One of somebody's dialogues in a list."""
+
+    id: int
+    batch: str
+    state: DialogueState
+    begins: str
+    turns: int
+    created_at: datetime
+
+
+def access(session: Session, user: User, dialogue_id: int) -> Dialogue:
+    """A dialogue with its batch and seed: the annotator's own, or any for reviewers and admins to read."""
+    dialogue = session.get(
+        Dialogue,
+        dialogue_id,
+        options=[joinedload(Dialogue.batch), joinedload(Dialogue.seed), joinedload(Dialogue.annotator)],
+        populate_existing=True,
+    )
+    if dialogue is None or (dialogue.annotator_id != user.id and user.role is Role.ANNOTATOR):
+        raise NotFound
+    return dialogue
+
+
+def free_seeds(user: User) -> Select[DialogueSeed]:
+    """Seeds from which ``user`` can begin."""
+    return select(DialogueSeed).where(*_free(user))
+
+
+def _free(user: User) -> list[ColumnElement[bool]]:
+    met = select(Dialogue.id).where(Dialogue.seed_id == DialogueSeed.id, Dialogue.annotator_id == user.id)
+    return [DialogueSeed.seats_free > 0, ~met.exists()]
+
+
+def turn(session: Session, dialogue: Dialogue, turn_id: int) -> Prompt:
+    """A turn of ``dialogue``."""
+    found = session.get(Prompt, turn_id)
+    if found is None or found.dialogue_id != dialogue.id:
+        raise NotFound
+    return found
+
+
+def turn_of_request(session: Session, user: User, request_key: str) -> Prompt | None:
+    """The turn that was asked for under ``request_key``."""
+    asked = LiveGeneration.user_id == user.id, LiveGeneration.request_key == request_key
+    return session.scalars(
+        select(Prompt).join(LiveGeneration, LiveGeneration.prompt_id == Prompt.id).where(*asked)
+    ).one_or_none()
+
+
+def count_turns(session: Session, dialogue: Dialogue) -> int:
+    """Turns so far, on all branches."""
+    return session.scalar(select(func.count()).where(Prompt.dialogue_id == dialogue.id)) or 0
+
+
+def replies(session: Session, turn_id: int) -> Sequence[LiveGeneration]:
+    """The newest answer of each slot, left to right, with its deployment."""
+    return session.scalars(
+        select(LiveGeneration)
+        .ext(distinct_on(LiveGeneration.slot))
+        .where(LiveGeneration.prompt_id == turn_id, LiveGeneration.kind == LiveKind.REPLY)
+        .order_by(LiveGeneration.slot, LiveGeneration.id.desc())
+        .options(joinedload(LiveGeneration.deployment))
+        .execution_options(populate_existing=True)
+    ).all()
+
+
+def assignment_of(session: Session, user: User, turn_id: int) -> Assignment | None:
+    """Where ``user`` judges the answers to a turn."""
+    return session.scalars(
+        select(Assignment)
+        .join(Comparison, Comparison.id == Assignment.comparison_id)
+        .where(
+            Comparison.prompt_id == turn_id, Comparison.purpose == Purpose.COLLECT, Assignment.annotator_id == user.id
+        )
+    ).one_or_none()
+
+
+def answers(session: Session, turn: Prompt) -> list[Answer]:
+    """From which answers to a judged turn its dialogue can go on, the first one by itself."""
+    said = session.scalars(_standing().where(Comparison.prompt_id == turn.id)).one_or_none()
+    return list(_answers(said, _texts(session, said.order_shown))) if said else []
+
+
+def turns(session: Session, dialogue: Dialogue) -> list[Turn]:
+    """All turns of ``dialogue``, oldest first."""
+    prompts = session.scalars(select(Prompt).where(Prompt.dialogue_id == dialogue.id).order_by(Prompt.id)).all()
+    ids = [each.id for each in prompts]
+    judged = {
+        row[0]: row[1] for row in session.execute(_standing(Comparison.prompt_id).where(Comparison.prompt_id.in_(ids)))
+    }
+    texts = _texts(session, [shown for said in judged.values() for shown in said.order_shown])
+    held = {
+        row[0]: (row[1], row[2])
+        for row in session.execute(
+            select(Comparison.prompt_id, Assignment.id, Assignment.state)
+            .join(Assignment, Assignment.comparison_id == Comparison.id)
+            .where(
+                Comparison.prompt_id.in_(ids),
+                Comparison.purpose == Purpose.COLLECT,
+                Assignment.annotator_id == dialogue.annotator_id,
+            )
+        )
+    }
+    writing = set(
+        session.scalars(
+            select(LiveGeneration.prompt_id).where(
+                LiveGeneration.prompt_id.in_(ids),
+                LiveGeneration.kind == LiveKind.REPLY,
+                LiveGeneration.state.in_(live.OPEN),
+            )
+        )
+    )
+    found = []
+    for number, each in enumerate(prompts, 1):
+        assignment_id, state = held.get(each.id, (None, None))
+        said = judged.get(each.id)
+        found.append(
+            Turn(
+                id=each.id,
+                number=number,
+                depth=sum(message["role"] == "user" for message in each.messages),
+                parent_id=each.parent_id,
+                follows=each.messages[-2]["content"] if each.parent_id else None,
+                text=each.messages[-1]["content"],
+                state=_state(state, each.id in writing),
+                assignment_id=assignment_id,
+                answers=_answers(said, texts) if said else (),
+            )
+        )
+    return found
+
+
+def _state(assignment: AssignmentState | None, writing: bool) -> TurnState:  # noqa: FBT001 - only called above
+    if assignment is AssignmentState.SUBMITTED:
+        return TurnState.JUDGED
+    if assignment is AssignmentState.SKIPPED:
+        return TurnState.SKIPPED
+    if assignment is not None:
+        return TurnState.JUDGING
+    return TurnState.WRITING if writing else TurnState.WRITTEN
+
+
+def _standing(*columns: Any) -> Select[Any]:
+    return (
+        select(*columns, Annotation)
+        .join(Comparison, Comparison.id == Annotation.comparison_id)
+        .where(STANDING, Comparison.purpose == Purpose.COLLECT)
+    )
+
+
+def _texts(session: Session, candidate_ids: Sequence[int]) -> dict[int, str]:
+    rows = session.execute(select(Candidate.id, Candidate.text).where(Candidate.id.in_(candidate_ids)))
+    return {row[0]: row[1] for row in rows}
+
+
+def _answers(said: Annotation, texts: Mapping[int, str]) -> tuple[Answer, ...]:
+    """The edit first, then what stands in first place; nothing where all were unacceptable."""
+    if said.outcome is Outcome.ALL_UNACCEPTABLE:
+        return ()
+    edited = [Answer(EDITED, said.edited_text)] if said.edited_text is not None else []
+    best = sorted(said.ranking[0], key=said.order_shown.index)
+    return (*edited, *(Answer(position(said.order_shown.index(each)), texts[each]) for each in best))
+
+
+def path(turns: Sequence[Turn], last: int | None) -> list[Turn]:
+    """The turns that lead to ``last``, with it, from the first."""
+    by_id = {each.id: each for each in turns}
+    found: list[Turn] = []
+    while last is not None:
+        found.append(by_id[last])
+        last = found[-1].parent_id
+    return found[::-1]
+
+
+def open_batches(session: Session, user: User) -> list[OpenDialogues]:
+    """Open and paused batches of dialogues in which ``user`` has something to go on with, or to begin."""
+    begun = (
+        select(func.min(Dialogue.id))
+        .where(
+            Dialogue.batch_id == Batch.id,
+            Dialogue.annotator_id == user.id,
+            Dialogue.state == DialogueState.OPEN,
+        )
+        .correlate(Batch)
+        .scalar_subquery()
+    )
+    free = (
+        select(func.count())
+        .select_from(DialogueSeed)
+        .where(DialogueSeed.batch_id == Batch.id, *_free(user))
+        .correlate(Batch)
+        .scalar_subquery()
+    )
+    rows = session.execute(
+        select(Batch.id, Batch.name, Batch.state, func.left(Batch.guidelines, 600), begun, free)
+        .where(Batch.kind == BatchKind.DIALOGUE, Batch.state.in_([BatchState.OPEN, BatchState.PAUSED]))
+        .order_by(Batch.id)
+    )
+    return [each for each in (OpenDialogues(*row) for row in rows) if each.begun or each.free]
+
+
+def mine(session: Session, user: User, *, before: int | None = None, limit: int = 50) -> list[Summary]:
+    """Somebody's dialogues, newest first; ``before`` is the last id of the page above."""
+    count = (
+        select(func.count()).select_from(Prompt).where(Prompt.dialogue_id == Dialogue.id).correlate(Dialogue)
+    ).scalar_subquery()
+    first = (
+        select(Prompt.messages[-1]["content"].astext)
+        .where(Prompt.dialogue_id == Dialogue.id)
+        .order_by(Prompt.id)
+        .limit(1)
+        .correlate(Dialogue)
+        .scalar_subquery()
+    )
+    query = (
+        select(
+            Dialogue.id,
+            Batch.name,
+            Dialogue.state,
+            func.left(func.coalesce(first, DialogueSeed.opening, DialogueSeed.system, ""), 200),
+            count,
+            Dialogue.created_at,
+        )
+        .join(Batch, Batch.id == Dialogue.batch_id)
+        .join(DialogueSeed, DialogueSeed.id == Dialogue.seed_id)
+        .where(Dialogue.annotator_id == user.id)
+        .order_by(Dialogue.id.desc())
+        .limit(limit)
+    )
+    rows = session.execute(query if before is None else query.where(Dialogue.id < before))
+    return [Summary(*row) for row in rows]

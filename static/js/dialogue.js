@@ -1,0 +1,67 @@
+// A dialogue: the message that is being written is kept, and the two answers are followed as they come.
+
+import { follow, stateInWords } from "./live.js";
+
+const form = document.querySelector("[data-message]");
+if (form) keepMessage(form);
+const writing = document.querySelector("[data-writing]");
+if (writing) watch(writing);
+
+/** What is typed outlives a reload; it is forgotten when it was sent, which the next page shows. */
+function keepMessage(form) {
+  const place = `message:${form.dataset.message}`;
+  const field = form.querySelector("textarea");
+  if (!field.value && !field.readOnly) field.value = localStorage.getItem(place) ?? "";
+  field.addEventListener("input", () => localStorage.setItem(place, field.value));
+  field.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    form.requestSubmit();
+  });
+  let sent = false;
+  form.addEventListener("submit", (event) => {
+    if (sent) return event.preventDefault(); // twice is never meant; sent twice it would count once anyway
+    sent = true;
+    sessionStorage.setItem("sent", place);
+  });
+  window.addEventListener("pageshow", () => {
+    sent = false; // back again
+  });
+}
+
+function watch(section) {
+  forgetSent();
+  const judge = section.querySelector("[data-live-judge]");
+  const said = section.querySelector("[data-live-said]");
+  let open = 0;
+  for (const pane of section.querySelectorAll("[data-live]")) {
+    open += 1;
+    const text = pane.querySelector("[data-live-text]");
+    const state = pane.querySelector("[data-live-state]");
+    text.textContent = ""; // the stream begins at the beginning
+    follow(pane.dataset.live, {
+      onText: (piece) => text.append(piece),
+      onReset: () => {
+        text.textContent = "";
+      },
+      onState: (now) => {
+        state.textContent = stateInWords(now);
+      },
+      onEnd: (now) => {
+        text.textContent = now.text;
+        state.textContent = stateInWords(now);
+        open -= 1;
+        if (open) return;
+        said.textContent = "Both answers have come.";
+        judge.requestSubmit(); // what cannot be compared is explained on the page that this leads to
+      },
+    });
+  }
+}
+
+/** The message is part of the dialogue now. */
+function forgetSent() {
+  const place = sessionStorage.getItem("sent");
+  if (place) localStorage.removeItem(place);
+  sessionStorage.removeItem("sent");
+}

@@ -222,6 +222,11 @@ export class Saver {
     }
   }
 
+  /** Whether something is noted that the server has not confirmed. */
+  get unsaved() {
+    return !this.stopped && (this.pending !== null || this.sent !== null);
+  }
+
   /** Whether leaving now could lose text: it cannot be sent, or is larger than what outlives the page. */
   get atRisk() {
     const unsaved = [this.pending, this.sent].filter((draft) => draft !== null);

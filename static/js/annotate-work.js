@@ -39,6 +39,8 @@ export class Work {
     this.clock = new ActiveClock(draft?.active_seconds ?? 0);
     this.lease = new Lease(Number(root.dataset.lease), Date.now());
     this.tries = 0;
+    this.saveState = "idle";
+    this.unsent = new Set(); // forms that were sent and did not arrive
     this.saver = new Saver({
       version: Number(root.dataset.version),
       save: (value, version) => call(`${this.api}/draft`, { method: "PUT", body: { version, draft: value } }),
@@ -52,6 +54,7 @@ export class Work {
     });
     this.mirror = new Mirror(`${root.dataset.user}:${root.dataset.assignment}`);
     const left = this.mirror.left(draft);
+    if (!navigator.onLine) this.#showSaved();
     this.#load(this.#start(draft));
     // a submit waits for it: what is on the page is not all there is
     if (left) this.#load(import("./annotate-refused.js").then(({ bringBack }) => bringBack(this, left)));
@@ -186,7 +189,9 @@ export class Work {
   /** Remember that a part of the page is on its way: what was drafted is not in the form before it has come. */
   #load(part) {
     const loading = Promise.all([this.loading, part])
-      .catch(() => this.say("A part of this page did not load: reload it. Your draft is kept."))
+      .catch(() => {
+        if (navigator.onLine) this.say("A part of this page did not load: reload it. Your draft is kept.");
+      })
       .finally(() => {
         if (this.loading === loading) this.loading = null;
       });
@@ -208,20 +213,6 @@ export class Work {
     (this.form.querySelector("input[name=choice]:checked") ?? this.form.querySelector("input[name=choice]")).focus();
   }
 
-  revise() {
-    const section = this.improve?.querySelector("[data-revise]");
-    if (!section || this.improve.hidden) return announce("Choose a response first");
-    section.open = true;
-    section.querySelector("[data-revise-feedback]").focus();
-  }
-
-  nothing() {
-    const box = this.fields.nothing_to_improve;
-    if (!box || this.improve.hidden) return announce("Choose a response first");
-    box.click();
-    announce(box.checked ? "Nothing to improve" : "There is something to improve");
-  }
-
   /** Focus the next rating that is missing, else the first. */
   rate() {
     const name = this.#unrated() ?? this.form.querySelector("[name^='attribute.']")?.name;
@@ -234,22 +225,33 @@ export class Work {
     return missingRating(names, [...new FormData(this.form)]);
   }
 
-  flag() {
-    const flags = this.root.querySelector(`[data-response="${this.best ?? this.view?.current ?? "A"}"] .flags`);
-    flags.open = true;
-    flags.querySelector("input").focus();
-  }
-
   async focusEditor() {
     if (!this.editor) await this.loading;
     if (!this.editor?.focus()) announce("Choose a response first");
   }
 
-  #showSaved(state) {
+  /** How much waits for the network: what was submitted, skipped or taken back, and a draft that goes along with none of it. */
+  get waiting() {
+    const draft = this.saver.unsaved && !this.unsent.has(this.form);
+    return this.unsent.size + (draft ? 1 : 0);
+  }
+
+  #showSaved(state = this.saveState) {
+    this.saveState = state;
     const line = this.root.querySelector("[data-save-state]");
-    line.textContent = SAID[state];
-    line.dataset.state = state;
-    if (state === "failed") announce("Not saved, retrying");
+    line.textContent = navigator.onLine ? SAID[state] : `Offline: ${this.waiting} waiting`;
+    line.dataset.state = navigator.onLine ? state : "offline";
+    if (state === "failed" && navigator.onLine) announce("Not saved, retrying");
+  }
+
+  /** The network went, or it is back: then what waits is sent at once. */
+  connected(is) {
+    this.#showSaved();
+    if (!is) return announce("Offline. What you do here is kept, and sent when the network is back.");
+    announce("The network is back.");
+    this.#showChoice(); // a part that did not load then loads now
+    for (const form of this.unsent) form.requestSubmit();
+    if (!this.unsent.has(this.form)) this.saver.flush();
   }
 
   async #draftRefused(refused) {
@@ -301,16 +303,24 @@ export class Work {
   }
 
   #notSubmitted(again) {
+    this.#unsent(this.form, again);
     this.saver.resume();
     this.saver.note(this.draft());
     if (again) this.retry();
     else this.tries = 0;
   }
 
+  #unsent(form, is) {
+    if (is) this.unsent.add(form);
+    else this.unsent.delete(form);
+    this.#showSaved();
+  }
+
   /** A skip or an undo that did not arrive is sent again as well; either can be sent twice. */
   #insist(form) {
     const again = () => form.isConnected && form.requestSubmit();
     const lost = () => {
+      this.#unsent(form, true);
       this.say("The server cannot be reached. This is sent again in 2 s; stay on this page.");
       setTimeout(again, 2000);
     };
@@ -320,8 +330,9 @@ export class Work {
     });
     form.addEventListener("htmx:response:error", ({ detail }) => {
       const { status } = detail.ctx.response;
+      if (status >= 500) return lost();
+      this.#unsent(form, false);
       if (status === 401) this.signIn(form);
-      else if (status >= 500) lost();
     });
   }
 

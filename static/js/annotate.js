@@ -61,11 +61,11 @@ const ACTIONS = {
   unacceptable: () => work.pick("all_unacceptable"),
   ranking: () => work.ranker?.focus(),
   attributes: () => work.rate(),
-  flags: () => work.flag(),
+  flags: flag,
   mark: async () => (await work.useMarks()).open(),
   improve: () => work.focusEditor(),
-  nothing: () => work.nothing(),
-  revise: () => work.revise(),
+  nothing,
+  revise,
   comment: () => open("[data-comment]", "textarea"),
   layout: async () => (await work.useView()).nextLayout(),
   previous: async () => (await work.useView()).flip(-1),
@@ -81,6 +81,27 @@ const ACTIONS = {
 const PICKS = Object.fromEntries(
   ["A4", "A3", "A2", "A1", "B1", "B2", "B3", "B4"].map((choice) => [`pick_${choice}`, () => work.pick(choice)]),
 );
+
+function flag() {
+  const { root, best, view } = work;
+  const flags = root.querySelector(`[data-response="${best ?? view?.current ?? "A"}"] .flags`);
+  flags.open = true;
+  flags.querySelector("input").focus();
+}
+
+function nothing() {
+  const box = work.fields.nothing_to_improve;
+  if (!box || work.improve.hidden) return announce("Choose a response first");
+  box.click();
+  announce(box.checked ? "Nothing to improve" : "There is something to improve");
+}
+
+function revise() {
+  const section = work.improve?.querySelector("[data-revise]");
+  if (!section || work.improve.hidden) return announce("Choose a response first");
+  section.open = true;
+  section.querySelector("[data-revise-feedback]").focus();
+}
 
 function open(selector, focused) {
   const details = work.root.querySelector(selector);
@@ -129,7 +150,7 @@ window.addEventListener("beforeunload", (event) => {
   goAway();
   if (work?.saver.atRisk) event.preventDefault();
 });
-window.addEventListener("online", () => work?.tries && work.form.requestSubmit());
+for (const kind of ["online", "offline"]) window.addEventListener(kind, () => work?.connected(kind === "online"));
 
 document.addEventListener("htmx:before:request", ({ target }) => {
   if (target === work?.form) done = "Recorded.";

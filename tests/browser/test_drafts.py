@@ -182,7 +182,6 @@ def test_unsaved_text_is_shown_beside_something_newer(site: Site) -> None:
     url, item, context = page.url, item_of(page), page.context
     context.set_offline(True)
     comment(page, "written in a tunnel")
-    expect(page.locator("[data-save-state]")).to_have_attribute("data-state", "failed")
     page.close(run_before_unload=False)
     context.set_offline(False)
     service.save_draft(site.session, alice, int(item), Draft(comment="from elsewhere"), 0)
@@ -192,6 +191,45 @@ def test_unsaved_text_is_shown_beside_something_newer(site: Site) -> None:
     expect(again.locator("[data-problem=draft] pre")).to_have_text("written in a tunnel")
     expect(again.get_by_label("Comment (optional)")).to_have_value("from elsewhere")
     assert comment_of_draft(site.session) == "from elsewhere"
+
+
+def test_what_waits_for_the_network_is_said_and_sent_when_it_is_back(site: Site) -> None:
+    page, _, _ = open_item(site)
+    line = page.locator("[data-save-state]")
+    page.context.set_offline(True)
+    expect(line).to_have_text("Offline: 0 waiting")
+    comment(page, "written in a tunnel")
+    expect(line).to_have_text("Offline: 1 waiting")
+    page.context.set_offline(False)
+    expect_saved(page)
+    assert comment_of_draft(site.session) == "written in a tunnel"
+
+
+def test_a_judgement_made_offline_is_sent_when_the_network_is_back(site: Site) -> None:
+    page, _, _ = open_item(site)
+    item = item_of(page)
+    line = page.locator("[data-save-state]")
+    page.context.set_offline(True)
+    page.keyboard.press("2")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-problem=submit]")).to_contain_text("Your judgement is sent again")
+    expect(line).to_have_text("Offline: 1 waiting")  # the draft goes along with it
+    page.context.set_offline(False)
+    wait_for_next(page, item)
+    assert len(stored(site.session)) == 1
+    page.keyboard.press("1")
+    page.keyboard.press("e")
+    expect(page.get_by_label("Improved text")).to_be_focused()
+
+
+def test_the_editor_comes_when_the_network_is_back(site: Site) -> None:
+    page, _, _ = open_item(site)
+    page.context.set_offline(True)
+    page.keyboard.press("2")
+    expect(page.locator("[data-save-state]")).to_have_text("Offline: 1 waiting")
+    page.context.set_offline(False)
+    expect(page.get_by_label("Improved text")).not_to_have_value("")
+    expect(page.locator("[data-problem=submit]")).to_be_empty()
 
 
 def test_a_draft_that_is_refused_offers_to_sign_in_in_place(site: Site) -> None:

@@ -1,87 +1,229 @@
-"""Held-out metrics, counted pair by pair.
+"""Measure a checkpoint on judgements that no round has trained on, as it is served.
 
-Trainers average over batches, which weighs the pairs of a small last batch more; here every pair counts once. A pair
-whose two sides come out equal counts one half, so that a model without an opinion scores 0.5. Accuracy is split by the
-annotator's strength (a reward model should be surer where people were), and beside it stand the two signs of a model
-that learnt length: the correlation of reward and length, and the accuracy of "the longer answer wins".
+    python -m training.evaluate run.toml
+
+`run.toml` of a reward model::
+
+    kind = "reward"
+    checkpoint = "../reward/final"
+    data = "../snapshot"                 # or any JSON Lines file with prompt, chosen and rejected
+    output = "report"                    # report.json and pairs.jsonl
+
+`run.toml` of a policy::
+
+    kind = "policy"
+    checkpoint = "../dpo/final"
+    before = "../last-round/dpo/final"   # left out: the base model
+    reward_model = "../reward/final"     # decides which of the two answers is better
+    data = "../snapshot"
+    output = "report"                    # report.json and answers.jsonl
+
+Every number has an interval by bootstrap over prompts. Left out: judges that are language models of somebody else; a
+person's judgement, which the next round's annotations give.
 """
 
-import math
-from collections.abc import Callable, Sequence
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
 
-from training.data import Example
+from training import checkpoints, inference, judged, models, policy_report, reward_report, tool
+from training.chat import Tokenizer
+from training.errors import ConfigError, DataError
+from training.inference import Policy, RewardModel, Served
+from training.judged import Judgements
+from training.metrics import Intervals, Metrics, policy_metrics, reward_metrics
+from training.policy_report import Answers, Question
 
-Metrics = dict[str, float]
-# (token ids of sequences) -> one reward each; (examples) -> summed log-probabilities of (chosen, rejected) each
-Score = Callable[[Sequence[list[int]]], list[float]]
-Logps = Callable[[Sequence[Example]], list[tuple[float, float]]]
+__all__ = ["EvaluateConfig", "Metrics", "evaluate", "policy_metrics", "reward_metrics"]
 
 
-def reward_metrics(examples: Sequence[Example], score: Score) -> Metrics:
-    """Metrics of a reward model; empty where nothing is held out."""
-    if not examples:
-        return {}
-    chosen = score([example.prompt_ids + example.chosen.ids for example in examples])
-    rejected = score([example.prompt_ids + example.rejected.ids for example in examples])
-    lengths = [(sum(example.chosen.content), sum(example.rejected.content)) for example in examples]
-    wins = [_win(better, worse) for better, worse in zip(chosen, rejected, strict=True)]
-    return {
-        **_accuracies(examples, wins),
-        "held_out/reward_margin": _mean([better - worse for better, worse in zip(chosen, rejected, strict=True)]),
-        "held_out/length_correlation": _pearson(
-            [*chosen, *rejected], [float(length) for side in (0, 1) for length in (pair[side] for pair in lengths)]
-        ),
-        "held_out/longer_wins_accuracy": _mean([_win(better, worse) for better, worse in lengths]),
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """A run file, see the module docstring. `base_model` stands in for one that has moved since training."""
+
+    kind: Literal["reward", "policy"]
+    checkpoint: Path
+    data: Path
+    output: Path
+    before: Path | None = None
+    reward_model: Path | None = None
+    base_model: str | None = None
+    max_length: int = 512  # tokens of prompt and response together
+    max_prompts: int = 200
+    batch_size: int = 8
+    max_new_tokens: int = 128
+    temperature: float = 1.0  # 0 is greedy
+    resamples: int = 2000
+    seed: int = 17
+
+    def __post_init__(self) -> None:
+        if self.kind == "policy" and self.reward_model is None:
+            raise ConfigError('a policy is judged by a reward model: set "reward_model"')
+        for name in ("max_length", "max_prompts", "batch_size", "max_new_tokens", "resamples"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f'"{name}" must be at least 1')
+        if self.temperature < 0:
+            raise ConfigError('"temperature" must be at least 0')
+
+    @property
+    def bootstrap(self) -> dict[str, int]:
+        """How intervals are drawn."""
+        return {"resamples": self.resamples, "seed": self.seed}
+
+
+Report = dict[str, Any]
+
+
+def evaluate(config: EvaluateConfig, dry_run: bool) -> None:  # noqa: FBT001  what `tool.main` calls
+    """Measure, print and write the report; a dry run only says on what."""
+    # 1. The checkpoints and the data, before anything heavy.
+    kinds = ("reward",) if config.kind == "reward" else ("policy", "sft", "base")
+    after = inference.served(config.checkpoint, *kinds, base_model=config.base_model)
+    before = _before(config, kinds)
+    rows = judged.read(config.data)
+    if rows.sha256 == checkpoints.read(config.checkpoint).snapshot_sha256 and not rows.train:
+        raise DataError(
+            f"{config.checkpoint.name} was trained on {config.data}: name a file that it was not trained on"
+        )
+    tokenizer = models.load_tokenizer(after.base_model)
+    prepare = _prepare_reward if config.kind == "reward" else _prepare_policy
+    counts, measure = prepare(config, rows, tokenizer, before, after)
+    tool.say("  ".join(f"{name}: {value}" for name, value in counts.items()))
+    if dry_run:
+        return
+
+    # 2. The numbers.
+    report: Report = {
+        "format": 1,
+        "kind": config.kind,
+        "checkpoint": after.to_json(),
+        "before": before.to_json() if before else None,
+        "settings": _settings(config),
+        "data": counts | {"sha256": rows.sha256, "train_judgements": len(rows.train), "left_out": rows.left_out},
+        "versions": {package: version(package) for package in ("torch", "transformers", "peft")},
+        **measure(),
+    }
+    tool.write_json(config.output / "report.json", report)
+    for line in _table(report):
+        tool.say(line)
+    tool.say(f"\n{config.output / 'report.json'} is written")
+
+
+Counts = dict[str, int]
+
+
+def _prepare_reward(
+    config: EvaluateConfig, rows: Judgements, tokenizer: Tokenizer, before: Served | None, after: Served
+) -> tuple[Counts, Callable[[], Report]]:
+    available = {row.prompt for row in rows.held_out}
+    wanted = set(sorted(available)[: config.max_prompts])  # the same prompts for every checkpoint
+    held_out = [row for row in rows.held_out if row.prompt in wanted]
+    encoded = reward_report.encode(held_out, tokenizer, config.max_length)
+    if not encoded:
+        raise DataError(f"every held-out judgement is longer than max_length {config.max_length}: raise it")
+    counts = {
+        "held_out_judgements": len(encoded),
+        "prompts": len({row.judgement.prompt for row in encoded}),
+        "prompts_available": len(available),
+        "too_long": len(held_out) - len(encoded),
     }
 
+    def measure() -> Report:
+        report: Report = {}
+        for side, source in (("before", before), ("after", after)):
+            if source is not None:
+                model = RewardModel(source, tokenizer, config.batch_size)
+                found = reward_report.measure(encoded, tokenizer, model.score, **config.bootstrap)
+                report[f"{side}_metrics"] = _json(found.intervals)
+        report["compared"] = _json(reward_report.compare(rows.train, found, encoded, **config.bootstrap))
+        _write_lines(config.output / "pairs.jsonl", found.pairs)
+        return report
 
-def policy_metrics(
-    examples: Sequence[Example],
-    policy: Sequence[tuple[float, float]],
-    reference: Sequence[tuple[float, float]],
-    beta: float,
-) -> Metrics:
-    """Metrics of a policy; empty where nothing is held out.
+    return counts, measure
 
-    `policy` and `reference` are the summed log-probabilities of (chosen, rejected) for every example, in nats. The
-    implicit reward of DPO is beta times their difference. Before training both are the same: accuracy 0.5, margin 0.
-    """
-    if not examples:
-        return {}
-    margins = [
-        beta * ((chosen - ref_chosen) - (rejected - ref_rejected))
-        for (chosen, rejected), (ref_chosen, ref_rejected) in zip(policy, reference, strict=True)
-    ]
-    accuracies = _accuracies(examples, [_win(margin, 0.0) for margin in margins])
-    return {
-        **accuracies,
-        "held_out/rewards/accuracies": accuracies["held_out/accuracy"],
-        "held_out/rewards/margins": _mean(margins),
-        "held_out/logp_accuracy": _mean([_win(chosen, rejected) for chosen, rejected in policy]),
+
+def _prepare_policy(
+    config: EvaluateConfig, rows: Judgements, tokenizer: Tokenizer, before: Served | None, after: Served
+) -> tuple[Counts, Callable[[], Report]]:
+    assert config.reward_model is not None  # noqa: S101  EvaluateConfig holds it
+    assert before is not None  # noqa: S101  the base model at least
+    judge = inference.served(config.reward_model, "reward", base_model=config.base_model)
+    available = policy_report.questions(rows.held_out, tokenizer, config.max_length)
+    asked = available[: config.max_prompts]
+    if not asked:
+        raise DataError(f"every held-out prompt is longer than max_length {config.max_length}: raise it")
+    counts = {
+        "prompts": len(asked),
+        "prompts_available": len(available),
+        "too_long": len({row.prompt for row in rows.held_out}) - len(available),
+        "human_edits": sum(len(question.edits) for question in asked),
     }
 
+    def measure() -> Report:
+        old, new = (_answers(config, source, tokenizer, asked) for source in (before, after))
+        reward_model = RewardModel(judge, models.load_tokenizer(judge.base_model), config.batch_size)
+        found, lines = policy_report.compare(asked, old, new, tokenizer, reward_model.score, **config.bootstrap)
+        _write_lines(config.output / "answers.jsonl", lines)
+        return {
+            "reward_model": judge.to_json(),
+            "before_metrics": _json(old.intervals),
+            "after_metrics": _json(new.intervals),
+            "compared": _json(found),
+        }
 
-def _accuracies(examples: Sequence[Example], wins: Sequence[float]) -> Metrics:
-    metrics = {"held_out/accuracy": _mean(wins), "held_out/pairs": float(len(wins))}
-    for strength in (1, 2, 3, 4):
-        of_strength = [win for example, win in zip(examples, wins, strict=True) if example.strength == strength]
-        if of_strength:
-            metrics[f"held_out/accuracy/strength_{strength}"] = _mean(of_strength)
-            metrics[f"held_out/pairs/strength_{strength}"] = float(len(of_strength))
-    return metrics
-
-
-def _win(better: float, worse: float) -> float:
-    return 0.5 if better == worse else float(better > worse)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
+    return counts, measure
 
 
-def _pearson(xs: Sequence[float], ys: Sequence[float]) -> float:
-    """Correlation in [-1, 1]; 0 where one side does not vary at all."""
-    mean_x, mean_y = _mean(xs), _mean(ys)
-    covariance = math.fsum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True))
-    spread = math.sqrt(math.fsum((x - mean_x) ** 2 for x in xs) * math.fsum((y - mean_y) ** 2 for y in ys))
-    return covariance / spread if spread else 0.0
+def _answers(config: EvaluateConfig, source: Served, tokenizer: Tokenizer, asked: Sequence[Question]) -> Answers:
+    policy = Policy(source, tokenizer, config.batch_size)
+    sampling = {"max_new_tokens": config.max_new_tokens, "temperature": config.temperature, "seed": config.seed}
+    return policy_report.answer(policy, asked, lambda: _frozen(policy), sampling=sampling, **config.bootstrap)
+
+
+@contextmanager
+def _frozen(policy: Policy) -> Iterator[Policy | None]:
+    """The policy with its adapter off. A whole model does not say where it started from."""
+    if not policy.has_adapter:
+        yield None
+        return
+    with policy.reference():
+        yield policy
+
+
+def _before(config: EvaluateConfig, kinds: tuple[str, ...]) -> Served | None:
+    if config.before is not None:
+        return inference.served(config.before, *kinds, base_model=config.base_model)
+    if config.kind == "reward":
+        return None  # an untrained head is drawn at random: the run's own metrics.json has what it scored
+    return inference.base(config.base_model or checkpoints.read(config.checkpoint).base_model)
+
+
+def _settings(config: EvaluateConfig) -> dict[str, Any]:
+    names = ("max_length", "max_prompts", "max_new_tokens", "temperature", "resamples", "seed")
+    return {name: getattr(config, name) for name in names}
+
+
+def _json(found: Intervals) -> dict[str, Any]:
+    return {name: interval.to_json() for name, interval in found.items()}
+
+
+def _table(report: Report) -> Iterator[str]:
+    sides = [side for side in ("before_metrics", "after_metrics", "compared") if side in report]
+    for side in sides:
+        yield f"\n{side.removesuffix('_metrics')}"
+        for name, found in report[side].items():
+            ends = "" if found["low"] is None else f"  [{found['low']:.3f}, {found['high']:.3f}]"
+            yield f"  {name:<44}{found['value']:>9.3f}{ends:<20}  {found['prompts']} prompts"
+
+
+def _write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
+    tool.write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+
+if __name__ == "__main__":
+    sys.exit(tool.main(__doc__ or "", EvaluateConfig, evaluate, sys.argv[1:]))

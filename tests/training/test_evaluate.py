@@ -88,3 +88,11 @@ def test_events_are_lines_and_an_unfinished_line_is_cut_off(tmp_path: Path) -> N
     assert last is not None
     assert last["step"] == 2
     assert log.last("final") is None
+
+
+def test_accuracy_has_an_interval_over_prompts() -> None:
+    examples = [example(number // 2, 4, 3, 2) for number in range(40)]
+    metrics = reward_metrics(examples, lambda sequences: [float(ids[0] % 4 != 0) * ids[1] for ids in sequences])
+    assert metrics["held_out/prompts"] == 20
+    assert metrics["held_out/accuracy/low"] < metrics["held_out/accuracy"] < metrics["held_out/accuracy/high"]
+    assert metrics["held_out/shorter_wins_accuracy"] == 1 - metrics["held_out/longer_wins_accuracy"] == 0.0

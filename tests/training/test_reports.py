@@ -1,0 +1,121 @@
+"""Checkpoints of the tiny model, trained for a few steps, and measured as they lie on the disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.training.conftest import RunFile, make_row, to_toml, turn, write_snapshot
+from training import dpo, evaluate, inference, models, reward, runner, tool
+from training.evaluate import EvaluateConfig
+from training.inference import Policy, RewardModel
+
+EDIT = "Gladly! Edited by Alice."
+
+
+def rows() -> list[dict[str, Any]]:
+    held_out = [
+        make_row(number, split="held_out", capability="advice" if number % 2 else "coding", edited=turn(EDIT))
+        for number in range(12, 24)
+    ]
+    return [make_row(number) for number in range(12)] + held_out
+
+
+@pytest.fixture
+def trained(run_file: RunFile, capsys: pytest.CaptureFixture[str]) -> Path:
+    """The folder with `reward/final`, `dpo/final` and the snapshot that they are of."""
+    for kind, train in (("reward", reward.train), ("dpo", dpo.train)):
+        path = run_file(kind, kind, rows() if kind == "reward" else None)
+        assert runner.main(kind, train, [str(path)]) == 0, capsys.readouterr().err  # type: ignore[arg-type]
+    return path.parents[1]
+
+
+def run(folder: Path, *arguments: str, **settings: Any) -> int:
+    (folder / "evaluation").mkdir(exist_ok=True)
+    path = folder / "evaluation" / "run.toml"
+    path.write_text(to_toml({"data": "../snapshot", "output": "report", "resamples": 200} | settings))
+    return tool.main(evaluate.__doc__ or "", EvaluateConfig, evaluate.evaluate, [str(path), *arguments])
+
+
+def report(folder: Path) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads((folder / "evaluation" / "report" / "report.json").read_text())
+    return body
+
+
+def test_a_reward_model_is_measured_from_the_disk_as_it_was_in_memory(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(trained, kind="reward", checkpoint="../reward/final") == 0
+    found = report(trained)
+    told = json.loads((trained / "reward" / "final" / "metrics.json").read_text())["final"]
+    after = found["after_metrics"]
+    for name in ("held_out/accuracy", "held_out/longer_wins_accuracy", "held_out/accuracy/strength_4"):
+        assert after[name]["value"] == pytest.approx(told[name]), name
+    assert after["held_out/reward_margin"]["value"] == pytest.approx(told["held_out/reward_margin"], rel=0.05)
+    assert after["held_out/accuracy/capability/coding"]["prompts"] == 6
+    assert after["held_out/best_of_4"]["prompts"] == 12
+    assert found["compared"]["held_out/bag_of_words_accuracy"]["value"] == 1.0, "'gladly' gives it away"
+    assert found["before"] is None
+    lines = (trained / "evaluation" / "report" / "pairs.jsonl").read_text().splitlines()
+    assert len(lines) == 12
+    assert "held_out/accuracy" in capsys.readouterr().out
+
+
+def test_a_policy_is_measured_against_its_base_and_against_itself(trained: Path) -> None:
+    settings = {"kind": "policy", "checkpoint": "../dpo/final", "reward_model": "../reward/final", "max_new_tokens": 12}
+    assert run(trained, **settings, temperature=0) == 0
+    found = report(trained)
+    assert (found["data"]["prompts"], found["data"]["human_edits"]) == (12, 12)
+    assert found["after_metrics"]["kl_per_token"]["value"] > 0
+    assert found["before_metrics"].get("kl_per_token") is None, "the base has nothing to diverge from"
+    assert (
+        found["after_metrics"]["perplexity_of_edits"]["value"]
+        != found["before_metrics"]["perplexity_of_edits"]["value"]
+    )
+    assert found["after_metrics"]["tokens"]["value"] <= 12
+    assert run(trained, **settings, temperature=0, before="../dpo/final") == 0
+    same = report(trained)["compared"]
+    assert (same["win_rate"]["value"], same["same_answer"]["value"]) == (0.5, 1.0)
+    assert same["length_drift"]["value"] == same["reward_gain"]["value"] == 0.0
+
+
+def test_a_dry_run_says_on_what_and_writes_nothing(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(trained, "--dry-run", kind="reward", checkpoint="../reward/final") == 0
+    assert "held_out_judgements: 12" in capsys.readouterr().out
+    assert not (trained / "evaluation" / "report").exists()
+
+
+def test_what_cannot_be_measured_is_refused_in_a_sentence(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def refusal(**settings: Any) -> str:
+        assert run(trained, **settings) == 2
+        return capsys.readouterr().err
+
+    assert 'set "reward_model"' in refusal(kind="policy", checkpoint="../dpo/final")
+    assert "kind policy, wanted reward" in refusal(kind="reward", checkpoint="../dpo/final")
+    assert "raise it" in refusal(kind="reward", checkpoint="../reward/final", max_length=8)
+    assert 'did you mean "checkpoint"' in refusal(kind="reward", chekpoint="../reward/final")
+    write_snapshot(trained / "other", [make_row(1)])
+    assert "no held-out judgement" in refusal(kind="reward", checkpoint="../reward/final", data="../other")
+
+
+def test_likelihoods_and_rewards_do_not_depend_on_the_batch(trained: Path) -> None:
+    sources = [inference.served(trained / kind / "final") for kind in ("reward", "dpo")]
+    tokenizer = models.load_tokenizer(sources[0].base_model)
+    sequences = [[1, 2, 3], [4, 5, 6, 7, 8, 9], [10, 11]]
+    alone, together = (RewardModel(sources[0], tokenizer, size).score(sequences) for size in (1, 3))
+    assert alone == pytest.approx(together, abs=2e-2)  # bfloat16 where the processor has it
+    prompts = [[256, 1, 2], [256, 3], [256, 4, 5, 6, 7]]
+    greedy = {"max_new_tokens": 6, "temperature": 0.0, "seed": 1}
+    policy = Policy(sources[1], tokenizer, 1)
+    policy.model.float()
+    answers = policy.sample(prompts, **greedy)  # type: ignore[arg-type]
+    policy._batch_size = 3
+    assert policy.sample(prompts, **greedy) == answers  # type: ignore[arg-type]
+    logps = policy.logps(prompts[0], answers[0].ids)
+    assert logps.argmax(dim=1).tolist() == answers[0].ids, "a greedy answer is the likeliest token at each place"
+    with policy.reference():
+        assert not torch.allclose(policy.logps(prompts[0], answers[0].ids), logps)

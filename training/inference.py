@@ -1,0 +1,192 @@
+"""Checkpoints as they are served: the base model with the saved adapter on it, in the precision of this machine.
+
+What is measured here is what was written to the disk, not what a trainer still holds in memory in another precision.
+Adapters are not merged; the engine does not merge them either. A checkpoint without an adapter is a whole model.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from safetensors import safe_open
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from training import checkpoints, models
+from training.chat import Tokenizer
+from training.errors import CheckpointError
+from training.precision import fast_dtype
+
+ADAPTER, ADAPTER_SETTINGS = "adapter_model.safetensors", "adapter_config.json"
+
+
+@dataclass(frozen=True)
+class Served:
+    """Where a model comes from: `adapter` is None for a whole model, `name` and `sha256` identify it in a report."""
+
+    name: str
+    sha256: str | None
+    base_model: str
+    adapter: Path | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a report; no path, which means nothing on another machine."""
+        return {"name": self.name, "manifest_sha256": self.sha256}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sampled answer; `ended` is false where it ran into the limit of tokens."""
+
+    ids: list[int]
+    text: str
+    ended: bool
+
+
+def served(checkpoint: Path, *kinds: str, base_model: str | None = None) -> Served:
+    """Verify a checkpoint and say what it is made of; `base_model` stands in for one that has moved.
+
+    Raises:
+        CheckpointError: it is damaged, of another kind, or its base model is not there.
+    """
+    manifest = checkpoints.verify(checkpoint, *kinds)
+    adapter = (checkpoint / ADAPTER_SETTINGS).exists()
+    base = (base_model or manifest.base_model) if adapter else str(checkpoint)
+    models.check_base(base)
+    return Served(manifest.name, checkpoints.manifest_sha256(checkpoint), base, checkpoint if adapter else None)
+
+
+def base(base_model: str) -> Served:
+    """The base model alone."""
+    models.check_base(base_model)
+    return Served(Path(base_model).name, None, base_model, None)
+
+
+class RewardModel:
+    """Scores whole sequences. Heads of an ensemble answer with the lowest (Coste et al., arXiv 2310.02743: worst case)."""
+
+    def __init__(self, source: Served, tokenizer: Tokenizer, batch_size: int) -> None:
+        self._pad, self._batch_size = tokenizer.pad_token_id, batch_size
+        heads = _heads(source)
+        model = _load(AutoModelForSequenceClassification, source.base_model, num_labels=heads)
+        head = models.ScoreHead(model.score.in_features, heads, bias=False)
+        head.weight.data.copy_(model.score.weight.data)
+        model.score = head.to(model.device)
+        model.config.pad_token_id = self._pad  # the head reads the last position that is not padding
+        self.model = _adapted(model, source)
+
+    def score(self, sequences: Sequence[list[int]]) -> list[float]:
+        """One reward for each sequence of token ids, in their order."""
+        rewards = [0.0] * len(sequences)
+        by_length = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))  # little padding
+        for start in range(0, len(sequences), self._batch_size):
+            indices = by_length[start : start + self._batch_size]
+            batch = _padded([sequences[index] for index in indices], self._pad, self.model.device)
+            with torch.inference_mode():
+                logits = self.model(**batch).logits.float().amin(dim=1)  # [batch, heads] -> [batch]
+            for index, reward in zip(indices, logits.tolist(), strict=True):
+                rewards[index] = reward
+        return rewards
+
+
+class Policy:
+    """Answers prompts, and says how likely it finds given ones."""
+
+    def __init__(self, source: Served, tokenizer: Tokenizer, batch_size: int) -> None:
+        self.tokenizer, self._batch_size = tokenizer, batch_size
+        self.model = _adapted(_load(AutoModelForCausalLM, source.base_model), source)
+        self.has_adapter = source.adapter is not None
+
+    def sample(
+        self, prompts: Sequence[list[int]], *, max_new_tokens: int, temperature: float, seed: int
+    ) -> list[Sample]:
+        """One answer for each prompt of token ids, in their order; greedy where the temperature is 0."""
+        torch.manual_seed(seed)
+        found: dict[int, Sample] = {}
+        by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        how = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
+        for start in range(0, len(prompts), self._batch_size):
+            indices = by_length[start : start + self._batch_size]
+            batch = _padded([prompts[index] for index in indices], self._pad, self.model.device, left=True)
+            with torch.inference_mode():
+                output = self.model.generate(**batch, max_new_tokens=max_new_tokens, pad_token_id=self._pad, **how)
+            for index, row in zip(indices, output[:, batch["input_ids"].shape[1] :].tolist(), strict=True):
+                found[index] = self._sample(row)
+        return [found[index] for index in range(len(prompts))]
+
+    def _sample(self, row: list[int]) -> Sample:
+        end = next((place for place, token in enumerate(row) if token in self._ends), None)
+        ids = row if end is None else row[:end]
+        return Sample(ids, self.tokenizer.decode(ids, skip_special_tokens=True), end is not None)
+
+    def logps(self, prompt: list[int], response: list[int]) -> Tensor:
+        """Log-probabilities over the vocabulary at every token of the response: [tokens, vocabulary], float32."""
+        ids = torch.tensor([prompt + response], device=self.model.device)
+        with torch.inference_mode():
+            logits = self.model(input_ids=ids, logits_to_keep=len(response) + 1, use_cache=False).logits
+        logps: Tensor = logits[0, :-1].float().log_softmax(dim=-1)
+        return logps
+
+    @contextmanager
+    def reference(self) -> Iterator[None]:
+        """A context in which the model is its frozen start: its adapter off."""
+        with self.model.disable_adapter():
+            yield
+
+    @property
+    def _pad(self) -> int:
+        return int(self.tokenizer.pad_token_id)
+
+    @property
+    def _ends(self) -> set[int]:
+        configured = self.model.generation_config.eos_token_id
+        ends = configured if isinstance(configured, list) else [configured]
+        return {token for token in [*ends, self.tokenizer.eos_token_id] if token is not None}
+
+
+def _padded(sequences: Sequence[list[int]], pad: int, device: Any, *, left: bool = False) -> dict[str, Tensor]:
+    side = "left" if left else "right"
+    rows = [torch.tensor(sequence) for sequence in sequences]
+    marks = [torch.ones_like(row) for row in rows]
+    pad_sequence = torch.nn.utils.rnn.pad_sequence
+    input_ids = pad_sequence(rows, batch_first=True, padding_value=pad, padding_side=side)  # [batch, length]
+    attention_mask = pad_sequence(marks, batch_first=True, padding_side=side)
+    return {"input_ids": input_ids.to(device), "attention_mask": attention_mask.to(device)}
+
+
+def _load(factory: Any, base_model: str, **options: Any) -> Any:
+    try:
+        model = factory.from_pretrained(
+            base_model, dtype=models.DTYPES[fast_dtype()], use_safetensors=True, trust_remote_code=False, **options
+        )
+    except (OSError, ValueError) as error:
+        raise models.unloadable(base_model, error) from error
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _adapted(model: Any, source: Served) -> Any:
+    if source.adapter is not None:
+        try:
+            model = PeftModel.from_pretrained(model, source.adapter, is_trainable=False)
+        except (RuntimeError, ValueError) as error:  # shapes that do not fit: trained on another base model
+            raise CheckpointError(
+                f"the adapter {source.adapter} does not fit the base model {source.base_model}: {str(error).splitlines()[0]}"
+            ) from error
+    return model.eval()
+
+
+def _heads(source: Served) -> int:
+    """How many heads were saved, read from the header of the file."""
+    if source.adapter is None:
+        settings = json.loads((Path(source.base_model) / "config.json").read_text(encoding="utf-8"))
+        return len(settings.get("id2label") or {"LABEL_0": 0})
+    with safe_open(source.adapter / ADAPTER, framework="pt") as file:
+        shapes = [file.get_slice(name).get_shape() for name in file.keys() if name.endswith("score.weight")]  # noqa: SIM118
+    if not shapes:
+        raise CheckpointError(f"{source.adapter} has no reward head: name a reward model")
+    return int(shapes[0][0])

@@ -7,6 +7,7 @@ is older than an hour is forgotten, and a broker may lose everything. That costs
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,8 @@ from app.settings import get_settings
 log = structlog.get_logger()
 
 KEPT_SECONDS = 3600
+PAUSE_SECONDS = 5.0
+"""After a failure nothing is sent for so long: else each piece waits for a broker that hangs, and the text with it."""
 START = "0-0"
 
 
@@ -54,6 +57,9 @@ def is_possible() -> bool:
     return get_settings().broker_url.startswith(("redis://", "rediss://", "unix://"))
 
 
+_away_until: dict[str, float] = {}
+
+
 @lru_cache(maxsize=4)
 def _writer(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, health_check_interval=30)
@@ -61,15 +67,17 @@ def _writer(url: str) -> redis.Redis:
 
 def publish(generation_id: int, kind: str, text: str = "", *, number: int = 0, at: int = 0) -> None:
     """Append one entry; a broker that is away is noted in the log and nothing else."""
-    if not is_possible():
+    url = get_settings().broker_url
+    if not is_possible() or time.monotonic() < _away_until.get(url, 0):
         return
     key = key_of(generation_id)
     try:
-        with _writer(get_settings().broker_url).pipeline(transaction=False) as pipe:
+        with _writer(url).pipeline(transaction=False) as pipe:
             pipe.xadd(key, {"kind": kind, "text": text, "number": number, "at": at}, maxlen=100_000)
             pipe.expire(key, KEPT_SECONDS)
             pipe.execute()
     except RedisError as error:
+        _away_until[url] = time.monotonic() + PAUSE_SECONDS
         log.warning("live_stream_away", error=str(error))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -176,6 +177,27 @@ def test_a_broker_that_is_restarted_with_nothing_costs_no_text(
     assert browser.text == row(generation).text
     assert row(generation).state is LiveState.DONE
     assert "reset" not in kinds, "what was shown stays"
+
+
+def test_a_broker_that_hangs_holds_up_no_text(
+    settings: Settings, alice: User, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation = asked(alice)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # takes connections, and never answers
+        url = f"redis://127.0.0.1:{deaf.getsockname()[1]}/0"
+        found = settings.model_copy(update={"broker_url": url, "engine_timeout": 60})
+        monkeypatch.setattr(live_stream, "get_settings", lambda: found)
+        tried: list[str] = []
+        writer = live_stream._writer
+
+        def trying(url: str) -> redis.Redis:
+            tried.append(url)
+            return writer(url)
+
+        monkeypatch.setattr(live_stream, "_writer", trying)
+        asyncio.run(run(generation.id, found))
+    assert row(generation).state is LiveState.DONE
+    assert len(tried) == 1, "not once a piece"
 
 
 def test_a_new_try_voids_what_the_last_one_wrote(streamed: Settings, alice: User) -> None:

@@ -80,7 +80,7 @@ _CLASSES = {
     "code": {"md-maths-source"},
     "div": {"md-maths", "md-scroll"},
     "pre": {"md-code", "md-plain"},
-    "span": {"md-image", *(name for name in STANDARD_TYPES.values() if name)},
+    "span": {"md-image", "md-language", *(name for name in STANDARD_TYPES.values() if name)},
 }
 
 
@@ -233,12 +233,15 @@ def _block_brackets(state: StateBlock, start: int, end: int, silent: bool) -> bo
 
 
 def _fence(_self: RendererHTML, tokens: Sequence[Token], at: int, _options: OptionsDict, env: EnvType) -> str:
+    """Code under the name of its language; another word in the fence is no language, and is not shown as one."""
     token = tokens[at]
     language = token.info.split(maxsplit=1)[0].lower() if token.info.strip() else ""
-    body = escape(token.content)
-    if language in LANGUAGES and len(token.content) <= CODE_LIMIT and not env["budget"].spent():
-        body = highlight(token.content, get_lexer_by_name(language, stripnl=False), _FORMATTER)
-    return f'<pre class="md-code" dir="ltr"><code>{body}</code></pre>\n'
+    body, name = escape(token.content), ""
+    if language in LANGUAGES:
+        name = f'<span class="md-language">{language}</span>'
+        if len(token.content) <= CODE_LIMIT and not env["budget"].spent():
+            body = highlight(token.content, get_lexer_by_name(language, stripnl=False), _FORMATTER)
+    return f'<pre class="md-code" dir="ltr">{name}<code>{body}</code></pre>\n'
 
 
 _FORMATTER = HtmlFormatter(nowrap=True)

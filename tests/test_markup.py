@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import markup
-from app.markup import RENDER_LIMIT, plain, to_html
+from app.markup import CODE_LIMIT, RENDER_LIMIT, plain, to_html
 
 ALLOWED_TAGS = markup._TEXT_TAGS | markup._MATHS_TAGS
 DANGEROUS = {"script", "style", "img", "svg", "iframe", "form", "input", "button", "link", "meta", "base", "template"}
@@ -180,6 +180,22 @@ def test_code_is_highlighted_by_classes_only() -> None:
     html = to_html("```python\ndef f():\n    return 1\n```")
     assert '<span class="k">def</span>' in html
     assert "style=" not in html
+
+
+@pytest.mark.parametrize("fence", ["python", "Python title=x", "PYTHON"])
+def test_code_says_its_language(fence: str) -> None:
+    html = to_html(f"```{fence}\npass\n```")
+    assert html.startswith('<pre class="md-code" dir="ltr"><span class="md-language">python</span><code>')
+
+
+@pytest.mark.parametrize("fence", ["qwen3-8b", "gpt-4", '"><b>', "python-by-me", ""])
+def test_a_fence_names_nothing_but_a_language(fence: str) -> None:
+    assert to_html(f"```{fence}\npass\n```") == '<pre class="md-code" dir="ltr"><code>pass\n</code></pre>\n'
+
+
+def test_code_that_is_too_long_to_colour_still_says_its_language() -> None:
+    html = to_html("```python\n" + "pass\n" * (CODE_LIMIT // 4) + "```")
+    assert '<span class="md-language">python</span><code>pass' in html
 
 
 def test_code_in_an_unknown_language_is_plain() -> None:

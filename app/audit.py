@@ -181,6 +181,15 @@ CHECKS = (
         """,
     ),
     Check(
+        "live generation",
+        "is held by a worker whose lease ended at {lease_until}",
+        SWEEPER,
+        """
+        SELECT id, lease_until FROM live_generations
+         WHERE state = 'streaming' AND lease_until < now() - make_interval(secs => :grace)
+        """,
+    ),
+    Check(
         "assignment",
         "holds a seat though its lease ended at {lease_until}",
         SWEEPER,

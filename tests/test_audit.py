@@ -30,6 +30,7 @@ from tests.factories import (
     make_prompt,
     make_user,
 )
+from tests.living import asked
 
 
 def spoil(session: Session, statement: str, **values: object) -> None:
@@ -173,6 +174,14 @@ def test_a_generation_lease_that_nobody_took_back(session: Session) -> None:
     assert audit(session) == []
     spoil(session, "UPDATE prompts SET lease_until = now() - interval '2 minutes'")
     only(session, f"prompt {prompt.id}", "held by a generation worker whose lease ended")
+
+
+def test_a_text_whose_worker_is_long_gone(session: Session) -> None:
+    generation = asked(make_user(session))
+    spoil(session, "UPDATE live_generations SET state = 'streaming', lease_until = now() - interval '10 seconds'")
+    assert audit(session) == []
+    spoil(session, "UPDATE live_generations SET lease_until = now() - interval '2 minutes'")
+    only(session, f"live generation {generation.id}", "held by a worker whose lease ended")
 
 
 def test_a_seat_that_is_held_beyond_its_lease(session: Session) -> None:

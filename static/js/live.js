@@ -1,19 +1,49 @@
 // A text that is written while somebody waits: the server's events, followed until it ends.
 
+const SOON = 1000;
+const LATE = 30000;
+
 /** Follow generation `id`. Returns `stop()`, which asks the server to end it, and `close()`, which only looks away. */
 export function follow(id, { onText, onReset = () => {}, onState = () => {}, onEnd }) {
-  const source = new EventSource(`/api/v1/live/${id}/events`);
+  const url = `/api/v1/live/${id}`;
   const said = (event) => JSON.parse(event.data);
-  source.addEventListener("text", (event) => onText(said(event).text));
-  source.addEventListener("reset", () => onReset());
-  source.addEventListener("state", (event) => onState(said(event)));
-  source.addEventListener("end", (event) => {
-    source.close(); // an EventSource would connect again
-    onEnd(said(event));
-  });
+  let source;
+  let again;
+  let wait = SOON;
+  const open = (onOpen) => {
+    source = new EventSource(`${url}/events`);
+    source.addEventListener("open", onOpen);
+    source.addEventListener("text", (event) => onText(said(event).text));
+    source.addEventListener("reset", () => onReset());
+    source.addEventListener("state", (event) => {
+      wait = SOON;
+      onState(said(event));
+    });
+    source.addEventListener("end", (event) => {
+      source.close(); // an EventSource would connect again
+      onEnd(said(event));
+    });
+    source.addEventListener("error", () => {
+      // It connects again by itself, and says what it has, unless it was answered: by a proxy, or after the session ended.
+      if (source.readyState !== EventSource.CLOSED) return;
+      onState({ error: "The connection was lost: trying again." });
+      again = setTimeout(() => open(onReset), wait); // a new one has nothing, so all of it comes again
+      wait = Math.min(2 * wait, LATE);
+    });
+  };
+  open(() => {});
   return {
-    stop: () => fetch(`/api/v1/live/${id}/stop`, { method: "POST" }),
-    close: () => source.close(),
+    stop: async () => {
+      try {
+        await fetch(`${url}/stop`, { method: "POST" });
+      } catch {
+        onState({ error: "The server cannot be reached: press Stop again." });
+      }
+    },
+    close: () => {
+      clearTimeout(again);
+      source.close();
+    },
   };
 }
 

@@ -209,8 +209,11 @@ def load_as(cls: type[Settings], path: Path) -> Settings:
     """
     table = _read(path)
     for name, hint in get_type_hints(cls).items():
-        if Path in (hint, *get_args(hint)) and isinstance(table.get(name), str):
-            table[name] = (path.parent / table[name]).resolve()
+        value = table.get(name)
+        if Path in (hint, *get_args(hint)) and isinstance(value, str):
+            table[name] = (path.parent / value).resolve()
+        if hint == list[Path] and isinstance(value, list):
+            table[name] = [(path.parent / item).resolve() if isinstance(item, str) else item for item in value]
     if isinstance(base := table.get("base_model"), str) and (path.parent / base).exists():
         table["base_model"] = str((path.parent / base).resolve())
     try:

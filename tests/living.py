@@ -118,7 +118,6 @@ class Pen:
         """Record the whole."""
         with session_scope() as session:
             live.finish(session, self.held, Written(self.text, "stop", 1, 1, {}, ""), stopped=False)
-        live_stream.publish(self.held.id, "end")
 
 
 @dataclass

@@ -150,16 +150,12 @@ def _note(held: LiveClaim, so_far: str) -> bool:
 
 def _finish(held: LiveClaim, written: Written, stopped: bool) -> None:  # noqa: FBT001 - called through threads
     with session_scope() as session:
-        ours = ledger.finish(session, held, written, stopped=stopped) is not None
-    if ours:  # else another worker writes it by now
-        live_stream.publish(held.id, "end")
+        ledger.finish(session, held, written, stopped=stopped)
 
 
 def _fail(held: LiveClaim, reason: str) -> None:
     with session_scope() as session:
-        ours = ledger.fail(session, held, reason) is not None
-    if ours:
-        live_stream.publish(held.id, "end")
+        ledger.fail(session, held, reason)
 
 
 def _put_back(held: LiveClaim, reason: str, *, missing: bool = False) -> None:
@@ -167,4 +163,3 @@ def _put_back(held: LiveClaim, reason: str, *, missing: bool = False) -> None:
         ledger.put_back(session, held, reason)
         if missing:
             enqueue(session, Job.RECONCILE_SERVING)
-    live_stream.publish(held.id, "wait")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import CursorResult, case, func, or_, select, text, update
+from sqlalchemy import case, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased, joinedload
 
@@ -222,19 +222,12 @@ def fail(session: Session, held: LiveClaim, reason: str) -> LiveGeneration | Non
 
 
 def put_back(session: Session, held: LiveClaim, reason: str) -> None:
-    """Queue it again, untried: the engine is away. :func:`release_expired` ends what waits for too long."""
+    """Queue it again, untried, unless its user asked to stop it. :func:`release_expired` ends what waits for too long."""
     log.info("live_generation_put_back", generation=held.id, reason=reason)
-    session.execute(
-        update(LiveGeneration)
-        .where(*_ours(held))
-        .values(
-            state=LiveState.QUEUED,
-            lease_until=None,
-            attempts=LiveGeneration.attempts - 1,
-            error=reason[:2000],
-        )
-        .execution_options(synchronize_session=False)
-    )
+    stopped = {"state": LiveState.STOPPED, "lease_until": None, "finish_reason": "stopped", "finished_at": func.now()}
+    waits = {"state": LiveState.QUEUED, "lease_until": None, "error": reason[:2000]}
+    _move(session, "end", stopped, *_ours(held), LiveGeneration.stop_asked_at.is_not(None))
+    _move(session, "wait", waits | {"attempts": LiveGeneration.attempts - 1}, *_ours(held))
 
 
 def release_expired(session: Session) -> int:
@@ -306,14 +299,9 @@ def _ours(held: LiveClaim) -> tuple[Any, ...]:
 
 
 def _end(session: Session, held: LiveClaim, values: dict[str, Any]) -> LiveGeneration | None:
-    ended = session.execute(
-        update(LiveGeneration)
-        .where(*_ours(held))
-        .values(lease_until=None, finished_at=func.now(), **values)
-        .execution_options(synchronize_session=False)
-    )
-    assert isinstance(ended, CursorResult)  # noqa: S101 - what an UPDATE returns
-    return session.get(LiveGeneration, held.id, populate_existing=True) if ended.rowcount else None
+    values |= {"lease_until": None, "finished_at": func.now()}
+    ended = _move(session, "end", values, *_ours(held))
+    return session.get(LiveGeneration, held.id, populate_existing=True) if ended else None
 
 
 def _lease_end() -> Any:

@@ -102,6 +102,18 @@ def test_a_stop_outlives_the_worker_that_should_have_seen_it(streamed: Settings,
     assert (row(generation).state, row(generation).text) == (LiveState.STOPPED, "so far")
 
 
+def test_a_stop_outlives_an_engine_that_goes_away(streamed: Settings, alice: User) -> None:
+    generation = asked(alice)
+    with session_scope() as session:
+        held = live.claim(session, generation.id)
+        assert held is not None
+        live.stop(session, alice, generation.id)
+    with session_scope() as session:
+        live.put_back(session, held, "The engine is away.")
+    assert row(generation).state is LiveState.STOPPED
+    assert [entry.kind for entry in entries(generation)] == ["end"]
+
+
 def test_what_waits_is_stopped_at_once_and_stopping_twice_is_fine(streamed: Settings, alice: User) -> None:
     generation = asked(alice)
     for _ in range(2):

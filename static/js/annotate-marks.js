@@ -1,8 +1,32 @@
 // Passages that an annotator marks: "this sentence is false". Chosen by selecting text, with the mouse or with Shift and arrows.
 
-import { characters, excerpt, passage, unitIn } from "./annotate-passages.js";
+import { characters, excerpt, locate, passage, unitIn } from "./annotate-passages.js";
+
+// painted in the text itself by name, without a change to the document; browsers that do not know it still have the list
+const PAINTS = { good: "marked-good", other: "marked" };
 
 const make = (tag, values) => Object.assign(document.createElement(tag), values);
+
+/** The text of `element`, without what scripts put there. */
+function textNodes(element) {
+  const walk = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+  const nodes = [];
+  while (walk.nextNode()) if (!walk.currentNode.parentElement.closest("button")) nodes.push(walk.currentNode);
+  return nodes;
+}
+
+/** The range from unit `start` to `end` of all `nodes` together. */
+function rangeOf(nodes, { start, end }) {
+  const range = document.createRange();
+  let seen = 0;
+  for (const node of nodes) {
+    const { length } = node.data;
+    if (start >= seen && start < seen + length) range.setStart(node, start - seen);
+    if (end > seen && end <= seen + length) range.setEnd(node, end - seen);
+    seen += length;
+  }
+  return range;
+}
 
 export class Marks {
   constructor(root, { texts, spans, announce, onChange }) {
@@ -15,7 +39,9 @@ export class Marks {
       text.value = texts[response.value];
     };
     text.onbeforeinput = (event) => event.preventDefault(); // a caret that moves needs a field that is not read-only
-    form.onsubmit = (event) => event.submitter?.value === "yes" && !this.#add() && event.preventDefault();
+    form.onsubmit = (event) => {
+      if (event.submitter?.value === "yes" && !this.#add()) event.preventDefault();
+    };
     this.#show();
   }
 
@@ -82,6 +108,34 @@ export class Marks {
       const mine = this.spans.filter((span) => span.position === list.dataset.marks);
       list.replaceChildren(...mine.map((span) => this.#item(span, labels)));
     }
+    this.paint();
+  }
+
+  /** Paint every marked passage in the texts that are on the page now. */
+  paint() {
+    if (!CSS.highlights) return;
+    this.close();
+    for (const article of this.root.querySelectorAll("[data-response]")) {
+      const name = article.dataset.response;
+      const mine = this.spans.filter((span) => span.position === name);
+      const shown = mine.length ? article.querySelectorAll(".response__text, .response__raw") : [];
+      for (const text of shown) for (const span of mine) this.#paint(text, span);
+    }
+  }
+
+  #paint(text, span) {
+    const nodes = textNodes(text);
+    const whole = nodes.map((node) => node.data).join("");
+    const found = locate(this.texts[span.position], span, whole);
+    if (!found) return;
+    const name = PAINTS[span.label] ?? PAINTS.other;
+    if (!CSS.highlights.has(name)) CSS.highlights.set(name, new Highlight());
+    CSS.highlights.get(name).add(rangeOf(nodes, found));
+  }
+
+  /** Take the paint away. */
+  close() {
+    for (const name of Object.values(PAINTS)) CSS.highlights?.delete(name);
   }
 
   #item(span, labels) {

@@ -15,8 +15,8 @@ function remember(values) {
 }
 
 export class View {
-  constructor(root, { texts, announce, loadDiff }) {
-    Object.assign(this, { root, texts, announce, loadDiff });
+  constructor(root, { texts, announce, loadDiff, onRaw }) {
+    Object.assign(this, { root, texts, announce, loadDiff, onRaw });
     this.responses = new Map(
       [...root.querySelectorAll("[data-response]")].map((each) => [each.dataset.response, each]),
     );
@@ -96,6 +96,7 @@ export class View {
         article.querySelector(".response__text").after(plain);
       }
     }
+    this.onRaw();
   }
 
   sync() {

@@ -118,7 +118,7 @@ export class Work {
   async useView() {
     const { View } = await import("./annotate-view.js");
     const loadDiff = async () => (await import("./annotate-edit.js")).loadDiff(this.root.dataset.diff);
-    this.view ??= new View(this.root, { texts: this.texts, announce, loadDiff });
+    this.view ??= new View(this.root, { texts: this.texts, announce, loadDiff, onRaw: () => this.marks?.paint() });
     return this.view;
   }
 
@@ -385,5 +385,6 @@ export class Work {
     } else this.saver.leave();
     clearTimeout(this.retryTimer);
     this.reviser?.close();
+    this.marks?.close();
   }
 }

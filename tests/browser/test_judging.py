@@ -71,6 +71,7 @@ def test_a_passage_is_marked_by_keys_alone(site: Site) -> None:
     page.keyboard.press("Tab")
     page.keyboard.type("not so")
     page.keyboard.press("Enter")
+    expect(page.locator("#mark")).to_be_hidden()
     expect(page.locator("[data-marks=A] mark")).to_have_text("Answer")
     expect(page.locator("[data-save-state]")).to_contain_text("Saved")
     reload(page)

@@ -41,3 +41,45 @@ def test_code_says_its_language_and_is_copied_without_it(site: Site) -> None:
     page.get_by_role("button", name="Copy this code").first.click()
     expect(page.locator("#status")).to_have_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == "print('<b>')\n"
+
+
+PAINTED = """() => Object.fromEntries([...CSS.highlights].map(([name, highlight]) => [
+    name, [...highlight].filter((range) => range.startContainer.parentElement.checkVisibility()).map(String)]))"""
+
+
+def mark(page: Page, passage: str, label: str) -> None:
+    """Mark ``passage`` of response A with ``label``, by the dialog."""
+    page.keyboard.press("h")
+    field = page.get_by_label("Select the passage")
+    expect(field).to_be_focused()
+    start = field.input_value().index(passage)
+    field.evaluate("(field, [start, end]) => field.setSelectionRange(start, end)", [start, start + len(passage)])
+    page.locator("[data-mark-label]").select_option(label)
+    page.get_by_role("button", name="Mark it").click()
+    expect(page.locator("#mark")).to_be_hidden()
+
+
+def test_a_marked_passage_is_painted_in_the_text(site: Site) -> None:
+    page = open_texts(site, "# Cats\n\nCats are **very large** fish.\n\n```python\ncats()\n```", "Cats are cats.")
+    mark(page, "are **very large** fish.", "false")
+    mark(page, "Cats", "good")
+    assert page.evaluate(PAINTED) == {"marked": ["are very large fish."], "marked-good": ["Cats"]}
+    page.keyboard.press("w")
+    expect(page.locator("[data-response=A] .response__raw")).to_be_visible()
+    assert page.evaluate(PAINTED) == {"marked": ["are **very large** fish."], "marked-good": ["Cats"]}
+    expect(page.locator("[data-save-state]")).to_have_text("Saved")
+    page.reload()
+    page.wait_for_function("CSS.highlights.size === 2")
+    page.get_by_role("button", name="Remove the mark on “are").click()
+    assert list(page.evaluate(PAINTED)) == ["marked-good"]
+    expect(page.locator("[data-marks=A] mark")).to_have_text("Cats")
+
+
+def test_without_paint_the_passages_are_still_listed(site: Site) -> None:
+    page = open_texts(site, "Cats are fish.", "Cats are cats.")
+    page.add_init_script("Object.defineProperty(CSS, 'highlights', { value: undefined })")
+    page.reload()
+    page.wait_for_load_state("networkidle")
+    mark(page, "fish", "false")
+    expect(page.locator("[data-marks=A] mark")).to_have_text("fish")
+    expect(page.locator("[data-save-state]")).to_have_text("Saved")

@@ -15,6 +15,7 @@ import app.annotations.revision_api
 import app.annotations.views
 import app.candidates.live_api
 import app.dashboard.views
+import app.dialogues.api
 import app.dialogues.views
 import app.models
 import app.preferences.api
@@ -58,6 +59,7 @@ API = (
     app.annotations.api.router,
     app.annotations.revision_api.router,
     app.candidates.live_api.router,
+    app.dialogues.api.router,
     app.preferences.api.router,
     app.rounds.api.router,
     app.quality.api.router,

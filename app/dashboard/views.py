@@ -15,6 +15,8 @@ from app.dashboard import day, queries, reference
 from app.dashboard.day import Day, Waiting
 from app.dashboard.queries import Overview, Step
 from app.db import DbSession
+from app.dialogues.queries import OpenDialogues
+from app.dialogues.queries import open_batches as open_dialogues
 from app.web import public_url, redirect, render
 
 router = APIRouter()
@@ -25,6 +27,7 @@ class HomePage:
     """Context of ``home.html``; ``overview`` and ``step`` are for reviewers and admins."""
 
     batches: Sequence[OpenBatch]
+    dialogues: Sequence[OpenDialogues]
     waiting: int
     unfinished: bool
     day: Day
@@ -49,6 +52,7 @@ def home(request: Request, session: DbSession, user: SignedIn) -> Response:
     overview = queries.overview(session) if user.role in STAFF else None
     page = HomePage(
         batches=batches,
+        dialogues=open_dialogues(session, user),
         waiting=waiting,
         unfinished=any(each.begun for each in batches),
         day=day.today(session, user),

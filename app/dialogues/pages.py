@@ -17,7 +17,7 @@ from app.dialogues.queries import Answer, OpenDialogues, Summary, Turn, TurnStat
 from app.errors import NotFound
 from app.markup import to_html
 from app.prompts import guidelines
-from app.prompts.models import BatchState
+from app.prompts.models import Batch, BatchState
 
 EXCERPT = 70
 KEPT = {Kept.YES: "Yes, throughout", Kept.PARTLY: "Partly", Kept.NO: "No"}
@@ -89,6 +89,20 @@ class DialoguesPage:
 
     batches: Sequence[OpenDialogues]
     mine: Sequence[Summary]
+    next: int | None
+    first: bool
+
+
+@dataclass(frozen=True)
+class BatchPage:
+    """Context of ``dialogues/batch.html``."""
+
+    batch: Batch
+    dialogues: Sequence[Summary]
+    finished: int
+    begun: int
+    wanted: int
+    kept: Mapping[Kept, str]
     next: int | None
     first: bool
 

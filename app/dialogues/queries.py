@@ -17,7 +17,7 @@ from app.annotations.forms import position
 from app.annotations.models import STANDING, Annotation, Assignment, AssignmentState, Comparison, Outcome, Purpose
 from app.candidates import live
 from app.candidates.models import Candidate, LiveGeneration, LiveKind
-from app.dialogues.models import Dialogue, DialogueSeed, DialogueState
+from app.dialogues.models import Dialogue, DialogueSeed, DialogueState, Kept
 from app.errors import NotFound
 from app.markup import to_html
 from app.prompts.models import Batch, BatchKind, BatchState, Prompt
@@ -82,7 +82,7 @@ class OpenDialogues:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One of somebody's dialogues in a list."""
+    """A dialogue in a list."""
 
     id: int
     batch: str
@@ -90,6 +90,8 @@ class Summary:
     begins: str
     turns: int
     created_at: datetime
+    annotator: str
+    system_kept: Kept | None
 
 
 def access(session: Session, user: User, dialogue_id: int) -> Dialogue:
@@ -146,6 +148,20 @@ def replies(session: Session, turn_id: int) -> Sequence[LiveGeneration]:
         .options(joinedload(LiveGeneration.deployment))
         .execution_options(populate_existing=True)
     ).all()
+
+
+def generations(session: Session, turn_ids: Sequence[int]) -> dict[int, list[int]]:
+    """The newest answer of each slot by its id, left to right, of each turn."""
+    newest = (
+        select(LiveGeneration.prompt_id, func.max(LiveGeneration.id))
+        .where(LiveGeneration.prompt_id.in_(turn_ids), LiveGeneration.kind == LiveKind.REPLY)
+        .group_by(LiveGeneration.prompt_id, LiveGeneration.slot)
+        .order_by(LiveGeneration.prompt_id, LiveGeneration.slot)
+    )
+    found: dict[int, list[int]] = {}
+    for turn_id, generation_id in session.execute(newest):
+        found.setdefault(turn_id, []).append(generation_id)
+    return found
 
 
 def assignment_of(session: Session, user: User, turn_id: int) -> Assignment | None:
@@ -285,6 +301,23 @@ def open_batches(session: Session, user: User) -> list[OpenDialogues]:
 
 def mine(session: Session, user: User, *, before: int | None = None, limit: int = 50) -> list[Summary]:
     """Somebody's dialogues, newest first; ``before`` is the last id of the page above."""
+    return _summaries(session, Dialogue.annotator_id == user.id, before, limit)
+
+
+def of_batch(session: Session, batch: Batch, *, before: int | None = None, limit: int = 50) -> list[Summary]:
+    """Everybody's dialogues of a batch, newest first."""
+    return _summaries(session, Dialogue.batch_id == batch.id, before, limit)
+
+
+def progress(session: Session, batch: Batch) -> tuple[int, int, int]:
+    """Dialogues of a batch: finished, begun, wanted."""
+    begun = select(func.count(Dialogue.finished_at), func.count()).where(Dialogue.batch_id == batch.id)
+    finished, all_begun = session.execute(begun).one()
+    wanted = session.scalar(select(func.sum(DialogueSeed.dialogues_wanted)).where(DialogueSeed.batch_id == batch.id))
+    return finished, all_begun, wanted or 0
+
+
+def _summaries(session: Session, which: ColumnElement[bool], before: int | None, limit: int) -> list[Summary]:
     count = (
         select(func.count()).select_from(Prompt).where(Prompt.dialogue_id == Dialogue.id).correlate(Dialogue)
     ).scalar_subquery()
@@ -304,10 +337,13 @@ def mine(session: Session, user: User, *, before: int | None = None, limit: int 
             func.left(func.coalesce(first, DialogueSeed.opening, DialogueSeed.system, ""), 200),
             count,
             Dialogue.created_at,
+            User.name,
+            Dialogue.system_kept,
         )
+        .join(User, User.id == Dialogue.annotator_id)
         .join(Batch, Batch.id == Dialogue.batch_id)
         .join(DialogueSeed, DialogueSeed.id == Dialogue.seed_id)
-        .where(Dialogue.annotator_id == user.id)
+        .where(which)
         .order_by(Dialogue.id.desc())
         .limit(limit)
     )

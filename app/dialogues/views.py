@@ -11,16 +11,17 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.orm import Session
 
-from app.accounts.access import Admin, SignedIn, admin
+from app.accounts.access import Admin, Reviewer, SignedIn, admin
 from app.accounts.models import User
 from app.candidates import live
 from app.db import DbSession
 from app.dialogues import queries, service
 from app.dialogues.forms import DialogueSettings, Finish, Message, seeds_of
-from app.dialogues.pages import DialoguesPage, Form, NewPage, dialogue_page
+from app.dialogues.pages import KEPT, BatchPage, DialoguesPage, Form, NewPage, dialogue_page
 from app.errors import AppError, BadInput, Conflict, TooMany, Unavailable
 from app.prompts.forms import field_errors, with_examples
 from app.prompts.intake import AdminForm
+from app.prompts.queries import access_batch
 from app.web import redirect, render
 
 router = APIRouter()
@@ -75,6 +76,27 @@ def create_batch(request: Request, session: DbSession, user: Admin, sent: AdminF
         wrong = {one["loc"]: one["msg"] for one in named} or {"dialogues": "This should be a number from 1 to 1,000."}
         return render(request, "dialogues/new.html", NewPage(sent.fields, wrong), status=422)
     return redirect(request, f"/batches/{batch.id}", flash=f"“{batch.name}” is there. Open it to let annotators begin.")
+
+
+@router.get("/batches/{batch_id}/dialogues")
+def batch_dialogues(
+    request: Request, session: DbSession, user: Reviewer, batch_id: int, before: Before = None
+) -> HTMLResponse:
+    """Everybody's dialogues of one batch, for reviewers and admins to read."""
+    batch = access_batch(session, user, batch_id)
+    rows = queries.of_batch(session, batch, before=before, limit=PAGE + 1)
+    finished, begun, wanted = queries.progress(session, batch)
+    page = BatchPage(
+        batch=batch,
+        dialogues=rows[:PAGE],
+        finished=finished,
+        begun=begun,
+        wanted=wanted,
+        kept=KEPT,
+        next=rows[PAGE - 1].id if len(rows) > PAGE else None,
+        first=before is None,
+    )
+    return render(request, "dialogues/batch.html", page)
 
 
 # ── The annotator's ──────────────────────────────────────────────────────────────────────────────────────────────────

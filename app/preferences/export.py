@@ -99,6 +99,10 @@ def _canonical(source: Source, wanted: ExportFilter, *, flat: bool) -> tuple[Row
         "comment": source.comment,
         "annotation_id": source.annotation_id,
         "prompt_id": source.prompt_id,
+        "parent_prompt_id": source.parent_prompt_id,
+        "dialogue": source.dialogue,
+        "turn": None if source.dialogue is None else _turn(source.messages),
+        "system_kept": source.system_kept,
         "prompt_hash": source.content_hash.hex(),
         "round": source.round,
         "batch": source.batch,
@@ -110,6 +114,11 @@ def _canonical(source: Source, wanted: ExportFilter, *, flat: bool) -> tuple[Row
         "tools": None if source.tools is None else nested(source.tools),
     }
     return common, _canonical_pairs(source, wanted, nested)
+
+
+def _turn(messages: str) -> int:
+    """How many messages of the annotator lead to a comparison of a dialogue."""
+    return sum(message["role"] == "user" for message in orjson.loads(messages))
 
 
 def _canonical_pairs(source: Source, wanted: ExportFilter, nested: Callable[[str], Any]) -> Iterator[Row]:
@@ -285,6 +294,10 @@ def parquet_schema(shape: Shape, *, with_tools: bool) -> pa.Schema:
             "comment": text,
             "annotation_id": number,
             "prompt_id": number,
+            "parent_prompt_id": number,
+            "dialogue": number,
+            "turn": pa.int16(),
+            "system_kept": text,
             "prompt_hash": text,
             "round": pa.int32(),
             "batch": text,

@@ -35,6 +35,7 @@ from sqlalchemy.types import NULLTYPE
 from app.accounts.models import Role, User
 from app.annotations.models import STANDING, Annotation, Comparison, Outcome, Purpose
 from app.candidates.models import Candidate
+from app.dialogues.models import Dialogue
 from app.errors import NotFound
 from app.preferences.derive import pair_strengths
 from app.preferences.forms import ExportFilter
@@ -72,6 +73,9 @@ class Source:
     created_at: datetime
     annotator: str
     prompt_id: int
+    parent_prompt_id: int | None
+    dialogue: int | None
+    system_kept: str | None
     messages: str
     tools: str | None
     content_hash: bytes
@@ -124,6 +128,9 @@ def sources(
                 Annotation.created_at,
                 User.pseudonym,
                 Prompt.id,
+                Prompt.parent_id,
+                Prompt.dialogue_id,
+                Dialogue.system_kept,
                 cast(Prompt.messages, Text),
                 cast(Prompt.tools, Text),
                 Prompt.content_hash,
@@ -138,6 +145,7 @@ def sources(
             )
         )
         .join(User, User.id == Annotation.annotator_id)
+        .outerjoin(Dialogue, Dialogue.id == Prompt.dialogue_id)
         .join(shown, true())
         .where(*_conditions(wanted, held_out_percent))
         .order_by(Annotation.id)

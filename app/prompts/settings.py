@@ -11,18 +11,23 @@ from app.db import Base
 from app.errors import Conflict
 from app.prompts.forms import BatchChange
 from app.prompts.guidelines import rewrite
-from app.prompts.models import Batch
+from app.prompts.models import Batch, BatchKind
 
-NUMBERS = ("verify_percent", "gold_percent", "qualification_items", "qualification_percent")
+SHARED = ("verify_percent", "gold_percent", "qualification_items")
+NUMBERS = (*SHARED, "qualification_percent")
 
 
 def change(session: Session, user: User, batch: Batch, wanted: BatchChange) -> None:
     """Take over what ``wanted`` names; the values before stay in the audit trail.
 
     Raises:
-        Conflict: other attributes, and somebody has annotated by the present ones.
+        Conflict: other attributes, and somebody has annotated by the present ones; or known answers among dialogues.
     """
     session.refresh(batch, with_for_update=True)
+    if batch.kind is BatchKind.DIALOGUE and any(getattr(wanted, name) for name in SHARED):
+        raise Conflict(
+            "A turn of a dialogue is met by its annotator alone: it is not verified, and has no known answer."
+        )
     before: dict[str, object] = {}
     after = {name: getattr(wanted, name) for name in NUMBERS}
     if wanted.attributes is not None:

@@ -9,9 +9,11 @@ from sqlalchemy.orm import Session
 
 from app.accounts import service as accounts
 from app.accounts.models import Role, User
+from app.dialogues.forms import Seed
+from app.dialogues.models import Dialogue
 from app.preferences.models import Snapshot, SnapshotState
 from app.prompts import service as prompts
-from app.prompts.models import PromptState
+from app.prompts.models import Prompt, PromptState
 from app.quality import service as quality
 from app.registry.models import Checkpoint, CheckpointKind
 from app.rounds.models import RunKind, RunState, TrainingEvent, TrainingRun
@@ -57,6 +59,7 @@ def set_scene(session: Session) -> Scene:
     held = factories.make_assignment(session, alice, pair)
     ranked = factories.make_batch(session, name="Rankings", candidates_per_prompt=4)
     four = factories.make_assignment(session, alice, factories.make_comparison(session, 4, batch=ranked))
+    talk, turns, writing = make_dialogues(session, alice)
     upload = prompts.create_upload(session, bob, "new.jsonl", b'{"prompt": "Why?"}\n{"prompt": ""}\n')
     invite = accounts.create_invite(session, role=Role.ANNOTATOR, created_by=bob)
     run = make_run(session, bob)
@@ -70,11 +73,31 @@ def set_scene(session: Session) -> Scene:
         "four": four.id,
         "done": annotation.assignment_id,
         "said": annotation.id,
+        "dialogues": talk.batch_id,
+        "dialogue": talk.id,
+        "turn": turns[0].id,
+        "written": turns[1].id,
+        "writing": writing.id,
         "checkpoint": run.checkpoint_id or 0,
         "snapshot": run.snapshot_id,
         "run": run.id,
     }
     return Scene({Role.ANNOTATOR: alice, Role.REVIEWER: rita, Role.ADMIN: bob}, ids)
+
+
+def make_dialogues(session: Session, user: User) -> tuple[Dialogue, list[Prompt], Dialogue]:
+    """A dialogue with a branch, and one whose answers are being written."""
+    talks = factories.make_dialogue_batch(session, Seed(system="Answer in *one* sentence."), name="Steerability")
+    talk = factories.begin_dialogue(session, user, talks)
+    first = factories.say(session, user, talk, "How many pairs are there among n things?")
+    factories.write_replies(session, first, MARKDOWN, "Just count them.")
+    factories.judge_turn(session, user, first, edited_text="Count them, then halve.")
+    second = factories.say(session, user, talk, "And triples?", first)
+    factories.write_replies(session, second, "n choose 3.", "As many again.")
+    another = factories.make_dialogue_batch(session, name="Free talk")
+    writing = factories.begin_dialogue(session, user, another)
+    factories.say(session, user, writing, "Hello")
+    return talk, [first, second], writing
 
 
 def make_run(session: Session, user: User) -> TrainingRun:

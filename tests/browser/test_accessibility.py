@@ -122,6 +122,11 @@ def open_order(page: Page) -> None:
     page.locator("#order[open]").wait_for()
 
 
+def open_finish(page: Page) -> None:
+    page.get_by_text("Finish this dialogue").click()
+    page.get_by_role("button", name="Finish").wait_for()
+
+
 STOPS = [
     Stop("accounts/login.html", "/login", None),
     Stop("accounts/invite.html", "/invite/{invite}", None),
@@ -157,6 +162,15 @@ STOPS = [
     Stop("annotations/ended.html", "/assignments/{done}", Role.ANNOTATOR),
     Stop("annotations/queues.html", "/queues/pending", Role.ANNOTATOR),
     Stop("annotations/queues.html", "/queues/submitted", Role.ANNOTATOR),
+    Stop("dialogues/new.html", "/batches/new/dialogues"),
+    Stop("dialogues/batch.html", "/batches/{dialogues}/dialogues"),
+    Stop("prompts/batch.html", "/batches/{dialogues}"),
+    Stop("dialogues/dialogues.html", "/dialogues", Role.ANNOTATOR),
+    Stop("dialogues/dialogue.html", "/dialogues/{dialogue}", Role.ANNOTATOR),
+    Stop("dialogues/dialogue.html", "/dialogues/{dialogue}?turn={turn}", Role.ANNOTATOR, open_finish),
+    Stop("dialogues/dialogue.html", "/dialogues/{writing}", Role.ANNOTATOR),
+    Stop("dialogues/dialogue.html", "/dialogues/{writing}?turn=0", Role.ANNOTATOR),
+    Stop("dialogues/dialogue.html", "/dialogues/{dialogue}", Role.REVIEWER),
     Stop("registry/checkpoints.html", "/checkpoints"),
     Stop("registry/checkpoint.html", "/checkpoints/{checkpoint}"),
     Stop("preferences/preferences.html", "/preferences"),

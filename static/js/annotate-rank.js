@@ -116,6 +116,7 @@ export class Ranker {
     for (const value of [4, 3, 2, 1, 0]) select.append(new Option(WORDS[value], String(value)));
     select.addEventListener("change", () => {
       const value = select.value === "" ? null : Number(select.value);
+      this.#showExample(value);
       this.#change(setGap(this.state, this.#at(name), value));
     });
     item.querySelector("[data-gap]").append(select);
@@ -153,6 +154,7 @@ export class Ranker {
     this.#change(state);
     this.#row(name).focus();
     const gap = state.gaps[at];
+    this.#showExample(gap);
     this.announce(`${state.order[at]} ${gap === null ? "and" : WORDS[gap]} ${state.order[at + 1]}`);
   }
 
@@ -183,9 +185,19 @@ export class Ranker {
     const select = item.querySelector("select[data-gap-select]");
     select.value = gap === null ? "" : String(gap);
     select.toggleAttribute("data-unset", gap === null);
+    const example = this.section.querySelector(`#example-${gap}`);
+    if (example) select.setAttribute("aria-describedby", example.id);
+    else select.removeAttribute("aria-describedby");
     select.setAttribute("aria-label", `${name} compared with ${below}`);
     if (gap !== null) select.removeAttribute("aria-invalid");
     item.querySelector("[data-gap]").toggleAttribute("data-tied", gap === 0);
+  }
+
+  /** The guidelines' example of the strength that was chosen last. */
+  #showExample(strength) {
+    for (const example of this.section.querySelectorAll(".levels__example")) {
+      example.toggleAttribute("data-shown", example.id === `example-${strength}`);
+    }
   }
 
   async #allowDragging(url) {

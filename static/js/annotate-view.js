@@ -3,6 +3,8 @@
 const make = (tag, values) => Object.assign(document.createElement(tag), values);
 const LAYOUTS = ["side", "stacked", "single"];
 const LONG = 6000;
+const ENOUGH = 3;
+const BEGINNING = 60;
 
 let remembering = Promise.resolve();
 
@@ -12,6 +14,19 @@ function remember(values) {
   remembering = remembering.then(() =>
     fetch("/preferences/display", { method: "POST", body, keepalive: true }).catch(() => {}),
   );
+}
+
+/** What an outline of a response lists: its headings, or the paragraphs of a long one that has hardly any. */
+function outlined(shown, text) {
+  const headings = [...shown.querySelectorAll("h4, h5, h6")];
+  if (headings.length >= ENOUGH || text.length < LONG) return headings;
+  return [...shown.querySelectorAll(":scope > :is(p, ul, ol, blockquote, h4, h5, h6)")];
+}
+
+/** The first words of `part`. */
+function words(part) {
+  const text = part.textContent.trim().replace(/\s+/g, " ");
+  return text.length <= BEGINNING ? text : `${text.slice(0, BEGINNING).replace(/\s\S*$/, "")}…`;
 }
 
 export class View {
@@ -148,18 +163,23 @@ export class View {
   }
 
   #outline(name, article) {
-    const headings = [...article.querySelectorAll(".response__text :is(h4, h5, h6)")];
-    if (headings.length < 3 && !(headings.length && this.texts[name].length > LONG)) return;
+    const parts = outlined(article.querySelector(".response__text"), this.texts[name]);
+    if (parts.length < ENOUGH) return;
     const details = make("details", { className: "outline small" });
     const list = make("ul", { role: "list" });
-    for (const heading of headings) {
-      const button = make("button", { type: "button", className: "outline__to", textContent: heading.textContent });
-      button.addEventListener("click", () => {
-        heading.tabIndex = -1;
-        heading.focus();
-        heading.scrollIntoView({ block: "start" });
+    for (const part of parts) {
+      const button = make("button", {
+        type: "button",
+        className: "outline__to",
+        dir: "auto",
+        textContent: words(part),
       });
-      const item = make("li", { className: `outline__${heading.localName}` });
+      button.addEventListener("click", () => {
+        part.tabIndex = -1;
+        part.focus();
+        part.scrollIntoView({ block: "start" });
+      });
+      const item = make("li", { className: `outline__${part.localName}` });
       item.append(button);
       list.append(item);
     }

@@ -106,9 +106,12 @@ export class Work {
     this.#showChoice();
     this.spans = draft?.spans ?? [];
     if (this.spans.length) this.#load(this.useMarks());
-    // most items are read as they stand: what changes how they are shown comes when it is used, or needed at once
+    // most items are read as they stand: what changes how they are shown comes when it is used, or needed at once, as for code,
+    // headings and texts of many parts
     const { layout, raw } = this.root.dataset;
-    const rich = this.root.querySelector(".response__text :is(pre.md-code, h4, h5, h6)");
+    const rich = this.root.querySelector(
+      ".response__text > :nth-child(9), .response__text :is(pre.md-code, h4, h5, h6)",
+    );
     if (layout === "single" || raw === "on" || rich) this.#load(this.useView());
     this.root
       .querySelector("[data-view]")

@@ -50,6 +50,7 @@ def set_scene(session: Session) -> Scene:
     rita = factories.make_user(session, Role.REVIEWER, "Rita")
     bob = factories.make_user(session, Role.ADMIN, "Bob")
     pairs = factories.make_batch(session, name="Pairs")
+    pairs.strength_examples = {"4": "Only *one* of them answers.", "3": "One is plainly clearer."}
     texts = [MARKDOWN, "Just count them."]
     done = factories.make_comparison(session, batch=pairs, texts=texts)
     annotation = factories.make_annotation(session, alice, done, edited_text="Count them, then halve.")
@@ -58,6 +59,7 @@ def set_scene(session: Session) -> Scene:
     pair = factories.make_comparison(session, prompt=prompt, texts=texts)
     held = factories.make_assignment(session, alice, pair)
     ranked = factories.make_batch(session, name="Rankings", candidates_per_prompt=4)
+    ranked.strength_examples = pairs.strength_examples
     four = factories.make_assignment(session, alice, factories.make_comparison(session, 4, batch=ranked))
     talk, turns, writing = make_dialogues(session, alice)
     upload = prompts.create_upload(session, bob, "new.jsonl", b'{"prompt": "Why?"}\n{"prompt": ""}\n')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -41,6 +43,33 @@ def test_code_says_its_language_and_is_copied_without_it(site: Site) -> None:
     page.get_by_role("button", name="Copy this code").first.click()
     expect(page.locator("#status")).to_have_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == "print('<b>')\n"
+
+
+def paragraphs(first: str, n: int = 12) -> str:
+    """A text of ``n`` paragraphs, long enough for an outline, that begin with their numbers."""
+    return "\n\n".join(f"{first} number {number} " + "says very little at great length. " * 20 for number in range(n))
+
+
+def test_the_outline_of_a_text_leads_to_its_headings(site: Site) -> None:
+    page = open_texts(site, "\n\n".join(f"## Part {n}\n\n" + "Words. " * 200 for n in "XYZ"), "Short.")
+    page.keyboard.press("o")
+    expect(page.get_by_role("button", name="Part X")).to_be_focused()
+    page.get_by_role("button", name="Part Z").click()
+    heading = page.get_by_role("heading", name="Part Z")
+    expect(heading).to_be_focused()
+    expect(heading).to_be_in_viewport()
+    expect(page.locator("[data-response=B] .outline")).to_have_count(0)
+
+
+def test_a_long_text_without_headings_is_outlined_by_its_paragraphs(site: Site) -> None:
+    page = open_texts(site, paragraphs("Paragraph"), "# One heading\n\nIs no outline.")
+    page.keyboard.press("o")
+    first = page.locator("[data-response=A] .outline__to").first
+    expect(first).to_be_focused()
+    expect(first).to_have_text("Paragraph number 0 says very little at great length. says…")
+    page.get_by_role("button", name="Paragraph number 11").click()
+    expect(page.locator("[data-response=A] .response__text > p").last).to_be_in_viewport()
+    expect(page.locator("[data-response=B] .outline")).to_have_count(0)
 
 
 PAINTED = """() => Object.fromEntries([...CSS.highlights].map(([name, highlight]) => [
@@ -83,3 +112,33 @@ def test_without_paint_the_passages_are_still_listed(site: Site) -> None:
     mark(page, "fish", "false")
     expect(page.locator("[data-marks=A] mark")).to_have_text("fish")
     expect(page.locator("[data-save-state]")).to_have_text("Saved")
+
+
+def with_examples(site: Site, responses: int = 2) -> Batch:
+    """A batch whose guidelines have an example of two strengths."""
+    batch = make_batch(site.session, candidates_per_prompt=responses)
+    batch.strength_examples = {"4": "Only *one* answers.", "2": "One is clearer."}
+    site.session.commit()
+    return batch
+
+
+def test_the_example_of_a_strength_stands_with_the_choice(site: Site) -> None:
+    page = open_texts(site, "One.", "Two.", batch=with_examples(site))
+    example = page.get_by_text("Significantly better, for example: Only one answers.")
+    expect(page.locator("input[value=B4]")).to_have_accessible_description(re.compile("Only one answers"))
+    expect(page.locator("input[value=B3]")).to_have_accessible_description("")
+    expect(example).to_be_hidden()
+    page.keyboard.press("8")
+    expect(example).to_be_visible()
+    page.keyboard.press("7")
+    expect(example).to_be_hidden()
+
+
+def test_the_example_of_a_strength_stands_with_the_ranking(site: Site) -> None:
+    page = open_texts(site, "One.", "Two.", "Three.", batch=with_examples(site, 3))
+    gap = page.locator("[data-gap-select]").first
+    gap.select_option("2")
+    expect(page.get_by_text("Slightly better, for example: One is clearer.")).to_be_visible()
+    expect(gap).to_have_accessible_description(re.compile("One is clearer"))
+    gap.select_option("3")
+    expect(page.get_by_text("One is clearer.").last).to_be_hidden()

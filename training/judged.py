@@ -11,9 +11,7 @@ from pathlib import Path
 
 from training import snapshot
 from training.errors import DataError
-from training.snapshot import Preference
-
-CUT_OFF = "length"  # the finish reason of a response that ran into its limit of tokens
+from training.snapshot import CUT_OFF, Preference
 
 
 @dataclass(frozen=True)
@@ -32,12 +30,12 @@ class Judgement:
     @property
     def chosen_ended(self) -> bool:
         """Whether the chosen response came to its end."""
-        return self.source.chosen_finish_reason != CUT_OFF
+        return self.source.chosen_finish_reason not in CUT_OFF
 
     @property
     def rejected_ended(self) -> bool:
         """Whether the rejected response came to its end."""
-        return self.source.rejected_finish_reason != CUT_OFF
+        return self.source.rejected_finish_reason not in CUT_OFF
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,10 @@ from statistics import median_low
 from typing import Literal
 
 from training.config import Rule
-from training.snapshot import Preference
+from training.snapshot import CUT_OFF, Preference
 
 EDITED_CHOSEN, EDITED_REJECTED, CHOSEN_REJECTED = "edited_over_chosen", "edited_over_rejected", "chosen_over_rejected"
 KINDS = (EDITED_CHOSEN, EDITED_REJECTED, CHOSEN_REJECTED)
-CUT_OFF = "length"  # the finish reason of a response that ran into the limit of tokens
 
 Consumer = Literal["reward", "dpo", "sft"]
 Votes = Mapping[tuple[str, str], float]  # (one, other) -> 1 where one is better, 0 where the other is, 0.5 for a tie
@@ -135,7 +134,7 @@ def _annotation(rows: list[Preference], min_strength: int) -> Ranking:
     for row in rows:
         for text, reason in ((row.chosen, row.chosen_finish_reason), (row.rejected, row.rejected_finish_reason)):
             if text is not None:
-                ended.setdefault(text, reason != CUT_OFF)
+                ended.setdefault(text, reason not in CUT_OFF)
         if row.edited is not None:  # a person wrote it to its end
             edits[row.edited] = None
         if row.chosen is not None and row.chosen != row.rejected:

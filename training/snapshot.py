@@ -22,6 +22,10 @@ ROLES = frozenset({"system", "user", "assistant", "tool"})
 Body = dict[str, Any]
 
 
+CUT_OFF = frozenset({"length", "stopped"})
+"""Finish reasons of a response that did not end: the limit of tokens was reached, or a person stopped it as it was written."""
+
+
 @dataclass(frozen=True)
 class Preference:
     """One line. `chosen` is None where all responses were unacceptable, `rejected` where there is one response only.

@@ -171,9 +171,12 @@ def test_a_ranking_without_repeated_texts_loses_no_pair(tmp_path: Path) -> None:
         assert (len(ranking.pairs), dropped["dropped_contradictory"]) == (3, 0)
 
 
-
 @pytest.mark.parametrize(("reason", "ended"), [("stop", True), (None, True), ("length", False), ("stopped", False)])
-def test_what_was_cut_off_or_stopped_did_not_end(tmp_path: Path, reason: str | None, ended: bool) -> None:
+def test_what_was_cut_off_or_stopped_did_not_end(
+    tmp_path: Path,
+    reason: str | None,
+    ended: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
     rows = rows_of(tmp_path, said(1, "good", "bad", chosen_finish_reason=reason, rejected_finish_reason="stop"))
     [ranking] = rank(rows, "keep_all", 1)[0]
     assert dict(ranking.ended) == {"good": ended, "bad": True}

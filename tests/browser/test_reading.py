@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from app.prompts.models import Batch
 from tests.browser.conftest import Site
+from tests.browser.test_accessibility import violations
 from tests.factories import make_assignment, make_batch, make_comparison, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -142,3 +143,45 @@ def test_the_example_of_a_strength_stands_with_the_ranking(site: Site) -> None:
     expect(gap).to_have_accessible_description(re.compile("One is clearer"))
     gap.select_option("3")
     expect(page.get_by_text("One is clearer.").last).to_be_hidden()
+
+
+def beside(page: Page) -> bool:
+    """Whether the guidelines are to the left of the prompt, and not above it."""
+    return bool(
+        page.evaluate("""() => {
+            const [guidelines, prompt] = [".guidelines", ".prompt"].map((each) =>
+                document.querySelector(each).getBoundingClientRect());
+            return guidelines.right <= prompt.left && guidelines.top === prompt.top;
+        }""")
+    )
+
+
+def test_guidelines_stay_beside_the_work_on_a_wide_screen(site: Site) -> None:
+    batch = make_batch(site.session, guidelines="Prefer what is *true*.\n\n" * 60)
+    page = open_texts(site, paragraphs("One"), paragraphs("Two"), batch=batch, width=1600)
+    summary = page.locator(".guidelines > summary")
+    assert beside(page)
+    assert violations(page) == []
+    page.keyboard.press("End")
+    expect(summary).to_be_in_viewport()
+    page.set_viewport_size({"width": 1280, "height": 800})
+    assert not beside(page)
+    page.set_viewport_size({"width": 1600, "height": 800})
+    page.keyboard.press("g")
+    page.keyboard.press("Enter")
+    expect(page.locator(".guidelines")).not_to_have_attribute("open", "")
+    assert not beside(page)
+    page.reload()
+    page.wait_for_load_state("networkidle")
+    expect(page.locator(".guidelines")).not_to_have_attribute("open", "")
+
+
+@pytest.mark.parametrize("responses", [2, 4])
+def test_nothing_scrolls_sideways_beside_the_guidelines(site: Site, responses: int) -> None:
+    page = open_texts(site, *[paragraphs(name) for name in "ABCD"[:responses]], width=1440)
+    assert beside(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    bar, guidelines = page.locator(".bar, .ranking").bounding_box(), page.locator(".guidelines").bounding_box()
+    assert bar is not None
+    assert guidelines is not None
+    assert bar["x"] >= guidelines["x"] + guidelines["width"]

@@ -16,7 +16,10 @@ from app.accounts import service as accounts
 from app.accounts.models import Role, User
 from app.annotations import service as annotating
 from app.annotations.forms import Draft
-from app.annotations.models import Assignment, Outcome
+from app.annotations.models import Annotation, Assignment, Outcome
+from app.candidates import live
+from app.dialogues import queries
+from app.dialogues.forms import Seed
 from app.prompts import guidelines
 from app.prompts import service as prompts
 from app.prompts.models import Batch, Prompt, PromptState
@@ -95,6 +98,10 @@ def set_stage(site: Site, people: dict[Role, User]) -> list[str]:
         "/",
         "/annotate",
         "/queues/drafts",
+        "/queues/submitted",
+        "/dialogues",
+        "/review",
+        "/review/gold",
         "/batches",
         "/users",
         "/tokens",
@@ -111,9 +118,10 @@ def set_stage(site: Site, people: dict[Role, User]) -> list[str]:
         session.commit()
         guidelines.rewrite(session, bob, batch, f"{TOGETHER}\n\nchanged", {"4": part(number)})
         session.commit()
-        paths += [f"/batches/{batch.id}/guidelines?since=1"]
+        paths += [f"/batches/{batch.id}/guidelines?since=1", *_talk(site, alice, number)]
         paths += [f"/assignments/{held.id}", f"/batches/{batch.id}", f"/preferences?batch={batch.id}"]
     paths += [f"/prompts/{prompt.id}" for prompt in session.query(Prompt)]
+    paths += [f"/review/annotations/{annotation.id}" for annotation in session.query(Annotation)]
     lines = b"\n".join(json.dumps({"prompt": attack, "id": attack, attack: attack}).encode() for attack in NAMES)
     upload = prompts.create_upload(
         session, bob, f"{NAMES[0].replace('/', '')}.jsonl", lines + b'\n{"<img src=x>": 1}\n'
@@ -123,6 +131,23 @@ def set_stage(site: Site, people: dict[Role, User]) -> list[str]:
         accounts.create_token(session, bob, name, ["read"])
     session.commit()
     return [*paths, f"/uploads/{upload.id}"]
+
+
+def _talk(site: Site, alice: User, number: int) -> list[str]:
+    """A dialogue in which everybody attacks: the seed, the annotator, both models, and a text that is being written."""
+    session, text = site.session, part(number)
+    batch = factories.make_dialogue_batch(session, Seed(system=text), name=f"talks {NAMES[number]}"[:120])
+    dialogue = factories.begin_dialogue(session, alice, batch)
+    first = factories.say(session, alice, dialogue, text)
+    factories.write_replies(session, first, f"{text}\n\na", f"{text}\n\nb")
+    factories.judge_turn(session, alice, first, edited_text=f"{text}\n\nc")
+    writing = factories.say(session, alice, dialogue, text, first)
+    for reply in queries.replies(session, writing.id):
+        reply.text = text
+        live.stop(session, alice, reply.id)  # texts that wait are counted, for a few at once
+    session.commit()
+    where = f"/dialogues/{dialogue.id}"
+    return [where, f"{where}?turn={first.id}", f"{where}?turn=0", f"/batches/{batch.id}/dialogues"]
 
 
 def _item(site: Site, alice: User, batch: Batch, number: int) -> Assignment:

@@ -1,0 +1,150 @@
+"""From K answers to the one worth learning from, with everything that was dropped counted by its rule."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training.conftest import make_row, to_toml, turn, write_snapshot
+from tests.training.test_average import adapter
+from training import near_duplicates, selection, snapshot, tool
+from training.rules import Rules, broken_rule
+from training.selection import Pick, SelectionConfig
+
+ENGLISH = "What is the best way to learn about the history of bread?"
+
+
+@pytest.mark.parametrize(
+    ("answer", "rule"),
+    [
+        ("Read a good book that is about it.", None),
+        (" \n…", "empty"),
+        ("and so on and so on and so on and so on", "repetition"),
+        ("Great 🎉🎉 idea 🙌 of course ✨", "emoji"),
+        ("Yes! Yes! Go! Now! Really! Do it!", "exclamations"),
+        ("I'm sorry, I don't know. I apologize for that.", "apologies"),
+        ("I'm sorry, but that is not known.", None),
+        ("Das ist nicht leicht, und der Weg ist lang.", "language"),
+        ("Это очень хороший вопрос.", "language"),
+        ("`SELECT * FROM bread`", None),
+    ],
+)
+def test_each_rule_has_a_name(answer: str, rule: str | None) -> None:
+    assert broken_rule(ENGLISH, answer, "stop", Rules()) == rule
+
+
+def test_an_answer_that_was_cut_off_is_dropped_and_a_translation_is_not() -> None:
+    assert broken_rule(ENGLISH, "Read a good book that is about it.", "length", Rules()) == "truncated"
+    german = "Das ist nicht leicht, und der Weg ist lang."
+    assert broken_rule("Translate into German: this is not easy and the way is long.", german, "stop", Rules()) is None
+    assert (
+        broken_rule(
+            "好的面包是怎么做的，请你详细地告诉我。", "好的面包需要时间、面粉、水和一点耐心才行。", "stop", Rules()
+        )
+        is None
+    )
+    assert (
+        broken_rule(
+            "おいしいパンの作り方をくわしく教えてください", "好的面包需要时间、面粉、水和一点耐心。", "stop", Rules()
+        )
+        == "language"
+    )
+
+
+def test_of_near_duplicates_the_first_stays_and_what_people_wrote_always_does() -> None:
+    text = "Bread is made from flour, water, salt and a good deal of patience on the side of the baker."
+    near, other = text.replace("good deal", "great deal"), "Rivers run to the sea because the land is tilted that way."
+    assert near_duplicates.distinct([], [text, near, other], 0.8) == [True, False, True]
+    assert near_duplicates.distinct([text, near], [near, other], 0.8) == [False, True]
+    assert near_duplicates.distinct([], [text, text.upper() + " "], 0.99) == [True, False]
+
+
+def test_the_top_share_is_by_reward_and_never_nothing() -> None:
+    picks = [Pick("rejection_sampling", str(n), (), None, "", score=float(n % 5)) for n in range(8)]
+    assert [pick.prompt_id for pick in selection.top_share(picks, 0.25)] == ["4", "3"]
+    assert len(selection.top_share(picks[:1], 0.25)) == 1
+    assert selection.top_share([], 0.25) == []
+
+
+def sample_line(number: int, *texts: str, cut_off: str | None = None) -> dict[str, Any]:
+    row = make_row(number)
+    answers = [{"text": text, "finish_reason": "length" if text == cut_off else "stop"} for text in texts]
+    return {"prompt_id": f"p{number}", "prompt": row["prompt"], "checkpoint": "policy-r1", "samples": answers}
+
+
+def run(folder: Path, *arguments: str, **settings: Any) -> int:
+    table = {"samples": "samples.jsonl", "reward_model": "reward", "output": "sft.jsonl", "closest": 1.0}
+    (folder / "run.toml").write_text(to_toml(table | settings))
+    return tool.main(selection.__doc__ or "", SelectionConfig, selection.select, [str(folder / "run.toml"), *arguments])
+
+
+@pytest.fixture
+def round_of(tmp_path: Path, tiny_base: Path) -> Path:
+    """Four prompts of which one is held out, with an edit of Alice's for another, and a random reward model."""
+    adapter(tmp_path / "reward", tiny_base, 1, kind="reward")
+    lines = [
+        sample_line(0, "Rising takes time.", "Rising takes hours.", "", "Rising takes", cut_off="Rising takes"),
+        sample_line(1, "Rivers bend.", "Rivers bend.", "Rivers run and run."),
+        sample_line(2, "Maps fold.", "Maps are flat."),
+        sample_line(3, "Clocks tick.", "Clocks chime."),
+    ]
+    (tmp_path / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows = [make_row(3, split="held_out"), make_row(4, edited=turn("Bees hum, says Alice.")), make_row(5)]
+    write_snapshot(tmp_path / "snapshot", rows)
+    return tmp_path
+
+
+def test_the_best_of_each_prompt_is_kept_with_where_it_came_from(round_of: Path) -> None:
+    assert run(round_of, top_share=1.0, snapshot="snapshot") == 0
+    rows = [json.loads(line) for line in (round_of / "sft.jsonl").read_text().splitlines()]
+    assert (rows[0]["source"], rows[0]["completion"]) == ("human_edit", turn("Bees hum, says Alice."))
+    sampled = {row["prompt_id"]: row for row in rows[1:]}
+    assert set(sampled) == {"p0", "p1", "p2"}, "p3 is held out"
+    assert {(row["checkpoint"], row["reward_model"]) for row in rows[1:]} == {("policy-r1", "reward")}
+    assert (sampled["p0"]["k"], sampled["p1"]["k"], sampled["p2"]["k"]) == (4, 3, 2)
+    assert rows[1]["score"] >= rows[2]["score"] >= rows[3]["score"]
+    report = json.loads((round_of / "sft.report.json").read_text())
+    assert {rule: count for rule, count in report["dropped"].items() if count} == {
+        "held_out_prompt": 2,
+        "empty": 1,
+        "truncated": 1,
+        "same_text": 1,
+        "not_the_best": 3,
+    }
+    kept = report["counts"]["rows/rejection_sampling"]
+    assert report["counts"]["samples"] == kept + sum(report["dropped"].values()), "every sample is accounted for"
+
+
+def test_only_the_top_share_is_kept_and_counted(round_of: Path) -> None:
+    assert run(round_of, top_share=0.34) == 0
+    report = json.loads((round_of / "sft.report.json").read_text())
+    assert report["counts"]["rows/rejection_sampling"] == 1
+    assert report["dropped"]["below_top_share"] == 3
+
+
+def test_what_is_written_can_be_fine_tuned_on(round_of: Path) -> None:
+    assert run(round_of, top_share=1.0, snapshot="snapshot") == 0
+    rows, _ = snapshot.read(round_of / "sft.jsonl", held_out_percent=10)
+    assert [row.split for row in rows] == ["train"] * 4
+    assert rows[0].chosen == "Bees hum, says Alice."
+    assert rows[0].rejected is None
+
+
+def test_a_dry_run_counts_what_the_rules_drop_and_loads_no_model(
+    round_of: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(round_of, "--dry-run", reward_model="nowhere") == 0
+    assert "truncated: 1" in capsys.readouterr().out
+    assert not (round_of / "sft.jsonl").exists()
+    assert run(round_of, reward_model="nowhere") == 2
+    assert "is not a finished checkpoint" in capsys.readouterr().err
+
+
+def test_samples_that_make_no_sense_are_named_by_line(round_of: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (round_of / "samples.jsonl").open("a") as stream:
+        stream.write('{"prompt_id": "p9"}\n')
+    assert run(round_of) == 2
+    assert "line 5: KeyError('samples')" in capsys.readouterr().err

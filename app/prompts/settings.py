@@ -11,7 +11,7 @@ from app.db import Base
 from app.errors import Conflict
 from app.prompts.forms import BatchChange
 from app.prompts.guidelines import rewrite
-from app.prompts.models import Batch, BatchKind
+from app.prompts.models import Batch, BatchKind, BatchState
 
 SHARED = ("verify_percent", "gold_percent", "qualification_items")
 NUMBERS = (*SHARED, "qualification_percent")
@@ -35,8 +35,8 @@ def change(session: Session, user: User, batch: Batch, wanted: BatchChange) -> N
     for name, value in after.items():
         if value is not None and value != getattr(batch, name):
             before[name] = getattr(batch, name)
-    if "attributes" in before and _annotated(session, batch):
-        raise Conflict("People have annotated this batch already, so its attributes stay as they are.")
+    if "attributes" in before:
+        _check_unused(session, batch)
     for name in before:
         setattr(batch, name, after[name])
     if before:
@@ -47,7 +47,12 @@ def change(session: Session, user: User, batch: Batch, wanted: BatchChange) -> N
         rewrite(session, user, batch, text, wanted.strength_examples)
 
 
-def _annotated(session: Session, batch: Batch) -> bool:
+def _check_unused(session: Session, batch: Batch) -> None:
+    """Nobody has judged by the present attributes, and nobody is about to: a submit would not see the new ones."""
     comparisons = Base.metadata.tables["comparisons"].c  # found by name at run time: the table lies above
-    done = select(literal(1)).where(comparisons.batch_id == batch.id, comparisons.annotators_done > 0).limit(1)
-    return session.scalar(done) is not None
+    of_batch = comparisons.batch_id == batch.id
+    if session.scalar(select(literal(1)).where(of_batch, comparisons.annotators_done > 0).limit(1)):
+        raise Conflict("People have annotated this batch already, so its attributes stay as they are.")
+    at_work = comparisons.purpose == "collect", comparisons.seats_free < comparisons.annotators_wanted
+    if batch.state is BatchState.OPEN and session.scalar(select(literal(1)).where(of_batch, *at_work).limit(1)):
+        raise Conflict("Somebody is at work on this batch: pause it, then change its attributes.")

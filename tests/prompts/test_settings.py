@@ -12,9 +12,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import AuditEvent, Role, User
+from app.annotations.models import Comparison
 from app.prompts.attributes import from_lines, to_lines
 from app.prompts.models import Batch
-from tests.factories import make_annotation, make_batch, make_comparison, make_user, sign_in
+from tests.factories import make_annotation, make_assignment, make_batch, make_comparison, make_user, sign_in
 from tests.prompts.pages import jsonl, upload
 
 HELPFUL = {"name": "helpful", "label": "Helpful", "scale": ["no", "partly", "yes"]}
@@ -79,6 +80,20 @@ def test_attributes_stay_once_somebody_has_annotated(client: TestClient, session
     assert (batch.attributes, batch.gold_percent) == ([], 5)
     events = session.scalars(select(AuditEvent).where(AuditEvent.action == "batch.settings")).all()
     assert [sorted(event.details["before"]) for event in events] == [["attributes"], ["attributes"], sorted(NUMBERS)]
+
+
+def test_attributes_wait_until_nobody_is_in_the_middle_of_a_judgement(
+    client: TestClient, session: Session, bob: User
+) -> None:
+    held = make_assignment(session, make_user(session))
+    batch = session.get_one(Batch, session.get_one(Comparison, held.comparison_id).batch_id)
+    url = f"/batches/{batch.id}/settings"
+    refused = client.post(url, data={"attributes": "Safe: no | yes"})
+    assert refused.status_code == 422
+    assert "pause it, then change its attributes" in refused.text
+    assert client.post(url, data={"verify_percent": "5"}).status_code == 303
+    client.post(f"/batches/{batch.id}/pause")
+    assert client.post(url, data={"attributes": "Safe: no | yes"}).status_code == 303
 
 
 @pytest.mark.parametrize(("name", "value"), [("gold_percent", 51), ("qualification_items", 21), ("verify_percent", -1)])

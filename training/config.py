@@ -15,6 +15,7 @@ from training.errors import ConfigError
 
 RECIPES = Path(__file__).parent / "recipes"
 Settings = TypeVar("Settings")
+Kind = Literal["reward", "dpo", "sft"]
 Rule = Literal["keep_all", "majority", "reliability"]
 
 
@@ -41,13 +42,21 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """How the base model is held in memory. LoRA weights and the reward head are float32 in either case.
+    """How the model is held in memory, and how much of it is trained.
 
     A run file may say `dtype = "auto"`; what stands here is what was chosen, so that the manifest says what was computed.
+    What is trained is float32 in either case: the adapter and the reward head, or all weights under bfloat16 products.
+    `pack_tokens` and `gradient_checkpointing` change speed and memory only. Packs are made smaller, and activations
+    computed twice where that is "auto", when memory asks for it (training/room.py).
     """
 
     dtype: Literal["bfloat16", "float32"]
-    gradient_checkpointing: bool
+    gradient_checkpointing: Literal["auto", True, False]
+    trains: Literal["adapter", "all"] = "adapter"
+    pack_tokens: int = 2048  # of one forward pass, padding included
+
+    def __post_init__(self) -> None:
+        _require(self.pack_tokens >= 16, "model.pack_tokens", "at least 16")
 
 
 @dataclass(frozen=True)
@@ -66,13 +75,12 @@ class LoraSettings:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW. `batch_size` counts pairs, and `batch_size` times `gradient_accumulation` make one step."""
+    """AdamW. `batch_size` rows (prompts with all their responses) make one step, on all processes together."""
 
     learning_rate: float
     epochs: float
     max_steps: int  # -1: as many as the epochs give
     batch_size: int
-    gradient_accumulation: int
     warmup_steps: int
     schedule: Literal["constant_with_warmup", "cosine", "linear"]
     weight_decay: float
@@ -83,31 +91,48 @@ class OptimConfig:
         _require(self.epochs > 0, "optim.epochs", "above 0")
         _require(self.max_steps == -1 or self.max_steps >= 1, "optim.max_steps", "-1 or at least 1")
         _require(self.batch_size >= 1, "optim.batch_size", "at least 1")
-        _require(self.gradient_accumulation >= 1, "optim.gradient_accumulation", "at least 1")
         _require(self.warmup_steps >= 0, "optim.warmup_steps", "at least 0")
 
 
 @dataclass(frozen=True)
 class RewardSettings:
-    """`center_rewards` pulls the mean reward of a pair to zero (Eisenstein et al., arXiv 2312.09244); 0 is off."""
+    """The reward model's loss (training/losses.py) and its heads.
+
+    `margins` are those of Llama 2, by strength from 1 to 4; none are used in Llama 3. Several `heads` on one trunk are an
+    ensemble that answers with the lowest reward, or the mean less `std_weight` standard deviations.
+    """
 
     center_rewards: float
+    margins: list[float] = field(default_factory=list)
+    heads: int = 1
+    aggregate: Literal["min", "mean_minus_std"] = "min"
+    std_weight: float = 1.0
 
     def __post_init__(self) -> None:
         _require(self.center_rewards >= 0, "reward.center_rewards", "at least 0")
+        _require(len(self.margins) in (0, 4), "reward.margins", "empty or four numbers, for strength 1 to 4")
+        _require(self.heads >= 1, "reward.heads", "at least 1")
+        _require(self.std_weight >= 0, "reward.std_weight", "at least 0")
 
 
 @dataclass(frozen=True)
 class DpoSettings:
-    """Rafailov et al., arXiv 2305.18290, with the two additions of Llama 3 (arXiv 2407.21783, 4.1.4)."""
+    """Rafailov et al., arXiv 2305.18290, with the two additions of Llama 3 (arXiv 2407.21783, 4.1.4).
+
+    `loss_type` is one of training/losses.py. `label_smoothing` is the least probability with which `robust` takes a
+    judgement to be wrong; where annotators disagreed it is the share of them who saw it the other way round.
+    """
 
     beta: float
     nll_weight: float
     mask_format_tokens: bool
+    loss_type: Literal["sigmoid", "sigmoid_norm", "robust", "ipo"] = "sigmoid"
+    label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         _require(self.beta > 0, "dpo.beta", "above 0")
         _require(self.nll_weight >= 0, "dpo.nll_weight", "at least 0")
+        _require(0.0 <= self.label_smoothing < 0.5, "dpo.label_smoothing", "at least 0 and below 0.5")
 
 
 @dataclass(frozen=True)
@@ -140,7 +165,7 @@ class CheckpointingConfig:
 class RunConfig:
     """One training run. Paths are absolute, except a `base_model` that is a hub id. See the module docstring."""
 
-    kind: Literal["reward", "dpo"]
+    kind: Kind
     recipe: str
     name: str
     seed: int
@@ -153,24 +178,28 @@ class RunConfig:
     optim: OptimConfig
     evaluation: EvaluationConfig
     checkpointing: CheckpointingConfig
+    cache: Path  # what nights have in common: log-probabilities of references
     parent_adapter: Path | None = None
     reward: RewardSettings | None = None
     dpo: DpoSettings | None = None
 
     def __post_init__(self) -> None:
-        other = self.dpo if self.kind == "reward" else self.reward
-        mine = self.reward if self.kind == "reward" else self.dpo
-        if other is not None:
+        tables = {"reward": self.reward, "dpo": self.dpo}
+        if any(table is not None for kind, table in tables.items() if kind != self.kind):
             raise ConfigError(f"a {self.kind} run has no settings of the other kind: remove that table from the file")
-        if mine is None:
+        if self.kind in tables and tables[self.kind] is None:
             raise ConfigError(f"the table [{self.kind}] is missing from the recipe: add it")
+        if self.parent_adapter and self.model.trains == "all":
+            raise ConfigError(
+                '"model.trains" is "all", but a parent adapter is continued as one: set base_model instead'
+            )
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON types, as they stand in a checkpoint's manifest."""
         return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self).items()}
 
 
-def load(path: Path, kind: Literal["reward", "dpo"]) -> RunConfig:
+def load(path: Path, kind: Kind) -> RunConfig:
     """Read a run file for `kind`.
 
     Raises:
@@ -189,7 +218,8 @@ def load(path: Path, kind: Literal["reward", "dpo"]) -> RunConfig:
         from training.precision import fast_dtype  # brings torch, which a run file alone does not need
 
         merged["model"] = merged["model"] | {"dtype": fast_dtype()}
-    for key in ("snapshot", "output", "parent_adapter"):
+    merged.setdefault("cache", "../cache")  # beside the run's folder, so that the next night's run finds it
+    for key in ("snapshot", "output", "parent_adapter", "cache"):
         if isinstance(merged.get(key), str):
             merged[key] = (path.parent / merged[key]).resolve()
     if isinstance(base := merged.get("base_model"), str) and (path.parent / base).exists():
@@ -268,8 +298,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             return float(value)
         if type(value) is choice or (choice is Path and isinstance(value, Path)):
             return value
-        if get_origin(choice) is list and isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return value
+        if get_origin(choice) is list and isinstance(value, list):
+            [item] = get_args(choice)
+            return [_convert(item, each, where) for each in value]
     raise ConfigError(f'"{where}" is {value!r}, which is not of type {getattr(hint, "__name__", hint)}')
 
 

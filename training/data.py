@@ -22,7 +22,7 @@ from training.chat import Response, Tokenizer, encode_chat, encode_response
 from training.config import DataConfig
 from training.errors import ConfigError, DataError
 from training.rankings import CHOSEN_REJECTED, KINDS, Consumer, Ranking
-from training.snapshot import Preference
+from training.snapshot import CUT_OFF, Preference
 
 NAMED_ROWS = 20  # how many rows a report names before it only counts
 
@@ -41,12 +41,16 @@ class RowPair:
 
 @dataclass(frozen=True)
 class Row:
-    """One prompt, its responses behind it, and the pairs between them; fine-tuning rows have no pairs."""
+    """One prompt, its responses behind it, and the pairs between them; fine-tuning rows have no pairs.
+
+    `reference` is the log-probability of each response's scored tokens under the reference (training/reference.py).
+    """
 
     id: str
     prompt_ids: list[int]
     responses: tuple[Response, ...]
     pairs: tuple[RowPair, ...] = ()
+    reference: tuple[float, ...] = ()
 
     @property
     def length(self) -> int:
@@ -214,8 +218,8 @@ def _examples(judged: list[rankings.Pair], tokenizer: Tokenizer, max_length: int
     examples = []
     for pair in judged:
         ended = {
-            pair.source.chosen or "": pair.source.chosen_finish_reason != rankings.CUT_OFF,
-            pair.source.rejected or "": pair.source.rejected_finish_reason != rankings.CUT_OFF,
+            pair.source.chosen or "": pair.source.chosen_finish_reason not in CUT_OFF,
+            pair.source.rejected or "": pair.source.rejected_finish_reason not in CUT_OFF,
         }
         ranking = Ranking(pair.source, ended, (), {}, ())
         prompt_ids, responses = _tokenise(ranking, (pair.better, pair.worse), tokenizer)

@@ -6,41 +6,36 @@ For a prompt x, a preferred response w and the other one l (arXiv 2305.18290, eq
 
     h(y)  = log p(y|x) - log p_ref(y|x)                  over the content tokens of y
     loss  = -log sigmoid(beta * (h(w) - h(l)))           averaged over pairs
-            + nll_weight * mean(-log p(token of w))      over all tokens of all w of the batch
+            + nll_weight * mean(-log p(token of w))      over all tokens of the w of all pairs
 
 The end of turn token and the newline behind it stand in both responses. As a shared part that one term pushes up and
 the other down they make DPO unstable (tails that repeat, answers that stop too early), so the first term masks them.
-The second term keeps them: it is what preserves the format. TRL can mix the two losses but has one mask for both, so
-`PolicyTrainer` writes them down once, with two. The reference is the same model with its adapter off, or the parent
-adapter where a run continues one.
+The second term keeps them: it is what preserves the format. TRL can mix the two losses but has one mask for both.
 
-Left out: the other losses of TRL's DPOTrainer, reference log-probabilities stored across runs, and rows that share a
-prompt in one sequence.
+The reference is the policy before its first step, the base model or the parent's adapter on it. Its log-probabilities are
+computed then, once, and kept (training/reference.py). A prompt and its responses are one row (training/packing.py).
+
+Left out: the other losses of TRL's DPOTrainer; training/losses.py has four.
 """
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from torch import Tensor
-from torch.nn.functional import logsigmoid
-from trl import DPOConfig, DPOTrainer
-from trl.trainer.dpo_trainer import DataCollatorForPreference
-from trl.trainer.utils import use_adapter
 
-from training import models, room, runner, stages
-from training.config import RunConfig
-from training.data import Example, Prepared, prepare
+from training import losses, models, reference, room, runner, stages
+from training.config import DpoSettings, RunConfig
+from training.data import Example, Prepared, Row, prepare
 from training.evaluate import Metrics, policy_metrics
 from training.events import EventLog
-from training.progress import Progress, resume_point, training_arguments
-
-Batch = dict[str, Tensor]
-# Language model heads that are one matrix and nothing else: no scale, no soft cap on the logits.
-PLAIN_HEADS = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+from training.packing import Pack
+from training.progress import Progress, resume_point
+from training.reference import ReferenceStore, with_reference
+from training.trainer import RowTrainer
 
 
 def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
@@ -53,17 +48,18 @@ def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
     stages.describe_data(events, prepared)
     room.check(config, run_dir, tokenizer)
 
-    # 2. The model, and what its reference thinks of the held-out pairs.
+    # 2. The model, which is still its own reference: what does that think of the rows and of the held-out pairs?
     progress = Progress(config, prepared.snapshot_sha256, events)
     trainer = build_trainer(config, run_dir, tokenizer, prepared, progress)
-    reference = trainer.logps_of(prepared.held_out, reference=True)
+    trainer.know_reference(events)
+    before = trainer.logps_of(prepared.held_out)
 
     def held_out() -> Metrics:
-        return policy_metrics(prepared.held_out, trainer.logps_of(prepared.held_out), reference, trainer.beta)
+        return policy_metrics(prepared.held_out, trainer.logps_of(prepared.held_out), before, trainer.dpo.beta)
 
-    # 3. The untrained policy, which is its own reference.
+    # 3. The untrained policy.
     baseline = stages.baseline(
-        config, events, prepared, lambda: policy_metrics(prepared.held_out, reference, reference, trainer.beta)
+        config, events, prepared, lambda: policy_metrics(prepared.held_out, before, before, trainer.dpo.beta)
     )
 
     # 4. Training, from the last whole state where the run was interrupted.
@@ -72,183 +68,93 @@ def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
 
     # 5. The result.
     final = stages.result(events, held_out, trainer.state.global_step)
-    stages.publish(
-        config,
-        events,
-        prepared,
-        {"baseline": baseline, "final": final},
-        lambda folder: models.save_adapter(trainer.model, tokenizer, folder),
-    )
+    stages.publish(config, events, prepared, {"baseline": baseline, "final": final}, trainer.save)
 
 
 def build_trainer(
     config: RunConfig, run_dir: Path, tokenizer: Any, prepared: Prepared, progress: Progress
 ) -> "PolicyTrainer":
-    """Our trainer over rows that are tokenised already."""
-    assert config.dpo is not None  # noqa: S101  RunConfig holds it
-    return PolicyTrainer(
-        model=models.load_policy(config),
-        args=DPOConfig(
-            **training_arguments(config, run_dir),
-            beta=config.dpo.beta,
-            loss_type=["sigmoid", "sft"],
-            loss_weights=[1.0, config.dpo.nll_weight],
-        ),
-        mask_format_tokens=config.dpo.mask_format_tokens,
-        data_collator=Collator(pad_token_id=tokenizer.pad_token_id),
-        train_dataset=Dataset.from_list([_columns(example) for example in prepared.train]),
-        processing_class=tokenizer,
-        peft_config=models.lora(config),
-        callbacks=[progress],
-    )
+    """The trainer over rows that are tokenised already."""
+    return PolicyTrainer(config, run_dir, models.load_policy(config), prepared.rows, tokenizer, progress)
 
 
-class Collator(DataCollatorForPreference):
-    """TRL's batch of [chosen; rejected] rows with one more mask.
+class PolicyTrainer(RowTrainer):
+    """The loss of the module docstring over all pairs of all rows of a step."""
 
-    For B pairs whose longest sequence has T tokens, all of shape [2B, T], the chosen responses first: `input_ids`,
-    `attention_mask`, `completion_mask` (1 on the response) and `content_mask` (1 on what was said, 0 on format tokens).
-    """
+    @property
+    def dpo(self) -> DpoSettings:
+        """Its settings."""
+        assert self.config.dpo is not None  # noqa: S101  RunConfig holds it
+        return self.config.dpo
 
-    def torch_call(self, examples: list[dict[str, Any]]) -> Batch:
-        """Pad to the longest sequence, on the right."""
-        batch: Batch = super().torch_call(examples)
-        rows = [
-            [0] * len(example["prompt_ids"]) + example[side]
-            for side in ("chosen_content", "rejected_content")
-            for example in examples
-        ]
-        batch["content_mask"] = torch.zeros_like(batch["completion_mask"])
-        for index, row in enumerate(rows):
-            batch["content_mask"][index, : len(row)] = torch.tensor(row)
-        return batch
+    def know_reference(self, events: EventLog | None = None) -> int:
+        """Give every row the log-probabilities of the model as it is now; returns how many rows had to be computed."""
+        scored = "content" if self.dpo.mask_format_tokens else "all"
+        store = ReferenceStore(self.config.cache / "reference", reference.identity(self.config), scored=scored)
+        rows: list[Row] = self.rows
+        process = self.accelerator.process_index
+        mine = rows[process :: self.accelerator.num_processes]
+        _, computed = with_reference(mine, store, lambda some: self.over_rows(some, self._summed), events)
+        self.accelerator.wait_for_everyone()
+        store.reload()
+        self.rows = self.train_dataset = [replace(row, reference=store.of(row) or ()) for row in rows]
+        return computed
 
+    def totals(self, batch: Pack) -> Tensor:
+        """The weight of its pairs, and the tokens of the better responses, once for each pair."""
+        times = losses.wins(batch.better, len(batch.ends))
+        return torch.stack([batch.weight.sum(), times[batch.owner].sum().float()])
 
-class PolicyTrainer(DPOTrainer):
-    """TRL's DPOTrainer with the loss of this module and tokens that are ready when they come in."""
+    def loss(self, model: Any, batch: Pack, totals: Tensor) -> Tensor:
+        """The loss of the module docstring for one pack."""
+        logps = self.token_logps(model, batch)  # [N]
+        scored = self._scored(batch)
+        summed = batch.per_response(logps * scored)  # [R]
+        log_ratios = summed - batch.reference
+        per_pair = losses.preference(
+            self.dpo.loss_type,
+            self.dpo.beta,
+            log_ratios,
+            batch.per_response(scored),
+            batch.better,
+            batch.worse,
+            (1 - batch.agreement).clamp(min=self.dpo.label_smoothing),
+        )
+        times = losses.wins(batch.better, len(batch.ends))
+        nll = -(logps * times[batch.owner]).sum() / totals[1]
+        self._record(batch, summed, log_ratios, -logps[times[batch.owner] > 0])
+        return (per_pair * batch.weight).sum() / totals[0] + self.dpo.nll_weight * nll
 
-    def __init__(self, *args: Any, mask_format_tokens: bool, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.mask_format_tokens = mask_format_tokens
-        self.nll_weight = self.loss_weights[1]
-        models.silence_dropout(self.model, "ref")
-        # Off the GPU, TRL's fused head projects every position onto the vocabulary, prompt and padding included, and
-        # that is more than a third of a step of a small model.
-        self.compact_head = (
-            self.accelerator.device.type == "cpu"
-            and self.accelerator.num_processes == 1
-            and self.model.config.model_type in PLAIN_HEADS
+    def logps_of(self, examples: Sequence[Example]) -> list[tuple[float, float]]:
+        """Summed log-probabilities (nats) of the scored tokens of chosen and rejected, for every example."""
+        rows = [Row(example.row_id, example.prompt_ids, (example.chosen, example.rejected)) for example in examples]
+        return [(chosen, rejected) for chosen, rejected in self.over_rows(rows, self._summed)]
+
+    def _summed(self, batch: Pack) -> Tensor:
+        return batch.per_response(self.token_logps(self.model_wrapped, batch) * self._scored(batch))
+
+    def _scored(self, batch: Pack) -> Tensor:
+        """1 on the tokens that the preference term reads, [N]."""
+        return (
+            batch.content.float()
+            if self.dpo.mask_format_tokens
+            else torch.ones_like(batch.content, dtype=torch.float32)
         )
 
-    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
-        """Nothing to do. TRL would render and tokenise, and make control tokens out of text that looks like them."""
-        return dataset
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Resume the trained adapter too.
-
-        Where a saved state has a sub-folder with an adapter (the frozen "ref" of a continued policy), transformers
-        loads the sub-folders and leaves out the adapter beside them, so that training would start over from its parent.
-        """
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        if "ref" in self.model.peft_config:
-            self.model.load_adapter(resume_from_checkpoint, "default", is_trainable=True)
-
-    def compute_loss(  # the signature is the Trainer's
-        self,
-        model: Any,
-        inputs: Batch,
-        return_outputs: bool = False,  # noqa: ARG002, FBT001, FBT002
-        num_items_in_batch: Any = None,  # noqa: ARG002
-    ) -> Tensor:
-        """The loss of the module docstring for one batch of the collator."""
-        logps = self.token_logps(model, inputs)  # [2B, T-1]
-        with torch.no_grad(), self.reference():
-            ref_logps = self.token_logps(model, inputs)
-        completion = inputs["completion_mask"][:, 1:].bool()  # the token at t is predicted at t-1
-        scored = inputs["content_mask"][:, 1:].bool() if self.mask_format_tokens else completion
-        log_ratios = ((logps - ref_logps) * scored).sum(dim=1)  # [2B]
-        chosen, rejected = log_ratios.chunk(2)  # [B] each
-        preference = -logsigmoid(self.beta * (chosen - rejected)).mean()
-        nll = -logps.chunk(2)[0][completion.chunk(2)[0]].mean()
-        self._record(inputs, (logps * scored).sum(dim=1), log_ratios, nll)
-        loss: Tensor = preference + self.nll_weight * nll
-        return loss
-
-    def token_logps(self, model: Any, inputs: Batch) -> Tensor:
-        """Log-probability of every response token given what stands before it, zero elsewhere; [2B, T-1]."""
-        # The trainer casts inside the forward of the whole model, and only once training has begun. The compact head
-        # goes past that, and so would the reference of the held-out pairs: policy and reference in two precisions.
-        with self.accelerator.autocast():
-            return self._token_logps(model, inputs)
-
-    def _token_logps(self, model: Any, inputs: Batch) -> Tensor:
-        wanted = inputs["completion_mask"][:, 1:].bool()
-        model_inputs = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
-        if not self.compact_head:
-            labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
-            logps: Tensor = model(**model_inputs, labels=labels, use_cache=False, fused_lm_head=True).log_probs
-            return logps
-        causal_lm = self.accelerator.unwrap_model(model).get_base_model()
-        hidden = causal_lm.base_model(**model_inputs, use_cache=False).last_hidden_state[:, :-1]
-        logits = causal_lm.get_output_embeddings()(hidden[wanted]).float()  # [response tokens, vocabulary]
-        labels = inputs["input_ids"][:, 1:][wanted]
-        picked: Tensor = logits.gather(1, labels[:, None]).squeeze(1) - logits.logsumexp(dim=1)
-        return picked.new_zeros(wanted.shape).masked_scatter(wanted, picked)
-
-    def reference(self) -> Any:
-        """A context in which the model is the reference: its adapter off, or the frozen copy of the parent's on."""
-        model = self.accelerator.unwrap_model(self.model)
-        return use_adapter(model, adapter_name="ref" if "ref" in model.peft_config else None)
-
-    def logps_of(self, examples: Sequence[Example], *, reference: bool = False) -> list[tuple[float, float]]:
-        """Summed log-probabilities (nats) of the scored tokens of chosen and rejected, for every example."""
-        if reference:
-            with self.reference():
-                return self.logps_of(examples)
-        was_training = self.model.training
-        self.model.eval()
-        sums = [(0.0, 0.0)] * len(examples)
-        by_length = sorted(range(len(examples)), key=lambda index: examples[index].length)  # little padding
-        size = max(1, self.args.per_device_eval_batch_size // 2)  # two sequences an example
-        for start in range(0, len(examples), size):
-            indices = by_length[start : start + size]
-            batch = self._prepare_inputs(self.data_collator([_columns(examples[index]) for index in indices]))
-            mask = batch["content_mask" if self.mask_format_tokens else "completion_mask"][:, 1:]
-            with torch.no_grad():
-                chosen, rejected = (self.token_logps(self.model, batch) * mask).sum(dim=1).chunk(2)
-            for index, pair in zip(indices, zip(chosen.tolist(), rejected.tolist(), strict=True), strict=True):
-                sums[index] = pair
-        self.model.train(was_training)
-        return sums
-
-    def _record(self, inputs: Batch, logps: Tensor, log_ratios: Tensor, nll: Tensor) -> None:
-        """Keep TRL's metrics of one batch until the step is logged."""
-        metrics = self._metrics["train" if self.model.training else "eval"]
-        self._total_train_tokens += int(inputs["attention_mask"].sum())
-        chosen, rejected = (self.beta * log_ratios.detach()).chunk(2)
-        chosen_logps, rejected_logps = logps.detach().chunk(2)
-        for name, value in {
-            "rewards/chosen": chosen.mean(),
-            "rewards/rejected": rejected.mean(),
-            "rewards/accuracies": (chosen > rejected).float().mean(),
-            "rewards/margins": (chosen - rejected).mean(),
-            "logps/chosen": chosen_logps.mean(),
-            "logps/rejected": rejected_logps.mean(),
-            "nll_loss": nll.detach(),
-        }.items():
-            metrics[name].append(self.accelerator.gather(value).mean().item())
-        metrics["num_tokens"] = [self._total_train_tokens]
-
-
-def _columns(example: Example) -> dict[str, list[int]]:
-    return {
-        "prompt_ids": example.prompt_ids,
-        "chosen_ids": example.chosen.ids,
-        "rejected_ids": example.rejected.ids,
-        "chosen_content": example.chosen.content,
-        "rejected_content": example.rejected.content,
-    }
+    def _record(self, batch: Pack, logps: Tensor, log_ratios: Tensor, nll: Tensor) -> None:
+        rewards = self.dpo.beta * log_ratios
+        chosen, rejected = rewards[batch.better], rewards[batch.worse]
+        self.record(
+            **{
+                "rewards/chosen": chosen,
+                "rewards/rejected": rejected,
+                "rewards/accuracies": (chosen > rejected).float(),
+                "rewards/margins": chosen - rejected,
+                "logps/chosen": logps[batch.better],
+                "logps/rejected": logps[batch.worse],
+                "nll_loss": nll,
+            }
+        )
 
 
 if __name__ == "__main__":

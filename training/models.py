@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, set_seed
 
 from training import checkpoints
 from training.chat import Tokenizer
@@ -24,7 +24,7 @@ class ScoreHead(torch.nn.Linear):
     """A reward head that stays in float32 under autocast: bf16 would round rewards near 1 to steps of 0.008."""
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Rewards of shape [batch, length, 1] for hidden states of shape [batch, length, width]."""
+        """Rewards of shape [batch, length, heads] for hidden states of shape [batch, length, width]."""
         with torch.autocast(hidden.device.type, enabled=False):
             return super().forward(hidden.float())
 
@@ -37,7 +37,8 @@ def check_base(base_model: str) -> None:
     """
     path = Path(base_model)
     if (path / checkpoints.MANIFEST).exists():
-        checkpoints.verify(path, "base")
+        if checkpoints.verify(path, "base", "policy").kind == "policy" and (path / "adapter_config.json").exists():
+            raise CheckpointError(f"{path} is an adapter, no base model: name it as parent_adapter")
     elif path.is_dir():
         checkpoints.refuse_unsafe_weights(path)
     elif path.is_absolute():
@@ -57,27 +58,25 @@ def load_tokenizer(base_model: str) -> Tokenizer:
 
 def load_policy(config: RunConfig) -> Any:
     """The causal language model of a run, with the parent adapter on it where the run names one."""
-    model = _load(AutoModelForCausalLM, config)
-    return _with_parent(model, config, "policy")
+    return _trained(_load(AutoModelForCausalLM, config), config, "policy")
 
 
 def load_reward_model(config: RunConfig, pad_token_id: int) -> Any:
-    """The base model with a scalar head [width, 1] in the place of its language model head.
+    """The base model with scalar heads [width, heads] in the place of its language model head.
 
-    The head is drawn from the seed of the run: the caller seeds before.
+    The heads are drawn from the seed of the run: the caller seeds before.
     """
-    model = _load(AutoModelForSequenceClassification, config, num_labels=1)
-    head = ScoreHead(model.score.in_features, 1, bias=False)
+    assert config.reward is not None  # noqa: S101  RunConfig holds it
+    model = _load(AutoModelForSequenceClassification, config, num_labels=config.reward.heads)
+    head = ScoreHead(model.score.in_features, config.reward.heads, bias=False)
     torch.nn.init.normal_(head.weight, std=model.config.initializer_range)
     model.score = head
     model.config.pad_token_id = pad_token_id  # the head reads the last position that is not padding
-    return _with_parent(model, config, "reward")
+    return _trained(model, config, "reward")
 
 
-def lora(config: RunConfig) -> LoraConfig | None:
-    """A fresh adapter for this run; None where it continues its parent's."""
-    if config.parent_adapter is not None:
-        return None
+def lora(config: RunConfig) -> LoraConfig:
+    """A fresh adapter for this run."""
     return LoraConfig(
         task_type="SEQ_CLS" if config.kind == "reward" else "CAUSAL_LM",
         r=config.lora.r,
@@ -88,10 +87,9 @@ def lora(config: RunConfig) -> LoraConfig | None:
     )
 
 
-def save_adapter(model: Any, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write the trained adapter in the form that PEFT and vLLM load by path, with its tokenizer."""
-    # A continued DPO run also carries the frozen copy "ref", which is the parent and already saved.
-    model.save_pretrained(folder, selected_adapters=["default"])
+def save(model: Any, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write what was trained, with its tokenizer: the adapter in the form that PEFT and vLLM load by path, or the model."""
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's card template with every field left blank
 
@@ -100,7 +98,8 @@ def _load(factory: Any, config: RunConfig, **options: Any) -> Any:
     try:
         model = factory.from_pretrained(
             config.base_model,
-            dtype=DTYPES[config.model.dtype],
+            # Weights that are trained are float32, whatever the products are computed in: small steps vanish in bf16.
+            dtype=torch.float32 if config.model.trains == "all" else DTYPES[config.model.dtype],
             use_safetensors=True,
             trust_remote_code=False,
             **options,
@@ -111,26 +110,55 @@ def _load(factory: Any, config: RunConfig, **options: Any) -> Any:
     return model
 
 
-def silence_dropout(model: Any, adapter: str = "") -> None:
-    """Turn off the dropout of a model, or of one of its adapters, for good: it would make the reference a random one."""
-    for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Dropout) and name.endswith(f"lora_dropout.{adapter}" if adapter else ""):
+def silence_dropout(model: Any) -> None:
+    """Turn off the dropout of a base model for good: it would make the reference a random one."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
 
 
-def _with_parent(model: Any, config: RunConfig, kind: str) -> Any:
-    if config.parent_adapter is None:
+def _trained(model: Any, config: RunConfig, kind: str) -> Any:
+    """The model with what a run trains: all of it, a fresh adapter, or its parent's."""
+    if config.model.trains == "all":
         return model
-    checkpoints.verify(config.parent_adapter, kind)
-    settings = json.loads((config.parent_adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    if config.parent_adapter is None:
+        set_seed(config.seed)  # the adapter is drawn at random
+        model = get_peft_model(model, lora(config))
+    else:
+        model = _with_parent(model, config, config.parent_adapter, kind)
+    for module in model.modules():
+        # An adapter in float32 would first copy its input, which autocast then rounds back: twice the memory for nothing.
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = False
+    return model
+
+
+def _with_parent(model: Any, config: RunConfig, parent: Path, kind: str) -> Any:
+    checkpoints.verify(parent, kind)
+    settings = json.loads((parent / "adapter_config.json").read_text(encoding="utf-8"))
     if settings["r"] != config.lora.r:
         raise CheckpointError(
-            f"the parent adapter {config.parent_adapter} has rank {settings['r']}, the run asks for {config.lora.r}: "
+            f"the parent adapter {parent} has rank {settings['r']}, the run asks for {config.lora.r}: "
             f"set lora.r = {settings['r']}"
         )
-    adapter = PeftConfig.from_pretrained(config.parent_adapter)
+    if not same_base(checkpoints.read(parent).base_model, config.base_model):
+        raise CheckpointError(
+            f"the parent adapter {parent} was trained on {checkpoints.read(parent).base_model}, not on "
+            f"{config.base_model}: set base_model to the model that it belongs to"
+        )
+    adapter = PeftConfig.from_pretrained(parent)
     adapter.lora_dropout = config.lora.dropout  # this run's, not that of the run before
-    return PeftModel.from_pretrained(model, config.parent_adapter, is_trainable=True, config=adapter)
+    return PeftModel.from_pretrained(model, parent, is_trainable=True, config=adapter)
+
+
+def same_base(one: str, other: str) -> bool:
+    """Whether two names of a base model mean the same weights; a folder may have moved, its manifest tells it."""
+    manifests = [Path(name) / checkpoints.MANIFEST for name in (one, other)]
+    if one == other or Path(one).resolve() == Path(other).resolve():
+        return True
+    if all(manifest.exists() for manifest in manifests):
+        return checkpoints.manifest_sha256(manifests[0].parent) == checkpoints.manifest_sha256(manifests[1].parent)
+    return not Path(one).is_dir() and Path(one).is_absolute()  # gone: the shapes of the weights will tell
 
 
 def unloadable(base_model: str, error: Exception) -> CheckpointError:

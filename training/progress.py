@@ -5,6 +5,7 @@ saves leaves exactly such a folder behind, so a folder counts only once its mani
 """
 
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -17,11 +18,8 @@ from transformers import TrainerCallback
 from training import checkpoints
 from training.checkpoints import Manifest
 from training.config import RunConfig
-from training.errors import CheckpointError, NonFiniteError
+from training.errors import CheckpointError, ConfigError, NonFiniteError
 from training.events import EventLog
-
-# TRL names the same two quantities differently in its reward and DPO trainers; one plot shows both.
-RENAMED = {"accuracy": "rewards/accuracies", "margin": "rewards/margins"}
 
 
 def trainer_dir(run_dir: Path) -> Path:
@@ -30,8 +28,14 @@ def trainer_dir(run_dir: Path) -> Path:
 
 
 def training_arguments(config: RunConfig, run_dir: Path) -> dict[str, Any]:
-    """The arguments that TRL's RewardConfig and DPOConfig share, from our settings."""
-    optim = config.optim
+    """What transformers' Trainer, and TRL's, are told of our settings.
+
+    Raises:
+        ConfigError: the rows of a step cannot be divided among the processes.
+    """
+    optim, processes = config.optim, int(os.environ.get("WORLD_SIZE", "1"))
+    if optim.batch_size % processes:
+        raise ConfigError(f"optim.batch_size is {optim.batch_size}, which {processes} processes cannot share evenly")
     return {
         "output_dir": str(trainer_dir(run_dir)),
         "seed": config.seed,
@@ -39,22 +43,20 @@ def training_arguments(config: RunConfig, run_dir: Path) -> dict[str, Any]:
         "learning_rate": optim.learning_rate,
         "num_train_epochs": optim.epochs,
         "max_steps": optim.max_steps,
-        "per_device_train_batch_size": optim.batch_size,
+        "per_device_train_batch_size": optim.batch_size // processes,
         "per_device_eval_batch_size": config.evaluation.batch_size,
-        "gradient_accumulation_steps": optim.gradient_accumulation,
         "warmup_steps": optim.warmup_steps,
         "lr_scheduler_type": optim.schedule,
         "weight_decay": optim.weight_decay,
         "max_grad_norm": optim.max_grad_norm,
-        "gradient_checkpointing": config.model.gradient_checkpointing,
+        "gradient_checkpointing": config.model.gradient_checkpointing is True,
         "use_cpu": not torch.accelerator.is_available(),  # bf16 on a processor has to be asked for
         "bf16": config.model.dtype == "bfloat16",
         "save_steps": config.checkpointing.save_steps,
         "save_total_limit": config.checkpointing.keep,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,  # it replaces a loss that is not a number by the mean of the others
-        "disable_dropout": False,  # it would also silence the adapter's; models.py silences the base model's
-        "max_length": None,  # data.py has left out what is too long, and counted it
+        "ddp_find_unused_parameters": False,  # every trained weight takes part in every pass
         "remove_unused_columns": False,
         "dataloader_pin_memory": False,
         "disable_tqdm": True,
@@ -104,7 +106,7 @@ class Progress(TrainerCallback):
         """
         if not logs or "loss" not in logs:
             return
-        metrics = {RENAMED.get(key, key): value for key, value in logs.items()}
+        metrics = dict(logs)
         before, self._tokens = self._tokens, float(logs.get("num_tokens", 0.0))
         metrics["tokens_per_second"] = (self._tokens - before) / max(time.monotonic() - self._began, 1e-9)
         self.events.emit("step", step=state.global_step, total_steps=state.max_steps, metrics=metrics)

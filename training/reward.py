@@ -6,8 +6,9 @@ The loss is Llama 2's without its margin term (arXiv 2307.09288, 3.2.2; arXiv 24
 
     -log sigmoid(r(prompt, better) - r(prompt, worse))
 
-TRL's RewardTrainer computes it; a LoRA adapter and a full float32 score head are trained. Left out: the margin term
-(Llama 3 found that it stops helping), ensembles, and rows that share a prompt in one sequence.
+A prompt and all its responses are one row (training/packing.py), as in Llama 3; ours sees each response alone behind its
+prompt, so that the gradients are those of pairs. A LoRA adapter and full float32 score heads are trained, or all weights.
+Options, all off as in the paper: the margin term, centring, an ensemble of heads (training/losses.py).
 """
 
 import sys
@@ -15,17 +16,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from datasets import Dataset
+from torch import Tensor
 from transformers import set_seed
-from trl import RewardConfig, RewardTrainer
 
-from training import models, room, runner, stages
+from training import losses, models, room, runner, stages
+from training.chat import Response
 from training.config import RunConfig
-from training.data import Example, Prepared, prepare
+from training.data import Prepared, Row, prepare
 from training.evaluate import Metrics, reward_metrics
 from training.events import EventLog
-from training.progress import Progress, resume_point, training_arguments
+from training.packing import Pack
+from training.progress import Progress, resume_point
+from training.trainer import RowTrainer
 
 
 def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
@@ -42,7 +44,7 @@ def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
     trainer = build_trainer(config, run_dir, tokenizer, prepared, progress)
 
     def held_out() -> Metrics:
-        return reward_metrics(prepared.held_out, lambda sequences: score(trainer, sequences))
+        return reward_metrics(prepared.held_out, trainer.score)
 
     # 3. The untrained model, so that the result has something to stand beside.
     baseline = stages.baseline(config, events, prepared, held_out)
@@ -53,63 +55,62 @@ def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
 
     # 5. The result.
     final = stages.result(events, held_out, trainer.state.global_step)
-    stages.publish(
-        config,
-        events,
-        prepared,
-        {"baseline": baseline, "final": final},
-        lambda folder: models.save_adapter(trainer.model, tokenizer, folder),
-    )
+    stages.publish(config, events, prepared, {"baseline": baseline, "final": final}, trainer.save)
 
 
 def build_trainer(
     config: RunConfig, run_dir: Path, tokenizer: Any, prepared: Prepared, progress: Progress
-) -> RewardTrainer:
-    """TRL's trainer over rows that are tokenised already."""
-    assert config.reward is not None  # noqa: S101  RunConfig holds it
-    set_seed(config.seed)  # the score head is drawn at random
+) -> "RewardTrainer":
+    """The trainer over rows that are tokenised already."""
+    set_seed(config.seed)  # the score heads are drawn at random
     model = models.load_reward_model(config, tokenizer.pad_token_id)
-    arguments = RewardConfig(
-        **training_arguments(config, run_dir),
-        center_rewards_coefficient=config.reward.center_rewards or None,
-    )
-    return RewardTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=Dataset.from_list([_columns(example) for example in prepared.train]),
-        processing_class=tokenizer,
-        peft_config=models.lora(config),
-        callbacks=[progress],
-    )
+    return RewardTrainer(config, run_dir, model, prepared.rows, tokenizer, progress)
 
 
-def score(trainer: RewardTrainer, sequences: Sequence[list[int]]) -> list[float]:
-    """One reward for each sequence of token ids, in their order."""
-    model, pad = trainer.model, trainer.processing_class.pad_token_id
-    batch_size = trainer.args.per_device_eval_batch_size
-    was_training = model.training
-    model.eval()
-    rewards = [0.0] * len(sequences)
-    by_length = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))  # little padding
-    for start in range(0, len(sequences), batch_size):
-        indices = by_length[start : start + batch_size]
-        rows = [torch.tensor(sequences[index]) for index in indices]
-        input_ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad)  # [batch, length]
-        attention = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
-        with torch.no_grad(), trainer.accelerator.autocast():
-            device = trainer.accelerator.device
-            logits = model(input_ids.to(device), attention_mask=attention.to(device)).logits  # [batch, 1]
-        for index, reward in zip(indices, logits[:, 0].float().tolist(), strict=True):
-            rewards[index] = reward
-    model.train(was_training)
-    return rewards
+class RewardTrainer(RowTrainer):
+    """Bradley-Terry over all pairs of all rows of a step."""
 
+    def totals(self, batch: Pack) -> Tensor:
+        """The weight of its pairs."""
+        return batch.weight.sum()[None]
 
-def _columns(example: Example) -> dict[str, list[int]]:
-    return {
-        "chosen_ids": example.prompt_ids + example.chosen.ids,
-        "rejected_ids": example.prompt_ids + example.rejected.ids,
-    }
+    def loss(self, model: Any, batch: Pack, totals: Tensor) -> Tensor:
+        """The loss of the module docstring for one pack."""
+        settings = self.config.reward
+        assert settings is not None  # noqa: S101  RunConfig holds it
+        rewards = self.rewards(model, batch)  # [R, heads]
+        margins = rewards.new_tensor([0.0, *settings.margins])[batch.strength] if settings.margins else 0.0
+        per_pair = losses.bradley_terry(rewards, batch.better, batch.worse, margins)
+        if settings.center_rewards:
+            per_pair = per_pair + settings.center_rewards * losses.centering(rewards, batch.better, batch.worse)
+        mean = rewards.detach().mean(dim=1)
+        margin = mean[batch.better] - mean[batch.worse]
+        self.record(**{"rewards/accuracies": (margin > 0).float(), "rewards/margins": margin, "mean_reward": mean})
+        return (per_pair * batch.weight).sum() / totals[0]
+
+    def rewards(self, model: Any, batch: Pack) -> Tensor:
+        """The rewards of every response, read at its last token: [R, heads] in float32."""
+        found: list[Tensor] = []  # the model itself answers with one reward a line, that of its last response
+        head = next(module for name, module in model.named_modules() if name.rpartition(".")[2] == "score")
+        handle = head.register_forward_hook(lambda _module, _inputs, output: found.append(output))
+        try:
+            with self.accelerator.autocast():
+                model(**batch.inputs, use_cache=False)
+        finally:
+            handle.remove()
+        return found[0].flatten(0, 1)[batch.ends].float()
+
+    def score(self, sequences: Sequence[list[int]]) -> list[float]:
+        """One reward for each sequence of token ids, in their order."""
+        settings = self.config.reward
+        assert settings is not None  # noqa: S101  RunConfig holds it
+        rows = [Row(str(index), ids[:-1], (Response(ids[-1:], [1]),)) for index, ids in enumerate(sequences)]
+        return [reward for [reward] in self.over_rows(rows, self._scores)]
+
+    def _scores(self, batch: Pack) -> Tensor:
+        settings = self.config.reward
+        assert settings is not None  # noqa: S101  RunConfig holds it
+        return losses.ensemble(self.rewards(self.model_wrapped, batch), settings.aggregate, settings.std_weight)
 
 
 if __name__ == "__main__":

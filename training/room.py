@@ -42,8 +42,7 @@ def bytes_of(config: RunConfig, tokenizer: Tokenizer) -> int:
     """About what a run writes at most: while it saves a state, the ones that it keeps are still there."""
     beside = len(tokenizer.backend_tokenizer.to_str().encode()) + SMALL_FILES
     weights = adapter_weights(config)
-    reference = weights if config.parent_adapter and config.kind == "dpo" else 0  # saved beside the policy
-    state = (WEIGHT + ADAM) * weights + WEIGHT * reference + beside
+    state = (WEIGHT + ADAM) * weights + beside
     return (config.checkpointing.keep + 1) * state + WEIGHT * weights + beside
 
 

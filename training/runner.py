@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 from training import checkpoints, config, stages
-from training.config import RunConfig
+from training.config import Kind, RunConfig
 from training.errors import BusyError, CheckpointError, ConfigError, StorageError, TrainingError
 from training.events import EventLog
 from training.progress import trainer_dir
@@ -27,7 +27,7 @@ REFUSED_BY_DISK = frozenset(
 Train = Callable[[RunConfig, Path, EventLog], None]
 
 
-def main(kind: Literal["reward", "dpo"], train: Train, argv: list[str]) -> int:
+def main(kind: Kind, train: Train, argv: list[str]) -> int:
     """Run `train` on the run file that is the only argument; returns the exit code."""
     signal.signal(signal.SIGTERM, _stop)
     _quieten_libraries()

@@ -13,11 +13,11 @@ from typing import Any
 
 from transformers import Trainer
 
-from training import checkpoints, dpo, models, reward, runner
+from training import checkpoints, dpo, models, reward, runner, sft
 
 STATUS = 137
 SAVE = "checkpoint-4"  # of the second state: a whole one lies before it
-KINDS: dict[Any, Any] = {"reward": reward, "dpo": dpo}
+KINDS: dict[Any, Any] = {"reward": reward, "dpo": dpo, "sft": sft}
 
 
 def die(*_: Any, **__: Any) -> None:
@@ -47,13 +47,13 @@ def die_in_a_state_before_its_manifest_is_renamed() -> None:
 
 
 def die_in_a_draft_of_the_checkpoint() -> None:
-    save = models.save_adapter
+    save = models.save
 
     def dying(model: Any, tokenizer: Any, folder: Path) -> None:
         save(model, tokenizer, folder)
         die()
 
-    models.save_adapter = dying
+    models.save = dying
 
 
 def die_before_the_checkpoint_is_renamed() -> None:

@@ -24,7 +24,7 @@ def write(folder: Path, **changes: Any) -> Path:
 def test_the_laptop_recipe_fills_what_the_file_leaves_out(tmp_path: Path) -> None:
     run = config.load(write(tmp_path), "dpo")
     assert (run.lora.r, run.lora.alpha, run.data.max_length) == (16, 32, 512)
-    assert run.optim.batch_size * run.optim.gradient_accumulation == 6
+    assert (run.optim.batch_size, run.model.pack_tokens) == (4, 2048)
     assert run.dpo == config.DpoSettings(beta=0.1, nll_weight=0.2, mask_format_tokens=True)
 
 
@@ -74,6 +74,11 @@ def test_settings_survive_as_json(tmp_path: Path) -> None:
         ({"lora": {"targets": [1, 2]}}, '"lora.targets"'),
         ({"reward": {"center_rewards": 0.1}}, "no settings of the other kind"),
         ({"kind": "reward"}, "run training.reward"),
+        ({"data": {"conflicts": "loudest"}}, "must be one of 'keep_all', 'majority', 'reliability'"),
+        ({"data": {"overlap": 0.0}}, '"data.overlap" must be above 0'),
+        ({"dpo": {"loss_type": "hinge"}}, "must be one of 'sigmoid', 'sigmoid_norm', 'robust', 'ipo'"),
+        ({"dpo": {"label_smoothing": 0.5}}, '"dpo.label_smoothing" must be at least 0 and below 0.5'),
+        ({"model": {"trains": "all"}, "parent_adapter": "p"}, "set base_model instead"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
@@ -97,7 +102,7 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
         config.load(tmp_path / "run.toml", "dpo")
 
 
-@pytest.mark.parametrize("kind", ["reward", "dpo"])
+@pytest.mark.parametrize("kind", ["reward", "dpo", "sft"])
 def test_both_recipes_know_the_same_settings(kind: str) -> None:
     laptop, llama3 = recipe(kind, "laptop"), recipe(kind, "llama3")
     assert {table: set(values) for table, values in laptop.items()} == {

@@ -1,208 +1,268 @@
-"""The loss of each run, term by term, on a model small enough to differentiate in a blink."""
+"""Every loss is TRL's, to its value and to the gradient of every weight, though a row here holds many pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from datasets import Dataset
 from torch.nn.functional import logsigmoid
-from trl import DPOConfig, DPOTrainer
 
-from tests.training.conftest import RunFile, make_rows
-from training import checkpoints, dpo, models, reward
+from tests.training import trl_reference
+from tests.training.conftest import RunFile, make_row, turn
 from training import config as configs
-from training.checkpoints import Manifest
-from training.data import Prepared, prepare
-from training.dpo import PolicyTrainer
+from training import dpo, losses, models, reward, sft
+from training.data import Example, Prepared, prepare
 from training.events import EventLog
-from training.progress import Progress, training_arguments
+from training.packing import pack
+from training.progress import Progress
+from training.trainer import RowTrainer
 
-Trainer = Any
+MODULES: dict[Any, Any] = {"reward": reward, "dpo": dpo, "sft": sft}
+RELATIVE = 1e-5
 
 
-def load(path: Path, kind: Any) -> tuple[configs.RunConfig, Any, Prepared, Progress]:
+def build(path: Path, kind: Any) -> tuple[Any, Prepared]:
+    """Our trainer of a run, and its data."""
     config = configs.load(path, kind)
     tokenizer = models.load_tokenizer(config.base_model)
-    prepared = prepare(config.snapshot, config.data, tokenizer, max_held_out=9)
-    return config, tokenizer, prepared, Progress(config, prepared.snapshot_sha256, EventLog(path.parent))
+    prepared = prepare(config.snapshot, config.data, tokenizer, max_held_out=9, consumer=kind)
+    progress = Progress(config, prepared.snapshot_sha256, EventLog(path.parent))
+    return MODULES[kind].build_trainer(config, path.parent, tokenizer, prepared, progress), prepared
 
 
-@pytest.fixture
-def policy(run_file: RunFile) -> Callable[..., PolicyTrainer]:
-    def build(dtype: str = "float32", **dpo_settings: Any) -> PolicyTrainer:
-        path = run_file("dpo", dpo=dpo_settings, model={"dtype": dtype})
-        config, tokenizer, prepared, progress = load(path, "dpo")
-        trainer = dpo.build_trainer(config, path.parent, tokenizer, prepared, progress)
-        disturb(trainer.model)
-        return trainer
-
-    return build
-
-
-def disturb(model: Any) -> None:
-    """Move the adapter away from zero, the same way every time, so that policy and reference differ."""
+def disturb(model: Any, size: float = 0.3) -> None:
+    """Move what is trained the same way every time, so that policy and reference differ."""
     generator = torch.Generator().manual_seed(3)
-    for _, parameter in sorted(trainable(model).items()):
-        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
+    for name, parameter in sorted(trainable(model).items()):
+        moved = torch.randn(parameter.shape, generator=generator) * size
+        parameter.data = parameter.data + 0.1 * moved if "lora" not in name else moved
 
 
 def trainable(model: Any) -> dict[str, Any]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def batch_of(trainer: Trainer, size: int = 4) -> dict[str, Any]:
-    rows = [trainer.train_dataset[index] for index in range(size)]
-    batch: dict[str, Any] = trainer._prepare_inputs(trainer.data_collator(rows))
-    return batch
-
-
-def gradients(trainer: Trainer, batch: dict[str, Any]) -> tuple[float, dict[str, Any]]:
+def step(trainer: RowTrainer, rows: Sequence[Any]) -> tuple[float, dict[str, torch.Tensor]]:
+    """Loss and gradients of one step over rows."""
     trainer.model.zero_grad()
-    loss = trainer.compute_loss(trainer.model, dict(batch))
-    loss.backward()
-    return loss.item(), {name: parameter.grad.clone() for name, parameter in trainable(trainer.model).items()}
+    loss = trainer.training_step(trainer.model, list(rows)).item()
+    return loss, {name: parameter.grad.clone() for name, parameter in trainable(trainer.model).items()}
 
 
-def test_without_its_mask_the_loss_and_its_gradient_are_those_of_trl(
-    policy: Callable[..., PolicyTrainer], run_file: RunFile
-) -> None:
-    ours = policy(mask_format_tokens=False)
-    path = run_file("dpo")
-    config, tokenizer, prepared, _ = load(path, "dpo")
-    theirs = DPOTrainer(
-        model=models.load_policy(config),
-        args=DPOConfig(
-            **training_arguments(config, path.parent), beta=0.1, loss_type=["sigmoid", "sft"], loss_weights=[1.0, 0.2]
-        ),
-        train_dataset=conversations(prepared, tokenizer),
-        processing_class=tokenizer,
-        peft_config=models.lora(config),
-    )
-    disturb(theirs.model)
-    rows = [theirs.train_dataset[index] for index in range(4)]
-    columns = ("prompt_ids", "chosen_ids", "rejected_ids")
-    assert [[row[name] for name in columns] for row in rows] == [
-        [ours.train_dataset[index][name] for name in columns] for index in range(4)
-    ], "both must see the same tokens"
-
-    loss, gradient = gradients(ours, batch_of(ours))
-    their_loss, their_gradient = gradients(theirs, batch_of(theirs))
-    assert loss == pytest.approx(their_loss, rel=1e-5)
-    assert gradient.keys() == their_gradient.keys()
-    for name, value in gradient.items():
-        torch.testing.assert_close(value, their_gradient[name], rtol=1e-4, atol=1e-6)
+def assert_same(ours: tuple[float, Any], theirs: tuple[float, Any]) -> None:
+    assert ours[0] == pytest.approx(theirs[0], rel=RELATIVE)
+    assert ours[1].keys() == theirs[1].keys()
+    difference = sum((value - theirs[1][name]).square().sum().item() for name, value in ours[1].items())
+    size = sum(value.square().sum().item() for value in theirs[1].values())
+    assert size > 0
+    assert (difference / size) ** 0.5 <= RELATIVE
 
 
-def conversations(prepared: Prepared, tokenizer: Any) -> Dataset:
-    """The rows of the snapshot as messages, in the order and with the expansion of `prepared`."""
-    by_id = {str(row["annotation_id"]): row for row in make_rows()}
-
-    def message(response: Any) -> list[dict[str, str]]:
-        said = [token for token, content in zip(response.ids, response.content, strict=True) if content]
-        return [{"role": "assistant", "content": tokenizer.decode(said)}]
-
-    return Dataset.from_list(
-        [
-            {
-                "prompt": by_id[example.row_id]["prompt"],
-                "chosen": message(example.chosen),
-                "rejected": message(example.rejected),
-            }
-            for example in prepared.train
+def long_rows() -> list[Any]:
+    """Prompts with two to five responses: rankings, some with an edit, lengths that differ."""
+    rows = []
+    for number in range(6):
+        answers = [turn(f"Answer {place} of {number}. " * (place + 1)) for place in range(2 + number % 3)]
+        edit = turn(f"An improved answer to {number}.") if number % 2 else None
+        rows += [
+            make_row(number, id=f"{number}:{a}:{b}", chosen=better, rejected=worse, edited=edit if a == 0 else None)
+            for a, better in enumerate(answers)
+            for b, worse in enumerate(answers[a + 1 :])
         ]
+    return rows
+
+
+Setting = tuple[Path, configs.RunConfig, Any, Prepared]
+
+
+@pytest.fixture(params=["adapter", "all"])
+def trains(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def theirs_on(trainer: Any, kind: str) -> tuple[float, Any]:
+    """TRL's loss and gradients on all its rows as one batch."""
+    disturb(trainer.model)
+    rows = [trainer.train_dataset[index] for index in range(len(trainer.train_dataset))]
+    batch = trainer._prepare_inputs(trainer.data_collator(rows))
+    trainer.model.train()
+    return trl_reference.gradients(trainer, batch)
+
+
+def run(run_file: RunFile, kind: str, trains: str, **settings: Any) -> tuple[Any, Prepared]:
+    path = run_file(
+        kind, rows=long_rows(), data={"max_length": 512}, model={"trains": trains, "pack_tokens": 400}, **settings
     )
+    trainer, prepared = build(path, kind)
+    assert len(trainer.packs(prepared.rows)) > 1, "a step of several packs"
+    assert max(len(row.responses) for row in prepared.rows) >= (1 if kind == "sft" else 4)
+    return trainer, prepared
 
 
-def gradient_by_token(trainer: PolicyTrainer, batch: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """How much the loss wants each token's log-probability to change; [2B, T-1]."""
-    whole = trainer.token_logps
-    logps = whole(trainer.model, batch).detach().requires_grad_()
-    answers = iter([logps, whole(trainer.model, batch).detach() - 0.5])
-    monkeypatch.setattr(trainer, "token_logps", lambda *_: next(answers))
-    torch.autograd.backward(trainer.compute_loss(trainer.model, batch))
-    return logps.grad
+@pytest.mark.parametrize("options", [{}, {"center_rewards": 0.1}, {"margins": [0.0, 0.1, 0.2, 0.7]}])
+def test_the_reward_loss_is_trls(run_file: RunFile, tmp_path: Path, trains: str, options: dict[str, Any]) -> None:
+    trainer, prepared = run(run_file, "reward", trains, reward=options)
+    theirs = trl_reference.reward(trainer.config, tmp_path, trainer.processing_class, prepared.train, **options)
+    disturb(trainer.model)
+    assert_same(step(trainer, prepared.rows), theirs_on(theirs, "reward"))
+
+
+TRL_LOSSES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "sigmoid": ({"beta": 0.1}, {"loss_type": ["sigmoid"]}),
+    "sigmoid with nll": (
+        {"beta": 0.1, "nll_weight": 0.2},
+        {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.2]},
+    ),
+    "sigmoid_norm": ({"beta": 5.0, "loss_type": "sigmoid_norm"}, {"loss_type": ["sigmoid_norm"]}),
+    "robust": (
+        {"beta": 0.1, "loss_type": "robust", "label_smoothing": 0.2},
+        {"loss_type": ["robust"], "label_smoothing": 0.2},
+    ),
+    "ipo": ({"beta": 0.1, "loss_type": "ipo"}, {"loss_type": ["ipo"]}),
+}
+
+
+@pytest.mark.parametrize("name", TRL_LOSSES)
+def test_the_dpo_losses_are_trls_where_its_one_mask_is_used(
+    run_file: RunFile, tmp_path: Path, trains: str, name: str
+) -> None:
+    mine, options = TRL_LOSSES[name]
+    trainer, prepared = run(run_file, "dpo", trains, dpo={"mask_format_tokens": False, "nll_weight": 0.0} | mine)
+    options = options | {"beta": mine["beta"]}
+    theirs = trl_reference.dpo(trainer.config, tmp_path, trainer.processing_class, prepared.train, **options)
+    trainer.know_reference()
+    disturb(trainer.model)
+    expected = theirs_on(theirs, "dpo")
+    assert_same(step(trainer, trainer.rows), expected)
+    metrics = {name: total / count for name, (total, count) in trainer._sums.items()}
+    for metric in ("rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/margins", "logps/chosen"):
+        assert metrics[metric].item() == pytest.approx(theirs._metrics["train"][metric][0], rel=1e-4, abs=1e-6)
+
+
+def test_the_fine_tuning_loss_is_trls(run_file: RunFile, tmp_path: Path, trains: str) -> None:
+    trainer, prepared = run(run_file, "sft", trains)
+    theirs = trl_reference.sft(trainer.config, tmp_path, trainer.processing_class, prepared.rows)
+    disturb(trainer.model)
+    assert_same(step(trainer, prepared.rows), theirs_on(theirs, "sft"))
+
+
+def test_how_a_step_is_cut_into_packs_changes_nothing(run_file: RunFile, trains: str) -> None:
+    trainer, _ = run(run_file, "dpo", trains)
+    trainer.know_reference()
+    disturb(trainer.model)
+    small = step(trainer, trainer.rows)
+    trainer.config = replace(trainer.config, model=replace(trainer.config.model, pack_tokens=100_000))
+    assert len(trainer.packs(trainer.rows)) == 1
+    assert_same(step(trainer, trainer.rows), small)
+
+
+def gradient_by_token(trainer: Any, batch: Any, monkeypatch: pytest.MonkeyPatch) -> torch.Tensor:
+    """How much the loss wants each response token's log-probability to change; [N]."""
+    logps = trainer.token_logps(trainer.model, batch).detach().requires_grad_()
+    monkeypatch.setattr(trainer, "token_logps", lambda *_: logps)
+    trainer.loss(trainer.model, batch, trainer.totals(batch)).backward()
+    gradient: torch.Tensor = logps.grad
+    return gradient
 
 
 @pytest.mark.parametrize("nll_weight", [0.0, 0.2])
 def test_format_tokens_move_only_the_likelihood_of_the_chosen_response(
-    policy: Callable[..., PolicyTrainer], monkeypatch: pytest.MonkeyPatch, nll_weight: float
+    run_file: RunFile, monkeypatch: pytest.MonkeyPatch, nll_weight: float
 ) -> None:
-    trainer = policy(nll_weight=nll_weight)
-    batch = batch_of(trainer)
+    trainer, prepared = build(run_file("dpo", dpo={"nll_weight": nll_weight}), "dpo")
+    batch = pack([prepared.rows[1:5]], trainer.pad)
     gradient = gradient_by_token(trainer, batch, monkeypatch)
-    completion, content = batch["completion_mask"][:, 1:].bool(), batch["content_mask"][:, 1:].bool()
-    chosen = torch.arange(len(gradient))[:, None] < len(gradient) // 2
-    of_format = completion & ~content
-    assert of_format.sum() == 2 * len(gradient), "<|im_end|> and a newline in every response"
-    assert (gradient[content] != 0).all()
-    assert (gradient[of_format & ~chosen] == 0).all()
-    tokens = (completion & chosen).sum()
-    torch.testing.assert_close(gradient[of_format & chosen], torch.full((len(gradient),), -nll_weight / tokens))
+    won = losses.wins(batch.better, len(batch.ends))[batch.owner] > 0
+    assert (gradient[batch.content] != 0).all()
+    assert (~batch.content).sum() == 2 * len(batch.ends), "<|im_end|> and a newline in every response"
+    assert (gradient[~batch.content & ~won] == 0).all()
+    tokens = trainer.totals(batch)[1]
+    torch.testing.assert_close(
+        gradient[~batch.content & won], -nll_weight / tokens * torch.ones(int((~batch.content & won).sum()))
+    )
 
 
-def test_prompts_and_padding_are_never_scored(
-    policy: Callable[..., PolicyTrainer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trainer = policy()
-    batch = batch_of(trainer)
-    gradient = gradient_by_token(trainer, batch, monkeypatch)
-    assert (gradient[batch["completion_mask"][:, 1:] == 0] == 0).all()
+def test_a_weight_counts_a_pair_as_often_and_doubt_is_what_annotators_disagreed_on() -> None:
+    rewards, better, worse = torch.tensor([[1.0], [0.5], [-1.0]]), torch.tensor([0, 0]), torch.tensor([1, 2])
+    assert losses.bradley_terry(rewards, better, worse)[1] == pytest.approx(-logsigmoid(torch.tensor(2.0)).item())
+    ratios, lengths = torch.tensor([2.0, 1.0, -1.0]), torch.ones(3)
+
+    def robust(doubt: float) -> torch.Tensor:
+        return losses.preference("robust", 0.5, ratios, lengths, better, worse, torch.full((2,), doubt))
+
+    torch.testing.assert_close(
+        robust(0.0), losses.preference("sigmoid", 0.5, ratios, lengths, better, worse, torch.zeros(2))
+    )
+    assert torch.isfinite(robust(0.5)).all(), "a coin flip is taken for what it nearly is"
+    assert not torch.allclose(robust(0.3), robust(0.1))
 
 
-def test_the_compact_head_scores_like_the_whole_one(policy: Callable[..., PolicyTrainer]) -> None:
-    trainer = policy()
-    batch = batch_of(trainer)
-    assert trainer.compact_head
-    loss, gradient = gradients(trainer, batch)
-    compact = trainer.token_logps(trainer.model, batch)
-    trainer.compact_head = False
-    torch.testing.assert_close(compact, trainer.token_logps(trainer.model, batch), rtol=1e-5, atol=1e-5)
-    whole_loss, whole_gradient = gradients(trainer, batch)
-    assert loss == pytest.approx(whole_loss, rel=1e-6)
-    for name, value in gradient.items():
-        torch.testing.assert_close(value, whole_gradient[name], rtol=1e-4, atol=1e-6)
+def test_a_pair_with_a_weight_weighs_that_much(run_file: RunFile) -> None:
+    trainer, prepared = build(run_file("reward"), "reward")
+    disturb(trainer.model)
+    first, second = prepared.rows[1:3]
+
+    def weighed(weight: float) -> Any:
+        return [replace(first, pairs=tuple(replace(pair, weight=weight) for pair in first.pairs)), second]
+
+    alone, both = step(trainer, [first])[0], step(trainer, [first, second])[0]
+    other = step(trainer, [second])[0]
+    assert both == pytest.approx((alone + other) / 2, rel=1e-5)
+    assert step(trainer, weighed(3.0))[0] == pytest.approx((3 * alone + other) / 4, rel=1e-5)
+    assert step(trainer, weighed(0.0))[0] == pytest.approx(other, rel=1e-5)
 
 
-def test_summed_logps_do_not_depend_on_how_rows_are_batched(
-    policy: Callable[..., PolicyTrainer], run_file: RunFile
-) -> None:
-    trainer = policy()
-    examples = load(run_file("dpo"), "dpo")[2].held_out
-    together = trainer.logps_of(examples)
-    alone = [trainer.logps_of([example])[0] for example in examples]
-    assert together == [pytest.approx(pair, rel=1e-5) for pair in alone]
-    assert trainer.logps_of(examples, reference=True) != together
+def test_an_ensemble_learns_with_every_head_and_answers_with_the_lowest(run_file: RunFile) -> None:
+    trainer, prepared = build(run_file("reward", reward={"heads": 3}), "reward")
+    disturb(trainer.model)
+    [batch] = trainer.packs(prepared.rows[:3])
+    rewards = trainer.rewards(trainer.model, batch)
+    assert rewards.shape == (len(batch.ends), 3)
+    _, gradient = step(trainer, prepared.rows[:3])
+    [head] = [value for name, value in gradient.items() if "score" in name]
+    assert (head.abs().sum(dim=1) > 0).all()
+    sequence = prepared.rows[0].prompt_ids + prepared.rows[0].responses[0].ids
+    assert trainer.score([sequence])[0] == pytest.approx(rewards.detach()[0].min().item(), rel=1e-5)
+    mean_less = losses.ensemble(torch.tensor([[1.0, 3.0]]), "mean_minus_std", 0.5)
+    assert mean_less.item() == pytest.approx(2.0 - 0.5 * 1.0)
 
 
-@pytest.mark.parametrize("head", ["compact", "whole"])
+def test_rewards_and_logps_do_not_depend_on_what_else_is_in_the_pack(run_file: RunFile) -> None:
+    trainer, prepared = build(run_file("reward"), "reward")
+    sequences = [example.prompt_ids + example.chosen.ids for example in prepared.held_out]
+    together = trainer.score(sequences)
+    assert together == pytest.approx([trainer.score([ids])[0] for ids in sequences], abs=1e-5)
+    assert len(set(together)) == len(together)
+    policy, prepared = build(run_file("dpo"), "dpo")
+    disturb(policy.model)
+    pairs = policy.logps_of(prepared.held_out)
+    assert pairs == [pytest.approx(policy.logps_of([example])[0], rel=1e-5) for example in prepared.held_out]
+
+
+def test_the_compact_head_scores_like_the_whole_one(run_file: RunFile) -> None:
+    trainer, prepared = build(run_file("dpo"), "dpo")
+    disturb(trainer.model)
+    [batch] = trainer.packs(prepared.rows[:3])
+    logits = trainer.model(**batch.inputs, use_cache=False).logits.flatten(0, 1)[batch.picks]
+    whole = logits.log_softmax(dim=-1).gather(1, batch.labels[:, None]).squeeze(1)
+    torch.testing.assert_close(trainer.token_logps(trainer.model, batch), whole, rtol=1e-5, atol=1e-5)
+    assert trainer.model(**batch.inputs).logits.shape[1] == batch.input_ids.shape[1], "outside of it the head is whole"
+
+
 @pytest.mark.parametrize("reference", [False, True])
-def test_training_and_measuring_see_a_pair_in_the_same_precision(
-    policy: Callable[..., PolicyTrainer],
-    run_file: RunFile,
-    head: str,
-    reference: bool,  # noqa: FBT001
-) -> None:
-    trainer = policy(dtype="bfloat16")
-    trainer.compact_head = head == "compact"
-    for example in load(run_file("dpo", model={"dtype": "bfloat16"}), "dpo")[2].held_out[:3]:
-        batch = trainer._prepare_inputs(trainer.data_collator([dpo._columns(example)]))
-        with trainer.reference() if reference else nullcontext():
-            trained = (trainer.token_logps(trainer.model, batch) * batch["content_mask"][:, 1:]).sum(dim=1)
-        [measured] = trainer.logps_of([example], reference=reference)
-        assert tuple(trained.tolist()) == pytest.approx(measured, rel=1e-6)
-
-
-def test_the_compact_head_scores_like_the_whole_one_in_bfloat16(policy: Callable[..., PolicyTrainer]) -> None:
-    trainer = policy(dtype="bfloat16")
-    batch = batch_of(trainer)
-    compact = trainer.token_logps(trainer.model, batch)
-    trainer.compact_head = False
-    torch.testing.assert_close(compact, trainer.token_logps(trainer.model, batch), rtol=0.02, atol=0.1)
+def test_training_and_measuring_see_a_pair_in_the_same_precision(run_file: RunFile, reference: bool) -> None:  # noqa: FBT001
+    trainer, _ = build(run_file("dpo", model={"dtype": "bfloat16"}), "dpo")
+    if not reference:
+        disturb(trainer.model)
+    trainer.know_reference()
+    for row in trainer.rows[:3]:
+        if len(row.responses) == 2:
+            pair = Example(row.id, "", 4, row.prompt_ids, *row.responses)
+            assert trainer.logps_of([pair])[0] == pytest.approx(row.reference, rel=1e-4)
 
 
 def dropout(model: Any) -> dict[str, float]:
@@ -210,82 +270,47 @@ def dropout(model: Any) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("kind", ["reward", "dpo"])
-def test_the_adapters_dropout_is_the_runs(run_file: RunFile, kind: str) -> None:
-    path = run_file(kind, lora={"dropout": 0.5})
-    config, tokenizer, prepared, progress = load(path, kind)
-    build = reward.build_trainer if kind == "reward" else dpo.build_trainer
-    trainer = build(config, path.parent, tokenizer, prepared, progress)
+def test_the_adapters_dropout_is_the_runs_and_the_reference_has_none(run_file: RunFile, kind: str) -> None:
+    trainer, _ = build(run_file(kind, lora={"dropout": 0.5}), kind)
     rates = dropout(trainer.model)
     assert len(rates) == 2 * 7, "seven matrices, two layers"
     assert set(rates.values()) == {0.5}
     disturb(trainer.model)
-    batch = batch_of(trainer)
-    trainer.model.train()
-    one, other = (trainer.compute_loss(trainer.model, dict(batch)).item() for _ in range(2))
+    if kind == "dpo":
+        trainer.know_reference()
+        pair = Example("", "", 4, trainer.rows[1].prompt_ids, *trainer.rows[1].responses)
+        assert trainer.logps_of([pair])[0] == pytest.approx(trainer.rows[1].reference, rel=1e-6)
+    one, other = (step(trainer, trainer.rows[:2])[0] for _ in range(2))
     assert one != other
 
 
-def test_a_continued_policy_drops_out_as_its_run_says_and_its_reference_does_not(
-    policy: Callable[..., PolicyTrainer], run_file: RunFile
-) -> None:
-    parent = policy()
-    config = load(run_file("dpo"), "dpo")[0]
-    with checkpoints.write(config.output, Manifest(name="p", kind="policy", base_model=config.base_model)) as draft:
-        models.save_adapter(parent.model, parent.processing_class, draft)
-    path = run_file("dpo", "second", parent_adapter="../run/final", lora={"dropout": 0.5})
-    config, tokenizer, prepared, progress = load(path, "dpo")
-    trainer = dpo.build_trainer(config, path.parent, tokenizer, prepared, progress)
-    assert {name.rpartition(".")[2]: rate for name, rate in dropout(trainer.model).items()} == {
-        "default": 0.5,
-        "ref": 0.0,
-    }
-    batch = batch_of(trainer)
-    trainer.model.train()
-    with trainer.reference(), torch.no_grad():
-        one, other = (trainer.token_logps(trainer.model, batch) for _ in range(2))
-    assert torch.equal(one, other)
-
-
-@pytest.fixture
-def reward_trainer(run_file: RunFile) -> Trainer:
-    path = run_file("reward")
-    config, tokenizer, prepared, progress = load(path, "reward")
-    return reward.build_trainer(config, path.parent, tokenizer, prepared, progress)
-
-
-def test_the_reward_loss_is_llama_2s_without_its_margin(reward_trainer: Trainer) -> None:
-    batch = batch_of(reward_trainer)
-    loss = reward_trainer.compute_loss(reward_trainer.model, dict(batch))
-    rows = [ids[mask.bool()].tolist() for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)]
-    chosen, rejected = torch.tensor(reward.score(reward_trainer, rows)).chunk(2)
-    assert loss.item() == pytest.approx(-logsigmoid(chosen - rejected).mean().item(), rel=1e-5)
-
-
-def test_the_reward_is_read_behind_the_last_token_whatever_the_padding(reward_trainer: Trainer) -> None:
-    short, long = [5, 6, 7], [5, 6, 7, 8, 9, 10, 11]
-    together = reward.score(reward_trainer, [long, short])
-    assert together == pytest.approx([reward.score(reward_trainer, [ids])[0] for ids in (long, short)], abs=1e-5)
-    assert together[0] != together[1]
-
-
 def test_the_reward_head_is_trained_in_full_and_in_float32(run_file: RunFile) -> None:
-    path = run_file("reward", model={"dtype": "bfloat16"})
-    config, tokenizer, prepared, progress = load(path, "reward")
-    trainer = reward.build_trainer(config, path.parent, tokenizer, prepared, progress)
+    trainer, _ = build(run_file("reward", model={"dtype": "bfloat16"}), "reward")
     heads = {name: p for name, p in trainable(trainer.model).items() if "score" in name}
     assert [(parameter.dtype, tuple(parameter.shape)) for parameter in heads.values()] == [(torch.float32, (1, 32))]
 
 
-@pytest.mark.parametrize("kind", ["reward", "dpo"])
-def test_every_trained_parameter_moves_and_no_other(run_file: RunFile, kind: str) -> None:
-    path = run_file(kind, optim={"max_steps": 3, "warmup_steps": 0})
-    config, tokenizer, prepared, progress = load(path, kind)
-    build = reward.build_trainer if kind == "reward" else dpo.build_trainer
-    trainer = build(config, path.parent, tokenizer, prepared, progress)
+@pytest.mark.parametrize("kind", ["reward", "dpo", "sft"])
+def test_every_trained_parameter_moves_and_no_other(run_file: RunFile, kind: str, trains: str) -> None:
+    path = run_file(kind, optim={"max_steps": 3, "warmup_steps": 0}, model={"trains": trains})
+    trainer, _ = build(path, kind)
     learns = set(trainable(trainer.model))
     before = {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
     trainer.train()
     moved = {name for name, parameter in trainer.model.named_parameters() if not torch.equal(before[name], parameter)}
     assert moved == learns
-    assert all("lora_" in name or "score" in name for name in learns)
-    assert len([name for name in learns if "lora_" in name]) == 2 * 7 * 2  # A and B, seven matrices, two layers
+    if trains == "all":
+        assert learns == set(before)
+        assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
+    else:
+        assert all("lora_" in name or "score" in name for name in learns)
+        assert len([name for name in learns if "lora_" in name]) == 2 * 7 * 2  # A and B, seven matrices, two layers
+
+
+def test_bfloat16_products_over_float32_masters_learn_in_small_steps(run_file: RunFile) -> None:
+    path = run_file("sft", model={"trains": "all", "dtype": "bfloat16"}, optim={"max_steps": 2, "learning_rate": 1e-6})
+    trainer, _ = build(path, "sft")
+    before = {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
+    trainer.train()
+    for name, parameter in trainer.model.named_parameters():
+        assert not torch.equal(before[name], parameter), "a step of 1e-6 is below what bfloat16 can add"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from peft import get_peft_model
 
 from tests.training.conftest import RunFile, events_of
 from training import config, dpo, models, reward, room, runner
@@ -56,7 +55,7 @@ def test_what_a_resumed_run_has_written_already_needs_no_room_again(
 def test_the_estimate_counts_the_weights_that_are_trained(run_file: RunFile, targets: Any) -> None:
     path = run_file("dpo", lora={"targets": targets})
     settings = config.load(path, "dpo")
-    model = get_peft_model(models.load_policy(settings), models.lora(settings))
+    model = models.load_policy(settings)
     assert room.adapter_weights(settings) == sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 

@@ -22,10 +22,10 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from tests.training.conftest import RunFile, events_of, make_row, make_rows, turn
-from training import checkpoints, dpo, models, reward, runner, stages
+from training import checkpoints, dpo, models, reward, runner, sft, stages
 from training.progress import trainer_dir
 
-TRAIN: dict[Any, Any] = {"reward": reward.train, "dpo": dpo.train}
+TRAIN: dict[Any, Any] = {"reward": reward.train, "dpo": dpo.train, "sft": sft.train}
 DEADLINE = 240.0  # of a process on a busy machine; a hang is what it is for
 
 
@@ -62,7 +62,8 @@ def whole_steps(path: Path) -> list[int]:
 def test_a_run_reports_its_data_its_baseline_every_step_and_its_result(run_file: RunFile, kind: str) -> None:
     path = run_file(kind)
     assert run(kind, path) == 0
-    names = [event["event"] for event in events_of(path)]
+    assert len(events_of(path, "reference")) == (1 if kind == "dpo" else 0)
+    names = [event["event"] for event in events_of(path) if event["event"] != "reference"]
     assert names == ["data", "baseline", *["step"] * 3, "evaluation", *["step"] * 3, "final", "checkpoint"]
     steps = events_of(path, "step")
     assert [step["step"] for step in steps] == [1, 2, 3, 4, 5, 6]
@@ -386,3 +387,40 @@ def test_a_full_disk_ends_the_run_with_one_sentence(run_file: RunFile) -> None:
     assert process.returncode == 4, errors
     assert "free some space" in errors.splitlines()[-1]
     assert not (path.parent / "final").exists()
+
+
+@pytest.mark.slow
+def test_fine_tuning_makes_the_best_responses_likelier(run_file: RunFile) -> None:
+    path = run_file("sft", optim={"max_steps": 20, "learning_rate": 3e-2})
+    assert run("sft", path) == 0
+    losses = [event["metrics"]["loss"] for event in events_of(path, "step")]
+    assert losses[-1] < losses[0] / 2
+    assert checkpoints.verify(path.parent / "final").kind == "policy"
+    [final] = events_of(path, "final")
+    assert final["metrics"]["held_out/logp_accuracy"] == 1.0, "polite answers have become likelier than rude ones"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["reward", "dpo", "sft"])
+def test_all_weights_are_trained_saved_and_loaded_as_a_base_model(run_file: RunFile, kind: str) -> None:
+    path = run_file(kind, model={"trains": "all"}, optim={"learning_rate": 1e-3, "max_steps": 4})
+    assert run(kind, path) == 0
+    final = path.parent / "final"
+    assert checkpoints.verify(final).metrics == events_of(path, "final")[0]["metrics"]
+    factory = AutoModelForSequenceClassification if kind == "reward" else AutoModelForCausalLM
+    model = factory.from_pretrained(final)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}, "the master weights"
+    if kind == "sft":
+        second = run_file("dpo", "second", base_model=str(final))
+        assert run("dpo", second) == 0
+
+
+@pytest.mark.slow
+def test_a_parent_adapter_of_another_base_model_is_refused(
+    run_file: RunFile, tmp_path: Path, tiny_base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("dpo", run_file("dpo", "first", optim={"max_steps": 1})) == 0
+    other = shutil.copytree(tiny_base, tmp_path / "other")
+    second = run_file("dpo", "second", parent_adapter="../first/final", base_model=str(other))
+    assert run("dpo", second) == 2
+    assert "set base_model to the model that it belongs to" in capsys.readouterr().err.splitlines()[-1]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
+from tests.training import trl_reference
 from tests.training.conftest import events_of, make_row, to_toml, turn, write_snapshot
+from tests.training.test_losses import assert_same, build, disturb, step
 from training import base_model, checkpoints, dpo, models, reward, runner
 from training.chat import encode_chat
 
@@ -81,7 +84,7 @@ def test_a_round_on_the_real_model_learns_what_was_preferred(base: Path, tmp_pat
         assert runner.main(kind, train, [str(path)]) == 0  # type: ignore[arg-type]
         [final] = events_of(path, "final")
         assert final["metrics"]["held_out/accuracy"] >= 5 / 6
-        assert [event["step"] for event in events_of(path, "step")] == [1, 2, 3, 4]
+        assert [event["step"] for event in events_of(path, "step")] == [1, 2, 3, 4, 5, 6]
         assert checkpoints.verify(tmp_path / kind / "final").base_model == str(base)
 
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
@@ -98,3 +101,44 @@ def test_a_round_on_the_real_model_learns_what_was_preferred(base: Path, tmp_pat
     model = PeftModel.from_pretrained(model, tmp_path / "dpo" / "final")
     assert likelihood() > before, "what was preferred must have become more likely"
     assert json.loads((tmp_path / "dpo" / "final" / "metrics.json").read_text())["baseline"]
+
+
+@pytest.mark.parametrize("kind", ["reward", "dpo", "sft"])
+def test_rows_that_share_a_prompt_have_trls_loss_and_gradients_on_the_real_model(
+    base: Path, tmp_path: Path, kind: str
+) -> None:
+    """In float32, the adapter: the rows of a ranking of three with an edit, and of a pair."""
+    answers = ["A kettle heats water.", "It gets hot, and the water with it.", "No idea!"]
+    rows = [
+        make_row(0, id=f"{a}:{b}", chosen=turn(answers[a]), rejected=turn(answers[b]), edited=turn("It boils water."))
+        for a, b in ((0, 1), (0, 2), (1, 2))
+    ]
+    rows.append(make_row(1))
+    write_snapshot(tmp_path / "snapshot", rows)
+    path = tmp_path / "run.toml"
+    settings: dict[str, Any] = {
+        "seed": 17,
+        "snapshot": "snapshot",
+        "base_model": str(base),
+        "output": "final",
+        "name": f"{kind}-r1",
+        "model": {"dtype": "float32", "pack_tokens": 128},
+        "cache": "cache",
+    }
+    if kind == "dpo":
+        settings["dpo"] = {"mask_format_tokens": False}
+    path.write_text(to_toml(settings))
+    trainer, prepared = build(path, kind)
+    reference = getattr(trl_reference, kind)
+    options = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.2], "beta": 0.1} if kind == "dpo" else {}
+    data = prepared.rows if kind == "sft" else prepared.train
+    theirs = reference(trainer.config, tmp_path, trainer.processing_class, data, **options)
+    if kind == "dpo":
+        trainer.know_reference()
+    disturb(trainer.model, size=0.02)
+    disturb(theirs.model, size=0.02)
+    batch = theirs._prepare_inputs(
+        theirs.data_collator([theirs.train_dataset[i] for i in range(len(theirs.train_dataset))])
+    )
+    theirs.model.train()
+    assert_same(step(trainer, trainer.rows), trl_reference.gradients(theirs, batch))

@@ -1,0 +1,156 @@
+"""Rows that share their prompt: the prompt once, and its responses behind it, through the model unchanged.
+
+    tokens      p p p a a a b b        what each token sees, itself included:
+    positions   0 1 2 3 4 5 3 4        of the prompt what is before it; of a response the prompt and what is before it
+                                       in the same response
+
+The mask is exact, so that a response has the hidden states that it would have alone behind its prompt, and a loss over
+pairs has the gradients that it would have with every pair a row of its own (prefix sharing: arXiv 2410.20305). A prompt
+of P tokens with R responses of A costs P + R*A tokens; as pairs it costs 2(P + A) for each of them.
+
+A step of the optimizer is laid out in *packs* of at most `budget` tokens, padding included. The longest row that is left
+gives a pack its width, and shorter rows fill the lines up (first fit, decreasing): no attention is wider than that row
+needs, and little is padding. The packs of a step are summed before the optimizer sees them, so how they are cut changes
+nothing but memory and speed.
+
+Left out: FlexAttention, which knows such masks as blocks; SDPA takes them on every device.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from training.data import Row
+
+Line = list[Row]
+
+
+@dataclass(frozen=True)
+class Pack:
+    """One forward pass: B lines of T tokens with R responses, N response tokens and P pairs between responses."""
+
+    input_ids: Tensor  # [B, T]
+    position_ids: Tensor  # [B, T]
+    attention_mask: Tensor  # [B, 1, T, T] bool: query, key
+    picks: Tensor  # [N] places in the flattened [B * T] where a response token is predicted
+    labels: Tensor  # [N] that token
+    content: Tensor  # [N] bool: what was said, not a format token
+    owner: Tensor  # [N] the response it belongs to
+    ends: Tensor  # [R] the place of each response's last token
+    reference: Tensor  # [R] log-probability under the reference, nats; zero where none is known
+    better: Tensor  # [P] response
+    worse: Tensor  # [P] response
+    weight: Tensor  # [P]
+    agreement: Tensor  # [P]
+    strength: Tensor  # [P]; 0 where nobody said it
+    tokens: int  # without padding
+
+    def to(self, device: torch.device | str) -> "Pack":
+        """The same on a device."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.type is Tensor}
+        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """What the model is called with."""
+        return {name: getattr(self, name) for name in ("input_ids", "position_ids", "attention_mask")}
+
+    def per_response(self, values: Tensor) -> Tensor:
+        """Sums of values over the tokens of each response: [N] to [R]."""
+        return values.new_zeros(len(self.ends)).index_add(0, self.owner, values)
+
+
+def lay_out(rows: Sequence[Row], budget: int) -> list[list[Line]]:
+    """The rows as packs, each a list of lines of rows; a row longer than the budget is a pack of its own."""
+    left = sorted(rows, key=lambda row: row.length, reverse=True)
+    packs = []
+    while left:
+        width = left[0].length
+        lines: list[Line] = [[] for _ in range(max(1, budget // width))]
+        room = [width] * len(lines)
+        later = []
+        for row in left:
+            place = next((index for index, free in enumerate(room) if row.length <= free), None)
+            if place is None:
+                later.append(row)
+            else:
+                lines[place].append(row)
+                room[place] -= row.length
+        packs.append([line for line in lines if line])
+        left = later
+    return packs
+
+
+def pack(lines: Sequence[Line], pad_token_id: int) -> Pack:
+    """Tensors of one pack, padded on the right."""
+    width = max(sum(row.length for row in line) for line in lines)
+    shape = len(lines), width
+    input_ids = torch.full(shape, pad_token_id)
+    position_ids = torch.zeros(shape, dtype=torch.long)
+    rows, parts = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
+    picks: list[int] = []
+    labels: list[int] = []
+    content: list[int] = []
+    owner: list[int] = []
+    ends: list[int] = []
+    reference: list[float] = []
+    pairs: list[tuple[int, int, float, float, int]] = []
+    number = 0
+    for index, line in enumerate(lines):
+        at = 0
+        for row in line:
+            number, prompt, first = number + 1, len(row.prompt_ids), len(ends)
+            input_ids[index, at : at + prompt] = torch.tensor(row.prompt_ids)
+            position_ids[index, at : at + prompt] = torch.arange(prompt)
+            rows[index, at : at + row.length] = number
+            last_of_prompt = index * width + at + prompt - 1
+            at += prompt
+            for part, response in enumerate(row.responses, start=1):
+                size, start = len(response.ids), index * width + at
+                input_ids[index, at : at + size] = torch.tensor(response.ids)
+                position_ids[index, at : at + size] = torch.arange(prompt, prompt + size)
+                parts[index, at : at + size] = part
+                picks += [last_of_prompt, *range(start, start + size - 1)]  # the token at t is predicted at t-1
+                labels += response.ids
+                content += response.content
+                owner += [len(ends)] * size
+                ends.append(start + size - 1)
+                at += size
+            reference += row.reference or (0.0,) * len(row.responses)
+            pairs += [
+                (first + pair.better, first + pair.worse, pair.weight, pair.agreement, pair.strength or 0)
+                for pair in row.pairs
+            ]
+    better, worse, weight, agreement, strength = (
+        (list(column) for column in zip(*pairs, strict=True)) if pairs else ([],) * 5
+    )
+    return Pack(
+        input_ids=input_ids,
+        position_ids=position_ids,
+        attention_mask=_mask(rows, parts),
+        picks=torch.tensor(picks),
+        labels=torch.tensor(labels),
+        content=torch.tensor(content, dtype=torch.bool),
+        owner=torch.tensor(owner),
+        ends=torch.tensor(ends),
+        reference=torch.tensor(reference),
+        better=torch.tensor(better, dtype=torch.long),
+        worse=torch.tensor(worse, dtype=torch.long),
+        weight=torch.tensor(weight, dtype=torch.float32),
+        agreement=torch.tensor(agreement, dtype=torch.float32),
+        strength=torch.tensor(strength, dtype=torch.long),
+        tokens=sum(row.length for line in lines for row in line),
+    )
+
+
+def _mask(rows: Tensor, parts: Tensor) -> Tensor:
+    """[B, T] row numbers (0 is padding) and part numbers (0 is the prompt) to a mask of [B, 1, T, T]."""
+    query, key = rows[:, :, None], rows[:, None, :]
+    same_part = (parts[:, None, :] == 0) | (parts[:, :, None] == parts[:, None, :])
+    width = rows.shape[1]
+    causal = torch.ones(width, width, dtype=torch.bool).tril()
+    seen = (query == key) & (query > 0) & same_part & causal
+    itself = torch.eye(width, dtype=torch.bool)  # padding sees itself: a softmax over nothing is not a number
+    return (seen | itself)[:, None]

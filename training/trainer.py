@@ -1,0 +1,150 @@
+"""One step of the optimizer over rows that share their prompts: what the three kinds of run have in common.
+
+Transformers' Trainer keeps its loop, optimizer, schedule, saved states and processes; a batch is a list of rows, which
+become packs here. Losses are sums over a step divided by what the whole step has of pairs or tokens, on all processes, so
+that neither how a step is cut into packs nor over how many processes it is spread changes a gradient.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Trainer, TrainingArguments
+
+from training import losses, models
+from training.config import RunConfig
+from training.data import Row
+from training.packing import Pack, lay_out, pack
+from training.progress import Progress, training_arguments
+
+
+class RowTrainer(Trainer):
+    """The base of the reward model's, the policy's and fine-tuning's trainer; they say `loss` and `totals`."""
+
+    def __init__(
+        self, config: RunConfig, run_dir: Path, model: Any, rows: list[Row], tokenizer: Any, progress: Progress
+    ) -> None:
+        self.config = config
+        self.rows = rows
+        self._sums: dict[str, Tensor] = {}  # of each metric since the last log: its sum and its count
+        self._tokens = 0
+        self.pad: int = tokenizer.pad_token_id
+        super().__init__(
+            model=model,
+            args=TrainingArguments(**training_arguments(config, run_dir)),
+            train_dataset=rows,
+            data_collator=list,
+            processing_class=tokenizer,
+            callbacks=[progress],
+        )
+
+    def loss(self, model: Any, batch: Pack, totals: Tensor) -> Tensor:
+        """The pack's share of the step's loss; `totals` is the sum of `totals()` over the step."""
+        raise NotImplementedError
+
+    def totals(self, batch: Pack) -> Tensor:
+        """What the losses of a step are divided by, one number for each term."""
+        raise NotImplementedError
+
+    def packs(self, rows: Sequence[Row]) -> list[Pack]:
+        """The rows as packs that fit into the budget."""
+        return [pack(lines, self.pad) for lines in lay_out(rows, self.config.model.pack_tokens)]
+
+    def training_step(self, model: Any, inputs: list[Row], num_items_in_batch: Any = None) -> Tensor:  # noqa: ARG002
+        """Forward and backward over all packs of a step; returns this process's share of the loss times their number."""
+        model.train()
+        packs = self.packs(inputs)
+        totals = self._over_processes(torch.stack([self.totals(batch) for batch in packs]).sum(dim=0))
+        # Sharded weights are gathered in every forward pass, so all processes must do as many.
+        passes = int(self._over_processes(torch.tensor(float(len(packs))), "max"))
+        processes = self.accelerator.num_processes
+        whole = torch.zeros((), device=self.accelerator.device)
+        for number in range(passes):
+            batch = packs[min(number, len(packs) - 1)].to(self.accelerator.device)
+            counts = float(number < len(packs))
+            with nullcontext() if number == passes - 1 else self.accelerator.no_sync(model):
+                # Gradients are averaged over processes, but the totals are those of all of them.
+                loss = self.loss(model, batch, totals) * processes * counts
+                self.accelerator.backward(loss)
+            whole += loss.detach()
+        self._tokens += int(self._over_processes(torch.tensor(float(sum(batch.tokens for batch in packs)))))
+        return whole
+
+    def token_logps(self, model: Any, batch: Pack) -> Tensor:
+        """Log-probability of every response token given what stands before it, [N] in float32."""
+        head = self.accelerator.unwrap_model(model).get_output_embeddings()
+        with self.accelerator.autocast(), reading(head, batch.picks):
+            logits = model(**batch.inputs, use_cache=False).logits[0]  # [N, vocabulary]
+        return losses.token_logps(logits, batch.labels)
+
+    def over_rows(self, rows: Sequence[Row], measure: Callable[[Pack], Tensor]) -> list[tuple[float, ...]]:
+        """What `measure` gives for every response ([R] for a pack), without gradients and dropout; one tuple a row."""
+        found: dict[int, tuple[float, ...]] = {}
+        with evaluating(self.model):
+            for lines in lay_out(rows, self.config.model.pack_tokens):
+                values = iter(measure(pack(lines, self.pad).to(self.accelerator.device)).tolist())
+                for row in chain.from_iterable(lines):
+                    found[id(row)] = tuple(islice(values, len(row.responses)))
+        return [found[id(row)] for row in rows]
+
+    def save(self, folder: Path) -> None:
+        """Write what was trained, on the process that may write."""
+        models.save(self.accelerator.unwrap_model(self.model_wrapped), self.processing_class, folder)
+
+    def record(self, **metrics: Tensor) -> None:
+        """Keep values of a pack until the step is logged; each value counts once, whatever pack it came in."""
+        for name, values in metrics.items():
+            both = torch.stack([values.detach().float().sum(), values.new_tensor(values.numel(), dtype=torch.float32)])
+            self._sums[name] = self._sums[name] + both if name in self._sums else both
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the means of what was recorded."""
+        if self._sums:
+            sums = self._over_processes(torch.stack(list(self._sums.values())))
+            logs |= {name: (total / count).item() for name, (total, count) in zip(self._sums, sums, strict=True)}
+            logs["num_tokens"] = self._tokens
+            self._sums = {}
+        super().log(logs, start_time)
+
+    def floating_point_ops(self, inputs: Any) -> int:  # noqa: ARG002
+        """Not counted: Trainer would look for `input_ids` in a list of rows."""
+        return 0
+
+    def _over_processes(self, values: Tensor, how: str = "sum") -> Tensor:
+        gathered: Tensor = self.accelerator.gather(values.to(self.accelerator.device)[None])
+        return gathered.amax(dim=0) if how == "max" else gathered.sum(dim=0)
+
+
+@contextmanager
+def reading(head: torch.nn.Module, picks: Tensor) -> Iterator[None]:
+    """A context in which a model's head sees only the picked places: the compact head.
+
+    A head over 49,152 words is a third of a small model's work, and prompts and padding need none of it. What a model
+    does behind its head (scales, soft caps) it does as always.
+    """
+
+    def pick(_: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        hidden, *rest = inputs
+        return hidden.flatten(0, 1)[picks][None], *rest
+
+    handle = head.register_forward_pre_hook(pick)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """A context without gradients and dropout."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from app.settings import ROOT
-from tests.flows.installation import Installation, running
+from tests.flows.installation import Installation, eventually, running
 from tests.places import temporary_place
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -78,6 +78,8 @@ def test_a_dialogue_with_branches_becomes_comparisons(
 ) -> None:
     page = browser.new_context(locale="en-US").new_page()
     make_batch(page, installation)
+    loaded = "SELECT count(*) FROM deployments WHERE load_state = 'loaded' AND ended_at IS NULL"
+    eventually(lambda: installation.scalar(loaded), 300, "the engine has loaded something to answer")
     page.goto(installation.url)
     page.get_by_role("button", name="Begin a dialogue").click()
     expect(page.get_by_text(SYSTEM)).to_be_visible()
@@ -85,7 +87,7 @@ def test_a_dialogue_with_branches_becomes_comparisons(
     converse(page, "Why is the sky blue?", "1")
     converse(page, "And at sunset?", "8", edit="Red. ")
     converse(page, "Who found that out?", "2")
-    page.get_by_role("link", name=re.compile("Go on from here, from turn 1")).click()
+    page.get_by_role("link", name=re.compile(r"Go on from here\s*\(turn 1\)")).click()
     converse(page, "Explain it to a child.", "7")
     expect(page.locator(".tree__turn")).to_have_count(4)
     page.get_by_text("Finish this dialogue").click()

@@ -5,6 +5,7 @@ import {
   encoded,
   fromDraft,
   grouped,
+  join,
   place,
   places,
   setGap,
@@ -19,6 +20,11 @@ const WORDS = [
   "better than",
   "significantly better than",
 ];
+
+/** What a pointer sends while it drags, by mouse and by touch. */
+const MOVES = ["dragover", "pointermove", "touchmove"];
+/** The share of a response's height, above and below, in which another one takes its place instead of joining it. */
+const EDGE = 0.25;
 
 function loadScript(url) {
   return new Promise((resolve, reject) => {
@@ -202,17 +208,50 @@ export class Ranker {
 
   async #allowDragging(url) {
     if (!globalThis.Sortable) await loadScript(url).catch(() => null);
+    const follow = (event) => this.#aim(event);
     globalThis.Sortable?.create(this.list, {
       handle: "[data-place-row]",
       filter: "button, select",
       preventOnFilter: false,
       animation: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 120,
-      onEnd: (event) => {
-        const order = [...this.list.children].map((item) => item.dataset.place);
-        if (event.oldIndex === event.newIndex) return;
-        this.#change(arrange(this.state, order));
-        this.announce(`${event.item.dataset.place} moved to ${event.newIndex + 1} of ${order.length}`);
+      // places change at the edges of a response; in its middle there is room for dropping one onto another
+      invertSwap: true,
+      onMove: () => this.onto === null,
+      onChoose: ({ item }) => {
+        this.dragged = item;
+        this.onto = null;
+        for (const kind of MOVES) document.addEventListener(kind, follow, true);
       },
+      onUnchoose: () => {
+        for (const kind of MOVES) document.removeEventListener(kind, follow, true);
+        this.onto?.removeAttribute("data-onto");
+      },
+      onEnd: (event) => this.#dropped(event),
     });
+  }
+
+  /** Find out onto which response the dragged one would be dropped where the pointer is now. */
+  #aim(event) {
+    const { clientX: x, clientY: y } = event.touches?.[0] ?? event;
+    const isUnder = (item) => {
+      const { left, right, top, bottom, height } = item.querySelector("[data-place-row]").getBoundingClientRect();
+      return x > left && x < right && y > top + EDGE * height && y < bottom - EDGE * height;
+    };
+    const items = [...this.items.values()];
+    this.onto = items.find((item) => item !== this.dragged && isUnder(item)) ?? null;
+    for (const item of items) item.toggleAttribute("data-onto", item === this.onto);
+  }
+
+  #dropped({ item, oldIndex, newIndex }) {
+    const name = item.dataset.place;
+    const onto = this.onto?.dataset.place;
+    if (onto) {
+      this.#change(join(this.state, name, onto));
+      this.announce(`${name} ${WORDS[0]} ${onto}`);
+    } else if (oldIndex !== newIndex) {
+      const order = [...this.list.children].map((each) => each.dataset.place);
+      this.#change(arrange(this.state, order));
+      this.announce(`${name} moved to ${newIndex + 1} of ${order.length}`);
+    }
   }
 }

@@ -39,6 +39,17 @@ export function toggleTie(state, at) {
   return setGap(state, at - 1, state.gaps[at - 1] === 0 ? null : 0);
 }
 
+/** Make the response `name` as good as `other`: it joins those that share its place, and stands over the rest as they do. */
+export function join(state, name, other) {
+  const { order, gaps } = arrange(
+    state,
+    state.order.filter((each) => each !== name),
+  );
+  let at = order.indexOf(other);
+  while (gaps[at] === 0) at += 1;
+  return { order: order.toSpliced(at + 1, 0, name), gaps: gaps.toSpliced(at, 0, 0), touched: true };
+}
+
 /** Strengthen (`by` 1) or weaken (-1) the gap below place `at`, between 1 and 4. */
 export function shiftGap(state, at, by) {
   const gap = state.gaps[at];

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Locator, Route, expect
 from sqlalchemy import func, select
 
 from app.annotations import service
@@ -16,6 +16,13 @@ from tests.browser.items import item_of, open_item, stored, wait_for_next
 from tests.factories import make_assignment, make_batch, make_comparison, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+
+def middle(element: Locator) -> tuple[float, float]:
+    """The middle of what is on the page, in pixels of the window."""
+    box = element.bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
 def test_two_keys_judge_a_pair_and_bring_the_next(site: Site) -> None:
@@ -111,12 +118,44 @@ def test_four_responses_are_ranked_by_dragging_and_by_buttons(site: Site) -> Non
     with page.expect_response("**/sortable.js*"):
         rows.first.hover()
     page.wait_for_function("globalThis.Sortable?.get(document.querySelector('[data-ranking-list]'))")
-    page.get_by_role("group", name="Response D").locator(".letter").drag_to(rows.first.locator(".letter"))
+    page.get_by_role("group", name="Response D").locator(".letter").drag_to(
+        rows.first, target_position={"x": 60, "y": 3}
+    )
     expect(page.locator("#status")).to_contain_text("D moved to 1 of 4")
     page.get_by_role("button", name="Move B up").click()
     expect(page.locator("#status")).to_have_text("B moved to 2 of 4")
     order = page.locator("[data-place]").evaluate_all("items => items.map(item => item.dataset.place).join('')")
     assert order == "DBAC"
+
+
+def test_dropping_a_response_onto_another_makes_them_equally_good(site: Site) -> None:
+    page, _, _ = open_item(site, n=4)
+    item = item_of(page)
+    rows = page.locator("[data-place-row]")
+    with page.expect_response("**/sortable.js*"):
+        rows.first.hover()
+    page.wait_for_function("globalThis.Sortable?.get(document.querySelector('[data-ranking-list]'))")
+
+    def drag(name: str, to: str) -> None:
+        page.get_by_role("group", name=f"Response {name}").locator(".letter").hover()
+        page.mouse.down()
+        x, y = middle(page.get_by_role("group", name=f"Response {to}"))
+        page.mouse.move(x, y, steps=4)
+        page.mouse.move(x + 1, y)  # a hand is never still: what is under it is asked again once the list has moved
+        expect(page.locator("[data-onto]")).to_have_attribute("data-place", to)
+        page.mouse.up()
+        expect(page.locator("#status")).to_have_text(f"{name} as good as {to}")
+        expect(page.locator("[data-onto]")).to_have_count(0)
+
+    drag("A", "C")
+    drag("D", "B")
+    page.locator("[data-gap-select]").nth(1).select_option("3")
+    page.keyboard.press("Control+Enter")
+    wait_for_next(page, item)
+    annotation = stored(site.session)[0]
+    a, b, c, d = annotation.order_shown
+    assert annotation.ranking == [[b, d], [c, a]]
+    assert annotation.strengths == [3]
 
 
 def test_a_submit_that_was_lost_is_sent_again_by_itself_and_counts_once(site: Site) -> None:

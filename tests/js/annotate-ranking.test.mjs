@@ -5,6 +5,7 @@ import {
   encoded,
   fromDraft,
   grouped,
+  join,
   place,
   places,
   ranking,
@@ -65,4 +66,12 @@ test("a draft brings its ranking back, unset gaps included", () => {
 test("a draft without a ranking, or of another item, starts untouched", () => {
   assert.deepEqual(fromDraft(null, 3), ranking(3));
   assert.deepEqual(fromDraft({ ranking: [["A"], ["B"]], strengths: [1] }, 3), ranking(3));
+});
+
+test("a response that joins another shares its place, and what was said of that place holds for both", () => {
+  const state = setGap(setGap(setGap(ranking(4), 0, 1), 1, 0), 2, 3); // A >1 B = C >3 D
+  assert.deepEqual(join(state, "D", "B"), { order: ["A", "B", "C", "D"], gaps: [1, 0, 0], touched: true });
+  assert.deepEqual(join(state, "A", "B"), { order: ["B", "C", "A", "D"], gaps: [0, 0, 3], touched: true });
+  assert.deepEqual(join(state, "D", "A"), { order: ["A", "D", "B", "C"], gaps: [0, 1, 0], touched: true });
+  assert.deepEqual(join(ranking(3), "A", "C"), { order: ["B", "C", "A"], gaps: [null, 0], touched: true });
 });

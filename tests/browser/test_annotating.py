@@ -117,7 +117,7 @@ def test_four_responses_are_ranked_by_dragging_and_by_buttons(site: Site) -> Non
     rows = page.locator("[data-place-row]")
     with page.expect_response("**/sortable.js*"):
         rows.first.hover()
-    page.wait_for_function("globalThis.Sortable?.get(document.querySelector('[data-ranking-list]'))")
+    page.wait_for_function("() => globalThis.Sortable?.get(document.querySelector('[data-ranking-list]'))")
     page.get_by_role("group", name="Response D").locator(".letter").drag_to(
         rows.first, target_position={"x": 60, "y": 3}
     )
@@ -134,7 +134,7 @@ def test_dropping_a_response_onto_another_makes_them_equally_good(site: Site) ->
     rows = page.locator("[data-place-row]")
     with page.expect_response("**/sortable.js*"):
         rows.first.hover()
-    page.wait_for_function("globalThis.Sortable?.get(document.querySelector('[data-ranking-list]'))")
+    page.wait_for_function("() => globalThis.Sortable?.get(document.querySelector('[data-ranking-list]'))")
 
     def drag(name: str, to: str) -> None:
         page.get_by_role("group", name=f"Response {name}").locator(".letter").hover()

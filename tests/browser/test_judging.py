@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 from playwright.sync_api import Page, Route, expect
-from sqlalchemy import select
 
 from app.accounts.models import User
-from app.annotations.models import Annotation, Assignment, AssignmentState
 from app.prompts.models import Batch, EditPolicy
 from tests.browser.conftest import Site
 from tests.browser.items import item_of, open_item, stored, wait_for_next
@@ -222,23 +220,3 @@ def test_a_key_that_was_changed_works_and_the_old_one_does_not(site: Site) -> No
     expect(page.locator("input[value=tie]")).not_to_be_checked()
     page.keyboard.press("q")
     expect(page.locator("input[value=tie]")).to_be_checked()
-
-
-def test_a_judgement_by_touch_on_a_narrow_screen(site: Site) -> None:
-    page, alice, batch = open_item(site)
-    set_batch(site, batch, attributes=ASKED)
-    touch = site.context(alice, has_touch=True, viewport={"width": 320, "height": 640}).new_page()
-    touch.goto(page.url)
-    touch.wait_for_load_state("networkidle")
-    item = item_of(touch)
-    assert touch.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    for name in "AB":
-        touch.locator(f'[name="attribute.{name}.helpful"]').last.tap()
-    touch.locator("label:has(input[value=B3])").tap()
-    touch.get_by_role("button", name="Submit").tap()
-    wait_for_next(touch, item)
-    assert len(stored(site.session)) == 1
-    site.session.rollback()
-    states = site.session.scalars(select(Assignment.state).order_by(Assignment.id)).all()
-    assert states[0] is AssignmentState.SUBMITTED
-    assert site.session.scalar(select(Annotation.strengths)) == [3]

@@ -73,6 +73,32 @@ def test_a_long_text_without_headings_is_outlined_by_its_paragraphs(site: Site) 
     expect(page.locator("[data-response=B] .outline")).to_have_count(0)
 
 
+def scrolled(page: Page, name: str) -> float:
+    """How far response ``name`` is scrolled, as a share of what can be."""
+    share: float = page.locator(f"[data-response={name}] .response__text").evaluate(
+        "(text) => text.scrollTop / (text.scrollHeight - text.clientHeight)"
+    )
+    return share
+
+
+def test_two_texts_of_different_lengths_scroll_together(site: Site) -> None:
+    page = open_texts(site, paragraphs("Long", 24), paragraphs("Shorter", 12))
+    with page.expect_response("**/preferences/display"):
+        page.keyboard.press("y")
+    first, second = (page.locator(f"[data-response={name}] .response__text") for name in "AB")
+    first.evaluate("(text) => text.scrollTo(0, text.scrollHeight)")
+    expect(second.locator("p").last).to_be_in_viewport()
+    page.wait_for_function("() => document.querySelector('[data-response=B] .response__text').scrollTop > 0")
+    assert scrolled(page, "B") == pytest.approx(1, abs=0.02)
+    second.focus()
+    page.keyboard.press("Home")
+    page.wait_for_function("() => document.querySelector('[data-response=A] .response__text').scrollTop === 0")
+    page.reload()
+    expect(page.get_by_role("button", name="Scroll together")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("y")
+    expect(page.locator("#work")).to_have_attribute("data-sync", "off")
+
+
 PAINTED = """() => Object.fromEntries([...CSS.highlights].map(([name, highlight]) => [
     name, [...highlight].filter((range) => range.startContainer.parentElement.checkVisibility()).map(String)]))"""
 
@@ -99,7 +125,7 @@ def test_a_marked_passage_is_painted_in_the_text(site: Site) -> None:
     assert page.evaluate(PAINTED) == {"marked": ["are **very large** fish."], "marked-good": ["Cats"]}
     expect(page.locator("[data-save-state]")).to_have_text("Saved")
     page.reload()
-    page.wait_for_function("CSS.highlights.size === 2")
+    page.wait_for_function("() => CSS.highlights.size === 2")
     page.get_by_role("button", name="Remove the mark on “are").click()
     assert list(page.evaluate(PAINTED)) == ["marked-good"]
     expect(page.locator("[data-marks=A] mark")).to_have_text("Cats")

@@ -1,0 +1,105 @@
+"""Alice works with her fingers on a narrow screen: no key, no mouse, nothing that has to be dragged."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+from sqlalchemy import select
+
+from app.annotations.models import Assignment, AssignmentState
+from app.prompts.models import Batch
+from tests.browser.conftest import Site
+from tests.browser.items import item_of, stored, wait_for_next
+from tests.factories import make_assignment, make_batch, make_comparison, make_user
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+ASKED = [{"name": "helpful", "label": "Helpful", "scale": ["no", "partly", "yes"]}]
+
+
+def open_by_touch(site: Site, n: int = 2, *, asked: bool = False) -> Page:
+    """Alice at the first of two items of ``n`` responses, on a screen of 320 by 640 pixels."""
+    alice = make_user(site.session)
+    batch: Batch = make_batch(site.session, candidates_per_prompt=n)
+    batch.attributes = ASKED if asked else []
+    for _ in range(2):
+        comparison = make_comparison(site.session, n=n, batch=batch)
+    held = make_assignment(site.session, alice, comparison)
+    page = site.context(alice, has_touch=True, viewport={"width": 320, "height": 640}).new_page()
+    page.goto(f"{site.url}/assignments/{held.id}")
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    return page
+
+
+def test_a_pair_is_judged_and_rated(site: Site) -> None:
+    page = open_by_touch(site, asked=True)
+    item = item_of(page)
+    for name in "AB":
+        page.locator(f'[name="attribute.{name}.helpful"]').last.tap()
+    page.locator("label:has(input[value=B3])").tap()
+    page.get_by_role("button", name="Submit").tap()
+    wait_for_next(page, item)
+    [said] = stored(site.session)
+    assert said.strengths == [3]
+    site.session.rollback()
+    states = site.session.scalars(select(Assignment.state).order_by(Assignment.id)).all()
+    assert states[0] is AssignmentState.SUBMITTED
+
+
+def test_four_responses_are_ranked(site: Site) -> None:
+    page = open_by_touch(site, n=4)
+    item = item_of(page)
+    page.get_by_role("button", name="Move D up").tap()
+    page.get_by_role("button", name="Move D up").tap()
+    page.get_by_role("button", name="Move A down").tap()
+    order = page.locator("[data-place]").evaluate_all("items => items.map(item => item.dataset.place).join('')")
+    assert order == "DABC"
+    for gap, strength in enumerate("302"):
+        page.locator("[data-gap-select]").nth(gap).select_option(strength)
+    page.get_by_role("button", name="Submit").tap()
+    wait_for_next(page, item)
+    [said] = stored(site.session)
+    a, b, c, d = said.order_shown
+    assert said.ranking == [[d], [a, b], [c]]
+    assert said.strengths == [3, 2]
+
+
+def test_the_chosen_response_is_improved(site: Site) -> None:
+    page = open_by_touch(site)
+    item = item_of(page)
+    page.locator("label:has(input[value=A4])").tap()
+    field = page.get_by_label("Improved text")
+    field.tap()
+    field.fill("Better said.")
+    expect(page.locator("[data-improve-diff] ins").first).to_be_visible()
+    page.get_by_role("button", name="Submit").tap()
+    wait_for_next(page, item)
+    assert stored(site.session)[0].edited_text == "Better said."
+
+
+def test_an_item_is_skipped(site: Site) -> None:
+    page = open_by_touch(site)
+    item = item_of(page)
+    page.locator("[data-skip] > summary").tap()
+    panel = page.locator("[data-skip] .menu__panel").bounding_box()
+    assert panel is not None
+    assert panel["x"] >= 0
+    assert panel["x"] + panel["width"] <= 320
+    page.get_by_label("The prompt makes no sense").tap()
+    page.get_by_role("button", name="Skip this item").tap()
+    wait_for_next(page, item)
+    site.session.rollback()
+    reasons = site.session.scalars(select(Assignment.skip_reason).where(Assignment.skip_reason.is_not(None))).all()
+    assert reasons == ["The prompt makes no sense"]
+
+
+def test_what_was_submitted_is_taken_back(site: Site) -> None:
+    page = open_by_touch(site)
+    item = item_of(page)
+    page.locator("label:has(input[value=A4])").tap()
+    page.get_by_role("button", name="Submit").tap()
+    wait_for_next(page, item)
+    page.get_by_role("button", name="Undo").tap()
+    expect(page.locator(f'#work[data-assignment="{item}"]')).to_be_visible()
+    assert stored(site.session)[0].withdrawn_at is not None

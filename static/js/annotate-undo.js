@@ -2,7 +2,16 @@
 
 const OFFERED = 10_000;
 
-export function offerUndo(form) {
+/** `key` takes it back, too: the page after the last item knows no keys, so that it is said here. */
+export function offerUndo(form, key) {
+  const button = form.querySelector("button");
+  if (key && !button.querySelector("kbd")) {
+    const shown = document.createElement("kbd");
+    shown.textContent = key;
+    shown.ariaHidden = "true";
+    button.append(" ", shown);
+    button.setAttribute("aria-keyshortcuts", key);
+  }
   let left = OFFERED;
   const timer = setInterval(() => {
     if (!form.isConnected) clearInterval(timer);

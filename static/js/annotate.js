@@ -16,7 +16,7 @@ function take(arrived) {
   work = root?.querySelector("#judge") ? new Work(root) : null;
   lastKeys = work?.keys ?? lastKeys;
   const offer = root?.querySelector("[data-undo]");
-  if (offer) import("./annotate-undo.js").then(({ offerUndo }) => offerUndo(offer));
+  if (offer) import("./annotate-undo.js").then(({ offerUndo }) => offerUndo(offer, lastKeys.undo));
   if (!arrived || !root) return;
   document.title = `${root.dataset.title} · Corral`;
   window.scrollTo({ top: 0 });

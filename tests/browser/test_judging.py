@@ -168,6 +168,7 @@ def test_the_last_item_can_be_taken_back_too(site: Site) -> None:
     page.keyboard.press("1")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Nothing left to annotate")).to_be_visible()
+    expect(page.locator("[data-undo] kbd")).to_have_text("z")
     page.keyboard.press("z")
     expect(page.locator(f'#work[data-assignment="{item}"]')).to_be_visible()
     assert stored(site.session)[0].withdrawn_at is not None

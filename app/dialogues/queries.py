@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, joinedload
 from app.accounts.models import Role, User
 from app.annotations.forms import position
 from app.annotations.models import STANDING, Annotation, Assignment, AssignmentState, Comparison, Outcome, Purpose
+from app.annotations.recording import UNDO_SECONDS
 from app.candidates import live
 from app.candidates.models import Candidate, LiveGeneration, LiveKind
 from app.dialogues.models import Dialogue, DialogueSeed, DialogueState, Kept
@@ -60,6 +61,8 @@ class Turn:
     state: TurnState
     assignment_id: int | None
     answers: tuple[Answer, ...]
+    just_judged: bool
+    """Whether that can still be taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +188,10 @@ def turns(session: Session, dialogue: Dialogue) -> list[Turn]:
     """All turns of ``dialogue``, oldest first."""
     prompts = session.scalars(select(Prompt).where(Prompt.dialogue_id == dialogue.id).order_by(Prompt.id)).all()
     ids = [each.id for each in prompts]
-    judged = {
-        row[0]: row[1] for row in session.execute(_standing(Comparison.prompt_id).where(Comparison.prompt_id.in_(ids)))
-    }
-    texts = _texts(session, [shown for said in judged.values() for shown in said.order_shown])
+    recent = Annotation.created_at > func.now() - timedelta(seconds=UNDO_SECONDS)
+    standing = session.execute(_standing(Comparison.prompt_id, recent).where(Comparison.prompt_id.in_(ids)))
+    judged = {prompt_id: (said, just) for prompt_id, just, said in standing}
+    texts = _texts(session, [shown for said, _ in judged.values() for shown in said.order_shown])
     held = {
         row[0]: (row[1], row[2])
         for row in session.execute(
@@ -213,7 +216,7 @@ def turns(session: Session, dialogue: Dialogue) -> list[Turn]:
     found = []
     for number, each in enumerate(prompts, 1):
         assignment_id, state = held.get(each.id, (None, None))
-        said = judged.get(each.id)
+        said, just_judged = judged.get(each.id, (None, False))
         found.append(
             Turn(
                 id=each.id,
@@ -225,6 +228,7 @@ def turns(session: Session, dialogue: Dialogue) -> list[Turn]:
                 state=_state(state, each.id in writing),
                 assignment_id=assignment_id,
                 answers=_answers(said, texts) if said else (),
+                just_judged=just_judged,
             )
         )
     return found

@@ -6,6 +6,8 @@ const form = document.querySelector("[data-message]");
 if (form) keepMessage(form);
 const writing = document.querySelector("[data-writing]");
 if (writing) watch(writing);
+const offer = document.querySelector("[data-undo]");
+if (offer) import("./annotate-undo.js").then(({ offerUndo }) => offerUndo(offer));
 
 /** What is typed outlives a reload; it is forgotten when it was sent, which the next page shows. */
 function keepMessage(form) {

@@ -38,6 +38,12 @@ def alice(client: TestClient, session: Session) -> User:
     return user
 
 
+def hidden(page: str) -> dict[str, str]:
+    """What stands in the hidden fields of the judging page."""
+    names = ("fencing_token", "key", "draft_version", "active_seconds")
+    return dict(re.findall(rf'name="({"|".join(names)})"\s+value="([^"]*)"', page))
+
+
 def newest(session: Session) -> Prompt:
     return session.scalars(select(Prompt).order_by(Prompt.id.desc()).limit(1)).one()
 
@@ -66,12 +72,16 @@ def test_a_whole_turn_without_scripts(client: TestClient, session: Session, alic
     work = client.get(item).text
     assert "Ahoy?" in work
     assert f'href="{where}?turn={turn.id}"' in work
-    fields = {name: re.search(rf'name="{name}"\s+value="([^"]*)"', work)[1] for name in ("fencing_token", "key")}  # type: ignore[index]
-    judged = client.post(f"{item}/submit", data={**fields, "draft_version": "0", "choice": "A3", "active_seconds": "5"})
+    judged = client.post(f"{item}/submit", data=hidden(work) | {"choice": "A3"})
     assert judged.headers["location"] == f"{where}?turn={turn.id}"
     after = client.get(judged.headers["location"]).text
     assert "<strong>aye</strong>" in after
     assert "Your next message" in after
+    taken_back = client.post(f"{item}/undo")
+    assert f'action="{item}/undo"' in after
+    assert taken_back.headers["location"] == item
+    judged_again = client.post(f"{item}/submit", data=hidden(client.get(item).text) | {"choice": "A4"})
+    assert judged_again.status_code == 303
     assert "Both answers" in client.get(where).text
     refused = client.post(f"{where}/finish", data={"note": ""})
     assert refused.status_code == 422

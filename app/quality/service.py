@@ -23,7 +23,7 @@ from app.annotations.models import (
 )
 from app.annotations.seats import GOLD_SEATS
 from app.errors import Conflict, refused
-from app.prompts.models import Batch, BatchState
+from app.prompts.models import Batch, BatchState, Prompt
 
 
 def make_gold(session: Session, staff: User, annotation: Annotation, explanation: str) -> Comparison:
@@ -41,6 +41,8 @@ def make_gold(session: Session, staff: User, annotation: Annotation, explanation
     source = session.get_one(Comparison, annotation.comparison_id)
     if source.purpose is not Purpose.COLLECT:
         raise refused("outcome", "Only what was collected can be used as a known answer.")
+    if session.scalar(select(Prompt.dialogue_id).where(Prompt.id == source.prompt_id)) is not None:
+        raise refused("outcome", "A turn of a dialogue is met by its annotator alone, so nobody could be asked it.")
     if annotation.superseded_by_id is not None or annotation.withdrawn_at is not None:
         raise Conflict("This judgement was corrected or taken back: use the one that stands.")
     made = session.scalars(

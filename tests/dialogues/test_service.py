@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from app.accounts.models import Role
 from app.annotations import recording
 from app.annotations import service as annotating
-from app.annotations.models import Assignment, AssignmentState, Comparison
+from app.annotations.models import Assignment, AssignmentState, Comparison, Verdict
+from app.annotations.queues import Queue, queue_page
 from app.audit import audit
 from app.candidates import live
 from app.candidates.models import Candidate, LiveGeneration, LiveState
@@ -19,6 +20,7 @@ from app.dialogues.models import DialogueSeed, DialogueState, Kept
 from app.dialogues.queries import TurnState
 from app.errors import BadInput, Conflict, NotFound, TooMany, Unavailable
 from app.prompts.models import Batch, BatchState, Prompt
+from app.quality import service as quality
 from app.registry.models import LoadState
 from app.settings import get_settings
 from tests.factories import (
@@ -333,3 +335,15 @@ def test_one_model_with_two_samplings_can_answer_too(session: Session) -> None:
     dialogue = service.begin(session, alice, make_dialogue_batch(session).id)
     turn = say(session, alice, dialogue, "Hello")
     assert len({reply.deployment_id for reply in queries.replies(session, turn.id)}) == 2
+
+
+def test_a_turn_is_reviewed_like_all_work_but_makes_no_known_answer(session: Session) -> None:
+    alice, rita = make_user(session), make_user(session, Role.REVIEWER, "Rita")
+    dialogue = begin_dialogue(session, alice)
+    turn = say(session, alice, dialogue, "Hello")
+    write_replies(session, turn, "Hi.", "Hello!")
+    said = judge_turn(session, alice, turn)
+    with pytest.raises(BadInput, match="turn of a dialogue"):
+        quality.make_gold(session, rita, said, "Because.")
+    quality.review(session, rita, said, Verdict.RETURNED, "Too harsh.")
+    assert [row.id for row in queue_page(session, alice, Queue.RETURNED).rows] == [said.assignment_id]

@@ -37,7 +37,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from training import checkpoints, tool
+from training import checkpoints, model_card, tool
 from training.checkpoints import Manifest
 from training.errors import CheckpointError, ConfigError
 
@@ -47,7 +47,9 @@ FACTORS = ("lora_A", "lora_B")
 # What must be the same for two adapters to add to the same places of the same model in the same way.
 SHARED = ("peft_type", "task_type", "r", "target_modules", "modules_to_save", "bias", "fan_in_fan_out")
 UNKNOWN = ("use_dora", "rank_pattern", "alpha_pattern", "lora_bias", "trainable_token_indices", "target_parameters")
-OWN_FILES = frozenset({checkpoints.MANIFEST, "metrics.json", "README.md", ADAPTER_SETTINGS, INDEX})
+OWN_FILES = frozenset(
+    {checkpoints.MANIFEST, "metrics.json", model_card.CARD, model_card.CURVES, ADAPTER_SETTINGS, INDEX}
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def average(config: AverageConfig, dry_run: bool) -> None:  # noqa: FBT001  what
     if dry_run:
         return
     adapters = (folders[0] / ADAPTER_SETTINGS).exists()
-    with checkpoints.write(config.output, _manifest(config, folders, manifests, weights)) as draft:
+    manifest = _manifest(config, folders, manifests, weights)
+    with checkpoints.write(config.output, manifest) as draft:
         for file in folders[0].iterdir():
             if file.is_file() and file.suffix != ".safetensors" and file.name not in OWN_FILES:
                 shutil.copyfile(file, draft / file.name)
@@ -89,6 +92,7 @@ def average(config: AverageConfig, dry_run: bool) -> None:  # noqa: FBT001  what
             tool.write_json(draft / "metrics.json", {"average": {"relative_error_of_rank": lost}})
         else:
             _write_model(folders, weights, draft)
+        model_card.write(draft, manifest, {})
     tool.say(f"{config.output} is written; measure it with python -m training.evaluate")
 
 
@@ -205,6 +209,7 @@ def _refuse_strangers(folders: Sequence[Path], manifests: Sequence[Manifest]) ->
         for what, mine, theirs in (
             ("of kind", manifest.kind, manifests[0].kind),
             ("on the base model", manifest.base_model, manifests[0].base_model),
+            ("answering with", _heads(manifest), _heads(manifests[0])),
         ):
             if mine != theirs:
                 raise CheckpointError(
@@ -217,6 +222,12 @@ def _refuse_strangers(folders: Sequence[Path], manifests: Sequence[Manifest]) ->
                 f"{manifest.name} and {manifests[0].name} differ in {odd} ({found.get(odd, 'none')} and "
                 f"{first.get(odd, 'none')}): they cannot be averaged"
             )
+
+
+def _heads(manifest: Manifest) -> dict[str, Any]:
+    """How the heads of a reward model become one reward; empty for a policy."""
+    settings = manifest.config.get("reward") or {}
+    return {name: settings[name] for name in ("aggregate", "std_weight") if name in settings}
 
 
 def _shape_of(folder: Path) -> dict[str, Any]:
@@ -270,7 +281,13 @@ def _manifest(
         kind=manifests[0].kind,
         base_model=manifests[0].base_model,
         snapshot_sha256=snapshots.pop() if len(snapshots) == 1 else None,
-        config={"kind": "average", "weights": config.weights, "rank": config.rank, "average_of": lineage},
+        config={
+            "kind": "average",
+            "weights": config.weights,
+            "rank": config.rank,
+            "average_of": lineage,
+            "reward": _heads(manifests[0]) or None,
+        },
         versions={package: version(package) for package in ("torch", "safetensors")},
     )
 

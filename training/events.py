@@ -35,12 +35,14 @@ class EventLog:
 
     def last(self, event: str) -> dict[str, Any] | None:
         """The latest event of that name, or None."""
+        return next((body for body in reversed(self.every()) if body["event"] == event), None)
+
+    def every(self) -> list[dict[str, Any]]:
+        """All events, in their order."""
         if not self.path.exists():
-            return None
+            return []
         # Not splitlines(), which also splits at what may stand inside a line of JSON, such as U+2028.
-        lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
-        bodies = (json.loads(line) for line in reversed(lines))
-        return next((body for body in bodies if body["event"] == event), None)
+        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").split("\n")[:-1]]
 
 
 def _finite(value: Any) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from peft import PeftModel
@@ -17,7 +17,7 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from training import checkpoints, models
+from training import checkpoints, losses, models
 from training.chat import Tokenizer
 from training.errors import CheckpointError
 from training.precision import fast_dtype
@@ -27,12 +27,17 @@ ADAPTER, ADAPTER_SETTINGS = "adapter_model.safetensors", "adapter_config.json"
 
 @dataclass(frozen=True)
 class Served:
-    """Where a model comes from: `adapter` is None for a whole model, `name` and `sha256` identify it in a report."""
+    """Where a model comes from: `adapter` is None for a whole model, `name` and `sha256` identify it in a report.
+
+    `aggregate` and `std_weight` say how the heads of a reward model become one reward (`losses.ensemble`).
+    """
 
     name: str
     sha256: str | None
     base_model: str
     adapter: Path | None
+    aggregate: Literal["min", "mean_minus_std"] = "min"
+    std_weight: float = 1.0
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in a report; no path, which means nothing on another machine."""
@@ -58,7 +63,15 @@ def served(checkpoint: Path, *kinds: str, base_model: str | None = None) -> Serv
     adapter = (checkpoint / ADAPTER_SETTINGS).exists()
     base = (base_model or manifest.base_model) if adapter else str(checkpoint)
     models.check_base(base)
-    return Served(manifest.name, checkpoints.manifest_sha256(checkpoint), base, checkpoint if adapter else None)
+    heads = manifest.config.get("reward") or {}
+    return Served(
+        name=manifest.name,
+        sha256=checkpoints.manifest_sha256(checkpoint),
+        base_model=base,
+        adapter=checkpoint if adapter else None,
+        aggregate=heads.get("aggregate", "min"),
+        std_weight=heads.get("std_weight", 1.0),
+    )
 
 
 def base(base_model: str) -> Served:
@@ -68,10 +81,11 @@ def base(base_model: str) -> Served:
 
 
 class RewardModel:
-    """Scores whole sequences. Heads of an ensemble answer with the lowest (Coste et al., arXiv 2310.02743: worst case)."""
+    """Scores whole sequences; the heads of an ensemble answer together, in the way that they were trained for."""
 
     def __init__(self, source: Served, tokenizer: Tokenizer, batch_size: int) -> None:
         self._pad, self._batch_size = tokenizer.pad_token_id, batch_size
+        self._aggregate, self._std_weight = source.aggregate, source.std_weight
         heads = _heads(source)
         model = _load(AutoModelForSequenceClassification, source.base_model, num_labels=heads)
         head = models.ScoreHead(model.score.in_features, heads, bias=False)
@@ -88,8 +102,9 @@ class RewardModel:
             indices = by_length[start : start + self._batch_size]
             batch = _padded([sequences[index] for index in indices], self._pad, self.model.device)
             with torch.inference_mode():
-                logits = self.model(**batch).logits.float().amin(dim=1)  # [batch, heads] -> [batch]
-            for index, reward in zip(indices, logits.tolist(), strict=True):
+                logits = self.model(**batch).logits.float()  # [batch, heads]
+                found = losses.ensemble(logits, self._aggregate, self._std_weight)
+            for index, reward in zip(indices, found.tolist(), strict=True):
                 rewards[index] = reward
         return rewards
 

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from training import checkpoints
+from training import checkpoints, model_card
 from training.checkpoints import Manifest
 from training.config import RunConfig
 from training.data import Prepared
@@ -118,6 +118,7 @@ def publish(
         save(draft)
         body = json.dumps(metrics | {"data": prepared.counts}, indent=2, sort_keys=True)
         (draft / "metrics.json").write_text(body + "\n", encoding="utf-8")
+        model_card.write(draft, manifest, metrics | {"data": prepared.counts}, events.every())
     report(settings, events)
 
 

@@ -66,6 +66,7 @@ def test_an_averaged_adapter_adds_the_mean_of_what_the_others_add(tmp_path: Path
     assert run(tmp_path, "one", "two", "three") == 0
     mean, others = deltas(tmp_path / "mean"), [deltas(tmp_path / name) for name in ("one", "two", "three")]
     assert len(mean) == 14
+    assert "the average of 3 checkpoints" in (tmp_path / "mean" / "README.md").read_text()
     for name, delta in mean.items():
         torch.testing.assert_close(delta, sum(other[name] for other in others) / 3, rtol=1e-4, atol=1e-5)
 

@@ -164,3 +164,27 @@ def test_going_back_starts_a_branch(site: Site) -> None:
     assert [each.parent_id for each in site.session.scalars(select(Prompt).order_by(Prompt.id))] == [
         None, turn.id, turn.id
     ]  # fmt: skip
+
+
+def test_a_turn_by_touch_on_a_phone(site: Site) -> None:
+    _, alice, dialogue = open_dialogue(site)
+    turn = say(site.session, alice, dialogue, "One")
+    write_replies(site.session, turn, "A first answer.", "Another answer.")
+    page = site.context(alice, has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844}).new_page()
+    page.goto(f"{site.url}/dialogues")
+    page.get_by_role("link", name="Go on with").tap()
+    page.get_by_role("button", name="Judge the two answers").tap()
+    page.locator("label:has(input[value=A4])").tap()
+    page.get_by_role("button", name="Submit").tap()
+    field = page.get_by_label("Your next message")
+    field.tap()
+    field.fill("Two")
+    page.get_by_role("button", name="Send").tap()
+    expect(page.get_by_role("heading", name="Two models answer")).to_be_visible()
+    page.get_by_role("button", name="Stop both").tap()
+    page.get_by_role("button", name="Ask again").tap()
+    expect(page.get_by_role("heading", name="Two models answer")).to_be_visible()
+    page.goto(f"{site.url}/dialogues/{dialogue.id}?turn={turn.id}")
+    page.get_by_text("Finish this dialogue").tap()
+    page.get_by_role("button", name="Finish", exact=True).tap()
+    expect(page.get_by_text("The dialogue is finished")).to_be_visible()

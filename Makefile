@@ -17,10 +17,10 @@ NODE    = $(or $(shell command -v node),$(shell $(BIN)/python -c 'import nodejs_
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help up test test-fast check format bench bench-web assets gallery lock secrets clean
+.PHONY: help up test test-fast check format bench bench-web bench-planted bench-human assets gallery lock secrets clean
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  ENGINE=gpu takes the CUDA builds; TESTS=tests/prompts narrows the tests."
 
 up: $(LAPTOP) static/vendor/manifest.json ## Install what is missing, then start everything on this machine
@@ -58,6 +58,13 @@ bench: $(DEV) ## Measure everything that has a budget, each beside its reference
 bench-web: RUN := web_cycle claim
 bench-web: $(DEV) ## Measure next and submit, and claiming, against the floor of this machine
 	@$(MEASURE)
+
+bench-planted: RUN := planted
+bench-planted: $(DEV) ## Plant a rule in annotations and see whether training finds it (30 minutes, idle machine)
+	@$(MEASURE)
+
+bench-human: $(DEV) ## Learn from 1,000 public human pairs: HH=hh_helpful_rejection_sampled.jsonl.gz (20 minutes)
+	@$(BIN)/python -m benchmarks.human_pairs $(HH)
 
 MEASURE = failed=; for name in $(RUN); do printf '\n── %s\n' $$name; $(BIN)/python -m benchmarks.$$name || failed="$$failed $$name"; done; \
   [ -z "$$failed" ] || { echo "corral: over budget, or broken:$$failed" >&2; exit 1; }

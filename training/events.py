@@ -17,18 +17,22 @@ NAME = "events.jsonl"
 class EventLog:
     """The event file of one run directory.
 
-    A line that a killed process left unfinished is cut off when the file is opened.
+    A line that a killed process left unfinished is cut off when the file is opened. One that is `silent` writes nothing:
+    of several processes one reports.
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, *, silent: bool = False) -> None:
         self.path = run_dir / NAME
-        if self.path.exists():
+        self.silent = silent
+        if self.path.exists() and not silent:
             whole = self.path.read_bytes()
             if not whole.endswith(b"\n"):
                 os.truncate(self.path, whole.rfind(b"\n") + 1)
 
     def emit(self, event: str, **body: Any) -> None:
         """Append one event; numbers that JSON has no word for (NaN, infinity) become null."""
+        if self.silent:
+            return
         line = json.dumps({"event": event, "time": time.time()} | _finite(body), ensure_ascii=False, allow_nan=False)
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")

@@ -87,9 +87,9 @@ def lora(config: RunConfig) -> LoraConfig:
     )
 
 
-def save(model: Any, tokenizer: Tokenizer, folder: Path) -> None:
+def save(model: Any, tokenizer: Tokenizer, folder: Path, weights: Any = None) -> None:
     """Write what was trained, with its tokenizer: the adapter in the form that PEFT and vLLM load by path, or the model."""
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, state_dict=weights)
     tokenizer.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's card template with every field left blank
 

@@ -5,21 +5,27 @@ saves leaves exactly such a folder behind, so a folder counts only once its mani
 """
 
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean, median
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 
-from training import checkpoints
+from training import checkpoints, processes
 from training.checkpoints import Manifest
 from training.config import RunConfig
 from training.errors import CheckpointError, ConfigError, NonFiniteError
 from training.events import EventLog
+
+# A run has diverged when the losses of so many steps in a row are so many times those that it began with (and one more,
+# because a loss may begin at nearly nothing). A single batch may be as bad as that; three are not.
+PATIENCE, DIVERGED = 3, 5.0
 
 
 def trainer_dir(run_dir: Path) -> Path:
@@ -33,9 +39,12 @@ def training_arguments(config: RunConfig, run_dir: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the rows of a step cannot be divided among the processes.
     """
-    optim, processes = config.optim, int(os.environ.get("WORLD_SIZE", "1"))
-    if optim.batch_size % processes:
-        raise ConfigError(f"optim.batch_size is {optim.batch_size}, which {processes} processes cannot share evenly")
+    optim = config.optim
+    if optim.batch_size % processes.count():
+        raise ConfigError(
+            f"optim.batch_size is {optim.batch_size}, which {processes.count()} processes cannot share evenly: "
+            "choose a multiple"
+        )
     return {
         "output_dir": str(trainer_dir(run_dir)),
         "seed": config.seed,
@@ -43,7 +52,7 @@ def training_arguments(config: RunConfig, run_dir: Path) -> dict[str, Any]:
         "learning_rate": optim.learning_rate,
         "num_train_epochs": optim.epochs,
         "max_steps": optim.max_steps,
-        "per_device_train_batch_size": optim.batch_size // processes,
+        "per_device_train_batch_size": optim.batch_size // processes.count(),
         "per_device_eval_batch_size": config.evaluation.batch_size,
         "warmup_steps": optim.warmup_steps,
         "lr_scheduler_type": optim.schedule,
@@ -57,6 +66,7 @@ def training_arguments(config: RunConfig, run_dir: Path) -> dict[str, Any]:
         "logging_steps": 1,
         "logging_nan_inf_filter": False,  # it replaces a loss that is not a number by the mean of the others
         "ddp_find_unused_parameters": False,  # every trained weight takes part in every pass
+        "ddp_broadcast_buffers": False,  # there are none that a step changes
         "remove_unused_columns": False,
         "dataloader_pin_memory": False,
         "disable_tqdm": True,
@@ -70,6 +80,11 @@ def resume_point(config: RunConfig, run_dir: Path, snapshot_sha256: str) -> Path
     Returns:
         None where training starts from the beginning.
     """
+    found = [_resume_point(config, run_dir, snapshot_sha256) if processes.is_main() else None]
+    return broadcast_object_list(found)[0]  # type: ignore[no-any-return]
+
+
+def _resume_point(config: RunConfig, run_dir: Path, snapshot_sha256: str) -> Path | None:
     folder = trainer_dir(run_dir)
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
     for path in found:
@@ -84,7 +99,7 @@ def resume_point(config: RunConfig, run_dir: Path, snapshot_sha256: str) -> Path
 
 
 class Progress(TrainerCallback):
-    """Writes events, evaluates in between, seals saved states, and stops a run whose loss is not a number."""
+    """Writes events, evaluates in between, seals saved states, and stops a run that diverges."""
 
     def __init__(self, config: RunConfig, snapshot_sha256: str, events: EventLog) -> None:
         self.config = config
@@ -93,6 +108,21 @@ class Progress(TrainerCallback):
         self.evaluate: Callable[[], dict[str, float]] | None = None  # set once the trainer exists
         self._began = time.monotonic()
         self._tokens = 0.0  # trained on until the last step
+        self._seconds: list[float] = []  # of the steps so far
+        self._losses: list[float] = []
+
+    def fitted(self, config: RunConfig) -> None:
+        """Say so where memory is short; `config` is what the model is run with."""
+        asked, given = self.config.model, config.model
+        if given.pack_tokens < asked.pack_tokens or (
+            given.gradient_checkpointing and asked.gradient_checkpointing == "auto"
+        ):
+            twice = ", and activations are computed twice" if given.gradient_checkpointing else ""
+            self.events.emit(
+                "warning",
+                message=f"Memory is short: a pass takes {given.pack_tokens} tokens instead of {asked.pack_tokens}{twice}. "
+                "The result is the same, it takes longer.",
+            )
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         """Start the clock of tokens per second: what lies between two steps, saving and measuring, is not training."""
@@ -102,28 +132,35 @@ class Progress(TrainerCallback):
         """One event a step, and a held-out evaluation every so many; the last step has the final one.
 
         Raises:
-            NonFiniteError: the loss or the norm of the gradient is NaN or infinite.
+            NonFiniteError: the loss or the norm of the gradient is NaN or infinite, or the loss has diverged.
         """
         if not logs or "loss" not in logs:
             return
-        metrics = dict(logs)
+        self._seconds.append(max(time.monotonic() - self._began, 1e-9))
         before, self._tokens = self._tokens, float(logs.get("num_tokens", 0.0))
-        metrics["tokens_per_second"] = (self._tokens - before) / max(time.monotonic() - self._began, 1e-9)
-        self.events.emit("step", step=state.global_step, total_steps=state.max_steps, metrics=metrics)
-        for name in ("loss", "grad_norm"):
-            if not math.isfinite(logs.get(name, 0.0)):
-                raise NonFiniteError(
-                    f"{name} is {logs[name]} at step {state.global_step} of {state.max_steps}, nothing was saved: "
-                    f"lower optim.learning_rate (now {self.config.optim.learning_rate})"
-                )
+        metrics = {**logs, "tokens_per_second": (self._tokens - before) / self._seconds[-1]}
+        left = median(self._seconds[-20:]) * (state.max_steps - state.global_step)
+        self.events.emit(
+            "step", step=state.global_step, total_steps=state.max_steps, seconds_left=round(left, 1), metrics=metrics
+        )
+        self._brake(logs, f"at step {state.global_step} of {state.max_steps}")
         every = self.config.evaluation.every_steps
         if self.evaluate and every and state.global_step % every == 0 and state.global_step < state.max_steps:
             held_out = self.evaluate()
             if held_out:
                 self.events.emit("evaluation", step=state.global_step, metrics=held_out)
 
-    def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
-        """Make the folder that the trainer has just filled one that may be resumed from."""
+    def on_save(self, args: Any, state: Any, _control: Any, model: Any = None, **_: Any) -> None:
+        """Make the folder that the trainer has just filled one that may be resumed from.
+
+        Raises:
+            NonFiniteError: what was saved is broken. The state before it stays the one to resume from.
+        """
+        if any(not p.isfinite().all() for p in model.parameters() if p.requires_grad):
+            raise self._diverged(f"a weight is not a number after step {state.global_step} of {state.max_steps}")
+        PartialState().wait_for_everyone()  # each process has written the state of its dice
+        if not processes.is_main():
+            return
         checkpoints.seal(
             Path(args.output_dir) / f"checkpoint-{state.global_step}",
             Manifest(
@@ -135,3 +172,20 @@ class Progress(TrainerCallback):
                 config=self.config.to_json(),
             ),
         )
+
+    def _brake(self, logs: dict[str, float], where: str) -> None:
+        """Stop on what is not a number, and on losses that stay far above those of the first steps."""
+        for name in ("loss", "grad_norm"):
+            if not math.isfinite(logs.get(name, 0.0)):
+                raise self._diverged(f"{name} is {logs[name]} {where}")
+        self._losses.append(logs["loss"])
+        first, last = self._losses[:PATIENCE], self._losses[PATIENCE:][-PATIENCE:]
+        limit = DIVERGED * (1 + abs(mean(first)))
+        if len(last) == PATIENCE and min(last) > limit:
+            raise self._diverged(
+                f"the loss is {logs['loss']:.3g} {where}, and was {mean(first):.3g} in its first steps"
+            )
+
+    def _diverged(self, what: str) -> NonFiniteError:
+        rate = self.config.optim.learning_rate
+        return NonFiniteError(f"{what}, nothing was published: lower optim.learning_rate (now {rate})")

@@ -55,7 +55,7 @@ def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
 
     # 5. The result.
     final = stages.result(events, held_out, trainer.state.global_step)
-    stages.publish(config, events, prepared, {"baseline": baseline, "final": final}, trainer.save)
+    stages.publish(config, events, prepared, {"baseline": baseline, "final": final}, trainer)
 
 
 def build_trainer(

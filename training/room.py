@@ -1,10 +1,16 @@
-"""Whether the disk has room for what a run will write, asked before anything heavy is loaded.
+"""Whether a run has room, asked before anything heavy is loaded: memory for its packs, and disk for what it writes.
 
-A run that fills the disk after an hour has taken the room of everybody else's work, too. What it writes is known before:
+Memory. What a step holds is known from the shape of the model; packs are halved until it fits, and where even small ones
+do not, activations are computed twice (gradient checkpointing), which costs a third of the time. Measured, not derived,
+are the two constants: how many values of a layer autograd keeps for a token, and how many the head does for a word of the
+vocabulary (SmolLM2-135M on a processor; docs/training.md).
+
+Disk. A run that fills it after an hour has taken the room of everybody else's work, too. What it writes is known before:
 at most one saved state more than it keeps, and its checkpoint. The weights are counted on a model without any.
 """
 
 import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,9 +22,73 @@ from training.config import RunConfig
 from training.errors import StorageError
 from training.progress import trainer_dir
 
-WEIGHT = 4  # bytes: adapters are float32
+WEIGHT = 4  # bytes: what is trained is float32
 ADAM = 8  # bytes: two float32 averages of each weight
 SMALL_FILES = 1_000_000  # settings, random states, the white space of the tokenizer's JSON
+
+PROCESS = 600_000_000  # bytes of Python, torch and transformers before a model is loaded
+OF_HIDDEN, OF_INTERMEDIATE = 16, 9  # values that autograd keeps of a layer for a token, in widths of its two kinds
+OF_VOCABULARY = 16  # bytes a word and token: logits in two precisions, their softmax and its gradient
+SHARE = 0.8  # of the memory that is free: what else runs on the machine grows, too
+SMALLEST = 256  # tokens: below, packs are slow
+Bytes = int
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A model as arithmetic sees it. `weights` are all, `trained` those of the adapter or all; widths are in values."""
+
+    weights: int
+    trained: int
+    layers: int
+    hidden: int
+    intermediate: int
+    vocabulary: int
+
+
+def fit(config: RunConfig, shape: Shape) -> RunConfig:
+    """The settings with packs that fit into memory, and with "auto" decided: what the model is run with.
+
+    The run's own settings stay as they are in its manifest and for its resumption: how a step is cut changes no result.
+    """
+    wanted = config.model.gradient_checkpointing
+    for twice in (False, True) if wanted == "auto" else (wanted,):
+        tokens = config.model.pack_tokens
+        while True:
+            model = replace(config.model, pack_tokens=tokens, gradient_checkpointing=twice)
+            fitted = replace(config, model=model)
+            if memory(fitted, shape) <= SHARE * available():
+                return fitted
+            if tokens // 2 < SMALLEST:
+                break
+            tokens //= 2
+    return fitted  # the smallest there is; the estimate may be wrong
+
+
+def memory(config: RunConfig, shape: Shape) -> Bytes:
+    """About what a step holds at most."""
+    size = 2 if config.model.dtype == "bfloat16" else 4
+    held = WEIGHT if config.model.trains == "all" else size
+    weights = held * shape.weights + (WEIGHT + ADAM + (0 if config.model.trains == "all" else WEIGHT)) * shape.trained
+    layer = size * (OF_HIDDEN * shape.hidden + OF_INTERMEDIATE * shape.intermediate)
+    layers = 1 if config.model.gradient_checkpointing is True else shape.layers
+    inputs = size * shape.hidden * shape.layers  # what checkpointing starts again from
+    head = 0 if config.kind == "reward" else OF_VOCABULARY * shape.vocabulary
+    tokens = config.model.pack_tokens
+    process = 0 if torch.cuda.is_available() else PROCESS
+    return int(process + weights + tokens * (layer * layers + inputs + head))
+
+
+def available() -> Bytes:
+    """Memory that is free for this process on the device that it trains on."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.mem_get_info()[0])
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and used.exists() and (most := limit.read_text().strip()).isdigit():  # in a container
+        free = min(free, int(most) - int(used.read_text()))
+    return free
 
 
 def check(config: RunConfig, run_dir: Path, tokenizer: Tokenizer) -> None:
@@ -38,23 +108,24 @@ def check(config: RunConfig, run_dir: Path, tokenizer: Tokenizer) -> None:
         )
 
 
-def bytes_of(config: RunConfig, tokenizer: Tokenizer) -> int:
+def bytes_of(config: RunConfig, tokenizer: Tokenizer) -> Bytes:
     """About what a run writes at most: while it saves a state, the ones that it keeps are still there."""
     beside = len(tokenizer.backend_tokenizer.to_str().encode()) + SMALL_FILES
-    weights = adapter_weights(config)
+    weights = shape_of(config).trained
     state = (WEIGHT + ADAM) * weights + beside
     return (config.checkpointing.keep + 1) * state + WEIGHT * weights + beside
 
 
-def adapter_weights(config: RunConfig) -> int:
-    """How many weights the adapter has: r * (inputs + outputs) for each matrix that it is put on.
+def shape_of(config: RunConfig) -> Shape:
+    """The model's shape, from its configuration alone; an adapter is r * (inputs + outputs) for each of its matrices.
 
     Raises:
         CheckpointError: the base model's configuration cannot be loaded.
     """
     try:
+        settings = AutoConfig.from_pretrained(config.base_model)
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(config.base_model))
+            model = AutoModelForCausalLM.from_config(settings)
     except (OSError, ValueError) as error:
         raise models.unloadable(config.base_model, error) from error
     targets = config.lora.targets
@@ -65,8 +136,17 @@ def adapter_weights(config: RunConfig) -> int:
         and not isinstance(module, torch.nn.Embedding)
         and (targets == "all-linear" or name.rpartition(".")[2] in targets)
     )
-    return config.lora.r * int(sides)
+    text = settings.get_text_config()
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    return Shape(
+        weights=weights,
+        trained=weights if config.model.trains == "all" else config.lora.r * int(sides),
+        layers=text.num_hidden_layers,
+        hidden=text.hidden_size,
+        intermediate=getattr(text, "intermediate_size", 4 * text.hidden_size),
+        vocabulary=text.vocab_size,
+    )
 
 
-def _mb(size: int) -> str:
+def _mb(size: Bytes) -> str:
     return f"{size / 1e6:,.1f} MB"

@@ -1,23 +1,28 @@
 """The process around a run: arguments, signals, the lock on the run directory, exit codes and the last line.
 
+    python -m training.dpo run.toml              train
+    python -m training.dpo --dry-run run.toml    say rows, lengths, memory and time, and write nothing
+    accelerate launch -m training.dpo run.toml   train on several processes: the first of them holds the lock and writes
+
 Exit codes: 0 finished, or was finished before; 2 the run file, snapshot or a checkpoint is at fault; 3 the loss is not
 a number; 4 the disk; 5 another process trains there; 143 stopped by SIGTERM. The last line on stderr is one sentence
 that says what to do.
 """
 
+import argparse
 import errno
 import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from training import checkpoints, config, stages
+from training import checkpoints, config, dry_run, processes, stages
 from training.config import Kind, RunConfig
-from training.errors import BusyError, CheckpointError, ConfigError, StorageError, TrainingError
+from training.errors import BusyError, CheckpointError, StorageError, TrainingError
 from training.events import EventLog
 from training.progress import trainer_dir
 
@@ -28,22 +33,35 @@ Train = Callable[[RunConfig, Path, EventLog], None]
 
 
 def main(kind: Kind, train: Train, argv: list[str]) -> int:
-    """Run `train` on the run file that is the only argument; returns the exit code."""
+    """Run `train` on the run file that `argv` names; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m training.{kind}",
+        description=sys.modules[train.__module__].__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run_file", metavar="RUN.toml", type=Path, help="the settings; the recipes are examples")
+    parser.add_argument("--dry-run", action="store_true", help="say rows, lengths, memory and time; write nothing")
+    try:
+        given = parser.parse_args(argv)
+    except SystemExit as stop:  # argparse has said what is wrong
+        return int(stop.code or 0)
     signal.signal(signal.SIGTERM, _stop)
     _quieten_libraries()
-    if len(argv) != 1:
-        return _fail(ConfigError(f"usage: python -m training.{kind} RUN.toml"))
     try:
-        path = Path(argv[0]).resolve()
+        path = given.run_file.resolve()
         settings = config.load(path, kind)
-        with _lock(path.parent):
-            events = EventLog(path.parent)
+        if given.dry_run:
+            dry_run.report(settings, path.parent)
+            return 0
+        with _lock(path.parent) if processes.is_main() else nullcontext():
+            events = EventLog(path.parent, silent=not processes.is_main())
             if settings.output.exists():
                 _already_finished(settings, events)
             else:
                 train(settings, path.parent, events)
-            # The checkpoint exists, so the state to resume from, six times its size, is of no more use.
-            shutil.rmtree(trainer_dir(path.parent), ignore_errors=True)
+            if processes.is_main():
+                # The checkpoint exists, so the state to resume from, six times its size, is of no more use.
+                shutil.rmtree(trainer_dir(path.parent), ignore_errors=True)
     except TrainingError as error:
         return _fail(error)
     except Exception as error:

@@ -8,13 +8,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from training import checkpoints, model_card
+from training import checkpoints, model_card, processes
 from training.checkpoints import Manifest
 from training.config import RunConfig
 from training.data import Prepared
 from training.errors import NonFiniteError
 from training.evaluate import Metrics
 from training.events import EventLog
+from training.trainer import RowTrainer
 
 
 def describe_data(events: EventLog, prepared: Prepared) -> None:
@@ -89,7 +90,7 @@ def publish(
     events: EventLog,
     prepared: Prepared,
     metrics: dict[str, dict[str, float]],
-    save: Callable[[Path], None],
+    trainer: RowTrainer,
 ) -> None:
     """Write the final checkpoint, its last step being a rename, and report it.
 
@@ -98,7 +99,7 @@ def publish(
         events: Where to report.
         prepared: The data that was trained on.
         metrics: `baseline` and `final` held-out metrics.
-        save: Fills the directory with the adapter.
+        trainer: What has trained.
     """
     parent = settings.parent_adapter
     manifest = Manifest(
@@ -114,12 +115,15 @@ def publish(
         versions={package: version(package) for package in ("torch", "transformers", "trl", "peft")},
         metrics=metrics["final"],
     )
-    with checkpoints.write(settings.output, manifest) as draft:
-        save(draft)
-        body = json.dumps(metrics | {"data": prepared.counts}, indent=2, sort_keys=True)
-        (draft / "metrics.json").write_text(body + "\n", encoding="utf-8")
-        model_card.write(draft, manifest, metrics | {"data": prepared.counts}, events.every())
-    report(settings, events)
+    weights = trainer.weights()  # sharded ones come together on all processes
+    if processes.is_main():
+        with checkpoints.write(settings.output, manifest) as draft:
+            trainer.save(draft, weights)
+            body = json.dumps(metrics | {"data": prepared.counts}, indent=2, sort_keys=True)
+            (draft / "metrics.json").write_text(body + "\n", encoding="utf-8")
+            model_card.write(draft, manifest, metrics | {"data": prepared.counts}, events.every())
+        report(settings, events)
+    trainer.accelerator.wait_for_everyone()
 
 
 def report(settings: RunConfig, events: EventLog) -> None:

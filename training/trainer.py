@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import Trainer, TrainingArguments
 
-from training import losses, models
+from training import losses, models, room
 from training.config import RunConfig
 from training.data import Row
 from training.packing import Pack, lay_out, pack
@@ -28,8 +28,10 @@ class RowTrainer(Trainer):
     def __init__(
         self, config: RunConfig, run_dir: Path, model: Any, rows: list[Row], tokenizer: Any, progress: Progress
     ) -> None:
-        self.config = config
+        self.config = config = room.fit(config, room.shape_of(config))
+        progress.fitted(config)
         self.rows = rows
+        self._counting = True
         self._sums: dict[str, Tensor] = {}  # of each metric since the last log: its sum and its count
         self._tokens = 0
         self.pad: int = tokenizer.pad_token_id
@@ -65,10 +67,10 @@ class RowTrainer(Trainer):
         whole = torch.zeros((), device=self.accelerator.device)
         for number in range(passes):
             batch = packs[min(number, len(packs) - 1)].to(self.accelerator.device)
-            counts = float(number < len(packs))
+            self._counting = number < len(packs)
             with nullcontext() if number == passes - 1 else self.accelerator.no_sync(model):
                 # Gradients are averaged over processes, but the totals are those of all of them.
-                loss = self.loss(model, batch, totals) * processes * counts
+                loss = self.loss(model, batch, totals) * processes * self._counting
                 self.accelerator.backward(loss)
             whole += loss.detach()
         self._tokens += int(self._over_processes(torch.tensor(float(sum(batch.tokens for batch in packs)))))
@@ -91,13 +93,17 @@ class RowTrainer(Trainer):
                     found[id(row)] = tuple(islice(values, len(row.responses)))
         return [found[id(row)] for row in rows]
 
-    def save(self, folder: Path) -> None:
-        """Write what was trained, on the process that may write."""
-        models.save(self.accelerator.unwrap_model(self.model_wrapped), self.processing_class, folder)
+    def weights(self) -> Any:
+        """All weights of the model as a dictionary; called on every process, because they may be sharded."""
+        return self.accelerator.get_state_dict(self.model_wrapped)
+
+    def save(self, folder: Path, weights: Any) -> None:
+        """Write what was trained, on one process."""
+        models.save(self.accelerator.unwrap_model(self.model_wrapped), self.processing_class, folder, weights)
 
     def record(self, **metrics: Tensor) -> None:
         """Keep values of a pack until the step is logged; each value counts once, whatever pack it came in."""
-        for name, values in metrics.items():
+        for name, values in metrics.items() if self._counting else ():
             both = torch.stack([values.detach().float().sum(), values.new_tensor(values.numel(), dtype=torch.float32)])
             self._sums[name] = self._sums[name] + both if name in self._sums else both
 

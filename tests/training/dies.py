@@ -49,8 +49,8 @@ def die_in_a_state_before_its_manifest_is_renamed() -> None:
 def die_in_a_draft_of_the_checkpoint() -> None:
     save = models.save
 
-    def dying(model: Any, tokenizer: Any, folder: Path) -> None:
-        save(model, tokenizer, folder)
+    def dying(model: Any, tokenizer: Any, folder: Path, weights: Any = None) -> None:
+        save(model, tokenizer, folder, weights)
         die()
 
     models.save = dying

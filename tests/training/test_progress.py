@@ -7,11 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from tests.training.conftest import RunFile
-from training import config, progress, stages
+from training import checkpoints, config, progress, stages
 from training.config import RunConfig
 from training.data import Prepared
+from training.errors import NonFiniteError
 from training.events import EventLog
 from training.progress import Progress
 
@@ -68,3 +70,67 @@ def test_a_baseline_holds_for_the_settings_and_the_data_that_it_was_measured_und
     assert stages.baseline(longer, events, data, lambda: {"accuracy": 0.7}) == {"accuracy": 0.7}
     other = replace(data, snapshot_sha256="snapshot-2")
     assert stages.baseline(longer, events, other, lambda: {"accuracy": 0.8}) == {"accuracy": 0.8}
+
+
+def losses_until_the_brake(settings: RunConfig, events: EventLog, losses: list[float]) -> int:
+    """How many steps a run takes with these losses."""
+    watched = Progress(settings, "s", events)
+    for step, loss in enumerate(losses, start=1):
+        try:
+            watched.on_log(None, SimpleNamespace(global_step=step, max_steps=99), None, logs={"loss": loss})
+        except NonFiniteError:
+            return step
+    return len(losses)
+
+
+@pytest.mark.parametrize(
+    ("losses", "steps"),
+    [
+        ([0.7, 0.6, float("nan"), 0.5], 3),
+        ([0.7, 0.6, 0.8, 9.0, 9.0, 9.0, 0.5], 6),
+        ([0.7, 0.6, 0.8, 9.0, 9.0, 0.5, 9.0, 9.0], 8),
+        ([0.0, 0.0, 0.0, 4.0, 4.0, 4.0, 4.0], 7),
+        ([30.0, 28.0, 31.0, 60.0, 70.0, 80.0], 6),
+    ],
+    ids=["not a number", "three in a row", "not in a row", "from nothing", "large from the start"],
+)
+def test_a_run_whose_losses_stay_far_above_its_first_is_stopped(
+    settings: RunConfig, events: EventLog, losses: list[float], steps: int
+) -> None:
+    assert losses_until_the_brake(settings, events, losses) == steps
+    if steps < len(losses):
+        assert len([line for line in events.path.read_text().splitlines() if '"step"' in line]) == steps
+
+
+def test_a_broken_weight_is_not_sealed_and_the_state_before_it_stays(
+    settings: RunConfig, events: EventLog, tmp_path: Path
+) -> None:
+    watched = Progress(settings, "s", events)
+    arguments = SimpleNamespace(output_dir=str(tmp_path))
+    model = torch.nn.Linear(2, 1)
+    for step in (2, 4):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "adapter_model.safetensors").write_bytes(b"weights")
+        state = SimpleNamespace(global_step=step, max_steps=9)
+        if step == 4:
+            model.weight.data[0, 0] = float("nan")
+            with pytest.raises(NonFiniteError, match="a weight is not a number after step 4 of 9"):
+                watched.on_save(arguments, state, None, model=model)
+        else:
+            watched.on_save(arguments, state, None, model=model)
+    checkpoints.verify(tmp_path / "checkpoint-2", "trainer_state")
+    assert not (tmp_path / "checkpoint-4" / "manifest.json").exists()
+
+
+def test_the_time_that_is_left_is_said(settings: RunConfig, events: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    watched = Progress(settings, "s", events)
+    for step, seconds in enumerate((2.0, 4.0, 2.0), start=1):
+        watched.on_step_begin()
+        now[0] += seconds
+        watched.on_log(None, SimpleNamespace(global_step=step, max_steps=10), None, logs={"loss": 1.0})
+    said = events.last("step")
+    assert said is not None
+    assert said["seconds_left"] == 14.0

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from tests.training.conftest import RunFile, events_of
-from training import config, dpo, models, reward, room, runner
+from training import checkpoints, config, dpo, models, reward, room, runner
 from training.progress import trainer_dir
 
 MODULES: dict[Any, Any] = {"reward": reward, "dpo": dpo}
@@ -56,7 +57,7 @@ def test_the_estimate_counts_the_weights_that_are_trained(run_file: RunFile, tar
     path = run_file("dpo", lora={"targets": targets})
     settings = config.load(path, "dpo")
     model = models.load_policy(settings)
-    assert room.adapter_weights(settings) == sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert room.shape_of(settings).trained == sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 @pytest.mark.slow
@@ -80,3 +81,38 @@ def test_a_base_model_of_an_unknown_kind_is_refused_in_a_sentence(
     (base / "config.json").write_text(json.dumps(written | {"model_type": "abacus"}))
     assert runner.main("dpo", dpo.train, [str(run_file("dpo", base_model=str(base)))]) == 2
     assert "strange cannot be loaded" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_packs_are_halved_until_they_fit_and_then_activations_computed_twice(
+    run_file: RunFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config.load(run_file("dpo"), "dpo")
+    shape = room.Shape(10**9, 10**7, layers=32, hidden=2048, intermediate=8192, vocabulary=50_000)
+
+    def fitted(free: float) -> tuple[int, bool]:
+        monkeypatch.setattr(room, "available", lambda: int(free * room.memory(settings, shape)))
+        model = room.fit(settings, shape).model
+        return model.pack_tokens, bool(model.gradient_checkpointing)
+
+    assert fitted(1.3) == (2048, False)
+    assert fitted(1.2) == (1024, False)
+    halves = [fitted(share / 20) for share in range(26, 0, -1)]
+    assert halves == sorted(halves, key=lambda given: (given[1], -given[0])), "first smaller, then twice"
+    assert halves[-1] == (256, True), "the smallest there is"
+    never = replace(settings, model=replace(settings.model, gradient_checkpointing=False))
+    assert not room.fit(never, shape).model.gradient_checkpointing
+
+
+@pytest.mark.slow
+def test_a_run_that_is_short_of_memory_learns_the_same_and_says_so(
+    run_file: RunFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ample, short = run_file("dpo", "ample"), run_file("dpo", "short")
+    assert runner.main("dpo", dpo.train, [str(ample)]) == 0
+    monkeypatch.setattr(room, "available", lambda: 10**6)
+    assert runner.main("dpo", dpo.train, [str(short)]) == 0
+    [warning] = events_of(short, "warning")
+    assert "a pass takes 256 tokens instead of 2048, and activations are computed twice" in warning["message"]
+    losses = [[event["metrics"]["loss"] for event in events_of(path, "step")] for path in (ample, short)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert checkpoints.verify(short.parent / "final").config["model"]["pack_tokens"] == 2048, "what was asked for"

@@ -359,7 +359,43 @@ def test_two_processes_do_not_train_into_one_directory(run_file: RunFile, capsys
 
 def test_a_run_needs_its_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert runner.main("dpo", dpo.train, []) == 2
-    assert "usage: python -m training.dpo RUN.toml" in capsys.readouterr().err
+    assert "usage: python -m training.dpo [-h] [--dry-run] RUN.toml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["reward", "dpo", "sft"])
+def test_help_says_what_is_trained_and_how(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert runner.main(kind, TRAIN[kind], ["--help"]) == 0  # type: ignore[arg-type]
+    said = capsys.readouterr().out
+    assert f"python -m training.{kind} run.toml" in said
+    assert "--dry-run" in said
+
+
+@pytest.mark.parametrize("kind", ["reward", "dpo", "sft"])
+def test_a_dry_run_says_rows_lengths_memory_and_time_and_writes_nothing(
+    run_file: RunFile, kind: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [*make_rows(), make_row(40, chosen=turn("long " * 100)), make_row(41, strength=1)]
+    path = run_file(kind, rows=rows)
+    assert runner.main(kind, TRAIN[kind], ["--dry-run", str(path)]) == 0
+    said = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.replace(" out ", "_out ").splitlines())
+    assert said["steps"].startswith("6 of 4 rows")
+    assert {"lengths", "tokens", "memory", "disk", "time"} <= said.keys()
+    prompts, responses, pairs = {"reward": (17, 40, 29), "dpo": (17, 40, 23), "sft": (17, 17, 0)}[kind]
+    if kind != "sft":
+        assert "1 not strong enough, 1 pairs too long" in said["left_out"]
+        prompts, pairs, responses = 16, pairs - 1, 16 * 2 + 6
+    assert said["rows"] == f"{prompts} prompts, {responses} responses, {pairs} pairs"
+    assert [file.name for file in path.parent.iterdir()] == ["run.toml"]
+
+
+def test_a_file_in_trls_format_is_trained_on_without_the_application(run_file: RunFile) -> None:
+    path = run_file("reward", snapshot="pairs.jsonl")
+    pairs = [{name: make_row(n)[name] for name in ("prompt", "chosen", "rejected")} for n in range(40)]
+    (path.parent / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    assert run("reward", path) == 0
+    [data] = events_of(path, "data")
+    assert data["pairs"] + data["held_out_pairs"] == 40
+    assert data["held_out_pairs"] > 0
 
 
 @pytest.mark.faults
@@ -394,7 +430,7 @@ def test_fine_tuning_makes_the_best_responses_likelier(run_file: RunFile) -> Non
     path = run_file("sft", optim={"max_steps": 20, "learning_rate": 3e-2})
     assert run("sft", path) == 0
     losses = [event["metrics"]["loss"] for event in events_of(path, "step")]
-    assert losses[-1] < losses[0] / 2
+    assert losses[-1] < 0.6 * losses[0]
     assert checkpoints.verify(path.parent / "final").kind == "policy"
     [final] = events_of(path, "final")
     assert final["metrics"]["held_out/logp_accuracy"] == 1.0, "polite answers have become likelier than rude ones"

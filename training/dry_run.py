@@ -1,0 +1,123 @@
+"""What a run would do, said before it does anything: rows, lengths, memory, disk and time. No model is loaded.
+
+Time is the arithmetic of the run over the speed of this machine's matrix products, measured for a moment at the width of
+the model: good to a factor of two on an idle machine, and of what else the machine does it knows nothing.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from training import models, room
+from training.config import RunConfig
+from training.data import Prepared, prepare
+from training.packing import lay_out
+
+MEASURED_SECONDS = 0.3
+OVERHEAD = 2.0  # attention, norms, adapters and the optimizer, beside the products with the model's matrices
+
+
+def report(config: RunConfig, run_dir: Path) -> None:
+    """Print it.
+
+    Raises:
+        TrainingError: what would stop the run before its first step.
+    """
+    models.check_base(config.base_model)
+    tokenizer = models.load_tokenizer(config.base_model)
+    held_out = config.evaluation.max_pairs
+    prepared = prepare(config.snapshot, config.data, tokenizer, max_held_out=held_out, consumer=config.kind)
+    shape = room.shape_of(config)
+    fitted = room.fit(config, shape)
+    steps = steps_of(config, len(prepared.rows))
+    needed, on_disk = room.memory(fitted, shape), room.bytes_of(config, tokenizer)
+    rows = prepared.rows
+    padding, twice = _padding(prepared, fitted.model.pack_tokens), fitted.model.gradient_checkpointing
+    once, unshared = sum(row.length for row in rows), sum(row.unshared_length for row in rows)
+    table = {
+        **_data(prepared),
+        "lengths": f"{_spread([row.length for row in rows])} tokens a row",
+        "tokens": f"{once:,} with each prompt once, {unshared:,} as pairs",
+        "steps": f"{steps:,} of {config.optim.batch_size} rows, {padding:.0%} of the packs padding",
+        "trained": f"{shape.trained / 1e6:,.2f} of {shape.weights / 1e6:,.1f} million weights",
+        "packs": f"{fitted.model.pack_tokens:,} tokens" + (", activations computed twice" if twice else ""),
+        "memory": f"about {needed / 1e9:,.1f} GB of {room.available() / 1e9:,.1f} GB that are free",
+        "disk": f"about {on_disk / 1e6:,.0f} MB in {run_dir}",
+        "time": f"about {_duration(seconds(fitted, shape, prepared, steps))} on an idle machine",
+    }
+    sys.stdout.writelines(f"{name:<12}{value}\n" for name, value in table.items())
+
+
+def steps_of(config: RunConfig, rows: int) -> int:
+    """How many steps of the optimizer a run takes, as transformers counts them."""
+    a_pass = max(1, -(-rows // config.optim.batch_size))
+    return config.optim.max_steps if config.optim.max_steps > 0 else max(1, round(config.optim.epochs * a_pass))
+
+
+def seconds(config: RunConfig, shape: room.Shape, prepared: Prepared, steps: int) -> float:
+    """Two operations a weight and token forward, as many for the gradient of activations, again for that of weights."""
+    passes = 3 if config.model.trains == "all" else 2
+    passes += 1 if config.model.gradient_checkpointing else 0
+    tokens = sum(row.length for row in prepared.rows) / len(prepared.rows) * config.optim.batch_size * steps
+    known = sum(example.length for example in prepared.held_out) * 2 * 2  # measured before and after
+    reference = sum(row.length for row in prepared.rows) if config.kind == "dpo" else 0
+    work = 2 * shape.weights * (passes * tokens + known + reference)
+    return OVERHEAD * work / _flops(shape.hidden, models.DTYPES[config.model.dtype])
+
+
+def _data(prepared: Prepared) -> dict[str, str]:
+    counts = prepared.counts
+    lines = {
+        "ties": "ties",
+        "all_unacceptable": "all unacceptable",
+        "filtered_by_strength": "not strong enough",
+        "left_to_other_batches": "of other batches",
+        "dropped_contaminated": "repeat a held-out prompt",
+    }
+    pairs = {"dropped_contradictory": "pairs contradictory", "dropped_too_long": "pairs too long"}
+    reasons = [f"{counts[key]:,} {words}" for key, words in (lines | pairs).items() if counts[key]]
+    named = {"too long": ", ".join(counts["too_long_rows"])} if counts["too_long_rows"] else {}
+    return {
+        "read": f"{counts['train_rows']:,} lines to train on, {counts['held_out_rows']:,} held out",
+        "left out": ", ".join(reasons) or "nothing",
+        **named,
+        "rows": f"{counts['prompts']:,} prompts, {counts['responses']:,} responses, {counts['pairs']:,} pairs",
+        "held out": f"{counts['held_out_pairs']:,} pairs",
+    }
+
+
+def _spread(values: Sequence[int]) -> str:
+    return f"{min(values)} to {max(values)}, median {median(values):g}"
+
+
+def _padding(prepared: Prepared, budget: int) -> float:
+    """Of packs over all rows at once; those of a step are a little worse."""
+    packs = lay_out(prepared.rows, budget)
+    area = sum(len(lines) * max(sum(row.length for row in line) for line in lines) for lines in packs)
+    return 1 - sum(row.length for row in prepared.rows) / area
+
+
+def _flops(width: int, dtype: torch.dtype) -> float:
+    """Operations a second of a product of matrices as wide as the model."""
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    one, other = (torch.ones(shape, dtype=dtype, device=device) for shape in ((1024, width), (width, 4 * width)))
+    count, started = 0, time.monotonic()
+    while time.monotonic() - started < MEASURED_SECONDS:
+        (one @ other)[0, 0].item()  # waits for the device
+        count += 1
+    return count * 2 * 1024 * width * 4 * width / (time.monotonic() - started)
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    return (
+        f"{seconds:.0f} seconds"
+        if minutes < 2
+        else f"{minutes:.0f} minutes"
+        if minutes < 120
+        else f"{minutes / 60:.1f} hours"
+    )

@@ -7,7 +7,7 @@
     kind = "reward"
     checkpoint = "../reward/final"
     data = "../snapshot"                 # or any JSON Lines file with prompt, chosen and rejected
-    output = "report"                    # report.json and pairs.jsonl
+    output = "report"                    # report.json, report.md with a plot, and pairs.jsonl to look at
 
 `run.toml` of a policy::
 
@@ -16,7 +16,7 @@
     before = "../last-round/dpo/final"   # left out: the base model
     reward_model = "../reward/final"     # decides which of the two answers is better
     data = "../snapshot"
-    output = "report"                    # report.json and answers.jsonl
+    output = "report"                    # report.json, report.md with a plot, and answers.jsonl to look at
 
 Every number has an interval by bootstrap over prompts. Left out: judges that are language models of somebody else; a
 person's judgement, which the next round's annotations give.
@@ -31,7 +31,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from training import checkpoints, inference, judged, models, policy_report, reward_report, tool
+from training import checkpoints, inference, judged, models, policy_report, report_page, reward_report, tool
 from training.chat import Tokenizer
 from training.errors import ConfigError, DataError
 from training.inference import Policy, RewardModel, Served
@@ -109,7 +109,9 @@ def evaluate(config: EvaluateConfig, dry_run: bool) -> None:  # noqa: FBT001  wh
         **measure(),
     }
     tool.write_json(config.output / "report.json", report)
-    for line in _table(report):
+    tool.write_text(config.output / report_page.FIGURE, report_page.figure(report))
+    tool.write_text(config.output / "report.md", report_page.page(report))
+    for line in report_page.lines(report):
         tool.say(line)
     tool.say(f"\n{config.output / 'report.json'} is written")
 
@@ -210,15 +212,6 @@ def _settings(config: EvaluateConfig) -> dict[str, Any]:
 
 def _json(found: Intervals) -> dict[str, Any]:
     return {name: interval.to_json() for name, interval in found.items()}
-
-
-def _table(report: Report) -> Iterator[str]:
-    sides = [side for side in ("before_metrics", "after_metrics", "compared") if side in report]
-    for side in sides:
-        yield f"\n{side.removesuffix('_metrics')}"
-        for name, found in report[side].items():
-            ends = "" if found["low"] is None else f"  [{found['low']:.3f}, {found['high']:.3f}]"
-            yield f"  {name:<44}{found['value']:>9.3f}{ends:<20}  {found['prompts']} prompts"
 
 
 def _write_lines(path: Path, lines: list[dict[str, Any]]) -> None:

@@ -97,10 +97,10 @@ def card(manifest: Manifest, metrics: Mapping[str, Any], *, with_curves: bool = 
         parts += ["## While it trained", f"![Loss, accuracy and margins by step]({CURVES})"]
     if data:
         rows = [(words, f"{data[name]:,}") for name, words in COUNTS.items() if data.get(name)]
-        parts += ["## Data", _table(("", "count"), rows)]
+        parts += ["## Data", table(("", "count"), rows)]
     if manifest.config.get("kind") in {"reward", "dpo", "sft"}:
         parts += ["## Deviations from Llama 3", *(f"- {sentence}" for sentence in deviations(manifest.config))]
-        parts += ["## Settings", _table(("setting", "value"), list(_flat(manifest.config)))]
+        parts += ["## Settings", table(("setting", "value"), list(_flat(manifest.config)))]
     return "\n\n".join(_tight(parts)) + "\n"
 
 
@@ -150,6 +150,12 @@ def _dpo_deviations(settings: Mapping[str, Any]) -> Iterator[str]:
         yield "Tokens that end a turn take part in the preference term; the paper masks them."
 
 
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; bars within a cell stay part of it."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
 def _summary(manifest: Manifest) -> str:
     config = manifest.config
     what = KINDS.get(manifest.kind, manifest.kind)
@@ -174,7 +180,7 @@ def _lineage(manifest: Manifest) -> str:
     if manifest.seed is not None:
         rows.append(("seed", str(manifest.seed)))
     rows.append(("made with", ", ".join(f"{name} {number}" for name, number in sorted(manifest.versions.items()))))
-    return _table(("", ""), rows)
+    return table(("", ""), rows)
 
 
 def _base_name(manifest: Manifest) -> str:
@@ -192,7 +198,7 @@ def _results(before: Mapping[str, float], after: Mapping[str, float]) -> str:
     pairs, prompts = after.get("held_out/pairs"), after.get("held_out/prompts")
     measured = f"On {pairs:,.0f} held-out pairs" if pairs is not None else "On held-out pairs"
     of = f" of {prompts:,.0f} prompts" if prompts is not None else ""
-    return f"{measured}{of}:\n\n" + _table(("", "before", "after"), rows)
+    return f"{measured}{of}:\n\n" + table(("", "before", "after"), rows)
 
 
 def _value(metrics: Mapping[str, float], name: str) -> str:
@@ -238,11 +244,6 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 def _is_path(value: Any) -> bool:
     """Where a file lay says nothing to whom the card is handed, and may say too much."""
     return isinstance(value, str) and value.startswith("/")
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
 def _tight(parts: Sequence[str]) -> Iterator[str]:

@@ -62,6 +62,10 @@ def test_a_reward_model_is_measured_from_the_disk_as_it_was_in_memory(
     assert found["before"] is None
     lines = (trained / "evaluation" / "report" / "pairs.jsonl").read_text().splitlines()
     assert len(lines) == 12
+    page = (trained / "evaluation" / "report" / "report.md").read_text()
+    assert f"| `held_out/accuracy` | {after['held_out/accuracy']['value']:.3f} [" in page
+    assert str(trained) not in page
+    assert "bag_of_words_accuracy" in (trained / "evaluation" / "report" / "intervals.svg").read_text()
     assert "held_out/accuracy" in capsys.readouterr().out
 
 
@@ -77,6 +81,9 @@ def test_a_policy_is_measured_against_its_base_and_against_itself(trained: Path)
         != found["before_metrics"]["perplexity_of_edits"]["value"]
     )
     assert found["after_metrics"]["tokens"]["value"] <= 12
+    page = (trained / "evaluation" / "report" / "report.md").read_text()
+    assert "| `kl_per_token` | — | " in page, "before | after"
+    assert "| `win_rate` |  | " in page, "of both together"
     assert run(trained, **settings, temperature=0, before="../dpo/final") == 0
     same = report(trained)["compared"]
     assert (same["win_rate"]["value"], same["same_answer"]["value"]) == (0.5, 1.0)

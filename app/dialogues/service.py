@@ -181,7 +181,8 @@ def again(session: Session, user: User, dialogue_id: int, turn_id: int, key: str
         return
     loaded = rotation(session)
     renewed = {reply.slot: _again_by(reply, loaded) for reply in broken or replies[-1:]}
-    _ask(session, user, dialogue.batch, turn, renewed, _again_key(turn, key))
+    with session.begin_nested():  # both, or none when the quota is for one only
+        _ask(session, user, dialogue.batch, turn, renewed, _again_key(turn, key))
 
 
 def judge(session: Session, user: User, dialogue_id: int, turn_id: int) -> int:

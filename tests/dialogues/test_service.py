@@ -117,6 +117,21 @@ def test_a_quota_that_is_used_up_adds_no_turn(session: Session, monkeypatch: pyt
     assert session.scalar(select(func.count()).select_from(LiveGeneration)) == 0
 
 
+def test_a_quota_for_one_answer_asks_for_none_again(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice = make_user(session)
+    dialogue = begin_dialogue(session, alice)
+    turn = say(session, alice, dialogue, "Hello")
+    write_replies(session, turn, "", "")
+    spent = sum(reply.completion_tokens for reply in queries.replies(session, turn.id))
+    enough_for_one = session.get_one(Batch, dialogue.batch_id).max_tokens + spent
+    less = get_settings().model_copy(update={"live_tokens_per_day": enough_for_one})
+    monkeypatch.setattr(live, "get_settings", lambda: less)
+    with pytest.raises(TooMany):
+        service.again(session, alice, dialogue.id, turn.id, "k2")
+    session.commit()
+    assert [reply.state for reply in queries.replies(session, turn.id)] == [LiveState.DONE, LiveState.DONE]
+
+
 def test_nothing_is_said_while_no_model_is_loaded(session: Session) -> None:
     alice = make_user(session)
     dialogue = service.begin(session, alice, make_dialogue_batch(session).id)

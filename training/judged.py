@@ -48,12 +48,15 @@ class Judgements:
     left_out: dict[str, int]
 
 
+Answer = tuple[str, bool]  # a text, and whether it came to its end
+
+
 @dataclass(frozen=True)
 class Four:
     """A prompt with one best answer and three others, of which `borrowed` were given to other prompts."""
 
     best: Judgement
-    others: tuple[str, str, str]
+    others: tuple[Answer, Answer, Answer]
     borrowed: int
 
 
@@ -102,14 +105,16 @@ def fours(judgements: Sequence[Judgement]) -> list[Four]:
         best = next((row for row in rows if row.chosen not in beaten), None)
         if best is None:
             continue
-        own = list(dict.fromkeys(row.rejected for row in rows if row.chosen == best.chosen))[:3]
-        lent = _nearest(best, judgements, 3 - len(own), {best.chosen, *own})
+        lost = {row.rejected: row.rejected_ended for row in rows if row.chosen == best.chosen}
+        own = list(lost.items())[:3]
+        lent = _nearest(best, judgements, 3 - len(own), {best.chosen, *lost})
         if len(own) + len(lent) == 3:
             first, second, third = own + lent
             found.append(Four(best, (first, second, third), len(lent)))
     return found
 
 
-def _nearest(best: Judgement, judgements: Iterable[Judgement], count: int, known: set[str]) -> list[str]:
-    elsewhere = {row.chosen for row in judgements if row.prompt != best.prompt} - known
-    return sorted(elsewhere, key=lambda text: (abs(len(text) - len(best.chosen)), text))[:count]
+def _nearest(best: Judgement, judgements: Iterable[Judgement], count: int, known: set[str]) -> list[Answer]:
+    elsewhere = {row.chosen: row.chosen_ended for row in judgements if row.prompt != best.prompt}
+    strange = [answer for answer in elsewhere.items() if answer[0] not in known]
+    return sorted(strange, key=lambda answer: (abs(len(answer[0]) - len(best.chosen)), answer[0]))[:count]

@@ -21,6 +21,8 @@ Metrics = dict[str, float]
 Score = Callable[[Sequence[list[int]]], list[float]]
 Intervals = dict[str, Interval]
 
+CAPABILITY = "held_out/accuracy/capability/"
+
 
 def reward_metrics(examples: Sequence[Example], score: Score) -> Metrics:
     """Metrics of a reward model; empty where nothing is held out."""
@@ -33,8 +35,7 @@ def reward_metrics(examples: Sequence[Example], score: Score) -> Metrics:
     strengths = [example.strength for example in examples]
     found = of_rewards(prompts, strengths, chosen, rejected, lengths)
     wins = [win(better, worse) for better, worse in zip(chosen, rejected, strict=True)]
-    capabilities = [example.capability for example in examples]
-    found |= grouped("held_out/accuracy/capability/", prompts, capabilities, wins)
+    found |= grouped(CAPABILITY, prompts, [example.capability for example in examples], wins)
     return flat(found) | _pairs(strengths)
 
 
@@ -57,7 +58,9 @@ def policy_metrics(
     ]
     prompts = [tuple(example.prompt_ids) for example in examples]
     strengths = [example.strength for example in examples]
-    found = accuracies(prompts, strengths, [win(margin, 0.0) for margin in margins])
+    wins = [win(margin, 0.0) for margin in margins]
+    found = accuracies(prompts, strengths, wins)
+    found |= grouped(CAPABILITY, prompts, [example.capability for example in examples], wins)
     found["held_out/rewards/margins"] = bootstrap.mean(prompts, margins)
     found["held_out/logp_accuracy"] = bootstrap.mean(prompts, [win(better, worse) for better, worse in policy])
     metrics = flat(found) | _pairs(strengths)

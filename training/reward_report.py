@@ -56,7 +56,7 @@ def measure(held_out: Sequence[Encoded], tokenizer: Tokenizer, score: Score, **o
     intervals = metrics.of_rewards(
         prompts, [judgement.source.strength for judgement in judgements], chosen, rejected, lengths, **options
     )
-    intervals |= metrics.grouped("held_out/accuracy/capability/", prompts, capabilities, wins, **options)
+    intervals |= metrics.grouped(metrics.CAPABILITY, prompts, capabilities, wins, **options)
     intervals |= _best_of_four(fours(judgements), tokenizer, score, **options)
     pairs = [
         {
@@ -94,8 +94,10 @@ def _best_of_four(groups: Sequence[Four], tokenizer: Tokenizer, score: Score, **
     for group in groups:
         prompt, tools = list(group.best.source.prompt), group.best.source.tools
         prompt_ids = encode_chat(tokenizer, prompt, add_generation_prompt=True, tools=tools)
-        answers = (group.best.chosen, *group.others)
-        sequences += [prompt_ids + encode_response(tokenizer, prompt, text, tools).ids for text in answers]
+        sequences += [
+            prompt_ids + encode_response(tokenizer, prompt, text, tools, ended=ended).ids
+            for text, ended in ((group.best.chosen, group.best.chosen_ended), *group.others)
+        ]
     rewards = score(sequences)
     prompts = [group.best.prompt for group in groups]
     right = [metrics.best_of(rewards[at], rewards[at + 1 : at + 4]) for at in range(0, len(rewards), 4)]

@@ -175,7 +175,10 @@ def _of_file(body: Body, held_out_percent: int) -> Preference:
             split=body.get("split") or ("held_out" if int(content[:8], 16) % 100 < held_out_percent else "train"),
             outcome="tie" if better == worse else "ranked",
             tools=tools,
+            chosen_finish_reason=body.get("chosen_finish_reason"),
+            rejected_finish_reason=body.get("rejected_finish_reason"),
             annotator=body.get("annotator"),
+            capability=body.get("capability"),
             weight=float(body.get("weight", 1.0)),
         )
     )

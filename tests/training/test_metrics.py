@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,9 @@ def test_four_are_the_best_its_losers_and_what_other_prompts_lend_in_its_length(
         judgement(3, "f" * 40, "g"),
     ]
     first, second, third = judged.fours(rows)
-    assert (first.best.chosen, first.others, first.borrowed) == ("aaaa", ("bbb", "cc", "dddd"), 1)
-    assert (second.others, second.borrowed) == (("e", "aaaa", "bbb"), 2)
+    assert (first.best.chosen, first.borrowed) == ("aaaa", 1)
+    assert first.others == (("bbb", True), ("cc", True), ("dddd", True))
+    assert ([text for text, _ in second.others], second.borrowed) == (["e", "aaaa", "bbb"], 2)
     assert third.borrowed == 2
     assert judged.fours(rows[:3]) == [], "nobody has a third answer to lend"
 
@@ -89,6 +91,21 @@ def test_judgements_of_a_snapshot_are_sorted_by_split_and_what_says_nothing_is_c
     found = judged.read(write_snapshot(tmp_path, rows))
     assert (len(found.train), [row.source.capability for row in found.held_out]) == (1, ["coding"])
     assert found.left_out == {"ties": 1, "same_text": 1, "all_unacceptable": 1}
+
+
+def test_a_file_in_trls_format_is_held_out_as_a_whole_with_all_that_it_says(tmp_path: Path) -> None:
+    row = {
+        "prompt": "How?",
+        "chosen": "Slowly",
+        "rejected": "No",
+        "capability": "advice",
+        "rejected_finish_reason": "length",
+    }
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(row) + "\n")
+    found = judged.read(tmp_path / "pairs.jsonl")
+    [judgement] = found.held_out
+    assert (found.train, judgement.source.capability) == ([], "advice")
+    assert (judgement.chosen_ended, judgement.rejected_ended) == (True, False)
 
 
 def test_a_file_without_held_out_judgements_is_refused_with_its_counts(tmp_path: Path) -> None:

@@ -3,13 +3,16 @@
     python -m benchmarks.planted                 three seeds
     python -m benchmarks.planted --seeds 1       one, where time is short
 
-Annotations follow a fixed rule: a polite answer is better than a curt one, and of two alike the shorter one. What an answer
-is about is drawn at random and tells nothing. A reward model (`python -m training.reward`, the laptop recipe) learns from
-labels by the rule, from labels of which every second one is turned round at random, and from labels that are all turned
-round; each is measured on unseen prompts labelled by the rule. Then `python -m training.dpo` learns from the planted and
-from the shuffled labels, and `python -m training.evaluate` compares its greedy answers with those of the base model.
+Annotations follow a fixed rule: the answer that is shorter and polite wins over the one that is longer and curt. What they
+are about is drawn at random and tells nothing. A reward model (`python -m training.reward`, the laptop recipe) learns
 
-A shuffled policy would be promoted if the interval of its held-out accuracy lay above a half.
+    planted    from labels by the rule,
+    shuffled   from labels of which a random half is turned round, on held-out prompts, too: a permutation test,
+    flipped    from labels that are all turned round, and is measured on prompts that are labelled by the rule.
+
+Then `python -m training.dpo` learns from the planted labels and from the shuffled ones, and `python -m training.evaluate`
+compares greedy answers to unseen prompts with those of the base model. A policy of shuffled labels would be worth promoting
+if the interval of its held-out accuracy lay above a half.
 """
 
 import argparse
@@ -29,7 +32,7 @@ from benchmarks.budget import Budget, verdict
 from training import base_model
 
 ROOT = Path(__file__).parents[1]
-HELD_OUT = 200
+HELD_OUT = 120
 ASKED = 24
 MINUTES = 30
 LABELS = ("planted", "shuffled", "flipped")
@@ -69,7 +72,7 @@ def main() -> int:
     """Print the table; exit with 1 where something is not as it was planted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--pairs", type=int, default=240)
+    parser.add_argument("--pairs", type=int, default=160)
     options = parser.parse_args()
     began = time.monotonic()
     rows = []
@@ -125,14 +128,8 @@ def draw(seed: int, count: int) -> list[tuple[str, str, str]]:
     prompts = [question.format(subject) for subject in SUBJECTS for question in QUESTIONS]
     found: list[tuple[str, str, str]] = []
     for prompt in dice.sample(prompts, count):
-        short, long = (answer(dice, sentences) for sentences in (1, dice.randint(2, 3)))
-        openers = [dice.choice(POLITE), dice.choice(CURT)]
-        if dice.random() < 0.5:  # unlike in manners: the polite one is the better, whichever is longer
-            texts = dice.sample((short, long), 2)
-            found.append((prompt, f"{openers[0]} {texts[0]}", f"{openers[1]} {texts[1]}"))
-        else:
-            opener = dice.choice(openers)
-            found.append((prompt, f"{opener} {short}", f"{opener} {long}"))
+        short, long = (answer(dice, sentences) for sentences in (1, 2))
+        found.append((prompt, f"{dice.choice(POLITE)} {short}", f"{dice.choice(CURT)} {long}"))
     return found
 
 
@@ -148,11 +145,12 @@ def is_polite(text: str) -> bool:
 
 
 def relabel(drawn: list[tuple[str, str, str]], labels: str, seed: int, pairs: int) -> list[tuple[str, str, str]]:
-    """Turn training pairs round: none, a random half, or all. What is held out keeps its labels."""
-    turned = {"planted": 0, "shuffled": pairs // 2, "flipped": pairs}[labels]
-    wrong = set(random.Random(seed).sample(range(pairs), turned))
+    """Turn labels round: none, a random half of either side, or all that are trained on."""
+    dice = random.Random(seed)
+    halves = [dice.sample(range(pairs), pairs // 2), dice.sample(range(pairs, len(drawn)), (len(drawn) - pairs) // 2)]
+    wrong = set({"planted": [], "shuffled": halves[0] + halves[1], "flipped": range(pairs)}[labels])
     return [
-        (prompt, *((worse, better) if at in wrong else (better, worse)))
+        (prompt, worse, better) if at in wrong else (prompt, better, worse)
         for at, (prompt, better, worse) in enumerate(drawn)
     ]
 
@@ -195,7 +193,7 @@ def trained(folder: Path, kind: str, seed: int) -> dict[str, float]:
         folder / kind,
         kind,
         settings,
-        {"evaluation": {"every_steps": 0, "max_pairs": HELD_OUT}, "optim": {"epochs": 2.0}},
+        {"evaluation": {"every_steps": 0, "max_pairs": HELD_OUT}},
     )
     metrics: dict[str, float] = json.loads((folder / kind / "final" / "metrics.json").read_text())["final"]
     return metrics

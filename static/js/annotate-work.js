@@ -288,7 +288,8 @@ export class Work {
       const missing = this.ranker.complain();
       if (missing) return missing;
     } else if (this.choice === "") {
-      return "Say first which response is better: keys 1 to 8, t for equally good, u for both unacceptable.";
+      const { tie, unacceptable } = this.keys;
+      return `Say first which response is better, or equally good (${tie}), or both unacceptable (${unacceptable}).`;
     }
     const unrated = this.#unrated();
     if (unrated) {

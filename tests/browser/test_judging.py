@@ -6,9 +6,11 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from app.accounts.models import User
+from app.annotations.keys import ACTIONS, Where
 from app.prompts.models import Batch, EditPolicy
 from tests.browser.conftest import Site
 from tests.browser.items import item_of, open_item, stored, wait_for_next
+from tests.factories import make_batch, make_comparison
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -217,7 +219,27 @@ def test_a_key_that_was_changed_works_and_the_old_one_does_not(site: Site) -> No
     expect(page.get_by_text("Your keys are saved")).to_be_visible()
     page.goto(url)
     page.wait_for_load_state("networkidle")
+    expect(page.locator("label:has(input[value=tie]) kbd")).to_have_text("q")
     page.keyboard.press("t")
     expect(page.locator("input[value=tie]")).not_to_be_checked()
     page.keyboard.press("q")
     expect(page.locator("input[value=tie]")).to_be_checked()
+
+
+def test_the_sheet_lists_every_key_of_the_item_on_the_page(site: Site) -> None:
+    page, _, _ = open_item(site, items=1)
+    item = item_of(page)
+    make_comparison(site.session, n=3, batch=make_batch(site.session, candidates_per_prompt=3))
+    sheet = page.locator(".keys__list > dt[data-where]")
+
+    def listed(*where: Where) -> list[str]:
+        return [action.key for action in ACTIONS if action.where in where]
+
+    page.keyboard.press("?")
+    expect(sheet.filter(visible=True)).to_have_text(listed(Where.ALL, Where.PAIR))
+    page.keyboard.press("Escape")
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    wait_for_next(page, item)
+    page.keyboard.press("?")
+    expect(sheet.filter(visible=True)).to_have_text(listed(Where.ALL, Where.RANKED))

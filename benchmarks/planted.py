@@ -35,6 +35,7 @@ ROOT = Path(__file__).parents[1]
 HELD_OUT = 120
 ASKED = 24
 MINUTES = 30
+PLAINLY = 1.2  # times as long
 LABELS = ("planted", "shuffled", "flipped")
 SUBJECTS = (
     "a kettle", "the tide", "compost", "a bicycle chain", "sourdough", "a lighthouse", "paper", "a compass", "soap",
@@ -128,8 +129,12 @@ def draw(seed: int, count: int) -> list[tuple[str, str, str]]:
     prompts = [question.format(subject) for subject in SUBJECTS for question in QUESTIONS]
     found: list[tuple[str, str, str]] = []
     for prompt in dice.sample(prompts, count):
-        short, long = (answer(dice, sentences) for sentences in (1, 2))
-        found.append((prompt, f"{dice.choice(POLITE)} {short}", f"{dice.choice(CURT)} {long}"))
+        better = worse = ""
+        while len(worse) <= PLAINLY * len(better):
+            better, worse = (
+                f"{dice.choice(openers)} {answer(dice, sentences)}" for openers, sentences in ((POLITE, 1), (CURT, 2))
+            )
+        found.append((prompt, better, worse))
     return found
 
 

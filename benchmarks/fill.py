@@ -80,6 +80,8 @@ def fill(url: str, name: str, rows: int, candidates: int = CANDIDATES, sentences
         for statement in (PROMPTS, COMPARISONS, TEXTS, SHOWN):
             connection.execute(statement, values)
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("VACUUM ANALYZE")
+        # Only what was filled: autovacuum never looks at an empty table, and one that was looked at while it was empty is
+        # planned as if it stayed so, until autovacuum comes by again.
+        connection.execute("VACUUM ANALYZE prompts, comparisons, candidates, comparison_candidates")
         connection.execute("CHECKPOINT")  # or the pages of the filling are written while claims are measured
     return int(values["batch"])

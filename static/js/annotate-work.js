@@ -95,14 +95,6 @@ export class Work {
     for (const other of this.root.querySelectorAll("form[hx-post]:not(#judge)")) this.#insist(other);
     this.form.addEventListener("change", (event) => event.target.name && this.changed());
     this.form.addEventListener("input", (event) => event.target.name === "comment" && this.changed());
-    const guidelines = this.root.querySelector("[data-guidelines]");
-    if (guidelines) guidelines.open = localStorage.getItem("guidelines") !== "closed";
-    guidelines?.addEventListener("toggle", () =>
-      localStorage.setItem("guidelines", guidelines.open ? "open" : "closed"),
-    );
-    for (const box of this.root.querySelectorAll(".md-scroll, .md-maths")) {
-      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
-    }
     this.#showChoice();
     this.spans = draft?.spans ?? [];
     if (this.spans.length) this.#load(this.useMarks());
@@ -205,11 +197,20 @@ export class Work {
   async #edit(name) {
     if (!this.improve) return;
     if ((name || this.ranker?.said()) && !this.editor) {
-      const { editorOf } = await import("./annotate-edit.js");
-      this.editor ??= editorOf(this);
+      const parts = await import("./annotate-edit.js").catch((error) => this.#editLater(error));
+      if (!parts) return;
+      this.editor ??= parts.editorOf(this);
     }
     if (this.best) this.editor?.open(this.best);
     else this.editor?.close();
+  }
+
+  /** The editor did not come: try again, as soon as there is a network. */
+  #editLater(error) {
+    if (!navigator.onLine) return;
+    this.editTries = (this.editTries ?? 0) + 1;
+    if (this.editTries > 3) throw error;
+    setTimeout(() => this.root.isConnected && this.#showChoice(), 1000 * backoff(this.editTries));
   }
 
   focusChoice() {

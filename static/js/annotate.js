@@ -15,6 +15,7 @@ function take(arrived) {
   work?.leave(done !== "");
   work = root?.querySelector("#judge") ? new Work(root) : null;
   lastKeys = work?.keys ?? lastKeys;
+  if (work) settle(root);
   const offer = root?.querySelector("[data-undo]");
   if (offer) import("./annotate-undo.js").then(({ offerUndo }) => offerUndo(offer, lastKeys.undo));
   if (!arrived || !root) return;
@@ -23,6 +24,16 @@ function take(arrived) {
   root.querySelector("#work-title")?.focus({ preventScroll: true });
   const told = root.querySelector("#feedback-head"); // while somebody qualifies
   if (done) announce(`${told ? `${told.textContent}.` : done} ${work ? "Next item." : "Nothing left for now."}`);
+}
+
+/** Guidelines are as they were left on the item before, and what scrolls by itself can be reached by keys. */
+function settle(root) {
+  const guidelines = root.querySelector("[data-guidelines]");
+  if (guidelines) guidelines.open = localStorage.getItem("guidelines") !== "closed";
+  guidelines?.addEventListener("toggle", () => localStorage.setItem("guidelines", guidelines.open ? "open" : "closed"));
+  for (const box of root.querySelectorAll(".md-scroll, .md-maths")) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+  }
 }
 
 /** Ask for more time for `item`. */

@@ -232,6 +232,14 @@ def test_the_editor_comes_when_the_network_is_back(site: Site) -> None:
     expect(page.locator("[data-problem=submit]")).to_be_empty()
 
 
+def test_an_editor_that_did_not_load_is_asked_for_again(site: Site) -> None:
+    page, _, _ = open_item(site)
+    page.route("**/annotate-edit.js*", lambda route: route.abort(), times=1)
+    page.keyboard.press("2")
+    expect(page.get_by_label("Improved text")).not_to_have_value("")
+    expect(page.locator("[data-problem=submit]")).to_be_empty()
+
+
 def test_a_draft_that_is_refused_offers_to_sign_in_in_place(site: Site) -> None:
     page, _, _ = open_item(site)
     site.session.execute(delete(LoginSession))

@@ -17,7 +17,7 @@ NODE    = $(or $(shell command -v node),$(shell $(BIN)/python -c 'import nodejs_
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help up test test-fast check format bench bench-web bench-planted bench-human assets gallery lock secrets clean
+.PHONY: help up test test-fast check format bench bench-web bench-training bench-planted bench-human assets gallery lock secrets clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ bench: $(DEV) ## Measure everything that has a budget, each beside its reference
 
 bench-web: RUN := web_cycle claim
 bench-web: $(DEV) ## Measure next and submit, and claiming, against the floor of this machine
+	@$(MEASURE)
+
+bench-training: RUN := training
+bench-training: $(DEV) ## Measure what a pair costs to learn from, beside plain TRL (15 minutes, idle machine)
 	@$(MEASURE)
 
 bench-planted: RUN := planted

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn.functional import logsigmoid
 
-from tests.training import trl_reference
+from benchmarks import trl_reference
 from tests.training.conftest import RunFile, make_row, turn
 from training import config as configs
 from training import dpo, losses, models, reward, sft
@@ -106,7 +106,8 @@ def run(run_file: RunFile, kind: str, trains: str, **settings: Any) -> tuple[Any
 @pytest.mark.parametrize("options", [{}, {"center_rewards": 0.1}, {"margins": [0.0, 0.1, 0.2, 0.7]}])
 def test_the_reward_loss_is_trls(run_file: RunFile, tmp_path: Path, trains: str, options: dict[str, Any]) -> None:
     trainer, prepared = run(run_file, "reward", trains, reward=options)
-    theirs = trl_reference.reward(trainer.config, tmp_path, trainer.processing_class, prepared.train, **options)
+    trls = {{"center_rewards": "center_rewards_coefficient"}.get(name, name): value for name, value in options.items()}
+    theirs = trl_reference.reward(trainer.config, tmp_path, trainer.processing_class, prepared.train, **trls)
     disturb(trainer.model)
     assert_same(step(trainer, prepared.rows), theirs_on(theirs, "reward"))
 

@@ -12,7 +12,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from tests.training import trl_reference
+from benchmarks import trl_reference
 from tests.training.conftest import events_of, make_row, to_toml, turn, write_snapshot
 from tests.training.test_losses import assert_same, build, disturb, step
 from training import base_model, checkpoints, dpo, models, reward, runner

@@ -1,4 +1,4 @@
-"""TRL's own trainers on the same pairs, one row each: what ours is held to."""
+"""TRL's own trainers on the rows of ours, taken apart into pairs: what ours is held to, in tests and in benchmarks."""
 
 from __future__ import annotations
 
@@ -16,62 +16,54 @@ from training.data import Example, Row
 from training.progress import training_arguments
 
 
-class Tokenised(DPOTrainer):
+class Tokenised(DPOTrainer):  # type: ignore[misc]  # TRL is untyped
     """TRL renders and tokenises; here the tokens are ready, so that both see the same."""
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
         return dataset
 
 
-def arguments(config: RunConfig, folder: Path) -> dict[str, Any]:
-    return training_arguments(config, folder) | {"disable_dropout": False, "max_length": None}
-
-
 def reward(config: RunConfig, folder: Path, tokenizer: Any, pairs: Sequence[Example], **options: Any) -> Any:
+    """RewardTrainer; of the options `margins` go by strength, the rest into RewardConfig."""
+    margins = options.pop("margins", None)
     rows = [
         {"chosen_ids": pair.prompt_ids + pair.chosen.ids, "rejected_ids": pair.prompt_ids + pair.rejected.ids}
-        | ({"margin": options["margins"][pair.strength - 1]} if "margins" in options and pair.strength else {})
+        | ({"margin": margins[pair.strength - 1]} if margins and pair.strength else {})
         for pair in pairs
     ]
     return RewardTrainer(
-        model=models.load_reward_model(config, tokenizer.pad_token_id),
-        args=RewardConfig(
-            **{k: v for k, v in arguments(config, folder).items() if k != "disable_dropout"},
-            disable_dropout=False,
-            center_rewards_coefficient=options.get("center_rewards"),
-        ),
+        model=_as_trl_has_it(models.load_reward_model(config, tokenizer.pad_token_id)),
+        args=RewardConfig(**_arguments(config, folder) | options),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
     )
 
 
 def dpo(config: RunConfig, folder: Path, tokenizer: Any, pairs: Sequence[Example], **options: Any) -> Any:
+    """DPOTrainer; the options go into DPOConfig."""
     rows = [
         {"prompt_ids": pair.prompt_ids, "chosen_ids": pair.chosen.ids, "rejected_ids": pair.rejected.ids}
         for pair in pairs
     ]
-    model = options.pop("model", None) or models.load_policy(config)
     return Tokenised(
-        model=model,
-        args=DPOConfig(**arguments(config, folder), **options),
+        model=_as_trl_has_it(models.load_policy(config)),
+        args=DPOConfig(**_arguments(config, folder) | options),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
     )
 
 
-def sft(config: RunConfig, folder: Path, tokenizer: Any, rows: Sequence[Row]) -> Any:
+def sft(config: RunConfig, folder: Path, tokenizer: Any, rows: Sequence[Row], **options: Any) -> Any:
+    """SFTTrainer on completions; the options go into SFTConfig."""
     flat = [
-        {
-            "input_ids": row.prompt_ids + response.ids,
-            "labels": [-100] * len(row.prompt_ids) + response.ids,
-        }
+        {"input_ids": row.prompt_ids + response.ids, "labels": [-100] * len(row.prompt_ids) + response.ids}
         for row in rows
         for response in row.responses
     ]
-    given = {k: v for k, v in arguments(config, folder).items() if k != "disable_dropout"}
+    arguments = {name: value for name, value in _arguments(config, folder).items() if name != "disable_dropout"}
     return SFTTrainer(
-        model=models.load_policy(config),
-        args=SFTConfig(**given, loss_type="nll"),
+        model=_as_trl_has_it(models.load_policy(config)),
+        args=SFTConfig(**arguments | {"loss_type": "nll"} | options),
         train_dataset=Dataset.from_list(flat),
         processing_class=tokenizer,
     )
@@ -85,3 +77,15 @@ def gradients(trainer: Any, batch: Any) -> tuple[float, dict[str, torch.Tensor]]
     return loss.item(), {
         name: parameter.grad.clone() for name, parameter in trainer.model.named_parameters() if parameter.requires_grad
     }
+
+
+def _arguments(config: RunConfig, folder: Path) -> dict[str, Any]:
+    return training_arguments(config, folder) | {"disable_dropout": False, "max_length": None}
+
+
+def _as_trl_has_it(model: Any) -> Any:
+    """Adapters cast their input again, as PEFT lets them."""
+    for module in model.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = True
+    return model

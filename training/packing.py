@@ -86,63 +86,75 @@ def lay_out(rows: Sequence[Row], budget: int) -> list[list[Line]]:
 def pack(lines: Sequence[Line], pad_token_id: int) -> Pack:
     """Tensors of one pack, padded on the right."""
     width = max(sum(row.length for row in line) for line in lines)
-    shape = len(lines), width
-    input_ids = torch.full(shape, pad_token_id)
-    position_ids = torch.zeros(shape, dtype=torch.long)
-    rows, parts = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
-    picks: list[int] = []
-    labels: list[int] = []
-    content: list[int] = []
-    owner: list[int] = []
-    ends: list[int] = []
-    reference: list[float] = []
-    pairs: list[tuple[int, int, float, float, int]] = []
-    number = 0
-    for index, line in enumerate(lines):
-        at = 0
-        for row in line:
-            number, prompt, first = number + 1, len(row.prompt_ids), len(ends)
-            input_ids[index, at : at + prompt] = torch.tensor(row.prompt_ids)
-            position_ids[index, at : at + prompt] = torch.arange(prompt)
-            rows[index, at : at + row.length] = number
-            last_of_prompt = index * width + at + prompt - 1
-            at += prompt
-            for part, response in enumerate(row.responses, start=1):
-                size, start = len(response.ids), index * width + at
-                input_ids[index, at : at + size] = torch.tensor(response.ids)
-                position_ids[index, at : at + size] = torch.arange(prompt, prompt + size)
-                parts[index, at : at + size] = part
-                picks += [last_of_prompt, *range(start, start + size - 1)]  # the token at t is predicted at t-1
-                labels += response.ids
-                content += response.content
-                owner += [len(ends)] * size
-                ends.append(start + size - 1)
-                at += size
-            reference += row.reference or (0.0,) * len(row.responses)
-            pairs += [
-                (first + pair.better, first + pair.worse, pair.weight, pair.agreement, pair.strength or 0)
-                for pair in row.pairs
-            ]
-    better, worse, weight, agreement, strength = (
-        (list(column) for column in zip(*pairs, strict=True)) if pairs else ([],) * 5
-    )
+    grids = zip(*(_grid(line, width, pad_token_id) for line in lines), strict=True)
+    input_ids, position_ids, rows, parts = (torch.tensor(grid) for grid in grids)
     return Pack(
         input_ids=input_ids,
         position_ids=position_ids,
         attention_mask=_mask(rows, parts),
-        picks=torch.tensor(picks),
-        labels=torch.tensor(labels),
-        content=torch.tensor(content, dtype=torch.bool),
-        owner=torch.tensor(owner),
-        ends=torch.tensor(ends),
-        reference=torch.tensor(reference),
-        better=torch.tensor(better, dtype=torch.long),
-        worse=torch.tensor(worse, dtype=torch.long),
-        weight=torch.tensor(weight, dtype=torch.float32),
-        agreement=torch.tensor(agreement, dtype=torch.float32),
-        strength=torch.tensor(strength, dtype=torch.long),
+        **_responses(lines, width),
+        **_pairs(lines),
         tokens=sum(row.length for line in lines for row in line),
     )
+
+
+def _grid(line: Line, width: int, pad_token_id: int) -> tuple[list[int], ...]:
+    """Token, position, number of the row (0 is padding) and of the part (0 is the prompt), for every place of a line."""
+    ids: list[int] = []
+    positions: list[int] = []
+    rows: list[int] = []
+    parts: list[int] = []
+    for number, row in enumerate(line, start=1):
+        behind = len(row.prompt_ids)
+        for part, tokens in enumerate((row.prompt_ids, *(response.ids for response in row.responses))):
+            ids += tokens
+            positions += range(behind, behind + len(tokens)) if part else range(behind)
+            parts += [part] * len(tokens)
+        rows += [number] * row.length
+    padding = [0] * (width - len(ids))
+    return ids + [pad_token_id] * len(padding), positions + padding, rows + padding, parts + padding
+
+
+def _responses(lines: Sequence[Line], width: int) -> dict[str, Tensor]:
+    """Where the tokens of each response are predicted, and what of them is known."""
+    responses = [response for line in lines for row in line for response in row.responses]
+    picks: list[int] = []
+    ends: list[int] = []
+    for index, line in enumerate(lines):
+        at = index * width
+        for row in line:
+            at += len(row.prompt_ids)
+            last_of_prompt = at - 1
+            for response in row.responses:
+                size = len(response.ids)
+                picks += [last_of_prompt, *range(at, at + size - 1)]  # the token at t is predicted at t-1
+                at += size
+                ends.append(at - 1)
+    known = [value for line in lines for row in line for value in row.reference or (0.0,) * len(row.responses)]
+    return {
+        "picks": torch.tensor(picks),
+        "labels": torch.tensor([token for response in responses for token in response.ids]),
+        "content": torch.tensor([flag for response in responses for flag in response.content], dtype=torch.bool),
+        "owner": torch.repeat_interleave(torch.tensor([len(response.ids) for response in responses])),
+        "ends": torch.tensor(ends),
+        "reference": torch.tensor(known),
+    }
+
+
+def _pairs(lines: Sequence[Line]) -> dict[str, Tensor]:
+    """The pairs of all rows, their responses counted through the pack."""
+    found = []
+    first = 0
+    for row in (row for line in lines for row in line):
+        found += [(first + pair.better, first + pair.worse, pair) for pair in row.pairs]
+        first += len(row.responses)
+    return {
+        "better": torch.tensor([better for better, _, _ in found], dtype=torch.long),
+        "worse": torch.tensor([worse for _, worse, _ in found], dtype=torch.long),
+        "weight": torch.tensor([pair.weight for _, _, pair in found]),
+        "agreement": torch.tensor([pair.agreement for _, _, pair in found]),
+        "strength": torch.tensor([pair.strength or 0 for _, _, pair in found], dtype=torch.long),
+    }
 
 
 def _mask(rows: Tensor, parts: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ from typing import Any, Literal
 
 from training import checkpoints, inference, judged, models, policy_report, report_page, reward_report, tool
 from training.chat import Tokenizer
-from training.errors import ConfigError, DataError
+from training.errors import CheckpointError, ConfigError, DataError
 from training.inference import Policy, RewardModel, Served
 from training.judged import Judgements
 from training.metrics import Intervals, Metrics, policy_metrics, reward_metrics
@@ -155,6 +155,8 @@ def _prepare_policy(
     assert config.reward_model is not None  # noqa: S101  EvaluateConfig holds it
     assert before is not None  # noqa: S101  the base model at least
     judge = inference.served(config.reward_model, "reward", base_model=config.base_model)
+    for other in (before, judge):
+        _refuse_other_tokens(tokenizer, after, other)
     available = policy_report.questions(rows.held_out, tokenizer, config.max_length)
     asked = available[: config.max_prompts]
     if not asked:
@@ -195,6 +197,12 @@ def _frozen(policy: Policy) -> Iterator[Policy | None]:
         return
     with policy.reference():
         yield policy
+
+
+def _refuse_other_tokens(tokenizer: Tokenizer, after: Served, other: Served) -> None:
+    """Prompts are encoded once for all models that read them."""
+    if models.load_tokenizer(other.base_model).get_vocab() != tokenizer.get_vocab():
+        raise CheckpointError(f"{other.name} and {after.name} have different tokenizers: compare models that share one")
 
 
 def _before(config: EvaluateConfig, kinds: tuple[str, ...]) -> Served | None:

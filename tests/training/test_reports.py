@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from tests.training.conftest import RunFile, make_row, to_toml, turn, write_snapshot
+from tests.training.test_average import adapter
 from training import dpo, evaluate, inference, models, reward, runner, tool
 from training.evaluate import EvaluateConfig
 from training.inference import Policy, RewardModel
@@ -105,6 +107,14 @@ def test_what_cannot_be_measured_is_refused_in_a_sentence(trained: Path, capsys:
     assert "kind policy, wanted reward" in refusal(kind="reward", checkpoint="../dpo/final")
     assert "raise it" in refusal(kind="reward", checkpoint="../reward/final", max_length=8)
     assert 'did you mean "checkpoint"' in refusal(kind="reward", chekpoint="../reward/final")
+    stranger = trained / "stranger"
+    shutil.copytree(inference.served(trained / "dpo" / "final").base_model, stranger)
+    tokenizer = models.load_tokenizer(str(stranger))
+    tokenizer.add_tokens(["corral"])
+    tokenizer.save_pretrained(stranger)
+    adapter(trained / "foreign", stranger, 1, kind="reward")
+    policy = {"kind": "policy", "checkpoint": "../dpo/final", "reward_model": "../foreign"}
+    assert "foreign and dpo-r1 have different tokenizers" in refusal(**policy)
     write_snapshot(trained / "other", [make_row(1)])
     assert "no held-out judgement" in refusal(kind="reward", checkpoint="../reward/final", data="../other")
 

@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     """Local time, ``HH:MM``, at which beat starts the nightly round; empty turns it off."""
     nightly_min_annotations: int = 50
     training_recipe: str = "laptop"
+    training_samples: int = Field(default=0, ge=0, le=64)
+    """Answers of the newest policy to each training prompt, of which the reward model picks what the next one imitates before
+    it learns preferences (Llama 3 takes 10 to 30); 0: it learns preferences only."""
     training_min_pairs: int = 8
     """Pairs that a training needs to start: of the two strongest levels, on prompts that are not held out."""
     round_min_pairs: int = 60

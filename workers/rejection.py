@@ -4,7 +4,7 @@
 
 One request a prompt asks for all K, so that the engine reads the prompt once and shares it. A line is written as soon as
 its prompt is done, and a command that is given again goes on behind the lines that are there. docs/formats.md describes
-them. It is a command and no stage of the round: on a laptop K answers to every prompt take longer than the training.
+them. In a round it is the first step of the run that imitates (``workers.imitation``); this is the command for it alone.
 
 Held-out prompts are not sampled: what is learnt from their answers could not be measured on them.
 """
@@ -15,7 +15,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,11 +110,18 @@ def answered(samples: Path, checkpoint: str, k: int) -> set[str]:
 
 
 async def sample(
-    settings: Settings, asked: Sequence[Question], writer: Writer, samples: Path, *, k: int, max_tokens: int
+    settings: Settings,
+    asked: Sequence[Question],
+    writer: Writer,
+    samples: Path,
+    *,
+    k: int,
+    max_tokens: int,
+    told: Callable[[Tally], None] = lambda _: None,
 ) -> Tally:
     """Ask for ``k`` answers to each prompt and append them to ``samples``.
 
-    A prompt that the engine refuses, or answers unusably, is counted and left out.
+    A prompt that the engine refuses, or answers unusably, is counted and left out. ``told`` hears of each that is done.
 
     Raises:
         EngineAway, ModelMissing: nothing more can be sampled now; what is written stays.
@@ -139,6 +146,7 @@ async def sample(
         with samples.open("a", encoding="utf-8") as file:
             file.write(json.dumps(_line(question, writer, reply, k), ensure_ascii=False) + "\n")
         tally.done += 1
+        told(tally)
 
     try:
         async with asyncio.TaskGroup() as group:

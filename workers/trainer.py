@@ -22,10 +22,11 @@ from app.rounds.config import write_run_file
 from app.rounds.models import RunKind
 from app.rounds.runs import LOG_TAIL_CHARS, Claim, Event, Failure
 from app.settings import ROOT
+from workers import imitation
 
 log = structlog.get_logger()
 
-MODULES = {RunKind.REWARD: "training.reward", RunKind.DPO: "training.dpo"}
+MODULES = {RunKind.REWARD: "training.reward", RunKind.SFT: "workers.imitation", RunKind.DPO: "training.dpo"}
 STOP_GRACE = 20.0
 """Seconds from SIGTERM to SIGKILL: a step on a slow machine may take some."""
 EVENT_BYTES = 4 * 1024 * 1024
@@ -53,6 +54,8 @@ class Trainer:
             OSError: the run's folder cannot be written, or there are no more processes.
         """
         run_file = write_run_file(claim.folder, claim.config)
+        if claim.imitation is not None:
+            imitation.write_plan(claim.folder, claim.imitation)
         self._log = claim.folder / "log.txt"
         self._said = claim.folder / "events.jsonl"
         self._events = EventTail(self._said)
@@ -62,7 +65,8 @@ class Trainer:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "workers.guard", str(os.getpid()), *command],
                 cwd=ROOT,
-                env=environment(claim.config),
+                # who samples speaks to the engine and the database; the training that it becomes does not
+                env=environment(claim.config) if claim.imitation is None else dict(os.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -21,8 +21,11 @@ from app.preferences.models import Snapshot
 from app.registry.manifest import MANIFEST, BrokenCheckpoint, verify
 from app.registry.models import Checkpoint, CheckpointKind, CheckpointState
 from app.rounds.models import RunKind, TrainingEvent, TrainingRun
+from app.settings import get_settings
 
-KINDS = {RunKind.REWARD: CheckpointKind.REWARD, RunKind.DPO: CheckpointKind.POLICY}
+KINDS = {RunKind.REWARD: CheckpointKind.REWARD, RunKind.SFT: CheckpointKind.SFT, RunKind.DPO: CheckpointKind.POLICY}
+CHOSEN_FILE = "sft.jsonl"
+"""In the folder of a run that imitates: what it is trained on, chosen of the samples."""
 REMEDY = "Set CORRAL_TRAINING_RECIPE to a recipe with a lower learning rate, then start a new training."
 BASE_GONE = "The base model was replaced by another one, and what was trained on the old one fits no other."
 WORDS = "Its files match their manifest, and every loss was a finite number."
@@ -72,13 +75,22 @@ def judge(session: Session, run: TrainingRun, output: Path) -> Product:
     except (BrokenCheckpoint, OSError) as error:
         raise NotPromotable(f"{error} Retry the run: it is trained again.") from error
     body = json.loads(raw, parse_constant=lambda _: None)  # NaN is no JSON: as null it fails the check of the losses
-    kind, snapshot = KINDS[run.kind], session.get_one(Snapshot, run.snapshot_id)
+    kind, data = KINDS[run.kind], _trained_on(session, run)
+    is_policy = kind in {CheckpointKind.SFT, CheckpointKind.POLICY}  # training knows one kind of both
     said = (body.get("name"), body.get("kind"), body.get("snapshot_sha256"))
-    if said != (output.name, kind.value, snapshot.sha256):
+    if said != (output.name, CheckpointKind.POLICY.value if is_policy else kind.value, data):
         raise NotPromotable(f"{output.name} says that it is another run's checkpoint. Start a new training.")
     metrics = body.get("metrics") or {}
     _refuse_infinite(session, run, metrics)
     return Product(output.name, kind, output, hashlib.sha256(raw).hexdigest(), metrics)
+
+
+def _trained_on(session: Session, run: TrainingRun) -> str | None:
+    """The hash of the run's data: of its snapshot, or of what was chosen of the samples, which lies in its folder."""
+    if run.kind is not RunKind.SFT:
+        return session.get_one(Snapshot, run.snapshot_id).sha256
+    chosen = get_settings().runs_dir / f"run-{run.id}" / CHOSEN_FILE
+    return hashlib.sha256(chosen.read_bytes()).hexdigest() if chosen.is_file() else None
 
 
 def base_is_gone(session: Session, run: TrainingRun) -> bool:

@@ -37,9 +37,10 @@ class Round(Base):
 
 
 class RunKind(StrEnum):
-    """What is trained."""
+    """What is trained, in this order; ``sft`` imitates the best of many samples, where an installation asks for it."""
 
     REWARD = "reward"
+    SFT = "sft"
     DPO = "dpo"
 
 

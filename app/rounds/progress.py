@@ -11,7 +11,11 @@ from typing import Any
 from app.annotations.models import Strength
 from app.rounds.models import RunKind, RunState, TrainingEvent, TrainingRun
 
-MARGINS = {RunKind.REWARD: "held_out/reward_margin", RunKind.DPO: "held_out/rewards/margins"}
+MARGINS = {
+    RunKind.REWARD: "held_out/reward_margin",
+    RunKind.SFT: "held_out/rewards/margins",
+    RunKind.DPO: "held_out/rewards/margins",
+}
 STRENGTHS = {
     f"held_out/accuracy/strength_{strength.value}": strength.name.replace("_", " ").capitalize()
     for strength in sorted(Strength, reverse=True)

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session, aliased
 from app.preferences import service as preferences
 from app.preferences.models import Snapshot, SnapshotState
 from app.registry import service as registry
-from app.registry.models import Checkpoint
+from app.registry.models import Checkpoint, CheckpointKind
 from app.rounds import gate
 from app.rounds.models import RunKind, RunState, TrainingEvent, TrainingRun
 from app.settings import get_settings
@@ -57,6 +57,15 @@ STALLED = (
 
 
 @dataclass(frozen=True)
+class Imitation:
+    """Of whose prompts samples are taken, how many of each, and the reward model that chooses."""
+
+    snapshot: Path
+    samples: int
+    reward_model: Path
+
+
+@dataclass(frozen=True)
 class Claim:
     """A run that this worker holds, with all it needs to start it."""
 
@@ -67,6 +76,8 @@ class Claim:
     output: Path
     config: dict[str, Any]
     """What the run file says."""
+    imitation: Imitation | None = None
+    """Set where the data has to be sampled and chosen first."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +132,10 @@ def claim(session: Session, run_id: int) -> Claim | None:
     """Take a run that is due, or None when it is not, or not any more: messages may come twice."""
     before = aliased(TrainingRun)
     query = (
-        select(TrainingRun, Snapshot)
+        select(TrainingRun, Snapshot, Checkpoint)
         .join(Snapshot, Snapshot.id == TrainingRun.snapshot_id)
         .outerjoin(before, before.id == TrainingRun.after_run_id)
+        .outerjoin(Checkpoint, Checkpoint.id == before.checkpoint_id)
         .where(
             TrainingRun.id == run_id,
             TrainingRun.state == RunState.QUEUED,
@@ -136,14 +148,20 @@ def claim(session: Session, run_id: int) -> Claim | None:
     row = session.execute(query).one_or_none()
     if row is None:
         return None
-    run, snapshot = row
+    run, snapshot, made_before = row
     run.state, run.fencing_token, run.attempts = RunState.RUNNING, run.fencing_token + 1, run.attempts + 1
     run.heartbeat_at, run.started_at = func.now(), run.started_at or func.now()
     session.flush()
     settings = get_settings()
-    output = settings.checkpoints_dir / run.config["run"]["name"]
-    config = {"snapshot": str(preferences.folder(snapshot)), "output": str(output), **run.config["run"]}
-    return Claim(run.id, run.fencing_token, run.kind, settings.runs_dir / f"run-{run.id}", output, config)
+    folder, output = settings.runs_dir / f"run-{run.id}", settings.checkpoints_dir / run.config["run"]["name"]
+    data, imitation, parent = preferences.folder(snapshot), None, {}
+    if run.kind is RunKind.SFT:
+        imitation = Imitation(data, run.config["samples"], Path(made_before.path))
+        data = folder / gate.CHOSEN_FILE
+    elif run.after_run_id is not None and made_before.kind is CheckpointKind.SFT:
+        parent = {"parent_adapter": made_before.path}
+    config = {"snapshot": str(data), "output": str(output), **parent, **run.config["run"]}
+    return Claim(run.id, run.fencing_token, run.kind, folder, output, config, imitation)
 
 
 # ── Report ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -205,7 +223,7 @@ def _apply(run: TrainingRun, event: Event) -> None:
 
 # ── End ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 def succeed(session: Session, claim: Claim, log_tail: str) -> Order:
-    """Pass what was trained through the gate and register it as a checkpoint, whose parent is the base.
+    """Pass what was trained through the gate and register it as a checkpoint.
 
     Who cancels in the moment in which a run ends has still cancelled it: nothing is registered, and the round goes no
     further. The files stay, so a retry finds them finished.
@@ -226,7 +244,7 @@ def succeed(session: Session, claim: Claim, log_tail: str) -> Order:
         name=product.name,
         kind=product.kind,
         path=str(product.path),
-        parent=session.scalar(select(Checkpoint).where(Checkpoint.id == run.config["base_id"])),
+        parent=_started_from(session, run),
         metrics=product.metrics,
         manifest_sha256=product.manifest_sha256,
     )
@@ -234,6 +252,14 @@ def succeed(session: Session, claim: Claim, log_tail: str) -> Order:
     _end(run, RunState.SUCCEEDED, log_tail)
     session.flush()
     return Order.GO_ON
+
+
+def _started_from(session: Session, run: TrainingRun) -> Checkpoint:
+    """The policy that imitates, where this one goes on from it; else the base."""
+    before = session.get(TrainingRun, run.after_run_id) if run.after_run_id else None
+    if before is not None and before.kind is RunKind.SFT:
+        return session.get_one(Checkpoint, before.checkpoint_id)
+    return session.get_one(Checkpoint, run.config["base_id"])
 
 
 def fail(session: Session, claim: Claim, failure: Failure) -> Order:

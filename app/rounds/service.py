@@ -1,9 +1,10 @@
 """The round as a state machine: collecting → training → complete, and the next one begins.
 
-A round's training is a chain of runs: the reward model, then the policy. :func:`start_training` writes the chain,
-workers run what is due (``app.rounds.runs``), and :func:`advance`, rung by beat and by everything that ends, looks at the
-rows and does the next step. It may be called at any time and any number of times. Whoever changes a chain holds the
-lock on its round's row first, so two starts, or a cancel and an advance, take turns.
+A round's training is a chain of runs: the reward model, where samples are asked for the imitation of the best of them, and
+the policy. :func:`start_training` writes the chain, workers run what is due (``app.rounds.runs``), and :func:`advance`,
+rung by beat and by everything that ends, looks at the rows and does the next step. It may be called at any time and any
+number of times. Whoever changes a chain holds the lock on its round's row first, so two starts, or a cancel and an advance,
+take turns.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def start_training(session: Session, user: User | None) -> list[TrainingRun]:
     """Freeze what there is and queue the reward model and the policy; ``user`` is None for the nightly start.
 
     The reward model learns from all rounds, the policy from the batches of this one (Llama 3, arXiv 2407.21783, 4.1), or
-    from all as well while this one has few.
+    from all as well while this one has few. Where samples are asked for (``training_samples``), a run between the two imitates
+    those that the reward model likes best, and the policy goes on from there.
 
     Raises:
         Conflict: a training is under way, or there is too little to learn from; the message says how much is missing.
@@ -79,11 +81,16 @@ def start_training(session: Session, user: User | None) -> list[TrainingRun]:
     elif current.number > 1:
         scope = f"all rounds: round {current.number} has {ready.of_this_round} pairs of its own"
     reward = _queue(session, current, RunKind.REWARD, everything, _config(current, "reward", base, "all rounds"), user)
-    policy = _queue(session, current, RunKind.DPO, latest, _config(current, "policy", base, scope), user, after=reward)
+    chain = [reward]
+    if get_settings().training_samples:
+        imitation = _config(current, "sft", base, "the best of the newest policy's answers, and people's edits")
+        chain.append(_queue(session, current, RunKind.SFT, everything, imitation, user, after=reward))
+    policy = _config(current, "policy", base, scope)
+    chain.append(_queue(session, current, RunKind.DPO, latest, policy, user, after=chain[-1]))
     current.state = RoundState.TRAINING
-    accounts.audit(session, user, "training.start", "round", current.id, runs=[reward.id, policy.id])
+    accounts.audit(session, user, "training.start", "round", current.id, runs=[run.id for run in chain])
     session.flush()
-    return [reward, policy]
+    return chain
 
 
 def start_nightly(session: Session) -> list[TrainingRun]:
@@ -112,17 +119,19 @@ def _base(session: Session) -> Checkpoint:
 
 def _config(current: Round, product: str, base: Checkpoint, scope: str) -> dict[str, Any]:
     """``run`` is what the run file says, ``scope`` which preferences it learns from, in words."""
-    kind = RunKind.REWARD if product == "reward" else RunKind.DPO
+    kind = {"reward": RunKind.REWARD, "sft": RunKind.SFT, "policy": RunKind.DPO}[product]
+    samples = {"samples": get_settings().training_samples} if kind is RunKind.SFT else {}
     return {
         "scope": scope,
         "base_id": base.id,
+        **samples,
         "run": {
             "kind": kind.value,
             "recipe": get_settings().training_recipe,
             "seed": SEED,
             "name": f"{product}-r{current.number}-{secrets.token_hex(4)}",
             "base_model": base.path,
-            "data": {"min_strength": MIN_STRENGTH},
+            "data": {} if kind is RunKind.SFT else {"min_strength": MIN_STRENGTH},
         },
     }
 

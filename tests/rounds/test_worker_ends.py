@@ -63,7 +63,7 @@ def test_cancelling_a_running_run_stops_its_process(
     assert not process.is_running()
 
 
-@pytest.mark.parametrize("kind", RunKind)
+@pytest.mark.parametrize("kind", [RunKind.REWARD, RunKind.DPO])
 def test_a_cancel_in_the_moment_in_which_a_run_ends_still_counts(
     bob: User, queued: TrainingRun, fake_training: Behave, kind: RunKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 Nothing here imports the web application or its workers. A run is one command on one TOML file::
 
     python -m training.reward run.toml
+    python -m training.sft run.toml
     python -m training.dpo run.toml
 """
 

@@ -27,7 +27,7 @@ from training.errors import CheckpointError
 from training.events import EventLog
 
 LAYOUT = "shared-prompt-1"  # counts up when packing.py lays tokens out in another way
-CHUNK = 64  # rows between two writes
+CHUNK = 16  # rows between two writes
 SECONDS = 10.0  # between two reports
 Logps = Callable[[Sequence[Row]], list[tuple[float, ...]]]
 

@@ -268,6 +268,20 @@ def test_a_continued_policy_can_be_interrupted_too(run_file: RunFile) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kept", ["all of it", "a part"])
+def test_a_run_of_all_weights_can_be_interrupted_and_still_knows_its_reference(run_file: RunFile, kept: str) -> None:
+    path = run_file("dpo", model={"trains": "all"}, optim={"learning_rate": 1e-3})
+    run_until_it_would_publish("dpo", path)
+    if kept == "a part":
+        shutil.rmtree(trainer_dir(path.parent) / "checkpoint-6")
+    assert run("dpo", path) == 0
+    assert events_of(path, "resumed")[0]["step"] == (4 if kept == "a part" else 6)
+    first, again = events_of(path, "final")
+    assert again["metrics"] == pytest.approx(first["metrics"], abs=1e-5)
+    assert events_of(path, "reference")[-1]["missing"] == 0
+
+
+@pytest.mark.slow
 def test_a_damaged_parent_is_refused_by_file(run_file: RunFile, capsys: pytest.CaptureFixture[str]) -> None:
     first = run_file("dpo", "first", optim={"max_steps": 1})
     assert run("dpo", first) == 0

@@ -17,6 +17,8 @@ RECIPES = Path(__file__).parent / "recipes"
 Settings = TypeVar("Settings")
 Kind = Literal["reward", "dpo", "sft"]
 Rule = Literal["keep_all", "majority", "reliability"]
+LossType = Literal["sigmoid", "sigmoid_norm", "robust", "ipo"]
+Aggregate = Literal["min", "mean_minus_std"]
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class RewardSettings:
     center_rewards: float
     margins: list[float] = field(default_factory=list)
     heads: int = 1
-    aggregate: Literal["min", "mean_minus_std"] = "min"
+    aggregate: Aggregate = "min"
     std_weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -126,7 +128,7 @@ class DpoSettings:
     beta: float
     nll_weight: float
     mask_format_tokens: bool
-    loss_type: Literal["sigmoid", "sigmoid_norm", "robust", "ipo"] = "sigmoid"
+    loss_type: LossType = "sigmoid"
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:

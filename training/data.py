@@ -19,9 +19,9 @@ from typing import Any
 
 from training import decontamination, rankings, snapshot
 from training.chat import Response, Tokenizer, encode_chat, encode_response
-from training.config import DataConfig
+from training.config import DataConfig, Kind
 from training.errors import ConfigError, DataError
-from training.rankings import CHOSEN_REJECTED, KINDS, Consumer, Ranking
+from training.rankings import CHOSEN_REJECTED, KINDS, Ranking
 from training.snapshot import CUT_OFF, Preference
 
 NAMED_ROWS = 20  # how many rows a report names before it only counts
@@ -105,7 +105,7 @@ class Prepared:
 
 
 def prepare(
-    path: Path, config: DataConfig, tokenizer: Tokenizer, *, max_held_out: int, consumer: Consumer = "reward"
+    path: Path, config: DataConfig, tokenizer: Tokenizer, *, max_held_out: int, consumer: Kind = "reward"
 ) -> Prepared:
     """Read, filter, rank and tokenise a snapshot or a file for one consumer.
 
@@ -161,7 +161,7 @@ def _decontaminated(train: list[Preference], held_out: list[Preference], config:
 
 
 def _rows(
-    ranked: list[Ranking], consumer: Consumer, tokenizer: Tokenizer, max_length: int
+    ranked: list[Ranking], consumer: Kind, tokenizer: Tokenizer, max_length: int
 ) -> tuple[list[Row], dict[str, Any]]:
     """The rows of a consumer and what was counted while they were made; an over-long response takes its pairs along."""
     rows: list[Row] = []

@@ -19,14 +19,12 @@ that the judgement is wrong:
 Fine-tuning: -log p(token of the response).
 """
 
-from typing import Literal, get_args
-
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-LossType = Literal["sigmoid", "sigmoid_norm", "robust", "ipo"]
-LOSS_TYPES = get_args(LossType)
+from training.config import Aggregate, LossType
+
 MOST_DOUBT = 0.4  # at s = 1/2 the robust loss divides by zero
 
 
@@ -75,7 +73,7 @@ def preference(
     return -logsigmoid(beta * delta)
 
 
-def ensemble(rewards: Tensor, aggregate: Literal["min", "mean_minus_std"], std_weight: float) -> Tensor:
+def ensemble(rewards: Tensor, aggregate: Aggregate, std_weight: float) -> Tensor:
     """One reward of k heads, [R, k] to [R]: the lowest, or the mean less so many standard deviations.
 
     Either is cautious where the heads disagree, which is where best-of-K finds what a reward model overrates (Coste et

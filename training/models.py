@@ -15,8 +15,9 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from training import checkpoints
 from training.chat import Tokenizer
 from training.config import RunConfig
-from training.errors import CheckpointError
+from training.errors import CheckpointError, ConfigError
 
+SEES_ALL = {"full_attention", "sliding_attention"}  # as long as nothing is longer than the window
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
@@ -43,6 +44,23 @@ def check_base(base_model: str) -> None:
         checkpoints.refuse_unsafe_weights(path)
     elif path.is_absolute():
         raise CheckpointError(f"the base model {path} does not exist: run python -m training.base_model {path}")
+
+
+def check_attention(settings: Any, config: RunConfig) -> None:
+    """Refuse a base model whose layers do not see what our mask shows them; `settings` is its configuration.
+
+    Raises:
+        ConfigError: it looks through a window that is shorter than a row, or remembers without attention.
+    """
+    text = settings.get_text_config()
+    window = getattr(text, "sliding_window", None)
+    plain = {"full_attention"} if window is None or window < config.data.max_length else SEES_ALL
+    kinds = set(getattr(text, "layer_types", None) or ["sliding_attention" if window else "full_attention"])
+    if not kinds <= plain:
+        raise ConfigError(
+            f"the base model {config.base_model} has layers of {', '.join(sorted(kinds - plain))}, which do not see a whole "
+            f"row: choose another" + (f", or data.max_length = {window}" if window else "")
+        )
 
 
 def load_tokenizer(base_model: str) -> Tokenizer:

@@ -16,15 +16,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median_low
-from typing import Literal
 
-from training.config import Rule
+from training.config import Kind, Rule
 from training.snapshot import CUT_OFF, Preference
 
 EDITED_CHOSEN, EDITED_REJECTED, CHOSEN_REJECTED = "edited_over_chosen", "edited_over_rejected", "chosen_over_rejected"
 KINDS = (EDITED_CHOSEN, EDITED_REJECTED, CHOSEN_REJECTED)
 
-Consumer = Literal["reward", "dpo", "sft"]
 Votes = Mapping[tuple[str, str], float]  # (one, other) -> 1 where one is better, 0 where the other is, 0.5 for a tie
 
 
@@ -89,7 +87,7 @@ def rank(preferences: Iterable[Preference], rule: Rule, min_strength: int) -> tu
     return rankings, {**dropped, "dropped_contradictory": found - kept - agreeing, "merged_agreeing": agreeing}
 
 
-def take(ranking: Ranking, consumer: Consumer) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
+def take(ranking: Ranking, consumer: Kind) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
     """The responses and the pairs of a ranking that one consumer trains on; both may be empty.
 
     The reward model takes all. DPO takes pairs of an edit or a best response over one that lost: what is in the middle of

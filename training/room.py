@@ -121,6 +121,7 @@ def shape_of(config: RunConfig) -> Shape:
 
     Raises:
         CheckpointError: the base model's configuration cannot be loaded.
+        ConfigError: its layers do not see what a row needs.
     """
     try:
         settings = AutoConfig.from_pretrained(config.base_model)
@@ -128,6 +129,7 @@ def shape_of(config: RunConfig) -> Shape:
             model = AutoModelForCausalLM.from_config(settings)
     except (OSError, ValueError) as error:
         raise models.unloadable(config.base_model, error) from error
+    models.check_attention(settings, config)
     targets = config.lora.targets
     sides = sum(
         sum(module.weight.shape)

@@ -6,12 +6,14 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
 
 from tests.training.conftest import RunFile, events_of
 from training import checkpoints, config, dpo, models, reward, room, runner
+from training.errors import ConfigError
 from training.progress import trainer_dir
 
 MODULES: dict[Any, Any] = {"reward": reward, "dpo": dpo}
@@ -116,3 +118,24 @@ def test_a_run_that_is_short_of_memory_learns_the_same_and_says_so(
     losses = [[event["metrics"]["loss"] for event in events_of(path, "step")] for path in (ample, short)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
     assert checkpoints.verify(short.parent / "final").config["model"]["pack_tokens"] == 2048, "what was asked for"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"sliding_window": 64}, "layers of sliding_attention, which do not see a whole row"),
+        ({"sliding_window": 4096}, None),
+        ({"layer_types": ["full_attention", "linear_attention"]}, "layers of linear_attention"),
+        ({"layer_types": ["full_attention", "full_attention"], "sliding_window": 64}, None),
+    ],
+)
+def test_a_base_model_that_does_not_see_a_whole_row_is_refused(
+    run_file: RunFile, changes: dict[str, Any], sentence: str | None
+) -> None:
+    settings = config.load(run_file("dpo"), "dpo")  # rows of up to 256 tokens
+    base = SimpleNamespace(get_text_config=lambda: SimpleNamespace(**changes))
+    if sentence is None:
+        models.check_attention(base, settings)
+    else:
+        with pytest.raises(ConfigError, match=sentence):
+            models.check_attention(base, settings)

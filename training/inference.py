@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import transformers
 from peft import PeftModel
 from safetensors import safe_open
 from torch import Tensor
@@ -175,6 +176,9 @@ def _padded(sequences: Sequence[list[int]], pad: int, device: Any, *, left: bool
 
 
 def _load(factory: Any, base_model: str, **options: Any) -> Any:
+    # A report on a new score head, which is about to be filled, and loading bars would hide the lines that matter.
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     try:
         model = factory.from_pretrained(
             base_model, dtype=models.DTYPES[fast_dtype()], use_safetensors=True, trust_remote_code=False, **options

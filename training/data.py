@@ -165,7 +165,7 @@ def _rows(
 ) -> tuple[list[Row], dict[str, Any]]:
     """The rows of a consumer and what was counted while they were made; an over-long response takes its pairs along."""
     rows: list[Row] = []
-    too_long: list[str] = []
+    too_long: set[str] = set()
     dropped = 0
     for ranking in ranked:
         texts, pairs = rankings.take(ranking, consumer)
@@ -174,32 +174,28 @@ def _rows(
         prompt_ids, responses = _tokenise(ranking, texts, tokenizer)
         fits = {text for text in texts if len(prompt_ids) + len(responses[text].ids) <= max_length}
         kept = [pair for pair in pairs if {pair.better, pair.worse} <= fits]
-        lost = {pair.source.id for pair in pairs if pair not in kept} or {ranking.source.id}
-        dropped += (len(pairs) - len(kept)) if pairs else len(texts) - len(fits)
-        too_long += sorted(lost) if len(fits) < len(texts) else ()
-        used = [text for text in texts if text in fits and (not pairs or _used(text, kept))]
-        if used:
-            place = {text: index for index, text in enumerate(used)}
-            rows.append(
-                Row(
-                    id=str(ranking.source.annotation_id),
-                    prompt_ids=prompt_ids,
-                    responses=tuple(responses[text] for text in used),
-                    pairs=tuple(
-                        RowPair(place[p.better], place[p.worse], p.kind, p.strength, p.weight, p.agreement)
-                        for p in kept
-                    ),
-                )
-            )
+        if len(fits) < len(texts):
+            dropped += len(pairs) - len(kept) if pairs else len(texts) - len(fits)
+            too_long |= {pair.source.id for pair in pairs if pair not in kept} or {ranking.source.id}
+        if pairs:  # a response without a pair teaches nothing; in fine-tuning there are no pairs
+            fits &= {text for pair in kept for text in (pair.better, pair.worse)}
+        if fits:
+            rows.append(_row(ranking, prompt_ids, {text: responses[text] for text in texts if text in fits}, kept))
     kinds = Counter(pair.kind for row in rows for pair in row.pairs)
     counts: dict[str, Any] = {"prompts": len(rows), "responses": sum(len(row.responses) for row in rows)}
     counts |= {"pairs": kinds.total()} | {f"pairs/{kind}": kinds[kind] for kind in KINDS}
     counts |= {"tokens": sum(row.length for row in rows), "tokens_unshared": sum(r.unshared_length for r in rows)}
-    return rows, counts | {"dropped_too_long": dropped, "too_long_rows": sorted(set(too_long))[:NAMED_ROWS]}
+    return rows, counts | {"dropped_too_long": dropped, "too_long_rows": sorted(too_long)[:NAMED_ROWS]}
 
 
-def _used(text: str, pairs: list[rankings.Pair]) -> bool:
-    return any(text in {pair.better, pair.worse} for pair in pairs)
+def _row(ranking: Ranking, prompt_ids: list[int], responses: dict[str, Response], pairs: list[rankings.Pair]) -> Row:
+    place = {text: index for index, text in enumerate(responses)}
+    return Row(
+        id=str(ranking.source.annotation_id),
+        prompt_ids=prompt_ids,
+        responses=tuple(responses.values()),
+        pairs=tuple(RowPair(place[p.better], place[p.worse], p.kind, p.strength, p.weight, p.agreement) for p in pairs),
+    )
 
 
 def _tokenise(ranking: Ranking, texts: Iterable[str], tokenizer: Tokenizer) -> tuple[list[int], dict[str, Response]]:

@@ -61,6 +61,7 @@ class RowTrainer(Trainer):
         model.train()
         packs = self.packs(inputs)
         totals = self._over_processes(torch.stack([self.totals(batch) for batch in packs]).sum(dim=0))
+        totals = totals.clamp(min=torch.finfo(totals.dtype).tiny)  # a step of pairs that weigh nothing teaches nothing
         # Sharded weights are gathered in every forward pass, so all processes must do as many.
         passes = int(self._over_processes(torch.tensor(float(len(packs))), "max"))
         processes = self.accelerator.num_processes

@@ -215,6 +215,7 @@ def test_a_pair_with_a_weight_weighs_that_much(run_file: RunFile) -> None:
     assert both == pytest.approx((alone + other) / 2, rel=1e-5)
     assert step(trainer, weighed(3.0))[0] == pytest.approx((3 * alone + other) / 4, rel=1e-5)
     assert step(trainer, weighed(0.0))[0] == pytest.approx(other, rel=1e-5)
+    assert step(trainer, weighed(0.0)[:1])[0] == 0.0, "not a division by nothing"
 
 
 def test_an_ensemble_learns_with_every_head_and_answers_with_the_lowest(run_file: RunFile) -> None:

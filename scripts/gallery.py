@@ -7,6 +7,7 @@ its life, so nothing has to run beforehand and every run draws the same.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -76,7 +77,7 @@ def main() -> None:
         with chromium.browser() as browser:
             for stop in STOPS:
                 act = stop.act.__name__ if stop.act else ""
-                place = stop.path.rsplit("/", 1)[-1].strip("{}")
+                place = re.sub(r"[{}?=&]+", "-", stop.path.rsplit("/", 1)[-1]).strip("-")
                 name = name_of(stop.template, "-".join(filter(None, (place, act or (stop.role and stop.role.value)))))
                 for scheme in ("light", "dark"):
                     with Session(get_engine(), expire_on_commit=False) as session:

@@ -1,7 +1,7 @@
 """What a run would do, said before it does anything: rows, lengths, memory, disk and time. No model is loaded.
 
 Time is the arithmetic of the run over the speed of this machine's matrix products, measured for a moment at the width of
-the model: good to a factor of two on an idle machine, and of what else the machine does it knows nothing.
+the model. It is good to a factor of two, as long as the machine stays as busy as it is then.
 """
 
 import sys
@@ -47,7 +47,7 @@ def report(config: RunConfig, run_dir: Path) -> None:
         "packs": f"{fitted.model.pack_tokens:,} tokens" + (", activations computed twice" if twice else ""),
         "memory": f"about {needed / 1e9:,.1f} GB of {room.available() / 1e9:,.1f} GB that are free",
         "disk": f"about {on_disk / 1e6:,.0f} MB in {run_dir}",
-        "time": f"about {_duration(seconds(fitted, shape, prepared, steps))} on an idle machine",
+        "time": f"about {_duration(seconds(fitted, shape, prepared, steps))}, while this machine is as busy as it is now",
     }
     sys.stdout.writelines(f"{name:<12}{value}\n" for name, value in table.items())
 

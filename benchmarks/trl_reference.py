@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from transformers import set_seed
 from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
 
 from training import models
@@ -31,6 +32,7 @@ def reward(config: RunConfig, folder: Path, tokenizer: Any, pairs: Sequence[Exam
         | ({"margin": margins[pair.strength - 1]} if margins and pair.strength else {})
         for pair in pairs
     ]
+    set_seed(config.seed)  # the score head is drawn as ours is
     return RewardTrainer(
         model=_as_trl_has_it(models.load_reward_model(config, tokenizer.pad_token_id)),
         args=RewardConfig(**_arguments(config, folder) | options),

@@ -16,6 +16,7 @@ nothing but memory and speed.
 Left out: FlexAttention, which knows such masks as blocks; SDPA takes them on every device.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -39,7 +40,7 @@ class Pack:
     content: Tensor  # [N] bool: what was said, not a format token
     owner: Tensor  # [N] the response it belongs to
     ends: Tensor  # [R] the place of each response's last token
-    reference: Tensor  # [R] log-probability under the reference, nats; zero where none is known
+    reference: Tensor  # [R] log-probability under the reference, nats; not a number where none is known
     better: Tensor  # [P] response
     worse: Tensor  # [P] response
     weight: Tensor  # [P]
@@ -130,7 +131,7 @@ def _responses(lines: Sequence[Line], width: int) -> dict[str, Tensor]:
                 picks += [last_of_prompt, *range(at, at + size - 1)]  # the token at t is predicted at t-1
                 at += size
                 ends.append(at - 1)
-    known = [value for line in lines for row in line for value in row.reference or (0.0,) * len(row.responses)]
+    known = [value for line in lines for row in line for value in row.reference or (math.nan,) * len(row.responses)]
     return {
         "picks": torch.tensor(picks),
         "labels": torch.tensor([token for response in responses for token in response.ids]),

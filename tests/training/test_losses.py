@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -174,8 +175,9 @@ def gradient_by_token(trainer: Any, batch: Any, monkeypatch: pytest.MonkeyPatch)
 def test_format_tokens_move_only_the_likelihood_of_the_chosen_response(
     run_file: RunFile, monkeypatch: pytest.MonkeyPatch, nll_weight: float
 ) -> None:
-    trainer, prepared = build(run_file("dpo", dpo={"nll_weight": nll_weight}), "dpo")
-    batch = pack([prepared.rows[1:5]], trainer.pad)
+    trainer, _ = build(run_file("dpo", dpo={"nll_weight": nll_weight}), "dpo")
+    trainer.know_reference()
+    batch = pack([trainer.rows[1:5]], trainer.pad)
     gradient = gradient_by_token(trainer, batch, monkeypatch)
     won = losses.wins(batch.better, len(batch.ends))[batch.owner] > 0
     assert (gradient[batch.content] != 0).all()
@@ -245,6 +247,11 @@ def test_rewards_and_logps_do_not_depend_on_what_else_is_in_the_pack(run_file: R
     assert pairs == [pytest.approx(policy.logps_of([example])[0], rel=1e-5) for example in prepared.held_out]
 
 
+def test_a_policy_without_its_reference_has_no_loss(run_file: RunFile) -> None:
+    trainer, prepared = build(run_file("dpo"), "dpo")
+    assert math.isnan(step(trainer, prepared.rows[:2])[0]), "and not one against a reference of nothing"
+
+
 def test_the_compact_head_scores_like_the_whole_one(run_file: RunFile) -> None:
     trainer, prepared = build(run_file("dpo"), "dpo")
     disturb(trainer.model)
@@ -296,6 +303,8 @@ def test_the_reward_head_is_trained_in_full_and_in_float32(run_file: RunFile) ->
 def test_every_trained_parameter_moves_and_no_other(run_file: RunFile, kind: str, trains: str) -> None:
     path = run_file(kind, optim={"max_steps": 3, "warmup_steps": 0}, model={"trains": trains})
     trainer, _ = build(path, kind)
+    if kind == "dpo":
+        trainer.know_reference()
     learns = set(trainable(trainer.model))
     before = {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
     trainer.train()

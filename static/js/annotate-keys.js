@@ -47,6 +47,11 @@
     return key.length === 1 || ["Backspace", "Enter", "Escape"].includes(key);
   }
 
+  /** Before the scripts have come; the browser itself does what Enter means on a link or in a field. */
+  function isKept({ key, target }) {
+    return key.length === 1 || (key === "Enter" && target === document.body);
+  }
+
   /** Do what was pressed meanwhile, where the focus is now. */
   function catchUp() {
     const pressed = waiting;
@@ -54,12 +59,18 @@
     while (pressed.length && !waiting) {
       const event = pressed.shift();
       const target = document.activeElement ?? event.target;
-      const command = event.ctrlKey || event.metaKey || event.altKey;
-      if (!command && isTyping(target) && event.key.length === 1) document.execCommand("insertText", false, event.key);
-      else if (!command && isTyping(target) && event.key === "Backspace") document.execCommand("delete");
+      if (event.ctrlKey || event.metaKey || event.altKey) handle(event, target);
+      else if (isTyping(target) && event.key !== "Escape") type(event.key);
+      else if (event.key === "Enter" && target.matches("#judge input"))
+        current()?.submit(); // as the browser would
       else handle(event, target);
     }
     waiting?.push(...pressed);
+  }
+
+  function type(key) {
+    if (key === "Backspace") document.execCommand("delete");
+    else document.execCommand("insertText", false, key === "Enter" ? "\n" : key);
   }
 
   function single(event, { keys, actions }) {
@@ -83,7 +94,7 @@
       event.preventDefault();
       waiting.push(event);
     } else if (current) handle(event);
-    else if (early.length < KEPT && event.key.length === 1) early.push(event);
+    else if (early.length < KEPT && isKept(event)) early.push(event);
   });
   document.addEventListener("click", (event) => {
     if (event.target.closest("[data-show-keys]")) showKeys();

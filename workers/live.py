@@ -29,6 +29,7 @@ from workers.replies import EngineReplyError
 
 log = structlog.get_logger()
 
+_starting = threading.Lock()
 NOTE_INTERVAL = 1.0
 """Seconds between two looks at the row: the most that a stop waits, and the most text that a killed worker loses."""
 
@@ -39,9 +40,14 @@ def write(generation_id: int) -> bool:
     return asyncio.run_coroutine_threadsafe(_run_shared(generation_id), _loop()).result()
 
 
-@lru_cache(maxsize=1)
 def _loop() -> asyncio.AbstractEventLoop:
     """One event loop for all texts of this worker: its connections to the engine are open when the next one is asked for."""
+    with _starting:  # the two answers of a dialogue's turn ring at once, and a cache lets both threads in
+        return _started()
+
+
+@lru_cache(maxsize=1)
+def _started() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="live", daemon=True).start()
     return loop

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from tests.factories import make_user
 from tests.fake_engine import FakeEngine, Mode
 from tests.generating import register_policy
 from tests.living import asked, entries, followed, row, run, snapshot
+from workers import live as worker
 from workers.serving import reconcile_serving
 
 pytestmark = pytest.mark.slow
@@ -303,3 +306,19 @@ def test_where_it_stands_in_the_queue(settings: Settings, alice: User) -> None:
     assert [snapshot(each).position for each in (first, second)] == [0, 1]
     asyncio.run(run(first.id, settings))
     assert snapshot(second).position == 0
+
+
+def test_two_texts_at_once_share_one_event_loop_from_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    new_event_loop = asyncio.new_event_loop
+
+    def slow() -> asyncio.AbstractEventLoop:
+        time.sleep(0.05)  # long enough for the other thread to come in
+        return new_event_loop()
+
+    monkeypatch.setattr("workers.live.asyncio.new_event_loop", slow)
+    worker._started.cache_clear()
+    with ThreadPoolExecutor(2) as threads:
+        first, second = (threads.submit(worker._loop) for _ in range(2))
+        assert first.result() is second.result()
+    first.result().call_soon_threadsafe(first.result().stop)
+    worker._started.cache_clear()

@@ -27,7 +27,7 @@ from typing import Any
 from benchmarks.budget import Budget, verdict
 from training import base_model
 from training.config import RECIPES
-from training.precision import fast_dtype
+from training.precision import serving_dtype
 
 ROOT = Path(__file__).parents[1]
 BUDGET_SECONDS = 300
@@ -167,7 +167,8 @@ def plain_trl(kind: str, folder: Path) -> None:
         "num_train_epochs": recipe["optim"]["epochs"],
         "warmup_steps": recipe["optim"]["warmup_steps"],
         "max_length": recipe["data"]["max_length"],
-        "bf16": fast_dtype() == "bfloat16",  # TRL's default is to use it; without instructions for it that takes hours
+        "bf16": serving_dtype()
+        == "bfloat16",  # TRL's default is to use it; without instructions for it that takes hours
         "use_cpu": not torch.accelerator.is_available(),
         "report_to": [],
         "disable_tqdm": True,

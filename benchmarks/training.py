@@ -163,6 +163,7 @@ def measure(workload: str, variant: str, folder: Path, steps: int) -> Result:
     from training import config, dpo, models, reward, sft
     from training.data import prepare as rows_of
     from training.events import EventLog
+    from training.precision import serving_dtype
     from training.progress import Progress
 
     kind, _ = WORKLOADS[workload]
@@ -184,7 +185,7 @@ def measure(workload: str, variant: str, folder: Path, steps: int) -> Result:
         options: dict[str, Any] = {"per_device_train_batch_size": pairs // steps}
         if variant == DEFAULTS:
             plain = replace(settings, model=replace(settings.model, dtype="float32"))
-            options |= {"bf16": settings.model.dtype == "bfloat16", "gradient_checkpointing": True}
+            options |= {"bf16": serving_dtype() == "bfloat16", "gradient_checkpointing": True}
         if kind == "dpo":
             options |= {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.2], "beta": 0.1}
         data = prepared.rows if kind == "sft" else prepared.train

@@ -217,9 +217,9 @@ def load(path: Path, kind: Kind) -> RunConfig:
         raise ConfigError(f'{path}: there is no recipe "{name}", use one of: {", ".join(known)}')
     merged = _merge(_read(recipe), run)
     if isinstance(merged.get("model"), dict) and merged["model"].get("dtype") == "auto":
-        from training.precision import fast_dtype  # brings torch, which a run file alone does not need
+        from training.precision import training_dtype  # brings torch, which a run file alone does not need
 
-        merged["model"] = merged["model"] | {"dtype": fast_dtype()}
+        merged["model"] = merged["model"] | {"dtype": training_dtype()}
     merged.setdefault("cache", "../cache")  # beside the run's folder, so that the next night's run finds it
     for key in ("snapshot", "output", "parent_adapter", "cache"):
         if isinstance(merged.get(key), str):

@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from training import checkpoints, losses, models
 from training.chat import Tokenizer
 from training.errors import CheckpointError
-from training.precision import fast_dtype
+from training.precision import Dtype, serving_dtype, training_dtype
 
 ADAPTER, ADAPTER_SETTINGS = "adapter_model.safetensors", "adapter_config.json"
 
@@ -88,7 +88,7 @@ class RewardModel:
         self._pad, self._batch_size = tokenizer.pad_token_id, batch_size
         self._aggregate, self._std_weight = source.aggregate, source.std_weight
         heads = _heads(source)
-        model = _load(AutoModelForSequenceClassification, source.base_model, num_labels=heads)
+        model = _load(AutoModelForSequenceClassification, source.base_model, training_dtype(), num_labels=heads)
         head = models.ScoreHead(model.score.in_features, heads, bias=False)
         head.weight.data.copy_(model.score.weight.data)
         model.score = head.to(model.device)
@@ -96,18 +96,18 @@ class RewardModel:
         self.model = _adapted(model, source)
 
     def score(self, sequences: Sequence[list[int]]) -> list[float]:
-        """One reward for each sequence of token ids, in their order."""
-        rewards = [0.0] * len(sequences)
-        by_length = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))  # little padding
-        for start in range(0, len(sequences), self._batch_size):
-            indices = by_length[start : start + self._batch_size]
-            batch = _padded([sequences[index] for index in indices], self._pad, self.model.device)
+        """One reward for each sequence of token ids, in their order; what comes several times is read once."""
+        keys = [tuple(sequence) for sequence in sequences]
+        rewards: dict[tuple[int, ...], float] = {}
+        different = sorted(set(keys), key=lambda key: (len(key), key))  # by length: little padding
+        for start in range(0, len(different), self._batch_size):
+            some = different[start : start + self._batch_size]
+            batch = _padded(some, self._pad, self.model.device)
             with torch.inference_mode():
                 logits = self.model(**batch).logits.float()  # [batch, heads]
                 found = losses.ensemble(logits, self._aggregate, self._std_weight)
-            for index, reward in zip(indices, found.tolist(), strict=True):
-                rewards[index] = reward
-        return rewards
+            rewards.update(zip(some, found.tolist(), strict=True))
+        return [rewards[key] for key in keys]
 
 
 class Policy:
@@ -115,7 +115,7 @@ class Policy:
 
     def __init__(self, source: Served, tokenizer: Tokenizer, batch_size: int) -> None:
         self.tokenizer, self._batch_size = tokenizer, batch_size
-        self.model = _adapted(_load(AutoModelForCausalLM, source.base_model), source)
+        self.model = _adapted(_load(AutoModelForCausalLM, source.base_model, serving_dtype()), source)
         self.has_adapter = source.adapter is not None
 
     def sample(
@@ -165,7 +165,7 @@ class Policy:
         return {token for token in [*ends, self.tokenizer.eos_token_id] if token is not None}
 
 
-def _padded(sequences: Sequence[list[int]], pad: int, device: Any, *, left: bool = False) -> dict[str, Tensor]:
+def _padded(sequences: Sequence[Sequence[int]], pad: int, device: Any, *, left: bool = False) -> dict[str, Tensor]:
     side = "left" if left else "right"
     rows = [torch.tensor(sequence) for sequence in sequences]
     marks = [torch.ones_like(row) for row in rows]
@@ -175,13 +175,13 @@ def _padded(sequences: Sequence[list[int]], pad: int, device: Any, *, left: bool
     return {"input_ids": input_ids.to(device), "attention_mask": attention_mask.to(device)}
 
 
-def _load(factory: Any, base_model: str, **options: Any) -> Any:
+def _load(factory: Any, base_model: str, dtype: Dtype, **options: Any) -> Any:
     # A report on a new score head, which is about to be filled, and loading bars would hide the lines that matter.
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:
         model = factory.from_pretrained(
-            base_model, dtype=models.DTYPES[fast_dtype()], use_safetensors=True, trust_remote_code=False, **options
+            base_model, dtype=models.DTYPES[dtype], use_safetensors=True, trust_remote_code=False, **options
         )
     except (OSError, ValueError) as error:
         raise models.unloadable(base_model, error) from error

@@ -48,8 +48,13 @@ def measure(held_out: Sequence[Encoded], tokenizer: Tokenizer, score: Score, **o
     """What the model says of the held-out judgements; `options` are those of the bootstrap."""
     judgements = [encoded.judgement for encoded in held_out]
     prompts = [judgement.prompt for judgement in judgements]
-    chosen = score([encoded.prompt_ids + encoded.chosen.ids for encoded in held_out])
-    rejected = score([encoded.prompt_ids + encoded.rejected.ids for encoded in held_out])
+    groups, count = fours(judgements), len(held_out)
+    rewards = score(  # at once, because the answers of a group are those of the pairs
+        [encoded.prompt_ids + encoded.chosen.ids for encoded in held_out]
+        + [encoded.prompt_ids + encoded.rejected.ids for encoded in held_out]
+        + [sequence for group in groups for sequence in _sequences(group, tokenizer)]
+    )
+    chosen, rejected, of_groups = rewards[:count], rewards[count : 2 * count], rewards[2 * count :]
     lengths = [(sum(encoded.chosen.content), sum(encoded.rejected.content)) for encoded in held_out]
     wins = [metrics.win(better, worse) for better, worse in zip(chosen, rejected, strict=True)]
     capabilities = [judgement.source.capability for judgement in judgements]
@@ -57,7 +62,7 @@ def measure(held_out: Sequence[Encoded], tokenizer: Tokenizer, score: Score, **o
         prompts, [judgement.source.strength for judgement in judgements], chosen, rejected, lengths, **options
     )
     intervals |= metrics.grouped(metrics.CAPABILITY, prompts, capabilities, wins, **options)
-    intervals |= _best_of_four(fours(judgements), tokenizer, score, **options)
+    intervals |= _best_of_four(groups, of_groups, **options)
     pairs = [
         {
             "id": judgement.source.id,
@@ -86,19 +91,18 @@ def compare(train: Sequence[Judgement], measured: Measured, held_out: Sequence[E
     }
 
 
-def _best_of_four(groups: Sequence[Four], tokenizer: Tokenizer, score: Score, **options: Any) -> Intervals:
+def _sequences(group: Four, tokenizer: Tokenizer) -> list[list[int]]:
+    """The best answer and the three others, each behind the prompt."""
+    prompt, tools = list(group.best.source.prompt), group.best.source.tools
+    prompt_ids = encode_chat(tokenizer, prompt, add_generation_prompt=True, tools=tools)
+    answers = [(group.best.chosen, group.best.chosen_ended), *group.others]
+    return [prompt_ids + encode_response(tokenizer, prompt, text, tools, ended=ended).ids for text, ended in answers]
+
+
+def _best_of_four(groups: Sequence[Four], rewards: Sequence[float], **options: Any) -> Intervals:
     """Overall, and for the groups in which no answer is borrowed. An answer by chance is right in 0.25."""
     if not groups:
         return {}
-    sequences: list[list[int]] = []
-    for group in groups:
-        prompt, tools = list(group.best.source.prompt), group.best.source.tools
-        prompt_ids = encode_chat(tokenizer, prompt, add_generation_prompt=True, tools=tools)
-        sequences += [
-            prompt_ids + encode_response(tokenizer, prompt, text, tools, ended=ended).ids
-            for text, ended in ((group.best.chosen, group.best.chosen_ended), *group.others)
-        ]
-    rewards = score(sequences)
     prompts = [group.best.prompt for group in groups]
     right = [metrics.best_of(rewards[at], rewards[at + 1 : at + 4]) for at in range(0, len(rewards), 4)]
     borrowed = [f"borrowed_{group.borrowed}" for group in groups]

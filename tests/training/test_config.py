@@ -24,7 +24,7 @@ def write(folder: Path, **changes: Any) -> Path:
 def test_the_laptop_recipe_fills_what_the_file_leaves_out(tmp_path: Path) -> None:
     run = config.load(write(tmp_path), "dpo")
     assert (run.lora.r, run.lora.alpha, run.data.max_length) == (16, 32, 512)
-    assert (run.optim.batch_size, run.model.pack_tokens) == (4, 2048)
+    assert (run.optim.batch_size, run.model.pack_tokens) == (4, 512)
     assert run.dpo == config.DpoSettings(beta=0.1, nll_weight=0.2, mask_format_tokens=True)
 
 

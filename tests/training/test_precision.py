@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from app import processor as processor_of_the_engine
 from tests.training.conftest import RunFile, events_of, recipe
 from training import checkpoints, config, precision, reward, runner
 from training.errors import ConfigError
@@ -27,22 +28,33 @@ def card(monkeypatch: pytest.MonkeyPatch, *, bf16: bool) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
 
 
-@pytest.mark.parametrize("flag", precision.BF16_INSTRUCTIONS)
-def test_a_processor_with_instructions_for_bfloat16_uses_it(monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
+@pytest.mark.parametrize("flag", precision.MULTIPLIES_FASTER)
+def test_a_processor_that_multiplies_bfloat16_faster_uses_it(monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
     processor(monkeypatch, **{flag: True})
-    assert precision.fast_dtype() == "bfloat16"
+    assert (precision.training_dtype(), precision.serving_dtype()) == ("bfloat16", "bfloat16")
 
 
-def test_a_processor_without_them_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_only_reads_it_faster_answers_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    processor(monkeypatch, amx_bf16=False, avx512_bf16=True)
+    assert (precision.training_dtype(), precision.serving_dtype()) == ("float32", "bfloat16")
+
+
+def test_a_processor_without_instructions_for_it_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     processor(monkeypatch, amx_bf16=False, avx512_f=True)
-    assert precision.fast_dtype() == "float32"
+    assert (precision.training_dtype(), precision.serving_dtype()) == ("float32", "float32")
+
+
+def test_a_policy_answers_here_in_the_precision_of_the_engine() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("the engine of a card is told bfloat16")
+    assert precision.serving_dtype() == processor_of_the_engine.fast_dtype()
 
 
 def test_a_card_that_only_emulates_bfloat16_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     card(monkeypatch, bf16=False)
-    assert precision.fast_dtype() == "float32"
+    assert (precision.training_dtype(), precision.serving_dtype()) == ("float32", "float32")
     card(monkeypatch, bf16=True)
-    assert precision.fast_dtype() == "bfloat16"
+    assert (precision.training_dtype(), precision.serving_dtype()) == ("bfloat16", "bfloat16")
 
 
 def test_torch_names_the_capabilities_that_are_looked_for() -> None:
@@ -54,7 +66,7 @@ def test_torch_names_the_capabilities_that_are_looked_for() -> None:
 
 @pytest.mark.parametrize("chosen", ["bfloat16", "float32"])
 def test_the_settings_hold_what_auto_became(run_file: RunFile, monkeypatch: pytest.MonkeyPatch, chosen: str) -> None:
-    monkeypatch.setattr(precision, "fast_dtype", lambda: chosen)
+    monkeypatch.setattr(precision, "training_dtype", lambda: chosen)
     settings = config.load(run_file("dpo", model={"dtype": "auto"}), "dpo")
     assert settings.model.dtype == settings.to_json()["model"]["dtype"] == chosen
 
@@ -62,7 +74,7 @@ def test_the_settings_hold_what_auto_became(run_file: RunFile, monkeypatch: pyte
 def test_a_precision_that_is_named_is_kept_and_an_unknown_one_refused(
     run_file: RunFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "fast_dtype", lambda: pytest.fail("nobody asked"))
+    monkeypatch.setattr(precision, "training_dtype", lambda: pytest.fail("nobody asked"))
     assert config.load(run_file("dpo", model={"dtype": "bfloat16"}), "dpo").model.dtype == "bfloat16"
     with pytest.raises(ConfigError, match=r"must be one of 'bfloat16', 'float32'"):
         config.load(run_file("dpo", model={"dtype": "float16"}), "dpo")
@@ -81,7 +93,7 @@ def test_a_run_goes_on_on_its_machine_and_starts_over_on_one_of_another_precisio
     path = run_file("reward", model={"dtype": "auto"}, optim={"max_steps": 4})
 
     def run_on(dtype: str) -> Path:
-        monkeypatch.setattr(precision, "fast_dtype", lambda: dtype)
+        monkeypatch.setattr(precision, "training_dtype", lambda: dtype)
         with monkeypatch.context() as patch:
             patch.setattr(shutil, "rmtree", lambda *_, **__: None)  # the state stays, as after a kill
             assert runner.main("reward", reward.train, [str(path)]) == 0

@@ -125,6 +125,10 @@ def test_likelihoods_and_rewards_do_not_depend_on_the_batch(trained: Path) -> No
     sequences = [[1, 2, 3], [4, 5, 6, 7, 8, 9], [10, 11]]
     alone, together = (RewardModel(sources[0], tokenizer, size).score(sequences) for size in (1, 3))
     assert alone == pytest.approx(together, abs=2e-2)  # bfloat16 where the processor has it
+    model, passes = RewardModel(sources[0], tokenizer, 1), []
+    model.model.register_forward_pre_hook(lambda *_: passes.append(1))
+    assert model.score([*sequences, sequences[0]]) == [*alone, alone[0]]
+    assert len(passes) == len(sequences), "what comes several times is read once"
     prompts = [[256, 1, 2], [256, 3], [256, 4, 5, 6, 7]]
     greedy = {"max_new_tokens": 6, "temperature": 0.0, "seed": 1}
     policy = Policy(sources[1], tokenizer, 1)

@@ -88,7 +88,7 @@ def test_a_base_model_of_an_unknown_kind_is_refused_in_a_sentence(
 def test_packs_are_halved_until_they_fit_and_then_activations_computed_twice(
     run_file: RunFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = config.load(run_file("dpo"), "dpo")
+    settings = config.load(run_file("dpo", model={"pack_tokens": 2048}), "dpo")
     shape = room.Shape(10**9, 10**7, layers=32, hidden=2048, intermediate=8192, vocabulary=50_000)
 
     def fitted(free: float) -> tuple[int, bool]:
@@ -114,10 +114,10 @@ def test_a_run_that_is_short_of_memory_learns_the_same_and_says_so(
     monkeypatch.setattr(room, "available", lambda: 10**6)
     assert runner.main("dpo", dpo.train, [str(short)]) == 0
     [warning] = events_of(short, "warning")
-    assert "a pass takes 256 tokens instead of 2048, and activations are computed twice" in warning["message"]
+    assert "a pass takes 256 tokens instead of 512, and activations are computed twice" in warning["message"]
     losses = [[event["metrics"]["loss"] for event in events_of(path, "step")] for path in (ample, short)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
-    assert checkpoints.verify(short.parent / "final").config["model"]["pack_tokens"] == 2048, "what was asked for"
+    assert checkpoints.verify(short.parent / "final").config["model"]["pack_tokens"] == 512, "what was asked for"
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ class ModelConfig:
     gradient_checkpointing: Literal["auto", True, False]
     trains: Literal["adapter", "all"] = "adapter"
     pack_tokens: int = 2048  # of one forward pass, padding included
+    sharded: bool = False  # spread over the processes of `accelerate launch` instead of whole on each
 
     def __post_init__(self) -> None:
         _require(self.pack_tokens >= 16, "model.pack_tokens", "at least 16")

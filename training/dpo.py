@@ -20,7 +20,6 @@ Left out: the other losses of TRL's DPOTrainer; training/losses.py has four.
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +90,8 @@ class PolicyTrainer(RowTrainer):
         """Give every row the log-probabilities of the model as it is now; returns how many rows had to be computed."""
         scored = "content" if self.dpo.mask_format_tokens else "all"
         store = ReferenceStore(self.config.cache / "reference", reference.identity(self.config), scored=scored)
-        rows: list[Row] = self.rows
-        process = self.accelerator.process_index
-        mine = rows[process :: self.accelerator.num_processes]
-        _, computed = with_reference(mine, store, lambda some: self.over_rows(some, self._summed), events)
-        self.accelerator.wait_for_everyone()
-        store.reload()
-        self.rows = self.train_dataset = [replace(row, reference=store.of(row) or ()) for row in rows]
+        self.rows, computed = with_reference(self.rows, store, lambda some: self.over_rows(some, self._summed), events)
+        self.train_dataset = self.rows
         return computed
 
     def totals(self, batch: Pack) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, set_seed
 
-from training import checkpoints
+from training import checkpoints, sharding
 from training.chat import Tokenizer
 from training.config import RunConfig
 from training.errors import CheckpointError, ConfigError
@@ -121,6 +121,7 @@ def _load(factory: Any, config: RunConfig, **options: Any) -> Any:
             use_safetensors=True,
             trust_remote_code=False,
             **options,
+            **(sharding.loading() if config.model.sharded else {}),
         )
     except (OSError, ValueError) as error:
         raise unloadable(config.base_model, error) from error

@@ -5,6 +5,9 @@ data and train; the first alone holds the lock, reports and writes.
 """
 
 import os
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def rank() -> int:
@@ -20,3 +23,13 @@ def count() -> int:
 def is_main() -> bool:
     """Whether this process reports and writes."""
     return rank() == 0
+
+
+def agreed(value: T) -> T:
+    """What the first process says, on all; they must call it together."""
+    if count() == 1:
+        return value
+    from accelerate.utils import broadcast_object_list  # brings torch, which a dry run does not need
+
+    found: list[T] = broadcast_object_list([value])
+    return found[0]

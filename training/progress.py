@@ -5,6 +5,7 @@ saves leaves exactly such a folder behind, so a folder counts only once its mani
 """
 
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -14,7 +15,6 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 
 from training import checkpoints, processes
@@ -37,9 +37,11 @@ def training_arguments(config: RunConfig, run_dir: Path) -> dict[str, Any]:
     """What transformers' Trainer, and TRL's, are told of our settings.
 
     Raises:
-        ConfigError: the rows of a step cannot be divided among the processes.
+        ConfigError: the rows of a step cannot be divided among the processes, or these are told to shard by themselves.
     """
     optim = config.optim
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":  # it would shard after the first measurements
+        raise ConfigError("accelerate launch was given --use_fsdp: leave it out and set model.sharded = true instead")
     if optim.batch_size % processes.count():
         raise ConfigError(
             f"optim.batch_size is {optim.batch_size}, which {processes.count()} processes cannot share evenly: "
@@ -80,8 +82,7 @@ def resume_point(config: RunConfig, run_dir: Path, snapshot_sha256: str) -> Path
     Returns:
         None where training starts from the beginning.
     """
-    found = [_resume_point(config, run_dir, snapshot_sha256) if processes.is_main() else None]
-    return broadcast_object_list(found)[0]  # type: ignore[no-any-return]
+    return processes.agreed(_resume_point(config, run_dir, snapshot_sha256) if processes.is_main() else None)
 
 
 def _resume_point(config: RunConfig, run_dir: Path, snapshot_sha256: str) -> Path | None:

@@ -20,14 +20,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from training import checkpoints
+from training import checkpoints, processes
 from training.config import RunConfig
 from training.data import Row
 from training.errors import CheckpointError
 from training.events import EventLog
 
 LAYOUT = "shared-prompt-1"  # counts up when packing.py lays tokens out in another way
-CHUNK = 16  # rows between two writes
+CHUNK = 16  # rows between two writes, for each process
 SECONDS = 10.0  # between two reports
 Logps = Callable[[Sequence[Row]], list[tuple[float, ...]]]
 
@@ -45,8 +45,9 @@ def with_reference(
     """
     missing = sorted((row for row in rows if store.of(row) is None), key=lambda row: row.length)
     reported = time.monotonic()
-    for start in range(0, len(missing), CHUNK):
-        chunk = missing[start : start + CHUNK]
+    at_once = CHUNK * processes.count()
+    for start in range(0, len(missing), at_once):
+        chunk = missing[start : start + at_once]
         store.add(zip(chunk, compute(chunk), strict=True))
         if events and time.monotonic() - reported > SECONDS:
             reported = time.monotonic()
@@ -62,18 +63,17 @@ class ReferenceStore:
     def __init__(self, folder: Path, identity: str, *, scored: str) -> None:
         self.scored = scored
         self.path = folder / f"{identity}.jsonl"
-        self._known: dict[str, float] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        self.reload()
+        self._known = processes.agreed(self._read() if processes.is_main() else {})
 
-    def reload(self) -> None:
-        """Read what others have added; a line that a killed process left unfinished is cut off."""
+    def _read(self) -> dict[str, float]:
+        """What earlier runs have added; a line that a killed process left unfinished is cut off."""
         with self._locked():
             whole = self.path.read_bytes() if self.path.exists() else b""
             end = whole.rfind(b"\n") + 1
             if end < len(whole):
                 os.truncate(self.path, end)
-        self._known |= dict(json.loads(line) for line in whole[:end].splitlines())
+        return dict(json.loads(line) for line in whole[:end].splitlines())
 
     def of(self, row: Row) -> tuple[float, ...] | None:
         """One value for each response, or None where one is not known."""
@@ -85,6 +85,8 @@ class ReferenceStore:
         """Remember values. One that is not a number is not kept for other nights: training will stop on it."""
         new = {key: value for row, logps in values for key, value in zip(self._keys(row), logps, strict=True)}
         self._known |= new
+        if not processes.is_main():
+            return
         with self._locked(), self.path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(item) + "\n" for item in new.items() if math.isfinite(item[1]))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from training import models
+from training import models, processes
 from training.chat import Tokenizer
 from training.config import RunConfig
 from training.errors import StorageError
@@ -69,7 +69,12 @@ def memory(config: RunConfig, shape: Shape) -> Bytes:
     """About what a step holds at most."""
     size = 2 if config.model.dtype == "bfloat16" else 4
     held = WEIGHT if config.model.trains == "all" else size
-    weights = held * shape.weights + (WEIGHT + ADAM + (0 if config.model.trains == "all" else WEIGHT)) * shape.trained
+    parts = processes.count() if config.model.sharded else 1
+    weights = held * shape.weights / parts
+    if config.model.trains == "all":
+        weights += (WEIGHT + ADAM) * shape.trained / parts
+    else:  # an adapter is whole on every process
+        weights += (WEIGHT + WEIGHT + ADAM) * shape.trained
     layer = size * (OF_HIDDEN * shape.hidden + OF_INTERMEDIATE * shape.intermediate)
     layers = 1 if config.model.gradient_checkpointing is True else shape.layers
     inputs = size * shape.hidden * shape.layers  # what checkpointing starts again from

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import LlamaForCausalLM
 
 from tests.training.conftest import RunFile, events_of
 from training import checkpoints, dpo, reward, runner
@@ -17,11 +19,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TRAIN: dict[Any, Any] = {"reward": reward.train, "dpo": dpo.train}
 
 
-def launch(kind: str, path: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def launch(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
-    command += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", *options]
+    command += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
     return subprocess.run(
-        [sys.executable, "-m", *command, "-m", f"training.{kind}", str(path)],
+        [sys.executable, "-m", *command, "-m", module, *arguments],
         cwd=Path(runner.__file__).parents[1],
         env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
         capture_output=True,
@@ -35,13 +37,23 @@ def losses(path: Path) -> list[float]:
     return [event["metrics"]["loss"] for event in events_of(path, "step")]
 
 
+@pytest.fixture
+def tied_base(tmp_path: Path, tiny_base: Path) -> Path:
+    """A base model whose head is its embedding, as most small ones have it."""
+    folder = shutil.copytree(tiny_base, tmp_path / "tied")
+    LlamaForCausalLM.from_pretrained(tiny_base, tie_word_embeddings=True).save_pretrained(folder)
+    return folder
+
+
 @pytest.mark.parametrize("kind", ["reward", "dpo"])
 @pytest.mark.parametrize("trains", ["adapter", "all"])
-def test_two_processes_have_the_losses_of_one(run_file: RunFile, kind: str, trains: str) -> None:
-    settings: dict[str, Any] = {"model": {"trains": trains, "pack_tokens": 256}, "optim": {"learning_rate": 1e-3}}
+@pytest.mark.parametrize("sharded", [False, True], ids=["whole", "sharded"])
+def test_two_processes_have_the_losses_of_one(run_file: RunFile, kind: str, trains: str, sharded: bool) -> None:  # noqa: FBT001
+    model = {"trains": trains, "pack_tokens": 256, "sharded": sharded}
+    settings: dict[str, Any] = {"model": model, "optim": {"learning_rate": 1e-3}}
     alone, together = run_file(kind, "alone", **settings), run_file(kind, "together", cache="cache", **settings)
     assert runner.main(kind, TRAIN[kind], [str(alone)]) == 0  # type: ignore[arg-type]
-    ended = launch(kind, together)
+    ended = launch(f"training.{kind}", str(together))
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert losses(together) == pytest.approx(losses(alone), rel=1e-4)
     for event in ("baseline", "final", "checkpoint"):
@@ -52,7 +64,41 @@ def test_two_processes_have_the_losses_of_one(run_file: RunFile, kind: str, trai
     assert [event["metrics"]["num_tokens"] for event in events_of(together, "step")] == counted
 
 
+@pytest.mark.faults
+@pytest.mark.parametrize(("trains", "then"), [("adapter", 2), ("all", 2), ("all", 1)])
+def test_sharded_weights_go_on_where_they_were_killed_on_any_number_of_processes(
+    run_file: RunFile, tied_base: Path, trains: str, then: int
+) -> None:
+    settings: dict[str, Any] = {"model": {"trains": trains, "sharded": True}, "optim": {"learning_rate": 1e-3}}
+    settings["base_model"] = str(tied_base)
+    undisturbed, killed = (
+        run_file("dpo", "undisturbed", **settings),
+        run_file("dpo", "killed", cache="cache", **settings),
+    )
+    assert runner.main("dpo", dpo.train, [str(undisturbed)]) == 0
+    died = launch("tests.training.dies", "state without its optimizer", "dpo", str(killed))
+    assert died.returncode != 0
+    assert not (killed.parent / "final").exists()
+    if then == 1:
+        assert runner.main("dpo", dpo.train, [str(killed)]) == 0
+    else:
+        ended = launch("training.dpo", str(killed))
+        assert ended.returncode == 0, ended.stderr[-3000:]
+    assert [event["step"] for event in events_of(killed, "resumed")] == [2]
+    assert losses(killed)[-4:] == pytest.approx(losses(undisturbed)[-4:], rel=1e-4)
+    metrics = [checkpoints.verify(path.parent / "final").metrics for path in (undisturbed, killed)]
+    assert metrics[1] == pytest.approx(metrics[0], rel=1e-3, abs=1e-4)
+
+
 def test_rows_that_cannot_be_shared_evenly_are_refused(run_file: RunFile) -> None:
-    ended = launch("reward", run_file("reward", optim={"batch_size": 3}))
+    ended = launch("training.reward", str(run_file("reward", optim={"batch_size": 3})))
     assert ended.returncode != 0
     assert "which 2 processes cannot share evenly" in ended.stderr
+
+
+def test_accelerates_own_sharding_is_refused_in_favour_of_ours(
+    run_file: RunFile, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert runner.main("reward", reward.train, [str(run_file("reward"))]) == 2
+    assert "set model.sharded = true instead" in capsys.readouterr().err.splitlines()[-1]

@@ -45,8 +45,9 @@ export class Ranker {
     // the fields for pages without scripts must not be sent beside `order`
     for (const field of section.querySelectorAll("[name=rank], [name=strength]")) field.disabled = true;
     for (const item of this.items.values()) this.#prepare(item);
-    // whoever drags points at the list first
-    this.list.addEventListener("pointerenter", () => this.#allowDragging(sortableUrl), { once: true });
+    // whoever drags with a mouse points at the list first; a finger that arrives is dragging already
+    if (matchMedia("(any-pointer: coarse)").matches) this.#allowDragging(sortableUrl);
+    else this.list.addEventListener("pointerenter", () => this.#allowDragging(sortableUrl), { once: true });
     this.#show();
   }
 

@@ -1,4 +1,4 @@
-"""Alice works with her fingers on a narrow screen: no key, no mouse, nothing that has to be dragged."""
+"""Alice works with her fingers on a narrow screen: no key, no mouse, and nothing that can only be dragged."""
 
 from __future__ import annotations
 
@@ -63,6 +63,31 @@ def test_four_responses_are_ranked(site: Site) -> None:
     a, b, c, d = said.order_shown
     assert said.ranking == [[d], [a, b], [c]]
     assert said.strengths == [3, 2]
+
+
+def test_a_response_is_dragged_by_its_letter(site: Site) -> None:
+    page = open_by_touch(site, n=4)
+    page.wait_for_function("globalThis.Sortable !== undefined")
+    page.locator("[data-ranking]").scroll_into_view_if_needed()
+    finger = page.context.new_cdp_session(page)
+
+    def middle(name: str) -> tuple[float, float]:
+        box = page.locator(f"[data-place={name}] .letter").bounding_box()
+        assert box is not None
+        return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def touch(kind: str, *points: tuple[float, float]) -> None:
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]})
+
+    (x, start), (_, end) = middle("C"), middle("A")
+    touch("touchStart", (x, start))
+    for step in range(1, 21):
+        touch("touchMove", (x, start + (end - 18 - start) * step / 20))
+        page.wait_for_timeout(20)
+    touch("touchEnd")
+    expect(page.locator("[data-place]").first).to_have_attribute("data-place", "C")
+    order = page.locator("[data-place]").evaluate_all("items => items.map(item => item.dataset.place).join('')")
+    assert order == "CABD"
 
 
 def test_the_chosen_response_is_improved(site: Site) -> None:

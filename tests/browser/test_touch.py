@@ -67,7 +67,7 @@ def test_four_responses_are_ranked(site: Site) -> None:
 
 def test_a_response_is_dragged_by_its_letter(site: Site) -> None:
     page = open_by_touch(site, n=4)
-    page.wait_for_function("globalThis.Sortable !== undefined")
+    assert page.evaluate("globalThis.Sortable !== undefined"), "a finger that arrives is dragging already"
     page.locator("[data-ranking]").scroll_into_view_if_needed()
     finger = page.context.new_cdp_session(page)
 

@@ -41,10 +41,9 @@ def loading() -> dict[str, Any]:
     return {"distributed_config": DistributedConfig(fsdp_size=processes.count())}
 
 
-def weights(model: Any) -> dict[str, torch.Tensor]:
+def weights(model: Any) -> dict[str, Any]:
     """All weights, whole, on the first process; called on all."""
-    whole: dict[str, torch.Tensor] = get_model_state_dict(model, options=WHOLE)
-    return whole
+    return get_model_state_dict(model, options=WHOLE)
 
 
 def adapter(model: Any) -> dict[str, torch.Tensor]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, select
@@ -137,7 +138,7 @@ def test_many_answers_of_the_engine_are_judged_and_the_best_imitated(
     settings: Settings, model: Path, tmp_path: Path
 ) -> None:
     snapshot = tmp_path / "pairs.jsonl"
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"prompt": [{"role": "user", "content": question}], "split": "train", "prompt_hash": f"hash-{number}"}
         for number, question in enumerate(SHORT)
     ]

@@ -121,7 +121,7 @@ def _load(factory: Any, config: RunConfig, **options: Any) -> Any:
             use_safetensors=True,
             trust_remote_code=False,
             **options,
-            **(sharding.loading() if config.model.sharded else {}),
+            **sharding.loading(config.model),
         )
     except (OSError, ValueError) as error:
         raise unloadable(config.base_model, error) from error

@@ -25,62 +25,87 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
+from transformers import Trainer, TrainingArguments
 from transformers.distributed import DistributedConfig
 
 from training import processes
+from training.config import ModelConfig
 
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
-WEIGHTS, AVERAGES = "model.safetensors", "optimizer.pt"  # as transformers' Trainer names them
+WEIGHTS, AVERAGES, SCHEDULE = "model.safetensors", "optimizer.pt", "scheduler.pt"  # as transformers' Trainer names them
 
 
-def loading() -> dict[str, Any]:
+def loading(model: ModelConfig) -> dict[str, Any]:
     """What `from_pretrained` is told so that every process reads its part."""
-    if processes.count() == 1:
+    if not model.sharded or processes.count() == 1:
         return {}
     PartialState(cpu=not torch.accelerator.is_available())  # the processes find each other as in every other run
     return {"distributed_config": DistributedConfig(fsdp_size=processes.count())}
 
 
-def weights(model: Any) -> dict[str, Any]:
-    """All weights, whole, on the first process; called on all."""
-    return get_model_state_dict(model, options=WHOLE)
+class ShardedTrainer(Trainer):
+    """Transformers' Trainer, with whole states and checkpoints where its weights are spread.
 
+    `sharded` says that they are, `parted` that what is trained may be. The latter does not depend on how many processes there
+    are now, so that one goes on from the state of many.
+    """
 
-def adapter(model: Any) -> dict[str, torch.Tensor]:
-    """The weights that every process holds whole: those of an adapter and its heads."""
-    return {name: value for name, value in model.state_dict().items() if not isinstance(value, DTensor)}
+    def __init__(self, how: ModelConfig, args: TrainingArguments, **given: Any) -> None:
+        self.sharded = how.sharded and processes.count() > 1
+        self.parted = how.sharded and how.trains == "all"
+        # Of sharded weights transformers would save one process's averages, and so refuses to save any. Ours are whole.
+        args.save_only_model = self.sharded
+        super().__init__(args=args, **given)
+        self.args.save_only_model = False
 
+    def weights(self) -> dict[str, Any]:
+        """All weights, or those of the adapter, whole on the first process; called on all."""
+        if self.parted:
+            return get_model_state_dict(self.model, options=WHOLE)
+        if self.sharded:
+            return {name: value for name, value in self.model.state_dict().items() if not isinstance(value, DTensor)}
+        return self.accelerator.get_state_dict(self.model_wrapped)  # type: ignore[no-any-return]
 
-@contextmanager
-def gathered(model: Any) -> Iterator[None]:
-    """A context in which whole weights are saved by one process; transformers would gather them again, from all."""
-    config, model.config.distributed_config = model.config.distributed_config, None
-    try:
-        yield
-    finally:
-        model.config.distributed_config = config
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """A context in which one process saves whole weights; transformers would gather them again, from all."""
+        if not self.sharded:
+            yield
+            return
+        settings = self.model.config
+        known, settings.distributed_config = settings.distributed_config, None
+        try:
+            yield
+        finally:
+            settings.distributed_config = known
 
+    def let_go(self) -> None:
+        """Free what was gathered: a forward pass without a backward pass keeps its last layers whole."""
+        for module in self.model.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
 
-def part(model: Any) -> None:
-    """Let go of what was gathered: a forward pass without a backward pass keeps its last layers whole."""
-    for module in model.modules():
-        if isinstance(module, FSDPModule):
-            module.reshard()
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        # An adapter is saved by one process, which must not gather the weights below it.
+        super()._save(output_dir, self.weights() if self.sharded and not self.parted else state_dict)
 
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.parted:
+            averages = get_optimizer_state_dict(self.model, self.optimizer, options=WHOLE)
+            if processes.is_main():
+                torch.save(averages, Path(output_dir) / AVERAGES)
 
-def save_averages(model: Any, optimizer: torch.optim.Optimizer, folder: Path) -> None:
-    """Write the optimizer's averages, whole, by the names of the weights; called on all processes."""
-    state = get_optimizer_state_dict(model, optimizer, options=WHOLE)
-    if processes.is_main():
-        torch.save(state, folder / AVERAGES)
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if self.parted:
+            set_model_state_dict(self.model, load_file(Path(resume_from_checkpoint) / WEIGHTS), options=WHOLE)
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
-
-def load_weights(model: Any, folder: Path) -> None:
-    """Give every process its part of whole weights."""
-    set_model_state_dict(model, load_file(folder / WEIGHTS), options=WHOLE)
-
-
-def load_averages(model: Any, optimizer: torch.optim.Optimizer, folder: Path) -> None:
-    """Give every process its part of the optimizer's averages."""
-    state = torch.load(folder / AVERAGES, map_location="cpu", weights_only=True)
-    set_optimizer_state_dict(model, optimizer, state, options=WHOLE)
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None or not self.parted:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        averages = torch.load(Path(checkpoint) / AVERAGES, map_location="cpu", weights_only=True)
+        set_optimizer_state_dict(self.model, self.optimizer, averages, options=WHOLE)
+        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULE, weights_only=True))

@@ -14,16 +14,17 @@ from typing import Any
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor
-from transformers import Trainer, TrainingArguments
+from transformers import TrainingArguments
 
-from training import losses, models, processes, room, sharding
+from training import losses, models, room
 from training.config import RunConfig
 from training.data import Row
 from training.packing import Pack, lay_out, pack
 from training.progress import Progress, training_arguments
+from training.sharding import ShardedTrainer
 
 
-class RowTrainer(Trainer):
+class RowTrainer(ShardedTrainer):
     """The base of the reward model's, the policy's and fine-tuning's trainer; they say `loss` and `totals`."""
 
     def __init__(
@@ -36,19 +37,15 @@ class RowTrainer(Trainer):
         self._sums: dict[str, Tensor] = {}  # of each metric since the last log: its sum and its count
         self._tokens = 0
         self.pad: int = tokenizer.pad_token_id
-        arguments = TrainingArguments(**training_arguments(config, run_dir))
-        arguments.save_only_model = (
-            config.model.sharded
-        )  # what transformers asks for, not knowing that states are whole
         super().__init__(
+            config.model,
+            TrainingArguments(**training_arguments(config, run_dir)),
             model=model,
-            args=arguments,
             train_dataset=rows,
             data_collator=list,
             processing_class=tokenizer,
             callbacks=[progress],
         )
-        self.args.save_only_model = False
 
     def loss(self, model: Any, batch: Pack, totals: Tensor) -> Tensor:
         """The pack's share of the step's loss; `totals` is the sum of `totals()` over the step."""
@@ -107,19 +104,13 @@ class RowTrainer(Trainer):
                 values = iter(measure(pack(lines, self.pad).to(self.accelerator.device)).tolist())
                 for row in chain.from_iterable(lines) if turn < len(mine) else ():
                     found[place[id(row)]] = tuple(islice(values, len(row.responses)))
-        sharding.part(self.model)
+        self.let_go()
         everywhere = dict(gather_object(list(found.items())))
         return [everywhere[place[id(row)]] for row in rows]
 
-    def weights(self) -> Any:
-        """All weights of the model as a dictionary; called on every process, because they may be sharded."""
-        if not self._sharded:
-            return self.accelerator.get_state_dict(self.model_wrapped)
-        return sharding.weights(self.model) if self._in_parts else sharding.adapter(self.model)
-
     def save(self, folder: Path, weights: Any) -> None:
         """Write what was trained, on one process."""
-        with sharding.gathered(self.model) if self._sharded else nullcontext():
+        with self.gathered():
             models.save(self.accelerator.unwrap_model(self.model_wrapped), self.processing_class, folder, weights)
 
     def record(self, **metrics: Tensor) -> None:
@@ -140,38 +131,6 @@ class RowTrainer(Trainer):
     def floating_point_ops(self, inputs: Any) -> int:  # noqa: ARG002
         """Not counted: Trainer would look for `input_ids` in a list of rows."""
         return 0
-
-    @property
-    def _sharded(self) -> bool:
-        return processes.count() > 1 and self.config.model.sharded
-
-    @property
-    def _in_parts(self) -> bool:
-        """Whether what is trained may be spread: then states are written whole, so that any number of processes goes on."""
-        return self.config.model.sharded and self.config.model.trains == "all"
-
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        if self._sharded and not self._in_parts:
-            state_dict = sharding.adapter(self.model)  # one process saves: it must not gather the rest
-        super()._save(output_dir, state_dict)
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        super()._save_optimizer_and_scheduler(output_dir)
-        if self._in_parts:
-            sharding.save_averages(self.model, self.optimizer, Path(output_dir))
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is None or not self._in_parts:
-            super()._load_optimizer_and_scheduler(checkpoint)
-            return
-        sharding.load_averages(self.model, self.optimizer, Path(checkpoint))
-        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if self._in_parts:
-            sharding.load_weights(self.model, Path(resume_from_checkpoint))
-        else:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _over_processes(self, values: Tensor, how: str = "sum") -> Tensor:
         gathered: Tensor = self.accelerator.gather(values.to(self.accelerator.device)[None])

@@ -20,7 +20,7 @@ from app.embedded import Valkey, poll
 from app.settings import Settings
 from tests.factories import make_batch, make_deployment, make_prompt
 from workers import live as worker
-from workers.engines import OpenAIEngine
+from workers.openai_engine import OpenAIEngine
 
 
 @contextmanager

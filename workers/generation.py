@@ -32,7 +32,8 @@ from app.registry.queries import engine_view
 from app.settings import Settings, get_settings
 from workers import stopping
 from workers.celery_app import app
-from workers.engines import Ask, Engine, EngineAway, ModelMissing, OpenAIEngine, PromptRefused, Reply
+from workers.engines import Ask, Engine, EngineAway, ModelMissing, PromptRefused, Reply
+from workers.openai_engine import OpenAIEngine
 from workers.replies import EngineReplyError
 
 log = structlog.get_logger()

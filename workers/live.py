@@ -24,7 +24,8 @@ from app.jobs import Job, enqueue
 from app.settings import get_settings
 from workers import stopping
 from workers.celery_app import app
-from workers.engines import Ask, EngineAway, ModelMissing, OpenAIEngine, PromptRefused, Reply
+from workers.engines import Ask, EngineAway, ModelMissing, PromptRefused, Reply
+from workers.openai_engine import OpenAIEngine
 from workers.replies import EngineReplyError
 
 log = structlog.get_logger()

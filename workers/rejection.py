@@ -27,7 +27,8 @@ from app.db import session_scope
 from app.registry import service as registry
 from app.registry.models import CheckpointKind
 from app.settings import Settings, get_settings
-from workers.engines import Ask, Engine, EngineAway, ModelMissing, OpenAIEngine, PromptRefused, Reply
+from workers.engines import Ask, Engine, EngineAway, ModelMissing, PromptRefused, Reply
+from workers.openai_engine import OpenAIEngine
 from workers.replies import EngineReplyError
 
 log = structlog.get_logger()

@@ -25,7 +25,8 @@ from app.registry.models import CheckpointKind, CheckpointState, EngineState, Lo
 from app.registry.queries import engine_view
 from app.settings import EngineKind, Settings, get_settings
 from workers.celery_app import app
-from workers.engines import Engine, EngineAway, EngineInfo, OpenAIEngine
+from workers.engines import Engine, EngineAway, EngineInfo
+from workers.openai_engine import OpenAIEngine
 from workers.replies import EngineReplyError
 
 log = structlog.get_logger()

@@ -24,7 +24,7 @@ from tests.factories import make_deployment, make_dialogue_batch, make_user, say
 from tests.fake_engine import FakeEngine
 from tests.generating import settings_for, tiny_engine
 from workers import live as worker
-from workers.engines import OpenAIEngine
+from workers.openai_engine import OpenAIEngine
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 

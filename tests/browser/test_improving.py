@@ -22,7 +22,7 @@ from tests.factories import make_deployment
 from tests.fake_engine import FakeEngine, Mode
 from tests.generating import settings_for, tiny_engine
 from workers import live as worker
-from workers.engines import OpenAIEngine
+from workers.openai_engine import OpenAIEngine
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 

@@ -9,9 +9,10 @@ import pytest
 
 from app.settings import EngineKind, Settings
 from tests.fake_engine import FakeEngine, Mode
-from workers import engines
+from workers import openai_engine
 from workers.chat import ChatEncoder
-from workers.engines import Ask, EngineAway, ModelMissing, OpenAIEngine, PromptRefused, Reply
+from workers.engines import Ask, EngineAway, ModelMissing, PromptRefused, Reply
+from workers.openai_engine import OpenAIEngine
 from workers.replies import EngineReplyError
 
 T = TypeVar("T")
@@ -39,7 +40,7 @@ def sample(settings: Settings, **changes: Any) -> Reply:
 
 @pytest.fixture(autouse=True)
 def short_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "PROBE_TIMEOUT", 4.0)
+    monkeypatch.setattr(openai_engine, "PROBE_TIMEOUT", 4.0)
 
 
 def test_it_says_what_it_is_and_serves(settings: Settings, fake: FakeEngine) -> None:
@@ -142,14 +143,14 @@ def test_a_tokeniser_that_cannot_be_read_is_nobodys_prompt_and_is_not_read_again
         read.append(model)
         raise fault
 
-    monkeypatch.setattr(engines, "ChatEncoder", refuse)
-    monkeypatch.setattr(engines, "_unreadable", {})
+    monkeypatch.setattr(openai_engine, "ChatEncoder", refuse)
+    monkeypatch.setattr(openai_engine, "_unreadable", {})
     away = settings.model_copy(update={"base_model": f"somebody/model-{id(fault)}"})
     for _ in range(2):
         with pytest.raises(EngineAway, match=f"{remedy}.*{fault}"):
             sample(away)
     assert len(read) == 1
-    monkeypatch.setattr(engines, "ENCODER_RETRY", 0.0)
+    monkeypatch.setattr(openai_engine, "ENCODER_RETRY", 0.0)
     with pytest.raises(EngineAway):
         sample(away)
     assert len(read) == 2

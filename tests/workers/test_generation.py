@@ -22,12 +22,12 @@ from app.registry.queries import engine_view
 from app.settings import Settings
 from tests.fake_engine import FakeEngine, Mode
 from tests.generating import assert_nothing_lost_or_doubled, counts, open_batch, serve_base
-from workers import engines, generation, stopping
+from workers import generation, openai_engine, stopping
 
 
 @pytest.fixture(autouse=True)
 def base_is_served(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(engines, "PROBE_TIMEOUT", 10.0)
+    monkeypatch.setattr(openai_engine, "PROBE_TIMEOUT", 10.0)
     with session_scope() as session:
         serve_base(session, settings)
     yield

@@ -23,8 +23,9 @@ from tests.real_engine import KEY, base_model, running_vllm, write_lora
 from training import checkpoints
 from workers import rejection
 from workers.chat import ChatEncoder
-from workers.engines import Ask, OpenAIEngine, Reply
+from workers.engines import Ask, Reply
 from workers.generation import generate
+from workers.openai_engine import OpenAIEngine
 from workers.serving import reconcile_serving
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(900)]

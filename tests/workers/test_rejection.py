@@ -15,7 +15,7 @@ from app.registry import service as registry
 from app.settings import Settings
 from tests.fake_engine import FakeEngine, Fault, Mode
 from tests.generating import register_policy, serve_base
-from workers import engines, rejection
+from workers import openai_engine, rejection
 from workers.engines import EngineAway
 from workers.rejection import Writer
 
@@ -82,7 +82,7 @@ def test_a_file_of_another_policy_is_refused(settings: Settings, snapshot: Path)
 def test_a_prompt_that_the_engine_refuses_costs_no_other(
     settings: Settings, fake: FakeEngine, snapshot: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "PROBE_TIMEOUT", 4.0)
+    monkeypatch.setattr(openai_engine, "PROBE_TIMEOUT", 4.0)
     fake.faults.append(Fault(Mode.REFUSED, match="rivers"))
     assert run(settings, snapshot) == rejection.Tally(done=1, refused=1)
     assert [line["prompt_id"] for line in lines(snapshot)] == ["hash-bread"]

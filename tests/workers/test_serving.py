@@ -16,14 +16,14 @@ from app.registry.queries import EngineView, engine_view
 from app.settings import Settings
 from tests.fake_engine import FakeEngine, Mode
 from tests.generating import counts, open_batch, register_policy, serve_base, settings_for
-from workers import engines
+from workers import openai_engine
 from workers.generation import generate
 from workers.serving import alone, reconcile_serving
 
 
 @pytest.fixture(autouse=True)
 def short_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "PROBE_TIMEOUT", 4.0)
+    monkeypatch.setattr(openai_engine, "PROBE_TIMEOUT", 4.0)
 
 
 def sampled() -> set[str]:
@@ -161,7 +161,7 @@ def test_a_second_reconciler_leaves_and_does_not_wait_for_an_engine_that_hangs(
 def test_an_engine_that_hangs_over_an_adapter_is_not_waited_for(
     settings: Settings, fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "ADAPTER_TIMEOUT", 0.2)
+    monkeypatch.setattr(openai_engine, "ADAPTER_TIMEOUT", 0.2)
     base_is_wished(settings)
     promote(tmp_path / "policy-r1")
     fake.fault(Mode.HANG, match="policy-r1")

@@ -67,7 +67,7 @@ bench-planted: RUN := planted
 bench-planted: $(DEV) ## Plant a rule in annotations and see whether training finds it (30 minutes, idle machine)
 	@$(MEASURE)
 
-bench-human: $(DEV) ## Learn from 1,000 public human pairs: HH=hh_helpful_rejection_sampled.jsonl.gz (20 minutes)
+bench-human: $(DEV) ## Learn from 1,000 public human pairs: HH=hh_helpful_rejection_sampled.jsonl.gz (half an hour)
 	@$(BIN)/python -m benchmarks.human_pairs $(HH)
 
 MEASURE = failed=; for name in $(RUN); do printf '\n── %s\n' $$name; $(BIN)/python -m benchmarks.$$name || failed="$$failed $$name"; done; \

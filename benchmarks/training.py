@@ -1,7 +1,7 @@
 """What a pair costs to learn from, beside plain TRL 1.16: reward model, DPO and fine-tuning.
 
-    python -m benchmarks.training                       everything, twice (about 12 minutes on two idle cores)
-    python -m benchmarks.training --only dpo --repeat 1
+    python -m benchmarks.training                       everything, once (about 15 minutes on two idle cores)
+    python -m benchmarks.training --only dpo --repeat 3
     python -m benchmarks.training --file pairs.jsonl    rows of a file with prompt, chosen and rejected instead of made-up ones
 
 Every measurement is a process of its own on the same rows in the same order, with the laptop recipe's adapter, batch and
@@ -60,8 +60,8 @@ Result = dict[str, Any]
 def main() -> int:
     """Print the table; exit with 1 where a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeat", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--rows", type=int, default=4, help="rows of a step")
     parser.add_argument("--only", default="", help="workloads whose name begins so")
     parser.add_argument("--file", type=Path)

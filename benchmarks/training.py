@@ -14,7 +14,7 @@ rate. It counts the CPU seconds of the trainer's `train()` and nothing around it
 
 A row of three is edited > chosen > rejected: three pairs for the reward model, two for DPO. TRL takes as many pairs a step
 as there are in ours. Tokens are those that went through the model. Figures are medians; the table is followed by the
-budgets of issue 4, and the losses of every step are drawn into a picture, `--plot FILE.svg`.
+budgets, and the losses of every step are drawn into a picture, `--plot FILE.svg`.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="workloads whose name begins so")
     parser.add_argument("--file", type=Path)
     parser.add_argument("--dtype", choices=("auto", "bfloat16", "float32"), default="auto")
-    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--plot", type=Path, default=Path(tempfile.gettempdir()) / "training-losses.svg")
     parser.add_argument("--measure", nargs=3, metavar=("WORKLOAD", "VARIANT", "FOLDER"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
@@ -92,8 +92,8 @@ def main() -> int:
         f"load {os.getloadavg()[0]:.1f} at the end"
     )
     table(middle)
-    if given.plot:
-        draw(given.plot, runs)
+    draw(given.plot, runs)
+    print(f"\nthe losses of every step are drawn in {given.plot}\n")
     return verdict(
         *(
             Budget(
@@ -233,12 +233,12 @@ def draw(file: Path, runs: dict[tuple[str, str], list[Result]]) -> None:
 
     def line(workload: str, variant: str) -> Line:
         losses = runs[workload, variant][0]["losses"]
-        return Line(variant, tuple((float(step), loss) for step, loss in enumerate(losses, start=1)))
+        return Line(variant.removeprefix("TRL "), tuple((float(step), loss) for step, loss in enumerate(losses, start=1)))
 
     file.write_text(
         panels(
             [
-                Panel(f"Loss: {name}", tuple(line(name, v) for v in (DEFAULTS, BEST, OURS)))
+                Panel(name, tuple(line(name, v) for v in (DEFAULTS, BEST, OURS)))
                 for name in {w: None for w, _ in runs}
             ]
         ),

@@ -233,14 +233,13 @@ def draw(file: Path, runs: dict[tuple[str, str], list[Result]]) -> None:
 
     def line(workload: str, variant: str) -> Line:
         losses = runs[workload, variant][0]["losses"]
-        return Line(variant.removeprefix("TRL "), tuple((float(step), loss) for step, loss in enumerate(losses, start=1)))
+        return Line(
+            variant.removeprefix("TRL "), tuple((float(step), loss) for step, loss in enumerate(losses, start=1))
+        )
 
     file.write_text(
         panels(
-            [
-                Panel(name, tuple(line(name, v) for v in (DEFAULTS, BEST, OURS)))
-                for name in {w: None for w, _ in runs}
-            ]
+            [Panel(name, tuple(line(name, v) for v in (DEFAULTS, BEST, OURS))) for name in {w: None for w, _ in runs}]
         ),
         encoding="utf-8",
     )

@@ -31,5 +31,24 @@ def agreed(value: T) -> T:
         return value
     from accelerate.utils import broadcast_object_list  # brings torch, which a dry run does not need
 
+    meet()
     found: list[T] = broadcast_object_list([value])
     return found[0]
+
+
+def smallest(value: int) -> int:
+    """The smallest of what all processes say; they must call it together."""
+    if count() == 1:
+        return value
+    from accelerate.utils import gather_object
+
+    meet()
+    return int(min(gather_object([value])))
+
+
+def meet() -> None:
+    """Let the processes find each other, on the device that they train on."""
+    import torch
+    from accelerate import PartialState
+
+    PartialState(cpu=not torch.accelerator.is_available())

@@ -52,12 +52,13 @@ def fit(config: RunConfig, shape: Shape) -> RunConfig:
     The run's own settings stay as they are in its manifest and for its resumption: how a step is cut changes no result.
     """
     wanted = config.model.gradient_checkpointing
+    free = processes.smallest(available())  # processes that share packs have to cut them alike
     for twice in (False, True) if wanted == "auto" else (wanted,):
         tokens = config.model.pack_tokens
         while True:
             model = replace(config.model, pack_tokens=tokens, gradient_checkpointing=twice)
             fitted = replace(config, model=model)
-            if memory(fitted, shape) <= SHARE * available():
+            if memory(fitted, shape) <= SHARE * free:
                 return fitted
             if tokens // 2 < SMALLEST:
                 break

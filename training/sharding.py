@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from safetensors.torch import load_file
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -39,7 +38,7 @@ def loading(model: ModelConfig) -> dict[str, Any]:
     """What `from_pretrained` is told so that every process reads its part."""
     if not model.sharded or processes.count() == 1:
         return {}
-    PartialState(cpu=not torch.accelerator.is_available())  # the processes find each other as in every other run
+    processes.meet()
     return {"distributed_config": DistributedConfig(fsdp_size=processes.count())}
 
 

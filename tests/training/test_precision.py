@@ -44,9 +44,8 @@ def test_a_processor_without_instructions_for_it_does_not(monkeypatch: pytest.Mo
     assert (precision.training_dtype(), precision.serving_dtype()) == ("float32", "float32")
 
 
-def test_a_policy_answers_here_in_the_precision_of_the_engine() -> None:
-    if torch.cuda.is_available():
-        pytest.skip("the engine of a card is told bfloat16")
+def test_a_policy_answers_here_in_the_precision_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # the engine of a card is told bfloat16
     assert precision.serving_dtype() == processor_of_the_engine.fast_dtype()
 
 

@@ -64,6 +64,14 @@ def test_two_processes_have_the_losses_of_one(run_file: RunFile, kind: str, trai
     assert [event["metrics"]["num_tokens"] for event in events_of(together, "step")] == counted
 
 
+def test_processes_with_unlike_memory_cut_their_packs_alike(run_file: RunFile) -> None:
+    alone, together = run_file("dpo", "alone"), run_file("dpo", "together", cache="cache")
+    assert runner.main("dpo", dpo.train, [str(alone)]) == 0
+    ended = launch("tests.training.uneven", "dpo", str(together))
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert losses(together) == pytest.approx(losses(alone), rel=1e-4)
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize(("trains", "then"), [("adapter", 2), ("all", 2), ("all", 1)])
 def test_sharded_weights_go_on_where_they_were_killed_on_any_number_of_processes(

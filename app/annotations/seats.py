@@ -93,17 +93,43 @@ _batch = bindparam("batch", type_=BigInteger)
 _in_batch = or_(_batch.is_(None), Batch.id == _batch)
 _lease_end = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, bindparam("lease"))
 
+# What never changes is written out. As parameters, states and zeros hide the partial indexes and the statistics from the plan that
+# PostgreSQL keeps, and a LIMIT is taken for a tenth of all rows: that plan looks dear, and the statement is planned anew each
+# time, at more than its own cost.
+_open: ColumnElement[str]
+_prompts: ColumnElement[str]
+_active: ColumnElement[str]
+_released: ColumnElement[str]
+_gold: ColumnElement[str]
+_collect: ColumnElement[str]
+_verify: ColumnElement[str]
+_open, _prompts, _active, _released, _gold, _collect, _verify = (
+    literal_column(f"'{each.value}'")
+    for each in (
+        BatchState.OPEN,
+        BatchKind.PROMPTS,
+        AssignmentState.ACTIVE,
+        AssignmentState.RELEASED,
+        Purpose.GOLD,
+        Purpose.COLLECT,
+        Purpose.VERIFY_EDIT,
+    )
+)
+_zero, _one = literal_column("0", BigInteger), literal_column("1", BigInteger)
+has_free_seat = Comparison.seats_free > _zero
+
 can_go_on = and_(
-    Assignment.state.in_([AssignmentState.ACTIVE, AssignmentState.RELEASED]),  # apart, for the index on the state
-    or_(Assignment.state == AssignmentState.ACTIVE, Comparison.seats_free > 0),
+    Assignment.state.in_([_active, _released]),  # apart, for the index on the state
+    or_(Assignment.state == _active, has_free_seat),
 )
 """Whether an assignment holds its seat, or was let go and can have it back."""
 
-# Written out: a LIMIT that is a parameter is taken for a tenth of all rows, which makes the plan that PostgreSQL keeps look dear,
-# and then the statement is planned anew each time, at more than its own cost.
-_one = literal_column("1", BigInteger)
-
-_serialise = select(func.pg_advisory_xact_lock(CLAIMS, bindparam("annotator")))
+# A claim walks along ix_comparisons_claim and looks up what it meets by key. By its statistics the planner would rather sort
+# what waits, or read all that the annotator ever did: they are up to a minute old, and were taken when the tables were small.
+_serialise = select(
+    func.pg_advisory_xact_lock(CLAIMS, bindparam("annotator")),
+    *(func.set_config(f"enable_{way}", "off", literal_column("true")) for way in ("sort", "hashjoin", "seqscan")),
+)
 _mine = (
     select(*_held)
     .join(Comparison, Comparison.id == Assignment.comparison_id)
@@ -111,11 +137,11 @@ _mine = (
     .where(
         Assignment.annotator_id == bindparam("annotator"),
         can_go_on,
-        Batch.state == BatchState.OPEN,
-        Batch.kind == BatchKind.PROMPTS,  # dialogues are gone on with on pages of their own
+        Batch.state == _open,
+        Batch.kind == _prompts,  # dialogues are gone on with on pages of their own
         _in_batch,
     )
-    .order_by(case((Assignment.state == AssignmentState.ACTIVE, 0), else_=1), Assignment.id)
+    .order_by(case((Assignment.state == _active, _zero), else_=_one), Assignment.id)
     .limit(_one)
     .with_for_update(of=Assignment)
 )
@@ -137,18 +163,10 @@ _lock = (
 )
 _open_batches = (
     select(Batch.id, Batch.gold_percent, Batch.qualification_items, Batch.qualification_percent)
-    .where(Batch.state == BatchState.OPEN, Batch.kind == BatchKind.PROMPTS, _in_batch)
+    .where(Batch.state == _open, Batch.kind == _prompts, _in_batch)
     .order_by(Batch.id)
 )
 
-# Purposes and the zero are written out as well: as parameters they would hide the partial indexes from a prepared plan.
-has_free_seat = Comparison.seats_free > literal_column("0")
-_gold: ColumnElement[str]
-_collect: ColumnElement[str]
-_verify: ColumnElement[str]
-_gold, _collect, _verify = (
-    literal_column(f"'{each.value}'") for each in (Purpose.GOLD, Purpose.COLLECT, Purpose.VERIFY_EDIT)
-)
 is_gold = and_(Comparison.purpose == _gold, Comparison.annotators_wanted == literal_column(str(GOLD_SEATS)))
 """Whether a comparison has a known answer and is not retired."""
 _twin = aliased(Comparison, name="twin")
@@ -160,22 +178,33 @@ def fresh_for(annotator: ColumnElement[int], *, gold: bool = False) -> list[Colu
     Nobody judges the same responses twice, once with a known answer and once without; nobody verifies an edit of their own.
     An edit may be verified by those who judged its prompt.
     """
-    met = select(Assignment.id).where(Assignment.comparison_id == Comparison.id, Assignment.annotator_id == annotator)
-    # A limited subquery and no EXISTS: that one the planner may hash, which reads all that the annotator ever did.
-    met_twin = (
-        select(Assignment.id)
-        .join(_twin, _twin.id == Assignment.comparison_id)
+    # Limited subqueries and no EXISTS or joins: those the planner may turn round, and read all that the annotator ever did.
+    # A sum cannot be looked up in an index on the annotator, which leaves the one on the comparison, and an order that nobody
+    # needs leaves uq_comparisons_one_per_purpose for the twin: what is read is bounded by the seats of one comparison.
+    by_annotator = Assignment.annotator_id + _zero == annotator
+    twin = (
+        select(_twin.id)
         .where(
             _twin.prompt_id == Comparison.prompt_id,
-            _twin.purpose == (_collect if gold else _gold),
-            Assignment.annotator_id == annotator,
+            _twin.purpose != _verify,
+            func.concat(_twin.purpose) == (_collect if gold else _gold),
         )
+        .order_by(_twin.prompt_id, _twin.purpose)
         .limit(_one)
+        .correlate(Comparison)
         .scalar_subquery()
+    )
+    met, met_twin = (
+        select(Assignment.id).where(Assignment.comparison_id == each, condition).limit(_one).scalar_subquery()
+        # everybody may meet a known answer: there, the annotator narrows it down as well
+        for each, condition in (
+            (Comparison.id, Assignment.annotator_id == annotator if gold else by_annotator),
+            (twin, by_annotator),
+        )
     )
     conditions = [
         has_free_seat,
-        ~met.exists(),
+        met.is_(None),
         or_(Comparison.not_for_id.is_(None), Comparison.not_for_id != annotator),
     ]
     if gold:
@@ -270,7 +299,10 @@ def lease_seconds() -> int:
 
 
 def serialise_claims(session: Session, annotator_id: int) -> None:
-    """Wait until no other transaction claims for this annotator: two tabs that ask at once share one seat."""
+    """Wait until no other transaction claims for this annotator: two tabs that ask at once share one seat.
+
+    Until its end, the transaction's statements are planned to walk and look up rather than to sort and read whole tables.
+    """
     session.connection().execute(_serialise, {"annotator": annotator_id % 2**31})
 
 

@@ -7,19 +7,26 @@ after that commit (``app.jobs``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, Any
 
+from anyio.lowlevel import RunVar
 from fastapi import Depends
+from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import BigInteger, DateTime, Engine, Enum, Identity, MetaData, create_engine, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 
+from app.errors import Unavailable
 from app.settings import get_settings
+
+PATIENCE = 10
+"""Seconds that a request waits for a connection before it is told to come back."""
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -62,7 +69,7 @@ def make_engine(url: str, pool_size: int = 10) -> Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
-        pool_timeout=10,
+        pool_timeout=PATIENCE,
         connect_args={"connect_timeout": 5, "application_name": "corral"},
     )
 
@@ -87,10 +94,44 @@ def session_scope() -> Iterator[Session]:
         session.commit()
 
 
-def get_session() -> Iterator[Session]:
-    """One transaction a request. With ``scope="function"`` the commit happens before the response is sent."""
-    with session_scope() as session:
-        yield session
+_turns: RunVar[asyncio.Semaphore] = RunVar("corral_database_turns")  # of each event loop its own
+
+
+async def _turn() -> asyncio.Semaphore:
+    """Wait, on the event loop and not in a thread, until a connection is free for a request."""
+    turns = _turns.get(None)
+    if turns is None:
+        turns = asyncio.Semaphore(get_settings().database_pool_size * 3 // 2)
+        _turns.set(turns)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await turns.acquire()
+    except TimeoutError:
+        raise Unavailable("Too many people are asking at once. Nothing was stored; try again.", retry_after=5) from None
+    return turns
+
+
+async def get_session() -> AsyncIterator[Session]:
+    """One transaction a request. With ``scope="function"`` the commit happens before the response is sent.
+
+    Requests wait for their turn before they take a thread. If they waited for a connection in one, a rush would fill all
+    threads with waiting, and those who have a connection could not go on to give it back. A quarter of the connections is
+    for what is no request: downloads, followed texts, health.
+
+    Raises:
+        Unavailable: no turn came within ``PATIENCE`` seconds.
+    """
+    turns = await _turn()
+    try:
+        with make_session() as session:  # connects at the first statement, in whose thread that may be
+            try:
+                yield session
+                await run_in_threadpool(session.commit)
+            except BaseException:
+                await run_in_threadpool(session.rollback)  # waits for the database as well
+                raise
+    finally:
+        turns.release()
 
 
 DbSession = Annotated[Session, Depends(get_session, scope="function")]

@@ -34,13 +34,14 @@ from app import assets, failures, health, logs, metrics, openapi
 from app.settings import get_settings
 from app.web import BodyLimit, OriginCheck, SecurityHeaders
 
+# A request is compared with one route after the other, so what annotators do all day comes first.
 PAGES = (
+    app.annotations.views.router,
     app.accounts.views.router,
     app.registry.views.router,
     app.prompts.guideline_views.router,
     app.prompts.views.router,
     app.annotations.queue_views.router,
-    app.annotations.views.router,
     app.annotations.preferences_views.router,
     app.dialogues.views.router,
     app.preferences.views.router,
@@ -53,10 +54,10 @@ PAGES = (
     metrics.router,
 )
 API = (
+    app.annotations.api.router,
     app.accounts.api.router,
     app.registry.api.router,
     app.prompts.api.router,
-    app.annotations.api.router,
     app.annotations.revision_api.router,
     app.candidates.live_api.router,
     app.dialogues.api.router,
@@ -70,10 +71,10 @@ def create_app() -> FastAPI:
     """Build the application; nothing happens at import."""
     logs.configure(json=get_settings().log_json)
     web = FastAPI(title="Corral", docs_url=None, redoc_url=None, openapi_url=None)
-    for router in PAGES:
-        web.include_router(router, include_in_schema=False)
     for router in API:
         web.include_router(router, prefix="/api/v1")
+    for router in PAGES:
+        web.include_router(router, include_in_schema=False)
     web.mount("/static", StaticFiles(directory=assets.STATIC), name="static")
     openapi.install(web)
     failures.install(web)

@@ -34,7 +34,9 @@ def ask(web: FastAPI, token: str, requests: int = AT_ONCE) -> list[httpx.Respons
     async def all_at_once() -> list[httpx.Response]:
         transport = httpx.ASGITransport(web)
         headers = {"authorization": f"Bearer {token}"}
-        async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers, timeout=60) as client:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://test", headers=headers, timeout=60
+        ) as client:
             return await asyncio.gather(*(client.post("/api/v1/annotate/next") for _ in range(requests)))
 
     return asyncio.run(all_at_once())

@@ -93,9 +93,9 @@ _batch = bindparam("batch", type_=BigInteger)
 _in_batch = or_(_batch.is_(None), Batch.id == _batch)
 _lease_end = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, bindparam("lease"))
 
-# What never changes is written out. As parameters, states and zeros hide the partial indexes and the statistics from the plan that
-# PostgreSQL keeps, and a LIMIT is taken for a tenth of all rows: that plan looks dear, and the statement is planned anew each
-# time, at more than its own cost.
+# What never changes is written out. As parameters, states and zeros hide the partial indexes and the statistics from the plan
+# that PostgreSQL keeps, and a LIMIT is taken for a tenth of all rows: that plan looks dear, and the statement is planned anew
+# each time, at more than its own cost.
 _open: ColumnElement[str]
 _prompts: ColumnElement[str]
 _active: ColumnElement[str]

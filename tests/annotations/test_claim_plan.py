@@ -11,11 +11,11 @@ from app.annotations import queries, seats
 from tests.factories import make_comparison, make_user
 
 
-@pytest.mark.parametrize("measured", [False, True], ids=["never measured", "measured while almost empty"])
-def test_a_claim_walks_only_what_waits(session: Session, measured: bool) -> None:
+@pytest.mark.parametrize("statistics", [None, "ANALYZE comparisons, assignments"], ids=["none", "of almost nothing"])
+def test_a_claim_walks_only_what_waits(session: Session, statistics: str | None) -> None:
     make_comparison(session)
-    if measured:
-        session.execute(text("ANALYZE comparisons, assignments"))
+    if statistics:
+        session.execute(text(statistics))
     for taking, walk in (
         (seats._take_first_free, "ix_comparisons_claim"),
         (seats._take_first_gold, "ix_comparisons_"),
@@ -25,7 +25,9 @@ def test_a_claim_walks_only_what_waits(session: Session, measured: bool) -> None
         assert "on uq_comparisons_one_per_purpose" in said or "using uq_comparisons_one_per_purpose" in said, said
         for reading_all in ("Seq Scan", "Sort", "Hash", "Materialize"):
             assert reading_all not in said, said
-    assert "ix_assignments_annotator_id_state" not in explained(session, seats._take_first_free), "all that somebody did"
+    assert "ix_assignments_annotator_id_state" not in explained(session, seats._take_first_free), (
+        "all that somebody did"
+    )
 
 
 def explained(session: Session, taking: Update) -> str:

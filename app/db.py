@@ -123,13 +123,15 @@ async def get_session() -> AsyncIterator[Session]:
     """
     turns = await _turn()
     try:
-        with make_session() as session:  # connects at the first statement, in whose thread that may be
-            try:
-                yield session
-                await run_in_threadpool(session.commit)
-            except BaseException:
-                await run_in_threadpool(session.rollback)  # waits for the database as well
-                raise
+        session = make_session()  # connects at the first statement, in whose thread that may be
+        try:
+            yield session
+            await run_in_threadpool(session.commit)
+        finally:  # what was loaded stays readable, for the page that says what went wrong
+            if session.in_transaction():
+                await run_in_threadpool(session.close)  # the rollback waits for the database as well
+            else:
+                session.close()
     finally:
         turns.release()
 

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
     [
         ("import_prompts", ["--prompts", "60", "--repeat", "1"], 1),
         ("export", ["--annotations", "40", "--repeat", "1"], 2),
-        ("claim", ["--rows", "1500", "--claims", "5"], 1),
+        ("claim", ["--rows", "1500", "--rounds", "2"], 1),
         ("web_cycle", ["--cycles", "64", "--clients", "4"], 2),
         ("warm_start", ["1"], 1),
         ("first_token", ["--texts", "3"], 1),

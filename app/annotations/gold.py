@@ -17,7 +17,7 @@ from sqlalchemy import BigInteger, func, literal, select, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app.annotations import seats
+from app.annotations import claims, seats
 from app.annotations.forms import POSITIONS
 from app.annotations.models import Annotation, Comparison, GoldAnswer, Outcome, Purpose, Qualification
 from app.markup import to_html
@@ -216,7 +216,7 @@ def _available(session: Session, user_id: int, batch_id: int, limit: int) -> int
     """How many known answers could still be asked of ``user_id``, those in work included."""
     fresh = (
         select(Comparison.id)
-        .where(Comparison.batch_id == batch_id, *seats.fresh_for(literal(user_id, BigInteger), gold=True))
+        .where(Comparison.batch_id == batch_id, *claims.fresh_for(literal(user_id, BigInteger), gold=True))
         .limit(limit)
     )
     return len(session.scalars(fresh).all()) + seats.begun_gold(session, user_id, batch_id)

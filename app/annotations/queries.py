@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
-from app.annotations import gold, seats
+from app.annotations import claims, gold, seats
 from app.annotations.gold import Standing, State
 from app.annotations.models import Assignment, AssignmentState, Comparison, Review, Verdict
 from app.annotations.recording import as_draft, standing_annotation
@@ -238,7 +238,7 @@ def _visible(user: User) -> Select[Any]:
     )
     some = (
         select(Comparison.id)
-        .where(Comparison.batch_id == Batch.id, *seats.fresh_for(literal(user.id, BigInteger)))
+        .where(Comparison.batch_id == Batch.id, *claims.fresh_for(literal(user.id, BigInteger)))
         .limit(literal_column(str(COUNT_UP_TO), Integer))  # written out, as in the claim
         .correlate(Batch)
         .subquery()
@@ -247,7 +247,7 @@ def _visible(user: User) -> Select[Any]:
     # Counted with the work that they are mixed into: or the number would tell who has just been given one.
     known = (
         select(Comparison.id)
-        .where(Comparison.batch_id == Batch.id, *seats.fresh_for(literal(user.id, BigInteger), gold=True))
+        .where(Comparison.batch_id == Batch.id, *claims.fresh_for(literal(user.id, BigInteger), gold=True))
         .limit(literal_column(str(COUNT_UP_TO), Integer))
         .correlate(Batch)
         .subquery()

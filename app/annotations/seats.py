@@ -1,7 +1,8 @@
 """Seats and leases, as single statements. ``seats_free`` changes in the transaction that changes the assignment.
 
 Locks are always taken in the same order, assignment before comparison, so that no two of these wait for each other;
-the claim of a fresh seat skips what is locked and waits for nobody. Leases are judged by the database's clock only.
+the claim of a fresh seat (:mod:`app.annotations.claims`) skips what is locked and waits for nobody. Leases are judged by
+the database's clock only.
 
 Statements are built once, here, and run on the session's connection: next and submit are what an installation does most,
 and building a statement costs more than running it.
@@ -10,14 +11,12 @@ and building a statement costs more than running it.
 from __future__ import annotations
 
 from datetime import datetime
-from random import SystemRandom
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    Select,
-    Update,
     and_,
     bindparam,
     case,
@@ -29,19 +28,14 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
-from app.annotations.models import Assignment, AssignmentState, Comparison, ComparisonCandidate, Purpose
+from app.annotations.models import Assignment, AssignmentState, Comparison, Purpose
 from app.prompts.models import Batch, BatchKind, BatchState, EditPolicy
 from app.settings import get_settings
 
-CLAIMS = 0x434C
-"""First half of the advisory lock that makes one annotator's claims happen one after another."""
 SWEEP = 0x5357
 SWEEP_SIZE = 1000
-GOLD_SEATS = 10_000
-"""What a comparison with a known answer wants: everybody may meet it, once. A retired one wants fewer."""
 
 
 class Held(NamedTuple):
@@ -93,43 +87,27 @@ _batch = bindparam("batch", type_=BigInteger)
 _in_batch = or_(_batch.is_(None), Batch.id == _batch)
 _lease_end = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, bindparam("lease"))
 
-# What never changes is written out. As parameters, states and zeros hide the partial indexes and the statistics from the plan
-# that PostgreSQL keeps, and a LIMIT is taken for a tenth of all rows: that plan looks dear, and the statement is planned anew
-# each time, at more than its own cost.
-_open: ColumnElement[str]
-_prompts: ColumnElement[str]
-_active: ColumnElement[str]
-_released: ColumnElement[str]
-_gold: ColumnElement[str]
-_collect: ColumnElement[str]
-_verify: ColumnElement[str]
-_open, _prompts, _active, _released, _gold, _collect, _verify = (
-    literal_column(f"'{each.value}'")
-    for each in (
-        BatchState.OPEN,
-        BatchKind.PROMPTS,
-        AssignmentState.ACTIVE,
-        AssignmentState.RELEASED,
-        Purpose.GOLD,
-        Purpose.COLLECT,
-        Purpose.VERIFY_EDIT,
-    )
-)
-_zero, _one = literal_column("0", BigInteger), literal_column("1", BigInteger)
-has_free_seat = Comparison.seats_free > _zero
+
+def written_out(value: StrEnum) -> ColumnElement[str]:
+    """``value`` as part of the statement, because it never changes.
+
+    As parameters, states and zeros hide the partial indexes and the statistics from the plan that PostgreSQL keeps, and a
+    LIMIT is taken for a tenth of all rows: that plan looks dear, and the statement is planned anew each time, at more than
+    its own cost.
+    """
+    return literal_column(f"'{value}'")
+
+
+ZERO, ONE = literal_column("0", BigInteger), literal_column("1", BigInteger)
+has_free_seat = Comparison.seats_free > ZERO
+_active = written_out(AssignmentState.ACTIVE)
 
 can_go_on = and_(
-    Assignment.state.in_([_active, _released]),  # apart, for the index on the state
+    Assignment.state.in_([_active, written_out(AssignmentState.RELEASED)]),  # apart, for the index on the state
     or_(Assignment.state == _active, has_free_seat),
 )
 """Whether an assignment holds its seat, or was let go and can have it back."""
 
-# A claim walks along ix_comparisons_claim and looks up what it meets by key. By its statistics the planner would rather sort
-# what waits, or read all that the annotator ever did: they are up to a minute old, and were taken when the tables were small.
-_serialise = select(
-    func.pg_advisory_xact_lock(CLAIMS, bindparam("annotator")),
-    *(func.set_config(f"enable_{way}", "off", literal_column("true")) for way in ("sort", "hashjoin", "seqscan")),
-)
 _mine = (
     select(*_held)
     .join(Comparison, Comparison.id == Assignment.comparison_id)
@@ -137,12 +115,12 @@ _mine = (
     .where(
         Assignment.annotator_id == bindparam("annotator"),
         can_go_on,
-        Batch.state == _open,
-        Batch.kind == _prompts,  # dialogues are gone on with on pages of their own
+        Batch.state == written_out(BatchState.OPEN),
+        Batch.kind == written_out(BatchKind.PROMPTS),  # dialogues are gone on with on pages of their own
         _in_batch,
     )
-    .order_by(case((Assignment.state == _active, _zero), else_=_one), Assignment.id)
-    .limit(_one)
+    .order_by(case((Assignment.state == _active, ZERO), else_=ONE), Assignment.id)
+    .limit(ONE)
     .with_for_update(of=Assignment)
 )
 _lock = (
@@ -163,87 +141,10 @@ _lock = (
 )
 _open_batches = (
     select(Batch.id, Batch.gold_percent, Batch.qualification_items, Batch.qualification_percent)
-    .where(Batch.state == _open, Batch.kind == _prompts, _in_batch)
+    .where(Batch.state == written_out(BatchState.OPEN), Batch.kind == written_out(BatchKind.PROMPTS), _in_batch)
     .order_by(Batch.id)
 )
 
-is_gold = and_(Comparison.purpose == _gold, Comparison.annotators_wanted == literal_column(str(GOLD_SEATS)))
-"""Whether a comparison has a known answer and is not retired."""
-_twin = aliased(Comparison, name="twin")
-
-
-def fresh_for(annotator: ColumnElement[int], *, gold: bool = False) -> list[ColumnElement[bool]]:
-    """The conditions under which a comparison has a seat for ``annotator``: the one place where this is decided.
-
-    Nobody judges the same responses twice, once with a known answer and once without; nobody verifies an edit of their own.
-    An edit may be verified by those who judged its prompt.
-    """
-    # Limited subqueries and no EXISTS or joins: those the planner may turn round, and read all that the annotator ever did.
-    # A sum cannot be looked up in an index on the annotator, which leaves the one on the comparison, and an order that nobody
-    # needs leaves uq_comparisons_one_per_purpose for the twin: what is read is bounded by the seats of one comparison.
-    by_annotator = Assignment.annotator_id + _zero == annotator
-    twin = (
-        select(_twin.id)
-        .where(
-            _twin.prompt_id == Comparison.prompt_id,
-            _twin.purpose != _verify,
-            func.concat(_twin.purpose) == (_collect if gold else _gold),
-        )
-        .order_by(_twin.prompt_id, _twin.purpose)
-        .limit(_one)
-        .correlate(Comparison)
-        .scalar_subquery()
-    )
-    met, met_twin = (
-        select(Assignment.id).where(Assignment.comparison_id == each, condition).limit(_one).scalar_subquery()
-        # everybody may meet a known answer: there, the annotator narrows it down as well
-        for each, condition in (
-            (Comparison.id, Assignment.annotator_id == annotator if gold else by_annotator),
-            (twin, by_annotator),
-        )
-    )
-    conditions = [
-        has_free_seat,
-        met.is_(None),
-        or_(Comparison.not_for_id.is_(None), Comparison.not_for_id != annotator),
-    ]
-    if gold:
-        return [*conditions, is_gold, met_twin.is_(None)]
-    return [*conditions, Comparison.purpose != _gold, or_(Comparison.purpose == _verify, met_twin.is_(None))]
-
-
-# Written for one plan, the walk along ix_comparisons_claim. Asked for "batch_id = :batch ORDER BY id" the planner takes the
-# primary key as soon as most rows wait, and then steps over everything that was ever finished. A range on the batch makes
-# the order (batch_id, id), which only that index has.
-def _first_free(*, gold: bool = False) -> Select[int]:
-    return (
-        select(Comparison.id)
-        .where(Comparison.batch_id >= bindparam("batch"), Comparison.batch_id <= bindparam("batch"))
-        .where(*fresh_for(bindparam("annotator", type_=BigInteger), gold=gold))
-        .order_by(Comparison.batch_id, Comparison.id)
-        .limit(_one)
-    )
-
-
-_candidates = (
-    select(func.array_agg(ComparisonCandidate.candidate_id, type_=ARRAY(BigInteger)))
-    .where(ComparisonCandidate.comparison_id == Comparison.id)
-    .scalar_subquery()
-)
-
-
-def _take(first: Select[int]) -> Update:
-    return (
-        update(Comparison)
-        .where(Comparison.id == first.with_for_update(skip_locked=True, of=Comparison).scalar_subquery())
-        .values(seats_free=Comparison.seats_free - 1)
-        .returning(Comparison.id, _candidates)
-    )
-
-
-_waits = _first_free()
-_take_first_free = _take(_waits)
-_take_first_gold = _take(_first_free(gold=True))
 _assign = (
     insert(Assignment)
     .values(
@@ -298,14 +199,6 @@ def lease_seconds() -> int:
     return get_settings().assignment_lease
 
 
-def serialise_claims(session: Session, annotator_id: int) -> None:
-    """Wait until no other transaction claims for this annotator: two tabs that ask at once share one seat.
-
-    Until its end, the transaction's statements are planned to walk and look up rather than to sort and read whole tables.
-    """
-    session.connection().execute(_serialise, {"annotator": annotator_id % 2**31})
-
-
 def mine(session: Session, annotator_id: int, batch_id: int | None) -> Held | None:
     """The assignment to go on with, locked: the one that holds a seat, else a released one whose seat is still free."""
     row = session.connection().execute(_mine, {"annotator": annotator_id, "batch": batch_id}).one_or_none()
@@ -325,28 +218,6 @@ def lock(session: Session, annotator_id: int, assignment_id: int) -> Locked | No
 def open_batches(session: Session, batch_id: int | None) -> list[Open]:
     """Open batches, oldest first; with ``batch_id`` at most that one."""
     return [Open(*row) for row in session.connection().execute(_open_batches, {"batch": batch_id})]
-
-
-def waits(session: Session, annotator_id: int, batch_id: int) -> bool:
-    """Whether :func:`claim` would find a seat that is not of a known answer."""
-    values = {"annotator": annotator_id, "batch": batch_id}
-    return session.connection().execute(_waits, values).first() is not None
-
-
-def claim(session: Session, annotator_id: int, batch_id: int, *, gold: bool = False) -> Held | None:
-    """Take a seat in the first comparison with one free that is for this annotator, and draw its order.
-
-    With ``gold`` it is one with a known answer, else never.
-    """
-    connection = session.connection()
-    take = _take_first_gold if gold else _take_first_free
-    taken = connection.execute(take, {"annotator": annotator_id, "batch": batch_id}).one_or_none()
-    if taken is None:
-        return None
-    comparison_id, candidate_ids = taken
-    order = sorted(candidate_ids)
-    SystemRandom().shuffle(order)
-    return assign(session, annotator_id, comparison_id, order)
 
 
 def assign(session: Session, annotator_id: int, comparison_id: int, order: list[int]) -> Held:
@@ -420,7 +291,7 @@ _begun_gold = (
     .where(
         Assignment.annotator_id == bindparam("annotator"),
         Comparison.batch_id == bindparam("batch"),
-        Comparison.purpose == _gold,
+        Comparison.purpose == written_out(Purpose.GOLD),
         can_go_on,
     )
 )

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
-from app.annotations import gold, seats
+from app.annotations import claims, gold, seats
 from app.annotations.forms import Draft
 from app.annotations.models import AssignmentState, Comparison, ComparisonCandidate, Purpose
 from app.annotations.recording import TAKEN, lock
@@ -71,7 +71,7 @@ def create_comparison(session: Session, prompt: Prompt) -> Comparison | None:
 
 def next_assignment(session: Session, user: User, batch_id: int | None = None) -> Held | None:
     """What ``user`` works on next: the item that they hold, one that ran out and is still free, or a fresh one."""
-    seats.serialise_claims(session, user.id)
+    claims.serialise(session, user.id)
     held = seats.mine(session, user.id, batch_id)
     if held is not None:
         again = (
@@ -92,16 +92,16 @@ def _fresh(session: Session, user: User, batch: seats.Open) -> Held | None:
     if batch.qualification_items:
         state = gold.decide(session, user.id, batch).state
         if state is gold.State.ANSWERING:
-            return seats.claim(session, user.id, batch.id, gold=True)
+            return claims.claim(session, user.id, batch.id, gold=True)
         # somebody has to make the known answers before there are any
         begins = state is gold.State.NOT_READY and user.role is not Role.ANNOTATOR
         if state is not gold.State.PASSED and not begins:
             return None
-    if gold.is_due(batch.gold_percent) and seats.waits(session, user.id, batch.id):
-        known = seats.claim(session, user.id, batch.id, gold=True)
+    if gold.is_due(batch.gold_percent) and claims.waits(session, user.id, batch.id):
+        known = claims.claim(session, user.id, batch.id, gold=True)
         if known is not None:
             return known
-    return seats.claim(session, user.id, batch.id)
+    return claims.claim(session, user.id, batch.id)
 
 
 def save_draft(session: Session, user: User, assignment_id: int, draft: Draft, version: int) -> int:

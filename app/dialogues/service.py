@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from app.accounts.models import User
 from app.accounts.service import audit
-from app.annotations import seats
+from app.annotations import claims, seats
 from app.annotations.models import Assignment, AssignmentState, Comparison
 from app.annotations.service import create_comparison
 from app.candidates import live
@@ -76,7 +76,7 @@ def begin(session: Session, user: User, batch_id: int) -> Dialogue:
     batch = session.get(Batch, batch_id)
     if batch is None or batch.kind is not BatchKind.DIALOGUE or batch.state is BatchState.PREPARING:
         raise NotFound
-    seats.serialise_claims(session, user.id)  # two tabs that begin at once share one dialogue
+    claims.serialise(session, user.id)  # two tabs that begin at once share one dialogue
     mine = Dialogue.annotator_id == user.id, Dialogue.batch_id == batch.id, Dialogue.state == DialogueState.OPEN
     found = session.scalars(select(Dialogue).where(*mine).order_by(Dialogue.id).limit(1)).one_or_none()
     if found is not None:

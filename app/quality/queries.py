@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, aliased, joinedload
 
 from app.accounts.access import STAFF
 from app.accounts.models import User
+from app.annotations.claims import GOLD_SEATS
 from app.annotations.models import (
     STANDING,
     Annotation,
@@ -31,7 +32,6 @@ from app.annotations.models import (
     Verdict,
 )
 from app.annotations.queues import BEGINNING, in_words
-from app.annotations.seats import GOLD_SEATS
 from app.errors import NotFound
 from app.markup import to_html
 from app.prompts.models import Batch, BatchState, Prompt

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts import service as accounts
 from app.accounts.models import User
+from app.annotations.claims import GOLD_SEATS
 from app.annotations.models import (
     Annotation,
     Assignment,
@@ -21,7 +22,6 @@ from app.annotations.models import (
     Review,
     Verdict,
 )
-from app.annotations.seats import GOLD_SEATS
 from app.errors import Conflict, refused
 from app.prompts.models import Batch, BatchState, Prompt
 

@@ -7,7 +7,7 @@ from sqlalchemy import Update, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
-from app.annotations import queries, seats
+from app.annotations import claims, queries, seats
 from tests.factories import make_comparison, make_user
 
 
@@ -17,22 +17,22 @@ def test_a_claim_walks_only_what_waits(session: Session, statistics: str | None)
     if statistics:
         session.execute(text(statistics))
     for taking, walk in (
-        (seats._take_first_free, "ix_comparisons_claim"),
-        (seats._take_first_gold, "ix_comparisons_"),
+        (claims._take_first_free, "ix_comparisons_claim"),
+        (claims._take_first_gold, "ix_comparisons_"),
     ):
         said = explained(session, taking)
         assert f"Index Scan using {walk}" in said, said
         assert "on uq_comparisons_one_per_purpose" in said or "using uq_comparisons_one_per_purpose" in said, said
         for reading_all in ("Seq Scan", "Sort", "Hash", "Materialize"):
             assert reading_all not in said, said
-    assert "ix_assignments_annotator_id_state" not in explained(session, seats._take_first_free), (
+    assert "ix_assignments_annotator_id_state" not in explained(session, claims._take_first_free), (
         "all that somebody did"
     )
 
 
 def explained(session: Session, taking: Update) -> str:
     statement = taking.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
-    seats.serialise_claims(session, 1)  # as every claim begins
+    claims.serialise(session, 1)  # as every claim begins
     plan = session.connection().exec_driver_sql(
         f"EXPLAIN {statement}", {**statement.params, "batch": 1, "annotator": 1}
     )
@@ -40,7 +40,7 @@ def explained(session: Session, taking: Update) -> str:
 
 
 def test_the_plan_of_a_claim_is_kept(session: Session) -> None:
-    for statement in (seats._take_first_free, seats._take_first_gold, seats._mine):
+    for statement in (claims._take_first_free, claims._take_first_gold, seats._mine):
         compiled = str(statement.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
         assert "'gold'" in compiled or statement is seats._mine, "a purpose that is a parameter hides the index"
         assert "LIMIT 1" in compiled, "a limit that is a parameter is taken for a tenth of all rows"

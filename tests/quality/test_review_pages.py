@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
 from app.annotations import queues, recording
+from app.annotations.claims import GOLD_SEATS
 from app.annotations.forms import Submission
 from app.annotations.models import (
     Annotation,
@@ -22,7 +23,6 @@ from app.annotations.models import (
     Verdict,
 )
 from app.annotations.queues import Queue
-from app.annotations.seats import GOLD_SEATS
 from app.prompts.models import Batch, BatchState
 from app.quality import queries, service
 from app.quality.queries import Show, Wanted

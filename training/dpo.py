@@ -26,9 +26,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training import losses, models, reference, room, runner, stages
+from training import losses, models, reference, runner, stages
 from training.config import DpoSettings, RunConfig
-from training.data import Example, Prepared, Row, prepare
+from training.data import Example, Prepared, Row
 from training.evaluate import Metrics, policy_metrics
 from training.events import EventLog
 from training.packing import Pack
@@ -40,12 +40,7 @@ from training.trainer import RowTrainer
 def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
     """One run, from the snapshot to the finished checkpoint."""
     # 1. The data, before anything heavy: what is wrong with it should be said within seconds.
-    models.check_base(config.base_model)
-    tokenizer = models.load_tokenizer(config.base_model)
-    held_out_pairs = config.evaluation.max_pairs
-    prepared = prepare(config.snapshot, config.data, tokenizer, max_held_out=held_out_pairs, consumer="dpo")
-    stages.describe_data(events, prepared)
-    room.check(config, run_dir, tokenizer)
+    tokenizer, prepared = stages.data(config, run_dir, events)
 
     # 2. The model, which is still its own reference: what does that think of the rows and of the held-out pairs?
     progress = Progress(config, prepared.snapshot_sha256, events)

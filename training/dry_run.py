@@ -12,9 +12,9 @@ from statistics import median
 
 import torch
 
-from training import models, room
+from training import models, room, stages
 from training.config import RunConfig
-from training.data import Prepared, prepare
+from training.data import Prepared
 from training.packing import lay_out
 
 MEASURED_SECONDS = 0.3
@@ -27,10 +27,7 @@ def report(config: RunConfig, run_dir: Path) -> None:
     Raises:
         TrainingError: what would stop the run before its first step.
     """
-    models.check_base(config.base_model)
-    tokenizer = models.load_tokenizer(config.base_model)
-    held_out = config.evaluation.max_pairs
-    prepared = prepare(config.snapshot, config.data, tokenizer, max_held_out=held_out, consumer=config.kind)
+    tokenizer, prepared = stages.rows_of(config)
     shape = room.shape_of(config)
     fitted = room.fit(config, shape)
     steps = steps_of(config, len(prepared.rows))

@@ -19,10 +19,10 @@ from typing import Any
 from torch import Tensor
 from transformers import set_seed
 
-from training import losses, models, room, runner, stages
+from training import losses, models, runner, stages
 from training.chat import Response
 from training.config import RunConfig
-from training.data import Prepared, Row, prepare
+from training.data import Prepared, Row
 from training.evaluate import Metrics, reward_metrics
 from training.events import EventLog
 from training.packing import Pack
@@ -33,11 +33,7 @@ from training.trainer import RowTrainer
 def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
     """One run, from the snapshot to the finished checkpoint."""
     # 1. The data, before anything heavy: what is wrong with it should be said within seconds.
-    models.check_base(config.base_model)
-    tokenizer = models.load_tokenizer(config.base_model)
-    prepared = prepare(config.snapshot, config.data, tokenizer, max_held_out=config.evaluation.max_pairs)
-    stages.describe_data(events, prepared)
-    room.check(config, run_dir, tokenizer)
+    tokenizer, prepared = stages.data(config, run_dir, events)
 
     # 2. The model.
     progress = Progress(config, prepared.snapshot_sha256, events)

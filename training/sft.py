@@ -18,9 +18,9 @@ from typing import Any
 
 from torch import Tensor
 
-from training import models, room, runner, stages
+from training import models, runner, stages
 from training.config import RunConfig
-from training.data import Example, Prepared, Row, prepare
+from training.data import Example, Prepared, Row
 from training.evaluate import Metrics, policy_metrics
 from training.events import EventLog
 from training.packing import Pack
@@ -31,12 +31,7 @@ from training.trainer import RowTrainer
 def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
     """One run, from the snapshot to the finished checkpoint."""
     # 1. The data, before anything heavy: what is wrong with it should be said within seconds.
-    models.check_base(config.base_model)
-    tokenizer = models.load_tokenizer(config.base_model)
-    held_out_pairs = config.evaluation.max_pairs
-    prepared = prepare(config.snapshot, config.data, tokenizer, max_held_out=held_out_pairs, consumer="sft")
-    stages.describe_data(events, prepared)
-    room.check(config, run_dir, tokenizer)
+    tokenizer, prepared = stages.data(config, run_dir, events)
 
     # 2. The model, and the held-out pairs before it has learnt anything.
     progress = Progress(config, prepared.snapshot_sha256, events)

@@ -8,17 +8,42 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from training import checkpoints, model_card, processes
+from training import checkpoints, model_card, models, processes, room
+from training.chat import Tokenizer
 from training.checkpoints import Manifest
 from training.config import RunConfig
-from training.data import Prepared
+from training.data import Prepared, prepare
 from training.errors import NonFiniteError
 from training.evaluate import Metrics
 from training.events import EventLog
 from training.trainer import RowTrainer
 
 
-def describe_data(events: EventLog, prepared: Prepared) -> None:
+def data(config: RunConfig, run_dir: Path, events: EventLog) -> tuple[Tokenizer, Prepared]:
+    """The rows that the run trains on and is measured on, and a look at whether there is room for it.
+
+    Raises:
+        TrainingError: the base model, the snapshot or the disk will not do, and why.
+    """
+    tokenizer, prepared = rows_of(config)
+    _describe(events, prepared)
+    room.check(config, run_dir, tokenizer)
+    return tokenizer, prepared
+
+
+def rows_of(config: RunConfig) -> tuple[Tokenizer, Prepared]:
+    """The tokenizer and the rows of a run, nothing heavy being loaded.
+
+    Raises:
+        TrainingError: the base model or the snapshot will not do, and why.
+    """
+    models.check_base(config.base_model)
+    tokenizer = models.load_tokenizer(config.base_model)
+    most = config.evaluation.max_pairs
+    return tokenizer, prepare(config.snapshot, config.data, tokenizer, max_held_out=most, consumer=config.kind)
+
+
+def _describe(events: EventLog, prepared: Prepared) -> None:
     """Report what the run trains on and is measured on, before anything slow starts."""
     events.emit("data", **prepared.counts)
     counts = prepared.counts

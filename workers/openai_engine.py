@@ -11,6 +11,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -209,22 +210,15 @@ class OpenAIEngine:
         yield Reply([parts.answer()], sent, info.version)
 
     async def _pieces(self, path: str, body: dict[str, Any], parts: StreamedAnswer) -> AsyncIterator[str]:
-        try:
-            async with (
-                asyncio.timeout(self._settings.engine_timeout),
-                self._http.stream("POST", path, json=body) as reply,
-            ):
-                if not reply.is_success:
-                    raise _refusal(reply.status_code, await _read(reply))
-                async for line in reply.aiter_lines():
-                    if piece := parts.take(line):
-                        yield piece
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise EngineAway("The engine does not accept connections.") from error
-        except TimeoutError as error:
-            raise _Doubt(f"The engine did not finish within {self._settings.engine_timeout:.0f} s.") from error
-        except httpx.TransportError as error:
-            raise _Doubt(f"The engine dropped the connection ({type(error).__name__}).") from error
+        async with (
+            _answering("finish", self._settings.engine_timeout),
+            self._http.stream("POST", path, json=body) as reply,
+        ):
+            if not reply.is_success:
+                raise _refusal(reply.status_code, await _read(reply))
+            async for line in reply.aiter_lines():
+                if piece := parts.take(line):
+                    yield piece
 
     async def _complete(self, ask: Ask, info: EngineInfo, body: dict[str, Any]) -> list[Answer]:
         await self._as_tokens(ask, info, body)
@@ -330,18 +324,25 @@ class OpenAIEngine:
     # ── One exchange ─────────────────────────────────────────────────────────────────────────────────────────────
     async def _exchange(self, method: str, path: str, body: dict[str, Any] | None, deadline: float) -> bytes:
         """Send and read at most REPLY_LIMIT bytes within ``deadline`` seconds, stalls included."""
-        try:
-            async with asyncio.timeout(deadline), self._http.stream(method, path, json=body) as response:
-                reply = await _read(response)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise EngineAway("The engine does not accept connections.") from error
-        except TimeoutError as error:
-            raise _Doubt(f"The engine did not answer within {deadline:.0f} s.") from error
-        except httpx.TransportError as error:
-            raise _Doubt(f"The engine dropped the connection ({type(error).__name__}).") from error
+        async with _answering("answer", deadline), self._http.stream(method, path, json=body) as response:
+            reply = await _read(response)
         if response.is_success:
             return reply
         raise _refusal(response.status_code, reply)
+
+
+@asynccontextmanager
+async def _answering(verb: str, deadline: float) -> AsyncIterator[None]:
+    """Name what goes wrong on the way to the engine and back, which has ``deadline`` seconds to ``verb``."""
+    try:
+        async with asyncio.timeout(deadline):
+            yield
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise EngineAway("The engine does not accept connections.") from error
+    except TimeoutError as error:
+        raise _Doubt(f"The engine did not {verb} within {deadline:.0f} s.") from error
+    except httpx.TransportError as error:
+        raise _Doubt(f"The engine dropped the connection ({type(error).__name__}).") from error
 
 
 async def _read(response: httpx.Response) -> bytes:

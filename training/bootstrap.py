@@ -26,7 +26,8 @@ CELLS = 4_000_000  # of resamples times prompts, held at once
 class Interval:
     """A value with its percentile interval over `prompts` prompts.
 
-    `low` and `high` are None where a single prompt leaves nothing to resample: a width of zero would be a lie.
+    `low` and `high` are None where they cannot be known: a single prompt leaves nothing to resample (a width of zero would
+    be a lie), and a ratio that many resamples have no denominator for rests on too few prompts.
     """
 
     value: float
@@ -80,6 +81,11 @@ def interval(
     Raises:
         ValueError: there is no prompt.
     """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _interval(moments, statistic, resamples, level, seed)
+
+
+def _interval(moments: Array, statistic: Statistic, resamples: int, level: float, seed: int) -> Interval:
     prompts = len(moments)
     value = float(statistic(moments.sum(axis=0)))
     if prompts == 1:
@@ -92,8 +98,12 @@ def interval(
         counts = draws.multinomial(prompts, np.full(prompts, 1 / prompts), size=size)  # [size, prompts]
         values.append(statistic(counts.astype(np.float64) @ moments))
         left -= size
+    drawn = np.concatenate(values)
+    known = drawn[np.isfinite(drawn)]
+    if len(known) < level * resamples:
+        return Interval(value, None, None, prompts)
     tail = (1 - level) / 2
-    low, high = np.quantile(np.concatenate(values), [tail, 1 - tail])
+    low, high = np.quantile(known, [tail, 1 - tail])
     return Interval(value, float(low), float(high), prompts)
 
 

@@ -24,8 +24,7 @@ person's judgement, which the next round's annotations give.
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -157,24 +156,27 @@ def _prepare_policy(
     judge = inference.served(config.reward_model, "reward", base_model=config.base_model)
     for other in (before, judge):
         _refuse_other_tokens(tokenizer, after, other)
-    available = policy_report.questions(rows.held_out, tokenizer, config.max_length)
+    available = policy_report.questions(rows.asked, tokenizer, config.max_length)
     asked = available[: config.max_prompts]
     if not asked:
         raise DataError(f"every held-out prompt is longer than max_length {config.max_length}: raise it")
     counts = {
         "prompts": len(asked),
         "prompts_available": len(available),
-        "too_long": len({row.prompt for row in rows.held_out}) - len(available),
+        "too_long": len({row.prompt_hash for row in rows.asked}) - len(available),
         "human_edits": sum(len(question.edits) for question in asked),
     }
 
     def measure() -> Report:
-        old, new = (_answers(config, source, tokenizer, asked) for source in (before, after))
+        starts = {name: _start(source, config) for name, source in (("before", before), ("after", after))}
+        old = _answers(config, before, starts["before"], tokenizer, asked)
+        new = _answers(config, after, starts["after"], tokenizer, asked)
         reward_model = RewardModel(judge, models.load_tokenizer(judge.base_model), config.batch_size)
         found, lines = policy_report.compare(asked, old, new, tokenizer, reward_model.score, **config.bootstrap)
         _write_lines(config.output / "answers.jsonl", lines)
         return {
             "reward_model": judge.to_json(),
+            "started_from": {name: start.to_json() for name, start in starts.items() if start},
             "before_metrics": _json(old.intervals),
             "after_metrics": _json(new.intervals),
             "compared": _json(found),
@@ -183,20 +185,27 @@ def _prepare_policy(
     return counts, measure
 
 
-def _answers(config: EvaluateConfig, source: Served, tokenizer: Tokenizer, asked: Sequence[Question]) -> Answers:
+def _answers(
+    config: EvaluateConfig, source: Served, start: Served | None, tokenizer: Tokenizer, asked: Sequence[Question]
+) -> Answers:
     policy = Policy(source, tokenizer, config.batch_size)
     sampling = {"max_new_tokens": config.max_new_tokens, "temperature": config.temperature, "seed": config.seed}
-    return policy_report.answer(policy, asked, lambda: _frozen(policy), sampling=sampling, **config.bootstrap)
+    return policy_report.answer(policy, asked, start, sampling=sampling, **config.bootstrap)
 
 
-@contextmanager
-def _frozen(policy: Policy) -> Iterator[Policy | None]:
-    """The policy with its adapter off. A whole model does not say where it started from."""
-    if not policy.has_adapter:
-        yield None
-        return
-    with policy.reference():
-        yield policy
+def _start(source: Served, config: EvaluateConfig) -> Served | None:
+    """What a policy was trained from: its parent where that still lies where it was, else its base model."""
+    if source.sha256 is None:
+        return None
+    manifest = checkpoints.read(source.checkpoint)
+    if manifest.kind == "base":
+        return None
+    parent = manifest.config.get("parent_adapter")
+    if manifest.parent and parent and (Path(parent) / checkpoints.MANIFEST).exists():
+        found = inference.served(Path(parent), base_model=config.base_model)
+        if found.sha256 == manifest.parent["manifest_sha256"]:
+            return found
+    return inference.base(config.base_model or manifest.base_model)
 
 
 def _refuse_other_tokens(tokenizer: Tokenizer, after: Served, other: Served) -> None:

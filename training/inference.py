@@ -16,7 +16,7 @@ import transformers
 from peft import PeftModel
 from safetensors import safe_open
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, GenerationConfig
 
 from training import checkpoints, losses, models
 from training.chat import Tokenizer
@@ -30,6 +30,8 @@ ADAPTER, ADAPTER_SETTINGS = "adapter_model.safetensors", "adapter_config.json"
 class Served:
     """Where a model comes from: `adapter` is None for a whole model, `name` and `sha256` identify it in a report.
 
+    `sha256` is None for a base model that has no manifest.
+
     `aggregate` and `std_weight` say how the heads of a reward model become one reward (`losses.ensemble`).
     """
 
@@ -37,6 +39,7 @@ class Served:
     sha256: str | None
     base_model: str
     adapter: Path | None
+    checkpoint: Path
     aggregate: Literal["min", "mean_minus_std"] = "min"
     std_weight: float = 1.0
 
@@ -47,11 +50,21 @@ class Served:
 
 @dataclass(frozen=True)
 class Sample:
-    """A sampled answer; `ended` is false where it ran into the limit of tokens."""
+    """A sampled answer; `end` is the token that closed it, None where it ran into the limit of tokens."""
 
     ids: list[int]
     text: str
-    ended: bool
+    end: int | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the policy came to an end."""
+        return self.end is not None
+
+    @property
+    def drawn(self) -> list[int]:
+        """Every token that was drawn, the one that closed the answer included."""
+        return self.ids if self.end is None else [*self.ids, self.end]
 
 
 def served(checkpoint: Path, *kinds: str, base_model: str | None = None) -> Served:
@@ -70,6 +83,7 @@ def served(checkpoint: Path, *kinds: str, base_model: str | None = None) -> Serv
         sha256=checkpoints.manifest_sha256(checkpoint),
         base_model=base,
         adapter=checkpoint if adapter else None,
+        checkpoint=checkpoint,
         aggregate=heads.get("aggregate", "min"),
         std_weight=heads.get("std_weight", 1.0),
     )
@@ -78,7 +92,7 @@ def served(checkpoint: Path, *kinds: str, base_model: str | None = None) -> Serv
 def base(base_model: str) -> Served:
     """The base model alone."""
     models.check_base(base_model)
-    return Served(Path(base_model).name, None, base_model, None)
+    return Served(Path(base_model).name, None, base_model, None, Path(base_model))
 
 
 class RewardModel:
@@ -92,7 +106,7 @@ class RewardModel:
         head = models.ScoreHead(model.score.in_features, heads, bias=False)
         head.weight.data.copy_(model.score.weight.data)
         model.score = head.to(model.device)
-        model.config.pad_token_id = self._pad  # the head reads the last position that is not padding
+        model.config.pad_token_id = self._pad
         self.model = _adapted(model, source)
 
     def score(self, sequences: Sequence[list[int]]) -> list[float]:
@@ -104,8 +118,9 @@ class RewardModel:
             some = different[start : start + self._batch_size]
             batch = _padded(some, self._pad, self.model.device)
             with torch.inference_mode():
-                logits = self.model(**batch).logits.float()  # [batch, heads]
-                found = losses.ensemble(logits, self._aggregate, self._std_weight)
+                every = models.rewards(self.model, batch)  # [batch, length, heads]
+                last = every[torch.arange(len(some)), [len(sequence) - 1 for sequence in some]]
+                found = losses.ensemble(last.float(), self._aggregate, self._std_weight)
             rewards.update(zip(some, found.tolist(), strict=True))
         return [rewards[key] for key in keys]
 
@@ -115,8 +130,13 @@ class Policy:
 
     def __init__(self, source: Served, tokenizer: Tokenizer, batch_size: int) -> None:
         self.tokenizer, self._batch_size = tokenizer, batch_size
-        self.model = _adapted(_load(AutoModelForCausalLM, source.base_model, serving_dtype()), source)
-        self.has_adapter = source.adapter is not None
+        self._source = source
+        self._start: Policy | None = None  # loaded where it cannot be had from these weights
+        model = _load(AutoModelForCausalLM, source.base_model, serving_dtype())
+        self._ends = _ends(model, tokenizer)
+        # What a base model likes to be sampled with (top_p, a penalty on repetition) would be sampled with, too.
+        model.generation_config = GenerationConfig(eos_token_id=sorted(self._ends), pad_token_id=self._pad)
+        self.model = _adapted(model, source)
 
     def sample(
         self, prompts: Sequence[list[int]], *, max_new_tokens: int, temperature: float, seed: int
@@ -130,7 +150,7 @@ class Policy:
             indices = by_length[start : start + self._batch_size]
             batch = _padded([prompts[index] for index in indices], self._pad, self.model.device, left=True)
             with torch.inference_mode():
-                output = self.model.generate(**batch, max_new_tokens=max_new_tokens, pad_token_id=self._pad, **how)
+                output = self.model.generate(**batch, max_new_tokens=max_new_tokens, **how)
             for index, row in zip(indices, output[:, batch["input_ids"].shape[1] :].tolist(), strict=True):
                 found[index] = self._sample(row)
         return [found[index] for index in range(len(prompts))]
@@ -138,7 +158,7 @@ class Policy:
     def _sample(self, row: list[int]) -> Sample:
         end = next((place for place, token in enumerate(row) if token in self._ends), None)
         ids = row if end is None else row[:end]
-        return Sample(ids, self.tokenizer.decode(ids, skip_special_tokens=True), end is not None)
+        return Sample(ids, self.tokenizer.decode(ids, skip_special_tokens=True), None if end is None else row[end])
 
     def logps(self, prompt: list[int], response: list[int]) -> Tensor:
         """Log-probabilities over the vocabulary at every token of the response: [tokens, vocabulary], float32."""
@@ -149,20 +169,35 @@ class Policy:
         return logps
 
     @contextmanager
-    def reference(self) -> Iterator[None]:
-        """A context in which the model is its frozen start: its adapter off."""
-        with self.model.disable_adapter():
-            yield
+    def frozen(self, start: Served) -> Iterator["Policy"]:
+        """A context that gives the model that training started from: another adapter on these weights, or none, if it can."""
+        if self._source.adapter is None or start.base_model != self._source.base_model:
+            if self._start is None:
+                self._start = Policy(start, self.tokenizer, self._batch_size)
+            yield self._start
+        elif start.adapter is None:
+            with self.model.disable_adapter():
+                yield self
+        else:
+            if start.name not in self.model.peft_config:
+                self.model.load_adapter(start.adapter, adapter_name=start.name, is_trainable=False)
+                self.model.eval()
+            self.model.set_adapter(start.name)
+            try:
+                yield self
+            finally:
+                self.model.set_adapter("default")
 
     @property
     def _pad(self) -> int:
         return int(self.tokenizer.pad_token_id)
 
-    @property
-    def _ends(self) -> set[int]:
-        configured = self.model.generation_config.eos_token_id
-        ends = configured if isinstance(configured, list) else [configured]
-        return {token for token in [*ends, self.tokenizer.eos_token_id] if token is not None}
+
+def _ends(model: Any, tokenizer: Tokenizer) -> set[int]:
+    """The tokens that end an answer."""
+    configured = model.generation_config.eos_token_id
+    ends = configured if isinstance(configured, list) else [configured]
+    return {token for token in [*ends, tokenizer.eos_token_id] if token is not None}
 
 
 def _padded(sequences: Sequence[Sequence[int]], pad: int, device: Any, *, left: bool = False) -> dict[str, Tensor]:

@@ -40,10 +40,14 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Judgements:
-    """What a file holds: `train` is only ever used to fit a baseline. `left_out` counts lines by reason."""
+    """What a file holds: `train` is only ever used to fit a baseline. `left_out` counts lines by reason.
+
+    `asked` are all held-out lines, those without a judgement among them.
+    """
 
     train: list[Judgement]
     held_out: list[Judgement]
+    asked: list[Preference]
     sha256: str
     left_out: dict[str, int]
 
@@ -86,7 +90,8 @@ def read(path: Path) -> Judgements:
             f"{path} has no held-out judgement to measure on ({len(sides['train'])} to train on, {counted}): "
             "annotate more prompts, or name a file that no model was trained on"
         )
-    return Judgements(sides["train"], sides["held_out"], digest, dict(left_out))
+    asked = [row for row in rows if row.split == "held_out"]
+    return Judgements(sides["train"], sides["held_out"], asked, digest, dict(left_out))
 
 
 def fours(judgements: Sequence[Judgement]) -> list[Four]:

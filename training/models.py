@@ -5,11 +5,13 @@ a short training into bf16 weights rounds much of it away (a held-out margin of 
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, set_seed
 
 from training import checkpoints, sharding
@@ -91,6 +93,22 @@ def load_reward_model(config: RunConfig, pad_token_id: int) -> Any:
     model.score = head
     model.config.pad_token_id = pad_token_id  # the head reads the last position that is not padding
     return _trained(model, config, "reward")
+
+
+def rewards(model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
+    """The rewards at every place of every line: [B, T, heads].
+
+    By itself a classification model answers with one place a line, the last that is not a padding token: where a template
+    closes a turn with that very token, it reads the place before, which nothing was trained on.
+    """
+    found: list[Tensor] = []
+    head = next(module for name, module in model.named_modules() if name.rpartition(".")[2] == "score")
+    handle = head.register_forward_hook(lambda _module, _inputs, output: found.append(output))
+    try:
+        model(**inputs, use_cache=False)
+    finally:
+        handle.remove()
+    return found[0]
 
 
 def lora(config: RunConfig) -> LoraConfig:

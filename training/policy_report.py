@@ -6,8 +6,7 @@ its reference, and people's own words becoming less likely.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +16,7 @@ import torch
 from training import bootstrap, metrics, texts
 from training.bootstrap import Interval
 from training.chat import Tokenizer, encode_chat, encode_response
-from training.inference import Policy, Sample
-from training.judged import Judgement
+from training.inference import Policy, Sample, Served
 from training.metrics import Intervals, Score
 from training.snapshot import Preference
 
@@ -45,11 +43,14 @@ class Answers:
     intervals: Intervals
 
 
-def questions(held_out: Sequence[Judgement], tokenizer: Tokenizer, max_length: int) -> list[Question]:
-    """Each held-out prompt once, in the order of its hash; those that leave no room within `max_length` are left out."""
+def questions(held_out: Sequence[Preference], tokenizer: Tokenizer, max_length: int) -> list[Question]:
+    """Each held-out prompt once, in the order of its hash; those that leave no room within `max_length` are left out.
+
+    Prompts whose answers were all as good, or all unacceptable, are asked as well: the hard ones are among them.
+    """
     rows: dict[str, list[Preference]] = {}
-    for judgement in held_out:
-        rows.setdefault(judgement.prompt, []).append(judgement.source)
+    for line in held_out:
+        rows.setdefault(line.prompt_hash, []).append(line)
     found = []
     for prompt in sorted(rows):
         source = rows[prompt][0]
@@ -66,7 +67,7 @@ def questions(held_out: Sequence[Judgement], tokenizer: Tokenizer, max_length: i
 def answer(
     policy: Policy,
     asked: Sequence[Question],
-    reference: Callable[[], AbstractContextManager[Policy | None]],
+    start: Served | None,
     *,
     sampling: dict[str, Any],
     **options: Any,
@@ -76,7 +77,7 @@ def answer(
     Args:
         policy: It is asked.
         asked: The held-out prompts.
-        reference: A context that gives the frozen start of the policy; None where the policy is that itself.
+        start: What the policy was trained from; None where it is that itself.
         sampling: `max_new_tokens`, `temperature`, `seed`.
         options: Those of the bootstrap.
     """
@@ -91,7 +92,8 @@ def answer(
         "distinct_1": Interval(texts.distinct(words, 1), None, None, len(asked)),
         "distinct_2": Interval(texts.distinct(words, 2), None, None, len(asked)),
     }
-    found |= _divergence(policy, asked, samples, reference, **options)
+    if start is not None:
+        found |= _divergence(policy, asked, samples, start, **options)
     found |= _perplexity(policy, asked, **options)
     return Answers(samples, found)
 
@@ -146,10 +148,12 @@ def _divergence(
     policy: Policy,
     asked: Sequence[Question],
     samples: Sequence[Sample],
-    reference: Callable[[], AbstractContextManager[Policy | None]],
+    start: Served,
     **options: Any,
 ) -> Intervals:
-    """KL(policy, reference) in nats: the whole next-token distributions compared at each token of a sampled answer.
+    """KL(policy, start) in nats: the whole next-token distributions compared at each token of a sampled answer.
+
+    The token that ends an answer is one of them: a policy that learnt to say nothing decides nothing else.
 
     The sum over the vocabulary takes the place of the one token that was drawn (Amini et al., arXiv 2504.10637): the
     same expectation, with less noise, and never negative. It estimates the divergence of whole answers where they are
@@ -157,19 +161,12 @@ def _divergence(
     """
     rows = []
     for question, sample in zip(asked, samples, strict=True):
-        if not sample.ids:
-            rows.append((0.0, 0.0))
-            continue
-        own = policy.logps(question.prompt_ids, sample.ids)
-        with reference() as other:
-            if other is None:
-                return {}
-            theirs = other.logps(question.prompt_ids, sample.ids)
+        own = policy.logps(question.prompt_ids, sample.drawn)
+        with policy.frozen(start) as other:
+            theirs = other.logps(question.prompt_ids, sample.drawn)
         divergence = torch.nn.functional.kl_div(theirs, own, reduction="sum", log_target=True)
-        rows.append((float(divergence), float(len(sample.ids))))
+        rows.append((float(divergence), float(len(sample.drawn))))
     prompts = [question.prompt for question in asked]
-    if not any(tokens for _, tokens in rows):
-        return {}
     return {
         "kl_per_token": bootstrap.interval(bootstrap.per_prompt(prompts, rows), **options),
         "kl_per_answer": bootstrap.mean(prompts, [nats for nats, _ in rows], **options),

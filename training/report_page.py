@@ -29,11 +29,15 @@ def page(report: Report) -> str:
     checkpoint, before = report["checkpoint"], report.get("before")
     against = f", against {_named(before)}" if before else ""
     judge = f" Rewards are those of {_named(report['reward_model'])}." if "reward_model" in report else ""
+    starts = {_named(start) for start in report.get("started_from", {}).values()}
+    measured_from = (
+        f" KL is measured from what each was trained from, {' and '.join(sorted(starts))}." if starts else ""
+    )
     data = report["data"]
     counts = [(name.replace("_", " "), f"{value:,}") for name, value in data.items() if isinstance(value, int)]
     counts += [(f"left out: {name.replace('_', ' ')}", str(count)) for name, count in data["left_out"].items() if count]
     settings = [(f"`{name}`", f"`{value}`") for name, value in report["settings"].items()]
-    summary = f"{_named(checkpoint)}{against}, as it is served, on held-out prompts.{judge}"
+    summary = f"{_named(checkpoint)}{against}, as it is served, on held-out prompts.{judge}{measured_from}"
     parts = [
         f"# {checkpoint['name']}, measured",
         f"{summary} In brackets 95% intervals by bootstrap over prompts; docs/evaluation.md says how each number comes about.",

@@ -86,15 +86,9 @@ class RewardTrainer(RowTrainer):
 
     def rewards(self, model: Any, batch: Pack) -> Tensor:
         """The rewards of every response, read at its last token: [R, heads] in float32."""
-        found: list[Tensor] = []  # the model itself answers with one reward a line, that of its last response
-        head = next(module for name, module in model.named_modules() if name.rpartition(".")[2] == "score")
-        handle = head.register_forward_hook(lambda _module, _inputs, output: found.append(output))
-        try:
-            with self.accelerator.autocast():
-                model(**batch.inputs, use_cache=False)
-        finally:
-            handle.remove()
-        return found[0].flatten(0, 1)[batch.ends].float()
+        with self.accelerator.autocast():
+            found = models.rewards(model, batch.inputs)
+        return found.flatten(0, 1)[batch.ends].float()
 
     def score(self, sequences: Sequence[list[int]]) -> list[float]:
         """One reward for each sequence of token ids, in their order."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -71,3 +73,13 @@ def test_one_prompt_has_a_value_and_no_interval() -> None:
     assert (found.value, found.low, found.high, str(found)) == (0.5, None, None, "0.500")
     with pytest.raises(ValueError, match="no prompts"):
         bootstrap.mean([], [])
+
+
+@pytest.mark.parametrize(("empty", "known"), [(45, True), (3, False)])
+def test_resamples_without_a_denominator_do_not_make_an_interval_of_nothing(empty: int, known: bool) -> None:
+    """Most answers of a collapsed policy are empty, and some resamples draw only those."""
+    rows = [(0.0, 0.0)] * empty + [(2.0, 1.0), (4.0, 1.0), (3.0, 1.0), (3.0, 1.0), (3.0, 1.0)][: 5 if known else 1]
+    found = bootstrap.interval(bootstrap.per_prompt(range(len(rows)), rows), resamples=500)
+    assert found.value == (3.0 if known else 2.0)
+    assert (found.low is not None) == known
+    assert all(end is None or math.isfinite(end) for end in (found.low, found.high))

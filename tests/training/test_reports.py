@@ -12,7 +12,7 @@ import torch
 
 from tests.training.conftest import RunFile, make_row, to_toml, turn, write_snapshot
 from tests.training.test_average import adapter
-from training import dpo, evaluate, inference, models, reward, runner, tool
+from training import dpo, evaluate, inference, judged, models, policy_report, reward, runner, snapshot, tool
 from training.evaluate import EvaluateConfig
 from training.inference import Policy, RewardModel
 
@@ -138,5 +138,83 @@ def test_likelihoods_and_rewards_do_not_depend_on_the_batch(trained: Path) -> No
     assert policy.sample(prompts, **greedy) == answers  # type: ignore[arg-type]
     logps = policy.logps(prompts[0], answers[0].ids)
     assert logps.argmax(dim=1).tolist() == answers[0].ids, "a greedy answer is the likeliest token at each place"
-    with policy.reference():
-        assert not torch.allclose(policy.logps(prompts[0], answers[0].ids), logps)
+    with policy.frozen(inference.base(sources[1].base_model)) as start:
+        assert not torch.allclose(start.logps(prompts[0], answers[0].ids), logps)
+    assert torch.allclose(policy.logps(prompts[0], answers[0].ids), logps), "and back"
+
+
+def test_a_reward_is_read_behind_the_token_that_closes_a_turn(
+    run_file: RunFile, tiny_base: Path, tmp_path: Path
+) -> None:
+    """As templates have it that end with the very token that a tokenizer pads with, and nothing behind."""
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base, base)
+    tokenizer = models.load_tokenizer(str(base))
+    tokenizer.chat_template = tokenizer.chat_template.replace("<|im_end|>\n", "<|im_end|>")
+    tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.save_pretrained(base)
+    path = run_file("reward", "closing", rows(), base_model=str(base))
+    assert runner.main("reward", reward.train, [str(path)]) == 0
+    final = path.parent / "final"
+    assert run(path.parents[1], kind="reward", checkpoint="../closing/final") == 0
+    told, found = json.loads((final / "metrics.json").read_text())["final"], report(path.parents[1])["after_metrics"]
+    assert found["held_out/reward_margin"]["value"] == pytest.approx(told["held_out/reward_margin"], rel=0.05)
+
+
+def test_a_policy_diverges_from_its_parent_and_not_from_the_base_of_both(trained: Path, run_file: RunFile) -> None:
+    path = run_file(
+        "dpo", "next", parent_adapter=str(trained / "dpo" / "final"), optim={"max_steps": 1, "learning_rate": 1e-9}
+    )
+    assert runner.main("dpo", dpo.train, [str(path)]) == 0
+    settings = {"kind": "policy", "reward_model": "../reward/final", "max_new_tokens": 12, "before": "../dpo/final"}
+    assert run(trained, **settings, checkpoint="../next/final") == 0
+    found = report(trained)
+    assert found["started_from"]["after"]["name"] == "dpo-r1"
+    after, before = (found[f"{side}_metrics"]["kl_per_answer"]["value"] for side in ("after", "before"))
+    assert after < 1e-3 < before, "one step of no length stays where it began, which is not at the base"
+    page = (trained / "evaluation" / "report" / "report.md").read_text()
+    assert "KL is measured from what each was trained from, dpo-r1" in page
+
+
+def test_ending_at_once_is_a_divergence(tiny_base: Path) -> None:
+    """A policy that learnt to say nothing decides nothing but the end."""
+    tokenizer = models.load_tokenizer(str(tiny_base))
+    silent, start = (Policy(inference.base(str(tiny_base)), tokenizer, 4) for _ in range(2))
+    silent.model.float(), start.model.float()
+    head = silent.model.get_output_embeddings()
+    head.weight.data.zero_()
+    head.bias = torch.nn.Parameter(torch.full((len(tokenizer),), -30.0))
+    head.bias.data[tokenizer.eos_token_id] = 30.0
+    silent._start = start
+    preference = snapshot.read(write_snapshot(tiny_base.parent / "asked", rows()), 0)[0]
+    asked = policy_report.questions([row for row in preference if row.split == "held_out"], tokenizer, 256)
+    sampling = {"max_new_tokens": 8, "temperature": 1.0, "seed": 1}
+    found = policy_report.answer(silent, asked, inference.base(str(tiny_base)), sampling=sampling, resamples=50)
+    assert {sample.drawn[0] for sample in found.samples} == {tokenizer.eos_token_id}
+    assert found.intervals["kl_per_answer"].value > 1.0
+    assert found.intervals["empty"].value == 1.0
+
+
+def test_a_policy_is_sampled_as_it_was_asked_to_be(tiny_base: Path, tmp_path: Path) -> None:
+    """What the base likes to be sampled with would make every policy look more alike and less repetitive than it is."""
+    shutil.copytree(tiny_base, tmp_path / "opinionated")
+    (tmp_path / "opinionated" / "generation_config.json").write_text(
+        json.dumps({"eos_token_id": 258, "top_p": 0.05, "repetition_penalty": 5.0, "do_sample": True})
+    )
+    tokenizer = models.load_tokenizer(str(tiny_base))
+    prompts = [[256, number, 2] for number in range(8)]
+    for temperature in (0.0, 1.0):
+        plain, other = (
+            Policy(inference.base(str(base)), tokenizer, 8).sample(
+                prompts, max_new_tokens=8, temperature=temperature, seed=1
+            )
+            for base in (tiny_base, tmp_path / "opinionated")
+        )
+        assert [sample.ids[:4] for sample in plain] == [sample.ids[:4] for sample in other]
+
+
+def test_prompts_whose_answers_were_all_alike_are_asked_as_well(tiny_base: Path, tmp_path: Path) -> None:
+    tie = make_row(50, split="held_out", outcome="tie")
+    found = judged.read(write_snapshot(tmp_path / "snapshot", [*rows(), tie]))
+    assert len(found.held_out) == 12
+    assert len(policy_report.questions(found.asked, models.load_tokenizer(str(tiny_base)), 256)) == 13

@@ -7,6 +7,7 @@ silently ignored costs a night.
 
 import difflib
 import tomllib
+from collections.abc import Iterator
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -95,6 +96,8 @@ class OptimConfig:
         _require(self.max_steps == -1 or self.max_steps >= 1, "optim.max_steps", "-1 or at least 1")
         _require(self.batch_size >= 1, "optim.batch_size", "at least 1")
         _require(self.warmup_steps >= 0, "optim.warmup_steps", "at least 0")
+        _require(self.weight_decay >= 0, "optim.weight_decay", "at least 0")
+        _require(self.max_grad_norm >= 0, "optim.max_grad_norm", "at least 0 (0 clips nothing)")
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ class DpoSettings:
     def __post_init__(self) -> None:
         _require(self.beta > 0, "dpo.beta", "above 0")
         _require(self.nll_weight >= 0, "dpo.nll_weight", "at least 0")
-        _require(0.0 <= self.label_smoothing < 0.5, "dpo.label_smoothing", "at least 0 and below 0.5")
+        _require(0.0 <= self.label_smoothing <= 0.4, "dpo.label_smoothing", "at least 0 and at most 0.4")
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,7 @@ class RunConfig:
     dpo: DpoSettings | None = None
 
     def __post_init__(self) -> None:
+        _require(0 <= self.seed < 2**32, "seed", "at least 0 and below 2^32")
         tables = {"reward": self.reward, "dpo": self.dpo}
         if any(table is not None for kind, table in tables.items() if kind != self.kind):
             raise ConfigError(f"a {self.kind} run has no settings of the other kind: remove that table from the file")
@@ -200,6 +204,33 @@ class RunConfig:
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON types, as they stand in a checkpoint's manifest."""
         return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self).items()}
+
+
+# What may change between two starts of a run: it learns the same, or the machine decides (dtype). The data and the models are
+# known by their hashes.
+FREE = ("recipe", "output", "cache", "snapshot", "base_model", "parent_adapter", "evaluation.", "checkpointing.",
+        "model.dtype", "model.pack_tokens", "model.gradient_checkpointing")  # fmt: skip
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The settings, as `to_json` gives them, that would make a run learn something else, each with both values.
+
+    A setting that only one side has came or went with a version of this package, and says nothing.
+    """
+    old, new = dict(_flat(before)), dict(_flat(now))
+    return [
+        f"{name} was {old[name]}, is {value}"
+        for name, value in new.items()
+        if name in old and old[name] != value and not name.startswith(FREE)
+    ]
+
+
+def _flat(table: dict[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, _join(where, key))
+        else:
+            yield _join(where, key), value
 
 
 def load(path: Path, kind: Kind) -> RunConfig:
@@ -225,8 +256,7 @@ def load(path: Path, kind: Kind) -> RunConfig:
     for key in ("snapshot", "output", "parent_adapter", "cache"):
         if isinstance(merged.get(key), str):
             merged[key] = (path.parent / merged[key]).resolve()
-    if isinstance(base := merged.get("base_model"), str) and (path.parent / base).exists():
-        merged["base_model"] = str((path.parent / base).resolve())
+    _resolve_base(path, merged)
     try:
         config: RunConfig = _build(RunConfig, merged, "")
     except ConfigError as error:
@@ -247,8 +277,7 @@ def load_as(cls: type[Settings], path: Path) -> Settings:
             table[name] = (path.parent / value).resolve()
         if hint == list[Path] and isinstance(value, list):
             table[name] = [(path.parent / item).resolve() if isinstance(item, str) else item for item in value]
-    if isinstance(base := table.get("base_model"), str) and (path.parent / base).exists():
-        table["base_model"] = str((path.parent / base).resolve())
+    _resolve_base(path, table)
     try:
         settings: Settings = _build(cls, table, "")
     except ConfigError as error:
@@ -256,11 +285,22 @@ def load_as(cls: type[Settings], path: Path) -> Settings:
     return settings
 
 
+def _resolve_base(path: Path, table: dict[str, Any]) -> None:
+    """A base model is a folder, relative to the run file, or an id on the hub; what looks like a path is one."""
+    base = table.get("base_model")
+    if base == "":
+        raise ConfigError(f'{path}: "base_model" is empty: give the folder of a model, or its id on the hub')
+    if isinstance(base, str) and ((path.parent / base).exists() or base.startswith((".", "~")) or base.count("/") > 1):
+        table["base_model"] = str((path.parent / Path(base).expanduser()).resolve())
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist: give the path of a run file") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}): give the path of a run file") from None
     except ValueError as error:
         raise ConfigError(f"{path} is not TOML ({error}): correct that line") from None
 

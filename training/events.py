@@ -7,6 +7,7 @@ A run that was killed and started again goes on in the same file, so a reader ca
 import json
 import math
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ class EventLog:
         """Append one event; numbers that JSON has no word for (NaN, infinity) become null."""
         if self.silent:
             return
+        if event == "warning":  # for whoever started the run by hand
+            sys.stderr.write(f"{body['message']}\n")
         line = json.dumps({"event": event, "time": time.time()} | _finite(body), ensure_ascii=False, allow_nan=False)
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")

@@ -25,7 +25,7 @@ from torch.nn.functional import logsigmoid
 
 from training.config import Aggregate, LossType
 
-MOST_DOUBT = 0.4  # at s = 1/2 the robust loss divides by zero
+MOST_DOUBT = 0.4  # at s = 1/2 the robust loss divides by zero; what annotators disagree on more is taken for this
 
 
 def token_logps(logits: Tensor, labels: Tensor) -> Tensor:

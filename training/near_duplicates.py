@@ -26,12 +26,14 @@ def distinct(kept: Sequence[str], candidates: Sequence[str], closest: float) -> 
         closest: From 0 to 1.
     """
     vectors = tf_idf([*kept, *candidates])
-    staying = list(range(len(kept)))
+    staying = len(kept)
     verdicts = []
-    for index in range(len(kept), len(vectors)):
-        verdicts.append(not (vectors[staying] @ vectors[index] >= closest).any())
+    for index in range(staying, len(vectors)):
+        verdicts.append(not (vectors[:staying] @ vectors[index] >= closest).any())
         if verdicts[-1]:
-            staying.append(index)
+            # What stays moves to the front of the block: picking it out each time anew would copy all of it.
+            vectors[staying] = vectors[index]
+            staying += 1
     return verdicts
 
 

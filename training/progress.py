@@ -19,7 +19,7 @@ from transformers import TrainerCallback
 
 from training import checkpoints, processes
 from training.checkpoints import Manifest
-from training.config import RunConfig
+from training.config import RunConfig, differences
 from training.errors import CheckpointError, ConfigError, NonFiniteError
 from training.events import EventLog
 
@@ -76,25 +76,42 @@ def training_arguments(config: RunConfig, run_dir: Path) -> dict[str, Any]:
     }
 
 
-def resume_point(config: RunConfig, run_dir: Path, snapshot_sha256: str) -> Path | None:
-    """The newest saved state that is whole and belongs to these settings and this data; the others are removed.
+def resume_point(config: RunConfig, run_dir: Path, snapshot_sha256: str, events: EventLog) -> Path | None:
+    """The newest saved state that is whole; damaged ones and those in another precision are removed, with a warning.
 
     Returns:
         None where training starts from the beginning.
+
+    Raises:
+        CheckpointError: the state is of other settings or data. It may be hours of work, so it is not removed.
     """
-    return processes.agreed(_resume_point(config, run_dir, snapshot_sha256) if processes.is_main() else None)
+    return processes.agreed(_resume_point(config, run_dir, snapshot_sha256, events) if processes.is_main() else None)
 
 
-def _resume_point(config: RunConfig, run_dir: Path, snapshot_sha256: str) -> Path | None:
+def _resume_point(config: RunConfig, run_dir: Path, snapshot_sha256: str, events: EventLog) -> Path | None:
     folder = trainer_dir(run_dir)
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
     for path in found:
         try:
             state = checkpoints.verify(path, "trainer_state")
-        except CheckpointError:
-            state = None
-        if state and state.config == config.to_json() and state.snapshot_sha256 == snapshot_sha256:
+        except CheckpointError as error:
+            events.emit("warning", message=f"{error}. This saved state is not gone on from.")
+            shutil.rmtree(path)
+            continue
+        changed = differences(state.config, config.to_json())
+        if state.snapshot_sha256 != snapshot_sha256:
+            changed.append("the data is another")
+        if changed:
+            raise CheckpointError(
+                f"{path} is the state of a run with other settings ({'; '.join(changed[:3])}): set them back to go on with "
+                f"it, choose another folder for this run, or remove {folder} to begin anew"
+            )
+        before, now = state.config["model"]["dtype"], config.model.dtype
+        if before == now:
             return path
+        events.emit(
+            "warning", message=f"{path} was computed in {before}, and this machine takes {now}: the run begins anew."
+        )
         shutil.rmtree(path)
     return None
 
@@ -124,6 +141,12 @@ class Progress(TrainerCallback):
                 message=f"Memory is short: a pass takes {given.pack_tokens} tokens instead of {asked.pack_tokens}{twice}. "
                 "The result is the same, it takes longer.",
             )
+
+    def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        """Know what the run began with, where it goes on after an interruption."""
+        logged = [entry for entry in state.log_history if "loss" in entry]
+        self._losses = [entry["loss"] for entry in logged]
+        self._tokens = float(logged[-1].get("num_tokens", 0.0)) if logged else 0.0
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         """Start the clock of tokens per second: what lies between two steps, saving and measuring, is not training."""
@@ -159,6 +182,8 @@ class Progress(TrainerCallback):
         """
         if any(not p.isfinite().all() for p in model.parameters() if p.requires_grad):
             raise self._diverged(f"a weight is not a number after step {state.global_step} of {state.max_steps}")
+        if self._losses and self._losses[-1] > self._limit():
+            return  # it may be diverging: a run that goes on does so from where it was well, and is not sealed here
         PartialState().wait_for_everyone()  # each process has written the state of its dice
         if not processes.is_main():
             return
@@ -180,12 +205,13 @@ class Progress(TrainerCallback):
             if not math.isfinite(logs.get(name, 0.0)):
                 raise self._diverged(f"{name} is {logs[name]} {where}")
         self._losses.append(logs["loss"])
-        first, last = self._losses[:PATIENCE], self._losses[PATIENCE:][-PATIENCE:]
-        limit = DIVERGED * (1 + abs(mean(first)))
-        if len(last) == PATIENCE and min(last) > limit:
-            raise self._diverged(
-                f"the loss is {logs['loss']:.3g} {where}, and was {mean(first):.3g} in its first steps"
-            )
+        last = self._losses[PATIENCE:][-PATIENCE:]
+        if len(last) == PATIENCE and min(last) > self._limit():
+            began = mean(self._losses[:PATIENCE])
+            raise self._diverged(f"the loss is {logs['loss']:.3g} {where}, and was {began:.3g} in its first steps")
+
+    def _limit(self) -> float:
+        return DIVERGED * (1 + abs(mean(self._losses[:PATIENCE])))
 
     def _diverged(self, what: str) -> NonFiniteError:
         rate = self.config.optim.learning_rate

@@ -11,32 +11,56 @@ from dataclasses import dataclass
 
 from training import texts
 
-EMOJI = re.compile("[\U0001f300-\U0001faff\U00002600-\U000027bf\U0001f1e6-\U0001f1ff]")
+# Pictures and flags; symbols that are drawn as pictures unless told otherwise (Emoji_Presentation in Unicode), and those
+# that a variation selector makes pictures of. Ticks, crosses and arrows are typography: a checklist has many.
+EMOJI = re.compile(
+    "[\U0001f300-\U0001faff\U0001f1e6-\U0001f1ff]"
+    "|[☔☕♈-♓♿⚓⚡⚪⚫⚽⚾⛄⛅⛎⛔⛪⛲⛳⛵⛺⛽✅✊✋✨❌❎❓-❕❗\u2795-\u2797➰➿]"
+    "|(?![☑✓-✘➔-➾])[☀-➿]\ufe0f|[☹☺❤](?!\ufe0f)"
+)
 APOLOGY = re.compile(
     r"\b(?:i(?:'|’)?m (?:so |very |really )?sorry|i am (?:so |very |really )?sorry|i apologi[sz]e|my apologies|"
     r"apologies for|es tut mir leid|entschuldigung|je suis désolée?|lo siento|mi dispiace|desculpe)\b",
     re.IGNORECASE,
 )
-# The commonest words of languages that share the Latin script, none of them in two lists.
+# Common words of languages that share the Latin script. A word that is common in two of them is in no list, however common
+# it is in one ("il", "die", "en", "van"): a few of it would make French Italian, and a right answer a wrong one.
 FUNCTION_WORDS = {
-    "english": "the and is of to that it for you with this are have not from",
-    "german": "der die das und ist nicht ein eine mit für auf den sich auch wird",
-    "french": "le les et est des une pour dans qui pas vous sur avec sont nous",
-    "spanish": "el los las y del por una con para como más pero está son muy",
-    "italian": "il gli della che di per sono con più anche nel questo alla ed ha",
-    "portuguese": "os um uma não em dos ao com mais mas foi pelo também isso você",
-    "dutch": "het een van en niet zijn op te dat voor met aan ook naar wordt",
+    "english": "the and to that it you with this are have not from what your they which would",
+    "german": "der und ist nicht ein eine mit für auf sich auch wird sind oder kann",
+    "french": "et est une pour dans vous avec sont nous cette aux elle leur comme être ces",
+    "spanish": "el los las más pero muy también fue hay puede cuando hasta tiene sus qué",
+    "italian": "di che gli della delle è sono più anche nel nella questo questa dei dalla",
+    "portuguese": "os uma não em ao ele também isso você são seu muito pode até",
+    "dutch": "het een niet zijn op dat voor aan ook naar wordt maar bij uit deze",
 }
-LANGUAGE_OF = {
-    word: language
-    for language, listed in FUNCTION_WORDS.items()
-    for word in listed.split()
-    if sum(word in other.split() for other in FUNCTION_WORDS.values()) == 1
-}
-# Who asks for another language wants one: translations, and "in French".
+LANGUAGE_OF = {word: language for language, listed in FUNCTION_WORDS.items() for word in listed.split()}
+# Who asks for another language wants one: translations, "in French", "auf Deutsch". Names of languages in the languages above;
+# "to polish" is something else.
+_NAMES = (
+    "afrikaans albanian amharic arabic armenian azerbaijani basque belarusian bengali bosnian bulgarian burmese cantonese "
+    "catalan chinese croatian czech danish dutch english esperanto estonian farsi filipino finnish french gaelic galician "
+    "georgian german greek gujarati hausa hebrew hindi hungarian icelandic igbo indonesian irish italian japanese javanese "
+    "kannada kazakh khmer korean kurdish lao latin latvian lithuanian macedonian malay malayalam maltese mandarin maori "
+    "marathi mongolian nepali norwegian pashto persian (?<!to.)polish portuguese punjabi romanian russian serbian sinhala "
+    "slovak slovene slovenian somali spanish swahili swedish tagalog tamil telugu thai turkish ukrainian urdu uzbek "
+    "vietnamese welsh xhosa yiddish yoruba zulu "
+    "deutsche? englische? französische? spanische? italienische? portugiesische? niederländische? schwedische? dänische? "
+    "norwegische? finnische? polnische? tschechische? ungarische? russische? ukrainische? türkische? griechische? "
+    "arabische? chinesische? japanische? koreanische? latein lateinische "
+    "français anglais allemand espagnol italien portugais néerlandais suédois danois norvégien polonais russe ukrainien "
+    "turc grec arabe chinois japonais coréen "
+    "español inglés francés alemán italiano portugués neerlandés holandés sueco polaco ruso ucraniano turco griego árabe "
+    "chino japonés coreano latín catalán "
+    "inglese francese tedesco spagnolo portoghese olandese svedese russo cinese giapponese arabo latino greco "
+    "português inglês francês alemão espanhol holandês chinês japonês "
+    "nederlands engels duits frans spaans italiaans portugees zweeds chinees japans "
+    "svenska engelska tyska franska spanska italienska danska norska finska"
+)
 ASKS_FOR_LANGUAGE = re.compile(
-    r"translat|übersetz|tradui|tradu[cz]|vertaal|\b(?:in|into|to) (?:english|german|french|spanish|italian|portuguese|"
-    r"dutch|russian|chinese|japanese|korean|arabic|hindi|greek|hebrew|ukrainian|polish|turkish|latin)\b",
+    r"translat|übersetz|tradui|tradu[cz]|vertaal|översätt|"
+    r"\b(?:in|into|to|auf|ins|en|em|på)\s+(?:het\s+|(?:plain|simple|formal|american|british|brazilian|modern|ancient)\s+)?"
+    rf"(?:{_NAMES.replace(' ', '|')})\b",
     re.IGNORECASE,
 )
 FEW_LETTERS = 12

@@ -5,8 +5,8 @@
     accelerate launch -m training.dpo run.toml   train on several processes: the first of them holds the lock and writes
 
 Exit codes: 0 finished, or was finished before; 2 the run file, snapshot or a checkpoint is at fault; 3 the loss is not
-a number; 4 the disk; 5 another process trains there; 143 stopped by SIGTERM. The last line on stderr is one sentence
-that says what to do.
+a number; 4 the disk; 5 another process trains there; 130 and 143 stopped by Ctrl-C and SIGTERM. The last line on stderr
+is one sentence that says what to do.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from training import checkpoints, config, dry_run, processes, stages
+from training import checkpoints, config, dry_run, processes, snapshot, stages
 from training.config import Kind, RunConfig
 from training.errors import BusyError, CheckpointError, StorageError, TrainingError
 from training.events import EventLog
@@ -29,6 +29,7 @@ from training.progress import trainer_dir
 REFUSED_BY_DISK = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 )
+STOPPED = "stopped: start the run again, and it goes on from its last saved state"
 Train = Callable[[RunConfig, Path, EventLog], None]
 
 
@@ -55,7 +56,7 @@ def main(kind: Kind, train: Train, argv: list[str]) -> int:
             return 0
         with _lock(path.parent) if processes.is_main() else nullcontext():
             events = EventLog(path.parent, silent=not processes.is_main())
-            if settings.output.exists():
+            if settings.output.is_dir():
                 _already_finished(settings, events)
             else:
                 train(settings, path.parent, events)
@@ -64,6 +65,9 @@ def main(kind: Kind, train: Train, argv: list[str]) -> int:
                 shutil.rmtree(trainer_dir(path.parent), ignore_errors=True)
     except TrainingError as error:
         return _fail(error)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{STOPPED}\n")
+        return 128 + signal.SIGINT
     except Exception as error:
         if not _disk_refused(error):
             raise
@@ -76,6 +80,14 @@ def _already_finished(settings: RunConfig, events: EventLog) -> None:
     manifest = checkpoints.verify(settings.output)
     if manifest.name != settings.name or manifest.config.get("kind") != settings.kind:
         raise CheckpointError(f"{settings.output} is the checkpoint {manifest.name}: choose another output")
+    changed = config.differences(manifest.config, settings.to_json())
+    if settings.snapshot.exists() and snapshot.identity(settings.snapshot) != manifest.snapshot_sha256:
+        changed.append("the data is another")
+    if changed:
+        raise CheckpointError(
+            f"{settings.output} was trained with other settings ({'; '.join(changed[:3])}): choose another output"
+        )
+    sys.stderr.write(f"{settings.output} is finished already: there is nothing to do\n")
     if events.last("checkpoint") is None:  # killed between the rename and the report
         stages.report(settings, events)
 
@@ -116,4 +128,5 @@ def _fail(error: TrainingError) -> int:
 
 def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
     # Raised between two steps of the interpreter: files are written into drafts, so nothing half-written is left.
+    sys.stderr.write(f"{STOPPED}\n")
     raise SystemExit(128 + signal.SIGTERM)

@@ -12,7 +12,9 @@
 As in Llama 3 (arXiv 2407.21783, 4.2.2 and 4.2.3): rules drop what nobody should imitate, the reward model picks the best
 of what is left of each prompt, the best quarter of these picks is kept, and of near-duplicates the best. What people
 wrote stays, and what is too close to it goes. A reward is known up to a constant of the prompt only, so the quarter
-favours prompts that the reward model finds easy to please; the paper does the same.
+favours prompts that the reward model finds easy to please; the paper does the same. Prompts that say again what a held-out
+one says (`training.decontamination`) go with their samples and edits, and are counted, as where preferences are read: what
+is learnt by heart from their answers would pass for progress.
 
 Left out: difficulty and topic, which need a larger model to judge.
 """
@@ -20,18 +22,21 @@ Left out: difficulty and topic, which need a larger model to judge.
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training import checkpoints, inference, models, near_duplicates, snapshot, tool
+from training import checkpoints, decontamination, inference, models, near_duplicates, snapshot, tool
 from training.chat import Message, encode_chat, encode_response
+from training.config import DataConfig
 from training.errors import ConfigError, DataError
 from training.inference import RewardModel
 from training.rules import Rules, broken_rule
 
 HUMAN, SAMPLED = "human_edit", "rejection_sampling"
+# (prompt, tools) -> the name under which it is counted where it is kept for measuring or too close to such a one
+KeptOut = Callable[[Sequence[Message], list[Any] | None], str | None]
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class SelectionConfig:
     base_model: str | None = None
     top_share: float = 0.25  # of the picks, by reward
     closest: float = 0.8  # cosine from which two dialogues are the same
+    ngram: int = DataConfig.ngram  # words that are compared with held-out prompts; 0 compares nothing
+    overlap: float = DataConfig.overlap  # share of a held-out prompt's n-grams from which on a prompt contains it
     max_length: int = 512  # tokens of prompt and answer together
     batch_size: int = 8
     rules: Rules = field(default_factory=Rules)
@@ -54,6 +61,10 @@ class SelectionConfig:
             raise ConfigError('"top_share" must be above 0 and at most 1')
         if not 0 < self.closest <= 1:
             raise ConfigError('"closest" must be above 0 and at most 1')
+        if self.ngram < 0:
+            raise ConfigError('"ngram" must be at least 0')
+        if not 0 < self.overlap <= 1:
+            raise ConfigError('"overlap" must be above 0 and at most 1')
         if self.output.suffix != ".jsonl":
             raise ConfigError('"output" must be a file that ends with .jsonl')
 
@@ -102,15 +113,15 @@ class Pick:
 def select(config: SelectionConfig, dry_run: bool) -> None:  # noqa: FBT001  what `tool.main` calls
     """Read, drop, score, pick, and write the rows and the count of what was dropped by which rule."""
     # 1. What people wrote, and which prompts are kept for measuring.
-    edits, held_out = human_edits(config.snapshot)
+    written, kept_out = read_snapshot(config)
+    edits = [edit for edit in written if not kept_out(edit.prompt, edit.tools)]
     # 2. The rules, before anything is scored.
-    dropped: Counter[str] = Counter()
+    dropped = Counter({"held_out_prompt": 0, "contaminated": 0})
     sampled = read_samples(config.samples)
-    wanted = [one for one in sampled if one.key not in held_out]
-    dropped["held_out_prompt"] = sum(len(one.answers) for one in sampled if one.key in held_out)
-    decent = [(one, _decent(one, config.rules, dropped)) for one in wanted]
+    decent = [(one, _decent(one, config.rules, dropped)) for one in _wanted(sampled, kept_out, dropped)]
     counts: dict[str, Any] = {"prompts": len(sampled), "samples": sum(len(one.answers) for one in sampled)}
-    counts |= {"human_edits": len(edits), "pass_the_rules": sum(len(answers) for _, answers in decent)}
+    counts |= {"human_edits": len(written), "human_edits_contaminated": len(written) - len(edits)}
+    counts |= {"pass_the_rules": sum(len(answers) for _, answers in decent)}
     tool.say("  ".join(f"{name}: {value}" for name, value in counts.items()))
     if dry_run:
         tool.say("  ".join(f"{rule}: {count}" for rule, count in dropped.items() if count))
@@ -121,8 +132,8 @@ def select(config: SelectionConfig, dry_run: bool) -> None:  # noqa: FBT001  wha
     # 4. The best quarter, and no near-duplicates.
     top = top_share(picks, config.top_share)
     dropped["below_top_share"] = len(picks) - len(top)
-    written, sampled_texts = ([_turn(pick) for pick in side] for side in (edits, top))
-    verdicts = near_duplicates.distinct(written, sampled_texts, config.closest)
+    edited_texts, sampled_texts = ([_turn(pick) for pick in side] for side in (edits, top))
+    verdicts = near_duplicates.distinct(edited_texts, sampled_texts, config.closest)
     rows = edits + [pick for pick, distinct in zip(top, verdicts, strict=True) if distinct]
     dropped["near_duplicate"] = verdicts.count(False)
     if not rows:
@@ -135,7 +146,8 @@ def select(config: SelectionConfig, dry_run: bool) -> None:  # noqa: FBT001  wha
         "reward_model": judge.to_json(),
         "samples_sha256": checkpoints.sha256(config.samples),
         "sha256": checkpoints.sha256(config.output),
-        "settings": {"top_share": config.top_share, "closest": config.closest, "rules": asdict(config.rules)},
+        "settings": {name: getattr(config, name) for name in ("top_share", "closest", "ngram", "overlap")}
+        | {"rules": asdict(config.rules)},
     }
     tool.write_json(config.output.with_suffix(".report.json"), report)
     for rule, count in dropped.items():
@@ -160,7 +172,7 @@ def read_samples(file: Path) -> list[Sampled]:
         try:
             body = json.loads(line)
             answers = tuple((str(sample["text"]), sample.get("finish_reason")) for sample in body["samples"])
-            prompt = tuple(dict(turn) for turn in body["prompt"])
+            prompt = _messages(body["prompt"])
             found.append(Sampled(str(body["prompt_id"]), prompt, body.get("tools"), body["checkpoint"], answers))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{file}, line {number}: {error!r}: remove that line and sample again") from error
@@ -169,24 +181,47 @@ def read_samples(file: Path) -> list[Sampled]:
     return found
 
 
-def human_edits(path: Path | None) -> tuple[list[Pick], set[str]]:
-    """What annotators wrote for training prompts, each text once, and the keys of the held-out prompts."""
-    if path is None:
-        return [], set()
-    rows, _ = snapshot.read(path, held_out_percent=0)
-    held_out = {_key(row.prompt, row.tools) for row in rows if row.split == "held_out"}
+def read_snapshot(config: SelectionConfig) -> tuple[list[Pick], KeptOut]:
+    """What annotators wrote for training prompts, each text once, and which prompts may not be learnt from.
+
+    Raises:
+        DataError: the snapshot is damaged.
+    """
+    if config.snapshot is None:
+        return [], lambda *_: None
+    rows, _ = snapshot.read(config.snapshot, held_out_percent=0)
+    held_out = {_key(row.prompt, row.tools): row.prompt for row in rows if row.split == "held_out"}
+    contaminated = decontamination.contains_any(held_out.values(), config.ngram, config.overlap)
     edits = {
         (row.prompt_hash, row.edited): Pick(HUMAN, row.prompt_hash, row.prompt, row.tools, row.edited)
         for row in rows
         if row.split == "train" and row.edited and row.edited.strip()
     }
-    return list(edits.values()), held_out
+
+    def kept_out(prompt: Sequence[Message], tools: list[Any] | None) -> str | None:
+        if _key(prompt, tools) in held_out:
+            return "held_out_prompt"
+        return "contaminated" if contaminated(prompt) else None
+
+    return list(edits.values()), kept_out
 
 
 def top_share(picks: Sequence[Pick], share: float) -> list[Pick]:
     """The best of all picks by reward, at least one, the best first; of equal ones those that came first."""
     ordered = sorted(picks, key=lambda pick: -(pick.score or 0.0))
     return ordered[: max(1, round(share * len(ordered)))] if ordered else []
+
+
+def _wanted(sampled: Sequence[Sampled], kept_out: KeptOut, dropped: Counter[str]) -> list[Sampled]:
+    """The prompts that may be learnt from; the samples of the others are counted."""
+    wanted = []
+    for one in sampled:
+        reason = kept_out(one.prompt, one.tools)
+        if reason is None:
+            wanted.append(one)
+        else:
+            dropped[reason] += len(one.answers)
+    return wanted
 
 
 def _decent(sampled: Sampled, rules: Rules, dropped: Counter[str]) -> list[str]:
@@ -240,6 +275,14 @@ def _best(
             )
     dropped["not_the_best"] = len(candidates) - len(best)
     return list(best.values())
+
+
+def _messages(prompt: Any) -> tuple[Message, ...]:
+    """Raises ValueError, KeyError or TypeError, which `read_samples` turns into a sentence with the line number."""
+    messages = tuple(dict(turn) for turn in prompt)
+    if any(not isinstance(turn[key], str) for turn in messages for key in ("role", "content")):
+        raise ValueError("a message of the prompt has no text")
+    return messages
 
 
 def _turn(pick: Pick) -> str:

@@ -47,7 +47,7 @@ def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
 
     # 3. Training, from the last whole state where the run was interrupted.
     progress.evaluate = held_out
-    stages.fit(trainer, events, resume_point(config, run_dir, prepared.snapshot_sha256))
+    stages.fit(trainer, events, resume_point(config, run_dir, prepared.snapshot_sha256, events))
 
     # 4. The result.
     final = stages.result(events, held_out, trainer.state.global_step)

@@ -66,6 +66,11 @@ def read(path: Path, held_out_percent: int) -> tuple[list[Preference], str]:
     return read_file(path, held_out_percent) if path.is_file() else read_snapshot(path)
 
 
+def identity(path: Path) -> str:
+    """The SHA-256 of what `read` would read."""
+    return checkpoints.sha256(path if path.is_file() else path / ROWS)
+
+
 def read_snapshot(snapshot: Path) -> tuple[list[Preference], str]:
     """Every row of a snapshot, and the SHA-256 of its file.
 

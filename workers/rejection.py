@@ -6,7 +6,8 @@ One request a prompt asks for all K, so that the engine reads the prompt once an
 its prompt is done, and a command that is given again goes on behind the lines that are there. docs/formats.md describes
 them. In a round it is the first step of the run that imitates (``workers.imitation``); this is the command for it alone.
 
-Held-out prompts are not sampled: what is learnt from their answers could not be measured on them.
+Held-out prompts are not sampled: what is learnt from their answers could not be measured on them. Prompts that nearly repeat
+one are, and ``training.selection``, which knows how to tell, leaves their answers out and counts them.
 """
 
 from __future__ import annotations

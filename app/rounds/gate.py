@@ -1,7 +1,8 @@
 """The gate between a training run and the rotation.
 
-For now it is minimal: the manifest verifies file by file and says that it is this run's product, and every loss on the
-way was a finite number. Whether people prefer the new policy's answers is what the next round's annotations show.
+For now it is minimal: the manifest verifies file by file and says that it is this run's product, every loss on the way was
+a finite number, and a reward model has not surely learnt the opposite of what annotators judged, since it chooses what is
+imitated next. Whether people prefer the new policy's answers is what the next round's annotations show.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ CHOSEN_FILE = "sft.jsonl"
 """In the folder of a run that imitates: what it is trained on, chosen of the samples."""
 REMEDY = "Set CORRAL_TRAINING_RECIPE to a recipe with a lower learning rate, then start a new training."
 BASE_GONE = "The base model was replaced by another one, and what was trained on the old one fits no other."
-WORDS = "Its files match their manifest, and every loss was a finite number."
+WORDS = "Its files match their manifest, every loss was a finite number, and a reward model is not surely worse than chance."
+ENOUGH_PROMPTS = 10
+"""Held-out prompts from which on an interval is believed: where all of two are lost it has no width (``training.bootstrap``)."""
 
 
 class NotPromotable(AppError):
@@ -65,7 +68,7 @@ def judge(session: Session, run: TrainingRun, output: Path) -> Product:
 
     Raises:
         NotPromotable: its base is not the current one any more, a file is missing or was changed, it is another run's
-            checkpoint, or a loss was not finite.
+            checkpoint, a loss was not finite, or a reward model is surely worse than chance.
     """
     if base_is_gone(session, run):
         raise NotPromotable(f"{BASE_GONE} Start a new training.")
@@ -82,6 +85,8 @@ def judge(session: Session, run: TrainingRun, output: Path) -> Product:
         raise NotPromotable(f"{output.name} says that it is another run's checkpoint. Start a new training.")
     metrics = body.get("metrics") or {}
     _refuse_infinite(session, run, metrics)
+    if kind is CheckpointKind.REWARD:
+        _refuse_reversed(metrics)
     return Product(output.name, kind, output, hashlib.sha256(raw).hexdigest(), metrics)
 
 
@@ -110,3 +115,16 @@ def _refuse_infinite(session: Session, run: TrainingRun, metrics: dict[str, Any]
     for name, value in losses:
         if not isinstance(value, int | float) or not math.isfinite(value):
             raise NotPromotable(f"{name} is not a finite number. {REMEDY}")
+
+
+def _refuse_reversed(metrics: dict[str, Any]) -> None:
+    """Refuse a reward model whose accuracy lies below one half with all of its interval; without an interval it passes."""
+    high, prompts = metrics.get("held_out/accuracy/high"), metrics.get("held_out/prompts")
+    if not isinstance(high, int | float) or not isinstance(prompts, int | float):
+        return
+    if high < 0.5 and prompts >= ENOUGH_PROMPTS:
+        raise NotPromotable(
+            f"It has learnt the opposite of what annotators judged: on held-out prompts it is right in at most {high:.1%} "
+            "of the pairs, where chance is right in half. Look for judgements the wrong way round, return them, then start "
+            "a new training."
+        )

@@ -2,7 +2,7 @@
 
 ``FAKE_TRAINING`` says how it behaves: empty for a good run, else ``crash``, ``bad-data``, ``nan``, ``disk``, ``hang``,
 ``null-loss``, ``busy`` (another process holds the folder), ``flip`` (a byte of the result changes after its manifest),
-``deaf`` (hangs and ignores SIGTERM).
+``deaf`` (hangs and ignores SIGTERM), ``reversed`` (surely worse than chance), ``unsure`` (the same of too few prompts).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 STEPS = 6
+WRONG = {"held_out/accuracy": 0.1, "held_out/accuracy/low": 0.0, "held_out/accuracy/high": 0.304}
+RESULTS = {"reversed": WRONG | {"held_out/prompts": 10.0}, "unsure": WRONG | {"held_out/prompts": 9.0}}
 
 
 def emit(folder: Path, event: str, **body: Any) -> None:
@@ -86,7 +88,7 @@ def main(run_file: Path) -> None:
         loss = None if fault == "null-loss" and step == 4 else 1 / step
         emit(folder, "step", step=step, total_steps=STEPS, metrics={"loss": loss, "rewards/accuracies": step / STEPS})
         saved.write_text(str(step))
-    metrics = {"held_out/accuracy": 0.8, "held_out/pairs": 5}
+    metrics = {"held_out/accuracy": 0.8, "held_out/pairs": 5} | RESULTS.get(fault, {})
     finish(config, snapshot, metrics)
     emit(folder, "final", metrics=metrics)
     if fault == "flip":

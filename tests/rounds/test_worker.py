@@ -133,6 +133,7 @@ def test_one_sweep_takes_back_everything_that_was_left_lying(
         ("crash", "RuntimeError: the matrix is not square", "Read the last lines"),
         ("null-loss", "The loss of step 4 is not a finite number", "Nothing was promoted"),
         ("flip", "has changed since it was written", "Nothing was promoted"),
+        ("reversed", "right in at most 30.4% of the pairs", "Nothing was promoted"),
     ],
 )
 def test_a_failed_run_says_why_and_the_round_collects_again(
@@ -150,6 +151,17 @@ def test_a_failed_run_says_why_and_the_round_collects_again(
     with session_scope() as session:
         kinds = set(session.scalars(select(Checkpoint.kind)))
     assert kinds == {CheckpointKind.BASE}
+
+
+def test_a_reward_model_that_lost_on_few_prompts_may_be_right_and_a_policy_is_judged_by_people(
+    queued: TrainingRun, fake_training: Behave
+) -> None:
+    fake_training("unsure")
+    run_training(queued.id)
+    assert run_of(RunKind.REWARD).state is RunState.SUCCEEDED
+    fake_training("reversed")
+    run_training(run_of(RunKind.DPO).id)
+    assert run_of(RunKind.DPO).state is RunState.SUCCEEDED
 
 
 def test_a_failed_run_keeps_its_last_lines_and_resumes_where_it_was_saved_when_retried(

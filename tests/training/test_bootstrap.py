@@ -75,11 +75,11 @@ def test_one_prompt_has_a_value_and_no_interval() -> None:
         bootstrap.mean([], [])
 
 
-@pytest.mark.parametrize(("empty", "known"), [(45, True), (3, False)])
-def test_resamples_without_a_denominator_do_not_make_an_interval_of_nothing(empty: int, known: bool) -> None:
+@pytest.mark.parametrize(("empty", "answers"), [(45, 5), (3, 1)])
+def test_resamples_without_a_denominator_do_not_make_an_interval_of_nothing(empty: int, answers: int) -> None:
     """Most answers of a collapsed policy are empty, and some resamples draw only those."""
-    rows = [(0.0, 0.0)] * empty + [(2.0, 1.0), (4.0, 1.0), (3.0, 1.0), (3.0, 1.0), (3.0, 1.0)][: 5 if known else 1]
+    rows = [(0.0, 0.0)] * empty + [(float(2 + number % 3), 1.0) for number in range(answers)]
     found = bootstrap.interval(bootstrap.per_prompt(range(len(rows)), rows), resamples=500)
-    assert found.value == (3.0 if known else 2.0)
-    assert (found.low is not None) == known
+    assert found.value == sum(nats for nats, _ in rows) / answers
+    assert (found.low is not None) == (answers > 1)
     assert all(end is None or math.isfinite(end) for end in (found.low, found.high))

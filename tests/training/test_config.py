@@ -77,7 +77,7 @@ def test_settings_survive_as_json(tmp_path: Path) -> None:
         ({"data": {"conflicts": "loudest"}}, "must be one of 'keep_all', 'majority', 'reliability'"),
         ({"data": {"overlap": 0.0}}, '"data.overlap" must be above 0'),
         ({"dpo": {"loss_type": "hinge"}}, "must be one of 'sigmoid', 'sigmoid_norm', 'robust', 'ipo'"),
-        ({"dpo": {"label_smoothing": 0.5}}, '"dpo.label_smoothing" must be at least 0 and below 0.5'),
+        ({"dpo": {"label_smoothing": 0.5}}, '"dpo.label_smoothing" must be at least 0 and at most 0.4'),
         ({"model": {"trains": "all"}, "parent_adapter": "p"}, "set base_model instead"),
     ],
 )

@@ -102,6 +102,31 @@ def test_a_run_whose_losses_stay_far_above_its_first_is_stopped(
         assert len([line for line in events.path.read_text().splitlines() if '"step"' in line]) == steps
 
 
+def test_a_run_that_goes_on_knows_what_it_began_with(settings: RunConfig, events: EventLog) -> None:
+    watched = Progress(settings, "s", events)
+    logged = [{"loss": loss, "num_tokens": 100 * step} for step, loss in enumerate((0.7, 0.6, 0.8), start=1)]
+    watched.on_train_begin(None, SimpleNamespace(log_history=logged), None)
+    for step in (4, 5):
+        watched.on_log(None, SimpleNamespace(global_step=step, max_steps=99), None, logs={"loss": 40.0})
+    with pytest.raises(NonFiniteError, match=r"was 0\.7 in its first steps"):
+        watched.on_log(None, SimpleNamespace(global_step=6, max_steps=99), None, logs={"loss": 40.0})
+
+
+def test_a_state_of_a_run_that_may_be_diverging_is_not_sealed(
+    settings: RunConfig, events: EventLog, tmp_path: Path
+) -> None:
+    watched = Progress(settings, "s", events)
+    for step, loss in enumerate((0.7, 0.6, 0.8, 40.0, 0.5), start=1):
+        state = SimpleNamespace(global_step=step, max_steps=9)
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "adapter_model.safetensors").write_bytes(b"weights")
+        watched.on_log(None, state, None, logs={"loss": loss})
+        watched.on_save(SimpleNamespace(output_dir=str(tmp_path)), state, None, model=torch.nn.Linear(2, 1))
+    sealed = {path.parent.name for path in tmp_path.glob("checkpoint-*/manifest.json")}
+    assert sealed == {"checkpoint-1", "checkpoint-2", "checkpoint-3", "checkpoint-5"}
+
+
 def test_a_broken_weight_is_not_sealed_and_the_state_before_it_stays(
     settings: RunConfig, events: EventLog, tmp_path: Path
 ) -> None:

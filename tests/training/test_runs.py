@@ -21,7 +21,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from tests.training.conftest import RunFile, events_of, make_row, make_rows, turn
+from tests.training.conftest import RunFile, events_of, make_row, make_rows, turn, write_snapshot
 from training import checkpoints, dpo, models, reward, runner, sft, stages
 from training.progress import trainer_dir
 
@@ -206,11 +206,36 @@ def run_until_it_would_publish(kind: Any, path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_state_of_other_settings_is_not_resumed(run_file: RunFile) -> None:
+def test_a_state_of_other_settings_is_refused_by_name_and_kept(
+    run_file: RunFile, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = run_file("reward", optim={"max_steps": 4})
     run_until_it_would_publish("reward", path)
-    assert run("reward", run_file("reward", optim={"max_steps": 4, "learning_rate": 1e-3})) == 0
-    assert events_of(path, "resumed") == []
+    states = sorted(trainer_dir(path.parent).iterdir())
+    assert run("reward", run_file("reward", optim={"max_steps": 4, "learning_rate": 1e-3})) == 2
+    assert "other settings (optim.learning_rate was 0.01, is 0.001)" in capsys.readouterr().err
+    write_snapshot(path.parents[1] / "snapshot", make_rows(train=15))
+    assert run("reward", run_file("reward", optim={"max_steps": 4})) == 2
+    assert "the data is another" in capsys.readouterr().err
+    assert sorted(trainer_dir(path.parent).iterdir()) == states
+
+
+@pytest.mark.slow
+def test_how_often_a_run_measures_may_change_while_it_is_interrupted(run_file: RunFile) -> None:
+    path = run_file("reward", optim={"max_steps": 4})
+    run_until_it_would_publish("reward", path)
+    assert run("reward", run_file("reward", optim={"max_steps": 4}, evaluation={"every_steps": 0})) == 0
+    assert len(events_of(path, "resumed")) == 1
+
+
+def test_a_finished_run_is_not_taken_for_one_with_other_settings(
+    run_file: RunFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run_file("reward", optim={"max_steps": 1})
+    assert run("reward", path) == run("reward", path) == 0
+    assert "is finished already: there is nothing to do" in capsys.readouterr().err
+    assert run("reward", run_file("reward", optim={"max_steps": 1}, seed=18)) == 2
+    assert "was trained with other settings (seed was 17, is 18): choose another output" in capsys.readouterr().err
 
 
 @pytest.mark.slow

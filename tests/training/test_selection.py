@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.training.conftest import make_row, to_toml, turn, write_snapshot
 from tests.training.test_average import adapter
 from training import near_duplicates, selection, snapshot, tool
-from training.rules import Rules, broken_rule
+from training.config import DataConfig
+from training.rules import FUNCTION_WORDS, LANGUAGE_OF, Rules, broken_rule
 from training.selection import Pick, SelectionConfig
 
 ENGLISH = "What is the best way to learn about the history of bread?"
@@ -54,12 +57,109 @@ def test_an_answer_that_was_cut_off_is_dropped_and_a_translation_is_not() -> Non
     )
 
 
+SPANISH = "¿En qué parte de los países y de las islas vive el primo?"
+FRENCH = "Où est la maison des amis, et quelles sont les pièces dans cette maison ?"
+GERMAN = "Wann ist der Zug da, und wie lang ist die Fahrt?"
+DUTCH = "Welke is het, en waarom is dat niet voor een kind?"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer"),
+    [
+        (SPANISH, "Vive en Madrid, en España, en una casa grande."),
+        (SPANISH, "Van Gogh vivió en Arlés; Van Gogh pintó, Van Gogh murió."),
+        (FRENCH, "En ville, en Bretagne, en bord de mer."),
+        (FRENCH, "Il mange, il boit, puis il dort."),
+        (GERMAN, "Um acht, um neun, um zehn."),
+        (GERMAN, "Des Meeres, des Himmels, des Waldes."),
+        (DUTCH, "Die daar, die blauwe, die grote."),
+        (DUTCH, "Is goed of is slecht."),
+        ("E você não tem uma em casa, ou não são muito bonitas?", "Das flores, das folhas, das pedras."),
+        ("Quali sono le cose che fanno più bene nella vita?", "Le mele, le pere, le uve."),
+        ("Where does the best of the fruit come from, and which is it?", "See a.com, b.com, c.com."),
+    ],
+)
+def test_a_word_that_two_languages_share_makes_no_right_answer_a_foreign_one(prompt: str, answer: str) -> None:
+    assert broken_rule(prompt, answer, "stop", Rules()) is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Die beste Art ist, ein Buch zu lesen, und man lernt auch mit den Augen.",
+        "La meilleure façon est de lire une histoire dans un livre, avec une carte pour vous.",
+        "La mejor forma es leer los libros y las recetas, pero también hay que probar el pan.",
+        "Il modo migliore è leggere la storia della cucina, che è anche quella dei campi.",
+        "A melhor forma é ler um livro, mas não uma receita: você também pode provar o pão.",
+        "De beste manier is het lezen van een boek, maar ook het bakken is niet moeilijk.",
+    ],
+)
+def test_an_answer_in_another_language_than_the_question_is_dropped(answer: str) -> None:
+    assert broken_rule(ENGLISH, answer, "stop", Rules()) == "language"
+
+
+def test_no_function_word_is_in_two_lists() -> None:
+    assert len(LANGUAGE_OF) == sum(len(listed.split()) for listed in FUNCTION_WORDS.values())
+
+
+@pytest.mark.parametrize(
+    ("request_", "asks"),
+    [
+        ("in Swedish", True),
+        ("in\nJapanese", True),
+        ("in Brazilian Portuguese", True),
+        ("auf Deutsch", True),
+        ("ins Spanische", True),
+        ("en français", True),
+        ("en español", True),
+        ("in het Engels", True),
+        ("em inglês", True),
+        ("in England", False),
+        ("to polish the bread", False),
+    ],
+)
+def test_who_asks_for_a_language_gets_it(request_: str, asks: bool) -> None:  # noqa: FBT001
+    german = "Das ist nicht leicht, und der Weg ist lang."
+    rule = broken_rule(f"{ENGLISH} Say it {request_}, with all that you know.", german, "stop", Rules())
+    assert rule == (None if asks else "language")
+
+
+@pytest.mark.parametrize(
+    ("mark", "rule"),
+    [("✓", None), ("✔", None), ("✔\ufe0f", None), ("☑", None), ("➜", None), ("✅", "emoji"), ("❤\ufe0f", "emoji")],
+)
+def test_ticks_and_arrows_are_typography(mark: str, rule: str | None) -> None:
+    items = "\n".join(f"{mark} {item}" for item in ("Flour for the bread", "Water", "Salt", "A good oven"))
+    assert broken_rule(ENGLISH, items, "stop", Rules()) == rule
+
+
 def test_of_near_duplicates_the_first_stays_and_what_people_wrote_always_does() -> None:
     text = "Bread is made from flour, water, salt and a good deal of patience on the side of the baker."
     near, other = text.replace("good deal", "great deal"), "Rivers run to the sea because the land is tilted that way."
     assert near_duplicates.distinct([], [text, near, other], 0.8) == [True, False, True]
     assert near_duplicates.distinct([text, near], [near, other], 0.8) == [False, True]
     assert near_duplicates.distinct([], [text, text.upper() + " "], 0.99) == [True, False]
+
+
+def test_near_duplicates_are_found_without_copying_what_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    vectors = random.standard_normal((80, near_duplicates.BUCKETS)).astype(np.float32)
+    near = random.permutation(80)[:40]
+    vectors[near[:20]] = vectors[near[20:]] + 0.5 * vectors[near[:20]]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    close = vectors @ vectors.T >= 0.8
+    stays: list[int] = list(range(10))
+    for index in range(10, 80):
+        stays += [] if close[index, stays].any() else [index]
+    size = vectors.nbytes
+    monkeypatch.setattr(near_duplicates, "tf_idf", lambda _: vectors)
+    tracemalloc.start()
+    verdicts = near_duplicates.distinct(["kept"] * 10, ["candidate"] * 70, 0.8)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [index for index, stayed in enumerate(verdicts, start=10) if stayed] == stays[10:]
+    assert 10 < len(stays) < 80
+    assert peak < size / 10
 
 
 def test_the_top_share_is_by_reward_and_never_nothing() -> None:
@@ -118,6 +218,47 @@ def test_the_best_of_each_prompt_is_kept_with_where_it_came_from(round_of: Path)
     assert report["counts"]["samples"] == kept + sum(report["dropped"].values()), "every sample is accounted for"
 
 
+LONG = "Tell me in a few sentences how the old clock in the tower of our town is wound"
+
+
+@pytest.fixture
+def near_copies(round_of: Path) -> Path:
+    """A held-out question whose near-copies were sampled, as p0, and edited by Alice, beside what `round_of` has."""
+    lines = [json.loads(line) for line in (round_of / "samples.jsonl").read_text().splitlines()]
+    lines[0]["prompt"] = [{"role": "user", "content": f"{LONG}, please!"}]
+    (round_of / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows = [
+        make_row(3, split="held_out", question=f"{LONG}?"),
+        make_row(4, edited=turn("Bees hum, says Alice.")),
+        make_row(5, question=f"{LONG} up?", edited=turn("By hand, says Alice.")),
+    ]
+    write_snapshot(round_of / "snapshot", rows)
+    return round_of
+
+
+def test_what_says_again_what_a_held_out_prompt_says_is_not_imitated_and_counted(near_copies: Path) -> None:
+    assert run(near_copies, top_share=1.0, snapshot="snapshot") == 0
+    rows = [json.loads(line) for line in (near_copies / "sft.jsonl").read_text().splitlines()]
+    assert LONG not in json.dumps(rows)
+    report = json.loads((near_copies / "sft.report.json").read_text())
+    counts = report["counts"]
+    assert report["dropped"]["contaminated"] == 4, "all samples of p0"
+    assert counts["samples"] == counts["rows/rejection_sampling"] + sum(report["dropped"].values())
+    assert (counts["human_edits"], counts["human_edits_contaminated"], counts["rows/human_edit"]) == (2, 1, 1)
+    assert (report["settings"]["ngram"], report["settings"]["overlap"]) == (DataConfig.ngram, DataConfig.overlap)
+
+
+def test_how_near_a_copy_may_be_is_a_setting(near_copies: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(near_copies, top_share=1.0, snapshot="snapshot", ngram=0) == 0
+    report = json.loads((near_copies / "sft.report.json").read_text())
+    assert report["dropped"]["contaminated"] == 0
+    assert (report["counts"]["human_edits_contaminated"], report["counts"]["rows/human_edit"]) == (0, 2)
+    assert run(near_copies, overlap=0.0) == 2
+    assert '"overlap" must be above 0' in capsys.readouterr().err
+    assert run(near_copies, ngram=-1) == 2
+    assert '"ngram" must be at least 0' in capsys.readouterr().err
+
+
 def test_only_the_top_share_is_kept_and_counted(round_of: Path) -> None:
     assert run(round_of, top_share=0.34) == 0
     report = json.loads((round_of / "sft.report.json").read_text())
@@ -148,3 +289,7 @@ def test_samples_that_make_no_sense_are_named_by_line(round_of: Path, capsys: py
         stream.write('{"prompt_id": "p9"}\n')
     assert run(round_of) == 2
     assert "line 5: KeyError('samples')" in capsys.readouterr().err
+    line = {"prompt_id": "p9", "prompt": [{"role": "user", "content": None}], "checkpoint": "base", "samples": []}
+    (round_of / "samples.jsonl").write_text(json.dumps(line) + "\n")
+    assert run(round_of) == 2
+    assert "line 1: ValueError('a message of the prompt has no text')" in capsys.readouterr().err

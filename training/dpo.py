@@ -34,7 +34,7 @@ from training.events import EventLog
 from training.packing import Pack
 from training.progress import Progress, resume_point
 from training.reference import ReferenceStore, with_reference
-from training.trainer import RowTrainer
+from training.trainer import Rows, RowTrainer
 
 
 def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
@@ -86,7 +86,7 @@ class PolicyTrainer(RowTrainer):
         scored = "content" if self.dpo.mask_format_tokens else "all"
         store = ReferenceStore(self.config.cache / "reference", reference.identity(self.config), scored=scored)
         self.rows, computed = with_reference(self.rows, store, lambda some: self.over_rows(some, self._summed), events)
-        self.train_dataset = self.rows
+        self.train_dataset = Rows(self.rows)
         return computed
 
     def totals(self, batch: Pack) -> Tensor:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor
+from torch.utils.data import RandomSampler, Sampler
 from transformers import TrainingArguments
 
 from training import losses, models, room
@@ -41,8 +42,8 @@ class RowTrainer(ShardedTrainer):
             config.model,
             TrainingArguments(**training_arguments(config, run_dir)),
             model=model,
-            train_dataset=rows,
-            data_collator=list,
+            train_dataset=Rows(rows),
+            data_collator=lambda rows: [row for row in rows if row is not None],
             processing_class=tokenizer,
             callbacks=[progress],
         )
@@ -63,20 +64,25 @@ class RowTrainer(ShardedTrainer):
         """Forward and backward over all packs of a step; returns this process's share of the loss times their number."""
         model.train()
         packs = self.packs(inputs)
-        totals = self._over_processes(torch.stack([self.totals(batch) for batch in packs]).sum(dim=0))
+        stand_in = packs[-1] if packs else self.packs(self.rows[:1])[0]  # counts for nothing; see `passes`
+        own = torch.stack([self.totals(batch) for batch in packs]).sum(dim=0) if packs else 0 * self.totals(stand_in)
+        totals = self._over_processes(own)
         totals = totals.clamp(min=torch.finfo(totals.dtype).tiny)  # a step of pairs that weigh nothing teaches nothing
-        # Sharded weights are gathered in every forward pass, so all processes must do as many.
+        # Gradients come together in every backward pass, and sharded weights in every forward pass: all processes must do as
+        # many, those too that have no row left in the last step of an epoch.
         passes = int(self._over_processes(torch.tensor(float(len(packs))), "max"))
         processes = self.accelerator.num_processes
         whole = torch.zeros((), device=self.accelerator.device)
         for number in range(passes):
-            batch = packs[min(number, len(packs) - 1)].to(self.accelerator.device)
+            batch = (packs[number] if number < len(packs) else stand_in).to(self.accelerator.device)
             self._counting = number < len(packs)
             with nullcontext() if number == passes - 1 else self.accelerator.no_sync(model):
                 # Gradients are averaged over processes, but the totals are those of all of them.
                 loss = self.loss(model, batch, totals) * processes * self._counting
                 self.accelerator.backward(loss)
             whole += loss.detach()
+        if not self._tokens:  # a run that goes on goes on counting
+            self._tokens = next((e["num_tokens"] for e in reversed(self.state.log_history) if "num_tokens" in e), 0)
         self._tokens += int(self._over_processes(torch.tensor(float(sum(batch.tokens for batch in packs)))))
         return whole
 
@@ -108,6 +114,13 @@ class RowTrainer(ShardedTrainer):
         everywhere = dict(gather_object(list(found.items())))
         return [everywhere[place[id(row)]] for row in rows]
 
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Of several processes, all have as many places of the last step of an epoch; some of them hold no row."""
+        processes, sampler = self.accelerator.num_processes, super()._get_train_sampler(train_dataset)
+        if processes == 1 or not isinstance(sampler, RandomSampler):
+            return sampler
+        return WholeSteps(len(self.rows), self.config.optim.batch_size, self.config.seed)
+
     def save(self, folder: Path, weights: Any) -> None:
         """Write what was trained, on one process."""
         with self.gathered():
@@ -115,8 +128,9 @@ class RowTrainer(ShardedTrainer):
 
     def record(self, **metrics: Tensor) -> None:
         """Keep values of a pack until the step is logged; each value counts once, whatever pack it came in."""
-        for name, values in metrics.items() if self._counting else ():
+        for name, values in metrics.items():
             both = torch.stack([values.detach().float().sum(), values.new_tensor(values.numel(), dtype=torch.float32)])
+            both = both if self._counting else torch.zeros_like(both)  # processes add up the same names
             self._sums[name] = self._sums[name] + both if name in self._sums else both
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -135,6 +149,35 @@ class RowTrainer(ShardedTrainer):
     def _over_processes(self, values: Tensor, how: str = "sum") -> Tensor:
         gathered: Tensor = self.accelerator.gather(values.to(self.accelerator.device)[None])
         return gathered.amax(dim=0) if how == "max" else gathered.sum(dim=0)
+
+
+class Rows(list[Row]):
+    """Rows, and behind them places that hold none."""
+
+    def __getitem__(self, index: Any) -> Any:
+        """A row, or None."""
+        return super().__getitem__(index) if isinstance(index, slice) or index < len(self) else None
+
+
+class WholeSteps(Sampler[int]):
+    """Rows in the order in which one process takes them (accelerate's seeded one), filled up to whole steps with places behind.
+
+    Left to themselves, several processes would share the rest of an epoch evenly by repeating its first rows.
+    """
+
+    def __init__(self, rows: int, step: int, seed: int) -> None:
+        self.rows, self.step, self.seed, self.epoch = rows, step, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Which of the epochs comes next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.rows // self.step) * self.step
+
+    def __iter__(self) -> Iterator[int]:
+        dice = torch.Generator().manual_seed(self.seed + self.epoch)
+        return chain(torch.randperm(self.rows, generator=dice).tolist(), range(self.rows, len(self)))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from transformers import LlamaForCausalLM
 
-from tests.training.conftest import RunFile, events_of
+from tests.training.conftest import RunFile, events_of, make_rows
 from training import checkpoints, dpo, reward, runner
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -60,6 +60,24 @@ def test_two_processes_have_the_losses_of_one(run_file: RunFile, kind: str, trai
         assert len(events_of(together, event)) == 1, "one of the two reports"
     metrics = [checkpoints.verify(path.parent / "final").metrics for path in (alone, together)]
     assert metrics[1] == pytest.approx(metrics[0], rel=1e-3, abs=1e-4)
+    counted = [event["metrics"]["num_tokens"] for event in events_of(alone, "step")]
+    assert [event["metrics"]["num_tokens"] for event in events_of(together, "step")] == counted
+
+
+@pytest.mark.parametrize("sharded", [False, True], ids=["whole", "sharded"])
+def test_the_rest_of_an_epoch_is_learnt_from_once(run_file: RunFile, sharded: bool) -> None:  # noqa: FBT001
+    """13 rows in steps of 4: in the last one, one process has a row and the other has none."""
+    settings: dict[str, Any] = {
+        "model": {"pack_tokens": 256, "sharded": sharded},
+        "optim": {"learning_rate": 1e-3, "max_steps": -1, "epochs": 2.0},
+    }
+    alone = run_file("reward", "alone", make_rows(train=13), **settings)
+    together = run_file("reward", "together", **settings)
+    assert runner.main("reward", reward.train, [str(alone)]) == 0
+    ended = launch("training.reward", str(together))
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert len(losses(alone)) == 8
+    assert losses(together) == pytest.approx(losses(alone), rel=1e-4)
     counted = [event["metrics"]["num_tokens"] for event in events_of(alone, "step")]
     assert [event["metrics"]["num_tokens"] for event in events_of(together, "step")] == counted
 

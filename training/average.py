@@ -208,7 +208,7 @@ def _refuse_strangers(folders: Sequence[Path], manifests: Sequence[Manifest]) ->
     for folder, manifest in zip(folders, manifests, strict=True):
         for what, mine, theirs in (
             ("of kind", manifest.kind, manifests[0].kind),
-            ("on the base model", manifest.base_model, manifests[0].base_model),
+            ("on the base model", *(one.base_sha256 or one.base_model for one in (manifest, manifests[0]))),
             ("answering with", _heads(manifest), _heads(manifests[0])),
         ):
             if mine != theirs:

@@ -92,6 +92,8 @@ def encode_response(
 def _render(
     tokenizer: Tokenizer, messages: Sequence[Message], *, add_generation_prompt: bool, tools: list[Any] | None
 ) -> str:
+    if not getattr(tokenizer, "chat_template", None):
+        raise ConfigError("the base model has no chat template: choose an instruction-tuned one")
     # What follows is `ChatEncoder.encode` of workers/chat.py: a response was sampled behind what that wrote.
     written = json.dumps([tools, *({**message, "content": ""} for message in messages)], ensure_ascii=False)
     if _control(tokenizer).search(written) or _SLOTS.search(written):

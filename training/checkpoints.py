@@ -33,7 +33,8 @@ class Manifest:
 
     `kind` is `reward`, `policy`, `base` or `trainer_state` (the state of an unfinished run, which alone may hold
     torch's own optimizer files). `parent` is `{"name", "manifest_sha256"}` of the adapter that training started from,
-    `files` maps a relative path to `{"sha256", "bytes"}`.
+    `files` maps a relative path to `{"sha256", "bytes"}`. `base_sha256` are the weights below an adapter
+    (`models.weights_sha256`); older checkpoints do not say it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Manifest:
     metrics: dict[str, Any] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     created_at: str = ""
+    base_sha256: str | None = None
     format: int = FORMAT
 
 
@@ -114,6 +116,8 @@ def read(path: Path) -> Manifest:
         body: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         manifest = Manifest(**body)
     except FileNotFoundError:
+        if not path.exists():
+            raise CheckpointError(f"{path} does not exist: give the folder of a finished checkpoint") from None
         raise CheckpointError(f"{path} has no {MANIFEST}: it is not a finished checkpoint, make it again") from None
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path / MANIFEST} cannot be read ({error}): make the checkpoint again") from error

@@ -247,6 +247,8 @@ def load(path: Path, kind: Kind) -> RunConfig:
     if not recipe.is_file():
         known = sorted(file.name.split(".")[1] for file in RECIPES.glob(f"{kind}.*.toml"))
         raise ConfigError(f'{path}: there is no recipe "{name}", use one of: {", ".join(known)}')
+    for other in ({"reward", "dpo"} - {kind}) & run.keys():
+        raise ConfigError(f"{path}: a {kind} run has no table [{other}]: remove it")
     merged = _merge(_read(recipe), run)
     if isinstance(merged.get("model"), dict) and merged["model"].get("dtype") == "auto":
         from training.precision import training_dtype  # brings torch, which a run file alone does not need

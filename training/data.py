@@ -41,7 +41,7 @@ class RowPair:
 
 @dataclass(frozen=True)
 class Row:
-    """One prompt, its responses behind it, and the pairs between them; fine-tuning rows have no pairs.
+    """One prompt, its responses behind it, and the pairs between them; fine-tuning rows have no pairs, but a `weight`.
 
     `reference` is the log-probability of each response's scored tokens under the reference (training/reference.py).
     """
@@ -51,6 +51,7 @@ class Row:
     responses: tuple[Response, ...]
     pairs: tuple[RowPair, ...] = ()
     reference: tuple[float, ...] = ()
+    weight: float = 1.0
 
     @property
     def length(self) -> int:
@@ -116,6 +117,10 @@ def prepare(
     if not getattr(tokenizer, "chat_template", None):
         raise ConfigError("the base model has no chat template: choose an instruction-tuned one")
     preferences, digest = snapshot.read(path, config.held_out_percent)
+    if consumer != "sft" and preferences and all(row.rejected is None for row in preferences):
+        raise DataError(
+            f"{path} has completions and no rejected responses, from which only training.sft learns: run that"
+        )
     train = [row for row in preferences if row.split == "train"]
     held_out = [row for row in preferences if row.split == "held_out"]
     counts: dict[str, Any] = {"rows": len(preferences), "train_rows": len(train), "held_out_rows": len(held_out)}
@@ -195,6 +200,7 @@ def _row(ranking: Ranking, prompt_ids: list[int], responses: dict[str, Response]
         prompt_ids=prompt_ids,
         responses=tuple(responses.values()),
         pairs=tuple(RowPair(place[p.better], place[p.worse], p.kind, p.strength, p.weight, p.agreement) for p in pairs),
+        weight=ranking.source.weight,
     )
 
 
@@ -235,11 +241,30 @@ def _examples(judged: list[rankings.Pair], tokenizer: Tokenizer, max_length: int
 
 
 def _nothing_left(path: Path, counts: dict[str, Any], config: DataConfig) -> str:
-    return (
-        f"{path} leaves no pair to train on: of {counts['train_rows']} training rows "
-        f"{counts['filtered_by_strength']} are weaker than data.min_strength {config.min_strength}, "
-        f"{counts['ties']} are ties, {counts['all_unacceptable']} have no acceptable response, "
-        f"{counts['left_to_other_batches']} are of other batches, {counts['dropped_contaminated']} repeat a held-out "
-        f"prompt, and {counts['dropped_too_long']} pairs are longer than data.max_length {config.max_length}: "
-        "annotate more prompts or lower min_strength"
-    )
+    """Where all rows went, the most of them first, and what to do about those."""
+    reasons = [
+        (counts["held_out_rows"] if not counts["train_rows"] else 0, "rows are all held out", "annotate more prompts"),
+        (
+            counts["filtered_by_strength"],
+            f"rows are weaker than data.min_strength {config.min_strength}",
+            "annotate more prompts or lower min_strength",
+        ),
+        (counts["ties"], "rows are ties", "annotate more prompts"),
+        (counts["all_unacceptable"], "rows have no acceptable response", "annotate more prompts"),
+        (
+            counts["left_to_other_batches"],
+            "rows are of other batches",
+            "correct data.batches and data.latest_rounds",
+        ),
+        (counts["dropped_contaminated"], "rows repeat a held-out prompt", "annotate other prompts"),
+        (counts["dropped_contradictory"], "pairs contradict each other", "annotate more prompts"),
+        (
+            counts["dropped_too_long"],
+            f"pairs are longer than data.max_length {config.max_length}",
+            "raise data.max_length or annotate shorter prompts",
+        ),
+    ]
+    found = sorted((reason for reason in reasons if reason[0]), key=lambda reason: -reason[0])
+    said = ", ".join(f"{count} {what}" for count, what, _ in found) or "no row prefers one response to another"
+    remedy = found[0][2] if found else "annotate more prompts"
+    return f"{path} leaves no pair to train on: of {counts['rows']} rows, {said}: {remedy}"

@@ -8,6 +8,8 @@ For a prompt x, a preferred response w and the other one l (arXiv 2305.18290, eq
     loss  = -log sigmoid(beta * (h(w) - h(l)))           averaged over pairs
             + nll_weight * mean(-log p(token of w))      over all tokens of the w of all pairs
 
+Both means are weighted where a file has a column `weight`.
+
 The end of turn token and the newline behind it stand in both responses. As a shared part that one term pushes up and
 the other down they make DPO unstable (tails that repeat, answers that stop too early), so the first term masks them.
 The second term keeps them: it is what preserves the format. TRL can mix the two losses but has one mask for both.
@@ -90,9 +92,9 @@ class PolicyTrainer(RowTrainer):
         return computed
 
     def totals(self, batch: Pack) -> Tensor:
-        """The weight of its pairs, and the tokens of the better responses, once for each pair."""
-        times = losses.wins(batch.better, len(batch.ends))
-        return torch.stack([batch.weight.sum(), times[batch.owner].sum().float()])
+        """The weight of its pairs, and the tokens of the better responses, by the weight of the pairs that these win."""
+        times = losses.wins(batch.better, batch.weight, len(batch.ends))
+        return torch.stack([batch.weight.sum(), times[batch.owner].sum()])
 
     def loss(self, model: Any, batch: Pack, totals: Tensor) -> Tensor:
         """The loss of the module docstring for one pack."""
@@ -109,7 +111,7 @@ class PolicyTrainer(RowTrainer):
             batch.worse,
             (1 - batch.agreement).clamp(min=self.dpo.label_smoothing),
         )
-        times = losses.wins(batch.better, len(batch.ends))
+        times = losses.wins(batch.better, batch.weight, len(batch.ends))
         nll = -(logps * times[batch.owner]).sum() / totals[1]
         self._record(batch, summed, log_ratios, -logps[times[batch.owner] > 0])
         return (per_pair * batch.weight).sum() / totals[0] + self.dpo.nll_weight * nll

@@ -4,6 +4,7 @@ Time is the arithmetic of the run over the speed of this machine's matrix produc
 the model. It is good to a factor of two, as long as the machine stays as busy as it is then.
 """
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -52,7 +53,7 @@ def report(config: RunConfig, run_dir: Path) -> None:
 def steps_of(config: RunConfig, rows: int) -> int:
     """How many steps of the optimizer a run takes, as transformers counts them."""
     a_pass = max(1, -(-rows // config.optim.batch_size))
-    return config.optim.max_steps if config.optim.max_steps > 0 else max(1, round(config.optim.epochs * a_pass))
+    return config.optim.max_steps if config.optim.max_steps > 0 else max(1, math.ceil(config.optim.epochs * a_pass))
 
 
 def seconds(config: RunConfig, shape: room.Shape, prepared: Prepared, steps: int) -> float:

@@ -30,7 +30,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from training import checkpoints, inference, judged, models, policy_report, report_page, reward_report, tool
+from training import checkpoints, inference, judged, models, policy_report, report_page, reward_report, snapshot, tool
 from training.chat import Tokenizer
 from training.errors import CheckpointError, ConfigError, DataError
 from training.inference import Policy, RewardModel, Served
@@ -84,11 +84,7 @@ def evaluate(config: EvaluateConfig, dry_run: bool) -> None:  # noqa: FBT001  wh
     kinds = ("reward",) if config.kind == "reward" else ("policy", "sft", "base")
     after = inference.served(config.checkpoint, *kinds, base_model=config.base_model)
     before = _before(config, kinds)
-    rows = judged.read(config.data)
-    if rows.sha256 == checkpoints.read(config.checkpoint).snapshot_sha256 and not rows.train:
-        raise DataError(
-            f"{config.checkpoint.name} was trained on {config.data}: name a file that it was not trained on"
-        )
+    rows = judged.read(config.data, _held_out_percent(config))
     tokenizer = models.load_tokenizer(after.base_model)
     prepare = _prepare_reward if config.kind == "reward" else _prepare_policy
     counts, measure = prepare(config, rows, tokenizer, before, after)
@@ -183,6 +179,14 @@ def _prepare_policy(
         }
 
     return counts, measure
+
+
+def _held_out_percent(config: EvaluateConfig) -> int:
+    """Of a file that says no splits all prompts are measured on; of the one that was trained on those that the run held out."""
+    manifest = checkpoints.read(config.checkpoint)
+    if config.data.exists() and snapshot.identity(config.data) == manifest.snapshot_sha256:
+        return int(manifest.config["data"]["held_out_percent"])
+    return 100
 
 
 def _answers(

@@ -77,6 +77,11 @@ def served(checkpoint: Path, *kinds: str, base_model: str | None = None) -> Serv
     adapter = (checkpoint / ADAPTER_SETTINGS).exists()
     base = (base_model or manifest.base_model) if adapter else str(checkpoint)
     models.check_base(base)
+    if adapter and not models.belongs_to(manifest, base):
+        raise CheckpointError(
+            f"{checkpoint} was trained on {manifest.base_model}, and {base} holds other weights: set base_model to the model "
+            "that it belongs to"
+        )
     heads = manifest.config.get("reward") or {}
     return Served(
         name=manifest.name,
@@ -228,9 +233,7 @@ def _adapted(model: Any, source: Served) -> Any:
         try:
             model = PeftModel.from_pretrained(model, source.adapter, is_trainable=False)
         except (RuntimeError, ValueError) as error:  # shapes that do not fit: trained on another base model
-            raise CheckpointError(
-                f"the adapter {source.adapter} does not fit the base model {source.base_model}: {str(error).splitlines()[0]}"
-            ) from error
+            raise models.misfit(source.adapter, source.base_model, error) from error
     return model.eval()
 
 

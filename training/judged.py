@@ -64,15 +64,13 @@ class Four:
     borrowed: int
 
 
-def read(path: Path) -> Judgements:
-    """Read a snapshot's folder or a JSON Lines file.
+def read(path: Path, held_out_percent: int = 100) -> Judgements:
+    """Read a snapshot's folder or a JSON Lines file, of whose prompts so many are held out where it does not say.
 
     Raises:
         DataError: naming the file, the line and what is wrong; or nothing in it is held out.
     """
-    if not path.exists():
-        raise DataError(f"{path} does not exist: name a snapshot or a JSON Lines file")
-    rows, digest = snapshot.read(path, held_out_percent=100)
+    rows, digest = snapshot.read(path, held_out_percent)
     left_out: Counter[str] = Counter(ties=0, all_unacceptable=0, same_text=0)
     sides: dict[str, list[Judgement]] = {"train": [], "held_out": []}
     for row in rows:

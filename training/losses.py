@@ -19,7 +19,6 @@ that the judgement is wrong:
 Fine-tuning: -log p(token of the response).
 """
 
-import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -84,6 +83,6 @@ def ensemble(rewards: Tensor, aggregate: Aggregate, std_weight: float) -> Tensor
     return rewards.mean(dim=1) - std_weight * rewards.std(dim=1, correction=0)
 
 
-def wins(better: Tensor, responses: int) -> Tensor:
-    """How many pairs each response wins, [responses]: a response stands in the NLL term once for each of them."""
-    return torch.bincount(better, minlength=responses)
+def wins(better: Tensor, weight: Tensor, responses: int) -> Tensor:
+    """What the pairs that a response wins weigh, [responses]: it stands in the NLL term once for each of them."""
+    return weight.new_zeros(responses).index_add(0, better, weight)

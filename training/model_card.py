@@ -123,7 +123,8 @@ def deviations(config: Mapping[str, Any]) -> Iterator[str]:
         if not data.get("latest_rounds") and not data.get("batches"):
             yield "The snapshot decides which batches are learnt from; the paper takes the latest only."
         yield "Edits and best responses are paired with those that lost; the paper's edited over chosen is left out."
-        yield "It starts from the base model; the paper starts from a model fine-tuned in the same round."
+        if not config.get("parent_adapter"):
+            yield "It starts from the base model; the paper starts from a model fine-tuned in the same round."
     if kind in {"reward", "dpo"} and data.get("min_strength", 3) != 3:
         yield f"Preferences from strength {data['min_strength']} on are used; the paper takes the two strongest of four."
     if data.get("conflicts", "keep_all") != "keep_all":

@@ -4,7 +4,7 @@ Only safetensors are read and no code from a model's folder is run. Saving keeps
 a short training into bf16 weights rounds much of it away (a held-out margin of 1.38 became 0.85).
 """
 
-import json
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, set_seed
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, set_seed
 
 from training import checkpoints, sharding
 from training.chat import Tokenizer
+from training.checkpoints import Manifest
 from training.config import RunConfig
 from training.errors import CheckpointError, ConfigError
 
@@ -45,7 +46,40 @@ def check_base(base_model: str) -> None:
     elif path.is_dir():
         checkpoints.refuse_unsafe_weights(path)
     elif path.is_absolute():
-        raise CheckpointError(f"the base model {path} does not exist: run python -m training.base_model {path}")
+        raise CheckpointError(
+            f"the base model {path} does not exist: give the folder of a model, or put the small one that comes along there "
+            f"with python -m training.base_model {path}"
+        )
+
+
+def weights_sha256(base_model: str) -> str:
+    """The identity of a base model: of its manifest where it has one, else of its files; of a hub id the commit.
+
+    Raises:
+        CheckpointError: it has none.
+    """
+    path = Path(base_model)
+    if (path / checkpoints.MANIFEST).exists():
+        return checkpoints.manifest_sha256(path)
+    if path.is_dir():
+        files = "".join(checkpoints.sha256(file) for file in sorted(path.glob("*.safetensors")))
+        return hashlib.sha256(files.encode()).hexdigest()
+    commit = getattr(AutoConfig.from_pretrained(base_model), "_commit_hash", None)
+    if commit is None:
+        raise CheckpointError(f"the base model {base_model} has no commit to know it by: give a folder")
+    return str(commit)
+
+
+def belongs_to(manifest: Manifest, base_model: str) -> bool:
+    """Whether an adapter was trained on these weights, wherever they lie now."""
+    if manifest.base_sha256 is not None:
+        return manifest.base_sha256 == weights_sha256(base_model)
+    named = Path(manifest.base_model)  # an older checkpoint says only where they were
+    if manifest.base_model == base_model or named.resolve() == Path(base_model).resolve():
+        return True
+    if (named / checkpoints.MANIFEST).exists() and (Path(base_model) / checkpoints.MANIFEST).exists():
+        return weights_sha256(str(named)) == weights_sha256(base_model)
+    return not named.is_dir() and named.is_absolute()  # gone: the shapes of the weights will tell
 
 
 def check_attention(settings: Any, config: RunConfig) -> None:
@@ -160,7 +194,12 @@ def _trained(model: Any, config: RunConfig, kind: str) -> Any:
         return model
     if config.parent_adapter is None:
         set_seed(config.seed)  # the adapter is drawn at random
-        model = get_peft_model(model, lora(config))
+        try:
+            model = get_peft_model(model, lora(config))
+        except ValueError as error:  # PEFT lists no names; a model's own are in its index of weights
+            raise ConfigError(
+                f"lora.targets {config.lora.targets!r} are in no layer of {config.base_model}: {error}"
+            ) from error
     else:
         model = _with_parent(model, config, config.parent_adapter, kind)
     for module in model.modules():
@@ -171,31 +210,35 @@ def _trained(model: Any, config: RunConfig, kind: str) -> Any:
 
 
 def _with_parent(model: Any, config: RunConfig, parent: Path, kind: str) -> Any:
-    checkpoints.verify(parent, kind)
-    settings = json.loads((parent / "adapter_config.json").read_text(encoding="utf-8"))
-    if settings["r"] != config.lora.r:
+    manifest = checkpoints.verify(parent, kind)
+    adapter = PeftConfig.from_pretrained(parent)
+    heads = (manifest.config.get("reward") or {}).get("heads", 1)
+    for name, has, wants in (
+        ("lora.r", adapter.r, config.lora.r),
+        ("lora.alpha", adapter.lora_alpha, config.lora.alpha),
+        ("reward.heads", heads, config.reward.heads if config.reward else heads),
+    ):
+        if has != wants:
+            raise CheckpointError(
+                f"the parent adapter {parent} has {name} {has}, the run asks for {wants}: set {name} = {has}"
+            )
+    if not belongs_to(manifest, config.base_model):
         raise CheckpointError(
-            f"the parent adapter {parent} has rank {settings['r']}, the run asks for {config.lora.r}: "
-            f"set lora.r = {settings['r']}"
-        )
-    if not same_base(checkpoints.read(parent).base_model, config.base_model):
-        raise CheckpointError(
-            f"the parent adapter {parent} was trained on {checkpoints.read(parent).base_model}, not on "
+            f"the parent adapter {parent} was trained on {manifest.base_model}, not on the weights in "
             f"{config.base_model}: set base_model to the model that it belongs to"
         )
-    adapter = PeftConfig.from_pretrained(parent)
     adapter.lora_dropout = config.lora.dropout  # this run's, not that of the run before
-    return PeftModel.from_pretrained(model, parent, is_trainable=True, config=adapter)
+    try:
+        return PeftModel.from_pretrained(model, parent, is_trainable=True, config=adapter)
+    except (RuntimeError, ValueError) as error:
+        raise misfit(parent, config.base_model, error) from error
 
 
-def same_base(one: str, other: str) -> bool:
-    """Whether two names of a base model mean the same weights; a folder may have moved, its manifest tells it."""
-    manifests = [Path(name) / checkpoints.MANIFEST for name in (one, other)]
-    if one == other or Path(one).resolve() == Path(other).resolve():
-        return True
-    if all(manifest.exists() for manifest in manifests):
-        return checkpoints.manifest_sha256(manifests[0].parent) == checkpoints.manifest_sha256(manifests[1].parent)
-    return not Path(one).is_dir() and Path(one).is_absolute()  # gone: the shapes of the weights will tell
+def misfit(adapter: Path, base_model: str, error: Exception) -> CheckpointError:
+    """An adapter whose shapes are those of another model."""
+    return CheckpointError(
+        f"the adapter {adapter} does not fit the base model {base_model}: {str(error).strip().splitlines()[0]}"
+    )
 
 
 def unloadable(base_model: str, error: Exception) -> CheckpointError:

@@ -40,6 +40,7 @@ class Pack:
     content: Tensor  # [N] bool: what was said, not a format token
     owner: Tensor  # [N] the response it belongs to
     ends: Tensor  # [R] the place of each response's last token
+    share: Tensor  # [R] the weight of each response in fine-tuning
     reference: Tensor  # [R] log-probability under the reference, nats; not a number where none is known
     better: Tensor  # [P] response
     worse: Tensor  # [P] response
@@ -138,6 +139,7 @@ def _responses(lines: Sequence[Line], width: int) -> dict[str, Tensor]:
         "content": torch.tensor([flag for response in responses for flag in response.content], dtype=torch.bool),
         "owner": torch.repeat_interleave(torch.tensor([len(response.ids) for response in responses])),
         "ends": torch.tensor(ends),
+        "share": torch.tensor([row.weight for line in lines for row in line for _ in row.responses]),
         "reference": torch.tensor(known),
     }
 

@@ -5,8 +5,9 @@ during a run, and a preference that is trained on again the next night has the s
 new rows. No second model and no second adapter is held for it.
 
 The file is named by everything that a value depends on beside its row: the weights of base model and parent, the
-precision, and the version of mask and layout (bf16 values differ by up to 0.6 nats between layouts of a batch). In it,
-one line of JSON a response: the hash of prompt, response and scored tokens, and the value.
+precision (of the weights, too, which training all of them keeps in float32), the kind of device, and the version of mask
+and layout (bf16 values differ by up to 0.6 nats between layouts of a batch). In it, one line of JSON a response: the hash of
+prompt, response and scored tokens, and the value.
 """
 
 import hashlib
@@ -20,10 +21,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from training import checkpoints, processes
+import torch
+
+from training import checkpoints, models, processes
 from training.config import RunConfig
 from training.data import Row
-from training.errors import CheckpointError
 from training.events import EventLog
 
 LAYOUT = "shared-prompt-1"  # counts up when packing.py lays tokens out in another way
@@ -105,24 +107,9 @@ class ReferenceStore:
 
 def identity(config: RunConfig) -> str:
     """What all values of a run's reference depend on, as a name for a file."""
-    parts: list[Any] = [LAYOUT, config.model.dtype, _weights(config.base_model)]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = config.model
+    parts: list[Any] = [LAYOUT, device, model.dtype, model.trains, models.weights_sha256(config.base_model)]
     if config.parent_adapter:
         parts.append(checkpoints.manifest_sha256(config.parent_adapter))
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
-
-
-def _weights(base_model: str) -> str:
-    """A hash of the base model's weights: of its manifest where it has one, else of the files; of a hub id the commit."""
-    path = Path(base_model)
-    if (path / checkpoints.MANIFEST).exists():
-        return checkpoints.manifest_sha256(path)
-    if path.is_dir():
-        return hashlib.sha256(
-            "".join(checkpoints.sha256(f) for f in sorted(path.glob("*.safetensors"))).encode()
-        ).hexdigest()
-    from transformers import AutoConfig
-
-    commit = getattr(AutoConfig.from_pretrained(base_model), "_commit_hash", None)
-    if commit is None:
-        raise CheckpointError(f"the base model {base_model} has no commit to know it by: give a folder")
-    return str(commit)

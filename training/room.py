@@ -93,7 +93,9 @@ def available() -> Bytes:
     free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
     if limit.exists() and used.exists() and (most := limit.read_text().strip()).isdigit():  # in a container
-        free = min(free, int(most) - int(used.read_text()))
+        statistics = dict(line.split() for line in used.with_name("memory.stat").read_text().splitlines())
+        cached = int(statistics.get("inactive_file", 0))  # is given up before anybody is refused
+        free = min(free, int(most) - int(used.read_text()) + cached)
     return free
 
 

@@ -56,9 +56,10 @@ def main(kind: Kind, train: Train, argv: list[str]) -> int:
             return 0
         with _lock(path.parent) if processes.is_main() else nullcontext():
             events = EventLog(path.parent, silent=not processes.is_main())
-            if settings.output.is_dir():
+            if settings.output.exists():
                 _already_finished(settings, events)
             else:
+                _make(settings.output.parent)
                 train(settings, path.parent, events)
             if processes.is_main():
                 # The checkpoint exists, so the state to resume from, six times its size, is of no more use.
@@ -75,8 +76,18 @@ def main(kind: Kind, train: Train, argv: list[str]) -> int:
     return 0
 
 
+def _make(folder: Path) -> None:
+    """Where the result will lie; hours of training later would be late to learn that it cannot."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be made ({error.strerror}): choose another output") from error
+
+
 def _already_finished(settings: RunConfig, events: EventLog) -> None:
     """A run that is started again after it finished has nothing to do, unless its checkpoint is not its own."""
+    if not settings.output.is_dir():
+        raise CheckpointError(f"{settings.output} is a file: choose another output")
     manifest = checkpoints.verify(settings.output)
     if manifest.name != settings.name or manifest.config.get("kind") != settings.kind:
         raise CheckpointError(f"{settings.output} is the checkpoint {manifest.name}: choose another output")

@@ -189,7 +189,13 @@ def read_snapshot(config: SelectionConfig) -> tuple[list[Pick], KeptOut]:
     """
     if config.snapshot is None:
         return [], lambda *_: None
-    rows, _ = snapshot.read(config.snapshot, held_out_percent=0)
+    # A file that says no splits is split as it was when the reward model was trained.
+    split = (
+        checkpoints.read(config.reward_model)
+        .config.get("data", {})
+        .get("held_out_percent", DataConfig.held_out_percent)
+    )
+    rows, _ = snapshot.read(config.snapshot, held_out_percent=split)
     held_out = {_key(row.prompt, row.tools): row.prompt for row in rows if row.split == "held_out"}
     contaminated = decontamination.contains_any(held_out.values(), config.ngram, config.overlap)
     edits = {

@@ -4,6 +4,8 @@
 
     loss = mean(-log p(token of y given x and what stands before it))       over all response tokens of a step
 
+Where a file has a column `weight`, the mean is weighted by it.
+
 Tokens of the prompt are not trained on (arXiv 2407.21783, 4.1.3). The end of turn is: it is how a policy learns to stop.
 Responses come from a snapshot (edits, or where there are none the best response of a ranking) or from a file with
 `prompt` and `completion`. Of several responses to one prompt the prompt is read once (training/packing.py).
@@ -65,14 +67,14 @@ class TuningTrainer(RowTrainer):
     """The loss of the module docstring."""
 
     def totals(self, batch: Pack) -> Tensor:
-        """Its response tokens."""
-        return batch.labels.new_tensor([len(batch.labels)]).float()
+        """Its response tokens, by weight."""
+        return batch.share[batch.owner].sum()[None]
 
     def loss(self, model: Any, batch: Pack, totals: Tensor) -> Tensor:
         """The pack's share of the mean over tokens."""
         nll = -self.token_logps(model, batch)  # [N]
         self.record(nll_loss=nll)
-        return nll.sum() / totals[0]
+        return (nll * batch.share[batch.owner]).sum() / totals[0]
 
     def logps_of(self, examples: Sequence[Example]) -> list[tuple[float, float]]:
         """Summed log-probabilities (nats) of chosen and rejected, for every example."""

@@ -8,6 +8,7 @@ become the same `Preference`, and whatever is wrong with a row is said with its 
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,8 @@ def read(path: Path, held_out_percent: int) -> tuple[list[Preference], str]:
     Raises:
         DataError: naming the file, the line and what is wrong.
     """
+    if not path.exists():
+        raise DataError(f"{path} does not exist: name a snapshot or a JSON Lines file")
     return read_file(path, held_out_percent) if path.is_file() else read_snapshot(path)
 
 
@@ -104,7 +107,8 @@ def read_file(file: Path, held_out_percent: int) -> tuple[list[Preference], str]
         raise DataError(f"{file} has no rows: give a file with prompt, chosen and rejected")
     for column in ("chosen", "rejected"):
         if all(getattr(row, column) == "" for row in rows):
-            raise DataError(f"{file}: {column} is empty in all {len(rows)} rows: that class has nothing to learn from")
+            said = "completion" if column == "chosen" and all(row.rejected is None for row in rows) else column
+            raise DataError(f"{file}: {said} is empty in all {len(rows)} rows: that class has nothing to learn from")
     if all(row.outcome == "tie" for row in rows):
         raise DataError(f"{file}: chosen and rejected are the same in all {len(rows)} rows: nothing is preferred")
     _refuse_shared_prompts(file, rows)
@@ -112,18 +116,28 @@ def read_file(file: Path, held_out_percent: int) -> tuple[list[Preference], str]
 
 
 def _lines(file: Path, parse: Callable[[Body], Preference], remedy: str) -> Iterator[Preference]:
-    with file.open(encoding="utf-8", newline="\n") as stream:
+    with file.open("rb") as stream:  # lines end with \n alone: U+2028 and its like may stand inside of one
         for number, line in enumerate(stream, start=1):
+            if not line.strip():
+                continue
             try:
-                body = json.loads(line)
+                body = json.loads(line.decode("utf-8-sig"))
+                if not isinstance(body, dict):
+                    raise TypeError("a line must be one JSON object")  # noqa: TRY301  the sentence is made below
                 yield parse({"id": f"line {number}", "annotation_id": f"line {number}", **body})
             except KeyError as error:
                 raise DataError(
                     f"{file}, line {number}: the column {error} is missing, it has {', '.join(sorted(body)) or 'none'}: "
                     f"{remedy}"
                 ) from error
+            except UnicodeDecodeError as error:
+                raise DataError(f"{file}, line {number}: byte {error.start + 1} is not UTF-8: {remedy}") from error
+            except json.JSONDecodeError as error:
+                raise DataError(
+                    f"{file}, line {number}: not JSON ({error.msg} at character {error.pos + 1}): {remedy}"
+                ) from error
             except (ValueError, TypeError, AttributeError) as error:
-                raise DataError(f"{file}, line {number}: {error!r}: {remedy}") from error
+                raise DataError(f"{file}, line {number}: {error}: {remedy}") from error
 
 
 def _of_snapshot(body: Body) -> Preference:
@@ -183,6 +197,8 @@ def _of_file(body: Body, held_out_percent: int) -> Preference:
             chosen_finish_reason=body.get("chosen_finish_reason"),
             rejected_finish_reason=body.get("rejected_finish_reason"),
             annotator=body.get("annotator"),
+            round=body.get("round"),
+            batch=body.get("batch"),
             capability=body.get("capability"),
             weight=float(body.get("weight", 1.0)),
         )
@@ -190,10 +206,12 @@ def _of_file(body: Body, held_out_percent: int) -> Preference:
 
 
 def _checked(preference: Preference) -> Preference:
-    if preference.split not in {"train", "held_out"} or preference.strength not in {None, 1, 2, 3, 4}:
-        raise ValueError(f"split {preference.split!r} or strength {preference.strength!r} is unknown")
-    if preference.weight < 0:
-        raise ValueError("weight must not be negative")
+    if preference.split not in {"train", "held_out"}:
+        raise ValueError(f"split is {preference.split!r}, but must be train or held_out")
+    if preference.strength not in {None, 1, 2, 3, 4}:
+        raise ValueError(f"strength is {preference.strength!r}, but must be a number from 1 to 4")
+    if not 0 <= preference.weight < math.inf:
+        raise ValueError(f"weight is {preference.weight}, but must be a number that is not negative")
     return preference
 
 
@@ -205,20 +223,35 @@ def _implicit_prompt(
     return chosen[:shared], chosen[shared:], rejected[shared:]
 
 
-def _messages(prompt: list[Message]) -> tuple[Message, ...]:
+def _messages(prompt: Any) -> tuple[Message, ...]:
+    wanted = "prompt must be text or a list of messages with a known role and text"
+    if not isinstance(prompt, list) or not all(isinstance(turn, dict) for turn in prompt):
+        raise ValueError(wanted)
     messages = tuple(dict(turn) for turn in prompt)  # with its tool calls: the response was sampled behind them
-    if not messages or any(turn["role"] not in ROLES or not isinstance(turn["content"], str) for turn in messages):
-        raise ValueError("prompt must be messages with a known role and text")
-    return messages
+    if not messages or any(
+        turn.get("role") not in ROLES or not isinstance(turn.get("content"), str) for turn in messages
+    ):
+        raise ValueError(wanted)
+    return tuple(turn | {"content": _encodable(turn["content"])} for turn in messages)
 
 
-def _text(turns: list[Message] | str | None) -> str | None:
-    if turns is None or isinstance(turns, str):
-        return turns
-    [turn] = turns
-    if turn["role"] != "assistant" or not isinstance(turn["content"], str):
-        raise ValueError("a response must be one assistant message with text")
-    return turn["content"]
+def _text(turns: Any) -> str | None:
+    if turns is None:
+        return None
+    if isinstance(turns, str):
+        return _encodable(turns)
+    turn = turns[0] if isinstance(turns, list) and len(turns) == 1 and isinstance(turns[0], dict) else {}
+    if turn.get("role") != "assistant" or not isinstance(turn.get("content"), str):
+        raise ValueError("a response must be text or a list of one assistant message with text")
+    if turn.get("tool_calls"):
+        raise ValueError("a response that calls a tool cannot be learnt from, its call would be lost")
+    return _encodable(turn["content"])
+
+
+def _encodable(text: str) -> str:
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("a text holds half of a surrogate pair, which no tokenizer takes")
+    return text
 
 
 def _content(prompt: tuple[Message, ...], tools: list[Any] | None) -> str:

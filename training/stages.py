@@ -139,6 +139,7 @@ def publish(
         config=settings.to_json(),
         versions={package: version(package) for package in ("torch", "transformers", "trl", "peft")},
         metrics=metrics["final"],
+        base_sha256=models.weights_sha256(settings.base_model),
     )
     weights = trainer.weights()  # sharded ones come together on all processes
     if processes.is_main():

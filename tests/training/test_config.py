@@ -72,7 +72,7 @@ def test_settings_survive_as_json(tmp_path: Path) -> None:
         ({"data": {"min_strength": 5}}, '"data.min_strength" must be between 1 and 4'),
         ({"checkpointing": {"keep": 1}}, '"checkpointing.keep" must be at least 2'),
         ({"lora": {"targets": [1, 2]}}, '"lora.targets"'),
-        ({"reward": {"center_rewards": 0.1}}, "no settings of the other kind"),
+        ({"reward": {"center_rewards": 0.1}}, "a dpo run has no table [reward]"),
         ({"kind": "reward"}, "run training.reward"),
         ({"data": {"conflicts": "loudest"}}, "must be one of 'keep_all', 'majority', 'reliability'"),
         ({"data": {"overlap": 0.0}}, '"data.overlap" must be above 0'),

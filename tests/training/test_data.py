@@ -86,9 +86,7 @@ def test_the_held_out_part_is_capped_without_regard_to_order(tmp_path: Path) -> 
 
 
 def test_nothing_to_train_on_says_why_and_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"of 1 training rows 1 are weaker than data\.min_strength 3.*lower min_strength"
-    ):
+    with pytest.raises(DataError, match=r"of 1 rows, 1 rows are weaker than data\.min_strength 3.*lower min_strength"):
         ready(tmp_path, [make_row(strength=1)])
     with pytest.raises(DataError, match="annotate more prompts"):
         ready(tmp_path, [])

@@ -179,7 +179,7 @@ def test_format_tokens_move_only_the_likelihood_of_the_chosen_response(
     trainer.know_reference()
     batch = pack([trainer.rows[1:5]], trainer.pad)
     gradient = gradient_by_token(trainer, batch, monkeypatch)
-    won = losses.wins(batch.better, len(batch.ends))[batch.owner] > 0
+    won = losses.wins(batch.better, batch.weight, len(batch.ends))[batch.owner] > 0
     assert (gradient[batch.content] != 0).all()
     assert (~batch.content).sum() == 2 * len(batch.ends), "<|im_end|> and a newline in every response"
     assert (gradient[~batch.content & ~won] == 0).all()
@@ -218,6 +218,23 @@ def test_a_pair_with_a_weight_weighs_that_much(run_file: RunFile) -> None:
     assert step(trainer, weighed(3.0))[0] == pytest.approx((3 * alone + other) / 4, rel=1e-5)
     assert step(trainer, weighed(0.0))[0] == pytest.approx(other, rel=1e-5)
     assert step(trainer, weighed(0.0)[:1])[0] == 0.0, "not a division by nothing"
+
+
+@pytest.mark.parametrize("kind", ["dpo", "sft"])
+def test_a_row_of_weight_two_counts_as_two_and_one_of_weight_nothing_teaches_nothing(
+    run_file: RunFile, kind: Any
+) -> None:
+    trainer, _ = build(run_file(kind), kind)
+    if kind == "dpo":
+        trainer.know_reference()
+    disturb(trainer.model)
+    first, second = trainer.rows[1:3]
+
+    def weighed(weight: float) -> Any:
+        return replace(first, weight=weight, pairs=tuple(replace(pair, weight=weight) for pair in first.pairs))
+
+    assert_same(step(trainer, [weighed(2.0), second]), step(trainer, [first, first, second]))
+    assert_same(step(trainer, [weighed(0.0), second]), step(trainer, [second]))
 
 
 def test_an_ensemble_learns_with_every_head_and_answers_with_the_lowest(run_file: RunFile) -> None:

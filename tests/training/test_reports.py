@@ -143,6 +143,19 @@ def test_likelihoods_and_rewards_do_not_depend_on_the_batch(trained: Path) -> No
     assert torch.allclose(policy.logps(prompts[0], answers[0].ids), logps), "and back"
 
 
+def test_the_file_that_was_trained_on_is_measured_on_what_its_run_held_out(
+    run_file: RunFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [{"prompt": row["prompt"], "chosen": row["chosen"], "rejected": row["rejected"]} for row in rows()]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    path = run_file("reward", "of-file", snapshot="../pairs.jsonl", data={"held_out_percent": 40})
+    assert runner.main("reward", reward.train, [str(path)]) == 0
+    held_out = json.loads((path.parent / "final" / "metrics.json").read_text())["data"]["held_out_rows"]
+    assert 0 < held_out < len(lines)
+    assert run(tmp_path, kind="reward", checkpoint="../of-file/final", data="../pairs.jsonl") == 0
+    assert report(tmp_path)["data"]["held_out_judgements"] == held_out
+
+
 def test_a_reward_is_read_behind_the_token_that_closes_a_turn(
     run_file: RunFile, tiny_base: Path, tmp_path: Path
 ) -> None:

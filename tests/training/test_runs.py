@@ -22,7 +22,8 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from tests.training.conftest import RunFile, events_of, make_row, make_rows, turn, write_snapshot
-from training import checkpoints, dpo, models, reward, runner, sft, stages
+from training import checkpoints, dpo, inference, models, reward, runner, sft, stages
+from training.errors import CheckpointError
 from training.progress import trainer_dir
 
 TRAIN: dict[Any, Any] = {"reward": reward.train, "dpo": dpo.train, "sft": sft.train}
@@ -496,6 +497,40 @@ def test_a_parent_adapter_of_another_base_model_is_refused(
 ) -> None:
     assert run("dpo", run_file("dpo", "first", optim={"max_steps": 1})) == 0
     other = shutil.copytree(tiny_base, tmp_path / "other")
-    second = run_file("dpo", "second", parent_adapter="../first/final", base_model=str(other))
-    assert run("dpo", second) == 2
+    second = run_file("dpo", "second", parent_adapter="../first/final", base_model=str(other), optim={"max_steps": 1})
+    assert run("dpo", second) == 0, "the same weights in another folder"
+    model = AutoModelForCausalLM.from_pretrained(other)
+    model.get_input_embeddings().weight.data += 0.1
+    model.save_pretrained(other)
+    third = run_file("dpo", "third", parent_adapter="../first/final", base_model=str(other))
+    assert run("dpo", third) == 2
     assert "set base_model to the model that it belongs to" in capsys.readouterr().err.splitlines()[-1]
+    with pytest.raises(CheckpointError, match="holds other weights: set base_model"):
+        inference.served(tmp_path / "first" / "final", base_model=str(other))
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "what"),
+    [
+        ("dpo", {"lora": {"alpha": 64}}, "lora.alpha 8, the run asks for 64: set lora.alpha = 8"),
+        ("dpo", {"lora": {"r": 2}}, "lora.r 4, the run asks for 2: set lora.r = 4"),
+        ("reward", {"reward": {"heads": 3}}, "reward.heads 1, the run asks for 3: set reward.heads = 1"),
+    ],
+)
+def test_a_parent_adapter_of_another_shape_is_refused(
+    run_file: RunFile, kind: Any, changes: dict[str, Any], what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(kind, run_file(kind, "first", optim={"max_steps": 1})) == 0
+    assert run(kind, run_file(kind, "second", parent_adapter="../first/final", **changes)) == 2
+    assert what in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_what_would_fail_after_hours_is_said_at_once(run_file: RunFile, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run_file("reward", output="file/final")
+    (path.parent / "file").write_text("in the way")
+    assert run("reward", path) == 4
+    assert "file cannot be made (File exists): choose another output" in capsys.readouterr().err
+    assert run("reward", run_file("reward", output="file")) == 2
+    assert "file is a file: choose another output" in capsys.readouterr().err
+    assert run("reward", run_file("reward", lora={"targets": ["q_porj"]})) == 2
+    assert "lora.targets ['q_porj'] are in no layer of" in capsys.readouterr().err

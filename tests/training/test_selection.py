@@ -281,7 +281,7 @@ def test_a_dry_run_counts_what_the_rules_drop_and_loads_no_model(
     assert "truncated: 1" in capsys.readouterr().out
     assert not (round_of / "sft.jsonl").exists()
     assert run(round_of, reward_model="nowhere") == 2
-    assert "is not a finished checkpoint" in capsys.readouterr().err
+    assert "give the folder of a finished checkpoint" in capsys.readouterr().err
 
 
 def test_samples_that_make_no_sense_are_named_by_line(round_of: Path, capsys: pytest.CaptureFixture[str]) -> None:

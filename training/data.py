@@ -223,7 +223,7 @@ def _examples(judged: list[rankings.Pair], tokenizer: Tokenizer, max_length: int
             pair.source.chosen or "": pair.source.chosen_finish_reason not in CUT_OFF,
             pair.source.rejected or "": pair.source.rejected_finish_reason not in CUT_OFF,
         }
-        ranking = Ranking(pair.source, ended, (), {}, ())
+        ranking = Ranking(pair.source, ended, (), {}, {}, ())
         prompt_ids, responses = _tokenise(ranking, (pair.better, pair.worse), tokenizer)
         example = Example(
             row_id=pair.source.id,
@@ -257,6 +257,11 @@ def _nothing_left(path: Path, counts: dict[str, Any], config: DataConfig) -> str
             "correct data.batches and data.latest_rounds",
         ),
         (counts["dropped_contaminated"], "rows repeat a held-out prompt", "annotate other prompts"),
+        (
+            counts["merged_weak"],
+            "pairs are weaker by the median of those who agree",
+            "annotate more prompts or lower min_strength",
+        ),
         (counts["dropped_contradictory"], "pairs contradict each other", "annotate more prompts"),
         (
             counts["dropped_too_long"],

@@ -76,7 +76,11 @@ def _data(prepared: Prepared) -> dict[str, str]:
         "left_to_other_batches": "of other batches",
         "dropped_contaminated": "repeat a held-out prompt",
     }
-    pairs = {"dropped_contradictory": "pairs contradictory", "dropped_too_long": "pairs too long"}
+    pairs = {
+        "merged_weak": "pairs that most found weaker",
+        "dropped_contradictory": "pairs contradictory",
+        "dropped_too_long": "pairs too long",
+    }
     reasons = [f"{counts[key]:,} {words}" for key, words in (lines | pairs).items() if counts[key]]
     named = {"too long": ", ".join(counts["too_long_rows"])} if counts["too_long_rows"] else {}
     return {

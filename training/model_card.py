@@ -34,6 +34,7 @@ COUNTS = {
     "ties": "left out: ties",
     "all_unacceptable": "left out: no response was acceptable",
     "filtered_by_strength": "left out: weaker than the run asks for",
+    "merged_weak": "left out: pairs that most annotators found weaker",
     "dropped_contradictory": "left out: pairs that contradict each other",
     "dropped_contaminated": "left out: prompts that repeat a held-out one",
     "dropped_too_long": "left out: longer than the run allows",

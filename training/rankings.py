@@ -9,7 +9,8 @@
 3. Each consumer takes its part: the reward model all pairs, DPO the best responses and the edits over the others,
    supervised fine-tuning the edits, or where there are none the best responses.
 
-Judgements weaker than the filter are not trained on, but they vote: a weak no is a no. Nothing is left out uncounted.
+Judgements weaker than the filter are not trained on, but they vote: a weak no is a no, and a pair that most found barely
+better is not strong because one found it so (the median of those who agree). Nothing is left out uncounted.
 """
 
 from collections import Counter, defaultdict
@@ -46,7 +47,7 @@ class Pair:
 class Ranking:
     """One prompt: its responses, what was voted, and the pairs that are strong enough to train on.
 
-    `ended` is false for a response that ran into its limit of tokens: teaching it an end would teach to stop in
+    `strengths` are what was said of each order, weak judgements included. `ended` is false for a response that ran into its limit of tokens: teaching it an end would teach to stop in
     mid-sentence. `source` is any line of the prompt.
     """
 
@@ -54,6 +55,7 @@ class Ranking:
     ended: Mapping[str, bool]
     edits: tuple[str, ...]
     votes: Votes
+    strengths: Mapping[tuple[str, str], int]
     pairs: tuple[Pair, ...]
 
     @property
@@ -78,12 +80,16 @@ def rank(preferences: Iterable[Preference], rule: Rule, min_strength: int) -> tu
             dropped["filtered_by_strength"] += 1
     expanded = [_annotation(rows, min_strength) for rows in annotations.values()]
     consistent = [replace(ranking, pairs=without_contradictions(ranking.pairs)) for ranking in expanded]
-    rankings = consistent if rule == "keep_all" else _merge(consistent, rule)
-    found, kept = (sum(len(ranking.pairs) for ranking in some) for some in (expanded, rankings))
+    merged = consistent if rule == "keep_all" else _merge(consistent, rule)
+    rankings = [
+        replace(ranking, pairs=tuple(p for p in ranking.pairs if _is(p.strength, min_strength))) for ranking in merged
+    ]
+    found, kept = (sum(len(ranking.pairs) for ranking in some) for some in (expanded, merged))
+    dropped["merged_weak"] = kept - sum(len(ranking.pairs) for ranking in rankings)
     agreeing = 0
     if rule != "keep_all":
         said = Counter(_key(ranking, pair) for ranking in consistent for pair in ranking.pairs)
-        agreeing = sum(said[_key(ranking, pair)] - 1 for ranking in rankings for pair in ranking.pairs)
+        agreeing = sum(said[_key(ranking, pair)] - 1 for ranking in merged for pair in ranking.pairs)
     return rankings, {**dropped, "dropped_contradictory": found - kept - agreeing, "merged_agreeing": agreeing}
 
 
@@ -128,6 +134,7 @@ def _annotation(rows: list[Preference], min_strength: int) -> Ranking:
     """What one annotator said of one prompt; the distinct pairs, those with the edited text first."""
     ended: dict[str, bool] = {}
     votes: dict[tuple[str, str], float] = {}
+    strengths: dict[tuple[str, str], int] = {}
     edits: dict[str, None] = {}
     for row in rows:
         for text, reason in ((row.chosen, row.chosen_finish_reason), (row.rejected, row.rejected_finish_reason)):
@@ -141,6 +148,11 @@ def _annotation(rows: list[Preference], min_strength: int) -> Ranking:
             votes[row.chosen, row.rejected or ""] = vote
             if row.rejected is not None:
                 votes[row.rejected, row.chosen] = 1.0 - vote
+        if row.strength is not None and row.chosen is not None and row.rejected is not None and row.outcome != "tie":
+            strengths.setdefault((row.chosen, row.rejected), row.strength)
+            if row.edited is not None:
+                strengths.setdefault((row.edited, row.rejected), row.strength)
+                strengths.setdefault((row.edited, row.chosen), row.strength)
     found: dict[tuple[str, str], Pair] = {}
     strong = [row for row in rows if row.outcome != "tie" and row.chosen is not None and _strong(row, min_strength)]
     for kind in KINDS:
@@ -149,7 +161,7 @@ def _annotation(rows: list[Preference], min_strength: int) -> Ranking:
             worse = row.chosen if kind == EDITED_CHOSEN else row.rejected
             if better is not None and worse is not None and better != worse:
                 found.setdefault((better, worse), Pair(better, worse, kind, row.strength, row, row.weight))
-    return Ranking(rows[0], ended | dict.fromkeys(edits, True), tuple(edits), votes, tuple(found.values()))
+    return Ranking(rows[0], ended | dict.fromkeys(edits, True), tuple(edits), votes, strengths, tuple(found.values()))
 
 
 def _merge(rankings: list[Ranking], rule: Rule) -> list[Ranking]:
@@ -176,7 +188,7 @@ def _vote(rankings: list[Ranking], trust: Mapping[str, float]) -> Ranking:
                     said[pair.better, pair.worse].append(pair)
     pairs = []
     for key, supporters in said.items():
-        strengths = [pair.strength for pair in supporters if pair.strength is not None]
+        strengths = [ranking.strengths[key] for ranking in rankings if key in ranking.strengths]
         pairs.append(
             replace(
                 supporters[0],
@@ -190,6 +202,7 @@ def _vote(rankings: list[Ranking], trust: Mapping[str, float]) -> Ranking:
         ended={text: ended for ranking in reversed(rankings) for text, ended in ranking.ended.items()},
         edits=tuple(dict.fromkeys(text for ranking in rankings for text in ranking.edits)),
         votes=votes,
+        strengths={},
         pairs=tuple(pair for pair in pairs if pair.agreement > 0.5),
     )
 
@@ -219,7 +232,11 @@ def annotator(ranking: Ranking) -> str:
 
 
 def _strong(row: Preference, min_strength: int) -> bool:
-    return row.strength is None or row.strength >= min_strength
+    return _is(row.strength, min_strength)
+
+
+def _is(strength: int | None, least: int) -> bool:
+    return strength is None or strength >= least
 
 
 def _key(ranking: Ranking, pair: Pair) -> tuple[str, str, str]:

@@ -54,6 +54,7 @@ DATA_WORDS = {
     "filtered_by_strength": "rows left out: not strong enough",
     "ties": "rows left out: ties",
     "all_unacceptable": "rows left out: all unacceptable",
+    "merged_weak": "pairs left out: most annotators found them weaker",
     "dropped_contradictory": "pairs left out: contradictory",
     "dropped_contaminated": "rows left out: the prompt repeats a held-out one",
     "dropped_too_long": "pairs left out: too long",

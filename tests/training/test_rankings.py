@@ -58,6 +58,17 @@ def test_two_annotators_who_agree_are_two_judgements_or_one_that_was_said_twice(
     assert (dropped["merged_agreeing"], dropped["dropped_contradictory"]) == (1, 0)
 
 
+def test_a_pair_that_most_found_barely_better_is_not_strong_because_one_found_it_so(tmp_path: Path) -> None:
+    rows = rows_of(
+        tmp_path, *(said(who, "good", "bad", strength=strength) for who, strength in ((1, 4), (2, 1), (3, 1)))
+    )
+    [ranking], dropped = rank(rows, "majority", 3)
+    assert (ranking.pairs, dropped["merged_weak"], dropped["dropped_contradictory"]) == ((), 1, 0)
+    [ranking], _ = rank(rows, "majority", 1)
+    assert [pair.strength for pair in ranking.pairs] == [1]
+    assert [pair.strength for pair in pairs_of(rows, "keep_all")] == [4]
+
+
 def test_the_majority_is_followed_and_a_draw_says_nothing(tmp_path: Path) -> None:
     votes = [said(1, "x", "y"), said(2, "x", "y"), said(3, "y", "x")]
     [ranking], dropped = rank(rows_of(tmp_path, *votes), "majority", 3)

@@ -68,16 +68,17 @@ def intervals(title: str, ranges: Sequence[Range], reference: float) -> str:
     left, step = 210, 24
     height = TOP + step * len(ranges) + BOTTOM
     ends = [end for one in ranges for end in (one.value, one.low, one.high, reference) if end is not None]
-    low, high = _nice(min(ends, default=0.0), max(ends, default=1.0))
+    low, high, ticks = _scale(min(ends, default=0.0), max(ends, default=1.0))
 
     def x(value: float) -> float:
         return left + (value - low) / (high - low) * (2 * PANEL_WIDTH - left - 60)
 
     parts = [f'<text class="title" x="{RIGHT}" y="20">{escape(title)}</text>\n']
-    for tick in _ticks(low, high):
+    for tick in ticks:
         parts.append(_segment("grid", x(tick), TOP, x(tick), height - BOTTOM))
         parts.append(f'<text x="{x(tick):.1f}" y="{height - 14}" text-anchor="middle">{_number(tick)}</text>\n')
     parts.append(_segment("line s1", x(reference), TOP, x(reference), height - BOTTOM))
+    parts.append(f'<text x="{x(reference):.1f}" y="{TOP - 6}" text-anchor="middle">chance</text>\n')
     for index, one in enumerate(ranges):
         y = TOP + step * (index + 0.5)
         parts.append(f'<text x="{left - 10}" y="{y + 4:.1f}" text-anchor="end">{escape(one.name)}</text>\n')
@@ -91,7 +92,7 @@ def _panel(plot: Panel) -> str:
     points = [point for line in plot.lines for point in line.points]
     xs, ys = [x for x, _ in points], [y for _, y in points]
     ends = [*ys, *(end for end in (plot.floor, plot.ceiling) if end is not None)]
-    low, high = _nice(min(ends), max(ends))
+    low, high, ticks = _scale(min(ends), max(ends))
     first, last = min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -101,42 +102,38 @@ def _panel(plot: Panel) -> str:
         )
 
     parts = [f'<text class="title" x="{LEFT}" y="20">{escape(plot.title)}</text>\n']
-    for tick in _ticks(low, high):
+    for tick in ticks:
         _, y = place(first, tick)
         parts.append(_segment("grid", LEFT, y, PANEL_WIDTH - RIGHT, y))
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_number(tick)}</text>\n')
     for x, anchor in ((first, "start"), (last, "end")):
         left, _ = place(x, low)
-        label = f"{_number(x)}{f' {plot.x_label}' if x == first else ''}"
-        parts.append(f'<text x="{left:.1f}" y="{PANEL_HEIGHT - 14}" text-anchor="{anchor}">{escape(label)}</text>\n')
-    for index, line in enumerate(line for line in plot.lines if line.points):
+        parts.append(f'<text x="{left:.1f}" y="{PANEL_HEIGHT - 14}" text-anchor="{anchor}">{_number(x)}</text>\n')
+    middle = (LEFT + PANEL_WIDTH - RIGHT) / 2
+    parts.append(f'<text x="{middle:.1f}" y="{PANEL_HEIGHT - 14}" text-anchor="middle">{escape(plot.x_label)}</text>\n')
+    shown = [
+        (index, line) for index, line in enumerate(plot.lines) if line.points
+    ]  # a line keeps its look in every panel
+    for index, line in shown:
         placed = [place(x, y) for x, y in line.points]
         path = " L".join(f"{x:.1f} {y:.1f}" for x, y in placed)
         parts.append(f'<path class="line s{index}" d="M{path}"/>\n')
         if len(placed) < 12:
             parts += [f'<circle class="s{index}" cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>\n' for x, y in placed]
-    names = [line.name for line in plot.lines if line.points]
-    if len(names) > 1:
-        spans = [
-            f'<tspan class="s{index}" dx="{8 * bool(index)}">{escape(name)}</tspan>' for index, name in enumerate(names)
-        ]
+    if len(plot.lines) > 1:
+        spans = [f'<tspan class="s{index}" dx="8">{escape(line.name)}</tspan>' for index, line in shown]
         parts.append(f'<text x="{PANEL_WIDTH - RIGHT}" y="20" text-anchor="end">{"".join(spans)}</text>\n')
     return "".join(parts)
 
 
-def _nice(low: float, high: float) -> tuple[float, float]:
-    """Ends that are round in their own scale and apart from each other."""
+def _scale(low: float, high: float) -> tuple[float, float, list[float]]:
+    """Ends that are round in their own scale and apart from each other, and the ticks from one to the other."""
     if high - low < 1e-9:
         low, high = low - 0.5, high + 0.5
     step = 10 ** math.floor(math.log10((high - low) / TICKS))
     step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= TICKS + 1)
-    return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    step = 10 ** math.floor(math.log10((high - low) / TICKS))
-    step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= TICKS + 2)
-    return [low + index * step for index in range(round((high - low) / step) + 1)]
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return first * step, last * step, [number * step for number in range(first, last + 1)]
 
 
 def _number(value: float) -> str:

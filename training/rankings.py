@@ -47,8 +47,8 @@ class Pair:
 class Ranking:
     """One prompt: its responses, what was voted, and the pairs that are strong enough to train on.
 
-    `strengths` are what was said of each order, weak judgements included. `ended` is false for a response that ran into its limit of tokens: teaching it an end would teach to stop in
-    mid-sentence. `source` is any line of the prompt.
+    `strengths` are what was said of each order, weak judgements included. `ended` is false for a response that ran into its
+    limit of tokens: teaching it an end would teach to stop in mid-sentence. `source` is any line of the prompt.
     """
 
     source: Preference
@@ -76,7 +76,7 @@ def rank(preferences: Iterable[Preference], rule: Rule, min_strength: int) -> tu
             dropped["ties"] += 1
         elif row.chosen is None:
             dropped["all_unacceptable"] += 1
-        elif not _strong(row, min_strength):
+        elif not _is(row.strength, min_strength):
             dropped["filtered_by_strength"] += 1
     expanded = [_annotation(rows, min_strength) for rows in annotations.values()]
     consistent = [replace(ranking, pairs=without_contradictions(ranking.pairs)) for ranking in expanded]
@@ -131,10 +131,9 @@ def without_contradictions(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
 
 
 def _annotation(rows: list[Preference], min_strength: int) -> Ranking:
-    """What one annotator said of one prompt; the distinct pairs, those with the edited text first."""
+    """What one annotator said of one prompt."""
     ended: dict[str, bool] = {}
     votes: dict[tuple[str, str], float] = {}
-    strengths: dict[tuple[str, str], int] = {}
     edits: dict[str, None] = {}
     for row in rows:
         for text, reason in ((row.chosen, row.chosen_finish_reason), (row.rejected, row.rejected_finish_reason)):
@@ -148,20 +147,22 @@ def _annotation(rows: list[Preference], min_strength: int) -> Ranking:
             votes[row.chosen, row.rejected or ""] = vote
             if row.rejected is not None:
                 votes[row.rejected, row.chosen] = 1.0 - vote
-        if row.strength is not None and row.chosen is not None and row.rejected is not None and row.outcome != "tie":
-            strengths.setdefault((row.chosen, row.rejected), row.strength)
-            if row.edited is not None:
-                strengths.setdefault((row.edited, row.rejected), row.strength)
-                strengths.setdefault((row.edited, row.chosen), row.strength)
+    judged = [row for row in rows if row.outcome != "tie" and row.chosen is not None]
+    strengths = {key: pair.strength for key, pair in _pairs(judged).items() if pair.strength is not None}
+    pairs = _pairs([row for row in judged if _is(row.strength, min_strength)])
+    return Ranking(rows[0], ended | dict.fromkeys(edits, True), tuple(edits), votes, strengths, tuple(pairs.values()))
+
+
+def _pairs(rows: Sequence[Preference]) -> dict[tuple[str, str], Pair]:
+    """The distinct pairs of lines, those with the edited text first."""
     found: dict[tuple[str, str], Pair] = {}
-    strong = [row for row in rows if row.outcome != "tie" and row.chosen is not None and _strong(row, min_strength)]
     for kind in KINDS:
-        for row in strong:
+        for row in rows:
             better = row.chosen if kind == CHOSEN_REJECTED else row.edited
             worse = row.chosen if kind == EDITED_CHOSEN else row.rejected
             if better is not None and worse is not None and better != worse:
                 found.setdefault((better, worse), Pair(better, worse, kind, row.strength, row, row.weight))
-    return Ranking(rows[0], ended | dict.fromkeys(edits, True), tuple(edits), votes, strengths, tuple(found.values()))
+    return found
 
 
 def _merge(rankings: list[Ranking], rule: Rule) -> list[Ranking]:
@@ -229,10 +230,6 @@ def reliability(prompts: Iterable[Sequence[Ranking]]) -> dict[str, float]:
 def annotator(ranking: Ranking) -> str:
     """Who made it; where the file does not say, the annotation stands for a person of its own."""
     return ranking.source.annotator or f"annotation {ranking.source.annotation_id}"
-
-
-def _strong(row: Preference, min_strength: int) -> bool:
-    return _is(row.strength, min_strength)
 
 
 def _is(strength: int | None, least: int) -> bool:

@@ -50,7 +50,7 @@ def package_dir() -> Path:
 
 def main(argv: list[str]) -> int:
     """Convert into the directory named by the only argument."""
-    if len(argv) != 1:
+    if len(argv) != 1 or argv[0].startswith("-"):
         sys.stderr.write("usage: python -m training.base_model OUT_DIR\n")
         return 2
     try:

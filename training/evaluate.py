@@ -227,7 +227,8 @@ def _before(config: EvaluateConfig, kinds: tuple[str, ...]) -> Served | None:
 
 
 def _settings(config: EvaluateConfig) -> dict[str, Any]:
-    names = ("max_length", "max_prompts", "max_new_tokens", "temperature", "resamples", "seed")
+    names = ["max_length", "max_prompts", "resamples", "seed"]
+    names += ["max_new_tokens", "temperature"] if config.kind == "policy" else []
     return {name: getattr(config, name) for name in names}
 
 

@@ -22,6 +22,9 @@ Score = Callable[[Sequence[list[int]]], list[float]]
 Intervals = dict[str, Interval]
 
 CAPABILITY = "held_out/accuracy/capability/"
+WITH_ENDS = tuple(
+    f"held_out/{name}" for name in ("accuracy", "longer_wins_accuracy", "shorter_wins_accuracy", "logp_accuracy")
+)
 
 
 def reward_metrics(examples: Sequence[Example], score: Score) -> Metrics:
@@ -115,7 +118,7 @@ def grouped(
 def flat(found: Intervals) -> Metrics:
     """Numbers alone, with the ends of the interval where somebody decides by the number."""
     metrics = {name: interval.value for name, interval in found.items()}
-    for name in ("held_out/accuracy", "held_out/longer_wins_accuracy", "held_out/logp_accuracy"):
+    for name in WITH_ENDS:
         interval = found.get(name)
         if interval is not None and interval.low is not None and interval.high is not None:
             metrics |= {f"{name}/low": interval.low, f"{name}/high": interval.high}

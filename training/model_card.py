@@ -94,6 +94,11 @@ def card(manifest: Manifest, metrics: Mapping[str, Any], *, with_curves: bool = 
         parts += ["## What was measured", _results(baseline, final)]
         parts += [f"- {sentence}" for name, sentence in HOW.items() if name in final]
         parts.append(BEFORE_AND_AFTER)
+    elif data and not data.get("held_out_rows"):
+        parts += [
+            "## What was measured",
+            "Nothing: the data holds no prompt out, so nothing tells whether this model is better.",
+        ]
     if with_curves:
         parts += ["## While it trained", f"![Loss, accuracy and margins by step]({CURVES})"]
     if data:
@@ -265,7 +270,7 @@ def _tight(parts: Sequence[str]) -> Iterator[str]:
 
 def main(argv: list[str]) -> int:
     """Print the card of the checkpoint that is the only argument."""
-    if len(argv) != 1:
+    if len(argv) != 1 or argv[0].startswith("-"):
         sys.stderr.write("usage: python -m training.model_card CHECKPOINT\n")
         return 2
     folder = Path(argv[0])

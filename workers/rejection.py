@@ -185,6 +185,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--k", type=int, default=16, choices=range(2, MOST + 1), metavar=f"2..{MOST}")
     parser.add_argument("--max-tokens", type=int, default=256)
     given = parser.parse_args(argv)
+    if not get_settings().database_url:
+        sys.stderr.write("This asks an installation for its newest policy: run it where DATABASE_URL is set.\n")
+        return 2
     writer = newest_policy()
     if writer is None:
         sys.stderr.write("No policy is served: start the installation, and wait until its engine is ready.\n")

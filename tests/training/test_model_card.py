@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.training.conftest import RunFile, recipe
-from training import checkpoints, model_card, plots, reward, runner
+from tests.training.conftest import RunFile, make_rows, recipe
+from training import checkpoints, dpo, model_card, plots, reward, runner
 from training.checkpoints import Manifest
 from training.plots import Line, Panel, Range
 
@@ -157,3 +157,19 @@ def test_a_run_leaves_its_card_beside_its_weights(run_file: RunFile, capsys: pyt
     assert model_card.main([str(folder)]) == 0
     assert capsys.readouterr().out == page
     assert model_card.main([str(path.parent)]) == 2
+    assert model_card.main(["--help"]) == 2
+    assert "usage" in capsys.readouterr().err
+    assert "“The shorter answer wins” | " in page
+    assert page.count("[") > 6, "both rules of length stand there with their intervals"
+
+
+def test_a_run_without_held_out_prompts_says_that_nothing_was_measured_and_where_it_began(run_file: RunFile) -> None:
+    rows = make_rows(train=8, held_out=0)
+    first = run_file("dpo", "first", rows, optim={"max_steps": 1})
+    assert runner.main("dpo", dpo.train, [str(first)]) == 0
+    page = (first.parent / "final" / model_card.CARD).read_text()
+    assert "Nothing: the data holds no prompt out" in page
+    assert "It starts from the base model" in page
+    second = run_file("dpo", "second", rows, optim={"max_steps": 1}, parent_adapter="../first/final")
+    assert runner.main("dpo", dpo.train, [str(second)]) == 0
+    assert "It starts from the base model" not in (second.parent / "final" / model_card.CARD).read_text()

@@ -23,6 +23,7 @@ from training.chat import Tokenizer
 from training.errors import CheckpointError
 from training.precision import Dtype, serving_dtype, training_dtype
 
+START = "start"  # what the second adapter is called
 ADAPTER, ADAPTER_SETTINGS = "adapter_model.safetensors", "adapter_config.json"
 
 
@@ -175,7 +176,10 @@ class Policy:
 
     @contextmanager
     def frozen(self, start: Served) -> Iterator["Policy"]:
-        """A context that gives the model that training started from: another adapter on these weights, or none, if it can."""
+        """A context that gives the model that this one was trained from: another adapter on these weights, or none, if it can.
+
+        It is always the same `start`.
+        """
         if self._source.adapter is None or start.base_model != self._source.base_model:
             if self._start is None:
                 self._start = Policy(start, self.tokenizer, self._batch_size)
@@ -184,10 +188,10 @@ class Policy:
             with self.model.disable_adapter():
                 yield self
         else:
-            if start.name not in self.model.peft_config:
-                self.model.load_adapter(start.adapter, adapter_name=start.name, is_trainable=False)
+            if START not in self.model.peft_config:
+                self.model.load_adapter(start.adapter, adapter_name=START, is_trainable=False)
                 self.model.eval()
-            self.model.set_adapter(start.name)
+            self.model.set_adapter(START)
             try:
                 yield self
             finally:

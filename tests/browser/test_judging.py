@@ -176,6 +176,17 @@ def test_the_last_item_can_be_taken_back_too(site: Site) -> None:
     assert stored(site.session)[0].withdrawn_at is not None
 
 
+@pytest.mark.parametrize("window", [(1280, 860), (1920, 1080), (800, 600)], ids=str)
+def test_taking_back_is_within_reach_of_the_mouse(site: Site, window: tuple[int, int]) -> None:
+    page, _, _ = open_item(site, items=2)
+    page.set_viewport_size({"width": window[0], "height": window[1]})
+    item = item_of(page)
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    page.locator("[data-undo] button").click(timeout=5000)  # refused by the browser where something lies over it
+    expect(page.locator(f'#work[data-assignment="{item}"]')).to_be_visible()
+
+
 def test_a_submitted_item_is_corrected_from_the_queue(site: Site) -> None:
     page, _, _ = open_item(site)
     item = item_of(page)

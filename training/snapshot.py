@@ -70,8 +70,15 @@ def read(path: Path, held_out_percent: int) -> tuple[list[Preference], str]:
 
 
 def identity(path: Path) -> str:
-    """The SHA-256 of what `read` would read."""
-    return checkpoints.sha256(path if path.is_file() else path / ROWS)
+    """The SHA-256 of what `read` would read.
+
+    Raises:
+        DataError: there is nothing to read.
+    """
+    file = path if path.is_file() else path / ROWS
+    if not file.is_file():
+        raise DataError(f"{path} is not a finished snapshot: it has no {ROWS}, export it again")
+    return checkpoints.sha256(file)
 
 
 def read_snapshot(snapshot: Path) -> tuple[list[Preference], str]:

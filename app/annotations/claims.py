@@ -1,7 +1,8 @@
 """Who is given which comparison: the first with a free seat that is for this annotator, as one statement.
 
-A claim costs the same however much waits, however much is finished, and however much the annotator has done. The planner
-would not see to that by itself: its statistics are up to a minute old, and may be of tables that were almost empty.
+A claim costs the same however much waits and however much is finished. What the annotator has judged and others have not yet
+is stepped over, at a few microseconds each. The planner would not see to that by itself: its statistics are up to a minute
+old, and may be of tables that were almost empty.
 """
 
 from __future__ import annotations

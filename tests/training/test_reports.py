@@ -115,6 +115,8 @@ def test_what_cannot_be_measured_is_refused_in_a_sentence(trained: Path, capsys:
     adapter(trained / "foreign", stranger, 1, kind="reward")
     policy = {"kind": "policy", "checkpoint": "../dpo/final", "reward_model": "../foreign"}
     assert "foreign and dpo-r1 have different tokenizers" in refusal(**policy)
+    (trained / "empty").mkdir()
+    assert "empty is not a finished snapshot" in refusal(kind="reward", checkpoint="../reward/final", data="../empty")
     write_snapshot(trained / "other", [make_row(1)])
     assert "no held-out judgement" in refusal(kind="reward", checkpoint="../reward/final", data="../other")
 

@@ -287,9 +287,20 @@ def _manifest(
             "rank": config.rank,
             "average_of": lineage,
             "reward": _heads(manifests[0]) or None,
+            **_what_was_held_out(manifests),
         },
         versions={package: version(package) for package in ("torch", "safetensors")},
     )
+
+
+def _what_was_held_out(manifests: Sequence[Manifest]) -> dict[str, Any]:
+    """The snapshots that any of them learnt from, and what all of them held out of a file that does not say its splits.
+
+    The split is by a hash below a percentage, so the smallest percentage is what all have in common.
+    """
+    known = [manifest.config["data"]["held_out_percent"] for manifest in manifests if "data" in manifest.config]
+    learnt = {sha for one in manifests for sha in (one.snapshot_sha256, *one.config.get("snapshots", ())) if sha}
+    return {"snapshots": sorted(learnt)} | ({"data": {"held_out_percent": min(known)}} if known else {})
 
 
 if __name__ == "__main__":

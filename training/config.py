@@ -79,7 +79,11 @@ class LoraSettings:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW. `batch_size` rows (prompts with all their responses) make one step, on all processes together."""
+    """AdamW. `batch_size` rows (prompts with all their responses) make one step, on all processes together.
+
+    A recipe may give a `learning_rate` for adapters and one for all weights, because an adapter wants ten to twenty times
+    as much; what stands here is the one for `model.trains`.
+    """
 
     learning_rate: float
     epochs: float
@@ -143,15 +147,19 @@ class DpoSettings:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """Held-out evaluation: before, after, and every `every_steps` steps in between (0: not in between)."""
+    """Held-out evaluation: before, after, and every `every_steps` steps in between (0: not in between).
+
+    The steps between two are made more where evaluating would cost more than `share` of the work of training (pace.py).
+    """
 
     every_steps: int
-    batch_size: int
     max_pairs: int
+    share: float = 0.2
 
     def __post_init__(self) -> None:
         _require(self.every_steps >= 0, "evaluation.every_steps", "at least 0")
-        _require(self.batch_size >= 1 and self.max_pairs >= 1, "evaluation.batch_size and max_pairs", "at least 1")
+        _require(self.max_pairs >= 1, "evaluation.max_pairs", "at least 1")
+        _require(0.0 < self.share <= 1.0, "evaluation.share", "above 0 and at most 1")
 
 
 @dataclass(frozen=True)
@@ -254,6 +262,7 @@ def load(path: Path, kind: Kind) -> RunConfig:
         from training.precision import training_dtype  # brings torch, which a run file alone does not need
 
         merged["model"] = merged["model"] | {"dtype": training_dtype()}
+    _choose_rate(merged)
     merged.setdefault("cache", "../cache")  # beside the run's folder, so that the next night's run finds it
     for key in ("snapshot", "output", "parent_adapter", "cache"):
         if isinstance(merged.get(key), str):
@@ -264,6 +273,14 @@ def load(path: Path, kind: Kind) -> RunConfig:
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return config
+
+
+def _choose_rate(table: dict[str, Any]) -> None:
+    """Take the learning rate of what is trained, where the recipe has one for adapters and one for all weights."""
+    optim, model = table.get("optim"), table.get("model")
+    if isinstance(optim, dict) and isinstance(model, dict) and isinstance(optim.get("learning_rate"), dict):
+        rates = optim["learning_rate"]
+        table["optim"] = optim | {"learning_rate": rates.get(model.get("trains", "adapter"), rates)}
 
 
 def load_as(cls: type[Settings], path: Path) -> Settings:

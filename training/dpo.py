@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training import losses, models, reference, runner, stages
+from training import losses, models, pace, reference, runner, stages
 from training.config import DpoSettings, RunConfig
 from training.data import Example, Prepared, Row
 from training.evaluate import Metrics, policy_metrics
@@ -45,7 +45,7 @@ def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
     tokenizer, prepared = stages.data(config, run_dir, events)
 
     # 2. The model, which is still its own reference: what does that think of the rows and of the held-out pairs?
-    progress = Progress(config, prepared.snapshot_sha256, events)
+    progress = Progress(config, prepared.snapshot_sha256, events, pace.evaluation_in_steps(config, prepared))
     trainer = build_trainer(config, run_dir, tokenizer, prepared, progress)
     trainer.know_reference(events)
     before = trainer.logps_of(prepared.held_out)

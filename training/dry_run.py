@@ -4,7 +4,6 @@ Time is the arithmetic of the run over the speed of this machine's matrix produc
 the model. It is good to a factor of two, as long as the machine stays as busy as it is then.
 """
 
-import math
 import sys
 import time
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from statistics import median
 
 import torch
 
-from training import models, room, stages
+from training import models, pace, room, stages
 from training.config import RunConfig
 from training.data import Prepared
 from training.packing import lay_out
@@ -30,10 +29,11 @@ def report(config: RunConfig, run_dir: Path) -> None:
     """
     tokenizer, prepared = stages.rows_of(config)
     shape = room.shape_of(config)
-    fitted = room.fit(config, shape)
-    steps = steps_of(config, len(prepared.rows))
-    needed, on_disk = room.memory(fitted, shape), room.bytes_of(config, tokenizer)
     rows = prepared.rows
+    longest = max(row.length for row in rows)
+    fitted = room.fit(config, shape, longest)
+    steps = pace.steps_of(config, len(rows))
+    needed, on_disk = room.memory(fitted, shape, longest), room.bytes_of(config, tokenizer)
     padding, twice = _padding(prepared, fitted.model.pack_tokens), fitted.model.gradient_checkpointing
     once, unshared = sum(row.length for row in rows), sum(row.unshared_length for row in rows)
     table = {
@@ -50,20 +50,17 @@ def report(config: RunConfig, run_dir: Path) -> None:
     sys.stdout.writelines(f"{name:<12}{value}\n" for name, value in table.items())
 
 
-def steps_of(config: RunConfig, rows: int) -> int:
-    """How many steps of the optimizer a run takes, as transformers counts them."""
-    a_pass = max(1, -(-rows // config.optim.batch_size))
-    return config.optim.max_steps if config.optim.max_steps > 0 else max(1, math.ceil(config.optim.epochs * a_pass))
-
-
 def seconds(config: RunConfig, shape: room.Shape, prepared: Prepared, steps: int) -> float:
-    """Two operations a weight and token forward, as many for the gradient of activations, again for that of weights."""
-    passes = 3 if config.model.trains == "all" else 2
-    passes += 1 if config.model.gradient_checkpointing else 0
-    tokens = sum(row.length for row in prepared.rows) / len(prepared.rows) * config.optim.batch_size * steps
-    known = sum(example.length for example in prepared.held_out) * 2 * 2  # measured before and after
+    """Two operations a weight and token forward, and what `pace` counts beside it: backward, and held-out evaluations."""
+    a_step = (
+        sum(row.length for row in prepared.rows) / len(prepared.rows) * min(config.optim.batch_size, len(prepared.rows))
+    )
+    evaluation = pace.evaluation_in_steps(config, prepared)
+    every = pace.evaluated_every(config, evaluation)
+    evaluations = 2 + ((steps - 1) // every if every else 0)  # before, after and in between
     reference = sum(row.length for row in prepared.rows) if config.kind == "dpo" else 0
-    work = 2 * shape.weights * (passes * tokens + known + reference)
+    tokens = pace.passes(config) * a_step * (steps + evaluation * evaluations)
+    work = 2 * shape.weights * (tokens + reference)
     return OVERHEAD * work / _flops(shape.hidden, models.DTYPES[config.model.dtype])
 
 

@@ -32,6 +32,7 @@ from typing import Any, Literal
 
 from training import checkpoints, inference, judged, models, policy_report, report_page, reward_report, snapshot, tool
 from training.chat import Tokenizer
+from training.config import DataConfig
 from training.errors import CheckpointError, ConfigError, DataError
 from training.inference import Policy, RewardModel, Served
 from training.judged import Judgements
@@ -184,8 +185,9 @@ def _prepare_policy(
 def _held_out_percent(config: EvaluateConfig) -> int:
     """Of a file that says no splits all prompts are measured on; of the one that was trained on those that the run held out."""
     manifest = checkpoints.read(config.checkpoint)
-    if config.data.exists() and snapshot.identity(config.data) == manifest.snapshot_sha256:
-        return int(manifest.config["data"]["held_out_percent"])
+    learnt = {manifest.snapshot_sha256, *manifest.config.get("snapshots", ())}  # an average has those of its parts
+    if config.data.exists() and snapshot.identity(config.data) in learnt:
+        return int(manifest.config.get("data", {}).get("held_out_percent", DataConfig.held_out_percent))
     return 100
 
 

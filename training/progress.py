@@ -22,6 +22,7 @@ from training.checkpoints import Manifest
 from training.config import RunConfig, differences
 from training.errors import CheckpointError, ConfigError, NonFiniteError
 from training.events import EventLog
+from training.pace import evaluated_every
 
 # A run has diverged when the losses of so many steps in a row are so many times those that it began with (and one more,
 # because a loss may begin at nearly nothing). A single batch may be as bad as that; three are not.
@@ -55,7 +56,6 @@ def training_arguments(config: RunConfig, run_dir: Path) -> dict[str, Any]:
         "num_train_epochs": optim.epochs,
         "max_steps": optim.max_steps,
         "per_device_train_batch_size": optim.batch_size // processes.count(),
-        "per_device_eval_batch_size": config.evaluation.batch_size,
         "warmup_steps": optim.warmup_steps,
         "lr_scheduler_type": optim.schedule,
         "weight_decay": optim.weight_decay,
@@ -119,8 +119,12 @@ def _resume_point(config: RunConfig, run_dir: Path, snapshot_sha256: str, events
 class Progress(TrainerCallback):
     """Writes events, evaluates in between, seals saved states, and stops a run that diverges."""
 
-    def __init__(self, config: RunConfig, snapshot_sha256: str, events: EventLog) -> None:
+    def __init__(
+        self, config: RunConfig, snapshot_sha256: str, events: EventLog, evaluation_steps: float = 0.0
+    ) -> None:
         self.config = config
+        self._evaluation_steps = evaluation_steps  # what one evaluation costs, in training steps
+        self._every = evaluated_every(config, evaluation_steps)
         self.snapshot_sha256 = snapshot_sha256
         self.events = events
         self.evaluate: Callable[[], dict[str, float]] | None = None  # set once the trainer exists
@@ -163,12 +167,12 @@ class Progress(TrainerCallback):
         self._seconds.append(max(time.monotonic() - self._began, 1e-9))
         before, self._tokens = self._tokens, float(logs.get("num_tokens", 0.0))
         metrics = {**logs, "tokens_per_second": (self._tokens - before) / self._seconds[-1]}
-        left = median(self._seconds[-20:]) * (state.max_steps - state.global_step)
+        left = median(self._seconds[-20:]) * self._left(state.global_step, state.max_steps)
         self.events.emit(
             "step", step=state.global_step, total_steps=state.max_steps, seconds_left=round(left, 1), metrics=metrics
         )
         self._brake(logs, f"at step {state.global_step} of {state.max_steps}")
-        every = self.config.evaluation.every_steps
+        every = self._every
         if self.evaluate and every and state.global_step % every == 0 and state.global_step < state.max_steps:
             held_out = self.evaluate()
             if held_out:
@@ -198,6 +202,11 @@ class Progress(TrainerCallback):
                 config=self.config.to_json(),
             ),
         )
+
+    def _left(self, step: int, steps: int) -> float:
+        """The work that is left after `step`, in steps: the evaluations to come, the final one among them, cost some, too."""
+        between = (steps - 1) // self._every - (step - 1) // self._every if self._every else 0
+        return steps - step + self._evaluation_steps * (between + 1)
 
     def _brake(self, logs: dict[str, float], where: str) -> None:
         """Stop on what is not a number, and on losses that stay far above those of the first steps."""

@@ -19,7 +19,7 @@ from typing import Any
 from torch import Tensor
 from transformers import set_seed
 
-from training import losses, models, runner, stages
+from training import losses, models, pace, runner, stages
 from training.chat import Response
 from training.config import RunConfig
 from training.data import Prepared, Row
@@ -36,7 +36,7 @@ def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
     tokenizer, prepared = stages.data(config, run_dir, events)
 
     # 2. The model.
-    progress = Progress(config, prepared.snapshot_sha256, events)
+    progress = Progress(config, prepared.snapshot_sha256, events, pace.evaluation_in_steps(config, prepared))
     trainer = build_trainer(config, run_dir, tokenizer, prepared, progress)
 
     def held_out() -> Metrics:

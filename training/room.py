@@ -46,9 +46,10 @@ class Shape:
     vocabulary: int
 
 
-def fit(config: RunConfig, shape: Shape) -> RunConfig:
+def fit(config: RunConfig, shape: Shape, longest: int = 0) -> RunConfig:
     """The settings with packs that fit into memory, and with "auto" decided: what the model is run with.
 
+    `longest` is the longest row in tokens: it is never cut, so a pass takes that many however small the packs are.
     The run's own settings stay as they are in its manifest and for its resumption: how a step is cut changes no result.
     """
     wanted = config.model.gradient_checkpointing
@@ -58,16 +59,16 @@ def fit(config: RunConfig, shape: Shape) -> RunConfig:
         while True:
             model = replace(config.model, pack_tokens=tokens, gradient_checkpointing=twice)
             fitted = replace(config, model=model)
-            if memory(fitted, shape) <= SHARE * free:
+            if memory(fitted, shape, longest) <= SHARE * free:
                 return fitted
-            if tokens // 2 < SMALLEST:
+            if tokens // 2 < SMALLEST or tokens <= longest:
                 break
             tokens //= 2
     return fitted  # the smallest there is; the estimate may be wrong
 
 
-def memory(config: RunConfig, shape: Shape) -> Bytes:
-    """About what a step holds at most."""
+def memory(config: RunConfig, shape: Shape, longest: int = 0) -> Bytes:
+    """About what a step holds at most, where the longest row has `longest` tokens."""
     size = 2 if config.model.dtype == "bfloat16" else 4
     held = WEIGHT if config.model.trains == "all" else size
     parts = processes.count() if config.model.sharded else 1
@@ -80,7 +81,7 @@ def memory(config: RunConfig, shape: Shape) -> Bytes:
     layers = 1 if config.model.gradient_checkpointing is True else shape.layers
     inputs = size * shape.hidden * shape.layers  # what checkpointing starts again from
     head = 0 if config.kind == "reward" else OF_VOCABULARY * shape.vocabulary
-    tokens = config.model.pack_tokens
+    tokens = max(config.model.pack_tokens, longest)
     process = 0 if torch.cuda.is_available() else PROCESS
     return int(process + weights + tokens * (layer * layers + inputs + head))
 

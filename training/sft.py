@@ -20,7 +20,7 @@ from typing import Any
 
 from torch import Tensor
 
-from training import models, runner, stages
+from training import models, pace, runner, stages
 from training.config import RunConfig
 from training.data import Example, Prepared, Row
 from training.evaluate import Metrics, policy_metrics
@@ -36,7 +36,7 @@ def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
     tokenizer, prepared = stages.data(config, run_dir, events)
 
     # 2. The model, and the held-out pairs before it has learnt anything.
-    progress = Progress(config, prepared.snapshot_sha256, events)
+    progress = Progress(config, prepared.snapshot_sha256, events, pace.evaluation_in_steps(config, prepared))
     trainer = build_trainer(config, run_dir, tokenizer, prepared, progress)
     before = trainer.logps_of(prepared.held_out)
 

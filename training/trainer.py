@@ -7,9 +7,10 @@ that neither how a step is cut into packs nor over how many processes it is spre
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate.utils import gather_object
@@ -20,9 +21,12 @@ from transformers import TrainingArguments
 from training import losses, models, room
 from training.config import RunConfig
 from training.data import Row
+from training.errors import ConfigError
 from training.packing import Pack, lay_out, pack
 from training.progress import Progress, training_arguments
 from training.sharding import ShardedTrainer
+
+Result = TypeVar("Result")
 
 
 class RowTrainer(ShardedTrainer):
@@ -31,8 +35,9 @@ class RowTrainer(ShardedTrainer):
     def __init__(
         self, config: RunConfig, run_dir: Path, model: Any, rows: list[Row], tokenizer: Any, progress: Progress
     ) -> None:
-        self.config = config = room.fit(config, room.shape_of(config))
+        self.config = config = room.fit(config, room.shape_of(config), max(row.length for row in rows))
         progress.fitted(config)
+        self.progress = progress
         self.rows = rows
         self._counting = True
         self._sums: dict[str, Tensor] = {}  # of each metric since the last log: its sum and its count
@@ -40,7 +45,7 @@ class RowTrainer(ShardedTrainer):
         self.pad: int = tokenizer.pad_token_id
         super().__init__(
             config.model,
-            TrainingArguments(**training_arguments(config, run_dir)),
+            _on_one_device(TrainingArguments(**training_arguments(config, run_dir))),
             model=model,
             train_dataset=Rows(rows),
             data_collator=lambda rows: [row for row in rows if row is not None],
@@ -61,8 +66,49 @@ class RowTrainer(ShardedTrainer):
         return [pack(lines, self.pad) for lines in lay_out(rows, self.config.model.pack_tokens)]
 
     def training_step(self, model: Any, inputs: list[Row], num_items_in_batch: Any = None) -> Tensor:  # noqa: ARG002
-        """Forward and backward over all packs of a step; returns this process's share of the loss times their number."""
+        """Forward and backward over all packs of a step; returns this process's share of the loss times their number.
+
+        Where memory runs out, the step begins again with packs of half the size, which gives the same gradients.
+        """
         model.train()
+
+        recorded = dict(self._sums)
+
+        def begin_again() -> None:
+            self._sums = dict(recorded)
+            model.zero_grad()
+
+        return self._in_smaller_packs(lambda: self._step(model, inputs), inputs, begin_again)
+
+    def _in_smaller_packs(
+        self, work: Callable[[], Result], rows: Sequence[Row], begin_again: Callable[[], None] = lambda: None
+    ) -> Result:
+        """What `work` over `rows` returns; it is done again in packs of half the size where memory runs out.
+
+        Raises:
+            ConfigError: packs cannot be made smaller: they are small already, hold one row, or are shared with other processes.
+        """
+        while True:
+            try:
+                return work()
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+                tokens = self.config.model.pack_tokens
+                alone = self.accelerator.num_processes == 1  # others would wait for packs that they have done already
+                if not alone or tokens // 2 < room.SMALLEST or tokens <= max(row.length for row in rows):
+                    raise ConfigError(
+                        f"memory ran out in a pass of {max(tokens, *(row.length for row in rows))} tokens: set "
+                        "model.gradient_checkpointing = true, or a smaller model.pack_tokens or data.max_length"
+                    ) from None
+            # Only here has the error, and with it every tensor of the pass that failed, gone.
+            begin_again()
+            self.let_go()
+            smaller = replace(self.config.model, pack_tokens=tokens // 2)
+            self.config = replace(self.config, model=smaller)
+            self.progress.fitted(self.config)
+
+    def _step(self, model: Any, inputs: list[Row]) -> Tensor:
         packs = self.packs(inputs)
         stand_in = packs[-1] if packs else self.packs(self.rows[:1])[0]  # counts for nothing; see `passes`
         own = torch.stack([self.totals(batch) for batch in packs]).sum(dim=0) if packs else 0 * self.totals(stand_in)
@@ -98,6 +144,9 @@ class RowTrainer(ShardedTrainer):
 
         The processes share the packs. All of them must call it with the same rows, and get the same.
         """
+        return self._in_smaller_packs(lambda: self._measured(rows, measure), rows) if rows else []
+
+    def _measured(self, rows: Sequence[Row], measure: Callable[[Pack], Tensor]) -> list[tuple[float, ...]]:
         packs, processes = lay_out(rows, self.config.model.pack_tokens), self.accelerator.num_processes
         mine = packs[self.accelerator.process_index :: processes]
         place: dict[int, int] = {}
@@ -149,6 +198,18 @@ class RowTrainer(ShardedTrainer):
     def _over_processes(self, values: Tensor, how: str = "sum") -> Tensor:
         gathered: Tensor = self.accelerator.gather(values.to(self.accelerator.device)[None])
         return gathered.amax(dim=0) if how == "max" else gathered.sum(dim=0)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device had no memory left, or a processor, for which torch has no error of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _on_one_device(arguments: TrainingArguments) -> TrainingArguments:
+    """Several devices in sight of one process would be DataParallel, which takes tensors apart that belong to one pack."""
+    if arguments.n_gpu > 1:  # asking sets it
+        arguments._n_gpu = 1  # noqa: SLF001
+    return arguments
 
 
 class Rows(list[Row]):

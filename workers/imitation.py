@@ -21,8 +21,9 @@ import tomllib
 from pathlib import Path
 from typing import Any, NoReturn
 
-from app.rounds.config import to_toml
+from app.rounds.config import max_length, to_toml
 from app.rounds.gate import CHOSEN_FILE
+from app.rounds.models import RunKind
 from app.rounds.runs import Imitation
 from app.settings import ROOT, get_settings
 from workers import rejection
@@ -31,7 +32,6 @@ from workers.rejection import Tally
 
 PLAN = "imitation.json"
 SAMPLES = "samples.jsonl"
-MAX_TOKENS = 256
 
 
 def write_plan(folder: Path, wanted: Imitation) -> None:
@@ -49,13 +49,15 @@ def main(argv: list[str]) -> int:
     plan: dict[str, Any] = json.loads((folder / PLAN).read_text(encoding="utf-8"))
     status = 0
     if not (folder / CHOSEN_FILE).exists():
-        status = _sample(plan, folder / SAMPLES) or _choose(plan, folder, environment(config))
+        # Answers may be as long as those that are trained on: fewer would keep only what is short, as cut ones are dropped.
+        longest = max_length(RunKind.SFT, config)
+        status = _sample(plan, folder / SAMPLES, longest) or _choose(plan, folder, longest, environment(config))
     if status == 0:
         _train(run_file, environment(config))
     return status
 
 
-def _sample(plan: dict[str, Any], samples: Path) -> int:
+def _sample(plan: dict[str, Any], samples: Path, longest: int) -> int:
     """The exit status; what was sampled stays for the next try."""
     writer = rejection.newest_policy()
     if writer is None:
@@ -66,23 +68,21 @@ def _sample(plan: dict[str, Any], samples: Path) -> int:
         sys.stdout.write(f"{tally.done + tally.there_before} of {len(asked)} prompts sampled\n")
         sys.stdout.flush()
 
-    wanted = rejection.sample(
-        get_settings(), asked, writer, samples, k=plan["samples"], max_tokens=MAX_TOKENS, told=told
-    )
+    wanted = rejection.sample(get_settings(), asked, writer, samples, k=plan["samples"], max_tokens=longest, told=told)
     try:
         asyncio.run(wanted)
     except (EngineAway, ModelMissing) as error:
         return _end(f"{error} Retry when the engine is back: what is sampled is kept.")
     except ValueError:
         samples.unlink()  # another policy is the newest by now, and samples of two are not mixed
-        return _sample(plan, samples)
+        return _sample(plan, samples, longest)
     return 0
 
 
-def _choose(plan: dict[str, Any], folder: Path, environment: dict[str, str]) -> int:
+def _choose(plan: dict[str, Any], folder: Path, longest: int, environment: dict[str, str]) -> int:
     """The exit status of ``training.selection``, which writes its file whole or not at all."""
     told = {name: plan[name] for name in ("reward_model", "snapshot")}
-    told |= {"samples": str(folder / SAMPLES), "output": str(folder / CHOSEN_FILE)}
+    told |= {"max_length": longest, "samples": str(folder / SAMPLES), "output": str(folder / CHOSEN_FILE)}
     selection = folder / "selection.toml"
     selection.write_text(to_toml(told), encoding="utf-8")
     command = [sys.executable, "-m", "training.selection", str(selection)]

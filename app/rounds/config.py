@@ -38,6 +38,16 @@ def recipe_problem(settings: Settings) -> str | None:
     return None
 
 
+def max_length(kind: RunKind, config: Mapping[str, Any]) -> int:
+    """The tokens of prompt and response together that a run trains on at most: its own setting, or its recipe's."""
+    own: int | None = config.get("data", {}).get("max_length")
+    if own is not None:
+        return own
+    file = RECIPES / f"{kind.value}.{config.get('recipe', 'laptop')}.toml"
+    of_recipe: int = tomllib.loads(file.read_text(encoding="utf-8"))["data"]["max_length"]
+    return of_recipe
+
+
 def to_toml(config: Mapping[str, Any]) -> str:
     """TOML of plain values and one level of tables.
 

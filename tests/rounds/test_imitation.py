@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from app.jobs import Job
 from app.registry import service as registry
 from app.registry.models import Checkpoint, CheckpointKind
 from app.rounds import runs, service
-from app.rounds.config import write_run_file
+from app.rounds.config import RECIPES, max_length, write_run_file
 from app.rounds.models import RoundState, RunKind, RunState, TrainingRun
 from app.settings import get_settings
 from tests.fake_engine import FakeEngine
@@ -89,6 +90,11 @@ def test_the_best_samples_are_imitated_and_the_policy_goes_on_from_there(
     samples = [json.loads(line) for line in (folder_of(imitation) / "samples.jsonl").read_text().splitlines()]
     assert len(samples) == 10, "each training prompt once, and no held-out one"
     assert {len(each["samples"]) for each in samples} == {SAMPLES}
+    longest = tomllib.loads((RECIPES / "sft.laptop.toml").read_text())["data"]["max_length"]
+    assert {each["sampling"]["max_tokens"] for each in samples} == {longest}, (
+        "else what is long would be cut, and dropped"
+    )
+    assert tomllib.loads((folder_of(imitation) / "selection.toml").read_text())["max_length"] == longest
     chosen = [json.loads(line) for line in (folder_of(imitation) / "sft.jsonl").read_text().splitlines()]
     assert 1 <= len(chosen) <= 3, "of the best of each prompt the best quarter"
     with session_scope() as session:
@@ -103,6 +109,12 @@ def test_the_best_samples_are_imitated_and_the_policy_goes_on_from_there(
         deployed = {deployment.checkpoint_id for deployment in registry.in_rotation(session)}
         assert made[RunKind.DPO].id in deployed
         assert made[RunKind.SFT].id not in deployed
+
+
+def test_answers_are_as_long_as_the_run_or_its_recipe_says() -> None:
+    assert max_length(RunKind.SFT, {"recipe": "llama3"}) == 4096
+    assert max_length(RunKind.SFT, {"recipe": "llama3", "data": {"max_length": 99}}) == 99
+    assert max_length(RunKind.SFT, {"data": {"ngram": 3}}) == 512
 
 
 def test_nothing_to_sample_ends_it_with_what_to_do(

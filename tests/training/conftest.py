@@ -31,7 +31,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "model": {"dtype": "float32"},
     "lora": {"r": 4, "alpha": 8},
     "optim": {"learning_rate": 1e-2, "max_steps": 6, "batch_size": 4},
-    "evaluation": {"every_steps": 3},
+    "evaluation": {"every_steps": 3, "share": 1.0},
     "checkpointing": {"save_steps": 2},
 }
 

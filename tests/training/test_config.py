@@ -34,9 +34,22 @@ def test_each_kind_has_its_learning_rate_on_a_laptop(tmp_path: Path, kind: Any, 
 
 
 def test_the_llama3_recipe_has_the_numbers_of_the_paper(tmp_path: Path) -> None:
-    run = config.load(write(tmp_path, recipe="llama3"), "dpo")
+    run = config.load(write(tmp_path, recipe="llama3", model={"trains": "all"}), "dpo")
     assert run.dpo is not None
     assert (run.optim.learning_rate, run.dpo.beta, run.dpo.nll_weight, run.data.min_strength) == (1e-5, 0.1, 0.2, 3)
+
+
+@pytest.mark.parametrize("recipe", ["laptop", "llama3"])
+@pytest.mark.parametrize("kind", ["reward", "dpo", "sft"])
+def test_an_adapter_is_not_trained_at_the_rate_of_a_full_fine_tuning_nor_the_other_way_round(
+    tmp_path: Path, recipe: str, kind: Any
+) -> None:
+    adapter = config.load(write(tmp_path, recipe=recipe), kind).optim.learning_rate
+    everything = config.load(write(tmp_path, recipe=recipe, model={"trains": "all"}), kind).optim.learning_rate
+    assert everything == 1e-5, "the paper's"
+    assert 10 * everything <= adapter <= 30 * everything
+    said = config.load(write(tmp_path, recipe=recipe, optim={"learning_rate": 3e-5}), kind).to_json()
+    assert said["optim"]["learning_rate"] == 3e-5, "what a run file says holds for both"
 
 
 def test_what_the_file_says_goes_over_the_recipe_and_leaves_its_neighbours(tmp_path: Path) -> None:

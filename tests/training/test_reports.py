@@ -12,7 +12,7 @@ import torch
 
 from tests.training.conftest import RunFile, make_row, to_toml, turn, write_snapshot
 from tests.training.test_average import adapter
-from training import dpo, evaluate, inference, judged, models, policy_report, reward, runner, snapshot, tool
+from training import average, dpo, evaluate, inference, judged, models, policy_report, reward, runner, snapshot, tool
 from training.evaluate import EvaluateConfig
 from training.inference import Policy, RewardModel
 
@@ -90,6 +90,24 @@ def test_a_policy_is_measured_against_its_base_and_against_itself(trained: Path)
     same = report(trained)["compared"]
     assert (same["win_rate"]["value"], same["same_answer"]["value"]) == (0.5, 1.0)
     assert same["length_drift"]["value"] == same["reward_gain"]["value"] == 0.0
+
+
+def test_an_averaged_checkpoint_is_measured_on_what_all_its_parts_held_out(trained: Path, run_file: RunFile) -> None:
+    file = trained / "preferences.jsonl"  # says no splits, so that a percentage is held out
+    file.write_text("".join(json.dumps({**row, "split": None}) + "\n" for row in rows()))
+    held_out = {}
+    for name, percent in (("a", 60), ("b", 30)):
+        path = run_file("reward", name, data={"held_out_percent": percent}, optim={"max_steps": 2})
+        path.write_text(path.read_text().replace('"../snapshot"', '"../preferences.jsonl"'))
+        assert runner.main("reward", reward.train, [str(path)]) == 0
+        assert run(trained, kind="reward", checkpoint=f"../{name}/final", data="../preferences.jsonl") == 0
+        held_out[name] = report(trained)["data"]["held_out_judgements"]
+    table = {"name": "mean", "checkpoints": ["a/final", "b/final"], "output": "mean"}
+    (trained / "average.toml").write_text(to_toml(table))
+    assert tool.main("", average.AverageConfig, average.average, [str(trained / "average.toml")]) == 0
+    assert run(trained, kind="reward", checkpoint="../mean", data="../preferences.jsonl") == 0
+    measured = report(trained)["data"]["held_out_judgements"]
+    assert 0 < measured == held_out["b"] < held_out["a"], "what one of them learnt from is not measured on"
 
 
 def test_a_dry_run_says_on_what_and_writes_nothing(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,11 +10,14 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
+import torch
+import transformers
 
 from tests.training.conftest import RunFile, events_of
-from training import checkpoints, config, dpo, models, reward, room, runner
+from training import checkpoints, config, dpo, models, reward, room, runner, stages
 from training.errors import ConfigError
-from training.progress import trainer_dir
+from training.events import EventLog
+from training.progress import Progress, trainer_dir
 
 MODULES: dict[Any, Any] = {"reward": reward, "dpo": dpo}
 
@@ -103,6 +106,70 @@ def test_packs_are_halved_until_they_fit_and_then_activations_computed_twice(
     assert halves[-1] == (256, True), "the smallest there is"
     never = replace(settings, model=replace(settings.model, gradient_checkpointing=False))
     assert not room.fit(never, shape).model.gradient_checkpointing
+
+
+def test_the_longest_row_counts_because_it_is_never_cut(run_file: RunFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = config.load(run_file("dpo", model={"pack_tokens": 512}), "dpo")
+    shape = room.Shape(10**9, 10**7, layers=32, hidden=2048, intermediate=8192, vocabulary=50_000)
+    assert room.memory(settings, shape, longest=100) == room.memory(settings, shape)
+    assert room.memory(settings, shape, longest=4096) == room.memory(
+        replace(settings, model=replace(settings.model, pack_tokens=4096)), shape
+    )
+    monkeypatch.setattr(room, "available", lambda: int(1.3 * room.memory(settings, shape)))
+    assert not room.fit(settings, shape, longest=512).model.gradient_checkpointing
+    fitted = room.fit(settings, shape, longest=4096).model
+    assert (fitted.pack_tokens, fitted.gradient_checkpointing) == (512, True), "smaller packs would not make it shorter"
+
+
+def runs_out_of_memory_above(tokens: int, monkeypatch: pytest.MonkeyPatch, *, on_a_processor: bool = False) -> None:
+    """A device whose memory takes passes of so many tokens."""
+    whole = reward.RewardTrainer.rewards
+    error = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    def rewards(trainer: Any, model: Any, batch: Any) -> Any:
+        found = whole(trainer, model, batch)
+        if batch.input_ids.numel() > tokens:
+            raise error if on_a_processor else torch.OutOfMemoryError("CUDA out of memory.")
+        return found
+
+    monkeypatch.setattr(reward.RewardTrainer, "rewards", rewards)
+
+
+@pytest.mark.parametrize("on_a_processor", [False, True])
+def test_a_run_whose_memory_ends_after_all_goes_on_in_smaller_packs_and_learns_the_same(
+    run_file: RunFile, monkeypatch: pytest.MonkeyPatch, *, on_a_processor: bool
+) -> None:
+    ample, short = (run_file("reward", name, model={"pack_tokens": 1024}) for name in ("ample", "short"))
+    assert runner.main("reward", reward.train, [str(ample)]) == 0
+    runs_out_of_memory_above(512, monkeypatch, on_a_processor=on_a_processor)
+    assert runner.main("reward", reward.train, [str(short)]) == 0
+    [warning] = events_of(short, "warning")
+    assert "a pass takes 512 tokens instead of 1024" in warning["message"]
+    for name in ("loss", "rewards/accuracies", "num_tokens"):
+        ample_s, short_s = ([step["metrics"][name] for step in events_of(path, "step")] for path in (ample, short))
+        assert short_s == pytest.approx(ample_s, rel=1e-4), name
+
+
+def test_memory_that_ends_in_the_smallest_packs_is_said_with_what_to_set(
+    run_file: RunFile, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs_out_of_memory_above(0, monkeypatch)
+    assert runner.main("reward", reward.train, [str(run_file("reward"))]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "memory ran out in a pass of 256 tokens: set model.gradient_checkpointing = true" in said
+
+
+def test_several_gpus_in_sight_of_one_process_are_not_used_at_once(
+    run_file: RunFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        transformers.TrainingArguments, "n_gpu", property(lambda given: given.__dict__.get("_n_gpu") or 2)
+    )
+    settings = config.load(run_file("reward"), "reward")
+    tokenizer, prepared = stages.rows_of(settings)
+    watched = Progress(settings, "s", EventLog(settings.output.parent))
+    trainer = reward.build_trainer(settings, settings.output.parent, tokenizer, prepared, watched)
+    assert trainer.args.n_gpu == 1
 
 
 @pytest.mark.slow

@@ -104,7 +104,7 @@ def _render(
         rendered: str = tokenizer.apply_chat_template(
             slots, tools=tools or None, add_generation_prompt=add_generation_prompt, tokenize=False
         )
-    except (TemplateError, TypeError) as error:
+    except (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         raise DataError(f"the base model's chat template refuses this conversation ({error}): leave it out") from error
     return rendered
 

@@ -12,7 +12,7 @@ What is too long is left out, counted and named. Left out: weighting by strength
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ from training import decontamination, rankings, snapshot
 from training.chat import Response, Tokenizer, encode_chat, encode_response
 from training.config import DataConfig, Kind
 from training.errors import ConfigError, DataError
+from training.left_out import NAMED_ROWS, UNUSABLE, LeftOut
 from training.rankings import CHOSEN_REJECTED, KINDS, Ranking
 from training.snapshot import CUT_OFF, Preference
 
-NAMED_ROWS = 20  # how many rows a report names before it only counts
+UNRENDERABLE = "dropped_unrenderable"
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ def prepare(
     """
     if not getattr(tokenizer, "chat_template", None):
         raise ConfigError("the base model has no chat template: choose an instruction-tuned one")
-    preferences, digest = snapshot.read(path, config.held_out_percent)
+    left_out = LeftOut()
+    preferences, digest = snapshot.read(path, config.held_out_percent, left_out)
     if consumer != "sft" and preferences and all(row.rejected is None for row in preferences):
         raise DataError(
             f"{path} has completions and no rejected responses, from which only training.sft learns: run that"
@@ -129,16 +131,31 @@ def prepare(
     counts |= {"left_to_other_batches": len(train) - len(wanted), "dropped_contaminated": len(wanted) - len(clean)}
     ranked, dropped = rankings.rank(clean, config.conflicts, 1 if consumer == "sft" else config.min_strength)
     counts |= dropped
-    rows, counted = _rows(ranked, consumer, tokenizer, config.max_length)
+    rows, counted = _rows(ranked, consumer, tokenizer, config.max_length, left_out)
     counts |= counted
     # By prompt hash, so that two runs on the same snapshot are measured on the same pairs whatever their seeds.
     judged = sorted(held_out_pairs(held_out), key=lambda pair: (pair.source.prompt_hash, pair.source.id))
-    examples = _examples(judged, tokenizer, config.max_length)
+    examples = _examples(judged, tokenizer, config.max_length, left_out)
     counts |= {"held_out_pairs": min(len(examples), max_held_out), "held_out_pairs_available": len(examples)}
-    counts |= {"held_out_dropped_too_long": len(judged) - len(examples)}
+    reasons = left_out.counts
+    unrenderable = reasons["held_out_dropped_unrenderable"]
+    counts |= {"held_out_dropped_too_long": len(judged) - len(examples) - unrenderable}
+    counts |= {reason: reasons[reason] for reason in (*UNUSABLE, UNRENDERABLE, f"held_out_{UNRENDERABLE}")}
+    counts |= {"left_out_rows": left_out.named, "refusal": str(left_out.refusal) if left_out.refusal else None}
     if not rows:
+        if isinstance(left_out.refusal, ConfigError):  # it is the base model that will not do
+            raise left_out.refusal
         raise DataError(_nothing_left(path, counts, config))
     return Prepared(rows, examples[:max_held_out], counts, digest)
+
+
+def unrenderable(counts: dict[str, Any]) -> str:
+    """Which rows the template of the base model refuses, and why the first of them; for whoever reads a report."""
+    train, held_out = counts[UNRENDERABLE], counts[f"held_out_{UNRENDERABLE}"]
+    named = [
+        row for reason in (UNRENDERABLE, f"held_out_{UNRENDERABLE}") for row in counts["left_out_rows"].get(reason, ())
+    ]
+    return f"{train} training rows and {held_out} held-out rows cannot be rendered ({', '.join(named)}): {counts['refusal']}"
 
 
 def held_out_pairs(preferences: Iterable[Preference]) -> list[rankings.Pair]:
@@ -166,7 +183,7 @@ def _decontaminated(train: list[Preference], held_out: list[Preference], config:
 
 
 def _rows(
-    ranked: list[Ranking], consumer: Kind, tokenizer: Tokenizer, max_length: int
+    ranked: list[Ranking], consumer: Kind, tokenizer: Tokenizer, max_length: int, left_out: LeftOut
 ) -> tuple[list[Row], dict[str, Any]]:
     """The rows of a consumer and what was counted while they were made; an over-long response takes its pairs along."""
     rows: list[Row] = []
@@ -176,7 +193,11 @@ def _rows(
         texts, pairs = rankings.take(ranking, consumer)
         if not texts:
             continue
-        prompt_ids, responses = _tokenise(ranking, texts, tokenizer)
+        lines = list(dict.fromkeys(pair.source.id for pair in pairs)) or [ranking.source.id]
+        tokenised = _tokenise(ranking, texts, tokenizer, left_out, UNRENDERABLE, lines)
+        if tokenised is None:
+            continue
+        prompt_ids, responses = tokenised
         fits = {text for text in texts if len(prompt_ids) + len(responses[text].ids) <= max_length}
         kept = [pair for pair in pairs if {pair.better, pair.worse} <= fits]
         if len(fits) < len(texts):
@@ -204,7 +225,15 @@ def _row(ranking: Ranking, prompt_ids: list[int], responses: dict[str, Response]
     )
 
 
-def _tokenise(ranking: Ranking, texts: Iterable[str], tokenizer: Tokenizer) -> tuple[list[int], dict[str, Response]]:
+def _tokenise(
+    ranking: Ranking,
+    texts: Iterable[str],
+    tokenizer: Tokenizer,
+    left_out: LeftOut,
+    reason: str,
+    lines: Sequence[str],
+) -> tuple[list[int], dict[str, Response]] | None:
+    """The ids of the prompt and of each text; None where the template refuses them, which leaves out `lines`."""
     source = ranking.source
     prompt = list(source.prompt)
     try:
@@ -212,11 +241,12 @@ def _tokenise(ranking: Ranking, texts: Iterable[str], tokenizer: Tokenizer) -> t
         return prompt_ids, {
             text: encode_response(tokenizer, prompt, text, source.tools, ended=ranking.ended[text]) for text in texts
         }
-    except DataError as error:
-        raise DataError(f"row {source.id}: {error}") from None
+    except (DataError, ConfigError) as error:
+        left_out.refuse(reason, lines[0], error, *lines[1:])
+        return None
 
 
-def _examples(judged: list[rankings.Pair], tokenizer: Tokenizer, max_length: int) -> list[Example]:
+def _examples(judged: list[rankings.Pair], tokenizer: Tokenizer, max_length: int, left_out: LeftOut) -> list[Example]:
     examples = []
     for pair in judged:
         ended = {
@@ -224,7 +254,11 @@ def _examples(judged: list[rankings.Pair], tokenizer: Tokenizer, max_length: int
             pair.source.rejected or "": pair.source.rejected_finish_reason not in CUT_OFF,
         }
         ranking = Ranking(pair.source, ended, (), {}, {}, ())
-        prompt_ids, responses = _tokenise(ranking, (pair.better, pair.worse), tokenizer)
+        texts, lines = (pair.better, pair.worse), [pair.source.id]
+        tokenised = _tokenise(ranking, texts, tokenizer, left_out, f"held_out_{UNRENDERABLE}", lines)
+        if tokenised is None:
+            continue
+        prompt_ids, responses = tokenised
         example = Example(
             row_id=pair.source.id,
             kind=pair.kind,
@@ -250,6 +284,14 @@ def _nothing_left(path: Path, counts: dict[str, Any], config: DataConfig) -> str
             "annotate more prompts or lower min_strength",
         ),
         (counts["ties"], "rows are ties", "annotate more prompts"),
+        (counts["empty_responses"], "rows have an empty response", "annotate more prompts"),
+        (counts["same_text"], "rows have the same text twice", "annotate more prompts"),
+        *((counts[reason], f"rows {words}", "correct those rows") for reason, words in UNUSABLE.items()),
+        (
+            counts[UNRENDERABLE],
+            f"rows cannot be rendered ({counts['refusal']})",
+            "correct those rows or choose another base model",
+        ),
         (counts["all_unacceptable"], "rows have no acceptable response", "annotate more prompts"),
         (
             counts["left_to_other_batches"],

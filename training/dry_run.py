@@ -14,7 +14,8 @@ import torch
 
 from training import models, pace, room, stages
 from training.config import RunConfig
-from training.data import Prepared
+from training.data import Prepared, unrenderable
+from training.left_out import UNUSABLE
 from training.packing import lay_out
 
 MEASURED_SECONDS = 0.3
@@ -69,10 +70,12 @@ def _data(prepared: Prepared) -> dict[str, str]:
     lines = {
         "ties": "ties",
         "all_unacceptable": "all unacceptable",
+        "empty_responses": "with an empty response",
+        "same_text": "with the same text twice",
         "filtered_by_strength": "not strong enough",
         "left_to_other_batches": "of other batches",
         "dropped_contaminated": "repeat a held-out prompt",
-    }
+    } | {reason: f"that {words}" for reason, words in UNUSABLE.items()}
     pairs = {
         "merged_weak": "pairs that most found weaker",
         "dropped_contradictory": "pairs contradictory",
@@ -80,6 +83,8 @@ def _data(prepared: Prepared) -> dict[str, str]:
     }
     reasons = [f"{counts[key]:,} {words}" for key, words in (lines | pairs).items() if counts[key]]
     named = {"too long": ", ".join(counts["too_long_rows"])} if counts["too_long_rows"] else {}
+    if counts["refusal"]:
+        named["cannot be rendered"] = unrenderable(counts)
     return {
         "read": f"{counts['train_rows']:,} lines to train on, {counts['held_out_rows']:,} held out",
         "left out": ", ".join(reasons) or "nothing",

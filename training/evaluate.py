@@ -36,6 +36,7 @@ from training.config import DataConfig
 from training.errors import CheckpointError, ConfigError, DataError
 from training.inference import Policy, RewardModel, Served
 from training.judged import Judgements
+from training.left_out import LeftOut
 from training.metrics import Intervals, Metrics, policy_metrics, reward_metrics
 from training.policy_report import Answers, Question
 
@@ -121,14 +122,19 @@ def _prepare_reward(
     available = {row.prompt for row in rows.held_out}
     wanted = set(sorted(available)[: config.max_prompts])  # the same prompts for every checkpoint
     held_out = [row for row in rows.held_out if row.prompt in wanted]
-    encoded = reward_report.encode(held_out, tokenizer, config.max_length)
+    left_out = LeftOut()
+    encoded = reward_report.encode(held_out, tokenizer, config.max_length, left_out)
+    unrenderable = left_out.counts["unrenderable"]
     if not encoded:
+        if left_out.refusal:
+            raise left_out.refusal
         raise DataError(f"every held-out judgement is longer than max_length {config.max_length}: raise it")
     counts = {
         "held_out_judgements": len(encoded),
         "prompts": len({row.judgement.prompt for row in encoded}),
         "prompts_available": len(available),
-        "too_long": len(held_out) - len(encoded),
+        "too_long": len(held_out) - len(encoded) - unrenderable,
+        "unrenderable": unrenderable,
     }
 
     def measure() -> Report:
@@ -153,14 +159,19 @@ def _prepare_policy(
     judge = inference.served(config.reward_model, "reward", base_model=config.base_model)
     for other in (before, judge):
         _refuse_other_tokens(tokenizer, after, other)
-    available = policy_report.questions(rows.asked, tokenizer, config.max_length)
+    left_out = LeftOut()
+    available = policy_report.questions(rows.asked, tokenizer, config.max_length, left_out)
+    unrenderable = left_out.counts["unrenderable"]
     asked = available[: config.max_prompts]
     if not asked:
+        if left_out.refusal:
+            raise left_out.refusal
         raise DataError(f"every held-out prompt is longer than max_length {config.max_length}: raise it")
     counts = {
         "prompts": len(asked),
         "prompts_available": len(available),
-        "too_long": len({row.prompt_hash for row in rows.asked}) - len(available),
+        "too_long": len({row.prompt_hash for row in rows.asked}) - len(available) - unrenderable,
+        "unrenderable": unrenderable,
         "human_edits": sum(len(question.edits) for question in asked),
     }
 

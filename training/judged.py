@@ -11,6 +11,7 @@ from pathlib import Path
 
 from training import snapshot
 from training.errors import DataError
+from training.left_out import LeftOut
 from training.snapshot import CUT_OFF, Preference
 
 
@@ -70,14 +71,17 @@ def read(path: Path, held_out_percent: int = 100) -> Judgements:
     Raises:
         DataError: naming the file, the line and what is wrong; or nothing in it is held out.
     """
-    rows, digest = snapshot.read(path, held_out_percent)
-    left_out: Counter[str] = Counter(ties=0, all_unacceptable=0, same_text=0)
+    unusable = LeftOut()
+    rows, digest = snapshot.read(path, held_out_percent, unusable)
+    left_out: Counter[str] = Counter({"ties": 0, "all_unacceptable": 0, "same_text": 0, **unusable.counts})
     sides: dict[str, list[Judgement]] = {"train": [], "held_out": []}
     for row in rows:
         if row.outcome == "tie":
             left_out["ties"] += 1
         elif row.chosen is None or row.rejected is None:
             left_out["all_unacceptable"] += 1
+        elif row.silent:
+            left_out["empty_responses"] += 1
         elif row.chosen == row.rejected:
             left_out["same_text"] += 1
         else:

@@ -15,6 +15,7 @@ from typing import Any
 from training import checkpoints, tool
 from training.checkpoints import Manifest
 from training.errors import TrainingError
+from training.left_out import UNUSABLE
 from training.plots import Line, Panel, panels
 
 CARD, CURVES = "README.md", "curves.svg"
@@ -33,6 +34,10 @@ COUNTS = {
     "tokens": "tokens of an epoch, each prompt once",
     "ties": "left out: ties",
     "all_unacceptable": "left out: no response was acceptable",
+    "empty_responses": "left out: a response is empty",
+    "same_text": "left out: both responses are the same",
+    **{reason: f"left out: rows that {words}" for reason, words in UNUSABLE.items()},
+    "dropped_unrenderable": "left out: the base model’s template cannot render them",
     "filtered_by_strength": "left out: weaker than the run asks for",
     "merged_weak": "left out: pairs that most annotators found weaker",
     "dropped_contradictory": "left out: pairs that contradict each other",
@@ -40,6 +45,7 @@ COUNTS = {
     "dropped_too_long": "left out: longer than the run allows",
     "held_out_pairs": "held-out pairs measured on",
     "held_out_dropped_too_long": "held-out pairs left out: too long",
+    "held_out_dropped_unrenderable": "held-out pairs left out: the base model’s template cannot render them",
 }
 METRICS = {
     "held_out/accuracy": "Accuracy",

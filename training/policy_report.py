@@ -16,7 +16,9 @@ import torch
 from training import bootstrap, metrics, texts
 from training.bootstrap import Interval
 from training.chat import Tokenizer, encode_chat, encode_response
+from training.errors import ConfigError, DataError
 from training.inference import Policy, Sample, Served
+from training.left_out import LeftOut
 from training.metrics import Intervals, Score
 from training.snapshot import Preference
 
@@ -43,21 +45,29 @@ class Answers:
     intervals: Intervals
 
 
-def questions(held_out: Sequence[Preference], tokenizer: Tokenizer, max_length: int) -> list[Question]:
+def questions(
+    held_out: Sequence[Preference], tokenizer: Tokenizer, max_length: int, left_out: LeftOut | None = None
+) -> list[Question]:
     """Each held-out prompt once, in the order of its hash; those that leave no room within `max_length` are left out.
+
+    So are those that the template refuses, which go to `left_out`.
 
     Prompts whose answers were all as good, or all unacceptable, are asked as well: the hard ones are among them.
     """
     rows: dict[str, list[Preference]] = {}
     for line in held_out:
         rows.setdefault(line.prompt_hash, []).append(line)
-    found = []
+    left_out, found = left_out or LeftOut(), []
     for prompt in sorted(rows):
         source = rows[prompt][0]
         messages = list(source.prompt)
-        prompt_ids = encode_chat(tokenizer, messages, add_generation_prompt=True, tools=source.tools)
         edits = dict.fromkeys(row.edited for row in rows[prompt] if row.edited)
-        encoded = [encode_response(tokenizer, messages, text, source.tools).ids for text in edits]
+        try:
+            prompt_ids = encode_chat(tokenizer, messages, add_generation_prompt=True, tools=source.tools)
+            encoded = [encode_response(tokenizer, messages, text, source.tools).ids for text in edits]
+        except (DataError, ConfigError) as error:
+            left_out.refuse("unrenderable", source.id, error)
+            continue
         if len(prompt_ids) < max_length:
             room = max_length - len(prompt_ids)
             found.append(Question(source, prompt_ids, [ids for ids in encoded if len(ids) <= room]))

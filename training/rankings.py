@@ -9,6 +9,7 @@
 3. Each consumer takes its part: the reward model all pairs, DPO the best responses and the edits over the others,
    supervised fine-tuning the edits, or where there are none the best responses.
 
+A response that says nothing is neither an example nor a counterexample: only an edit of the other one remains of its line.
 Judgements weaker than the filter are not trained on, but they vote: a weak no is a no, and a pair that most found barely
 better is not strong because one found it so (the median of those who agree). Nothing is left out uncounted.
 """
@@ -19,6 +20,7 @@ from dataclasses import dataclass, replace
 from statistics import median_low
 
 from training.config import Kind, Rule
+from training.formats.texts import is_blank
 from training.snapshot import CUT_OFF, Preference
 
 EDITED_CHOSEN, EDITED_REJECTED, CHOSEN_REJECTED = "edited_over_chosen", "edited_over_rejected", "chosen_over_rejected"
@@ -68,7 +70,7 @@ class Ranking:
 
 def rank(preferences: Iterable[Preference], rule: Rule, min_strength: int) -> tuple[list[Ranking], dict[str, int]]:
     """Rankings in the order of the snapshot, and how many lines and pairs were left out, by reason."""
-    dropped: Counter[str] = Counter(ties=0, all_unacceptable=0, filtered_by_strength=0)
+    dropped: Counter[str] = Counter(ties=0, all_unacceptable=0, empty_responses=0, same_text=0, filtered_by_strength=0)
     annotations: dict[int | str, list[Preference]] = defaultdict(list)
     for row in preferences:
         annotations[row.annotation_id].append(row)
@@ -76,8 +78,12 @@ def rank(preferences: Iterable[Preference], rule: Rule, min_strength: int) -> tu
             dropped["ties"] += 1
         elif row.chosen is None:
             dropped["all_unacceptable"] += 1
+        elif row.silent:
+            dropped["empty_responses"] += 1
         elif not _is(row.strength, min_strength):
             dropped["filtered_by_strength"] += 1
+        elif row.chosen == row.rejected:
+            dropped["same_text"] += 1
     expanded = [_annotation(rows, min_strength) for rows in annotations.values()]
     consistent = [replace(ranking, pairs=without_contradictions(ranking.pairs)) for ranking in expanded]
     merged = consistent if rule == "keep_all" else _merge(consistent, rule)
@@ -137,11 +143,11 @@ def _annotation(rows: list[Preference], min_strength: int) -> Ranking:
     edits: dict[str, None] = {}
     for row in rows:
         for text, reason in ((row.chosen, row.chosen_finish_reason), (row.rejected, row.rejected_finish_reason)):
-            if text is not None:
+            if text is not None and not is_blank(text):
                 ended.setdefault(text, reason not in CUT_OFF)
         if row.edited is not None:  # a person wrote it to its end
             edits[row.edited] = None
-        if row.chosen is not None and row.chosen != row.rejected:
+        if row.chosen is not None and row.chosen != row.rejected and not row.silent:
             # The same two texts in both orders are no opinion; a response alone has won against nothing.
             vote = 0.5 if row.outcome == "tie" or votes.get((row.chosen, row.rejected or "")) in {0.0, 0.5} else 1.0
             votes[row.chosen, row.rejected or ""] = vote
@@ -160,7 +166,9 @@ def _pairs(rows: Sequence[Preference]) -> dict[tuple[str, str], Pair]:
         for row in rows:
             better = row.chosen if kind == CHOSEN_REJECTED else row.edited
             worse = row.chosen if kind == EDITED_CHOSEN else row.rejected
-            if better is not None and worse is not None and better != worse:
+            if better is None or worse is None or better == worse:
+                continue
+            if not is_blank(better) and not is_blank(worse):
                 found.setdefault((better, worse), Pair(better, worse, kind, row.strength, row, row.weight))
     return found
 

@@ -6,7 +6,9 @@ from typing import Any
 
 from training import baselines, bootstrap, metrics
 from training.chat import Response, Tokenizer, encode_chat, encode_response
+from training.errors import ConfigError, DataError
 from training.judged import Four, Judgement, fours
+from training.left_out import LeftOut
 from training.metrics import Intervals, Score
 
 
@@ -28,17 +30,23 @@ class Measured:
     pairs: list[dict[str, Any]]
 
 
-def encode(judgements: Sequence[Judgement], tokenizer: Tokenizer, max_length: int) -> list[Encoded]:
-    """Token ids of those that fit into `max_length`; the caller counts what is missing."""
-    found = []
+def encode(
+    judgements: Sequence[Judgement], tokenizer: Tokenizer, max_length: int, left_out: LeftOut | None = None
+) -> list[Encoded]:
+    """Token ids of those that fit into `max_length`; those that the template refuses go to `left_out`."""
+    left_out, found = left_out or LeftOut(), []
     for judgement in judgements:
         prompt, tools = list(judgement.source.prompt), judgement.source.tools
-        encoded = Encoded(
-            judgement,
-            encode_chat(tokenizer, prompt, add_generation_prompt=True, tools=tools),
-            encode_response(tokenizer, prompt, judgement.chosen, tools, ended=judgement.chosen_ended),
-            encode_response(tokenizer, prompt, judgement.rejected, tools, ended=judgement.rejected_ended),
-        )
+        try:
+            encoded = Encoded(
+                judgement,
+                encode_chat(tokenizer, prompt, add_generation_prompt=True, tools=tools),
+                encode_response(tokenizer, prompt, judgement.chosen, tools, ended=judgement.chosen_ended),
+                encode_response(tokenizer, prompt, judgement.rejected, tools, ended=judgement.rejected_ended),
+            )
+        except (DataError, ConfigError) as error:
+            left_out.refuse("unrenderable", judgement.source.id, error)
+            continue
         if len(encoded.prompt_ids) + max(len(encoded.chosen.ids), len(encoded.rejected.ids)) <= max_length:
             found.append(encoded)
     return found

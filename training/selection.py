@@ -27,11 +27,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training import checkpoints, decontamination, inference, models, near_duplicates, snapshot, tool
+from training import checkpoints, conversations, decontamination, inference, models, near_duplicates, snapshot, tool
 from training.chat import Message, encode_chat, encode_response
 from training.config import DataConfig
 from training.errors import ConfigError, DataError
+from training.formats.prompts import content_hash
 from training.inference import RewardModel
+from training.left_out import UnusableError
 from training.rules import Rules, broken_rule
 
 HUMAN, SAMPLED = "human_edit", "rejection_sampling"
@@ -87,7 +89,7 @@ class Sampled:
     @property
     def key(self) -> str:
         """What makes two prompts the same, with or without an id."""
-        return _key(self.prompt, self.tools)
+        return content_hash(self.prompt, self.tools).hex()
 
 
 @dataclass(frozen=True)
@@ -172,8 +174,10 @@ def read_samples(file: Path) -> list[Sampled]:
         try:
             body = json.loads(line)
             answers = tuple((str(sample["text"]), sample.get("finish_reason")) for sample in body["samples"])
-            prompt = _messages(body["prompt"])
+            prompt = conversations.messages(body["prompt"])
             found.append(Sampled(str(body["prompt_id"]), prompt, body.get("tools"), body["checkpoint"], answers))
+        except UnusableError as error:
+            raise DataError(f"{file}, line {number}: {error}: remove that line and sample again") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{file}, line {number}: {error!r}: remove that line and sample again") from error
     if not found:
@@ -196,7 +200,7 @@ def read_snapshot(config: SelectionConfig) -> tuple[list[Pick], KeptOut]:
         .get("held_out_percent", DataConfig.held_out_percent)
     )
     rows, _ = snapshot.read(config.snapshot, held_out_percent=split)
-    held_out = {_key(row.prompt, row.tools): row.prompt for row in rows if row.split == "held_out"}
+    held_out = {content_hash(row.prompt, row.tools): row.prompt for row in rows if row.split == "held_out"}
     contaminated = decontamination.contains_any(held_out.values(), config.ngram, config.overlap)
     edits = {
         (row.prompt_hash, row.edited): Pick(HUMAN, row.prompt_hash, row.prompt, row.tools, row.edited)
@@ -205,7 +209,7 @@ def read_snapshot(config: SelectionConfig) -> tuple[list[Pick], KeptOut]:
     }
 
     def kept_out(prompt: Sequence[Message], tools: list[Any] | None) -> str | None:
-        if _key(prompt, tools) in held_out:
+        if content_hash(prompt, tools) in held_out:
             return "held_out_prompt"
         return "contaminated" if contaminated(prompt) else None
 
@@ -255,9 +259,14 @@ def _best(
     sequences: list[list[int]] = []
     for sampled, answers in decent:
         prompt = list(sampled.prompt)
-        prompt_ids = encode_chat(tokenizer, prompt, add_generation_prompt=True, tools=sampled.tools)
-        for text in answers:
-            ids = prompt_ids + encode_response(tokenizer, prompt, text, sampled.tools).ids
+        try:
+            prompt_ids = encode_chat(tokenizer, prompt, add_generation_prompt=True, tools=sampled.tools)
+            encoded = [encode_response(tokenizer, prompt, text, sampled.tools).ids for text in answers]
+        except (DataError, ConfigError):
+            dropped["unrenderable"] += len(answers)
+            continue
+        for text, response in zip(answers, encoded, strict=True):
+            ids = prompt_ids + response
             if len(ids) > config.max_length:
                 dropped["too_long"] += 1
             else:
@@ -283,14 +292,6 @@ def _best(
     return list(best.values())
 
 
-def _messages(prompt: Any) -> tuple[Message, ...]:
-    """Raises ValueError, KeyError or TypeError, which `read_samples` turns into a sentence with the line number."""
-    messages = tuple(dict(turn) for turn in prompt)
-    if any(not isinstance(turn[key], str) for turn in messages for key in ("role", "content")):
-        raise ValueError("a message of the prompt has no text")
-    return messages
-
-
 def _turn(pick: Pick) -> str:
     """Question and answer: a system prompt that many have in common would make all of them alike."""
     return f"{_question(pick.prompt)}\n{pick.completion}"
@@ -298,10 +299,6 @@ def _turn(pick: Pick) -> str:
 
 def _question(prompt: Sequence[Message]) -> str:
     return next((str(turn["content"]) for turn in reversed(prompt) if turn["role"] == "user"), "")
-
-
-def _key(prompt: Sequence[Message], tools: list[Any] | None) -> str:
-    return json.dumps([list(prompt), tools or None], ensure_ascii=False, sort_keys=True)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,33 @@
-"""Preferences as files hold them: a snapshot of Corral, or any JSON Lines file in TRL's format.
+"""Preferences as files hold them: a snapshot of Corral, or any file in TRL's format.
 
 A *snapshot* is a folder with `preferences.jsonl` and a manifest with its hash; `docs/formats.md` describes its rows. A
-*file* has `prompt`, `chosen` and `rejected`, as text or as messages, and where known `edited`, `strength`, `weight`,
-`annotation_id`, `annotator`, `tools` and `split`; for supervised fine-tuning `prompt` and `completion` are enough. Both
-become the same `Preference`, and whatever is wrong with a row is said with its line.
+*file* has `prompt`, `chosen` and `rejected` in any way that TRL knows (training/conversations.py), and where known
+`edited`, `strength`, `outcome`, `weight`, `annotation_id`, `annotator`, `tools` and `split`; for supervised fine-tuning
+`prompt` and `completion` are enough. Both become the same `Preference`.
+
+A row of a file that says no split is on the side on which Corral has the same prompt (training/formats/prompts.py). A row
+whose texts cannot be learnt from is left out and counted; a file whose columns are not what they must be is refused, with
+the line: there the rest of it is in doubt, too.
 """
 
-import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from training import checkpoints
+from training import checkpoints, conversations, lines
 from training.chat import Message
+from training.conversations import text_of
 from training.errors import DataError
+from training.formats.prompts import content_hash, split_of
+from training.formats.texts import is_blank
+from training.left_out import LeftOut, UnusableError
+from training.lines import Body
 
 ROWS = "preferences.jsonl"
-ROLES = frozenset({"system", "user", "assistant", "tool"})
-Body = dict[str, Any]
+OUTCOMES = frozenset({"ranked", "tie", "all_unacceptable"})
 
 
 CUT_OFF = frozenset({"length", "stopped"})
@@ -53,20 +60,26 @@ class Preference:
     capability: str | None = None
     weight: float = 1.0
 
+    @property
+    def silent(self) -> bool:
+        """Whether one of the responses says nothing."""
+        return any(text is not None and is_blank(text) for text in (self.chosen, self.rejected))
 
-def read(path: Path, held_out_percent: int) -> tuple[list[Preference], str]:
+
+def read(path: Path, held_out_percent: int, left_out: LeftOut | None = None) -> tuple[list[Preference], str]:
     """Every preference of a snapshot folder or a file, and the SHA-256 of the file.
 
     Args:
         path: A folder is a snapshot, anything else a file in TRL's format.
         held_out_percent: How many prompts of a file without the column `split` are held out, by a hash of the prompt.
+        left_out: Where rows are counted that cannot be learnt from.
 
     Raises:
         DataError: naming the file, the line and what is wrong.
     """
     if not path.exists():
         raise DataError(f"{path} does not exist: name a snapshot or a JSON Lines file")
-    return read_file(path, held_out_percent) if path.is_file() else read_snapshot(path)
+    return read_file(path, held_out_percent, left_out) if path.is_file() else read_snapshot(path)
 
 
 def identity(path: Path) -> str:
@@ -96,67 +109,68 @@ def read_snapshot(snapshot: Path) -> tuple[list[Preference], str]:
         raise DataError(f"{snapshot} is not a finished snapshot ({error!r}): export it again") from error
     if digest != wanted:
         raise DataError(f"{file} has changed since it was exported (its SHA-256 differs): export the snapshot again")
-    rows = list(_lines(file, _of_snapshot, "export the snapshot again"))
+    rows = _rows(file, _of_snapshot, "export the snapshot again", None)
     if len(rows) != promised:
         raise DataError(f"{file} has {len(rows)} rows, its manifest says {promised}: export the snapshot again")
     _refuse_shared_prompts(file, rows)
     return rows, digest
 
 
-def read_file(file: Path, held_out_percent: int) -> tuple[list[Preference], str]:
-    """Every row of a JSON Lines file in TRL's format, and its SHA-256.
+def read_file(file: Path, held_out_percent: int, left_out: LeftOut | None = None) -> tuple[list[Preference], str]:
+    """Every row of a file in TRL's format that can be learnt from, and the SHA-256 of the file.
 
     Raises:
-        DataError: a column is missing, one side is empty throughout, every row is a tie, or a row makes no sense.
+        DataError: a column is missing or holds what it must not, one side is empty throughout, or no row says anything.
     """
-    rows = list(_lines(file, lambda body: _of_file(body, held_out_percent), "correct that line"))
+    left_out = LeftOut() if left_out is None else left_out
+    rows = _rows(file, lambda body: _of_file(body, held_out_percent), "correct that line", left_out)
     if not rows:
         raise DataError(f"{file} has no rows: give a file with prompt, chosen and rejected")
     for column in ("chosen", "rejected"):
         if all(getattr(row, column) == "" for row in rows):
             said = "completion" if column == "chosen" and all(row.rejected is None for row in rows) else column
             raise DataError(f"{file}: {said} is empty in all {len(rows)} rows: that class has nothing to learn from")
-    if all(row.outcome == "tie" for row in rows):
+    if all(row.chosen is not None and row.chosen == row.rejected for row in rows):
         raise DataError(f"{file}: chosen and rejected are the same in all {len(rows)} rows: nothing is preferred")
     _refuse_shared_prompts(file, rows)
     return rows, checkpoints.sha256(file)
 
 
-def _lines(file: Path, parse: Callable[[Body], Preference], remedy: str) -> Iterator[Preference]:
-    with file.open("rb") as stream:  # lines end with \n alone: U+2028 and its like may stand inside of one
-        for number, line in enumerate(stream, start=1):
-            if not line.strip():
-                continue
-            try:
-                body = json.loads(line.decode("utf-8-sig"))
-                if not isinstance(body, dict):
-                    raise TypeError("a line must be one JSON object")  # noqa: TRY301  the sentence is made below
-                yield parse({"id": f"line {number}", "annotation_id": f"line {number}", **body})
-            except KeyError as error:
-                raise DataError(
-                    f"{file}, line {number}: the column {error} is missing, it has {', '.join(sorted(body)) or 'none'}: "
-                    f"{remedy}"
-                ) from error
-            except UnicodeDecodeError as error:
-                raise DataError(f"{file}, line {number}: byte {error.start + 1} is not UTF-8: {remedy}") from error
-            except json.JSONDecodeError as error:
-                raise DataError(
-                    f"{file}, line {number}: not JSON ({error.msg} at character {error.pos + 1}): {remedy}"
-                ) from error
-            except (ValueError, TypeError, AttributeError) as error:
-                raise DataError(f"{file}, line {number}: {error}: {remedy}") from error
+def _rows(file: Path, parse: Callable[[Body], Preference], remedy: str, left_out: LeftOut | None) -> list[Preference]:
+    """The rows that `parse` understands; what it finds unusable is counted, or where nobody counts refused."""
+    rows: list[Preference] = []
+    first: DataError | None = None
+    for where, body in lines.read(file, remedy):
+        known = {key: value for key, value in body.items() if value is not None or key not in {"id", "annotation_id"}}
+        try:
+            rows.append(parse({"id": where, "annotation_id": where, **known}))
+        except UnusableError as error:
+            refusal = DataError(f"{file}, {where}: {error}: {remedy}")
+            if left_out is None:
+                raise refusal from error
+            left_out.add(error.reason, str(known.get("id", where)))
+            first = first or refusal
+        except KeyError as error:
+            raise DataError(
+                f"{file}, {where}: the column {error} is missing, it has {', '.join(sorted(body)) or 'none'}: {remedy}"
+            ) from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise DataError(f"{file}, {where}: {error}: {remedy}") from error
+    if first is not None and not rows:
+        raise first
+    return rows
 
 
 def _of_snapshot(body: Body) -> Preference:
-    """Raises ValueError, KeyError or TypeError, which `_lines` turns into a sentence with the line number."""
+    """Raises ValueError, KeyError or TypeError, which `_rows` turns into a sentence with the line number."""
     preference = Preference(
         id=body["id"],
         annotation_id=body["annotation_id"],
         prompt_hash=body["prompt_hash"],
-        prompt=_messages(body["prompt"]),
-        chosen=_text(body["chosen"]),
-        rejected=_text(body["rejected"]) or "",
-        edited=_text(body.get("edited")),
+        prompt=conversations.messages(body["prompt"]),
+        chosen=text_of(body["chosen"]),
+        rejected=text_of(body["rejected"]) or "",
+        edited=text_of(body.get("edited")),
         strength=body["strength"],
         split=body["split"],
         outcome=body["outcome"],
@@ -174,32 +188,27 @@ def _of_snapshot(body: Body) -> Preference:
 
 
 def _of_file(body: Body, held_out_percent: int) -> Preference:
-    chosen, rejected = body["completion"] if "completion" in body else body["chosen"], body.get("rejected")
-    if "completion" not in body and rejected is None:
+    better = body["completion"] if "completion" in body else body["chosen"]
+    if "completion" not in body and body.get("rejected") is None:
         raise KeyError("rejected")
-    prompt = body.get("prompt")
-    if prompt is None and isinstance(chosen, list) and isinstance(rejected, list):
-        prompt, chosen, rejected = _implicit_prompt(chosen, rejected)
-    if prompt is None:
-        raise KeyError("prompt")
-    messages = _messages([{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt)
-    tools = json.loads(body["tools"]) if isinstance(body.get("tools"), str) else body.get("tools")
-    content = hashlib.sha256(_content(messages, tools).encode()).hexdigest()
-    better, worse = _text(chosen), _text(rejected)
-    if better is None:
-        raise ValueError("chosen must be text or one assistant message")
+    prompt, (chosen, rejected) = conversations.read(body.get("prompt"), better, body.get("rejected"))
+    outcome = body.get("outcome") or "ranked"
+    if outcome == "ranked" and chosen is None:
+        raise UnusableError("no_answer", "chosen must be text or one assistant message")
+    messages, tools, weight = conversations.messages(prompt), _tools(body.get("tools")), body.get("weight")
+    content = content_hash(prompt, tools)  # of what was written down: it is what Corral has hashed
     return _checked(
         Preference(
             id=str(body["id"]),
             annotation_id=body["annotation_id"],
-            prompt_hash=content,
+            prompt_hash=content.hex(),
             prompt=messages,
-            chosen=better,
-            rejected=worse,
-            edited=_text(body.get("edited")),
+            chosen=chosen,
+            rejected=rejected,
+            edited=text_of(body.get("edited")),
             strength=body.get("strength"),
-            split=body.get("split") or ("held_out" if int(content[:8], 16) % 100 < held_out_percent else "train"),
-            outcome="tie" if better == worse else "ranked",
+            split=body.get("split") or split_of(content, held_out_percent).value,
+            outcome=outcome,
             tools=tools,
             chosen_finish_reason=body.get("chosen_finish_reason"),
             rejected_finish_reason=body.get("rejected_finish_reason"),
@@ -207,70 +216,41 @@ def _of_file(body: Body, held_out_percent: int) -> Preference:
             round=body.get("round"),
             batch=body.get("batch"),
             capability=body.get("capability"),
-            weight=float(body.get("weight", 1.0)),
+            weight=1.0 if weight is None else float(weight),
         )
     )
 
 
+def _tools(tools: Any) -> list[Any] | None:
+    """The column `tools`, which TRL has as JSON text, where an empty one is none."""
+    if isinstance(tools, str):
+        tools = json.loads(tools) if tools.strip() else None
+    if tools is not None and not isinstance(tools, list):
+        raise ValueError("tools must be a list, or one as JSON text")
+    return tools or None
+
+
 def _checked(preference: Preference) -> Preference:
+    """The same, with nothing chosen where no response was acceptable, and no edit where nothing was written."""
     if preference.split not in {"train", "held_out"}:
         raise ValueError(f"split is {preference.split!r}, but must be train or held_out")
+    if preference.outcome not in OUTCOMES:
+        raise ValueError(f"outcome is {preference.outcome!r}, but must be ranked, tie or all_unacceptable")
     if preference.strength not in {None, 1, 2, 3, 4}:
         raise ValueError(f"strength is {preference.strength!r}, but must be a number from 1 to 4")
     if not 0 <= preference.weight < math.inf:
         raise ValueError(f"weight is {preference.weight}, but must be a number that is not negative")
-    return preference
-
-
-def _implicit_prompt(
-    chosen: list[Message], rejected: list[Message]
-) -> tuple[list[Message], list[Message], list[Message]]:
-    """The messages that both conversations begin with are the prompt, as in TRL."""
-    shared = next((at for at, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b), len(chosen) - 1)
-    return chosen[:shared], chosen[shared:], rejected[shared:]
-
-
-def _messages(prompt: Any) -> tuple[Message, ...]:
-    wanted = "prompt must be text or a list of messages with a known role and text"
-    if not isinstance(prompt, list) or not all(isinstance(turn, dict) for turn in prompt):
-        raise ValueError(wanted)
-    messages = tuple(dict(turn) for turn in prompt)  # with its tool calls: the response was sampled behind them
-    if not messages or any(
-        turn.get("role") not in ROLES or not isinstance(turn.get("content"), str) for turn in messages
-    ):
-        raise ValueError(wanted)
-    return tuple(turn | {"content": _encodable(turn["content"])} for turn in messages)
-
-
-def _text(turns: Any) -> str | None:
-    if turns is None:
-        return None
-    if isinstance(turns, str):
-        return _encodable(turns)
-    turn = turns[0] if isinstance(turns, list) and len(turns) == 1 and isinstance(turns[0], dict) else {}
-    if turn.get("role") != "assistant" or not isinstance(turn.get("content"), str):
-        raise ValueError("a response must be text or a list of one assistant message with text")
-    if turn.get("tool_calls"):
-        raise ValueError("a response that calls a tool cannot be learnt from, its call would be lost")
-    return _encodable(turn["content"])
-
-
-def _encodable(text: str) -> str:
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("a text holds half of a surrogate pair, which no tokenizer takes")
-    return text
-
-
-def _content(prompt: tuple[Message, ...], tools: list[Any] | None) -> str:
-    """What makes two prompts the same (app/prompts/content.py): the same question with a tool is another prompt."""
-    return json.dumps([prompt, tools or None], ensure_ascii=False, sort_keys=True)
+    edited = None if preference.edited is None or is_blank(preference.edited) else preference.edited
+    if preference.outcome == "all_unacceptable":
+        return replace(preference, chosen=None, edited=None)
+    return replace(preference, edited=edited) if edited != preference.edited else preference
 
 
 def _refuse_shared_prompts(file: Path, rows: list[Preference]) -> None:
     """A prompt in both splits would measure what was learnt by heart."""
     first: dict[str, Preference] = {}
     for row in rows:
-        for key in (row.prompt_hash, _content(row.prompt, row.tools)):
+        for key in (row.prompt_hash, content_hash(row.prompt, row.tools).hex()):
             other = first.setdefault(key, row)
             if other.split != row.split:
                 raise DataError(

@@ -12,10 +12,11 @@ from training import checkpoints, model_card, models, processes, room
 from training.chat import Tokenizer
 from training.checkpoints import Manifest
 from training.config import RunConfig
-from training.data import Prepared, prepare
+from training.data import Prepared, prepare, unrenderable
 from training.errors import NonFiniteError
 from training.evaluate import Metrics
 from training.events import EventLog
+from training.left_out import UNUSABLE
 from training.trainer import RowTrainer
 
 
@@ -58,6 +59,11 @@ def _describe(events: EventLog, prepared: Prepared) -> None:
             f"{train} training pairs and {held_out} held-out pairs are longer than data.max_length and were left out."
         )
         events.emit("warning", message=message)
+    if counts["refusal"]:
+        events.emit("warning", message=f"Left out: {unrenderable(counts)}.")
+    unusable = [f"{counts[reason]} {words}" for reason, words in UNUSABLE.items() if counts[reason]]
+    if unusable:
+        events.emit("warning", message=f"Of the rows of the file, {', '.join(unusable)}: they were left out.")
 
 
 def baseline(settings: RunConfig, events: EventLog, prepared: Prepared, evaluate: Callable[[], Metrics]) -> Metrics:

@@ -33,7 +33,7 @@ def export(
     with transaction() as session:
         from app.preferences.export import write_export
         from app.preferences.forms import ExportFilter, Format, Shape
-        from app.prompts.content import Split
+        from training.formats.prompts import Split
 
         wanted = ExportFilter(
             batch_ids=tuple(_batch_id(session, name) for name in batch or ()),

@@ -29,12 +29,12 @@ from app.dialogues.forms import DialogueSettings, Finish, Message
 from app.dialogues.models import Dialogue, DialogueSeed, DialogueState
 from app.errors import Conflict, NotFound, Unavailable, refused
 from app.prompts import guidelines
-from app.prompts.content import content_hash
 from app.prompts.models import Batch, BatchKind, BatchState, Prompt, PromptState
 from app.prompts.service import create_batch
 from app.registry.models import Deployment
 from app.registry.service import rotation
 from app.settings import get_settings
+from training.formats.prompts import content_hash
 
 SLOTS = (0, 1)
 """The two answers, left and right."""

@@ -17,7 +17,7 @@ from app.preferences import queries, service
 from app.preferences.download import download, download_snapshot
 from app.preferences.forms import ExportFilter, Format, Id, Number, Shape, SnapshotRequest
 from app.preferences.models import Snapshot, SnapshotState
-from app.prompts.content import Split
+from training.formats.prompts import Split
 
 router = APIRouter(tags=["preferences"])
 

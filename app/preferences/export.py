@@ -25,8 +25,8 @@ from app.preferences import queries
 from app.preferences.derive import EDITED, Pair, derive, expand
 from app.preferences.forms import ExportFilter, Format, Shape
 from app.preferences.queries import Source
-from app.prompts.content import Split, split_of
 from app.settings import get_settings
+from training.formats.prompts import Split, split_of
 
 if TYPE_CHECKING:
     import pyarrow as pa  # brings NumPy along: a fifth of a second that every start of every process would pay

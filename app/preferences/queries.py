@@ -1,6 +1,6 @@
 """Reads of preferences: the stream of annotations with all that a row names, the tally, snapshots and their lineage.
 
-Which side of the split a prompt is on is decided by its hash (``app.prompts.content.split_of``); the same rule as a range
+Which side of the split a prompt is on is decided by its hash (``training.formats.prompts.split_of``); the same rule as a range
 of hashes lets the database count by it.
 """
 
@@ -40,9 +40,9 @@ from app.errors import NotFound
 from app.preferences.derive import pair_strengths
 from app.preferences.forms import ExportFilter
 from app.preferences.models import Snapshot, SnapshotAnnotation
-from app.prompts.content import Split
 from app.prompts.models import Batch, BatchState, Prompt
 from app.registry.models import Checkpoint
+from training.formats.prompts import Split
 
 ROUNDS = table("rounds", column("id", BigInteger), column("number"))
 """Only the number is needed here, and rounds are built on preferences, not under them."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.prompts.bounded_json import Refused, kind_of, loads
-from app.prompts.content import content_hash
+from training.formats.prompts import content_hash
 
 CONVERSATION_KEYS = ("prompt", "messages", "conversations", "turns")
 TASK_KEYS = ("instruction", "question")

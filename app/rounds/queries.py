@@ -15,11 +15,11 @@ from app.preferences import queries as preferences
 from app.preferences.forms import ExportFilter
 from app.preferences.models import Snapshot
 from app.preferences.queries import Tally
-from app.prompts.content import Split
 from app.prompts.models import Batch
 from app.rounds.config import MIN_STRENGTH, recipe_problem
 from app.rounds.models import Round, RoundState, RunKind, RunState, TrainingEvent, TrainingRun
 from app.settings import get_settings
+from training.formats.prompts import Split
 
 STAFF = frozenset({Role.REVIEWER, Role.ADMIN})
 LIVE = (RunState.QUEUED, RunState.RUNNING)

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.errors import BadInput
-from app.prompts.content import content_hash
 from app.prompts.parsing import Refusal
 from app.prompts.shapes import ParsedPrompt
 from tests.prompts.reading import ASSISTANT, USER, line, one, read, reason
+from training.formats.prompts import content_hash
 
 
 # ── Shapes ───────────────────────────────────────────────────────────────────────────────────────────────────────────

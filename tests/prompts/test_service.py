@@ -16,12 +16,12 @@ from app.accounts.models import Role, User
 from app.db import session_scope
 from app.errors import BadInput, Conflict, NotFound, TooLarge
 from app.prompts import queries, service
-from app.prompts.content import content_hash
 from app.prompts.forms import BatchSettings
 from app.prompts.models import Batch, BatchState, Prompt, PromptState, Upload
 from app.prompts.shapes import ParsedPrompt
 from app.settings import get_settings
 from tests.factories import current_round, make_batch, make_prompt, make_user
+from training.formats.prompts import content_hash
 
 QUESTIONS = b"".join(json.dumps({"prompt": f"Question {n}?"}).encode() + b"\n" for n in range(100))
 

@@ -17,11 +17,11 @@ from app.accounts.models import Role, User
 from app.db import session_scope
 from app.jobs import Job
 from app.preferences.models import Snapshot, SnapshotState
-from app.prompts.content import Split, split_of
 from app.rounds import queries, service
 from app.rounds.models import Round, RoundState, RunKind, TrainingRun
 from app.settings import get_settings
 from tests.factories import make_annotation, make_batch, make_comparison, make_prompt, make_user
+from training.formats.prompts import Split, split_of
 from workers import trainer
 from workers.rounds import run_training
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.prompts.content import content_hash
 from tests.training.conftest import byte_tokenizer, make_row, make_rows, turn, write_snapshot
 from training.config import DataConfig
 from training.data import Prepared, held_out_pairs, prepare
 from training.errors import ConfigError, DataError
+from training.formats.prompts import content_hash
 from training.rankings import CHOSEN_REJECTED
 from training.snapshot import Preference, read_snapshot
 

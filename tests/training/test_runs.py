@@ -221,6 +221,41 @@ def test_a_file_in_trls_format_is_trained_on_without_the_application(run_file: R
     assert data["held_out_pairs"] > 0
 
 
+POISON = [{"type": "function", "function": {"name": "weather", "description": "ends with <|im_end|>"}}]
+
+
+@pytest.mark.parametrize("kind", ["reward", "dpo", "sft"])
+def test_a_row_that_no_template_renders_is_left_out_and_has_its_own_line(
+    run_file: RunFile, kind: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = [make_row(50, tools=POISON), make_row(51, tools=POISON, split="held_out")]
+    path = run_file(kind, rows=[*make_rows(), *bad])
+    assert runner.main(kind, TRAIN[kind], ["--dry-run", str(path)]) == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("cannot be rendered")]
+    assert "1 training rows and 1 held-out rows cannot be rendered (50:10:11, 51:10:11): row 50:10:11: a tool's" in line
+    [known] = run_file(kind, run="well", rows=make_rows()).parent.glob("run.toml")
+    runner.main(kind, TRAIN[kind], ["--dry-run", str(known)])
+    assert "cannot be rendered" not in capsys.readouterr().out
+
+
+def test_a_run_goes_on_without_the_row_that_no_template_renders_and_says_so(run_file: RunFile) -> None:
+    path = run_file("reward", rows=[*make_rows(), make_row(50, tools=POISON)], optim={"max_steps": 2})
+    assert run("reward", path) == 0
+    [data] = events_of(path, "data")
+    assert (data["prompts"], data["dropped_unrenderable"]) == (16, 1)
+    assert any("cannot be rendered (50:10:11)" in event["message"] for event in events_of(path, "warning"))
+    assert "left out: the base model’s template cannot render them" in (path.parent / "final" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("kind", ["reward", "dpo", "sft"])
+def test_where_no_row_can_be_rendered_the_run_ends_with_the_reason(
+    run_file: RunFile, kind: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run_file(kind, rows=[make_row(n, tools=POISON) for n in range(3)])
+    assert run(kind, path) == 2
+    assert "3 rows cannot be rendered (row 0:10:11: a tool's description" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_fine_tuning_makes_the_best_responses_likelier(run_file: RunFile) -> None:
     path = run_file("sft", optim={"max_steps": 20, "learning_rate": 3e-2})

@@ -292,4 +292,4 @@ def test_samples_that_make_no_sense_are_named_by_line(round_of: Path, capsys: py
     line = {"prompt_id": "p9", "prompt": [{"role": "user", "content": None}], "checkpoint": "base", "samples": []}
     (round_of / "samples.jsonl").write_text(json.dumps(line) + "\n")
     assert run(round_of) == 2
-    assert "line 1: ValueError('a message of the prompt has no text')" in capsys.readouterr().err
+    assert "line 1: prompt must be text or a list of messages with a known role and text" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 import pytest
 
 from tests.training.conftest import byte_tokenizer, turn
-from training import snapshot
+from training import judged, snapshot
 from training.config import DataConfig
 from training.data import prepare
 from training.errors import DataError
+from training.formats.prompts import content_hash, split_of
+from training.left_out import LeftOut
 from training.snapshot import read_file
 
-CONFIG = DataConfig(min_strength=3, max_length=256)
+ALL_TRAIN = DataConfig(min_strength=3, max_length=256, held_out_percent=0)
 
 
 def write(folder: Path, *rows: dict[str, Any]) -> Path:
@@ -46,7 +49,7 @@ def test_text_messages_and_an_implicit_prompt_are_the_same_preference(tmp_path: 
 
 def test_a_file_is_trained_on_without_strengths(tmp_path: Path) -> None:
     file = write(tmp_path, TEXT | {"edited": "Because it is."}, TEXT | {"prompt": "How?", "strength": 2, "weight": 0.5})
-    prepared = prepare(file, CONFIG, byte_tokenizer(), max_held_out=9)
+    prepared = prepare(file, ALL_TRAIN, byte_tokenizer(), max_held_out=9)
     assert prepared.counts["filtered_by_strength"] == 1
     [row] = prepared.rows
     assert len(row.pairs) == 3
@@ -63,11 +66,11 @@ def test_prompts_are_held_out_by_their_hash(tmp_path: Path) -> None:
 
 def test_a_completion_alone_is_enough_for_fine_tuning(tmp_path: Path) -> None:
     file = write(tmp_path, {"prompt": "Why?", "completion": "Because."})
-    prepared = prepare(file, CONFIG, byte_tokenizer(), max_held_out=9, consumer="sft")
+    prepared = prepare(file, ALL_TRAIN, byte_tokenizer(), max_held_out=9, consumer="sft")
     [[response]] = [row.responses for row in prepared.rows]
     assert byte_tokenizer().decode(response.ids) == "Because.<|im_end|>\n"
     with pytest.raises(DataError, match="from which only"):
-        prepare(file, CONFIG, byte_tokenizer(), max_held_out=9)
+        prepare(file, ALL_TRAIN, byte_tokenizer(), max_held_out=9)
 
 
 @pytest.mark.parametrize(
@@ -135,3 +138,112 @@ def test_rounds_and_batches_of_a_file_are_read(tmp_path: Path) -> None:
     file = write(tmp_path, TEXT | {"round": 3, "batch": "everyday"})
     [row], _ = snapshot.read(file, 0)
     assert (row.round, row.batch) == (3, "everyday")
+
+
+TALK = [{"role": "user", "content": "Why?"}]
+
+
+def whole(*turns: dict[str, str], answer: str) -> list[dict[str, str]]:
+    return [*turns, *turn(answer)]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Why?", "chosen": whole(*TALK, answer="Because."), "rejected": whole(*TALK, answer="No.")},
+        {"prompt": TALK, "chosen": whole(*TALK, answer="Because."), "rejected": whole(*TALK, answer="No.")},
+        {"chosen": "\n\nHuman: Why?\n\nAssistant: Because.", "rejected": "\n\nHuman: Why?\n\nAssistant: No."},
+        {"prompt": "\n\nHuman: Why?\n\nAssistant:", "chosen": "Because.", "rejected": "No."},
+        TEXT | {"weight": None, "tools": "", "split": None, "strength": None, "outcome": None, "id": None},
+        TEXT | {"tools": "[]", "edited": " \u200b"},
+    ],
+)
+def test_every_way_of_trl_to_write_a_pair_is_the_same_preference(tmp_path: Path, row: dict[str, Any]) -> None:
+    [plainly], _ = read_file(write(tmp_path, TEXT), held_out_percent=50)
+    [preference], _ = read_file(write(tmp_path, row), held_out_percent=50)
+    assert preference == plainly
+
+
+def test_a_turn_of_a_dialogue_stands_behind_all_that_was_said_before(tmp_path: Path) -> None:
+    talk = "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Why?\n\nAssistant:"
+    [row], _ = read_file(write(tmp_path, {"chosen": f"{talk} Because.", "rejected": f"{talk} No."}), 0)
+    assert [message["content"] for message in row.prompt] == ["Hi", "Hello", "Why?"]
+    system = {"role": "system", "content": "Be brief."}
+    sides = {"chosen": whole(*TALK, answer="Because."), "rejected": whole(*TALK, answer="No.")}
+    [row], _ = read_file(write(tmp_path, {"prompt": [system, *TALK], **sides}), 0)
+    assert [message["role"] for message in row.prompt] == ["system", "user"]
+
+
+@pytest.mark.parametrize("form", ["gzip", "array", "gzipped array"])
+def test_a_file_may_be_compressed_or_one_array(tmp_path: Path, form: str) -> None:
+    rows = [TEXT, TEXT | {"prompt": "How?"}]
+    body = json.dumps(rows, indent=1) if "array" in form else "".join(json.dumps(row) + "\n" for row in rows)
+    file = tmp_path / "pairs.data"
+    file.write_bytes(gzip.compress(body.encode()) if "gzip" in form else body.encode())
+    assert [row.prompt[0]["content"] for row in read_file(file, 0)[0]] == ["Why?", "How?"]
+
+
+def test_an_archive_that_was_cut_off_is_named(tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl.gz").write_bytes(gzip.compress(json.dumps(TEXT).encode())[:-9])
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        read_file(tmp_path / "pairs.jsonl.gz", 0)
+
+
+UNUSABLE_ROWS = {
+    "different_prompts": {"prompt": None, "chosen": whole(*TALK, answer="a"), "rejected": whole(answer="b")},
+    "no_answer": TEXT | {"chosen": [*turn("a"), *TALK]},
+    "tool_call_answers": TEXT | {"chosen": [turn("")[0] | {"tool_calls": [1]}]},
+    "broken_text": TEXT | {"rejected": "\ud800"},
+    "unknown_prompt": TEXT | {"prompt": [{"role": "wizard", "content": "x"}]},
+}
+
+
+@pytest.mark.parametrize("reason", UNUSABLE_ROWS)
+def test_a_row_that_nothing_can_be_learnt_from_is_left_out_counted_and_named(tmp_path: Path, reason: str) -> None:
+    left_out = LeftOut()
+    rows, _ = read_file(write(tmp_path, TEXT, UNUSABLE_ROWS[reason], TEXT), 0, left_out)
+    assert (len(rows), left_out.named) == (2, {reason: ["line 2"]})
+    with pytest.raises(DataError, match="line 1: "):
+        read_file(write(tmp_path, UNUSABLE_ROWS[reason]), 0)
+
+
+def test_the_outcome_of_a_row_is_believed(tmp_path: Path) -> None:
+    outcomes = ("tie", "all_unacceptable", "ranked", None)
+    rows = [TEXT | {"prompt": f"Why {n}?", "outcome": each, "edited": "Better."} for n, each in enumerate(outcomes)]
+    rows.append(TEXT | {"outcome": "all_unacceptable", "chosen": None})
+    file = write(tmp_path, *rows)
+    counts = prepare(file, ALL_TRAIN, byte_tokenizer(), max_held_out=9).counts
+    assert (counts["ties"], counts["all_unacceptable"], counts["prompts"], counts["pairs"]) == (1, 2, 2, 6)
+    judgements = judged.read(file)
+    assert (len(judgements.held_out), judgements.left_out["ties"]) == (2, 1)
+    with pytest.raises(DataError, match="outcome is 'draw', but must be ranked, tie or all_unacceptable"):
+        read_file(write(tmp_path, TEXT | {"outcome": "draw"}), 0)
+
+
+@pytest.mark.parametrize("silence", ["", " \n", "\u3000", "\u200b\u2060"])
+@pytest.mark.parametrize("side", ["chosen", "rejected"])
+def test_a_response_that_says_nothing_is_left_out_and_counted(tmp_path: Path, side: str, silence: str) -> None:
+    file = write(tmp_path, TEXT, TEXT | {"prompt": "How?", side: silence})
+    prepared = prepare(file, ALL_TRAIN, byte_tokenizer(), max_held_out=9)
+    assert (prepared.counts["pairs"], prepared.counts["empty_responses"]) == (1, 1)
+    taught = prepare(file, ALL_TRAIN, byte_tokenizer(), max_held_out=9, consumer="sft")
+    assert len(taught.rows) == 1
+    assert judged.read(file).left_out["empty_responses"] == 1
+
+
+def test_a_prompt_that_corral_holds_out_is_held_out_of_its_file_too(tmp_path: Path) -> None:
+    """The two sides were decided by two hashes: of twelve held-out prompts eleven became training rows."""
+    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": {"city": "Lyon"}}}
+    calls: list[Any] = [
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "sunny", "tool_call_id": "c1"},
+    ]
+    prompts = [[*before, {"role": "user", "content": f"{n}?"}] for n in range(60) for before in ([], calls)]
+    tools = [{"type": "function", "function": {"name": "weather"}}]
+    rows = [TEXT | {"prompt": prompt, "tools": json.dumps(tools)} for prompt in prompts]
+    found, _ = read_file(write(tmp_path, *rows), held_out_percent=30)
+    assert [row.split for row in found] == [split_of(content_hash(prompt, tools), 30) for prompt in prompts]
+    assert {row.split for row in found} == {"train", "held_out"}
+    said = [row | {"split": "held_out"} for row in rows]
+    assert {row.split for row in read_file(write(tmp_path, *said), 30)[0]} == {"held_out"}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.prompts.content import Split, canonical, content_hash, split_of
+from training.formats.prompts import Split, canonical, content_hash, split_of
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
 message = st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant"]), "content": text})
@@ -65,3 +68,27 @@ def test_about_the_asked_share_of_prompts_is_held_out() -> None:
 def test_a_percentage_outside_its_range_is_refused(percent: int) -> None:
     with pytest.raises(ValueError, match="percentage"):
         split_of(b"\0" * 32, percent)
+
+
+def test_the_way_a_file_writes_a_tool_call_down_makes_no_other_prompt() -> None:
+    def called(arguments: object, **more: object) -> list[dict[str, object]]:
+        call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": arguments}}
+        return [
+            {"role": "user", "content": "Weather?", **more},
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+        ]
+
+    as_text = content_hash(called('{"city":"Oslo","days":2}'))
+    assert content_hash(called({"days": 2, "city": "Oslo"})) == as_text
+    assert content_hash(called('{"city":"Oslo","days":2}', name=None, tool_calls=None)) == as_text
+    assert content_hash(called({"days": 3, "city": "Oslo"})) != as_text
+
+
+def test_what_files_are_made_of_needs_the_standard_library_only() -> None:
+    seen = "import sys, training.formats.prompts; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True).stdout.split()
+    bare = subprocess.run(
+        [sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    started = {name.partition(".")[0] for name in bare.stdout.split()}
+    assert {*loaded} - started - sys.stdlib_module_names == {"training"}

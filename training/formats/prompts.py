@@ -1,7 +1,9 @@
 """What a prompt *is*: the canonical form of its conversation, the hash of that, and the split that the hash decides.
 
 The split must hold in every round and for every export: the same conversation, imported twice under other names, falls
-on the same side. So it depends on nothing but the content: no id, no batch, no order, no random seed.
+on the same side, and so does a row of an exported file. So it depends on nothing but the content: no id, no batch, no
+order, no random seed; and not on how a file wrote it down: keys without a value (columns of a table have them
+everywhere) are no content, and the arguments of a tool call are the same as an object and as JSON text.
 """
 
 from __future__ import annotations
@@ -25,10 +27,30 @@ class Split(StrEnum):
 
 def canonical(messages: Sequence[Mapping[str, Any]], tools: Sequence[Any] | None = None) -> bytes:
     """The conversation as UTF-8 JSON with sorted keys and no spaces; an empty list of tools is the same as none."""
-    content: dict[str, Any] = {"messages": list(messages)}
+    content: dict[str, Any] = {"messages": [plain(message) for message in messages]}
     if tools:
         content["tools"] = list(tools)
     return _ENCODER.encode(content).encode()
+
+
+def plain(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message as any file can hold it: no keys without a value but the content, arguments of tool calls as JSON text.
+
+    Arguments as objects would make columns of a table out of the names that some model chose.
+    """
+    kept = {key: value for key, value in message.items() if key == "content" or value is not None}
+    calls = kept.get("tool_calls")
+    return {**kept, "tool_calls": [_plain_call(call) for call in calls]} if isinstance(calls, list) else kept
+
+
+def _plain_call(call: Any) -> Any:
+    if not isinstance(call, Mapping):
+        return call
+    kept = {key: value for key, value in call.items() if value is not None}
+    function = kept.get("function")
+    if isinstance(function, Mapping) and not isinstance(function.get("arguments", ""), str | None):
+        kept["function"] = {**function, "arguments": _ENCODER.encode(function["arguments"])}
+    return kept
 
 
 def content_hash(messages: Sequence[Mapping[str, Any]], tools: Sequence[Any] | None = None) -> bytes:

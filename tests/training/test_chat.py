@@ -87,17 +87,16 @@ def test_a_response_that_was_cut_off_is_taught_no_end() -> None:
     assert encode_response(TINY, prompt, "", ended=False).ids, "an empty sequence could not be scored"
 
 
-def test_what_a_template_puts_before_the_answer_is_format() -> None:
+def test_what_a_template_puts_before_the_answer_and_nobody_said_is_not_trained() -> None:
     tokenizer = byte_tokenizer()
-    thinking = "<think></think>"
     tokenizer.chat_template = (
         "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}{% if m['role'] == 'assistant' %}"
-        + thinking
-        + "{% endif %}{{ m['content'] + '<|im_end|>' }}{% endfor %}"
+        "<think></think>{% endif %}{{ m['content'] + '<|im_end|>' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
     )
     response = encode_response(tokenizer, [{"role": "user", "content": "Hi"}], "Yes")
-    assert response.content == [0] * len(thinking) + [1, 1, 1] + [0]
+    assert tokenizer.decode(response.ids) == "Yes<|im_end|>"
+    assert response.content == [1, 1, 1, 0]
 
 
 def test_a_template_that_strips_messages_strips_them_here_too() -> None:

@@ -171,7 +171,7 @@ class RevisionRequest(BaseModel):
     source_text: Annotated[str, Field(min_length=1, max_length=TEXT_LIMIT), AfterValidator(_storable)] = Field(
         description="The response, or what you have made of it so far."
     )
-    request_key: Annotated[str, Field(min_length=1, max_length=100)] = Field(
+    request_key: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_storable)] = Field(
         description="A string of your own: asked twice with one key, a revision is written once."
     )
 

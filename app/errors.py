@@ -108,7 +108,7 @@ def one_sentence(error: Exception) -> str | None:
     if isinstance(error, AppError):
         return error.message
     kind = type(error).__name__  # by name: this page imports neither the driver nor pydantic
-    if kind in {"OperationalError", "InterfaceError"}:
+    if kind in {"OperationalError", "InterfaceError", "DataError"}:
         return _of_the_database(error)
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return f"The disk is full{f' ({error.filename})' if error.filename else ''}: make room, then run the command again."
@@ -123,6 +123,8 @@ def one_sentence(error: Exception) -> str | None:
 
 def _of_the_database(error: Exception) -> str:
     said = str(error).splitlines()[0]
+    if type(error).__name__ == "DataError":
+        return f"Something that was given cannot be stored ({said}): correct it, then run the command again."
     # An answer has a code; only some mean that nobody let us in: connection, authorisation, no database, shutdown.
     code = getattr(getattr(error, "orig", error), "sqlstate", None) or "08000"
     if code[:2] in {"08", "28", "3D", "57"} and code != "57014":

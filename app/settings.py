@@ -78,8 +78,9 @@ class Settings(BaseSettings):
 
     live_max_tokens: int = Field(default=1024, ge=1)
     """Tokens of one text that is generated while somebody waits, whatever is asked for."""
-    live_tokens_per_day: int = Field(default=100_000, ge=1)
-    """Tokens that one person may generate in 24 hours; what is under way counts with all that it may become."""
+    live_tokens_per_day: int = Field(default=300_000, ge=1)
+    """Tokens that one person may have read and written in 24 hours: prompts count with their length until the engine has
+    counted them, what is under way with all that it may become."""
     live_at_once: int = Field(default=4, ge=2)
     """Texts under way for one person; a turn of a dialogue takes two."""
     live_lease: int = 20

@@ -190,7 +190,7 @@ class BodyLimit:
         is_upload = headers.get("content-type", "").startswith("multipart/form-data")
         limit = get_settings().upload_limit_bytes + FORM_LIMIT_BYTES if is_upload else FORM_LIMIT_BYTES
         declared = headers.get("content-length", "0")
-        if declared.isdigit() and int(declared) > limit:
+        if declared.isdecimal() and int(declared) > limit:
             raise TooLarge(f"This is larger than the {limit // 2**20} MiB that are accepted here.")
         received = 0
 

@@ -22,6 +22,7 @@ from app.annotations.models import AssignmentState, Outcome
 from app.db import DbSession
 from app.errors import Conflict
 from app.failures import answer
+from app.numbers import Whole
 from app.prompts.models import BatchState, EditPolicy
 
 router = APIRouter(tags=["annotate"])
@@ -164,7 +165,7 @@ class NextIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"batch_id": 3}, {}]})
 
-    batch_id: int | None = None
+    batch_id: Whole | None = None
 
 
 def _problem(status: int, description: str) -> dict[int | str, dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from app.annotations.models import Flag, Outcome, SpanLabel
+from app.numbers import Real, Truth, Whole
 from app.storable import flaw
 
 TEXT_LIMIT = 200_000
@@ -33,7 +34,7 @@ def position(index: int) -> str:
 Text = Annotated[str, Field(max_length=TEXT_LIMIT), AfterValidator(_storable)]
 Comment = Annotated[str, Field(max_length=COMMENT_LIMIT), AfterValidator(_storable)]
 Position = Annotated[str, Field(pattern="^[A-H]$")]
-Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+Seconds = Annotated[Real, Field(ge=0, le=86_400, allow_inf_nan=False)]
 Level = Annotated[int, Field(ge=1, le=4, strict=True)]
 AttributeName = Annotated[str, Field(pattern="^[a-z_]{1,30}$")]
 Step = Annotated[int, Field(ge=1, le=7, strict=True)]
@@ -47,8 +48,8 @@ class Span(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     position: Position
-    start: int = Field(ge=0)
-    end: int = Field(description="Not included.")
+    start: Whole = Field(ge=0)
+    end: Whole = Field(description="Not included.")
     label: SpanLabel
     note: Annotated[str, Field(max_length=NOTE_LIMIT), AfterValidator(_storable)] = ""
 
@@ -67,7 +68,7 @@ class Details(BaseModel):
     attributes: Attributes = Field(default={}, description="Place on the batch's scale, from 1, by attribute.")
     flags: Flags = {}
     spans: list[Span] = Field(default=[], max_length=SPANS_LIMIT)
-    nothing_to_improve: bool = Field(default=False, description="The chosen response cannot be made better.")
+    nothing_to_improve: Truth = Field(default=False, description="The chosen response cannot be made better.")
     comment: Comment = ""
 
 
@@ -94,7 +95,7 @@ class Submission(Details):
         },
     )
 
-    fencing_token: int = Field(ge=1, description="The token that came with the assignment.")
+    fencing_token: Whole = Field(ge=1, description="The token that came with the assignment.")
     outcome: Outcome
     ranking: list[list[Position]] = Field(default=[], max_length=8)
     strengths: list[Level] = Field(default=[], max_length=7, description="1 marginally … 4 significantly better.")
@@ -102,9 +103,9 @@ class Submission(Details):
         default=None, description="Needed only when several share the first place."
     )
     edited_text: Text | None = None
-    revision_id: int | None = Field(default=None, description="The revision that the edited text is, or began as.")
-    corrects: int | None = Field(default=None, description="The annotation of yours that this one supersedes.")
-    draft_version: int | None = Field(
+    revision_id: Whole | None = Field(default=None, description="The revision that the edited text is, or began as.")
+    corrects: Whole | None = Field(default=None, description="The annotation of yours that this one supersedes.")
+    draft_version: Whole | None = Field(
         default=None, ge=0, description="The draft that you know: what is refused is not kept over a newer one."
     )
     active_seconds: Seconds | None = None
@@ -131,7 +132,7 @@ class Draft(Details):
     ranking: list[list[Position]] = Field(default=[], max_length=8)
     strengths: list[Level | None] = Field(default=[], max_length=7)
     edits: dict[Position, Text] = Field(default={}, max_length=8)
-    revisions: dict[Position, int] = Field(default={}, max_length=8, description="What each edit began as.")
+    revisions: dict[Position, Whole] = Field(default={}, max_length=8, description="What each edit began as.")
     active_seconds: Seconds = 0
 
 
@@ -144,7 +145,7 @@ class DraftSave(BaseModel):
         json_schema_extra={"examples": [{"version": 2, "draft": {"edits": {"B": "A clearer ans"}, "comment": ""}}]},
     )
 
-    version: int = Field(ge=0)
+    version: Whole = Field(ge=0)
     draft: Draft
 
 
@@ -171,7 +172,7 @@ class RevisionRequest(BaseModel):
     source_text: Annotated[str, Field(min_length=1, max_length=TEXT_LIMIT), AfterValidator(_storable)] = Field(
         description="The response, or what you have made of it so far."
     )
-    request_key: Annotated[str, Field(min_length=1, max_length=100)] = Field(
+    request_key: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_storable)] = Field(
         description="A string of your own: asked twice with one key, a revision is written once."
     )
 

@@ -55,7 +55,10 @@ class RevisionList(BaseModel):
     "/assignments/{assignment_id}/revisions", response_model=RevisionOut, status_code=201, summary="Ask for a revision"
 )
 def ask(session: DbSession, user: ApiSignedIn, assignment_id: int, body: RevisionRequest) -> RevisionOut:
-    """The newest policy writes while you wait. The same `request_key` is answered with the same revision."""
+    """The newest policy writes while you wait.
+
+    The same request with the same `request_key` is answered with the same revision; another request with it is refused.
+    """
     revision = revisions.ask(session, user, assignment_id, body)
     found = next(each for each in revisions.of_assignment(session, assignment_id) if each.id == revision.id)
     return _shown(session, assignment_id, [found])[0]

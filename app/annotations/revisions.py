@@ -33,7 +33,7 @@ def ask(session: Session, user: User, assignment_id: int, wanted: RevisionReques
     """Have a response revised, in the background. The same ``request_key`` gives the same revision again.
 
     Raises:
-        BadInput: there is no such response, or the batch takes no edits.
+        BadInput: there is no such response, the batch takes no edits, or the key was used for another request.
         Conflict: the item is no longer in work.
         TooMany: the quota is used up.
         Unavailable: no model can be asked now.
@@ -64,6 +64,7 @@ def ask(session: Session, user: User, assignment_id: int, wanted: RevisionReques
         deployment=_newest(rotation(session)),
         max_tokens=max(batch.max_tokens, len(wanted.source_text) // 2),
         request_key=f"revision:{wanted.request_key}",
+        asked=[held.id, wanted.position, wanted.source_text, wanted.feedback],
         sampling=batch.sampling,
     )
     earlier = session.scalars(select(Revision).where(Revision.generation_id == generation.id)).one_or_none()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
-
-import orjson
 
 from app.annotations.forms import POSITIONS, Details, Submission
 from app.annotations.models import Outcome
 from app.errors import BadInput
+from app.fingerprint import fingerprint
 from app.prompts.models import EditPolicy
 
 ATTEMPT = {"fencing_token", "active_seconds", "draft_version"}
@@ -36,7 +34,7 @@ def request_hash(assignment_id: int, submission: Submission) -> bytes:
     """
     unsaid = {name for name in LATER if getattr(submission, name) == Submission.model_fields[name].default}
     judgement = submission.model_dump(mode="json", exclude=ATTEMPT | unsaid)
-    return hashlib.sha256(orjson.dumps([assignment_id, judgement], option=orjson.OPT_SORT_KEYS)).digest()
+    return fingerprint([assignment_id, judgement])
 
 
 def judge(submission: Submission, shown: int, policy: EditPolicy) -> Judgement:

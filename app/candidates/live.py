@@ -3,23 +3,26 @@
 A generation is a row with a state; the message that rings for it, and the stream that carries its text, may be lost. A
 worker holds a row by a lease and a fencing token; a row whose worker is gone is queued again, and after the last try it
 fails with a reason. One that is put back because the engine is away waits, but not for ever. Text is paid for before it
-is asked: a user's open generations count with all that they may write.
+is asked: a user's open generations count with all that they may write, and every one with what the engine had to read,
+whatever became of it.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import case, func, or_, select, text, update
+from sqlalchemy import Text, case, cast, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased, joinedload
 
 from app.accounts.models import User
 from app.candidates.models import LiveGeneration, LiveKind, LiveState
 from app.candidates.policy import sampling_of
-from app.errors import NotFound, TooMany
+from app.errors import BadInput, NotFound, TooMany
+from app.fingerprint import fingerprint
 from app.jobs import Job, enqueue
 from app.live_stream import announce
 from app.registry.models import CheckpointKind, Deployment
@@ -28,6 +31,8 @@ from app.settings import get_settings
 log = structlog.get_logger()
 
 OPEN = (LiveState.QUEUED, LiveState.STREAMING)
+BYTES_A_TOKEN = 4
+"""About, in UTF-8, where the engine has not counted; of code and rare scripts it is too few tokens, never none."""
 GONE = "The worker ended, or lost its connection, while it wrote this text."
 UNWRITTEN = "No model could write this text in time. Ask again: the newest one is asked."
 
@@ -59,6 +64,19 @@ class Written:
 
 
 # ── For the person who waits ─────────────────────────────────────────────────────────────────────────────────────────
+def asked_before(session: Session, user: User, request_key: str, asked: Any) -> LiveGeneration | None:
+    """What ``user`` asked for under this key; None where the key is new.
+
+    Raises:
+        BadInput: it was something else than ``asked``.
+    """
+    mine = LiveGeneration.user_id == user.id, LiveGeneration.request_key == request_key
+    earlier = session.scalars(select(LiveGeneration).where(*mine)).one_or_none()
+    if earlier is not None and earlier.request_hash != fingerprint(asked):
+        raise BadInput("This key was used for another request. Use a new key for a new request.")
+    return earlier
+
+
 def request(  # noqa: PLR0913 - each is a column of the row
     session: Session,
     user: User,
@@ -69,23 +87,26 @@ def request(  # noqa: PLR0913 - each is a column of the row
     deployment: Deployment,
     max_tokens: int,
     request_key: str,
+    asked: Any,
     sampling: dict[str, Any] | None = None,
     slot: int = 0,
 ) -> LiveGeneration:
     """Queue one text and ring for it. The same ``request_key`` of the same user gives the same generation again.
 
+    ``asked`` is what the key stands for, as JSON: all that the person said, and of what.
+
     Raises:
+        BadInput: the key was used for something else.
         TooMany: the user has used up the day's tokens, or has too many texts under way.
     """
     settings = get_settings()
     # one after another for each person, so that two tabs cannot spend the same tokens
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"live:{user.id}", 0))))
-    mine = LiveGeneration.user_id == user.id, LiveGeneration.request_key == request_key
-    earlier = session.scalars(select(LiveGeneration).where(*mine)).one_or_none()
+    earlier = asked_before(session, user, request_key, asked)
     if earlier is not None:
         return earlier
     wanted = min(max_tokens, settings.live_max_tokens)
-    _check_quota(session, user, wanted)
+    _check_quota(session, user, wanted + _tokens_of(messages))
     made = session.scalars(
         insert(LiveGeneration)
         .values(
@@ -94,6 +115,7 @@ def request(  # noqa: PLR0913 - each is a column of the row
             kind=kind,
             slot=slot,
             request_key=request_key,
+            request_hash=fingerprint(asked),
             deployment_id=deployment.id,
             messages=messages,
             max_tokens=wanted,
@@ -108,7 +130,12 @@ def request(  # noqa: PLR0913 - each is a column of the row
 def _check_quota(session: Session, user: User, wanted: int) -> None:
     settings = get_settings()
     is_open = LiveGeneration.state.in_(OPEN)
-    spent = case((is_open, LiveGeneration.max_tokens), else_=LiveGeneration.completion_tokens)
+    # the engine counts the prompt of what it wrote to its end; what was stopped, refused or not begun counts by its length
+    read = case(
+        (LiveGeneration.prompt_tokens > 0, LiveGeneration.prompt_tokens),
+        else_=func.octet_length(cast(LiveGeneration.messages, Text)) / BYTES_A_TOKEN,
+    )
+    spent = read + case((is_open, LiveGeneration.max_tokens), else_=LiveGeneration.completion_tokens)
     used, under_way = session.execute(
         select(func.coalesce(func.sum(spent), 0), func.count().filter(is_open)).where(
             LiveGeneration.user_id == user.id, LiveGeneration.created_at > func.now() - text("interval '24 hours'")
@@ -120,10 +147,16 @@ def _check_quota(session: Session, user: User, wanted: int) -> None:
         )
     if used + wanted > settings.live_tokens_per_day:
         raise TooMany(
-            f"You have used {used:,} of the {settings.live_tokens_per_day:,} tokens that one person may generate in 24 hours, "
-            f"and this may take {wanted:,}. Judge what is there, or ask an admin to raise CORRAL_LIVE_TOKENS_PER_DAY.",
+            f"You have used {used:,} of the {settings.live_tokens_per_day:,} tokens that one person may have read and written "
+            f"in 24 hours, and this may take {wanted:,}. Judge what is there, or ask an "
+            "admin to raise CORRAL_LIVE_TOKENS_PER_DAY.",
             retry_after=3600,
         )
+
+
+def _tokens_of(messages: list[dict[str, Any]]) -> int:
+    """About how many tokens the engine will read."""
+    return len(json.dumps(messages, ensure_ascii=False).encode()) // BYTES_A_TOKEN
 
 
 def access(session: Session, user: User, generation_id: int) -> LiveGeneration:

@@ -84,6 +84,8 @@ class LiveGeneration(Base):
     """Which of the replies that stand side by side; says nothing of who writes it."""
     request_key: Mapped[str] = mapped_column(String(200))
     """Chosen by the page: asked for twice with one key, a text is generated once."""
+    request_hash: Mapped[bytes | None]
+    """What was asked for under the key (:func:`app.fingerprint.fingerprint`); null in rows older than this column."""
     deployment_id: Mapped[int] = mapped_column(ForeignKey("deployments.id"))
     messages: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
     """What the engine is sent."""

@@ -11,6 +11,7 @@ import typer
 
 from app.errors import BadInput, NotFound
 from app.instance import Instance, database
+from app.storable import flaw, quotable
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -42,9 +43,10 @@ def person(session: Session, email: str) -> User:
 
     from app.accounts.models import User
 
-    found = session.scalar(select(User).where(User.email == email.strip().lower()))
+    known = flaw(email) is None  # what cannot be stored is nobody's address
+    found = session.scalar(select(User).where(User.email == email.strip().lower())) if known else None
     if found is None:
-        raise NotFound(f"There is no account with the address {email}: `corral user list` shows all.")
+        raise NotFound(f"There is no account with the address {quotable(email, 254)}: `corral user list` shows all.")
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from app.commands.common import transaction
-from app.errors import AppError, NotFound
+from app.errors import AppError, BadInput, NotFound
+from app.storable import flaw
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -24,8 +26,12 @@ def export(
     shape: Annotated[
         Literal["canonical", "trl"], typer.Option(help="All that is known, or what TRL reads.")
     ] = "canonical",
-    batch: Annotated[list[str] | None, typer.Option(help="Only this batch, by name or id; repeat for several.")] = None,
-    round_: Annotated[list[int] | None, typer.Option("--round", help="Only this round; repeat for several.")] = None,
+    batch: Annotated[
+        list[str] | None, typer.Option(help="Only this batch, by name, else by id; repeat for several.")
+    ] = None,
+    round_: Annotated[
+        list[int] | None, typer.Option("--round", min=0, max=2**31 - 1, help="Only this round; repeat for several.")
+    ] = None,
     split: Annotated[Literal["train", "held_out"] | None, typer.Option(help="Only one side of the split.")] = None,
     min_strength: Annotated[int | None, typer.Option(min=1, max=4, help="Only pairs of this strength and up.")] = None,
 ) -> None:
@@ -66,8 +72,14 @@ def _batch_id(session: Session, name: str) -> int:
 
     from app.prompts.models import Batch
 
-    which = Batch.id == int(name) if name.isdigit() else Batch.name == name
-    found = session.scalar(select(Batch.id).where(which))
+    wrong = flaw(name)
+    if wrong:
+        raise BadInput(f"A batch has no name with {wrong}: the Batches page lists all.")
+    found = session.scalar(select(Batch.id).where(Batch.name == name))
+    if found is None and re.fullmatch(
+        "[0-9]{1,18}", name
+    ):  # a batch may be named "12"; int() would read "²" and "१२" as well
+        found = session.scalar(select(Batch.id).where(Batch.id == int(name)))
     if found is None:
         raise NotFound(f"There is no batch {name}: the Batches page lists all.")
     return found

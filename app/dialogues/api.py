@@ -17,6 +17,7 @@ from app.dialogues import queries, service
 from app.dialogues.forms import Again, DialogueSettings, Finish, Message
 from app.dialogues.models import DialogueState, Kept
 from app.dialogues.queries import TurnState
+from app.numbers import Whole
 from app.prompts.models import BatchState
 
 router = APIRouter(tags=["dialogues"])
@@ -154,7 +155,7 @@ class Begin(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"batch": 3}]})
 
-    batch: int = Field(ge=1)
+    batch: Whole = Field(ge=1)
 
 
 class ToJudge(BaseModel):

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from app.dialogues.models import Kept
+from app.numbers import Whole
 from app.prompts.attributes import Attributes
 from app.prompts.forms import BatchSettings, Guidelines, Name, StrengthExamples
 from app.prompts.models import EditPolicy
@@ -48,7 +49,7 @@ class Message(BaseModel):
     )
 
     text: Said
-    after: int | None = Field(default=None, ge=1, description="The turn that this follows; null begins the dialogue.")
+    after: Whole | None = Field(default=None, ge=1, description="The turn that this follows; null begins the dialogue.")
     answer: str = Field(
         default="",
         pattern=ANSWER_PATTERN,
@@ -83,7 +84,7 @@ class Seed(BaseModel):
 
     system: Said | None = Field(default=None, examples=["Answer like a pirate."])
     opening: Said | None = Field(default=None, description="The first message; null: the annotator writes it.")
-    dialogues: int = Field(default=1, ge=1, le=SEEDS_LIMIT, description="How many are to begin with it.")
+    dialogues: Whole = Field(default=1, ge=1, le=SEEDS_LIMIT, description="How many are to begin with it.")
 
 
 class DialogueSettings(BaseModel):
@@ -107,8 +108,8 @@ class DialogueSettings(BaseModel):
     strength_examples: StrengthExamples = {}
     attributes: Attributes = []
     edit_policy: EditPolicy = EditPolicy.OPTIONAL
-    max_turns: Annotated[int, Field(ge=1, le=50)] = 8
-    max_tokens: Annotated[int, Field(ge=1, le=32768)] = 256
+    max_turns: Annotated[Whole, Field(ge=1, le=50)] = 8
+    max_tokens: Annotated[Whole, Field(ge=1, le=32768)] = 256
     seeds: list[Seed] = Field(min_length=1, max_length=SEEDS_LIMIT)
 
     @model_validator(mode="after")

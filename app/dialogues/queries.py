@@ -128,14 +128,6 @@ def turn(session: Session, dialogue: Dialogue, turn_id: int) -> Prompt:
     return found
 
 
-def turn_of_request(session: Session, user: User, request_key: str) -> Prompt | None:
-    """The turn that was asked for under ``request_key``."""
-    asked = LiveGeneration.user_id == user.id, LiveGeneration.request_key == request_key
-    return session.scalars(
-        select(Prompt).join(LiveGeneration, LiveGeneration.prompt_id == Prompt.id).where(*asked)
-    ).one_or_none()
-
-
 def count_turns(session: Session, dialogue: Dialogue) -> int:
     """Turns so far, on all branches."""
     return session.scalar(select(func.count()).where(Prompt.dialogue_id == dialogue.id)) or 0

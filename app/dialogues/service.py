@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import SystemRandom
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
@@ -105,16 +106,18 @@ def say(session: Session, user: User, dialogue_id: int, message: Message) -> Pro
     """Add a turn and have it answered. The same ``key`` gives the same turn again.
 
     Raises:
-        BadInput: the seed says how the dialogue begins, or there is no such answer to go on from.
+        BadInput: the seed says how the dialogue begins, there is no such answer to go on from, or the key was used for
+            another message.
         Conflict: the dialogue is finished, has its most turns, or the turn before is not judged.
         TooMany: the quota is used up; nothing was added.
         Unavailable: no model can be asked now.
     """
     dialogue = _lock(session, user, dialogue_id)
     request_key = f"turn:{dialogue.id}:{message.key}"
-    earlier = queries.turn_of_request(session, user, _slot_key(request_key, SLOTS[0]))
+    asked = message.model_dump(mode="json")
+    earlier = live.asked_before(session, user, _slot_key(request_key, SLOTS[0]), asked)
     if earlier is not None:
-        return earlier
+        return session.get_one(Prompt, earlier.prompt_id)
     _check_takes(dialogue.batch)
     _check_open(dialogue)
     said = {"role": "user", "content": message.text}
@@ -139,7 +142,8 @@ def say(session: Session, user: User, dialogue_id: int, message: Message) -> Pro
         )
         session.add(turn)
         session.flush()
-        _ask(session, user, dialogue.batch, turn, dict(zip(SLOTS, _two(session, turn.id), strict=True)), request_key)
+        writers = dict(zip(SLOTS, _two(session, turn.id), strict=True))
+        _ask(session, user, dialogue.batch, turn, writers, request_key, asked)
     return turn
 
 
@@ -169,7 +173,8 @@ def again(session: Session, user: User, dialogue_id: int, turn_id: int, key: str
     dialogue = _lock(session, user, dialogue_id)
     turn = queries.turn(session, dialogue, turn_id)
     replies = queries.replies(session, turn.id)
-    if any(reply.request_key.startswith(_again_key(turn, key)) for reply in replies):
+    request_key = f"again:{turn.id}:{key}"
+    if any(reply.request_key == _slot_key(request_key, reply.slot) for reply in replies):
         return
     _check_takes(dialogue.batch)
     _check_open(dialogue)
@@ -182,7 +187,7 @@ def again(session: Session, user: User, dialogue_id: int, turn_id: int, key: str
     loaded = rotation(session)
     renewed = {reply.slot: _again_by(reply, loaded) for reply in broken or replies[-1:]}
     with session.begin_nested():  # both, or none when the quota is for one only
-        _ask(session, user, dialogue.batch, turn, renewed, _again_key(turn, key))
+        _ask(session, user, dialogue.batch, turn, renewed, request_key, turn.id)
 
 
 def judge(session: Session, user: User, dialogue_id: int, turn_id: int) -> int:
@@ -292,7 +297,13 @@ def _again_by(reply: LiveGeneration, loaded: Sequence[Deployment]) -> Deployment
 
 
 def _ask(
-    session: Session, user: User, batch: Batch, turn: Prompt, writers: dict[int, Deployment], request_key: str
+    session: Session,
+    user: User,
+    batch: Batch,
+    turn: Prompt,
+    writers: dict[int, Deployment],
+    request_key: str,
+    asked: Any,
 ) -> None:
     for slot, deployment in writers.items():
         live.request(
@@ -304,6 +315,7 @@ def _ask(
             deployment=deployment,
             max_tokens=batch.max_tokens,
             request_key=_slot_key(request_key, slot),
+            asked=asked,
             sampling=batch.sampling,
             slot=slot,
         )
@@ -311,10 +323,6 @@ def _ask(
 
 def _slot_key(request_key: str, slot: int) -> str:
     return f"{request_key}:{slot}"
-
-
-def _again_key(turn: Prompt, key: str) -> str:
-    return f"again:{turn.id}:{key}"
 
 
 def _nobody() -> Unavailable:

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.numbers import Truth, Whole
 from training.formats.prompts import Split
 
-Id = Annotated[int, Field(ge=0, le=2**63 - 1)]
-Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Id = Annotated[Whole, Field(ge=0, le=2**63 - 1)]
+Number = Annotated[Whole, Field(ge=0, le=2**31 - 1)]
 
 
 class Shape(StrEnum):
@@ -44,11 +45,11 @@ class ExportFilter(BaseModel):
     batch_ids: tuple[Id, ...] = Field(default=(), description="Only these batches.")
     rounds: tuple[Number, ...] = Field(default=(), description="Only batches of rounds with these numbers.")
     split: Split | None = Field(default=None, description="Only one side of the split by prompt.")
-    min_strength: int | None = Field(
+    min_strength: Whole | None = Field(
         default=None, ge=1, le=4, description="Only ranked pairs of at least this strength; leaves out ties."
     )
     until: Id | None = Field(default=None, description="Only annotations up to this id.")
-    settled: bool = Field(default=False, description="Only comparisons that no annotator will be given any more.")
+    settled: Truth = Field(default=False, description="Only comparisons that no annotator will be given any more.")
 
     def stored(self) -> dict[str, Any]:
         """As JSON, without what was left empty."""

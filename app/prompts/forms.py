@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
+from app.numbers import Real, Truth, Whole
 from app.prompts.attributes import Attributes
 from app.prompts.models import BatchState, EditPolicy
 from app.storable import flaw
@@ -48,9 +49,9 @@ Guidelines = Annotated[
 ]
 
 
-Percent = Annotated[int, Field(ge=0, le=100)]
-GoldPercent = Annotated[int, Field(ge=0, le=50)]
-QualificationItems = Annotated[int, Field(ge=0, le=20)]
+Percent = Annotated[Whole, Field(ge=0, le=100)]
+GoldPercent = Annotated[Whole, Field(ge=0, le=50)]
+QualificationItems = Annotated[Whole, Field(ge=0, le=20)]
 
 
 def _without_empty(value: Any) -> Any:
@@ -94,19 +95,19 @@ class BatchSettings(BaseModel):
 
     name: Name
     guidelines: Guidelines = ""
-    candidates_per_prompt: Annotated[int, Field(ge=2, le=8)] = 4
-    annotators_per_prompt: Annotated[int, Field(ge=1, le=20)] = 1
+    candidates_per_prompt: Annotated[Whole, Field(ge=2, le=8)] = 4
+    annotators_per_prompt: Annotated[Whole, Field(ge=1, le=20)] = 1
     edit_policy: EditPolicy = EditPolicy.OPTIONAL
-    max_tokens: Annotated[int, Field(ge=1, le=32768)] = 256
-    temperature: Annotated[float | None, Field(ge=0, le=2), BeforeValidator(_empty_is_none)] = None
-    top_p: Annotated[float | None, Field(gt=0, le=1), BeforeValidator(_empty_is_none)] = None
+    max_tokens: Annotated[Whole, Field(ge=1, le=32768)] = 256
+    temperature: Annotated[Real | None, Field(ge=0, le=2), BeforeValidator(_empty_is_none)] = None
+    top_p: Annotated[Real | None, Field(gt=0, le=1), BeforeValidator(_empty_is_none)] = None
     strength_examples: StrengthExamples = {}
     attributes: Attributes = []
     verify_percent: Percent = 0
     gold_percent: GoldPercent = 0
     qualification_items: QualificationItems = 0
     qualification_percent: Percent = 75
-    leave_out_refused: bool = False
+    leave_out_refused: Truth = False
     """Import the valid prompts and leave out the refused lines; without it, any refused line refuses the file."""
 
     @property

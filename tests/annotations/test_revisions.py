@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
+from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
+from app.accounts import service as accounts
 from app.accounts.models import User
 from app.annotations import revision_api, revisions, service
 from app.annotations.forms import RevisionRequest
@@ -16,7 +19,7 @@ from app.candidates.models import LiveGeneration, LiveKind
 from app.errors import BadInput, Conflict, NotFound, Unavailable
 from app.prompts.models import Batch, BatchState, EditPolicy, Prompt
 from app.registry.models import LoadState
-from tests.factories import make_comparison, make_deployment, make_user
+from tests.factories import make_assignment, make_comparison, make_deployment, make_user
 
 
 @pytest.fixture
@@ -58,6 +61,37 @@ def test_asked_twice_with_one_key_it_is_written_once(session: Session, alice: Us
     assert revisions.ask(session, alice, held.id, wanted()).id == first.id
     assert revisions.ask(session, alice, held.id, wanted(request_key="k2")).id != first.id
     assert revisions.of_assignment(session, held.id)[0].id == first.id
+
+
+@pytest.mark.parametrize("other", [{"feedback": "Longer."}, {"source_text": "Another."}, {"position": "A"}])
+def test_a_key_that_was_used_for_another_request_is_refused(
+    session: Session, alice: User, held: Held, other: dict[str, str]
+) -> None:
+    revisions.ask(session, alice, held.id, wanted())
+    with pytest.raises(BadInput, match="used for another request"):
+        revisions.ask(session, alice, held.id, wanted(**other))
+    assert len(revisions.of_assignment(session, held.id)) == 1
+
+
+def test_a_key_that_was_used_on_another_item_is_refused(client: TestClient, session: Session) -> None:
+    alice = make_user(session)
+    make_deployment(session).load_state = LoadState.LOADED
+    mine = [make_assignment(session, alice) for _ in range(2)]
+    client.headers["authorization"] = f"Bearer {accounts.create_token(session, alice, 'test', ['annotate'])}"
+    session.commit()
+    body = wanted().model_dump()
+    answers = [client.post(f"/api/v1/assignments/{each.id}/revisions", json=body) for each in (*mine, mine[0])]
+    assert [each.status_code for each in answers] == [201, 422, 201]
+    assert answers[2].json() == answers[0].json()
+    bob = make_user(session, name="Bob")
+    others = make_assignment(session, bob)
+    assert revisions.ask(session, bob, others.id, wanted()).id != answers[0].json()["id"], "a key is a person's own"
+
+
+@pytest.mark.parametrize("key", ["", "k" * 101, "\0", "half \ud83d"])
+def test_a_key_is_one_that_can_be_stored(key: str) -> None:
+    with pytest.raises(ValidationError):
+        wanted(request_key=key)
 
 
 def test_an_answer_names_positions_and_no_model(session: Session, alice: User, held: Held) -> None:

@@ -33,6 +33,9 @@ from tests.factories import (
     write_replies,
 )
 
+PROMPT = 20
+"""More tokens than "Hello" is counted for, and fewer than an answer."""
+
 
 def test_a_turn_is_asked_of_two_policies_and_compared_by_its_annotator_alone(session: Session) -> None:
     alice = make_user(session)
@@ -104,10 +107,30 @@ def test_the_same_message_sent_twice_is_said_once(session: Session) -> None:
     assert session.scalar(select(func.count()).select_from(LiveGeneration)) == 2
 
 
+def test_a_key_that_was_used_for_another_message_is_refused(session: Session) -> None:
+    alice = make_user(session)
+    dialogue = begin_dialogue(session, alice)
+    first = service.say(session, alice, dialogue.id, Message(text="Hello", key="k1"))
+    for other in (Message(text="Good day", key="k1"), Message(text="Hello", key="k1", after=first.id)):
+        with pytest.raises(BadInput, match="used for another request"):
+            service.say(session, alice, dialogue.id, other)
+    assert queries.count_turns(session, dialogue) == 1
+
+
+def test_a_key_that_begins_like_another_is_another(session: Session) -> None:
+    alice = make_user(session)
+    dialogue = begin_dialogue(session, alice)
+    turn = say(session, alice, dialogue, "Hello")
+    for key in ("k-10", "k-1"):
+        write_replies(session, turn, "", "")
+        service.again(session, alice, dialogue.id, turn.id, key)
+        assert {reply.state for reply in queries.replies(session, turn.id)} == {LiveState.QUEUED}, key
+
+
 def test_a_quota_that_is_used_up_adds_no_turn(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     alice = make_user(session)
     dialogue = begin_dialogue(session, alice)
-    enough_for_one = session.get_one(Batch, dialogue.batch_id).max_tokens + 1
+    enough_for_one = session.get_one(Batch, dialogue.batch_id).max_tokens + PROMPT
     less = get_settings().model_copy(update={"live_tokens_per_day": enough_for_one})
     monkeypatch.setattr(live, "get_settings", lambda: less)
     with pytest.raises(TooMany):
@@ -122,8 +145,8 @@ def test_a_quota_for_one_answer_asks_for_none_again(session: Session, monkeypatc
     dialogue = begin_dialogue(session, alice)
     turn = say(session, alice, dialogue, "Hello")
     write_replies(session, turn, "", "")
-    spent = sum(reply.completion_tokens for reply in queries.replies(session, turn.id))
-    enough_for_one = session.get_one(Batch, dialogue.batch_id).max_tokens + spent
+    spent = sum(reply.prompt_tokens + reply.completion_tokens for reply in queries.replies(session, turn.id))
+    enough_for_one = session.get_one(Batch, dialogue.batch_id).max_tokens + PROMPT + spent
     less = get_settings().model_copy(update={"live_tokens_per_day": enough_for_one})
     monkeypatch.setattr(live, "get_settings", lambda: less)
     with pytest.raises(TooMany):

@@ -22,8 +22,10 @@ from app.commands.user import RoleName
 from app.db import get_engine
 from app.doctor import Finding, Level
 from app.embedded import free_port
+from app.errors import AppError, one_sentence
+from app.prompts.models import Batch
 from app.settings import ROOT, Settings, get_settings
-from tests.factories import PASSWORD, current_round, make_annotation, make_comparison, make_user
+from tests.factories import PASSWORD, current_round, make_annotation, make_batch, make_comparison, make_user
 
 Corral = Callable[..., Result]
 
@@ -150,6 +152,37 @@ def test_an_export_is_written_whole_and_names_its_batch(corral: Corral, session:
     assert list(tmp_path.iterdir()) == [out]
     assert len(corral("export", "--shape", "trl").stdout.splitlines()) == 2
     refused(corral("export", "--batch", "no such batch"), "There is no batch no such batch")
+
+
+def test_a_batch_is_found_by_its_name_before_its_id(corral: Corral, session: Session) -> None:
+    """A name may look like the id of another batch."""
+    comparison, other = make_comparison(session), make_comparison(session)
+    for each in (comparison, other):
+        make_annotation(session, make_user(session, name="Alice"), each)
+    session.get_one(Batch, comparison.batch_id).name = str(other.batch_id)
+    session.commit()
+    (row,) = map(json.loads, corral("export", "--batch", str(other.batch_id)).stdout.splitlines())
+    assert row["prompt_id"] == comparison.prompt_id
+
+
+@pytest.mark.parametrize("name", ["²", "१२", "-1", "1_0", "9" * 30, "", "half \udcff"])
+def test_a_batch_that_is_none_is_one_sentence(corral: Corral, session: Session, name: str) -> None:
+    for _ in range(13):
+        make_batch(session)
+    answer = corral("export", f"--batch={name}")
+    assert isinstance(answer.exception, AppError), answer.exception
+    assert "the Batches page lists all" in answer.exception.message
+    answer.exception.message.encode()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["export", "--round", "9" * 30], ["token", "revoke", "9" * 30], ["user", "disable", "half \udcff"]],
+)
+def test_a_value_that_no_row_has_is_no_traceback(corral: Corral, session: Session, arguments: list[str]) -> None:
+    answer = corral(*arguments)
+    said = one_sentence(answer.exception) if isinstance(answer.exception, Exception) else answer.output
+    assert said, answer.exception
 
 
 def test_an_export_into_a_folder_that_is_not_there_is_one_sentence(corral: Corral, tmp_path: Path) -> None:

@@ -281,6 +281,28 @@ def test_the_quota_counts_what_is_under_way(settings: Settings, alice: User, mon
         asked(alice, "k2")
 
 
+@pytest.mark.parametrize("fate", ["waits", "is stopped", "fails", "is written"])
+def test_the_quota_counts_what_was_read_whatever_became_of_it(
+    settings: Settings, alice: User, monkeypatch: pytest.MonkeyPatch, fate: str
+) -> None:
+    small = settings.model_copy(update={"live_tokens_per_day": 960})
+    monkeypatch.setattr(live, "get_settings", lambda: small)
+    long = [{"role": "user", "content": "日本" * 300}]  # 1,800 bytes
+    first = asked(alice, messages=long)
+    with session_scope() as session:
+        if fate == "is stopped":
+            live.stop(session, alice, first.id)
+        elif fate != "waits":
+            held = live.claim(session, first.id)
+            assert held is not None
+            if fate == "fails":
+                live.fail(session, held, "It is too long.")
+            else:
+                live.finish(session, held, live.Written("Yes.", "stop", 600, 1, {}, ""), stopped=False)
+    with pytest.raises(TooMany, match="read and written"):
+        asked(alice, "k2", messages=long)
+
+
 def test_only_so_many_at_once(settings: Settings, alice: User) -> None:
     for number in range(settings.live_at_once):
         asked(alice, f"k{number}")

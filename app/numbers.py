@@ -1,0 +1,29 @@
+"""Numbers and truths in what is sent: JSON's ``true`` is no number, and its ``1`` no truth.
+
+Pydantic takes one for the other, so that ``{"batch_id": true}`` would be batch 1. The text of a form or of a query stays
+readable as either.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise PydanticCustomError("number_type", "Input should be a number, not true or false")
+    return value
+
+
+def _truth(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise PydanticCustomError("truth_type", "Input should be true or false, not a number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_number)]
+Real = Annotated[float, BeforeValidator(_number)]
+Truth = Annotated[bool, BeforeValidator(_truth)]

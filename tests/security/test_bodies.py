@@ -1,0 +1,72 @@
+"""What is sent to the API is what it is: nothing of another kind is taken for it."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from app.main import create_app
+
+
+def bodies() -> list[type[BaseModel]]:
+    """The model of every JSON body, with those inside of it; each once."""
+    found: dict[type[BaseModel], None] = {}
+    for route in create_app().routes:
+        if isinstance(route, APIRoute) and route.path.startswith("/api/"):
+            for body in route.dependant.body_params:
+                for model in models_in(body.field_info.annotation):
+                    found[model] = None
+    return list(found)
+
+
+def models_in(kind: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        yield kind
+        for field in kind.model_fields.values():
+            yield from models_in(field.annotation)
+    for inner in typing.get_args(kind):
+        yield from models_in(inner)
+
+
+def mistaken(kind: Any) -> Any:
+    """A value in the shape of ``kind`` in which a truth stands for a number, or a number for a truth; else None."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if kind in (int, float):
+        return True
+    if kind is bool:
+        return 1
+    if origin in (typing.Union, types.UnionType, typing.Annotated):
+        return next((value for value in map(mistaken, inner) if value is not None), None)
+    if origin in (list, tuple) and (value := mistaken(inner[0])) is not None:
+        return [value]
+    if origin is dict and (value := mistaken(inner[1])) is not None:
+        return {"A": value}
+    return None
+
+
+FIELDS = [
+    pytest.param(model, field.alias or name, value, id=f"{model.__name__}.{name}")
+    for model in bodies()
+    for name, field in model.model_fields.items()
+    if (value := mistaken(field.annotation)) is not None
+]
+
+
+@pytest.mark.parametrize(("model", "name", "value"), FIELDS)
+def test_a_truth_is_no_number_and_a_number_no_truth(model: type[BaseModel], name: str, value: Any) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        TypeAdapter(model).validate_python({name: value})
+    assert name in {error["loc"][0] for error in refusal.value.errors() if error["type"] != "extra_forbidden"}
+
+
+@pytest.mark.parametrize("model", bodies(), ids=lambda model: model.__name__)
+def test_a_body_with_a_field_that_is_unknown_is_refused(model: type[BaseModel]) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        TypeAdapter(model).validate_python({"stranger": 1})
+    assert ("stranger",) in {error["loc"] for error in refusal.value.errors() if error["type"] == "extra_forbidden"}

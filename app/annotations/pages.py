@@ -176,10 +176,14 @@ def start_page(
     undo: int | None = None,
     guidelines: Sequence[tuple[int, str, int, int]] = (),
     feedback: Feedback | None = None,
+    chosen: int | None = None,
 ) -> StartPage:
-    """Sort the visible batches into those with work, where somebody stopped first, and those that are paused."""
+    """Sort the visible batches into those with work and those that are paused.
+
+    First comes ``chosen``, the batch that somebody came for, then where they stopped: the first one has the focus.
+    """
     ready = [batch for batch in batches if batch.state is BatchState.OPEN and batch.waiting]
-    ready.sort(key=lambda batch: not batch.begun)
+    ready.sort(key=lambda batch: (batch.id != chosen, not batch.begun))
     paused = [batch for batch in batches if batch.state is BatchState.PAUSED and batch.waiting]
     barred = [batch for batch in batches if batch.state is BatchState.OPEN and batch.barred]
     return StartPage(ready, paused, undo, guidelines, barred, feedback)

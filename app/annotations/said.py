@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -76,6 +76,11 @@ def ended_page(page: WorkPage) -> EndedPage:
         comment=said.comment,
         can_correct=submitted and work.batch_state is not BatchState.CLOSED,
     )
+
+
+def said_before(page: WorkPage, draft: Draft) -> EndedPage:
+    """The same for ``draft``, an earlier judgement of the item on ``page``."""
+    return ended_page(replace(page, work=replace(page.work, draft=draft.model_dump(mode="json"))))
 
 
 def _outcome(said: Draft, shown: int) -> str:

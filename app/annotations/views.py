@@ -42,7 +42,10 @@ def start(
         return redirect(request, f"/assignments/{held}")
     changed = guidelines.changed_batches(session, user)
     page = start_page(
-        queries.visible_batches(session, user), guidelines=changed, feedback=_feedback(session, user, feedback)
+        queries.visible_batches(session, user),
+        guidelines=changed,
+        feedback=_feedback(session, user, feedback),
+        chosen=batch,
     )
     return render(request, "annotations/start.html", page)
 

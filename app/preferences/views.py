@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response, StreamingResponse
 from pydantic import ValidationError
 
@@ -44,7 +44,7 @@ class PreferencesPage:
     snapshots: list[Snapshot]
     held_out_percent: int
     query: str
-    """The filter as a query string, for the form that freezes it."""
+    """The filter as a query string, "" where nothing is filtered."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,22 @@ def chosen_filter(
 
 
 Chosen = Annotated[ExportFilter, Depends(chosen_filter)]
+
+
+def sent_filter(
+    wanted: Chosen,
+    batch: Annotated[str, Form(max_length=19)] = "",
+    round_number: Annotated[str, Form(max_length=9, alias="round")] = "",
+    split: Annotated[str, Form(max_length=10)] = "",
+    strength: Annotated[str, Form(max_length=1)] = "",
+) -> ExportFilter:
+    """The filter as the page's form stands when it is sent, shown before or not; where it chooses nothing, the address's."""
+    if not (batch or round_number or split or strength):
+        return wanted
+    return chosen_filter(batch, round_number, split, strength)
+
+
+Sent = Annotated[ExportFilter, Depends(sent_filter)]
 
 
 @router.get("/preferences")
@@ -112,8 +128,8 @@ def export_preferences(
 
 
 @router.post("/snapshots")
-def freeze_snapshot(request: Request, session: DbSession, user: Reviewer, wanted: Chosen) -> Response:
-    """Freeze what the page shows."""
+def freeze_snapshot(request: Request, session: DbSession, user: Reviewer, wanted: Sent) -> Response:
+    """Freeze what the form chooses."""
     snapshot = service.request_snapshot(session, user, wanted)
     return redirect(request, f"/snapshots/{snapshot.id}", flash="The snapshot is being built.")
 

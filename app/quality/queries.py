@@ -258,6 +258,17 @@ def reviews_of(session: Session, annotation: Annotation) -> Sequence[tuple[Revie
     return [(review, name) for review, name in rows]
 
 
+def earlier(session: Session, annotation: Annotation) -> Sequence[Annotation]:
+    """What the same person had said of the item before they corrected it, the latest first."""
+    query = select(Annotation).where(
+        Annotation.assignment_id == annotation.assignment_id,
+        Annotation.id < annotation.id,
+        Annotation.superseded_by_id.is_not(None),
+        Annotation.withdrawn_at.is_(None),
+    )
+    return session.scalars(query.order_by(Annotation.id.desc())).all()
+
+
 def gold_of_prompt(session: Session, annotation: Annotation) -> GoldAnswer | None:
     """The known answer of the prompt that an annotation is about, if it has one."""
     return session.scalars(

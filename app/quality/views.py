@@ -16,7 +16,8 @@ from app.accounts.models import User
 from app.annotations.models import Annotation, GoldAnswer, Outcome, Purpose, Review, Verdict
 from app.annotations.pages import WorkPage, work_page
 from app.annotations.queries import Work, access_work
-from app.annotations.said import EndedPage, ended_page
+from app.annotations.recording import as_draft
+from app.annotations.said import EndedPage, ended_page, said_before
 from app.db import DbSession
 from app.errors import AppError, BadInput, Conflict
 from app.markup import to_html
@@ -92,6 +93,15 @@ class ReviewsPage:
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """A judgement that was corrected since, and what reviewers had said of it."""
+
+    annotation: Annotation
+    said: EndedPage
+    reviews: Sequence[tuple[Review, str]]
+
+
+@dataclass(frozen=True)
 class ReviewedPage:
     """Context of ``quality/review.html``: what one annotator said, and what can be done about it."""
 
@@ -100,6 +110,8 @@ class ReviewedPage:
     work: Work
     said: EndedPage
     reviews: Sequence[tuple[Review, str]]
+    earlier: Sequence[Earlier]
+    """What this judgement corrects, the latest first: the reader compares it with that, and with the note that asked for it."""
     gold: GoldAnswer | None
     explained: Markup
     query: str
@@ -277,6 +289,10 @@ def _page(
         work=work,
         said=ended_page(page),
         reviews=queries.reviews_of(session, annotation),
+        earlier=[
+            Earlier(each, said_before(page, as_draft(each)), queries.reviews_of(session, each))
+            for each in queries.earlier(session, annotation)
+        ],
         gold=known,
         explained=to_html(known.explanation) if known else Markup(),
         query=address(wanted),

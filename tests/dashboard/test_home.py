@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
@@ -32,6 +34,17 @@ def test_alice_sees_what_waits_for_her_and_starts_there(client: TestClient, sess
     assert "3 waiting" in page
     assert f'href="/annotate?batch={batch.id}"' in page
     assert "Prefer what is true" in page
+
+
+def test_start_with_a_batch_leads_to_that_batch(client: TestClient, session: Session) -> None:
+    batches = [make_batch(session, name=name) for name in ("First", "Second", "Third")]
+    for batch in batches:
+        make_comparison(session, batch=batch)
+    alice = sign_in(client, make_user(session))
+    for batch in batches:
+        page = alice.get(f"/annotate?batch={batch.id}").text
+        (focused,) = re.findall('name="batch" value="([0-9]+)">\\s*<button[^>]*autofocus', page)
+        assert int(focused) == batch.id
 
 
 def test_what_alice_has_had_does_not_wait_for_her(session: Session) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -203,6 +204,17 @@ def test_rita_freezes_a_snapshot_and_gets_the_very_bytes_that_the_hash_is_of(
     rows = client.get(f"/snapshots/{snapshot.id}/preferences.jsonl").content
     assert hashlib.sha256(rows).hexdigest() == snapshot.sha256
     assert len(rows.splitlines()) == snapshot.rows == 4
+
+
+def test_what_the_form_chooses_is_frozen_though_it_was_not_shown(
+    session: Session, client: TestClient, rita: User, judged: list[Annotation], rung: list[Job]
+) -> None:
+    client.post("/snapshots", data={"batch": "", "round": "", "split": "", "strength": "4", "shape": "canonical"})
+    assert newest(session).filter["min_strength"] == 4
+    client.post("/snapshots?strength=3")
+    assert newest(session).filter["min_strength"] == 3
+    page = client.get("/preferences").text
+    assert re.search('<button[^>]*form="export"[^>]*formaction="/snapshots"', page)
 
 
 def test_while_it_is_built_the_page_polls_and_then_stops(

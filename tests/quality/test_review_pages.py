@@ -13,6 +13,7 @@ from app.annotations.claims import GOLD_SEATS
 from app.annotations.forms import Submission
 from app.annotations.models import (
     Annotation,
+    Assignment,
     Comparison,
     Flag,
     GoldAnswer,
@@ -145,6 +146,25 @@ def test_returning_needs_a_note_and_puts_it_into_the_annotators_queue(
     assert reviewing.post(f"/review/annotations/{said.id}/return", data={"note": "B is false."}).status_code == 303
     (row,) = queues.queue_page(session, alice, Queue.RETURNED).rows
     assert row.note == "B is false."
+
+
+def test_a_correction_is_shown_with_the_note_that_asked_for_it_and_what_it_corrects(
+    reviewing: TestClient, session: Session, alice: User
+) -> None:
+    before = make_annotation(session, alice, edited_text="Four, as I think.")
+    reviewing.post(f"/review/annotations/{before.id}/return", data={"note": "B is false."})
+    token = session.get_one(Assignment, before.assignment_id).fencing_token
+    corrected = Submission(
+        fencing_token=token, outcome=Outcome.TIE, ranking=[], strengths=[], comment="Both are.", corrects=before.id
+    )
+    after = recording.submit(session, alice, before.assignment_id, corrected, key="corrected")
+    session.commit()
+    page = reviewing.get(f"/review/annotations/{after.id}").text
+    told = page[page.index("Before the correction") :]
+    for words in ("better than the next", "as I think", "B is false."):
+        assert words in told
+    assert "Equally good" in page[: page.index("Before the correction")]
+    assert "Nobody has reviewed it yet." in page
 
 
 def test_nothing_is_returned_from_a_closed_batch(reviewing: TestClient, session: Session, alice: User) -> None:

@@ -7,6 +7,7 @@ old, and may be of tables that were almost empty.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from random import SystemRandom
 
 from sqlalchemy import (
@@ -22,10 +23,10 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Session, aliased
 
-from app.annotations.models import Assignment, Comparison, ComparisonCandidate, Purpose
+from app.annotations.models import Assignment, Comparison, ComparisonCandidate, JudgementRead, Purpose
 from app.annotations.seats import ONE, ZERO, Held, assign, has_free_seat, written_out
 
 CLAIMS = 0x434C
@@ -50,7 +51,7 @@ def fresh_for(annotator: ColumnElement[int], *, gold: bool = False) -> list[Colu
     """The conditions under which a comparison has a seat for ``annotator``: the one place where this is decided.
 
     Nobody judges the same responses twice, once with a known answer and once without; nobody verifies an edit of their own.
-    An edit may be verified by those who judged its prompt.
+    An edit may be verified by those who judged its prompt. Nobody is given what they have read another's judgement of.
     """
     # Limited subqueries and no EXISTS or joins: those the planner may turn round, and read all that the annotator ever did.
     # A sum cannot be looked up in an index on the annotator, which leaves the one on the comparison, and an order that nobody
@@ -76,9 +77,16 @@ def fresh_for(annotator: ColumnElement[int], *, gold: bool = False) -> list[Colu
             (twin, by_annotator),
         )
     )
+    read = (
+        select(JudgementRead.prompt_id)
+        .where(JudgementRead.prompt_id == Comparison.prompt_id, JudgementRead.user_id == annotator)
+        .limit(ONE)
+        .scalar_subquery()
+    )
     conditions = [
         has_free_seat,
         met.is_(None),
+        read.is_(None),
         or_(Comparison.not_for_id.is_(None), Comparison.not_for_id != annotator),
     ]
     if gold:
@@ -118,6 +126,13 @@ def _take(first: Select[int]) -> Update:
 _waits = _first_free()
 _take_first_free = _take(_waits)
 _take_first_gold = _take(_first_free(gold=True))
+
+
+def mark_read(session: Session, reader_id: int, prompt_ids: Iterable[int]) -> None:
+    """Note that ``reader_id`` has been shown a judgement of these prompts: no claim gives them to that person any more."""
+    rows = [{"prompt_id": each, "user_id": reader_id} for each in sorted(set(prompt_ids))]
+    if rows:
+        session.execute(insert(JudgementRead).values(rows).on_conflict_do_nothing())
 
 
 def serialise(session: Session, annotator_id: int) -> None:

@@ -277,6 +277,16 @@ class Revision(Base):
     generation: Mapped[LiveGeneration] = relationship(lazy="raise")
 
 
+class JudgementRead(Base):
+    """A prompt of which somebody has read what another person said, or its known answer: they are given it no more."""
+
+    __tablename__ = "judgements_read"
+
+    prompt_id: Mapped[int] = mapped_column(ForeignKey("prompts.id"), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    read_at: Mapped[Created]
+
+
 class GoldAnswer(Base):
     """The known answer of a gold comparison."""
 

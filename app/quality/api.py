@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from app.accounts.access import ApiReviewer, api_staff
+from app.accounts.access import ApiReviewer
 from app.accounts.idempotency import TAKES_KEY, once
 from app.accounts.models import User
 from app.annotations.forms import Draft
@@ -93,15 +93,17 @@ def make_gold(request: Request, session: DbSession, user: ApiReviewer, annotatio
     def work() -> GoldOut:
         annotation = queries.access_annotation(session, user, annotation_id)
         made = service.make_gold(session, user, annotation, body.explanation)
-        return _item(session, made.id)
+        return _item(session, user, made.id)
 
     return once(session, user, request, body.model_dump_json().encode(), work, status=201)
 
 
-@router.get("/review/gold", dependencies=[Depends(api_staff)])
-def list_gold(session: DbSession, batch_id: Id = None, before: Id = None, limit: Limit = 25) -> GoldList:
+@router.get("/review/gold")
+def list_gold(
+    session: DbSession, user: ApiReviewer, batch_id: Id = None, before: Id = None, limit: Limit = 25
+) -> GoldList:
     """Items with a known answer, newest first."""
-    rows = queries.list_gold(session, batch_id=batch_id, before=before, limit=limit + 1)
+    rows = queries.list_gold(session, user, batch_id=batch_id, before=before, limit=limit + 1)
     return GoldList(items=[_gold(row) for row in rows[:limit]], next=rows[limit - 1].id if len(rows) > limit else None)
 
 
@@ -130,13 +132,13 @@ def reset(request: Request, session: DbSession, user: ApiReviewer, batch_id: int
 def _setting(session: Session, user: User, comparison_id: int, *, retired: bool) -> Callable[[], GoldOut]:
     def work() -> GoldOut:
         service.set_gold(session, user, queries.access_gold(session, user, comparison_id), retired=retired)
-        return _item(session, comparison_id)
+        return _item(session, user, comparison_id)
 
     return work
 
 
-def _item(session: Session, comparison_id: int) -> GoldOut:
-    return _gold(queries.list_gold(session, before=comparison_id + 1, limit=1)[0])
+def _item(session: Session, reader: User, comparison_id: int) -> GoldOut:
+    return _gold(queries.list_gold(session, reader, before=comparison_id + 1, limit=1)[0])
 
 
 def _gold(row: GoldRow) -> GoldOut:

@@ -1,6 +1,7 @@
 """Reads of quality: the annotations to review, known answers, and who is qualified. All of it is for staff.
 
-Nothing here says which model wrote a response: reviewers are asked to judge as well.
+Nothing here says which model wrote a response: reviewers are asked to judge as well. What they have been shown of an item is
+noted where it is loaded, and the item is not given to them any more.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from sqlalchemy.orm import Session, aliased, joinedload
 
 from app.accounts.access import STAFF
 from app.accounts.models import User
-from app.annotations.claims import GOLD_SEATS
+from app.annotations.claims import GOLD_SEATS, mark_read
 from app.annotations.models import (
     STANDING,
     Annotation,
@@ -25,6 +26,7 @@ from app.annotations.models import (
     AssignmentState,
     Comparison,
     GoldAnswer,
+    JudgementRead,
     Outcome,
     Purpose,
     Qualification,
@@ -68,6 +70,7 @@ class Row:
     """One annotation of the list."""
 
     id: int
+    prompt_id: int
     batch_name: str
     prompt: str
     annotator: str
@@ -92,6 +95,7 @@ class GoldRow:
     """An item with a known answer."""
 
     id: int
+    prompt_id: int
     batch_id: int
     batch_name: str
     batch_state: BatchState
@@ -120,11 +124,11 @@ class QualifiedRow:
     correct: int
     passed: bool
     items_left: int
-    """Known answers of the batch that this person has not met."""
+    """Known answers of the batch that this person has not met or read."""
     items_needed: int
 
 
-_later = aliased(Review)
+_later, _own, _item = aliased(Review), aliased(Assignment), aliased(Comparison)
 _verdict = (
     select(_later.verdict)
     .where(_later.annotation_id == Annotation.id)
@@ -153,19 +157,19 @@ _shows: dict[Show, ColumnElement[bool]] = {
 }
 
 
-def _reviewable(reader: User) -> ColumnElement[bool]:
-    """What stands, without what the reader is judging at this moment: that judgement has to be their own."""
-    own = aliased(Assignment)
-    in_work = select(own.id).where(
-        own.comparison_id == Annotation.comparison_id,
-        own.annotator_id == reader.id,
-        own.state.in_([AssignmentState.ACTIVE, AssignmentState.RELEASED]),
+def _in_work(reader: User) -> Select[int]:
+    """The prompts that ``reader`` is judging at this moment, for whatever purpose."""
+    return (
+        select(_item.prompt_id)
+        .join(_own, _own.comparison_id == _item.id)
+        .where(_own.annotator_id == reader.id, _own.state.in_([AssignmentState.ACTIVE, AssignmentState.RELEASED]))
     )
-    return and_(STANDING, ~in_work.exists())
 
 
 def _found(query: Select[Any], reader: User, wanted: Wanted) -> Select[Any]:
-    query = query.join(Comparison, Comparison.id == Annotation.comparison_id).where(_reviewable(reader))
+    """What stands, without what the reader is judging at this moment: that judgement has to be their own."""
+    reviewable = and_(STANDING, Comparison.prompt_id.not_in(_in_work(reader)))
+    query = query.join(Comparison, Comparison.id == Annotation.comparison_id).where(reviewable)
     if wanted.batch_id is not None:
         query = query.where(Comparison.batch_id == wanted.batch_id)
     if wanted.annotator:
@@ -179,9 +183,10 @@ def _found(query: Select[Any], reader: User, wanted: Wanted) -> Select[Any]:
 def review_page(
     session: Session, reader: User, wanted: Wanted, *, before: int | None = None, limit: int = PAGE
 ) -> RowPage:
-    """One page of the annotations that ``wanted`` keeps, newest first."""
+    """One page of the annotations that ``wanted`` keeps, newest first. Shown is read: the outcome stands in the list."""
     query = select(
         Annotation.id,
+        Comparison.prompt_id,
         Batch.name,
         func.left(Prompt.messages[-1]["content"].astext, BEGINNING),
         User.pseudonym,
@@ -205,12 +210,14 @@ def review_page(
     if before is not None:
         query = query.where(Annotation.id < before)
     rows = [
-        Row(key, batch, prompt, who, in_words(outcome, ranking, shown), edited, flagged, purpose, verdict, at)
-        for key, batch, prompt, who, outcome, ranking, shown, edited, flagged, purpose, verdict, at in session.execute(
-            query
+        Row(key, item, batch, prompt, who, in_words(outcome, ranking, shown), edited, flagged, purpose, verdict, at)
+        for key, item, batch, prompt, who, outcome, ranking, shown, edited, flagged, purpose, verdict, at in (
+            session.execute(query)
         )
     ]
-    return RowPage(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
+    page = RowPage(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
+    mark_read(session, reader.id, (row.prompt_id for row in page.rows if row.annotator != reader.pseudonym))
+    return page
 
 
 def neighbours(session: Session, reader: User, wanted: Wanted, annotation_id: int) -> tuple[int | None, int | None]:
@@ -235,16 +242,18 @@ def access_annotation(session: Session, user: User, annotation_id: int) -> Annot
     ).one_or_none()
     if found is None or user.role not in STAFF:
         raise NotFound
-    own = session.scalar(
-        select(Assignment.state).where(
-            Assignment.comparison_id == found.comparison_id, Assignment.annotator_id == user.id
-        )
-    )
-    if own in {AssignmentState.ACTIVE, AssignmentState.RELEASED}:
+    prompt_id = found.comparison.prompt_id
+    _refuse_in_work(session, user, prompt_id)
+    if found.annotator_id != user.id:
+        mark_read(session, user.id, [prompt_id])
+    return found
+
+
+def _refuse_in_work(session: Session, user: User, prompt_id: int) -> None:
+    if session.scalar(_in_work(user).where(_item.prompt_id == prompt_id).limit(1)) is not None:
         raise NotFound(
             "You are judging this item yourself: submit or skip it first, so that your judgement is your own."
         )
-    return found
 
 
 def reviews_of(session: Session, annotation: Annotation) -> Sequence[tuple[Review, str]]:
@@ -279,7 +288,7 @@ def gold_of_prompt(session: Session, annotation: Annotation) -> GoldAnswer | Non
 
 
 def access_gold(session: Session, user: User, comparison_id: int) -> Comparison:
-    """An item with a known answer.
+    """An item with a known answer, as long as ``user`` is not judging its prompt.
 
     Raises:
         NotFound: no such item, or not for this user.
@@ -287,16 +296,18 @@ def access_gold(session: Session, user: User, comparison_id: int) -> Comparison:
     found = session.get(Comparison, comparison_id)
     if found is None or found.purpose is not Purpose.GOLD or user.role not in STAFF:
         raise NotFound
+    _refuse_in_work(session, user, found.prompt_id)
     return found
 
 
 def list_gold(
-    session: Session, *, batch_id: int | None = None, before: int | None = None, limit: int = PAGE
+    session: Session, reader: User, *, batch_id: int | None = None, before: int | None = None, limit: int = PAGE
 ) -> list[GoldRow]:
-    """Items with a known answer, newest first."""
+    """Items with a known answer, newest first, without what ``reader`` is judging at this moment. Shown is read."""
     query = (
         select(
             Comparison.id,
+            Comparison.prompt_id,
             Batch.id,
             Batch.name,
             Batch.state,
@@ -310,6 +321,7 @@ def list_gold(
         .join(GoldAnswer, GoldAnswer.comparison_id == Comparison.id)
         .join(Batch, Batch.id == Comparison.batch_id)
         .join(Prompt, Prompt.id == Comparison.prompt_id)
+        .where(Comparison.prompt_id.not_in(_in_work(reader)))
         .order_by(Comparison.id.desc())
         .limit(limit)
     )
@@ -317,13 +329,18 @@ def list_gold(
         query = query.where(Comparison.batch_id == batch_id)
     if before is not None:
         query = query.where(Comparison.id < before)
-    return [GoldRow(*row) for row in session.execute(query)]
+    rows = [GoldRow(*row) for row in session.execute(query)]
+    mark_read(session, reader.id, (row.prompt_id for row in rows))
+    return rows
 
 
 def list_qualifications(session: Session, batch_id: int | None = None, limit: int = 200) -> list[QualifiedRow]:
     """Decided qualifications, newest first, with what is left for another attempt."""
     met = select(Assignment.id).where(
         Assignment.comparison_id == Comparison.id, Assignment.annotator_id == Qualification.user_id
+    )
+    read = select(JudgementRead.prompt_id).where(
+        JudgementRead.prompt_id == Comparison.prompt_id, JudgementRead.user_id == Qualification.user_id
     )
     left = (
         select(func.count())
@@ -334,6 +351,7 @@ def list_qualifications(session: Session, batch_id: int | None = None, limit: in
             Comparison.annotators_wanted == GOLD_SEATS,
             or_(Comparison.not_for_id.is_(None), Comparison.not_for_id != Qualification.user_id),
             ~met.correlate(Comparison, Qualification).exists(),
+            ~read.correlate(Comparison, Qualification).exists(),
         )
         .correlate(Qualification)
         .scalar_subquery()

@@ -100,8 +100,10 @@ def review(session: Session, staff: User, annotation: Annotation, verdict: Verdi
 
     Raises:
         BadInput: returned without a note.
-        Conflict: it does not stand any more, or its batch is closed and it cannot be corrected.
+        Conflict: it does not stand any more, its batch is closed and it cannot be corrected, or it is their own.
     """
+    if verdict is Verdict.ACCEPTED and annotation.annotator_id == staff.id:
+        raise Conflict("This judgement is your own: somebody else has to accept it.")
     if annotation.superseded_by_id is not None or annotation.withdrawn_at is not None:
         raise Conflict("This judgement was corrected or taken back meanwhile: look at the one that stands.")
     if verdict is Verdict.RETURNED:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from markupsafe import Markup
 
-from app.accounts.access import Reviewer, reviewer
+from app.accounts.access import Reviewer
 from app.accounts.models import User
 from app.annotations.models import Annotation, GoldAnswer, Outcome, Purpose, Review, Verdict
 from app.annotations.pages import WorkPage, work_page
@@ -172,7 +172,11 @@ def accept(request: Request, session: DbSession, user: Reviewer, annotation_id: 
     if not _stands(annotation):
         return _gone(request, wanted)
     below = queries.neighbours(session, user, wanted, annotation_id)[1]
-    service.review(session, user, annotation, Verdict.ACCEPTED)
+    try:
+        service.review(session, user, annotation, Verdict.ACCEPTED)
+    except Conflict as error:
+        page = _page(session, user, annotation, wanted, error=error)
+        return render(request, "quality/review.html", page, status=error.status)
     url = f"/review/annotations/{below}" if below else "/review"
     return redirect(request, f"{url}{address(wanted)}", flash="Accepted.")
 
@@ -215,11 +219,13 @@ def use_as_gold(
     )
 
 
-@router.get("/review/gold", dependencies=[Depends(reviewer)])
-def gold_items(request: Request, session: DbSession, batch: str = "", before: Key = None) -> HTMLResponse:
+@router.get("/review/gold")
+def gold_items(
+    request: Request, session: DbSession, user: Reviewer, batch: str = "", before: Key = None
+) -> HTMLResponse:
     """Items with a known answer, and who is qualified."""
     chosen = int(batch) if batch.isdecimal() and len(batch) < 19 else None
-    rows = queries.list_gold(session, batch_id=chosen, before=before, limit=queries.PAGE + 1)
+    rows = queries.list_gold(session, user, batch_id=chosen, before=before, limit=queries.PAGE + 1)
     context = GoldPage(
         rows=rows[: queries.PAGE],
         qualified=queries.list_qualifications(session, chosen),

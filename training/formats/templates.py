@@ -108,7 +108,7 @@ def render(
         try:
             texts = [slots.message(message, markup) for message in conversation]
             return template.render(messages=texts, tools=shown, **options), slots
-        except (TemplateError, TypeError, ValueError) as error:
+        except (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
             refusals.append(error)
     raise Unrenderable(f"the model's chat template refuses this conversation ({refusals[0]})") from refusals[0]
 

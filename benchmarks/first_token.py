@@ -86,6 +86,7 @@ async def ours(user: User, deployment: int, prompt_id: int, number: int) -> floa
             deployment=session.get_one(Deployment, deployment),
             max_tokens=64,
             request_key=f"k{number}",
+            asked={"number": number},
         )
     took = 0.0
     async for entries in live_stream.follow(generation.id):

@@ -4,7 +4,7 @@ A new column without a default touches no row. Keys of texts that were asked for
 used again, they are refused.
 
 Revision ID: c3a7f05b9e14
-Revises: 8e41c90d57b2
+Revises: 3c7e0a5d9b14
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "c3a7f05b9e14"
-down_revision = "8e41c90d57b2"
+down_revision = "3c7e0a5d9b14"
 branch_labels = None
 depends_on = None
 

@@ -26,6 +26,7 @@ from app.preferences.derive import EDITED, Pair, derive, expand
 from app.preferences.forms import ExportFilter, Format, Shape
 from app.preferences.queries import Source
 from app.prompts.content import Split, split_of
+from app.prompts.messages import strict
 from app.settings import get_settings
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 256 * 1024
 ROW_GROUP_BYTES = 8 * 1024 * 1024
+# A key cannot stand inside a text: its quotes would be escaped there.
+SPECIAL_KEYS = ('"tool_calls"', '"tool_call_id"', '"name"')
 Row = dict[str, Any]
 
 
@@ -78,8 +81,7 @@ def lines_of(source: Source, shape: Shape, wanted: ExportFilter, *, flat: bool =
 
     What all rows of an annotation have in common is encoded once and appended to each.
     """
-    build = _canonical if shape is Shape.CANONICAL else _trl
-    common, rows = build(source, wanted, flat=flat)
+    common, rows = _canonical(source, wanted, flat=flat) if shape is Shape.CANONICAL else _trl(source, wanted)
     ending = b"," + orjson.dumps(common, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)[1:]
     return (orjson.dumps(row)[:-1] + ending for row in rows)
 
@@ -88,7 +90,7 @@ def _canonical(source: Source, wanted: ExportFilter, *, flat: bool) -> tuple[Row
     """Every pair with all that is known of it: what the rows share, and what each adds."""
     nested = str if flat else orjson.Fragment
     common = {
-        "prompt": orjson.Fragment(_prompt(source, flat=flat)),
+        "prompt": orjson.Fragment(_strict(source.messages) if flat else source.messages),
         "outcome": source.outcome.value,
         "ranking": source.ranking,
         "edit_source": source.edit_source,
@@ -146,12 +148,12 @@ def _canonical_pairs(source: Source, wanted: ExportFilter, nested: Callable[[str
         }
 
 
-def _trl(source: Source, wanted: ExportFilter, *, flat: bool) -> tuple[Row, Iterator[Row]]:
+def _trl(source: Source, wanted: ExportFilter) -> tuple[Row, Iterator[Row]]:
     """What TRL's reward and DPO trainers read: ranked pairs only, with the edit as a winner of its own."""
     texts = _messages(source)
     pairs = expand(list(_pairs(source, wanted)), wanted.min_strength or 1)
     rows = ({"chosen": texts[pair.better], "rejected": texts[pair.worse]} for pair in pairs)
-    return {"prompt": orjson.Fragment(_prompt(source, flat=flat)), "tools": source.tools}, rows
+    return {"prompt": orjson.Fragment(_strict(source.messages)), "tools": source.tools}, rows
 
 
 def _pairs(source: Source, wanted: ExportFilter) -> Iterator[Pair]:
@@ -171,17 +173,11 @@ def _messages(source: Source) -> dict[int | str | None, orjson.Fragment | None]:
     return {None: None, **{key: orjson.Fragment(text) for key, text in encoded.items()}}
 
 
-def _prompt(source: Source, *, flat: bool) -> str | bytes:
-    """The messages as the database keeps them; flat, the arguments of tool calls become strings of JSON."""
-    if not flat or '"tool_calls"' not in source.messages:
-        return source.messages
-    messages = orjson.loads(source.messages)
-    for message in messages:
-        for call in message.get("tool_calls") or ():
-            function = call.get("function") or {}
-            if not isinstance(function.get("arguments"), str | None):
-                function["arguments"] = orjson.dumps(function["arguments"]).decode()
-    return orjson.dumps(messages)
+def _strict(messages: str) -> str | bytes:
+    """A prompt's messages for columns: in the one form of messages, even where they were stored before there was one."""
+    if any(key in messages for key in SPECIAL_KEYS):
+        return orjson.dumps(strict(orjson.loads(messages)))
+    return messages
 
 
 def _lines(
@@ -263,6 +259,35 @@ def _table(lines: bytes, schema: pa.Schema) -> pa.Table:
     # One block: Arrow refuses a line that is longer than a block, and a prompt may be long.
     reading = pyarrow.json.ReadOptions(block_size=len(lines) + 1, use_threads=False)
     return pyarrow.json.read_json(pa.BufferReader(lines), reading, options).select(schema.names).cast(schema)
+
+
+def unwritable(session: Session) -> Iterator[tuple[int, Shape, str]]:
+    """Annotations whose rows Parquet cannot hold, each with the shape and Arrow's reason."""
+    percent = get_settings().held_out_percent
+    for shape in Shape:
+        schema = parquet_schema(shape, with_tools=True)
+        held: dict[int, bytes] = {}
+        for source in queries.sources(session, ExportFilter(), percent):
+            held[source.annotation_id] = b"".join(lines_of(source, shape, ExportFilter(), flat=True))
+            if len(held) >= queries.STREAM_ROWS:
+                yield from _unwritable(held, shape, schema)
+                held.clear()
+        yield from _unwritable(held, shape, schema)
+
+
+def _unwritable(held: dict[int, bytes], shape: Shape, schema: pa.Schema) -> Iterator[tuple[int, Shape, str]]:
+    import pyarrow as pa
+
+    if not any(held.values()):
+        return
+    try:
+        _table(b"".join(held.values()), schema)
+    except pa.ArrowException as error:
+        if len(held) == 1:
+            yield next(iter(held)), shape, str(error).splitlines()[0]
+        else:
+            for annotation_id, lines in held.items():
+                yield from _unwritable({annotation_id: lines}, shape, schema)
 
 
 def parquet_schema(shape: Shape, *, with_tools: bool) -> pa.Schema:

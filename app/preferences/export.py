@@ -81,7 +81,8 @@ def lines_of(source: Source, shape: Shape, wanted: ExportFilter, *, flat: bool =
 
     What all rows of an annotation have in common is encoded once and appended to each.
     """
-    common, rows = _canonical(source, wanted, flat=flat) if shape is Shape.CANONICAL else _trl(source, wanted)
+    build = _canonical if shape is Shape.CANONICAL else _trl
+    common, rows = build(source, wanted, flat=flat or shape is Shape.TRL)
     ending = b"," + orjson.dumps(common, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)[1:]
     return (orjson.dumps(row)[:-1] + ending for row in rows)
 
@@ -90,7 +91,7 @@ def _canonical(source: Source, wanted: ExportFilter, *, flat: bool) -> tuple[Row
     """Every pair with all that is known of it: what the rows share, and what each adds."""
     nested = str if flat else orjson.Fragment
     common = {
-        "prompt": orjson.Fragment(_strict(source.messages) if flat else source.messages),
+        "prompt": orjson.Fragment(_prompt(source, flat=flat)),
         "outcome": source.outcome.value,
         "ranking": source.ranking,
         "edit_source": source.edit_source,
@@ -101,6 +102,10 @@ def _canonical(source: Source, wanted: ExportFilter, *, flat: bool) -> tuple[Row
         "comment": source.comment,
         "annotation_id": source.annotation_id,
         "prompt_id": source.prompt_id,
+        "source_id": source.source_id,
+        "reference": source.reference,
+        "tests": None if source.tests is None else nested(source.tests),
+        "metadata": None if source.metadata is None else nested(source.metadata),
         "parent_prompt_id": source.parent_prompt_id,
         "dialogue": source.dialogue,
         "turn": None if source.dialogue is None else _turn(source.messages),
@@ -148,12 +153,12 @@ def _canonical_pairs(source: Source, wanted: ExportFilter, nested: Callable[[str
         }
 
 
-def _trl(source: Source, wanted: ExportFilter) -> tuple[Row, Iterator[Row]]:
+def _trl(source: Source, wanted: ExportFilter, *, flat: bool) -> tuple[Row, Iterator[Row]]:
     """What TRL's reward and DPO trainers read: ranked pairs only, with the edit as a winner of its own."""
     texts = _messages(source)
     pairs = expand(list(_pairs(source, wanted)), wanted.min_strength or 1)
     rows = ({"chosen": texts[pair.better], "rejected": texts[pair.worse]} for pair in pairs)
-    return {"prompt": orjson.Fragment(_strict(source.messages)), "tools": source.tools}, rows
+    return {"prompt": orjson.Fragment(_prompt(source, flat=flat)), "tools": source.tools}, rows
 
 
 def _pairs(source: Source, wanted: ExportFilter) -> Iterator[Pair]:
@@ -173,11 +178,11 @@ def _messages(source: Source) -> dict[int | str | None, orjson.Fragment | None]:
     return {None: None, **{key: orjson.Fragment(text) for key, text in encoded.items()}}
 
 
-def _strict(messages: str) -> str | bytes:
-    """A prompt's messages for columns: in the one form of messages, even where they were stored before there was one."""
-    if any(key in messages for key in SPECIAL_KEYS):
-        return orjson.dumps(strict(orjson.loads(messages)))
-    return messages
+def _prompt(source: Source, *, flat: bool) -> str | bytes:
+    """The messages as the database keeps them; flat, in their one form even where they were stored before there was one."""
+    if not flat or not any(key in source.messages for key in SPECIAL_KEYS):
+        return source.messages
+    return orjson.dumps(strict(orjson.loads(source.messages)))
 
 
 def _lines(
@@ -319,6 +324,10 @@ def parquet_schema(shape: Shape, *, with_tools: bool) -> pa.Schema:
             "comment": text,
             "annotation_id": number,
             "prompt_id": number,
+            "source_id": text,
+            "reference": text,
+            "tests": text,
+            "metadata": text,
             "parent_prompt_id": number,
             "dialogue": number,
             "turn": pa.int16(),

@@ -15,9 +15,12 @@ from pathlib import Path
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from app.preferences import export
 from app.preferences.freeze import MANIFEST_FILE, ROWS_FILE
 from app.preferences.models import Snapshot, SnapshotState
 from app.preferences.service import folder
+from app.prompts import queries as prompts
+from app.prompts.messages import strict
 from app.registry import manifest
 from app.registry.models import Checkpoint, CheckpointState
 from app.settings import get_settings
@@ -314,7 +317,7 @@ CHECKS = (
 
 def audit(session: Session, *, grace: int = GRACE, files: bool = True) -> list[Problem]:
     """Every broken promise, between rows and, with ``files``, between rows and files. Empty is what it must be."""
-    problems = list(broken_rows(session, grace))
+    problems = [*broken_rows(session, grace), *loose_prompts(session), *unwritable_rows(session)]
     if files:
         problems += [*broken_snapshots(session), *broken_checkpoints(session)]
     return problems
@@ -327,6 +330,29 @@ def broken_rows(session: Session, grace: int = GRACE) -> Iterator[Problem]:
         names = [name for name in bound if f":{name}" in check.query]
         for row in session.execute(text(check.query), {name: bound[name] for name in names}).mappings():
             yield Problem(f"{check.table} {row['id']}", check.what.format_map(dict(row)), check.remedy)
+
+
+def loose_prompts(session: Session) -> Iterator[Problem]:
+    """Prompts that are not in the one form of messages: imports bring each into it, but did not always."""
+    for prompt_id, messages in prompts.special_messages(session):
+        written = strict(messages)
+        if written != messages:
+            number = next(n for n, (one, other) in enumerate(zip(written, messages, strict=True), 1) if one != other)
+            yield Problem(
+                f"prompt {prompt_id}",
+                f"has a message {number} that is not in the form of exports (content, names, ids and tool calls)",
+                "Exports put it right, as far as it can be; import the prompt again in a new batch to see it in that form.",
+            )
+
+
+def unwritable_rows(session: Session) -> Iterator[Problem]:
+    """Annotations whose rows cannot be written in every shape: one of them would stop each export that holds it."""
+    for annotation_id, shape, reason in export.unwritable(session):
+        yield Problem(
+            f"annotation {annotation_id}",
+            f"cannot be written as Parquet in the shape {shape} ({reason})",
+            "Download JSON Lines meanwhile, and report how the row came about.",
+        )
 
 
 def broken_snapshots(session: Session) -> Iterator[Problem]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from io import BytesIO
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from app.accounts.models import Role
 from app.annotations import verification
 from app.annotations.models import Comparison, Outcome
 from app.audit import Problem, audit
+from app.preferences.export import preview, write_export
+from app.preferences.forms import ExportFilter, Format, Shape
 from app.preferences.models import Snapshot, SnapshotState
 from app.prompts.models import BatchState, Prompt, PromptState
 from app.quality import service as quality
@@ -344,3 +348,45 @@ def test_a_snapshot_whose_rows_are_gone(session: Session, frozen: Snapshot) -> N
 def test_a_snapshot_with_another_manifest(session: Session, frozen: Snapshot) -> None:
     (get_settings().snapshots_dir / "audited" / "manifest.json").write_text('{"sha256": "0"}')
     only(session, f"snapshot {frozen.id}", "manifest.json of other rows")
+
+
+LOOSE = [
+    {"role": "user", "content": "Weather?", "name": 7},
+    {"role": "assistant", "content": "", "tool_calls": [{"name": "w", "arguments": {"city": "Oslo"}}]},
+    {"role": "tool", "content": "sunny"},
+    {"role": "assistant", "content": "One moment.", "tool_calls": "none"},
+    {"role": "user", "content": "So?"},
+]
+
+
+def test_a_prompt_of_before_messages_had_one_form_is_named_and_can_be_exported(session: Session) -> None:
+    comparison = make_comparison(session)
+    make_annotation(session, make_user(session, name="Alice"), comparison)
+    spoil(session, "UPDATE prompts SET messages = :m WHERE id = :id", m=json.dumps(LOOSE), id=comparison.prompt_id)
+
+    only(session, f"prompt {comparison.prompt_id}", "a message 1 that is not in the form of exports")
+    assert not any(problem.row.startswith("annotation") for problem in audit(session))
+    for shape, form in product(Shape, Format):
+        assert write_export(session, BytesIO(), shape, form, ExportFilter()) == 1
+    (row,) = preview(session, Shape.TRL, ExportFilter(), 1)
+    call = {"id": "call_1", "type": "function", "function": {"name": "w", "arguments": '{"city":"Oslo"}'}}
+    assert row["prompt"][0] == {"role": "user", "content": "Weather?", "name": "7"}
+    assert row["prompt"][1]["tool_calls"] == [call]
+    assert row["prompt"][2]["tool_call_id"] == "call_1"
+    assert row["prompt"][3] == {"role": "assistant", "content": "One moment."}
+
+
+def test_a_row_that_no_column_can_hold_is_named(session: Session) -> None:
+    comparison = make_comparison(session)
+    annotation = make_annotation(session, make_user(session, name="Alice"), comparison)
+    make_annotation(session, make_user(session, name="Rita"), make_comparison(session))
+    spoil(
+        session,
+        "UPDATE prompts SET messages = :m WHERE id = :id",
+        m=json.dumps([{"role": "user", "content": ["no text"]}]),
+        id=comparison.prompt_id,
+    )
+
+    found = [problem for problem in audit(session) if problem.row.startswith("annotation")]
+    assert {problem.row for problem in found} == {f"annotation {annotation.id}"}
+    assert all("cannot be written as Parquet" in problem.what for problem in found)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from statistics import median_low
 
 from training.config import Kind, Rule
-from training.formats.texts import is_blank
+from training.formats.texts import shows_nothing
 from training.snapshot import CUT_OFF, Preference
 
 EDITED_CHOSEN, EDITED_REJECTED, CHOSEN_REJECTED = "edited_over_chosen", "edited_over_rejected", "chosen_over_rejected"
@@ -143,7 +143,7 @@ def _annotation(rows: list[Preference], min_strength: int) -> Ranking:
     edits: dict[str, None] = {}
     for row in rows:
         for text, reason in ((row.chosen, row.chosen_finish_reason), (row.rejected, row.rejected_finish_reason)):
-            if text is not None and not is_blank(text):
+            if text is not None and not shows_nothing(text):
                 ended.setdefault(text, reason not in CUT_OFF)
         if row.edited is not None:  # a person wrote it to its end
             edits[row.edited] = None
@@ -168,7 +168,7 @@ def _pairs(rows: Sequence[Preference]) -> dict[tuple[str, str], Pair]:
             worse = row.chosen if kind == EDITED_CHOSEN else row.rejected
             if better is None or worse is None or better == worse:
                 continue
-            if not is_blank(better) and not is_blank(worse):
+            if not shows_nothing(better) and not shows_nothing(worse):
                 found.setdefault((better, worse), Pair(better, worse, kind, row.strength, row, row.weight))
     return found
 

@@ -22,7 +22,7 @@ from training.chat import Message
 from training.conversations import text_of
 from training.errors import DataError
 from training.formats.prompts import content_hash, split_of
-from training.formats.texts import is_blank
+from training.formats.texts import shows_nothing
 from training.left_out import LeftOut, UnusableError
 from training.lines import Body
 
@@ -63,7 +63,7 @@ class Preference:
     @property
     def silent(self) -> bool:
         """Whether one of the responses says nothing."""
-        return any(text is not None and is_blank(text) for text in (self.chosen, self.rejected))
+        return any(text is not None and shows_nothing(text) for text in (self.chosen, self.rejected))
 
 
 def read(path: Path, held_out_percent: int, left_out: LeftOut | None = None) -> tuple[list[Preference], str]:
@@ -240,7 +240,7 @@ def _checked(preference: Preference) -> Preference:
         raise ValueError(f"strength is {preference.strength!r}, but must be a number from 1 to 4")
     if not 0 <= preference.weight < math.inf:
         raise ValueError(f"weight is {preference.weight}, but must be a number that is not negative")
-    edited = None if preference.edited is None or is_blank(preference.edited) else preference.edited
+    edited = None if preference.edited is None or shows_nothing(preference.edited) else preference.edited
     if preference.outcome == "all_unacceptable":
         return replace(preference, chosen=None, edited=None)
     return replace(preference, edited=edited) if edited != preference.edited else preference

@@ -10,6 +10,7 @@ from app.annotations.models import Outcome
 from app.errors import BadInput
 from app.fingerprint import fingerprint
 from app.prompts.models import EditPolicy
+from training.formats.texts import shows_nothing
 
 ATTEMPT = {"fencing_token", "active_seconds", "draft_version"}
 LATER = {"attributes", "flags", "spans", "nothing_to_improve", "revision_id", "corrects"}
@@ -58,7 +59,7 @@ def check_edit(edited: str, original: str) -> None:
     Raises:
         BadInput: it does not.
     """
-    if not edited.strip():
+    if shows_nothing(edited):
         raise _bad("edited_text", "The edited text is empty: write the improved response, or undo the edit.")
     if edited.replace("\r\n", "\n") == original.replace("\r\n", "\n"):
         raise _bad("edited_text", "The edited text is the same as the response: change it, or undo the edit.")

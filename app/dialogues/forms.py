@@ -12,6 +12,7 @@ from app.prompts.attributes import Attributes
 from app.prompts.forms import BatchSettings, Guidelines, Name, StrengthExamples
 from app.prompts.models import EditPolicy
 from app.storable import flaw
+from training.formats.texts import shows_nothing
 
 MESSAGE_LIMIT = 20_000
 NOTE_LIMIT = 2_000
@@ -29,7 +30,7 @@ def _text(value: str) -> str:
 
 def _said(value: str) -> str:
     text = _text(value)
-    if not text.strip():
+    if shows_nothing(text):
         raise ValueError("is empty: write something")
     return text
 

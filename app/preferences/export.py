@@ -25,6 +25,7 @@ from app.preferences import queries
 from app.preferences.derive import EDITED, Pair, derive, expand
 from app.preferences.forms import ExportFilter, Format, Shape
 from app.preferences.queries import Source
+from app.prompts.messages import strict
 from app.settings import get_settings
 from training.formats.prompts import Split, split_of
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 256 * 1024
 ROW_GROUP_BYTES = 8 * 1024 * 1024
+# A key cannot stand inside a text: its quotes would be escaped there.
+SPECIAL_KEYS = ('"tool_calls"', '"tool_call_id"', '"name"')
 Row = dict[str, Any]
 
 
@@ -79,7 +82,7 @@ def lines_of(source: Source, shape: Shape, wanted: ExportFilter, *, flat: bool =
     What all rows of an annotation have in common is encoded once and appended to each.
     """
     build = _canonical if shape is Shape.CANONICAL else _trl
-    common, rows = build(source, wanted, flat=flat)
+    common, rows = build(source, wanted, flat=flat or shape is Shape.TRL)
     ending = b"," + orjson.dumps(common, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)[1:]
     return (orjson.dumps(row)[:-1] + ending for row in rows)
 
@@ -99,6 +102,10 @@ def _canonical(source: Source, wanted: ExportFilter, *, flat: bool) -> tuple[Row
         "comment": source.comment,
         "annotation_id": source.annotation_id,
         "prompt_id": source.prompt_id,
+        "source_id": source.source_id,
+        "reference": source.reference,
+        "tests": None if source.tests is None else nested(source.tests),
+        "metadata": None if source.metadata is None else nested(source.metadata),
         "parent_prompt_id": source.parent_prompt_id,
         "dialogue": source.dialogue,
         "turn": None if source.dialogue is None else _turn(source.messages),
@@ -172,16 +179,10 @@ def _messages(source: Source) -> dict[int | str | None, orjson.Fragment | None]:
 
 
 def _prompt(source: Source, *, flat: bool) -> str | bytes:
-    """The messages as the database keeps them; flat, the arguments of tool calls become strings of JSON."""
-    if not flat or '"tool_calls"' not in source.messages:
+    """The messages as the database keeps them; flat, in their one form even where they were stored before there was one."""
+    if not flat or not any(key in source.messages for key in SPECIAL_KEYS):
         return source.messages
-    messages = orjson.loads(source.messages)
-    for message in messages:
-        for call in message.get("tool_calls") or ():
-            function = call.get("function") or {}
-            if not isinstance(function.get("arguments"), str | None):
-                function["arguments"] = orjson.dumps(function["arguments"]).decode()
-    return orjson.dumps(messages)
+    return orjson.dumps(strict(orjson.loads(source.messages)))
 
 
 def _lines(
@@ -265,6 +266,35 @@ def _table(lines: bytes, schema: pa.Schema) -> pa.Table:
     return pyarrow.json.read_json(pa.BufferReader(lines), reading, options).select(schema.names).cast(schema)
 
 
+def unwritable(session: Session) -> Iterator[tuple[int, Shape, str]]:
+    """Annotations whose rows Parquet cannot hold, each with the shape and Arrow's reason."""
+    percent = get_settings().held_out_percent
+    for shape in Shape:
+        schema = parquet_schema(shape, with_tools=True)
+        held: dict[int, bytes] = {}
+        for source in queries.sources(session, ExportFilter(), percent):
+            held[source.annotation_id] = b"".join(lines_of(source, shape, ExportFilter(), flat=True))
+            if len(held) >= queries.STREAM_ROWS:
+                yield from _unwritable(held, shape, schema)
+                held.clear()
+        yield from _unwritable(held, shape, schema)
+
+
+def _unwritable(held: dict[int, bytes], shape: Shape, schema: pa.Schema) -> Iterator[tuple[int, Shape, str]]:
+    import pyarrow as pa
+
+    if not any(held.values()):
+        return
+    try:
+        _table(b"".join(held.values()), schema)
+    except pa.ArrowException as error:
+        if len(held) == 1:
+            yield next(iter(held)), shape, str(error).splitlines()[0]
+        else:
+            for annotation_id, lines in held.items():
+                yield from _unwritable({annotation_id: lines}, shape, schema)
+
+
 def parquet_schema(shape: Shape, *, with_tools: bool) -> pa.Schema:
     """The columns. Tool calls are in the messages only where some prompt has any: templates test for their presence."""
     import pyarrow as pa
@@ -294,6 +324,10 @@ def parquet_schema(shape: Shape, *, with_tools: bool) -> pa.Schema:
             "comment": text,
             "annotation_id": number,
             "prompt_id": number,
+            "source_id": text,
+            "reference": text,
+            "tests": text,
+            "metadata": text,
             "parent_prompt_id": number,
             "dialogue": number,
             "turn": pa.int16(),

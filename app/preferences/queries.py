@@ -53,7 +53,7 @@ STREAM_ROWS = 500
 class Source:
     """One standing annotation with everything that its rows name.
 
-    ``messages``, ``tools``, ``samplings``, ``attributes``, ``flags`` and ``spans`` are JSON.
+    ``messages``, ``tools``, ``tests``, ``metadata``, ``samplings``, ``attributes``, ``flags`` and ``spans`` are JSON.
     """
 
     annotation_id: int
@@ -73,6 +73,10 @@ class Source:
     created_at: datetime
     annotator: str
     prompt_id: int
+    source_id: str
+    reference: str | None
+    tests: str | None
+    metadata: str | None
     parent_prompt_id: int | None
     dialogue: int | None
     system_kept: str | None
@@ -128,6 +132,10 @@ def sources(
                 Annotation.created_at,
                 User.pseudonym,
                 Prompt.id,
+                Prompt.external_id,
+                Prompt.reference,
+                cast(Prompt.tests, Text),
+                func.nullif(cast(Prompt.extra, Text), "{}"),
                 Prompt.parent_id,
                 Prompt.dialogue_id,
                 Dialogue.system_kept,

@@ -21,6 +21,8 @@ from app.prompts.forms import (
     BatchJson,
     BatchList,
     BatchSettings,
+    ImportedJson,
+    LeftOut,
     ProgressJson,
     StateChange,
     field_errors,
@@ -85,7 +87,7 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
 @router.post(
     "/batches",
     status_code=201,
-    response_model=BatchJson,
+    response_model=ImportedJson,
     responses=_REFUSED,
     openapi_extra=_UPLOAD_BODY,
     dependencies=[TAKES_KEY],
@@ -94,9 +96,14 @@ def create_batch(request: Request, session: DbSession, user: ApiAdmin, sent: Api
     """Import a file of prompts as a new batch: all of it, or (with `leave_out_refused`) all of its valid lines."""
     file, chosen = _file(sent), _settings(sent)
 
-    def work() -> BatchJson:
+    def work() -> ImportedJson:
         upload = service.create_upload(session, user, file.filename, file.content)
-        return _json(session, [service.confirm_upload(session, user, upload, chosen)])[0]
+        made = _json(session, [service.confirm_upload(session, user, upload, chosen)])[0]
+        return ImportedJson(
+            **dict(made),
+            left_out=[LeftOut.model_validate(each) for each in upload.report["errors"]],
+            notes=[note for note, _ in upload.report["notes"]],
+        )
 
     # not the body as it was sent: a client draws a new multipart boundary for each try
     same = b"\0".join(

@@ -43,6 +43,11 @@ class Format(StrEnum):
         """What its records are counted in, from 1."""
         return {Format.JSON: "item", Format.PARQUET: "row"}.get(self, "line")
 
+    @property
+    def is_table(self) -> bool:
+        """Whether its records have cells, in which a list or object may stand as JSON text."""
+        return self in (Format.CSV, Format.PARQUET)
+
 
 SUFFIXES = {
     ".jsonl": Format.JSONL,
@@ -177,7 +182,7 @@ def _jsonl(text: bytes, limits: Limits) -> Iterator[Row]:
         else:
             line = text[start:end].strip(b" \t\r")
             if line:
-                yield number, _load(line)
+                yield number, _object(line)
         start = end + 1
 
 
@@ -188,7 +193,7 @@ def _json(text: bytes, limits: Limits) -> Iterator[Row]:
         if not alone:
             found = bounded_json.members(text, start)
             if any(key in found for key in (*CONVERSATION_KEYS, *TASK_KEYS)):
-                yield 1, _load(text) if len(text) <= limits.record_bytes else Refused("is too long: shorten it")
+                yield 1, _alone(text) if len(text) <= limits.record_bytes else Refused("is too long: shorten it")
                 return
             start = _find_list(text, found)
         items = bounded_json.elements(text, start, limits.record_bytes, alone=alone)
@@ -197,6 +202,16 @@ def _json(text: bytes, limits: Limits) -> Iterator[Row]:
             yield number, _load(raw)
     except Refused as error:
         raise BadInput(f"The file {error}.") from None
+
+
+def _alone(text: bytes) -> Any:
+    """The one record of a file; a table written column by column is a file of one object as well."""
+    value = _load(text)
+    if isinstance(value, dict):
+        columns = [each for each in value.values() if isinstance(each, list)]
+        if len(columns) > 1 and len({len(each) for each in columns}) == 1 and len(columns) == len(value):
+            return Refused('holds whole columns, not one prompt: save the table as records (pandas: orient="records")')
+    return value
 
 
 def _find_list(text: bytes, found: dict[str, int]) -> int:
@@ -215,6 +230,12 @@ def _load(raw: bytes) -> Any:
         return bounded_json.loads(raw)
     except Refused as refusal:
         return refusal
+
+
+def _object(raw: bytes) -> Any:
+    """A line's value. A bare text is one only in a list that says so: alone on a line it is most often a broken line."""
+    value = _load(raw)
+    return Refused('is text, not an object: write {"prompt": "…"}') if isinstance(value, str) else value
 
 
 def _check_count(number: int, unit: str) -> None:
@@ -248,14 +269,15 @@ class _Lines:
 
 
 def _csv(text: bytes, limits: Limits) -> Iterator[Row]:
+    text, skipped, delimiter = _told_delimiter(text)
     csv.field_size_limit(limits.record_bytes)  # the default of 131,072 is below our longest prompt; it is process-wide
     lines = _Lines(text, limits.record_bytes)
-    reader = csv.reader(lines, delimiter=_delimiter(text), strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     header: list[str] | None = None
-    begins, rows = 1, 0
+    begins, rows = skipped + 1, 0
     try:
         for cells in reader:
-            number, begins, lines.pulled = begins, reader.line_num + 1, 0
+            number, begins, lines.pulled = begins, skipped + reader.line_num + 1, 0
             # A blank line, or the ",," that a spreadsheet leaves. In a file of one column, "" is a row that says nothing.
             if not any(cells) and (header is None or len(cells) != 1):
                 continue
@@ -267,9 +289,15 @@ def _csv(text: bytes, limits: Limits) -> Iterator[Row]:
             yield number, _cells(header, cells)
     except csv.Error as error:
         raise BadInput(
-            f"The CSV cannot be read at line {reader.line_num:,} ({error}): put cells with commas, quotes or line "
+            f"The CSV cannot be read at line {skipped + reader.line_num:,} ({error}): put cells with commas, quotes or line "
             'breaks in quotes, and write quotes inside them twice ("").'
         ) from None
+
+
+def _told_delimiter(text: bytes) -> tuple[bytes, int, str]:
+    """The table, the lines before it, and what parts its cells: spreadsheets may say so in a first line, ``sep=;``."""
+    told = re.match(rb'"?sep=([,;\t|])"?[ \t]*\r?\n', text, re.IGNORECASE)
+    return (text[told.end() :], 1, told[1].decode()) if told else (text, 0, _delimiter(text))
 
 
 def _delimiter(text: bytes) -> str:

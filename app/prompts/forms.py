@@ -198,6 +198,20 @@ class BatchJson(BaseModel):
     progress: ProgressJson
 
 
+class LeftOut(BaseModel):
+    """A line (item, row) of the file that was not imported, and why."""
+
+    line: int = Field(examples=[12])
+    reason: str = Field(examples=['has a blank "prompt": write it or remove it'])
+
+
+class ImportedJson(BatchJson):
+    """The batch that a file became, and what of the file it is without."""
+
+    left_out: list[LeftOut] = Field(description="Every refused line, where `leave_out_refused` allowed some.")
+    notes: list[str] = Field(description="What was read in a way that you may not expect.", examples=[[]])
+
+
 class BatchList(BaseModel):
     """Batches, newest first. ``next`` is the ``before`` of the following page, or null on the last one."""
 

@@ -148,7 +148,7 @@ def _row_line(columns: list[tuple[str, Any]], row: int) -> bytes:
     except UnicodeDecodeError:
         return b"!has text that is not UTF-8: write it again as UTF-8\n"
     except _BinaryCell:
-        return b"!has a cell of binary data: only text can be imported\n"
+        return b"!has a cell of binary data, a picture perhaps: only text can be imported\n"
 
 
 class _BinaryCell(Exception):

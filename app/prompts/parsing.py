@@ -49,7 +49,7 @@ def parse(filename: str, content: bytes, limits: Limits) -> tuple[Format, Iterat
             try:
                 if isinstance(value, Refused):
                     raise value
-                prompt = to_prompt(value, line, kind.unit, limits.prompt_chars)
+                prompt = to_prompt(value, line, kind.unit, limits.prompt_chars, cells=kind.is_table)
                 first_seen.check(prompt)
             except Refused as refusal:
                 refused += 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Select, String, Table, cast, func, select
+from sqlalchemy.dialects.postgresql import JSONPATH
 from sqlalchemy.orm import Session, joinedload
 
 from app.accounts.models import Role, User
@@ -48,6 +49,14 @@ def access_prompt(session: Session, user: User, prompt_id: int) -> Prompt:
     if prompt is None:
         raise NotFound
     return prompt
+
+
+def special_messages(session: Session) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Prompts with a message that has more than a role and a text, by id: names, and what tools were asked and said."""
+    more = '$[*] ? (@.content.type() != "string" || exists(@.keyvalue() ? (@.key != "role" && @.key != "content")))'
+    query = select(Prompt.id, Prompt.messages).where(func.jsonb_path_exists(Prompt.messages, cast(more, JSONPATH)))
+    rows = session.execute(query.order_by(Prompt.id), execution_options={"yield_per": 500})
+    return ((row.id, row.messages) for row in rows)
 
 
 # ── Progress ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,8 +3,8 @@
 Known shapes, by the key that holds the conversation:
 
 ===============================  ====================================================================================
-``prompt``                       text, or a list of messages (TRL's prompt-only form)
-``messages``, ``conversations``  ``{role, content}`` (OpenAI) or ``{from, value}`` (ShareGPT)
+``prompt``                       text, a list of messages (TRL's prompt-only form), or the user's texts
+``messages``, ``conversations``  ``{role, content}`` (OpenAI) or ``{from, value}`` (ShareGPT); also ``conversation``
 ``turns``                        messages, or the user's texts (MT-Bench): the first is the prompt, later ones are kept
 ``instruction``                  with ``input``/``output`` (Alpaca) or ``instances[0]`` (Self-Instruct)
 ``question``                     with ``answer`` (GSM8K)
@@ -21,23 +21,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.prompts.bounded_json import Refused, kind_of, loads
+from app.prompts.messages import MEDIA, Message, empty, read
+from app.prompts.unread import check_shape, from_viewer, looks_printed, printed
 from training.formats.prompts import content_hash
+from training.formats.texts import shows_nothing
 
-CONVERSATION_KEYS = ("prompt", "messages", "conversations", "turns")
+CONVERSATION_KEYS = ("prompt", "messages", "conversations", "conversation", "turns")
 TASK_KEYS = ("instruction", "question")
-ROLES = {
-    "system": "system",
-    "user": "user",
-    "human": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "tool": "tool",
-    "observation": "tool",
-}
-MESSAGE_EXTRAS = ("name", "tool_calls", "tool_call_id")
+ID_KEYS = ("id", "key", "task_id", "prompt_id", "question_id")
+"""Where a source names its prompts. The first is the prompt's id; the others stay in its metadata."""
+RESPONSE_KEYS = ("response", "responses", "response_a", "response_b", "completion", "completions", "model_answer")
 LATER_TURNS = (
     "The file has later user turns without the answers between them. The first turn is imported as the prompt; "
     "the others are kept in its metadata as later_turns."
+)
+WITH_RESPONSES = (
+    "The file has responses beside its prompts. They are kept in the metadata of each prompt, and are not compared."
 )
 OTHER_INSTANCES = (
     "The instruction comes with several inputs. The first is imported; the others are kept in metadata as instances."
@@ -50,7 +49,7 @@ class ParsedPrompt:
 
     line: int
     external_id: str
-    messages: list[dict[str, Any]]
+    messages: list[Message]
     content_hash: bytes
     tools: list[Any] | None = None
     capability: str | None = None
@@ -77,18 +76,39 @@ class _Record:
         """Whether ``key`` holds something."""
         return self.rest.get(key) not in (None, "")
 
+    def keep(self, key: str, value: Any) -> None:
+        """Keep ``value`` as metadata under ``key``, or where that is taken under ``key_2`` and so on."""
+        keep(self.rest, key, value)
 
-def to_prompt(value: Any, line: int, unit: str, limit_chars: int) -> ParsedPrompt:
-    """Read one record; :class:`Refused` gives the reason why it cannot be a prompt."""
+
+def keep(kept: dict[str, Any], key: str, value: Any) -> None:
+    """Put ``value`` into ``kept`` without replacing another: under ``key``, or ``key_2`` and so on."""
+    name, number = key, 1
+    while name in kept and kept[name] != value:
+        number += 1
+        name = f"{key}_{number}"
+    kept[name] = value
+
+
+def to_prompt(value: Any, line: int, unit: str, limit_chars: int, *, cells: bool = False) -> ParsedPrompt:
+    """Read one record; :class:`Refused` gives the reason why it cannot be a prompt.
+
+    In ``cells`` of a table a list can only stand as text, so text that is a JSON list of messages is read as one.
+    """
     if isinstance(value, str):
         value = {"prompt": value}
     if not isinstance(value, dict):
         raise Refused(f'is {kind_of(value)}, not an object: write {{"prompt": "…"}}')
-    record = _Record(dict(value))
+    record = _Record(from_viewer(value))
+    check_shape(record.rest)
+    if cells and record.has("prompt"):
+        record.rest["prompt"] = _listed_in_cell(record.rest["prompt"])
     identifier = _identifier(record, f"{unit}-{line}")
     tools = _tools(record)
     messages = _with_system(_conversation(record), record)
     _check_conversation(messages, limit_chars)
+    if record.note is None and any(record.has(key) for key in RESPONSE_KEYS):
+        record.note = WITH_RESPONSES
     return ParsedPrompt(
         line=line,
         external_id=identifier,
@@ -104,20 +124,21 @@ def to_prompt(value: Any, line: int, unit: str, limit_chars: int) -> ParsedPromp
 
 
 def _identifier(record: _Record, otherwise: str) -> str:
-    value = record.take("id" if record.has("id") else "question_id")
-    if value is None:
+    key = next((key for key in ID_KEYS if record.has(key)), None)
+    if key is None:
         return otherwise
+    value = record.take(key)
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise Refused(f"has an id that is {kind_of(value)}: use text or a whole number")
     name = str(value)
-    if not name.strip():
+    if shows_nothing(name):
         raise Refused("has an id of nothing but spaces: give it a name or leave the id out")
     if len(name) > 200:
         raise Refused(f"has an id of {len(name):,} characters: 200 is the most")
     return name
 
 
-def _conversation(record: _Record) -> list[dict[str, Any]]:
+def _conversation(record: _Record) -> list[Message]:
     keys = [key for key in CONVERSATION_KEYS if record.has(key)]
     if len(keys) > 1:
         raise Refused(f'has both "{keys[0]}" and "{keys[1]}": keep the one that holds the conversation')
@@ -135,7 +156,7 @@ def _conversation(record: _Record) -> list[dict[str, Any]]:
     raise Refused(f'has no "prompt" or "messages"; its keys are {", ".join(keys) or "none"}: rename the right one')
 
 
-def _from_conversation(record: _Record, key: str) -> list[dict[str, Any]]:
+def _from_conversation(record: _Record, key: str) -> list[Message]:
     value = record.take(key)
     if key == "prompt" and isinstance(value, str):
         return [_user(_text(value, key))]
@@ -144,25 +165,44 @@ def _from_conversation(record: _Record, key: str) -> list[dict[str, Any]]:
     if not isinstance(value, list):
         wanted = "text or a list of messages" if key == "prompt" else "a list of messages"
         raise Refused(f'has a "{key}" that is {kind_of(value)}: make it {wanted}')
-    if key == "turns" and value and isinstance(value[0], str):
-        return _from_user_turns(record, value)
-    return [_message(item, number) for number, item in enumerate(value, 1)]
+    if key in ("prompt", "turns") and value and isinstance(value[0], str):
+        return _from_user_turns(record, value, key)
+    messages, beside = read(value)
+    if beside:
+        record.keep("messages", beside)
+    return messages
 
 
-def _from_user_turns(record: _Record, turns: list[Any]) -> list[dict[str, Any]]:
-    later = [_text(turn, "turns") for turn in turns[1:]]
+def _listed_in_cell(value: Any) -> Any:
+    """A cell's text as the list of messages, or of the user's texts, that it is JSON of; anything else as it stands."""
+    if not isinstance(value, str) or not value.lstrip().startswith("["):
+        return value
+    try:
+        found = loads(value.encode("utf-8", "surrogatepass"))
+    except Refused:
+        if looks_printed(value):
+            raise printed("prompt") from None
+        return value
+    turns = (
+        isinstance(found, list)
+        and found
+        and (
+            all(isinstance(each, str) for each in found)
+            or all(isinstance(each, dict) and ("role" in each or "from" in each) for each in found)
+        )
+    )
+    return found if turns else value
+
+
+def _from_user_turns(record: _Record, turns: list[Any], key: str) -> list[Message]:
+    later = [_text(turn, key) for turn in turns[1:]]
     if later:
-        record.rest["later_turns"] = later
+        record.keep("later_turns", later)
         record.note = LATER_TURNS
-    references = record.rest.get("reference")
-    if isinstance(references, list) and references and all(isinstance(one, str) for one in references):
-        record.rest["reference"] = references[0]
-        if references[1:]:
-            record.rest["later_references"] = references[1:]
-    return [_user(_text(turns[0], "turns"))]
+    return [_user(_text(turns[0], key))]
 
 
-def _from_instruction(record: _Record) -> list[dict[str, Any]]:
+def _from_instruction(record: _Record) -> list[Message]:
     instruction = _text(record.take("instruction"), "instruction")
     source = record
     instances = record.take("instances")
@@ -176,52 +216,12 @@ def _from_instruction(record: _Record) -> list[dict[str, Any]]:
     given = source.take("input")
     record.reference = _text_or_number(source.take("output"), "output")
     if source is not record:
-        record.rest |= {key: value for key, value in source.rest.items() if key not in record.rest}
+        for key, value in source.rest.items():
+            record.keep(key, value)
     return [_user(instruction if given is None else f"{instruction}\n\n{_text(given, 'input')}")]
 
 
-def _message(item: Any, number: int) -> dict[str, Any]:
-    if not isinstance(item, dict):
-        raise Refused(f'has a message {number} that is {kind_of(item)}: write {{"role": …, "content": …}}')
-    given = {key: value for key, value in item.items() if value is not None}
-    if ("role" in given or "content" in given) and ("from" in given or "value" in given):
-        raise Refused(f"has a message {number} that mixes role/content with from/value: use one of the two")
-    role = given.pop("from", None) if "from" in given else given.pop("role", None)
-    if not isinstance(role, str) or role not in ROLES:
-        said = f'the role "{role[:40]}"' if isinstance(role, str) else "no role"
-        raise Refused(f"has a message {number} with {said}: use system, user, assistant or tool")
-    content = given.pop("value", None) if "value" in given else given.pop("content", None)
-    message = {"role": ROLES[role], "content": _content(content, number, calls="tool_calls" in given)}
-    message |= {key: given.pop(key) for key in MESSAGE_EXTRAS if key in given}
-    if given:
-        raise Refused(
-            f'has a message {number} with the key "{next(iter(given))[:40]}", which has no meaning: remove it'
-        )
-    return message
-
-
-def _content(content: Any, number: int, *, calls: bool) -> str:
-    if content is None and calls:
-        return ""
-    if isinstance(content, list) and content and all(_is_text_part(part) for part in content):
-        return "".join(part["text"] for part in content)
-    if not isinstance(content, str):
-        raise Refused(f"has a message {number} whose content is {kind_of(content)}: only text can be imported")
-    if not content.strip() and not calls:
-        raise Refused(f"has a message {number} that is blank: write it or remove it")
-    return content
-
-
-def _is_text_part(part: Any) -> bool:
-    return (
-        isinstance(part, dict)
-        and part.keys() == {"type", "text"}
-        and part["type"] == "text"
-        and isinstance(part["text"], str)
-    )
-
-
-def _with_system(messages: list[dict[str, Any]], record: _Record) -> list[dict[str, Any]]:
+def _with_system(messages: list[Message], record: _Record) -> list[Message]:
     system = record.take("system")
     if system is None:
         return messages
@@ -231,7 +231,7 @@ def _with_system(messages: list[dict[str, Any]], record: _Record) -> list[dict[s
     return [{"role": "system", "content": text}, *messages]
 
 
-def _check_conversation(messages: list[dict[str, Any]], limit_chars: int) -> None:
+def _check_conversation(messages: list[Message], limit_chars: int) -> None:
     if not messages:
         raise Refused("has no messages: write at least one user message")
     for number, message in enumerate(messages[1:], 2):
@@ -243,6 +243,7 @@ def _check_conversation(messages: list[dict[str, Any]], limit_chars: int) -> Non
     if last != "user":
         raise Refused(f"ends with a {last} message: it must end with the user")
     size = sum(len(message["content"]) for message in messages)
+    size += sum(len(call["function"]["arguments"]) for each in messages for call in each.get("tool_calls", ()))
     if size > limit_chars:
         raise Refused(
             f"has {size:,} characters, {limit_chars:,} is the most: shorten it, or raise CORRAL_PROMPT_LIMIT_CHARS"
@@ -269,15 +270,29 @@ def _capability(record: _Record) -> str | None:
 
 
 def _reference(record: _Record) -> str | None:
-    given = _text_or_number(record.take("reference"), "reference")
-    return record.reference if given is None else given
+    given = record.take("reference")
+    if isinstance(given, list) and all(isinstance(one, str) for one in given):
+        if given[1:]:
+            record.keep("later_references", given[1:])
+        given = given[0] if given else None
+    reference = _text_or_number(given, "reference")
+    if reference is not None and record.reference is not None:
+        record.keep("answer", record.reference)
+    return record.reference if reference is None else reference
 
 
 def _metadata(record: _Record) -> dict[str, Any]:
     given = _json_cell(record.take("metadata"), "metadata")
     if given is not None and not isinstance(given, dict):
         raise Refused(f'has "metadata" that is {kind_of(given)}: make it an object')
-    return {key: value for key, value in record.rest.items() if value not in (None, "")} | (given or {})
+    media = next((key for key in MEDIA if not empty(record.rest.get(key))), None)
+    if media is not None:
+        raise Refused(f'has "{media[:40]}": only text can be imported, pictures and sound are not shown yet')
+    kept = dict(given or {})
+    for key, value in record.rest.items():
+        if value not in (None, ""):
+            keep(kept, key, value)
+    return kept
 
 
 def _json_cell(value: Any, key: str) -> Any:
@@ -287,13 +302,13 @@ def _json_cell(value: Any, key: str) -> Any:
     try:
         return loads(value.encode("utf-8", "surrogatepass"))
     except Refused as error:
-        raise Refused(f'has a "{key}" that {error}') from None
+        raise (printed(key) if looks_printed(value) else Refused(f'has a "{key}" that {error}')) from None
 
 
 def _text(value: Any, key: str) -> str:
     if not isinstance(value, str):
         raise Refused(f'has a "{key}" that is {kind_of(value)}: put it in quotes if it is meant as text')
-    if not value.strip():
+    if shows_nothing(value):
         raise Refused(f'has a blank "{key}": write it or remove it')
     return value
 
@@ -306,5 +321,5 @@ def _text_or_number(value: Any, key: str) -> str | None:
     return json.dumps(value)
 
 
-def _user(text: str) -> dict[str, Any]:
+def _user(text: str) -> Message:
     return {"role": "user", "content": text}

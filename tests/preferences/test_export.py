@@ -196,6 +196,20 @@ def test_parquet_says_what_json_lines_say(session: Session, alice: User, compari
     assert as_table(session, Shape.TRL) == exported(session, Shape.TRL)
 
 
+def test_what_the_source_said_of_a_prompt_stands_in_its_rows(session: Session, alice: User) -> None:
+    prompt = make_prompt(session, make_batch(session))
+    prompt.external_id, prompt.reference = "HumanEval/7", "42"
+    prompt.tests, prompt.extra = ["assert f() == 42"], {"later_turns": ["And why?"], "level": 3}
+    session.commit()
+    make_annotation(session, alice, make_comparison(session, prompt=prompt))
+
+    [line], [row] = exported(session), as_table(session)
+
+    assert (line["source_id"], line["reference"]) == (row["source_id"], row["reference"]) == ("HumanEval/7", "42")
+    assert line["tests"] == orjson.loads(row["tests"]) == prompt.tests
+    assert line["metadata"] == orjson.loads(row["metadata"]) == prompt.extra
+
+
 def test_tool_calls_survive_parquet_in_columns(session: Session, alice: User) -> None:
     batch = make_batch(session)
     prompt = make_prompt(session, batch)

@@ -47,6 +47,7 @@ def test_a_file_becomes_a_batch(client: TestClient, session: Session, bob: dict[
 
     assert answer.status_code == 201
     made = answer.json()
+    assert (made.pop("left_out"), made.pop("notes")) == ([], [])
     assert answer.headers["location"] == f"/api/v1/batches/{made['id']}"
     assert (made["state"], made["round"], made["capability"]) == ("preparing", 1, "maths")
     assert made["sampling"] == {"temperature": 0.3}
@@ -90,10 +91,15 @@ def test_text_that_cannot_be_stored_is_refused_in_words(client: TestClient, bob:
     assert by_line.json()["errors"] == [{"line": 3, "reason": 'has the key "\\u0000" twice: keep one'}]
 
 
-def test_refused_lines_are_left_out_when_asked(client: TestClient, session: Session, bob: dict[str, str]) -> None:
+def test_refused_lines_are_left_out_when_asked_and_named(
+    client: TestClient, session: Session, bob: dict[str, str]
+) -> None:
     answer = post(client, bob, BAD, leave_out_refused=True)
 
     assert answer.status_code == 201
+    (left_out,) = answer.json()["left_out"]
+    assert left_out["line"] == 3
+    assert "ends with the assistant" in left_out["reason"]
     assert prompts(session) == 2
 
 

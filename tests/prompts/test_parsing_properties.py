@@ -17,20 +17,21 @@ from app.prompts.files import Limits
 from app.prompts.parsing import Refusal, parse
 from app.prompts.shapes import ParsedPrompt
 from app.settings import ROOT
+from training.formats.texts import shows_nothing
 
 LIMITS = Limits(prompt_chars=1000, file_bytes=1024 * 1024)
 ROOMY = Limits(prompt_chars=200_000, file_bytes=64 * 1024 * 1024)
 PUBLIC = ROOT.parent / "shared" / "data" / "prompts"
 
 storable = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
-said = storable.filter(lambda text: text.strip() != "")
+said = storable.filter(lambda text: not shows_nothing(text))
 leaf = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 values = st.recursive(leaf, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12)
 keys = st.sampled_from(
     [
         *("id", "prompt", "messages", "turns", "conversations", "instruction", "instances", "question", "answer"),
         *("system", "capability", "category", "reference", "tests", "tools", "metadata", "role", "content"),
-        *("from", "value", "x"),
+        *("from", "value", "x", "conversation", "tool_calls", "name", "row", "data", "key"),
     ]
 )
 records = st.dictionaries(keys, values | st.lists(st.dictionaries(keys, values)))
@@ -155,7 +156,7 @@ def public(name: str) -> Path:
         ("vicuna_ja.jsonl", 80, 0),
         ("self_instruct_user_oriented.jsonl", 252, 0),
         ("gsm8k_test.jsonl", 1319, 0),
-        ("naughty_strings.json", 509, 6),
+        ("naughty_strings.json", 505, 10),
     ],
 )
 def test_public_prompt_files_are_imported_as_they_are(name: str, valid: int, refused: int) -> None:
@@ -167,7 +168,7 @@ def test_public_prompt_files_are_imported_as_they_are(name: str, valid: int, ref
 
 def test_naughty_strings_are_kept_to_the_letter_but_for_blanks_and_duplicates() -> None:
     path = public("naughty_strings.json")
-    written = [text for text in dict.fromkeys(json.loads(path.read_text(encoding="utf-8"))) if text.strip()]
+    written = [text for text in dict.fromkeys(json.loads(path.read_text(encoding="utf-8"))) if not shows_nothing(text)]
 
     answers = read(path.read_bytes(), path.name, ROOMY)
 

@@ -32,19 +32,23 @@ def export(
     round_: Annotated[
         list[int] | None, typer.Option("--round", min=0, max=2**31 - 1, help="Only this round; repeat for several.")
     ] = None,
-    split: Annotated[Literal["train", "held_out"] | None, typer.Option(help="Only one side of the split.")] = None,
+    split: Annotated[
+        Literal["train", "held_out", "all"] | None,
+        typer.Option(
+            help="One side of the split, or all; without it TRL's shape has the train side.", show_default=False
+        ),
+    ] = None,
     min_strength: Annotated[int | None, typer.Option(min=1, max=4, help="Only pairs of this strength and up.")] = None,
 ) -> None:
     """Write the preferences that annotators expressed."""
     with transaction() as session:
         from app.preferences.export import write_export
-        from app.preferences.forms import ExportFilter, Format, Shape
-        from training.formats.prompts import Split
+        from app.preferences.forms import ExportFilter, Format, Shape, Side, split_for
 
         wanted = ExportFilter(
             batch_ids=tuple(_batch_id(session, name) for name in batch or ()),
             rounds=tuple(round_ or ()),
-            split=Split(split) if split else None,
+            split=split_for(Shape(shape), Side(split) if split else None),
             min_strength=min_strength,
         )
         if out == "-":

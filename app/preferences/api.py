@@ -15,9 +15,8 @@ from app.accounts.idempotency import TAKES_KEY, once
 from app.db import DbSession
 from app.preferences import queries, service
 from app.preferences.download import download, download_snapshot
-from app.preferences.forms import ExportFilter, Format, Id, Number, Shape, SnapshotRequest
+from app.preferences.forms import ExportFilter, Format, Id, Number, Shape, Side, SnapshotRequest, split_for
 from app.preferences.models import Snapshot, SnapshotState
-from training.formats.prompts import Split
 
 router = APIRouter(tags=["preferences"])
 
@@ -105,14 +104,18 @@ def export_preferences(
     form: Annotated[Format, Query(alias="format")] = Format.JSONL,
     batch: Annotated[list[Id], Query(description="Only these batches.")] = [],  # noqa: B006 - FastAPI copies it
     rounds: Annotated[list[Number], Query(alias="round", description="Only these rounds.")] = [],  # noqa: B006
-    split: Annotated[Split | None, Query(description="Only one side of the split by prompt.")] = None,
+    split: Annotated[
+        Side | None, Query(description="One side of the split by prompt, or all; without it `trl` is the train side.")
+    ] = None,
     min_strength: Annotated[int | None, Query(ge=1, le=4, description="Only ranked pairs this strong.")] = None,
 ) -> StreamingResponse:
     """Stream the current preferences. Superseded annotations are never in.
 
     For reviewers, comparisons that still want annotators are left out, because the rows name the models.
     """
-    wanted = ExportFilter(batch_ids=tuple(batch), rounds=tuple(rounds), split=split, min_strength=min_strength)
+    wanted = ExportFilter(
+        batch_ids=tuple(batch), rounds=tuple(rounds), split=split_for(shape, split), min_strength=min_strength
+    )
     return download(shape, form, queries.visible_to(user, wanted))
 
 

@@ -5,8 +5,8 @@ JSON: each text of an annotation is encoded a single time and spliced into all r
 Arrow reads out of the same lines. Texts are as sampled; people appear by their pseudonym only.
 
 The canonical row is described in ``docs/formats.md``. TRL's row has ``prompt``, ``chosen`` and ``rejected`` as lists of
-messages, and ``tools``. Tools, and in Parquet also the sampling, are a string of JSON: their inner shape differs from row
-to row, which columns cannot hold, and TRL takes ``tools`` as such a string.
+messages, ``tools``, and what a trainer filters by. What has another inner shape in each row is a string of JSON, because
+columns cannot hold it: tools and the arguments of tool calls for TRL, in Parquet also spans and the sampling.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def _canonical(source: Source, wanted: ExportFilter, *, flat: bool) -> tuple[Row
         "ranking": source.ranking,
         "edit_source": source.edit_source,
         "nothing_to_improve": source.nothing_to_improve,
-        "attributes": nested(source.attributes),
-        "flags": nested(source.flags),
+        "attributes": _attributes(source.attributes),
+        "flags": _flags(source.flags),
         "spans": nested(source.spans),
         "comment": source.comment,
         "annotation_id": source.annotation_id,
@@ -121,6 +121,23 @@ def _canonical(source: Source, wanted: ExportFilter, *, flat: bool) -> tuple[Row
         "tools": None if source.tools is None else nested(source.tools),
     }
     return common, _canonical_pairs(source, wanted, nested)
+
+
+def _attributes(by_candidate: str) -> list[Row]:
+    """A list, because a column for each candidate would be thousands of columns."""
+    return [
+        {"candidate_id": int(candidate), "name": name, "value": value}
+        for candidate, places in orjson.loads(by_candidate).items()
+        for name, value in places.items()
+    ]
+
+
+def _flags(by_candidate: str) -> list[Row]:
+    return [
+        {"candidate_id": int(candidate), "flag": flag}
+        for candidate, flags in orjson.loads(by_candidate).items()
+        for flag in flags
+    ]
 
 
 def _turn(messages: str) -> int:
@@ -157,8 +174,14 @@ def _trl(source: Source, wanted: ExportFilter, *, flat: bool) -> tuple[Row, Iter
     """What TRL's reward and DPO trainers read: ranked pairs only, with the edit as a winner of its own."""
     texts = _messages(source)
     pairs = expand(list(_pairs(source, wanted)), wanted.min_strength or 1)
-    rows = ({"chosen": texts[pair.better], "rejected": texts[pair.worse]} for pair in pairs)
-    return {"prompt": orjson.Fragment(_prompt(source, flat=flat)), "tools": source.tools}, rows
+    rows = ({"chosen": texts[pair.better], "rejected": texts[pair.worse], "strength": pair.strength} for pair in pairs)
+    common = {
+        "prompt": orjson.Fragment(_prompt(source, flat=flat)),
+        "tools": source.tools,
+        "annotation_id": source.annotation_id,
+        "split": split_of(source.content_hash, get_settings().held_out_percent).value,
+    }
+    return common, rows
 
 
 def _pairs(source: Source, wanted: ExportFilter) -> Iterator[Pair]:
@@ -299,15 +322,18 @@ def parquet_schema(shape: Shape, *, with_tools: bool) -> pa.Schema:
     """The columns. Tool calls are in the messages only where some prompt has any: templates test for their presence."""
     import pyarrow as pa
 
-    text = pa.string()
+    text, number = pa.string(), pa.int64()
     call = pa.struct({"id": text, "type": text, "function": pa.struct({"name": text, "arguments": text})})
     extra = {"name": text, "tool_call_id": text, "tool_calls": pa.list_(call)} if with_tools else {}
     prompt = pa.list_(pa.struct({"role": text, "content": text, **extra}))
     answer = pa.list_(pa.struct({"role": text, "content": text}))
     messages = {"prompt": prompt, "chosen": answer, "rejected": answer}
     if shape is Shape.TRL:
-        return pa.schema({**messages, "tools": text})
-    number, both = pa.int64(), {"chosen": text, "rejected": text}
+        facts = {"strength": pa.int8(), "annotation_id": number, "split": text}
+        return pa.schema({**messages, "tools": text, **facts})
+    both = {"chosen": text, "rejected": text}
+    attribute = pa.struct({"candidate_id": number, "name": text, "value": pa.int16()})
+    flag = pa.struct({"candidate_id": number, "flag": text})
     return pa.schema(
         {
             "id": text,
@@ -318,8 +344,8 @@ def parquet_schema(shape: Shape, *, with_tools: bool) -> pa.Schema:
             "ranking": pa.list_(pa.list_(number)),
             "edit_source": text,
             "nothing_to_improve": pa.bool_(),
-            "attributes": text,
-            "flags": text,
+            "attributes": pa.list_(attribute),
+            "flags": pa.list_(flag),
             "spans": text,
             "comment": text,
             "annotation_id": number,

@@ -21,6 +21,21 @@ class Shape(StrEnum):
     TRL = "trl"
 
 
+class Side(StrEnum):
+    """Which prompts a download is asked for. Without a word canonical rows are all, and TRL's those to train on."""
+
+    TRAIN = "train"
+    HELD_OUT = "held_out"
+    ALL = "all"
+
+
+def split_for(shape: Shape, asked: Side | None) -> Split | None:
+    """The side of the split that a download has; None is both. What a trainer reads has nothing held out by default."""
+    if asked is None:
+        return Split.TRAIN if shape is Shape.TRL else None
+    return None if asked is Side.ALL else Split(asked.value)
+
+
 class Format(StrEnum):
     """JSON Lines for people and scripts, Parquet for ``datasets`` and data frames."""
 

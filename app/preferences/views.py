@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response, StreamingResponse
-from pydantic import ValidationError
 
 from app.accounts.access import Reviewer
 from app.db import DbSession
@@ -16,7 +15,7 @@ from app.errors import BadInput
 from app.preferences import export, queries, service
 from app.preferences.counts import Counts, sum_up
 from app.preferences.download import download, download_snapshot
-from app.preferences.forms import ExportFilter, Format, Shape
+from app.preferences.forms import ExportFilter, Format, Shape, Side, split_for
 from app.preferences.models import Snapshot, SnapshotState
 from app.preferences.queries import SnapshotLineage
 from app.settings import get_settings
@@ -37,6 +36,8 @@ class PreferencesPage:
     wanted: ExportFilter
     shape: Shape
     rows: list[dict[str, Any]]
+    side: str
+    """What was chosen of the split; empty is what the shape has by itself."""
     left_out: bool
     """Whether rows and downloads leave out what this reader may still be given to judge."""
     batches: list[tuple[int, str]]
@@ -63,12 +64,15 @@ def chosen_filter(
     round_number: Annotated[str, Query(max_length=9, alias="round")] = "",
     split: Annotated[str, Query(max_length=10)] = "",
     strength: Annotated[str, Query(max_length=1)] = "",
+    shape: Shape = Shape.CANONICAL,
 ) -> ExportFilter:
-    """The filter of the page's form, whose selects send an empty value for "all"."""
-    chosen = {"batch_ids": [batch], "rounds": [round_number], "split": split, "min_strength": strength}
+    """The filter of the page's form, whose selects send an empty value for what was not chosen."""
     try:
-        return ExportFilter.model_validate({key: value for key, value in chosen.items() if value not in ("", [""])})
-    except ValidationError:
+        side = split_for(shape, Side(split) if split else None)
+        chosen = {"batch_ids": [batch], "rounds": [round_number], "split": side, "min_strength": strength}
+        given = {key: value for key, value in chosen.items() if value not in ("", [""])}
+        return ExportFilter.model_validate(given)
+    except ValueError:
         raise BadInput("This filter cannot be used. Choose from the lists on the preferences page.") from None
 
 
@@ -106,6 +110,7 @@ def preferences_page(
         wanted=wanted,
         shape=shape,
         rows=export.preview(session, shape, visible, PREVIEW_ROWS),
+        side=request.query_params.get("split", ""),
         left_out=visible.settled and not wanted.settled,
         batches=queries.batch_names(session),
         rounds=queries.round_numbers(session),

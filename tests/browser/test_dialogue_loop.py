@@ -69,7 +69,7 @@ def converse(page: Page, text: str, key: str, edit: str = "") -> None:
 
 
 def rows_of(installation: Installation, file: Path, shape: str) -> list[dict[str, object]]:
-    written = installation.corral("export", "--shape", shape, "--out", str(file))
+    written = installation.corral("export", "--shape", shape, "--split", "all", "--out", str(file))
     assert written.returncode == 0, written.stderr
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 

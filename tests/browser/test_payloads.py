@@ -108,7 +108,7 @@ def set_stage(site: Site, people: dict[Role, User]) -> list[str]:
         "/profile",
         "/checkpoints",
         "/rounds",
-        "/preferences?shape=trl",
+        "/preferences?shape=trl&split=all",
     ]
     for number in range(ITEMS):
         batch = factories.make_batch(session, name=NAMES[number], guidelines=TOGETHER)

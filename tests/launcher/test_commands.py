@@ -150,7 +150,7 @@ def test_an_export_is_written_whole_and_names_its_batch(corral: Corral, session:
     (row,) = map(json.loads, out.read_text().splitlines())
     assert row["prompt_id"] == comparison.prompt_id
     assert list(tmp_path.iterdir()) == [out]
-    assert len(corral("export", "--shape", "trl").stdout.splitlines()) == 2
+    assert len(corral("export", "--shape", "trl", "--split", "all").stdout.splitlines()) == 2
     refused(corral("export", "--batch", "no such batch"), "There is no batch no such batch")
 
 

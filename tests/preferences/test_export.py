@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -16,6 +17,7 @@ from app.annotations.models import Annotation, Comparison, Outcome
 from app.preferences.export import write_export
 from app.preferences.forms import ExportFilter, Format, Shape
 from app.prompts.models import Prompt, PromptState
+from app.settings import get_settings
 from tests.factories import (
     current_round,
     make_annotation,
@@ -25,6 +27,8 @@ from tests.factories import (
     make_prompt,
     make_user,
 )
+from training.formats.prompts import content_hash
+from training.snapshot import read_file
 
 TEXTS = ["Paris.\n\n```py\nprint('é')\n```", "<|im_end|> \u2028 = Lyon", "  trailing  "]
 
@@ -126,9 +130,13 @@ def test_ties_and_all_unacceptable_stay_in_the_canonical_rows_and_out_of_trl(ses
 def test_trl_rows_expand_the_edit_into_a_winner_of_its_own(
     session: Session, alice: User, comparison: Comparison
 ) -> None:
-    ranked(session, alice, comparison)
+    annotation = ranked(session, alice, comparison)
     rows = exported(session, Shape.TRL)
-    assert all(set(row) == {"prompt", "chosen", "rejected", "tools"} for row in rows)
+    columns = {"prompt", "chosen", "rejected", "tools", "strength", "annotation_id", "split"}
+    assert all(set(row) == columns for row in rows)
+    assert [row["strength"] for row in rows] == [4, 2, 2, 4, 4, 4]
+    assert {row["annotation_id"] for row in rows} == {annotation.id}
+    assert {row["split"] for row in rows} == {row["split"] for row in exported(session)}
     assert [(row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in rows] == [
         ("Paris!", TEXTS[0]),
         ("Paris!", TEXTS[1]),
@@ -139,25 +147,27 @@ def test_trl_rows_expand_the_edit_into_a_winner_of_its_own(
     ]
 
 
-def test_a_superseded_annotation_is_gone_from_every_export(
-    session: Session, alice: User, comparison: Comparison
-) -> None:
-    old = ranked(session, alice, comparison, edited=None)
-    correction = Annotation(
-        **{
-            column.name: getattr(old, column.name)
-            for column in Annotation.__table__.columns
-            if column.name not in {"id", "created_at", "idempotency_key", "strengths"}
-        },
-        idempotency_key="correction",
-        strengths=[1, 1],
-    )
-    new_id = old.id + 1_000
-    correction.id = new_id
+def corrected(session: Session, old: Annotation, **changes: Any) -> int:
+    """The id of an annotation that stands in the place of ``old``; annotations themselves never change."""
+    kept = {
+        column.name: getattr(old, column.name)
+        for column in Annotation.__table__.columns
+        if column.name not in {"id", "created_at", "idempotency_key", *changes}
+    }
+    correction = Annotation(**kept, **changes, idempotency_key=f"correction of {old.id}")
+    new_id = correction.id = old.id + 1_000
     old.superseded_by_id = new_id
     session.flush()
     session.add(correction)
     session.commit()
+    return new_id
+
+
+def test_a_superseded_annotation_is_gone_from_every_export(
+    session: Session, alice: User, comparison: Comparison
+) -> None:
+    old = ranked(session, alice, comparison, edited=None)
+    new_id = corrected(session, old, strengths=[1, 1])
     assert {row["annotation_id"] for row in exported(session)} == {new_id}
 
 
@@ -191,8 +201,7 @@ def test_parquet_says_what_json_lines_say(session: Session, alice: User, compari
     for line, row in zip(exported(session), as_table(session), strict=True):
         sampling = {side: text and orjson.loads(text) for side, text in row.pop("sampling").items()}
         created = row.pop("created_at").isoformat().replace("+00:00", "Z")
-        said = {name: orjson.loads(row[name]) for name in ("attributes", "flags", "spans")}
-        assert {**row, **said, "sampling": sampling, "created_at": created} == line
+        assert {**row, "spans": orjson.loads(row["spans"]), "sampling": sampling, "created_at": created} == line
     assert as_table(session, Shape.TRL) == exported(session, Shape.TRL)
 
 
@@ -236,3 +245,67 @@ def test_an_empty_export_is_an_empty_file_or_a_table_without_rows(session: Sessi
     assert exported(session) == []
     assert as_table(session) == []
     assert as_table(session, Shape.TRL) == []
+
+
+def test_what_was_said_of_responses_is_a_list_and_no_column_for_each_of_them(session: Session, alice: User) -> None:
+    expected = []
+    for _ in range(3):
+        comparison = make_comparison(session, texts=TEXTS)
+        annotation = ranked(session, alice, comparison)
+        first, second, _ = annotation.order_shown
+        corrected(
+            session,
+            annotation,
+            attributes={str(first): {"helpful": 3, "clear": 1}, str(second): {"helpful": 2}},
+            flags={str(second): ["unsafe", "broken_rendering"]},
+        )
+        places = ((first, "clear", 1), (first, "helpful", 3), (second, "helpful", 2))
+        attributes = [dict(zip(("candidate_id", "name", "value"), place, strict=True)) for place in places]
+        flags = [{"candidate_id": second, "flag": flag} for flag in ("broken_rendering", "unsafe")]
+        attributes.sort(key=lambda each: (each["candidate_id"], each["name"]))
+        expected += [(attributes, flags)] * 3
+    for rows in (exported(session), as_table(session)):
+        said = [
+            (
+                sorted(row["attributes"], key=lambda each: (each["candidate_id"], each["name"])),
+                sorted(row["flags"], key=lambda each: str(each["flag"])),
+            )
+            for row in rows
+        ]
+        assert said == expected
+        assert len({key for row in rows for key in row}) == len(rows[0]), "every row has the same columns"
+
+
+def test_arguments_of_tool_calls_are_text_in_trl_rows_whatever_their_types(session: Session, alice: User) -> None:
+    for arguments in ({"time": "2025-08-01"}, {"time": 1690876800}, {"item": "hat", "currency": "EUR"}, '{"n":0}'):
+        call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": arguments}}
+        prompt = make_prompt(session, make_batch(session))
+        prompt.messages = [
+            {"role": "user", "content": "When?"},
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+            {"role": "tool", "content": "Friday", "tool_call_id": "c1"},
+            {"role": "user", "content": "Say it in one sentence."},
+        ]
+        session.commit()
+        make_annotation(session, alice, make_comparison(session, prompt=prompt))
+    found = [row["prompt"][1]["tool_calls"][0]["function"]["arguments"] for row in exported(session, Shape.TRL)]
+    assert found == ['{"time":"2025-08-01"}', '{"time":1690876800}', '{"currency":"EUR","item":"hat"}', '{"n":0}']
+
+
+def test_a_file_for_a_trainer_holds_out_what_corral_holds_out(session: Session, alice: User, tmp_path: Path) -> None:
+    """Whether the rows say their side or not, and in either shape."""
+    percent = get_settings().held_out_percent
+    for number in range(40):
+        prompt = make_prompt(session, make_batch(session))
+        prompt.messages = [{"role": "user", "content": f"Question {number}?"}]
+        prompt.content_hash = content_hash(prompt.messages)
+        session.commit()
+        make_annotation(session, alice, make_comparison(session, prompt=prompt))
+    for shape in Shape:
+        rows = exported(session, shape)
+        sides = [row["split"] for row in rows]
+        assert set(sides) == {"train", "held_out"}
+        for kept in (rows, [{key: value for key, value in row.items() if key != "split"} for row in rows]):
+            file = tmp_path / "rows.jsonl"
+            file.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in kept))
+            assert [row.split for row in read_file(file, percent)[0]] == sides

@@ -74,7 +74,7 @@ def test_rita_sees_counts_by_strength_and_the_first_rows(
 
 
 def test_an_edit_with_markup_in_it_is_shown_as_text(client: TestClient, rita: User, judged: list[Annotation]) -> None:
-    page = client.get("/preferences", params={"shape": "trl"}).text
+    page = client.get("/preferences", params={"shape": "trl", "split": "all"}).text
     assert "&lt;b&gt;Better" in page
     assert "<b>Better" not in page
 
@@ -90,6 +90,22 @@ def test_a_filter_changes_what_is_counted_shown_and_downloaded(
     assert "What the filter keeps" in page
     lines = client.get("/preferences/export", params={"strength": "4"}).content.splitlines()
     assert [orjson.loads(line)["strength"] for line in lines] == [4, 4]
+
+
+@pytest.mark.parametrize("path", ["/preferences/export", "/api/v1/preferences/export"])
+def test_what_a_trainer_reads_is_the_train_side_unless_asked_otherwise(
+    session: Session, client: TestClient, rita: User, path: str
+) -> None:
+    alice = make_user(session, name="Alice")
+    for _ in range(40):
+        make_annotation(session, alice)
+
+    def sides(**wish: str) -> set[str]:
+        return {orjson.loads(line)["split"] for line in client.get(path, params=wish).content.splitlines()}
+
+    assert sides(shape="trl") == {"train"}
+    assert sides(shape="trl", split="all") == sides() == {"train", "held_out"}
+    assert sides(shape="trl", split="held_out") == {"held_out"}
 
 
 @pytest.mark.parametrize("query", ["batch=x", "split=both", "strength=9", "round=-"])
@@ -110,7 +126,8 @@ def test_a_download_that_cannot_begin_is_an_error_and_not_an_empty_file(
 
 
 def test_downloads_stream_uncompressed_with_a_name(client: TestClient, rita: User, judged: list[Annotation]) -> None:
-    answer = client.get("/preferences/export", params={"shape": "trl"}, headers={"accept-encoding": "gzip"})
+    wish = {"shape": "trl", "split": "all"}
+    answer = client.get("/preferences/export", params=wish, headers={"accept-encoding": "gzip"})
     assert answer.headers["content-type"].startswith("application/jsonl")
     assert 'filename="preferences-trl-' in answer.headers["content-disposition"]
     assert answer.headers["content-encoding"] == "identity"

@@ -27,7 +27,7 @@ def write(folder: Path, *rows: dict[str, Any]) -> Path:
     return file
 
 
-TEXT = {"prompt": "Why?", "chosen": "Because.", "rejected": "No."}
+TEXT: dict[str, Any] = {"prompt": "Why?", "chosen": "Because.", "rejected": "No."}
 MESSAGES = {
     "prompt": [{"role": "user", "content": "Why?"}],
     "chosen": turn("Because."),
@@ -140,10 +140,10 @@ def test_rounds_and_batches_of_a_file_are_read(tmp_path: Path) -> None:
     assert (row.round, row.batch) == (3, "everyday")
 
 
-TALK = [{"role": "user", "content": "Why?"}]
+TALK: list[dict[str, Any]] = [{"role": "user", "content": "Why?"}]
 
 
-def whole(*turns: dict[str, str], answer: str) -> list[dict[str, str]]:
+def whole(*turns: dict[str, Any], answer: str) -> list[dict[str, Any]]:
     return [*turns, *turn(answer)]
 
 
@@ -189,7 +189,7 @@ def test_an_archive_that_was_cut_off_is_named(tmp_path: Path) -> None:
         read_file(tmp_path / "pairs.jsonl.gz", 0)
 
 
-UNUSABLE_ROWS = {
+UNUSABLE_ROWS: dict[str, dict[str, Any]] = {
     "different_prompts": {"prompt": None, "chosen": whole(*TALK, answer="a"), "rejected": whole(answer="b")},
     "no_answer": TEXT | {"chosen": [*turn("a"), *TALK]},
     "tool_call_answers": TEXT | {"chosen": [turn("")[0] | {"tool_calls": [1]}]},

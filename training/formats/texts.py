@@ -1,7 +1,7 @@
 """Whether a text shows anything: a prompt, an answer or a reason made of invisible characters is blank.
 
-One rule for what is imported, judged, exported and trained on. ``str.strip`` knows spaces only; a zero-width space or a Hangul filler passes it and shows as
-little.
+One rule for what is imported, judged, exported and trained on. ``str.strip`` knows spaces only; a zero-width space or a
+Hangul filler passes it and shows as little.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@
     ├── Unauthenticated         401
     ├── Forbidden               403   only for cross-origin requests and roles on whole pages, never for single rows
     ├── NotFound                404   missing and forbidden rows look the same
+    ├── NotAllowed              405   the address takes other methods; ``Allow`` names them
     ├── Conflict                409   the state moved on; nothing was lost
     │   ├── StaleVersion              two tabs: carries the stored copy
     │   └── LeaseLost                 the seat was taken meanwhile
@@ -65,6 +66,12 @@ class NotFound(AppError):
 
     def __init__(self, message: str = "There is nothing here, or it is not yours to see.") -> None:
         super().__init__(message)
+
+
+class NotAllowed(AppError):
+    """The address takes other methods; ``Allow`` names them."""
+
+    status, slug, title = 405, "method-not-allowed", "There is no page here"
 
 
 class Conflict(AppError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -15,8 +16,19 @@ from psycopg.errors import ExclusionViolation, ForeignKeyViolation, NumericValue
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
-from app.errors import AppError, BadInput, Conflict, Forbidden, NotFound, TooLarge, Unauthenticated, Unavailable
+from app.errors import (
+    AppError,
+    BadInput,
+    Conflict,
+    Forbidden,
+    NotAllowed,
+    NotFound,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
 from app.web import is_exchange, redirect, render
 
 if TYPE_CHECKING:
@@ -85,6 +97,8 @@ def _app_error(request: Request, error: Exception) -> Response:
 
 def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
+    if any(each["loc"][:1] == ("path",) for each in error.errors()):
+        return answer(request, NotFound())  # an address that names no row, whatever its parser says of it
     errors = [{"loc": ".".join(str(part) for part in e["loc"]), "msg": str(e["msg"])} for e in error.errors()]
     said = "; ".join(f"{e['loc']}: {e['msg']}" for e in errors[:5])
     return answer(request, BadInput(f"Please correct: {said}.", errors=errors))
@@ -98,8 +112,21 @@ def _http(request: Request, error: Exception) -> Response:
         return answer(request, NotFound(), error.headers)
     if kind is not None:
         return answer(request, kind(str(error.detail)), error.headers)
-    other: Any = type("Http", (AppError,), {"status": error.status_code, "slug": "http", "title": str(error.detail)})
-    return answer(request, other(str(error.detail)), error.headers)  # a 405 says in Allow what is allowed
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = ", ".join(sorted(_methods(request)))
+        page = "This address takes only what a form sends. Go to the page that the form is on."
+        said = f"This address takes {allowed}." if request.url.path.startswith(FOR_PROGRAMS) else page
+        return answer(request, NotAllowed(said), {"allow": allowed})
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        return answer(request, BadInput("The body cannot be read: send it in the form that is documented, as UTF-8."))
+    other: Any = type("Http", (AppError,), {"status": error.status_code, "slug": "http", "title": "Refused"})
+    return answer(request, other(str(error.detail)), error.headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """What the address takes. Each method is a route of its own, and Starlette names those of the first."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in routes for method in getattr(route, "methods", None) or ()}
 
 
 def _unstorable(request: Request, error: Exception) -> Response:

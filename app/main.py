@@ -30,7 +30,7 @@ import app.registry.api
 import app.registry.views
 import app.rounds.api
 import app.rounds.views
-from app import assets, failures, health, logs, metrics, openapi
+from app import assets, failures, health, logs, metrics, openapi, posted
 from app.settings import get_settings
 from app.web import BodyLimit, OriginCheck, SecurityHeaders
 
@@ -77,6 +77,7 @@ def create_app() -> FastAPI:
         web.include_router(router, include_in_schema=False)
     web.mount("/static", StaticFiles(directory=assets.STATIC), name="static")
     openapi.install(web)
+    posted.install(web)
     failures.install(web)
     # outermost last: headers, request id and log line go on everything, also on a refused origin and on a failure
     web.add_middleware(GZipMiddleware, minimum_size=800, compresslevel=6)

@@ -37,6 +37,7 @@ PROBLEMS = {
     "409": ("Conflict", "The state does not allow it any more; `detail` says what changed."),
     "413": ("TooLarge", "More bytes than are accepted."),
     "422": ("BadInput", "What was sent cannot be used; `errors` names each field or line, and why."),
+    "429": ("TooMany", "Too many at once, or the day's quota is used up; try again after `Retry-After` seconds."),
     "503": ("Unavailable", "The database or the engine is away; try again after `Retry-After` seconds."),
 }
 PROBLEM: Json = {
@@ -118,8 +119,9 @@ def _complete(route: APIRoute, method: str, operation: Json) -> None:
     operation["description"] = route.description if route.summary else rest
     operation["x-access"] = _who(_calls(route.dependant), reads=method in SAFE_METHODS)
     statuses = {"401", "403", "422", "503"}
-    statuses |= {"404"} if "{" in route.path else set()
-    statuses |= set() if method in SAFE_METHODS else {"409", "413"}
+    asked = route.dependant.path_params or route.dependant.query_params or route.dependant.body_params
+    statuses |= {"404"} if asked else set()  # an id that names nothing may stand in any of them
+    statuses |= set() if method in SAFE_METHODS else {"404", "409", "413", "429"}
     answers = operation["responses"]
     for status in sorted(statuses):
         if status not in answers or "HTTPValidationError" in str(answers[status]):  # a route may say it more precisely

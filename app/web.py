@@ -11,8 +11,9 @@ import dataclasses
 import json
 from datetime import UTC, datetime
 from functools import lru_cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -20,7 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 
-from app.assets import asset, bundle
+from app.assets import FOR_EVER, asset, bundle, is_current
 from app.errors import TooLarge
 from app.settings import ROOT, get_settings
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 FLASH_COOKIE = "flash"
+SAFE_IN_URLS = ":/%#?=@[]!$&'()*+,;~"
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 FORM_LIMIT_BYTES = 4 * 2**20
 """The largest body without a file: an annotation with a long edit is a hundredth of it."""
@@ -98,6 +100,7 @@ def render(
 
 def redirect(request: Request, url: str, *, flash: str | None = None) -> Response:
     """Go to ``url`` (a path of ours), as a 303 or as htmx's ``HX-Redirect``; ``flash`` is said there once."""
+    url = quote(url, safe=SAFE_IN_URLS)  # a header is ASCII, and a path that somebody typed need not be
     response: Response
     if is_exchange(request):
         response = Response(status_code=204, headers={"HX-Redirect": url})
@@ -151,7 +154,7 @@ def _read_flash(request: Request) -> str | None:
 
 
 class SecurityHeaders:
-    """Adds the security headers to every response, and a long life to static files that carry their hash."""
+    """Adds the security headers to every response, and a long life to static files that carry the hash of what is there."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -161,15 +164,19 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        immutable = scope["path"].startswith("/static/") and b"v=" in scope["query_string"]
+        is_static = scope["path"].startswith("/static/")
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
-                if immutable and message["status"] == 200:
-                    headers["cache-control"] = "public, max-age=31536000, immutable"
+                if is_static:
+                    current = message["status"] == HTTPStatus.OK and is_current(
+                        scope["path"], scope["query_string"].decode()
+                    )
+                    # without its hash a file is asked for anew each time: its ETag makes that cheap
+                    headers.setdefault("cache-control", FOR_EVER if current else "no-cache")
             await send(message)
 
         await self.app(scope, receive, with_headers)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
-from app import logs, metrics
+from app import assets, logs, metrics
 from app.accounts import service
 from app.accounts.models import Role
-from app.assets import asset
+from app.assets import asset, bundle
 from app.main import create_app
 from app.settings import ROOT
 from tests.factories import make_user, sign_in
@@ -48,10 +50,81 @@ def test_a_static_file_with_its_hash_is_kept_for_ever(client: TestClient) -> Non
     assert "immutable" not in client.get("/static/css/base.css").headers.get("cache-control", "")
 
 
+def test_a_file_under_the_hash_of_another_version_is_not_kept(client: TestClient) -> None:
+    for url in (asset("css/base.css"), bundle("site.css"), asset("icon.svg")):
+        assert "immutable" in client.get(url).headers["cache-control"]
+        assert client.get(url.partition("?")[0] + "?v=000000000000").headers["cache-control"] == "no-cache"
+
+
+def imported(url: str, code: str) -> set[str]:
+    """The addresses of what a module imports, at once or later, as a browser resolves them."""
+    found = re.findall(r"""(?:from|import)\s*\(?\s*["'](\.[^"']+)["']""", code)
+    return {urljoin(url, name) for name in found}
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_all_that_a_script_imports_is_of_its_version_and_kept_for_ever(client: TestClient, path: Path) -> None:
+    url = asset(f"js/{path.name}")
+    answer = client.get(url)
+    assert answer.text == path.read_text(encoding="utf-8")
+    assert answer.headers["content-type"].startswith("text/javascript")
+    for each in {url} | imported(url, answer.text):
+        assert each.rpartition("/")[0] == url.rpartition("/")[0]
+        assert "immutable" in client.get(each).headers["cache-control"], each
+
+
+def test_after_an_upgrade_a_page_gets_no_half_of_the_next_version(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree(assets.STATIC, tmp_path / "static")
+    monkeypatch.setattr(assets, "STATIC", tmp_path / "static")
+    before = asset("js/annotate.js")
+    with (tmp_path / "static/js/annotate-edit.js").open("a") as changed:
+        changed.write("// another version\n")
+    assert asset("js/annotate.js") != before, "what it imports has changed"
+    assert client.get(asset("js/annotate.js")).status_code == 200
+    answer = client.get(before.replace("annotate.js", "annotate-edit.js"))
+    assert answer.status_code == 404
+    assert "immutable" not in answer.headers.get("cache-control", "")
+
+
 @pytest.mark.parametrize("path", ["../app/settings.py", "%2e%2e/app/settings.py", "..%2fapp%2fsettings.py", "css/%00"])
 def test_nothing_outside_of_static_is_served(client: TestClient, path: str) -> None:
     response = client.get(f"/static/{path}")
     assert response.status_code in {400, 404}
+
+
+@pytest.mark.parametrize("path", ["/users/invites", "/logout", "/theme", "/assignments/1/submit"])
+def test_an_address_of_a_form_says_so_once(client: TestClient, session: Session, path: str) -> None:
+    sign_in(client, make_user(session, Role.ADMIN, "Bob"))
+    answer = client.get(path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert "takes only what a form sends" in answer.text
+    assert "Method Not Allowed" not in answer.text
+
+
+def test_an_address_names_all_methods_that_it_takes(client: TestClient, session: Session) -> None:
+    sign_in(client, make_user(session, Role.ADMIN, "Bob"))
+    document = client.get("/api/v1/openapi.json").json()
+    for path, methods in document["paths"].items():
+        answer = client.request("TRACE", re.sub("{.*?}", "1", path))
+        assert answer.status_code == 405, path
+        assert {name.lower() for name in answer.headers["allow"].split(", ")} >= set(methods), path
+
+
+@pytest.mark.parametrize("path", ["/rounds/train", "/batches/abc", "/runs/1.5", "/prompts/²", "/api/v1/batches/abc"])
+def test_an_address_that_names_no_row_shows_no_parsers_message(client: TestClient, session: Session, path: str) -> None:
+    sign_in(client, make_user(session, Role.ADMIN, "Bob"))
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert "integer" not in answer.text
+
+
+def test_a_body_that_cannot_be_read_is_a_documented_refusal(client: TestClient, session: Session) -> None:
+    sign_in(client, make_user(session))
+    headers = {"content-type": "application/json"}
+    for body in (b"\xff\xfe", b"{", b'{"batch_id": 1e400}', b"[" * 100_000):
+        assert client.post("/api/v1/annotate/next", content=body, headers=headers).status_code == 422
 
 
 def test_a_fragment_shows_no_frame_and_a_page_does(client: TestClient) -> None:

@@ -16,10 +16,13 @@ from app.accounts import passwords, queries, throttle
 from app.accounts.models import ApiToken, AuditEvent, Invite, LoginSession, Role, User
 from app.errors import Conflict, NotFound, refused
 from app.settings import get_settings
+from app.storable import flaw
 
 INVITE_DAYS = 7
 SCOPES = ("annotate", "read", "admin")
-_EMAIL = re.compile(r"[!-?A-~]+@[!-?A-~]+")  # printable ASCII around one @; whether it exists, a message would tell
+# As browsers check it, and no more dots than an address has; whether it exists, a message would tell.
+_ATOM, _LABEL = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+", r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_EMAIL = re.compile(rf"(?=.{{1,64}}@){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
 
 
 def audit(
@@ -112,7 +115,8 @@ def authenticate(session: Session, email: str, password: str, address: str, devi
     look and take the same. :class:`app.errors.TooMany` when it is too early to try again; nothing was checked then.
     """
     email = email.strip().lower()
-    user = session.scalars(select(User).where(User.email == email)).one_or_none() if _EMAIL.fullmatch(email) else None
+    # an account of before the rule for addresses keeps its own
+    user = session.scalars(select(User).where(User.email == email)).one_or_none() if flaw(email) is None else None
     source = throttle.check(session, email, address, user, device)
     known = user is not None and user.disabled_at is None
     if not passwords.verify(user.password_hash if user else None, password) or not known or user is None:

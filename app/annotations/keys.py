@@ -108,15 +108,19 @@ def changes(chosen: Mapping[str, str]) -> dict[str, str]:
     Raises:
         BadInput: a key is missing, reserved or taken twice; names each action.
     """
-    strange = sorted(chosen.keys() - _BY_NAME.keys())
-    if strange:
-        raise BadInput(f"There is no key for {strange[0][:40]!r}.", errors=[])
     given = {name: clean(chosen.get(name, "")) for name in _BY_NAME}
     wrong = problems(given)
     if wrong:
         first = next(iter(wrong.values()))
         raise BadInput(first, errors=[{"loc": name, "msg": message} for name, message in wrong.items()])
     return {name: key for name, key in given.items() if key != _BY_NAME[name].key}
+
+
+def known(chosen: Mapping[str, Any]) -> None:
+    """Refuse a table that names an action which there is not."""
+    strange = sorted(chosen.keys() - _BY_NAME.keys())
+    if strange:
+        raise BadInput(f"There is no key for {strange[0][:40]!r}.", errors=[])
 
 
 def clean(key: str) -> str:

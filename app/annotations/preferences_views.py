@@ -68,6 +68,7 @@ def show_keys(request: Request, user: SignedIn) -> Response:
 def set_keys(request: Request, session: DbSession, user: SignedIn, form: Annotated[KeysForm, Form()]) -> Response:
     """Take other keys, all or none of them."""
     chosen = {name: str(value) for name, value in (form.model_extra or {}).items()}
+    keys.known(chosen)
     try:
         own = keys.changes(chosen)
     except BadInput as error:
@@ -81,8 +82,9 @@ def set_keys(request: Request, session: DbSession, user: SignedIn, form: Annotat
 
 
 @router.post("/profile/keys/reset")
-def reset_keys(request: Request, session: DbSession, user: SignedIn) -> Response:
-    """Go back to the keys that everybody starts with."""
+def reset_keys(request: Request, session: DbSession, user: SignedIn, form: Annotated[KeysForm, Form()]) -> Response:
+    """Go back to the keys that everybody starts with. The button sends the table with it, which is not looked at."""
+    keys.known(form.model_extra or {})
     user.preferences = {name: value for name, value in user.preferences.items() if name != "keys"}
     session.flush()
     return redirect(request, "/profile/keys", flash="The keys are as they were at first.")

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi import Form as Field
 from fastapi.responses import HTMLResponse, Response
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy.orm import Session
 
 from app.accounts.access import Admin, Reviewer, SignedIn, admin
@@ -19,6 +19,7 @@ from app.dialogues import queries, service
 from app.dialogues.forms import DialogueSettings, Finish, Message, seeds_of
 from app.dialogues.pages import KEPT, BatchPage, DialoguesPage, Form, NewPage, dialogue_page
 from app.errors import AppError, BadInput, Conflict, TooMany, Unavailable
+from app.posted import unknown
 from app.prompts.forms import field_errors, with_examples
 from app.prompts.intake import AdminForm
 from app.prompts.queries import access_batch
@@ -30,10 +31,13 @@ TurnId = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
 Before = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
 PAGE = 50
 DEFAULTS = {"dialogues": "1", "max_turns": "8", "max_tokens": "256", "edit_policy": "optional"}
+FIELDS = {*DialogueSettings.model_fields, "dialogues", "systems", "openings"} - {"seeds"}
 
 
 class Typed(BaseModel):
     """A form as a browser sends it; what is wrong with it is said beside its fields."""
+
+    model_config = ConfigDict(extra="forbid")
 
     text: str = ""
     after: str = ""
@@ -43,6 +47,8 @@ class Typed(BaseModel):
 
 class TypedEnd(BaseModel):
     """The form at the end of a dialogue."""
+
+    model_config = ConfigDict(extra="forbid")
 
     system_kept: str = ""
     note: str = ""
@@ -60,6 +66,7 @@ def new_batch(request: Request) -> HTMLResponse:
 def create_batch(request: Request, session: DbSession, user: Admin, sent: AdminForm) -> Response:
     """Make the batch; what is wrong is answered beside its field."""
     fields = with_examples(sent.fields)
+    unknown(fields.keys() - FIELDS)
     try:
         count = int(fields.pop("dialogues", "") or "0")
         systems, openings = fields.pop("systems", ""), fields.pop("openings", "")

@@ -17,6 +17,7 @@ from starlette.formparsers import FormParser, MultiPartException, MultiPartParse
 
 from app.accounts.access import admin, api_admin
 from app.errors import BadInput, TooLarge
+from app.posted import reads_form
 from app.settings import get_settings
 
 FORM_BYTES = 1024 * 1024
@@ -95,10 +96,12 @@ async def read_form(request: Request, limit: int) -> Sent:
 
 
 # The rights come first, as a dependency of the reading itself: nobody else's body is read at all.
+@reads_form
 async def _admin_file(request: Request, _: Annotated[object, Depends(admin)]) -> Sent:
     return await read_form(request, get_settings().upload_limit_bytes + FORM_BYTES)
 
 
+@reads_form
 async def _admin_form(request: Request, _: Annotated[object, Depends(admin)]) -> Sent:
     return await read_form(request, FORM_BYTES)
 

@@ -14,6 +14,7 @@ from app.accounts.access import Admin, Reviewer, admin
 from app.accounts.models import Role
 from app.db import DbSession
 from app.errors import BadInput, Conflict
+from app.posted import unknown
 from app.prompts import queries, service, settings
 from app.prompts.attributes import to_lines
 from app.prompts.forms import BatchChange, BatchSettings, GuidelinesForm, field_errors, with_examples
@@ -118,6 +119,7 @@ def new_batch(request: Request) -> HTMLResponse:
 @router.post("/batches/new")
 def upload(request: Request, session: DbSession, user: Admin, sent: AdminFile) -> Response:
     """Take a file and show its preview; a file that cannot be used is answered beside the field."""
+    unknown(set(sent.fields))
     if sent.file is None or not sent.file.filename:
         return _upload_page(request, BadInput("Choose a file first."))
     try:

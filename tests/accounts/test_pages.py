@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
 import pytest
 from fastapi.testclient import TestClient
@@ -135,6 +136,16 @@ def test_a_token_is_shown_once(client: TestClient, session: Session) -> None:
     assert "export" in again
     me = client.get("/api/v1/me", headers={"authorization": f"Bearer {secret[1]}"})
     assert me.json()["role"] == "annotator"
+
+
+@pytest.mark.parametrize("headers", [{}, {"hx-request": "true"}])
+@pytest.mark.parametrize("target", ["/日本", "/?q=é", "/%E6%97%A5", "/a b", "/\U0001f40e"])
+def test_a_way_back_may_have_any_letters(client: TestClient, headers: dict[str, str], target: str) -> None:
+    answer = client.post("/theme", data={"theme": "dark", "next": target}, headers=headers)
+    name = "hx-redirect" if headers else "location"
+    assert answer.status_code in {204, 303}
+    assert answer.headers[name].isascii()
+    assert unquote(answer.headers[name]) == unquote(target)
 
 
 def test_the_theme_follows_the_person_and_the_browser(client: TestClient, session: Session) -> None:

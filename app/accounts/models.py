@@ -111,7 +111,7 @@ class LoginAttempt(Base):
 
 
 class AuditEvent(Base):
-    """Who did what to what. Append-only: a trigger refuses updates and deletes."""
+    """Who did what to what. Append-only: triggers refuse UPDATE, DELETE and TRUNCATE."""
 
     __tablename__ = "audit_events"
     __table_args__ = (Index(None, "subject_type", "subject_id"),)

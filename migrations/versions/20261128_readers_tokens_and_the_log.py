@@ -1,4 +1,5 @@
-"""readers, tokens and the log: what is read keeps one from judging it, tokens and idle sessions end
+"""readers, tokens and the log: what is read keeps one from judging it, tokens and idle sessions end,
+the audit log cannot be emptied
 
 Tokens that were made before work for 90 more days; sessions count as used at this moment. The new columns have defaults that
 need no rewrite of their tables.
@@ -26,11 +27,16 @@ CREATE TABLE judgements_read (
     CONSTRAINT fk_judgements_read_user_id_users FOREIGN KEY (user_id) REFERENCES users (id)
 )
 """
+KEPT = """
+CREATE TRIGGER audit_events_no_truncate BEFORE TRUNCATE ON audit_events
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
+"""
 
 
 def upgrade() -> None:
     """Apply."""
     op.execute(READ)
+    op.execute(KEPT)
     op.execute("ALTER TABLE login_sessions ADD COLUMN last_seen_at timestamp with time zone NOT NULL DEFAULT now()")
     op.execute(
         "ALTER TABLE api_tokens "
@@ -43,6 +49,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take back."""
+    op.execute("DROP TRIGGER audit_events_no_truncate ON audit_events")
     op.execute("ALTER TABLE api_tokens DROP COLUMN parent_id, DROP COLUMN expires_at")
     op.execute("ALTER TABLE login_sessions DROP COLUMN last_seen_at")
     op.execute("DROP TABLE judgements_read")

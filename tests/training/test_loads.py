@@ -11,7 +11,7 @@ import pytest
 
 from app.settings import ROOT
 from training import models
-from training.checkpoints import CheckpointError
+from training.errors import CheckpointError
 
 FACTORIES = ("AutoConfig", "AutoModel", "AutoTokenizer", "AutoProcessor", "factory")
 LOADS = {"from_pretrained", "from_config"}

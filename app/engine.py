@@ -49,6 +49,9 @@ def command(settings: Settings, python: str, port: int) -> list[str]:
         "--dtype",
         fast_dtype() if on_cpu() else "bfloat16",
         "--disable-uvicorn-access-log",
+        "--load-format",
+        "safetensors",  # never a pickle, whatever else lies in the folder
+        "--no-trust-remote-code",
     ]
     words += ["--enable-lora", "--max-lora-rank", str(settings.max_lora_rank)]
     words += ["--max-loras", str(settings.engine_max_loras), "--max-cpu-loras", str(settings.engine_adapters)]

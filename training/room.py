@@ -133,9 +133,9 @@ def shape_of(config: RunConfig) -> Shape:
         ConfigError: its layers do not see what a row needs.
     """
     try:
-        settings = AutoConfig.from_pretrained(config.base_model)
+        settings = AutoConfig.from_pretrained(config.base_model, trust_remote_code=False)
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(settings)
+            model = AutoModelForCausalLM.from_config(settings, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise models.unloadable(config.base_model, error) from error
     models.check_attention(settings, config)

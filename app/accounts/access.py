@@ -22,18 +22,21 @@ judged by the token alone. A token acts as its user, so the role is checked too,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import Depends, Request
+from sqlalchemy.orm import Session
 
-from app.accounts import queries
+from app.accounts import queries, service
 from app.accounts.models import Role, User
 from app.db import DbSession
 from app.errors import Forbidden, Unauthenticated
-from app.web import SAFE_METHODS, is_secure
+from app.web import SAFE_METHODS, client_address, is_secure
 
 STAFF = frozenset({Role.REVIEWER, Role.ADMIN})
+NOT_YOURS = "This is not your current password."
 _TOKEN_USE_NOTED_EVERY = timedelta(minutes=10)
 
 
@@ -75,7 +78,9 @@ def bearer(request: Request) -> str | None:
 def _by_token(request: Request, session: DbSession, secret: str, scopes: frozenset[str]) -> User:
     found = queries.token_holder(session, secret)
     if found is None:
-        raise Unauthenticated("This token is unknown or was revoked. Create one under Profile, API tokens.")
+        raise Unauthenticated(
+            "This token is unknown, has run out or was revoked. Create one under Profile, API tokens."
+        )
     user, token = found
     if scopes.isdisjoint(token.scopes):
         raise Forbidden(f"This token may not do that: it needs the scope {' or '.join(sorted(scopes))}.")
@@ -83,7 +88,22 @@ def _by_token(request: Request, session: DbSession, secret: str, scopes: frozens
     if token.last_used_at is None or now - token.last_used_at > _TOKEN_USE_NOTED_EVERY:
         token.last_used_at = now  # seldom, so that a busy client does not turn each of its reads into a write
     request.state.user, request.state.scopes = user, frozenset(token.scopes)
+    request.state.token_id = token.id
     return user
+
+
+def still_lets_in(request: Request) -> Callable[[Session], bool]:
+    """Asks, for what goes on after its request was let in, whether its session or token would still be."""
+    user_id: int = request.state.user.id
+    session_id, token_id = (getattr(request.state, each, None) for each in ("login_session_id", "token_id"))
+    return lambda session: queries.still_lets_in(session, user_id, session_id=session_id, token_id=token_id)
+
+
+def confirmed(request: Request, session: Session, user: User, password: str) -> bool:
+    """Whether ``password`` is that of ``user``, who is signed in: asked for before what a browser left open may not do."""
+    return service.confirm(
+        session, user, password, client_address(request), request.cookies.get(device_cookie(request))
+    )
 
 
 def api_signed_in(request: Request, session: DbSession) -> User:

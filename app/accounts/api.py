@@ -7,14 +7,15 @@ from typing import Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from app.accounts import queries, service
-from app.accounts.access import ApiSignedIn
+from app.accounts.access import ApiSignedIn, confirmed
 from app.accounts.idempotency import TAKES_KEY, once
 from app.accounts.models import Role
 from app.db import DbSession
-from app.errors import Forbidden
+from app.errors import Forbidden, refused
+from app.failures import answer
 
 router = APIRouter(tags=["accounts"])
 
@@ -51,11 +52,17 @@ class NewToken(BaseModel):
     """What a new token is for, and what it may do."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"name": "nightly export", "scopes": ["read"]}]}
+        extra="forbid", json_schema_extra={"examples": [{"name": "nightly export", "scopes": ["read"], "days": 30}]}
     )
 
     name: str = Field(min_length=1, max_length=120)
     scopes: list[Scope] = Field(min_length=1, max_length=3)
+    days: int | None = Field(
+        default=None, ge=1, description="For how long it works; the server's default where it is left out."
+    )
+    password: SecretStr | None = Field(
+        default=None, max_length=2000, description="Your password, where a browser's session asks and no token does."
+    )
 
 
 class TokenOut(BaseModel):
@@ -71,6 +78,7 @@ class TokenOut(BaseModel):
                     "scopes": ["read"],
                     "created_at": "2026-11-23T09:12:00Z",
                     "last_used_at": "2026-11-24T02:30:00Z",
+                    "expires_at": "2027-02-21T09:12:00Z",
                 }
             ]
         },
@@ -81,6 +89,7 @@ class TokenOut(BaseModel):
     scopes: list[Scope]
     created_at: datetime
     last_used_at: datetime | None
+    expires_at: datetime
 
 
 class TokenSecret(BaseModel):
@@ -88,13 +97,22 @@ class TokenSecret(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"id": 3, "name": "nightly export", "scopes": ["read"], "secret": "corral_3q2-7w…"}]
+            "examples": [
+                {
+                    "id": 3,
+                    "name": "nightly export",
+                    "scopes": ["read"],
+                    "expires_at": "2027-02-21T09:12:00Z",
+                    "secret": "corral_3q2-7w…",
+                }
+            ]
         }
     )
 
     id: int
     name: str
     scopes: list[Scope]
+    expires_at: datetime
     secret: str
 
 
@@ -112,19 +130,25 @@ def tokens(session: DbSession, user: ApiSignedIn) -> list[TokenOut]:
 
 @router.post("/tokens", status_code=201, response_model=TokenSecret, dependencies=[TAKES_KEY])
 def create_token(session: DbSession, request: Request, user: ApiSignedIn, form: NewToken) -> Response:
-    """Create a token. A token can only make others that may do no more than it may itself.
+    """Create a token. A token can only make others that may do no more, and work no longer, than it does itself.
 
+    What a token made ends with it. A browser's session is asked for your `password`.
     Its secret is told once: a retry with the same `Idempotency-Key` makes no second token and gets 409 with the first one's id.
     """
     own = request.state.scopes
+    if own is None and not confirmed(request, session, user, form.password.get_secret_value() if form.password else ""):
+        return answer(request, refused("password", "Give your password: a browser's session alone makes no token."))
     if own is not None and not set(form.scopes) <= own:
         raise Forbidden("A token cannot make one that may do more than itself. Sign in and use the page API tokens.")
 
     def work() -> TokenSecret:
-        made, secret = service.issue_token(session, user, form.name, form.scopes)
-        return TokenSecret(id=made.id, name=made.name, scopes=form.scopes, secret=secret)
+        parent: int | None = getattr(request.state, "token_id", None)
+        made, secret = service.issue_token(session, user, form.name, form.scopes, days=form.days, parent_id=parent)
+        session.refresh(made)
+        return TokenSecret(id=made.id, name=made.name, scopes=form.scopes, expires_at=made.expires_at, secret=secret)
 
-    return once(session, user, request, form.model_dump_json().encode(), work, status=201, secret="secret")  # noqa: S106 - a field's name
+    wish = form.model_dump_json(exclude={"password"}).encode()  # no trace of it, not even hashed
+    return once(session, user, request, wish, work, status=201, secret="secret")  # noqa: S106 - a field's name
 
 
 @router.delete("/tokens/{token_id}", status_code=204, dependencies=[TAKES_KEY])

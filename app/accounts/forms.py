@@ -26,10 +26,11 @@ class LoginForm(Form):
 
 
 class InviteForm(Form):
-    """A new invite; the address is optional and, when given, binding."""
+    """A new invite; the address is optional and, when given, binding. ``password`` is that of who makes it."""
 
     role: Role
     email: str = ""
+    password: str = ""
 
 
 class AccountForm(Form):
@@ -62,13 +63,16 @@ class ThemeForm(Form):
 
 
 class TokenForm(Form):
-    """A new API token."""
+    """A new API token. ``password`` is that of who makes it."""
 
     name: str = ""
     scopes: list[str] = Field(default_factory=list)
+    days: int | None = None
+    password: str = ""
 
 
 class RoleForm(Form):
-    """Another role for somebody."""
+    """Another role for somebody. ``password`` is that of who gives it; without one, it is asked for."""
 
     role: Role
+    password: str | None = None

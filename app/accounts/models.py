@@ -69,6 +69,8 @@ class LoginSession(Base):
     device_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
     """SHA-256 of the browser's device cookie: one that has signed in before is not throttled with strangers."""
     expires_at: Mapped[Time]
+    last_seen_at: Mapped[Created]
+    """When it was last used, to ten minutes; one that is not used for long ends before it expires."""
     revoked_at: Mapped[Time | None]
     created_at: Mapped[Created]
 
@@ -79,12 +81,16 @@ class ApiToken(Base):
     """A bearer token for ``/api/v1``; acts as its user, within ``scopes`` (``annotate``, ``read``, ``admin``)."""
 
     __tablename__ = "api_tokens"
+    __table_args__ = (Index(None, "parent_id", postgresql_where=text("parent_id IS NOT NULL")),)
 
     id: Mapped[Key]
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
     name: Mapped[str] = mapped_column(String(120))
     token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     scopes: Mapped[list[str]] = mapped_column(JSONB)
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("api_tokens.id"))
+    """The token that made it, and with which it ends."""
+    expires_at: Mapped[Time]
     last_used_at: Mapped[Time | None]
     revoked_at: Mapped[Time | None]
     created_at: Mapped[Created]
@@ -105,7 +111,7 @@ class LoginAttempt(Base):
 
 
 class AuditEvent(Base):
-    """Who did what to what. Append-only: a trigger refuses updates and deletes."""
+    """Who did what to what. Append-only: triggers refuse UPDATE, DELETE and TRUNCATE."""
 
     __tablename__ = "audit_events"
     __table_args__ = (Index(None, "subject_type", "subject_id"),)

@@ -1,10 +1,13 @@
-"""Passwords: argon2id through argon2-cffi, a rule about length, and a bound on how many are hashed at a time."""
+"""Passwords: argon2id through argon2-cffi, rules about what may be chosen, and a bound on how many are hashed at a time."""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from threading import BoundedSemaphore
 
 from argon2 import PasswordHasher
@@ -14,7 +17,24 @@ from app.errors import TooMany, refused
 
 MIN_LENGTH = 12
 MAX_LENGTH = 256
+COMMON = Path(__file__).with_name("common_passwords.txt")
+GUESSED_MOST = 8
+"""Characters beside what everybody guesses (a common word, one's own address) that still make no password."""
 RULES = f"At least {MIN_LENGTH} characters, any kind; a few words are easier than symbols. Pasting is fine."
+
+_AS_LETTERS = str.maketrans("014357@$!|", "oiaestasil")
+_RUNS = (
+    "0123456789" * 3,
+    "9876543210" * 3,
+    "1234567890" * 3,
+    "abcdefghijklmnopqrstuvwxyz",
+    "qwertyuiopasdfghjklzxcvbnm",
+    "1qaz2wsx3edc4rfv5tgb6yhn7ujm",
+    "1q2w3e4r5t6y7u8i9o0p",
+    "q1w2e3r4t5y6u7i8o9p0",
+    "qazwsxedcrfvtgbyhnujm",
+    "!@#$%^&*()",
+)
 
 # A hash takes 64 MiB on purpose. Without a bound, forty sign-ins at once would take 2.5 GiB and every core.
 _seats = BoundedSemaphore(4)
@@ -42,8 +62,65 @@ def _seat() -> Iterator[None]:
         _seats.release()
 
 
-def check_rules(password: str) -> None:
-    """Raise :class:`app.errors.BadInput` when ``password`` may not be chosen."""
+@lru_cache(maxsize=1)
+def _common() -> frozenset[str]:
+    lines = COMMON.read_text(encoding="utf-8").splitlines()
+    return frozenset(_folded(line) for line in lines if line and not line.startswith("#"))
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def _words(text: str) -> str:
+    """The letters of ``text``, with the digits and signs that stand for letters read as those."""
+    return "".join(each for each in text.translate(_AS_LETTERS) if each.isalpha())
+
+
+def _unit(text: str) -> str:
+    """What ``text`` repeats, or itself."""
+    return re.sub(r"\A(.+?)\1+\Z", r"\1", text, flags=re.DOTALL)
+
+
+def _is_run(text: str) -> bool:
+    """Whether ``text`` is keys or characters in a row, forwards or backwards, as one piece or as two."""
+    if len(text) < 4:
+        return text.isdigit()
+    return any(_in_row(text[:cut]) and (len(text) - cut < 4 or _in_row(text[cut:])) for cut in range(4, len(text) + 1))
+
+
+def _in_row(text: str) -> bool:
+    return any(text in run or text[::-1] in run for run in _RUNS)
+
+
+def is_common(password: str) -> bool:
+    """Whether ``password`` is among what is tried first: a common word with digits and signs, keys in a row, a repetition."""
+    plain = "".join(_folded(password).split())
+    without = "".join(each for each in plain if each.isalpha())  # digits as what was added, not as letters
+    stripped = re.sub(r"\A[\W\d_]+|[\W\d_]+\Z", "", plain)
+    once = re.sub(r"(.)\1+", r"\1", plain)
+    return (
+        _is_run(_unit(plain))
+        or _is_run(once)
+        or any(_unit(each) in _common() for each in (plain, without, _words(plain), _words(stripped)))
+    )
+
+
+def is_of_address(password: str, email: str) -> bool:
+    """Whether ``password`` is the address ``email`` or its parts, but for a few characters more."""
+    plain, address = _folded(password), _folded(email)
+    local, _, domain = address.partition("@")
+    parts = {address, local, domain, *re.split(r"[\W_]+", local), *re.split(r"[\W_]+", domain)}
+    found = False
+    for part in sorted((each for each in parts if len(each) > 2), key=len, reverse=True):
+        for each in (part, part[::-1]):
+            found = found or each in plain
+            plain = plain.replace(each, "")
+    return found and (len(plain) <= GUESSED_MOST or is_common(plain))
+
+
+def check_rules(password: str, email: str = "") -> None:
+    """Raise :class:`app.errors.BadInput` when ``password`` may not be chosen by the person with this address."""
     if len(password) < MIN_LENGTH:
         raise refused("password", f"The password needs at least {MIN_LENGTH} characters; this one has {len(password)}.")
     if len(password) > MAX_LENGTH:
@@ -52,11 +129,20 @@ def check_rules(password: str) -> None:
         raise refused(
             "password", "This repeats the same few characters. A few words are easy to remember, hard to guess."
         )
+    if is_common(password):
+        raise refused("password", "This is one of the passwords that are tried first. A few words together are better.")
+    if email and is_of_address(password, email):
+        raise refused("password", "This is little more than your e-mail address. A few words together are better.")
 
 
-def hash_password(password: str) -> str:
+def hash_password(password: str, email: str = "") -> str:
     """The argon2id hash of ``password``, parameters included; the rules are checked first."""
-    check_rules(password)
+    check_rules(password, email)
+    return rehash(password)
+
+
+def rehash(password: str) -> str:
+    """The hash of a password that somebody has already: rules that came later lock nobody out."""
     with _seat():
         return _hasher().hash(password)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import Response
 
 from app.accounts import queries, service
-from app.accounts.access import Admin, admin
+from app.accounts.access import NOT_YOURS, Admin, admin, confirmed
 from app.accounts.forms import InviteForm, RoleForm
 from app.accounts.models import Invite, Role, User
 from app.db import DbSession
@@ -29,12 +29,22 @@ class PeoplePage:
     roles: tuple[Role, ...] = (Role.ANNOTATOR, Role.REVIEWER, Role.ADMIN)
     invite_days: int = service.INVITE_DAYS
     link: str | None = None
+    chosen: Role = Role.ANNOTATOR
     email: str = ""
-    error: str | None = None
+    errors: dict[str, str] = field(default_factory=dict)
 
 
-def _page(session: DbSession, *, link: str | None = None, email: str = "", error: str | None = None) -> PeoplePage:
-    return PeoplePage(queries.people(session), queries.open_invites(session), link=link, email=email, error=error)
+@dataclass(frozen=True)
+class RolePage:
+    """Context of ``role.html``, which asks for the admin's password before somebody gets another role."""
+
+    person: User
+    chosen: Role
+    error: str | None
+
+
+def _page(session: DbSession, **values: Any) -> PeoplePage:
+    return PeoplePage(queries.people(session), queries.open_invites(session), **values)
 
 
 @router.get("")
@@ -46,10 +56,17 @@ def people(request: Request, session: DbSession) -> Response:
 @router.post("/invites")
 def invite(request: Request, session: DbSession, user: Admin, form: Annotated[InviteForm, Form()]) -> Response:
     """Make an invite. The answer is the page itself, because the link is shown this once."""
-    try:
-        secret = service.create_invite(session, role=form.role, created_by=user, email=form.email or None)
-    except BadInput as error:
-        page = _page(session, email=form.email, error=error.message)
+    errors: dict[str, str] = {}
+    secret = ""
+    if not confirmed(request, session, user, form.password):
+        errors = {"password": NOT_YOURS}
+    else:
+        try:
+            secret = service.create_invite(session, role=form.role, created_by=user, email=form.email or None)
+        except BadInput as error:
+            errors = {"email": error.message}
+    if errors:
+        page = _page(session, chosen=form.role, email=form.email, errors=errors)
         return render(request, "accounts/people.html", page, status=422)
     link = f"{public_url(request)}/invite/{secret}"
     return render(request, "accounts/people.html", _page(session, link=link))
@@ -66,8 +83,11 @@ def withdraw_invite(request: Request, session: DbSession, user: Admin, invite_id
 def set_role(
     request: Request, session: DbSession, user: Admin, user_id: int, form: Annotated[RoleForm, Form()]
 ) -> Response:
-    """Give somebody another role."""
+    """Give somebody another role, once the admin has given their own password: without one the answer asks for it."""
     person = queries.access_user(session, user, user_id)
+    if form.password is None or not confirmed(request, session, user, form.password):
+        page = RolePage(person, form.role, None if form.password is None else NOT_YOURS)
+        return render(request, "accounts/role.html", page, status=422)
     service.set_role(session, user, person, form.role)
     return redirect(request, "/users", flash=f"{person.name} is now {form.role.value}.")
 

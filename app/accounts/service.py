@@ -20,6 +20,7 @@ from app.storable import flaw
 
 INVITE_DAYS = 7
 SCOPES = ("annotate", "read", "admin")
+TOKEN_YEAR = 365
 # As browsers check it, and no more dots than an address has; whether it exists, a message would tell.
 _ATOM, _LABEL = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+", r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _EMAIL = re.compile(rf"(?=.{{1,64}}@){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
@@ -67,7 +68,7 @@ def create_user(session: Session, *, email: str, name: str, role: Role, password
         name=clean_name(name),
         role=role,
         pseudonym=f"annotator-{secrets.token_hex(6)}",
-        password_hash=passwords.hash_password(password),
+        password_hash=passwords.hash_password(password, email),
     )
     session.add(user)
     session.flush()
@@ -97,6 +98,13 @@ def withdraw_invite(session: Session, actor: User, invite_id: int) -> None:
     audit(session, actor, "invite.withdrawn", "invite", invite.id)
 
 
+def _withdraw_invites_of(session: Session, user: User, actor: User | None) -> None:
+    mine = (Invite.created_by_id == user.id) & Invite.used_at.is_(None) & (Invite.expires_at > func.now())
+    ended = session.execute(update(Invite).where(mine).values(expires_at=func.now()).returning(Invite.id)).all()
+    if ended:
+        audit(session, actor, "user.invites_withdrawn", "user", user.id, invites=len(ended))
+
+
 def accept_invite(session: Session, secret: str, *, email: str, name: str, password: str) -> User:
     """Make the account that an invite promises, once."""
     invite = queries.find_invite(session, secret, lock=True)
@@ -123,7 +131,7 @@ def authenticate(session: Session, email: str, password: str, address: str, devi
         throttle.note_failure(session, email, source)
         return None
     if passwords.needs_rehash(user.password_hash):
-        user.password_hash = passwords.hash_password(password)
+        user.password_hash = passwords.rehash(password)
     throttle.forget(session, email, source)
     return user
 
@@ -171,35 +179,76 @@ def allowed_scopes(user: User) -> tuple[str, ...]:
     return SCOPES if user.role in {Role.ADMIN, Role.REVIEWER} else tuple(each for each in SCOPES if each != "admin")
 
 
-def create_token(session: Session, user: User, name: str, scopes: Sequence[str]) -> str:
+def most_token_days() -> int:
+    """The most days for which an API token may work."""
+    return max(TOKEN_YEAR, get_settings().token_days)
+
+
+def create_token(session: Session, user: User, name: str, scopes: Sequence[str], *, days: int | None = None) -> str:
     """The secret of a new API token for ``user``; see :func:`issue_token`."""
-    return issue_token(session, user, name, scopes)[1]
+    return issue_token(session, user, name, scopes, days=days)[1]
 
 
-def issue_token(session: Session, user: User, name: str, scopes: Sequence[str]) -> tuple[ApiToken, str]:
-    """A new API token for ``user`` and its secret, which is shown once and stored as a hash."""
+def issue_token(
+    session: Session,
+    user: User,
+    name: str,
+    scopes: Sequence[str],
+    *,
+    days: int | None = None,
+    parent_id: int | None = None,
+) -> tuple[ApiToken, str]:
+    """A new API token for ``user`` and its secret, which is shown once and stored as a hash.
+
+    It works for ``days`` (default: the setting ``token_days``), and no longer than the token ``parent_id`` that makes it.
+
+    Raises:
+        BadInput: no scope, one that ``user`` may not have, no name, or a time that is too long.
+        Conflict: ``user`` has as many tokens as a person may have.
+        NotFound: the token that makes it has ended.
+    """
     allowed = allowed_scopes(user)
     if not scopes or not set(scopes) <= set(allowed):
         raise refused("scopes", f"Choose at least one of {', '.join(allowed)}.")
+    days = get_settings().token_days if days is None else days
+    if not 1 <= days <= most_token_days():
+        raise refused("days", f"A token works for 1 to {most_token_days()} days.")
+    name = clean_name(name)
+    session.execute(select(User.id).where(User.id == user.id).with_for_update())  # two at once are counted one by one
+    until: Any = func.now() + timedelta(days=days)
+    living = queries.live_tokens(session, user)
+    if parent_id is not None:
+        parent = next((each for each in living if each.id == parent_id), None)
+        if parent is None:
+            raise NotFound("The token that asks for this one has ended.")
+        until = func.least(until, parent.expires_at)
+    if len(living) >= get_settings().tokens_per_person:
+        raise Conflict(f"You have {len(living)} API tokens, which is the most: revoke one that you no longer use.")
     secret = f"corral_{secrets.token_urlsafe(32)}"
     token = ApiToken(
         user_id=user.id,
-        name=clean_name(name),
+        name=name,
         token_hash=queries.digest(secret),
         scopes=[scope for scope in SCOPES if scope in scopes],
+        parent_id=parent_id,
+        expires_at=until,
     )
     session.add(token)
     session.flush()
-    audit(session, user, "token.created", "api_token", token.id, scopes=token.scopes)
+    audit(session, user, "token.created", "api_token", token.id, scopes=token.scopes, days=days)
     return token, secret
 
 
 def revoke_token(session: Session, user: User, token_id: int) -> None:
-    """End one of ``user``'s tokens. One that is revoked already stays so: a retry is no mistake."""
+    """End one of ``user``'s tokens, with all that were made with it. One that is revoked already stays so."""
+    session.execute(select(User.id).where(User.id == user.id).with_for_update())  # none is made with it meanwhile
     token = queries.access_token(session, user, token_id)
-    if token.revoked_at is None:
-        token.revoked_at = func.now()
-        audit(session, user, "token.revoked", "api_token", token.id)
+    family = select(ApiToken.id).where(ApiToken.id == token.id).cte(recursive=True)
+    family = family.union_all(select(ApiToken.id).join(family, ApiToken.parent_id == family.c.id))
+    living = ApiToken.id.in_(select(family.c.id)) & ApiToken.revoked_at.is_(None)
+    ended = session.scalars(update(ApiToken).where(living).values(revoked_at=func.now()).returning(ApiToken.id)).all()
+    for each in sorted(ended):
+        audit(session, user, "token.revoked", "api_token", each)
 
 
 def revoke_tokens(session: Session, user: User, *, actor: User | None = None) -> int:
@@ -253,11 +302,12 @@ def set_password(
 
     Whoever had the old password may have made tokens with it: they outlive the sessions unless they are revoked too.
     """
-    user.password_hash = passwords.hash_password(password)
+    user.password_hash = passwords.hash_password(password, user.email)
     audit(session, actor, "user.password_changed", "user", user.id)
     revoke_sessions(session, user, keep=keep, actor=actor)
     if not keep_tokens:
         revoke_tokens(session, user, actor=actor)
+        _withdraw_invites_of(session, user, actor)
 
 
 def change_password(
@@ -275,11 +325,19 @@ def change_password(
 
     Tries count as tries to sign in, so a mistaken one is returned and not raised: it has to be committed.
     """
-    passwords.check_rules(new)
-    if authenticate(session, user.email, current, address, device) is None:
+    passwords.check_rules(new, user.email)
+    if not confirm(session, user, current, address, device):
         return False
     set_password(session, user, new, actor=user, keep=keep, keep_tokens=keep_tokens)
     return True
+
+
+def confirm(session: Session, user: User, password: str, address: str, device: str | None) -> bool:
+    """Whether it is ``user`` who asks, before what an open browser alone may not do.
+
+    A mistaken password counts as a failed try to sign in, so it is returned and not raised: it has to be committed.
+    """
+    return authenticate(session, user.email, password, address, device) is not None
 
 
 def _keep_an_admin(session: Session, user: User) -> None:

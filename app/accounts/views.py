@@ -11,11 +11,11 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
 from app.accounts import passwords, people, queries, service
-from app.accounts.access import SignedIn, device_cookie, maybe_signed_in, session_cookie
+from app.accounts.access import NOT_YOURS, SignedIn, confirmed, device_cookie, maybe_signed_in, session_cookie
 from app.accounts.forms import AccountForm, LoginForm, NameForm, PasswordForm, ThemeForm, TokenForm
 from app.accounts.models import ApiToken, Invite, LoginSession, User
 from app.db import DbSession
-from app.errors import BadInput, refused
+from app.errors import AppError, BadInput, Conflict, refused
 from app.settings import get_settings
 from app.web import client_address, is_secure, redirect, render, safe_next
 
@@ -63,6 +63,8 @@ class TokensPage:
 
     tokens: Sequence[ApiToken]
     scopes: tuple[str, ...]
+    days: int
+    most_days: int
     name: str = ""
     secret: str | None = None
     errors: dict[str, str] = field(default_factory=dict)
@@ -95,6 +97,9 @@ def logout(request: Request, session: DbSession) -> Response:
         service.end_session(session, user, request.state.login_session_id)
     response = redirect(request, "/login", flash="You are signed out.")
     response.delete_cookie(session_cookie(request), secure=is_secure(request), httponly=True, samesite="lax")
+    # Drafts and pages that this browser kept. Not "cookies": the device stays known to the throttle. Over plain HTTP browsers
+    # do not listen to it, so the page's script clears what scripts stored as well.
+    response.headers["clear-site-data"] = '"cache", "storage"'
     return response
 
 
@@ -164,7 +169,7 @@ def set_password(
             keep=keep,
             keep_tokens=not form.revoke_tokens,
         )
-        error = None if changed else refused("current", "This is not your current password.")
+        error = None if changed else refused("current", NOT_YOURS)
     except BadInput as refusal:
         error = refusal
     if error:
@@ -197,10 +202,14 @@ def tokens(request: Request, session: DbSession, user: SignedIn) -> Response:
 def create_token(request: Request, session: DbSession, user: SignedIn, form: Annotated[TokenForm, Form()]) -> Response:
     """Make a token. The answer is the page itself, because the secret is shown this once."""
     try:
-        secret = service.create_token(session, user, form.name, form.scopes)
-    except BadInput as error:
-        page = _tokens_page(session, user, name=form.name, errors=_by_field(error))
-        return render(request, "accounts/tokens.html", page, status=422)
+        if not confirmed(request, session, user, form.password):
+            page = _tokens_page(session, user, name=form.name, days=form.days, errors={"password": NOT_YOURS})
+            return render(request, "accounts/tokens.html", page, status=422)
+        secret = service.create_token(session, user, form.name, form.scopes, days=form.days)
+    except (BadInput, Conflict) as error:
+        beside = _by_field(error) or {"name": error.message}
+        page = _tokens_page(session, user, name=form.name, days=form.days, errors=beside)
+        return render(request, "accounts/tokens.html", page, status=error.status)
     return render(request, "accounts/tokens.html", _tokens_page(session, user, secret=secret))
 
 
@@ -236,7 +245,7 @@ def _remember_theme(request: Request, response: Response, theme: str) -> None:
     _set_cookie(request, response, "theme", theme, days=DEVICE_DAYS)
 
 
-def _by_field(error: BadInput) -> dict[str, str]:
+def _by_field(error: AppError) -> dict[str, str]:
     return {each["loc"]: each["msg"] for each in error.extra.get("errors", [])}
 
 
@@ -259,7 +268,20 @@ def _profile_page(
 
 
 def _tokens_page(
-    session: DbSession, user: User, *, name: str = "", secret: str | None = None, errors: dict[str, str] | None = None
+    session: DbSession,
+    user: User,
+    *,
+    name: str = "",
+    days: int | None = None,
+    secret: str | None = None,
+    errors: dict[str, str] | None = None,
 ) -> TokensPage:
-    scopes = service.allowed_scopes(user)
-    return TokensPage(queries.live_tokens(session, user), scopes, name, secret, errors or {})
+    return TokensPage(
+        tokens=queries.live_tokens(session, user),
+        scopes=service.allowed_scopes(user),
+        days=days or get_settings().token_days,
+        most_days=service.most_token_days(),
+        name=name,
+        secret=secret,
+        errors=errors or {},
+    )

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.accounts.access import ApiSignedIn
+from app.accounts.access import ApiSignedIn, still_lets_in
 from app.candidates import live, live_events
 from app.candidates.live_events import Snapshot, shown, snapshot
 from app.candidates.models import LiveState
@@ -52,6 +52,7 @@ def stop(session: DbSession, user: ApiSignedIn, generation_id: int) -> Snapshot:
 
 @router.get("/live/{generation_id}/events", response_class=StreamingResponse, summary="Follow a text")
 async def events(
+    request: Request,
     session: DbSession,
     user: ApiSignedIn,
     generation_id: int,
@@ -62,6 +63,6 @@ async def events(
     A browser that connects again sends ``Last-Event-ID`` and goes on where it was; without it everything comes again.
     """
     await asyncio.to_thread(snapshot, session, user, generation_id)  # 404 before the first byte
-    stream = live_events.follow(user, generation_id, last_event_id)
+    stream = live_events.follow(user, generation_id, last_event_id, still_lets_in(request))
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)

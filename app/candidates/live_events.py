@@ -10,14 +10,17 @@ No database session is open between two looks at the row.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import orjson
 from sqlalchemy.orm import Session
 
 from app import live_stream
+from app.accounts import queries
 from app.accounts.models import User
 from app.candidates import live
 from app.candidates.models import LiveGeneration, LiveState
@@ -26,6 +29,8 @@ from app.live_stream import Entry, StreamAway
 
 LOOK_SECONDS = 1.0
 """Between two looks at the row while the stream is away, or lacks something: the row is written as often."""
+LOOK_AGAIN_SECONDS = 5.0
+"""Between two looks while text comes without a pause: for so long an account that was closed may go on reading."""
 FINISHED = {LiveState.DONE, LiveState.STOPPED, LiveState.FAILED}
 OURS = ("The prompt has ", "This prompt cannot be sent", live.GONE, live.UNWRITTEN)
 FAILED = "The text could not be generated. Ask for it again; if that fails too, tell an admin."
@@ -57,26 +62,35 @@ def shown(session: Session, row: LiveGeneration) -> Snapshot:
     return Snapshot(row.id, row.state, live.position(session, row), row.text, error)
 
 
-async def follow(user: User, generation_id: int, last_event_id: str = "") -> AsyncGenerator[bytes]:
-    """The events of one generation of ``user``'s, from where a browser was until it is finished.
+async def follow(
+    user: User, generation_id: int, last_event_id: str = "", lets_in: Callable[[Session], bool] | None = None
+) -> AsyncGenerator[bytes]:
+    """The events of one generation of ``user``'s, from where a browser was until it is finished, or ``lets_in`` says no.
 
     ``state`` says how it stands, ``text`` brings a piece, ``reset`` voids what came before, ``end`` brings the whole.
     """
-    page = _Page(user, generation_id, last_event_id)
+    page = _Page(user, generation_id, last_event_id, lets_in or partial(queries.still_lets_in, user_id=user.id))
     while not page.finished():
         try:
             async with aclosing(live_stream.follow(generation_id)) as stream, aclosing(page.events(stream)) as events:
                 async for event in events:
                     yield event
+        except _ShutOut:
+            return
         except StreamAway:
             await asyncio.sleep(LOOK_SECONDS)
+
+
+class _ShutOut(Exception):
+    """What the stream was opened with lets nobody in any more."""
 
 
 class _Page:
     """One browser, which has ``have`` characters of try ``number``."""
 
-    def __init__(self, user: User, generation_id: int, last_event_id: str) -> None:
-        self._user, self._id = user, generation_id
+    def __init__(self, user: User, generation_id: int, last_event_id: str, lets_in: Callable[[Session], bool]) -> None:
+        self._user, self._id, self._lets_in = user, generation_id, lets_in
+        self._looked_at = 0.0
         number, _, have = last_event_id.partition("-")
         self._number, self._have = int(number or 0), int(have or 0)
         self._state = LiveState.QUEUED
@@ -96,7 +110,9 @@ class _Page:
                 async for event in self._follow_to(entry):
                     yield event
             before = self._number, self._have
-            if not self.finished() and (not entries or any(entry.kind != "text" for entry in entries)):
+            if not self.finished() and (
+                not entries or self._is_long_ago() or any(entry.kind != "text" for entry in entries)
+            ):
                 for event in await self._look():
                     yield event
             behind = not entries and before != (self._number, self._have)
@@ -117,9 +133,12 @@ class _Page:
 
         def look() -> tuple[Snapshot, int]:
             with session_scope() as session:
+                if not self._lets_in(session):
+                    raise _ShutOut
                 row = live.access(session, self._user, self._id)
                 return shown(session, row), row.fencing_token
 
+        self._looked_at = time.monotonic()
         seen, number = await asyncio.to_thread(look)
         values = asdict(seen)
         state = _event("state", {name: value for name, value in values.items() if name != "text"})
@@ -131,6 +150,10 @@ class _Page:
             self._number = self._have = 0
             void = [_event("reset", {})]
         return [state, *void, *self._take(number, 0, seen.text)]
+
+    def _is_long_ago(self) -> bool:
+        """Whether the row, and whether the browser may still know of it, was last looked at some seconds ago."""
+        return time.monotonic() - self._looked_at > LOOK_AGAIN_SECONDS
 
     def _lacks(self, entry: Entry) -> bool:
         """Whether something is missing between what the browser has and ``entry``."""

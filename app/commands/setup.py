@@ -35,6 +35,6 @@ def convert_base_model(settings: Settings) -> None:
         return
     typer.echo("Converting the base model, once; about half a minute.")
     words = [sys.executable, "-m", "training.base_model", settings.base_model_path]
-    finished = subprocess.run(words, check=False)
+    finished = subprocess.run(words, stdin=subprocess.DEVNULL, check=False)
     if finished.returncode:
         raise typer.Exit(finished.returncode)

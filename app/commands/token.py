@@ -18,12 +18,13 @@ def create(
     email: Email,
     name: Annotated[str, typer.Option(help="What it is for.")],
     scope: Annotated[list[str], typer.Option(help="What it may do: annotate, read, admin; repeat for several.")],
+    days: Annotated[int | None, typer.Option(help="For how long it works; CORRAL_TOKEN_DAYS, else 90.")] = None,
 ) -> None:
     """Print a new token. It is shown this once."""
     from app.accounts.service import create_token
 
     with transaction() as session:
-        secret = create_token(session, person(session, email), name, scope)
+        secret = create_token(session, person(session, email), name, scope, days=days)
     typer.echo(secret)
 
 
@@ -34,8 +35,11 @@ def list_(email: Email) -> None:
 
     with transaction() as session:
         tokens = live_tokens(session, person(session, email))
-        rows = [(t.id, t.name, ", ".join(t.scopes), t.created_at.date(), t.last_used_at or "never") for t in tokens]
-        table(("id", "name", "scopes", "created", "last used"), rows)
+        rows = [
+            (t.id, t.name, ", ".join(t.scopes), t.created_at.date(), t.expires_at.date(), t.last_used_at or "never")
+            for t in tokens
+        ]
+        table(("id", "name", "scopes", "created", "works until", "last used"), rows)
 
 
 @commands.command("revoke")

@@ -105,6 +105,15 @@ document.addEventListener(
   true,
 );
 
+// What this browser kept of a person's work goes with them: the server asks for it too, which only counts over TLS.
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches("[data-forget]")) return;
+  try {
+    localStorage.clear();
+    sessionStorage.clear();
+  } catch {} // a browser that keeps nothing has nothing to forget
+});
+
 document.addEventListener("htmx:after:swap", () => showLocalTimes(document));
 document.addEventListener("htmx:error", () => {
   toast("The server could not be reached. Nothing was lost here; try again.", "bad");

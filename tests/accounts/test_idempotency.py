@@ -17,7 +17,7 @@ from app.accounts.models import AuditEvent
 from app.db import DbSession, session_scope
 from app.errors import Conflict
 from app.main import create_app
-from tests.factories import make_user, sign_in
+from tests.factories import PASSWORD, make_user, sign_in
 
 URL = "/api/v1/things"
 
@@ -89,7 +89,8 @@ def test_a_retry_by_another_address_of_the_same_site_is_the_same_request(client:
 
 
 def test_a_retry_makes_no_second_token_and_its_secret_is_nowhere(client: TestClient, session: Session) -> None:
-    wish, headers = {"name": "nightly export", "scopes": ["read"]}, {"idempotency-key": "one"}
+    wish = {"name": "nightly export", "scopes": ["read"], "password": PASSWORD}
+    headers = {"idempotency-key": "one"}
     first = client.post("/api/v1/tokens", json=wish, headers=headers)
     again = client.post("/api/v1/tokens", json=wish, headers=headers)
     assert (first.status_code, again.status_code) == (201, 409)
@@ -101,7 +102,8 @@ def test_a_retry_makes_no_second_token_and_its_secret_is_nowhere(client: TestCli
 
 
 def test_revoking_twice_is_revoking_once_with_a_key_and_without(client: TestClient, session: Session) -> None:
-    made = client.post("/api/v1/tokens", json={"name": "nightly export", "scopes": ["read"]}).json()
+    wish = {"name": "nightly export", "scopes": ["read"], "password": PASSWORD}
+    made = client.post("/api/v1/tokens", json=wish).json()
     url, headers = f"/api/v1/tokens/{made['id']}", {"idempotency-key": "one"}
     answers = [client.delete(url, headers=each) for each in (headers, headers, {})]
     assert [(answer.status_code, answer.content) for answer in answers] == [(204, b"")] * 3

@@ -16,7 +16,7 @@ from tests.factories import PASSWORD, make_user, sign_in
 
 def test_somebody_invited_makes_an_account_and_is_signed_in(client: TestClient, session: Session) -> None:
     bob = make_user(session, Role.ADMIN, "Bob")
-    page = sign_in(client, bob).post("/users/invites", data={"role": "annotator", "email": ""})
+    page = sign_in(client, bob).post("/users/invites", data={"role": "annotator", "email": "", "password": PASSWORD})
     link = re.search(r"http://testserver(/invite/[\w-]+)", page.text)
     assert link
     client.cookies.clear()
@@ -70,7 +70,7 @@ def test_bob_gives_a_role_closes_and_opens_an_account(client: TestClient, sessio
     service.start_session(session, charlie)
     session.commit()
     sign_in(client, bob)
-    assert client.post(f"/users/{charlie.id}/role", data={"role": "reviewer"}).status_code == 303
+    assert client.post(f"/users/{charlie.id}/role", data={"role": "reviewer", "password": PASSWORD}).status_code == 303
     assert "Charlie is now reviewer." in client.get("/users").text
     assert client.post(f"/users/{charlie.id}/sign-out").status_code == 303
     assert "signed out of 1 browser." in client.get("/users").text
@@ -128,7 +128,9 @@ def test_alice_says_whether_her_programs_go_on_with_a_new_password(
 
 def test_a_token_is_shown_once(client: TestClient, session: Session) -> None:
     sign_in(client, make_user(session))
-    page = client.post("/tokens", data={"name": "export", "scopes": ["annotate", "read"]}).text
+    page = client.post(
+        "/tokens", data={"name": "export", "scopes": ["annotate", "read"], "days": 30, "password": PASSWORD}
+    ).text
     secret = re.search(r'value="(corral_[\w-]+)"', page)
     assert secret
     again = client.get("/tokens").text
@@ -178,7 +180,10 @@ def test_an_invite_link_names_the_public_address(
     sign_in(client, make_user(session, Role.ADMIN, "Bob"))
     settings = get_settings().model_copy(update={"public_url": "http://corral.example/"})
     monkeypatch.setattr("app.web.get_settings", lambda: settings)
-    assert "http://corral.example/invite/" in client.post("/users/invites", data={"role": "admin"}).text
+    assert (
+        "http://corral.example/invite/"
+        in client.post("/users/invites", data={"role": "admin", "password": PASSWORD}).text
+    )
 
 
 def _far(session: Session) -> object:

@@ -226,7 +226,15 @@ def test_every_administrative_act_leaves_a_trace(session: Session) -> None:
     ]
 
 
-@pytest.mark.parametrize("change", ["UPDATE audit_events SET action = 'x'", "DELETE FROM audit_events"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE audit_events SET action = 'x'",
+        "DELETE FROM audit_events",
+        "TRUNCATE audit_events",
+        "TRUNCATE users CASCADE",
+    ],
+)
 def test_the_audit_trail_cannot_be_rewritten(session: Session, change: str) -> None:
     service.audit(session, None, "test.happened", "user", None)
     session.flush()

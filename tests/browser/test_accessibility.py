@@ -47,6 +47,12 @@ def open_keys(page: Page) -> None:
     page.get_by_role("dialog").wait_for()
 
 
+def set_role(page: Page) -> None:
+    """Ask for another role, so that the password is asked for."""
+    page.locator("form[action$='/role'] button").first.click()
+    page.get_by_role("heading", name="Make").wait_for()
+
+
 def submit_nothing(page: Page) -> None:
     page.keyboard.press("Control+Enter")
     page.locator("#work-problem .notice").wait_for()
@@ -134,6 +140,7 @@ STOPS = [
     Stop("home.html", "/"),
     Stop("home.html", "/", Role.ANNOTATOR),
     Stop("accounts/people.html", "/users"),
+    Stop("accounts/role.html", "/users", act=set_role),
     Stop("accounts/profile.html", "/profile"),
     Stop("accounts/tokens.html", "/tokens"),
     Stop("dashboard/reference.html", "/api"),

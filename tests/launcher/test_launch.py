@@ -136,6 +136,8 @@ def test_on_processors_the_engine_compiles_nothing_and_stays_one_engine(monkeypa
     words = engine.command(Settings(), "python", 9000)
     assert {"--enforce-eager", "uni", "--enable-lora"} <= set(words)
     assert words[words.index("--host") + 1] == "127.0.0.1"
+    assert words[words.index("--load-format") + 1] == "safetensors"
+    assert "--no-trust-remote-code" in words
     assert words[words.index("--max-cpu-loras") + 1] == str(Settings().engine_adapters)
     environment = engine.environment(Settings(), "key")
     assert environment["VLLM_API_KEY"] == "key"

@@ -14,11 +14,12 @@ import httpx
 import pytest
 import redis
 import uvicorn
-from sqlalchemy import create_engine, update
+from sqlalchemy import create_engine, func, update
 from sqlalchemy.engine import Engine
 
 import app.db
 from app import live_stream
+from app.accounts import queries
 from app.accounts import service as accounts
 from app.accounts.models import User
 from app.candidates import live, live_events
@@ -52,6 +53,48 @@ async def until(browser: Browser, events: AsyncIterator[bytes], text: str) -> No
     async with asyncio.timeout(10):
         while browser.text != text:
             browser.gets(await anext(events))
+
+
+@pytest.mark.parametrize("writes_on", [True, False])
+@pytest.mark.parametrize("way", ["closed", "signed out", "revoked"])
+def test_a_stream_ends_with_what_it_was_opened_with(
+    streamed: Settings, alice: User, way: str, *, writes_on: bool
+) -> None:
+    generation = asked(alice)
+    pen = Pen.takes(generation)
+    with session_scope() as session:
+        held = queries.session_holder(session, accounts.start_session(session, alice))
+        token = accounts.issue_token(session, alice, "script", ["annotate"])[0]
+        assert held
+    session_id, token_id = held[1] if way == "signed out" else None, token.id if way == "revoked" else None
+
+    def end() -> None:
+        with session_scope() as session:
+            if way == "closed":
+                session.execute(update(User).where(User.id == alice.id).values(disabled_at=func.now()))
+            elif way == "signed out":
+                accounts.end_session(session, alice, held[1])
+            else:
+                accounts.revoke_token(session, alice, token.id)
+
+    async def read() -> str:
+        browser = Browser()
+        events = live_events.follow(
+            alice,
+            generation.id,
+            lets_in=partial(queries.still_lets_in, user_id=alice.id, session_id=session_id, token_id=token_id),
+        )
+        pen.write("Before.")
+        await until(browser, events, "Before.")
+        await asyncio.to_thread(end)
+        async with asyncio.timeout(10):
+            async for event in events:
+                browser.gets(event)
+                if writes_on:
+                    pen.write(" After.")
+        return browser.text
+
+    assert len(asyncio.run(read())) < 100, "it ended, although the text did not"
 
 
 def test_who_connects_again_gets_exactly_what_comes_after_the_last_event(streamed: Settings, alice: User) -> None:

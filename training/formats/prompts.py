@@ -48,9 +48,17 @@ def _plain_call(call: Any) -> Any:
         return call
     kept = {key: value for key, value in call.items() if value is not None}
     function = kept.get("function")
-    if isinstance(function, Mapping) and not isinstance(function.get("arguments", ""), str | None):
-        kept["function"] = {**function, "arguments": _ENCODER.encode(function["arguments"])}
+    if isinstance(function, Mapping) and function.get("arguments") is not None:
+        kept["function"] = {**function, "arguments": _as_text(function["arguments"])}
     return kept
+
+
+def _as_text(arguments: Any) -> Any:
+    """JSON text with sorted keys and no spaces; text that is no JSON stays as it is."""
+    try:
+        return _ENCODER.encode(json.loads(arguments) if isinstance(arguments, str) else arguments)
+    except (ValueError, RecursionError):
+        return arguments
 
 
 def content_hash(messages: Sequence[Mapping[str, Any]], tools: Sequence[Any] | None = None) -> bytes:

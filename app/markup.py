@@ -8,8 +8,8 @@ the plain text that it is.
 
 from __future__ import annotations
 
-import re
 import time
+import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from html import escape
@@ -19,11 +19,13 @@ import nh3
 from latex2mathml.converter import convert as to_mathml
 from markdown_it import MarkdownIt
 from markupsafe import Markup
-from mdit_py_plugins.dollarmath import dollarmath_plugin
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES
+
+from app import markdown_rules, thinking
+from app.markdown_rules import INLINE_TAGS, MATHS_LIMIT
 
 if TYPE_CHECKING:
     from markdown_it.renderer import RendererHTML
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 RENDER_LIMIT = 100_000
 """Characters beyond which text is shown as it is."""
 CODE_LIMIT = 20_000
-MATHS_LIMIT = 2_000
 CPU_LIMIT = 0.5
 """Seconds of this thread's CPU for one text."""
 NESTING_LIMIT = 40
@@ -72,19 +73,17 @@ _MATHS_ATTRIBUTES = {
     "mtd": {"columnalign"},
     "munder": {"accentunder"},
 }
-_TEXT_TAGS = _words("""
-    a blockquote br code del div em h4 h5 h6 hr li ol p pre s span strong table tbody td th thead tr ul
+_TEXT_TAGS = INLINE_TAGS | _words("""
+    a blockquote div h4 h5 h6 hr li ol p pre span table tbody td th thead tr ul
 """)
 _DIRECTED = ("blockquote", "h4", "h5", "h6", "li", "p", "td", "th")
+_HOLDING = ("blockquote", "li", "ol", "table", "ul")
 _CLASSES = {
     "code": {"md-maths-source"},
     "div": {"md-maths", "md-scroll"},
     "pre": {"md-code", "md-plain"},
     "span": {"md-image", "md-language", *(name for name in STANDARD_TYPES.values() if name)},
 }
-
-
-_THINKING = re.compile(r"\s*<(?P<tag>think|thinking)>(?P<thought>.*?)(?:</(?P=tag)>|\Z)", re.DOTALL)
 
 
 class _TooMuch(Exception):
@@ -107,15 +106,15 @@ def to_html(text: str) -> Markup:
 
     A block of thinking at the beginning is folded; one that never ends is all there is, so it stands open.
     """
-    thinking = _THINKING.match(text)
-    if thinking is None or not thinking["thought"].strip():
+    parts = thinking.parted(text)
+    if parts is None:
         return _rendered(text)
-    answer = text[thinking.end() :]
+    thought, answer = parts
     folded = (
         '<details class="md-thinking"><summary>' if answer.strip() else '<details class="md-thinking" open><summary>'
     )
-    parts = Markup("Thinking</summary>{}</details>{}").format(_rendered(thinking["thought"]), _rendered(answer))
-    return Markup(folded) + parts  # noqa: S704 - one of two constants
+    shown = Markup("Thinking</summary>{}</details>{}").format(_rendered(thought), _rendered(answer))
+    return Markup(folded) + shown  # noqa: S704 - one of two constants
 
 
 def _rendered(text: str) -> Markup:
@@ -138,7 +137,7 @@ def plain(text: str) -> Markup:
 def _cleaner() -> nh3.Cleaner:
     attributes: dict[str, set[str]] = {tag: set(names) for tag, names in _MATHS_ATTRIBUTES.items()}
     attributes |= {tag: {"dir"} for tag in _DIRECTED}
-    attributes |= {"a": {"href"}, "ol": {"start"}, "pre": {"dir"}}
+    attributes |= {"a": {"href"}, "ol": {"dir", "start"}, "pre": {"dir"}, "table": {"dir"}, "ul": {"dir"}}
     return nh3.Cleaner(
         tags=set(_TEXT_TAGS | _MATHS_TAGS),
         attributes=attributes,
@@ -152,12 +151,18 @@ def _cleaner() -> nh3.Cleaner:
 
 @lru_cache(maxsize=1)
 def _renderer() -> MarkdownIt:
-    md = MarkdownIt("commonmark", {"html": False, "maxNesting": 2 * NESTING_LIMIT})
+    md = MarkdownIt("commonmark", {"html": False, "breaks": True, "maxNesting": 2 * NESTING_LIMIT})
+    md.inline = markdown_rules.Inline()
+    md.configure("commonmark", {"html": False, "breaks": True, "maxNesting": 2 * NESTING_LIMIT})
     md.enable(["table", "strikethrough"])
     md.disable("reference")  # a link definition would vanish from the page, and what is judged must be seen
-    md.use(dollarmath_plugin, allow_labels=False, allow_space=False, allow_digits=False, double_inline=True)
-    md.inline.ruler.before("escape", "maths_brackets", _inline_brackets)
-    md.block.ruler.before("fence", "maths_brackets", _block_brackets, {"alt": ["paragraph", "blockquote", "list"]})
+    md.inline.ruler.before("escape", "math_inline", markdown_rules.dollars)
+    md.inline.ruler.before("escape", "maths_brackets", markdown_rules.inline_brackets)
+    md.inline.ruler.before("autolink", "tags", markdown_rules.inline_tags)
+    md.block.ruler.before("fence", "math_block", markdown_rules.block_dollars)
+    md.block.ruler.before(
+        "fence", "maths_brackets", markdown_rules.block_brackets, {"alt": ["paragraph", "blockquote", "list"]}
+    )
     # the guards come first: they are asked at every position, and stop what goes on for too long
     md.inline.ruler.before(md.inline.ruler.get_all_rules()[0], "guard", _inline_guard)
     md.block.ruler.before(md.block.ruler.get_all_rules()[0], "guard", _block_guard, {"alt": ["paragraph"]})
@@ -169,7 +174,7 @@ def _renderer() -> MarkdownIt:
         "math_inline": _maths_inline,
         "math_inline_double": _maths_block,
         "math_block": _maths_block,
-        "table_open": lambda *_: '<div class="md-scroll"><table>\n',
+        "table_open": _table_open,
         "table_close": lambda *_: "</table></div>\n",
     }.items():
         md.add_render_rule(name, rule)
@@ -189,47 +194,34 @@ def _block_guard(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 def _directions(state: StateCore) -> None:
-    """Let every block find its own writing direction, and move headings below the page's own."""
+    """Let every block find its own writing direction, and move headings below the page's own.
+
+    A browser looks for the direction of a block in its own text alone, so what holds other blocks, and the order of a table's
+    columns, follow the first text in them.
+    """
+    holding: list[Token] = []
     for token in state.tokens:
         if token.type.startswith("heading"):
             token.tag = f"h{min(6, int(token.tag[1]) + HEADING_SHIFT)}"
         if token.nesting == 1 and token.tag in _DIRECTED:
             token.attrs = {"dir": "auto"}  # also drops the inline style with which tables align
+        if token.tag in _HOLDING and token.nesting == 1:
+            holding.append(token)
+        elif token.tag in _HOLDING and token.nesting == -1:
+            holding = [each for each in holding if each.level < token.level]
+        elif token.type == "inline" and holding and (direction := _direction(token.content)):
+            for each in holding:
+                if direction == "rtl":
+                    each.attrSet("dir", "rtl")
+            holding.clear()  # they have found theirs
 
 
-def _inline_brackets(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 - markdown-it's signature
-    r"""``\( … \)`` and ``\[ … \]``, the delimiters that models write most."""
-    opened = state.src[state.pos : state.pos + 2]
-    if opened not in {"\\(", "\\["}:
-        return False
-    closing = "\\)" if opened == "\\(" else "\\]"
-    end = state.src.find(closing, state.pos + 2, state.pos + MATHS_LIMIT)
-    content = state.src[state.pos + 2 : end].strip()
-    if end < 0 or end >= state.posMax or not content:
-        return False
-    if not silent:
-        token = state.push("math_inline" if opened == "\\(" else "math_inline_double", "math", 0)
-        token.content, token.markup = content, opened
-    state.pos = end + 2
-    return True
-
-
-def _block_brackets(state: StateBlock, start: int, end: int, silent: bool) -> bool:  # noqa: FBT001 - markdown-it's signature
-    r"""A paragraph between a line that begins with ``\[`` and one that ends with ``\]``."""
-    first = state.bMarks[start] + state.tShift[start]
-    if not state.src.startswith("\\[", first) or state.sCount[start] - state.blkIndent >= 4:
-        return False
-    for line in range(start, min(end, start + 60)):
-        if not state.src[state.bMarks[line] : state.eMarks[line]].rstrip().endswith("\\]"):
-            continue
-        if not silent:
-            token = state.push("math_block", "math", 0)
-            token.block = True
-            token.map = [start, line + 1]
-            token.content = state.getLines(start, line + 1, state.blkIndent, False).strip()[2:-2]
-        state.line = line + 1
-        return True
-    return False
+def _direction(text: str) -> str | None:
+    """The direction of the first letter that has one."""
+    for sign in text:
+        if (kind := unicodedata.bidirectional(sign)) in {"L", "R", "AL"}:
+            return "ltr" if kind == "L" else "rtl"
+    return None
 
 
 def _fence(_self: RendererHTML, tokens: Sequence[Token], at: int, _options: OptionsDict, env: EnvType) -> str:
@@ -254,6 +246,11 @@ def _image(self: RendererHTML, tokens: Sequence[Token], at: int, options: Option
     return f'<span class="md-image">{escape(described)}</span>'
 
 
+def _table_open(_self: RendererHTML, tokens: Sequence[Token], at: int, _options: OptionsDict, _env: EnvType) -> str:
+    direction = ' dir="rtl"' if tokens[at].attrGet("dir") == "rtl" else ""
+    return f'<div class="md-scroll"><table{direction}>\n'
+
+
 def _maths_inline(_self: RendererHTML, tokens: Sequence[Token], at: int, _options: OptionsDict, env: EnvType) -> str:
     return _maths(tokens[at], "inline", env)
 
@@ -272,4 +269,5 @@ def _maths(token: Token, display: str, env: EnvType) -> str:
             return str(to_mathml(source, display=display))
         except Exception:  # noqa: BLE001, S110 - the converter raises whatever its parser stumbles over
             pass
-    return f'<code class="md-maths-source">{escape(token.markup + token.content)}</code>'
+    closing = {"\\(": "\\)", "\\[": "\\]"}.get(token.markup, token.markup)
+    return f'<code class="md-maths-source">{escape(token.markup + token.content + closing)}</code>'

@@ -29,6 +29,7 @@ BUNDLES = {
         "css/markup.css",
         "css/annotate.css",
         "css/annotate-judge.css",
+        "css/annotate-rank.css",
         "css/annotate-improve.css",
         "css/annotate-view.css",
     ),

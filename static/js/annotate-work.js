@@ -13,19 +13,10 @@ import {
   SAID,
   Saver,
 } from "./annotate-draft.js";
+import { announce, hint } from "./annotate-hint.js";
 
 const STRENGTHS = ["", "marginally better", "slightly better", "better", "significantly better"];
 const make = (tag, values) => Object.assign(document.createElement(tag), values);
-
-/** Say `text` to screen readers. (Importing base.js by another address than the page's would run it twice.) */
-export function announce(text) {
-  const live = document.querySelector("#status"); // looked up each time: going back and forward replaces the whole body
-  live.textContent = "";
-  // a live region speaks only when its text changes: the same words twice need a moment of silence between
-  setTimeout(() => {
-    live.textContent = text;
-  }, 50);
-}
 
 export class Work {
   constructor(root) {
@@ -74,6 +65,7 @@ export class Work {
       this.ranker = new Ranker(this.root.querySelector("[data-ranking]"), {
         draft: draft?.outcome === "ranked" ? draft : null,
         announce,
+        hint,
         onChange: () => {
           this.#check("");
           this.changed();
@@ -113,7 +105,13 @@ export class Work {
   async useView() {
     const { View } = await import("./annotate-view.js");
     const loadDiff = async () => (await import("./annotate-edit.js")).loadDiff(this.root.dataset.diff);
-    this.view ??= new View(this.root, { texts: this.texts, announce, loadDiff, onRaw: () => this.marks?.paint() });
+    this.view ??= new View(this.root, {
+      texts: this.texts,
+      announce,
+      hint,
+      loadDiff,
+      onRaw: () => this.marks?.paint(),
+    });
     return this.view;
   }
 
@@ -220,7 +218,7 @@ export class Work {
   /** Focus the next rating that is missing, else the first. */
   rate() {
     const name = this.#unrated() ?? this.form.querySelector("[name^='attribute.']")?.name;
-    if (!name) return announce("This batch asks nothing more of each response");
+    if (!name) return hint("This batch asks nothing more of each response");
     this.form.querySelector(`[name="${name}"]:checked, [name="${name}"]`).focus();
   }
 
@@ -229,9 +227,16 @@ export class Work {
     return missingRating(names, [...new FormData(this.form)]);
   }
 
+  /** Whether a response is open for improving; says why not. */
+  editable() {
+    if (this.improve && !this.improve.hidden) return true;
+    hint(this.improve ? "Choose a response first" : "This batch asks for no improvement");
+    return false;
+  }
+
   async focusEditor() {
     if (!this.editor) await this.loading;
-    if (!this.editor?.focus()) announce("Choose a response first");
+    if (this.editable() && !this.editor?.focus()) hint("The editor did not load: reload this page");
   }
 
   /** How much waits for the network: what was submitted, skipped or taken back, and a draft that goes along with none of it. */

@@ -1,7 +1,7 @@
-"""Static files with their content's hash in the address, so that browsers may keep them for ever; and style bundles.
+"""Static files with their content's hash in the address, so that browsers may keep them for ever; and bundles.
 
-A bundle is several of our style sheets sent as one: a page costs one request instead of five, and the sources stay short
-files that are edited and seen at once, without a build step.
+A bundle is several of our style sheets, or plain scripts, sent as one: a page costs one request instead of five, and the
+sources stay short files that are edited and seen at once, without a build step.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ BUNDLES = {
         "css/annotate-improve.css",
         "css/annotate-view.css",
     ),
+    "keys.js": ("js/keys.js", "js/annotate-keys.js"),
 }
 
 router = APIRouter()
@@ -43,7 +44,8 @@ def bundle_file(name: str) -> Response:
     """One bundle, in the order in which its parts override each other."""
     if name not in BUNDLES:
         raise NotFound
-    return Response("\n".join((STATIC / part).read_text() for part in BUNDLES[name]), media_type="text/css")
+    kind = "text/css" if name.endswith(".css") else "text/javascript"
+    return Response("\n".join((STATIC / part).read_text() for part in BUNDLES[name]), media_type=kind)
 
 
 def asset(name: str) -> str:

@@ -13,10 +13,25 @@ import {
   SAID,
   Saver,
 } from "./annotate-draft.js";
-import { announce, hint } from "./annotate-hint.js";
 
 const STRENGTHS = ["", "marginally better", "slightly better", "better", "significantly better"];
 const make = (tag, values) => Object.assign(document.createElement(tag), values);
+
+/** Say `text` to screen readers. (Importing base.js by another address than the page's would run it twice.) */
+export function announce(text) {
+  const live = document.querySelector("#status"); // looked up each time: going back and forward replaces the whole body
+  live.textContent = "";
+  // a live region speaks only when its text changes: the same words twice need a moment of silence between
+  setTimeout(() => {
+    live.textContent = text;
+  }, 50);
+}
+
+/** Say why what was pressed does nothing, to those who listen and those who look. */
+export async function hint(text) {
+  announce(text);
+  (await import("./annotate-hint.js")).show(text);
+}
 
 export class Work {
   constructor(root) {
@@ -105,13 +120,8 @@ export class Work {
   async useView() {
     const { View } = await import("./annotate-view.js");
     const loadDiff = async () => (await import("./annotate-edit.js")).loadDiff(this.root.dataset.diff);
-    this.view ??= new View(this.root, {
-      texts: this.texts,
-      announce,
-      hint,
-      loadDiff,
-      onRaw: () => this.marks?.paint(),
-    });
+    const told = { announce, hint, loadDiff, onRaw: () => this.marks?.paint() };
+    this.view ??= new View(this.root, { texts: this.texts, ...told });
     return this.view;
   }
 
@@ -225,18 +235,6 @@ export class Work {
   #unrated() {
     const names = [...new Set([...this.form.querySelectorAll("[name^='attribute.']")].map((field) => field.name))];
     return missingRating(names, [...new FormData(this.form)]);
-  }
-
-  /** Whether a response is open for improving; says why not. */
-  editable() {
-    if (this.improve && !this.improve.hidden) return true;
-    hint(this.improve ? "Choose a response first" : "This batch asks for no improvement");
-    return false;
-  }
-
-  async focusEditor() {
-    if (!this.editor) await this.loading;
-    if (this.editable() && !this.editor?.focus()) hint("The editor did not load: reload this page");
   }
 
   /** How much waits for the network: what was submitted, skipped or taken back, and a draft that goes along with none of it. */

@@ -2,8 +2,7 @@
 // works without any of this; here it gets keys, drafts, an editor for the chosen response, and submits that survive a lost network.
 
 import { call } from "./annotate-draft.js";
-import { announce, hint } from "./annotate-hint.js";
-import { Work } from "./annotate-work.js";
+import { announce, hint, Work } from "./annotate-work.js";
 
 const { corralKeys } = globalThis;
 let work = null;
@@ -76,7 +75,7 @@ const ACTIONS = {
   attributes: () => work.rate(),
   flags: flag,
   mark: async () => (await work.useMarks()).open(),
-  improve: () => work.focusEditor(),
+  improve,
   nothing,
   revise,
   comment: () => open("[data-comment]", "textarea", "No comment can be written here"),
@@ -103,15 +102,27 @@ function flag() {
   flags.querySelector("input").focus();
 }
 
+/** Whether a response is open for improving; says why not. */
+function editable() {
+  if (work.improve && !work.improve.hidden) return true;
+  hint(work.improve ? "Choose a response first" : "This batch asks for no improvement");
+  return false;
+}
+
+async function improve() {
+  if (!work.editor) await work.loading;
+  if (editable() && !work.editor?.focus()) hint("The editor did not load: reload this page");
+}
+
 function nothing() {
   const box = work.fields.nothing_to_improve;
-  if (!work.editable()) return;
+  if (!editable()) return;
   box.click();
   announce(box.checked ? "Nothing to improve" : "There is something to improve");
 }
 
 function revise() {
-  if (!work.editable()) return;
+  if (!editable()) return;
   const section = work.improve.querySelector("[data-revise]");
   section.open = true;
   section.querySelector("[data-revise-feedback]").focus();

@@ -1,7 +1,7 @@
-"""Static files with their content's hash in the address, so that browsers may keep them for ever; and style bundles.
+"""Static files with their content's hash in the address, so that browsers may keep them for ever; and bundles.
 
-A bundle is several of our style sheets sent as one: a page costs one request instead of five, and the sources stay short
-files that are edited and seen at once, without a build step.
+A bundle is several of our style sheets, or plain scripts, sent as one: a page costs one request instead of five, and the
+sources stay short files that are edited and seen at once, without a build step.
 
 Scripts are modules that import each other by relative names. They are served below one folder whose name is the hash of all
 of them together, so that what a page imports, at once or an hour later, is of the version that the page began with. After an
@@ -35,9 +35,11 @@ BUNDLES = {
         "css/markup.css",
         "css/annotate.css",
         "css/annotate-judge.css",
+        "css/annotate-rank.css",
         "css/annotate-improve.css",
         "css/annotate-view.css",
     ),
+    "keys.js": ("js/keys.js", "js/annotate-keys.js"),
 }
 
 router = APIRouter()
@@ -48,7 +50,8 @@ def bundle_file(name: str) -> Response:
     """One bundle, in the order in which its parts override each other."""
     if name not in BUNDLES:
         raise NotFound
-    return Response("\n".join((STATIC / part).read_text() for part in BUNDLES[name]), media_type="text/css")
+    kind = "text/css" if name.endswith(".css") else "text/javascript"
+    return Response("\n".join((STATIC / part).read_text() for part in BUNDLES[name]), media_type=kind)
 
 
 @router.get("/static/modules/{version}/{name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -39,7 +40,7 @@ ACTIONS = (
     Action("pick_B3", "7", "B is better", Where.PAIR),
     Action("pick_B4", "8", "B is significantly better", Where.PAIR),
     Action("ranking", "r", "go to the ranking", Where.RANKED),
-    Action("same", "=", "in the ranking: as good as the one above, or no longer", Where.RANKED, in_list=True),
+    Action("same", "=", "in the ranking: as good as the one below, or no longer", Where.RANKED, in_list=True),
     Action("stronger", "+", "in the ranking: better than the one below by more", Where.RANKED, in_list=True),
     Action("weaker", "-", "in the ranking: better than the one below by less", Where.RANKED, in_list=True),
     Action("tie", "t", "equally good"),
@@ -69,6 +70,7 @@ FIXED = (
     ("↑ ↓", "in the ranking: to the response above or below"),
     ("Alt ↑ ↓", "in the ranking: move the response"),
     ("1 … 8", "in the ranking: put the response in that place"),
+    ("= + -", "in the ranking, on the last response: against the one above"),
 )
 RESERVED = "?"
 PLACES = "12345678"
@@ -124,8 +126,8 @@ def known(chosen: Mapping[str, Any]) -> None:
 
 
 def clean(key: str) -> str:
-    """A key as it is compared: capitals count as their small letters."""
-    return key.strip().lower()
+    """A key as it is compared: capitals count as their small letters, full-width signs as plain ones."""
+    return unicodedata.normalize("NFKC", key.strip()).lower()
 
 
 def _meet(one: Action, other: Action) -> bool:

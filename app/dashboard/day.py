@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -55,13 +57,27 @@ def goal_of(preferences: Mapping[str, Any]) -> int:
     return goal if type(goal) is int and 0 < goal <= GOAL_MOST else 0
 
 
-def today(session: Session, user: User) -> Day:
-    """Since midnight by the database's clock. An item that was corrected counts once; what was taken back does not."""
+def zone_of(name: str) -> tzinfo | None:
+    """The time zone that a browser names ("Asia/Tokyo"); ``None`` where there is none of that name."""
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):  # a name that no file could have, a folder, a zone that is not installed
+        return None
+
+
+def today(session: Session, user: User, zone: tzinfo | None = None) -> Day:
+    """Since midnight in ``zone``, else by the database's clock.
+
+    An item that was corrected counts once; what was taken back does not.
+    """
+    began, now = session.execute(select(func.date_trunc("day", func.now()), func.now())).one()
+    if zone is not None:
+        began = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
     query = select(
         func.count(Annotation.assignment_id.distinct()), func.coalesce(func.sum(Annotation.active_seconds), 0.0)
     ).where(
         Annotation.annotator_id == user.id,
-        Annotation.created_at >= func.date_trunc("day", func.now()),
+        Annotation.created_at >= began,
         Annotation.withdrawn_at.is_(None),
     )
     done, seconds = session.execute(query).one()

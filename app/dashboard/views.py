@@ -21,6 +21,9 @@ from app.web import public_url, redirect, render
 
 router = APIRouter()
 
+ZONE = "zone"
+"""The cookie in which a browser says its time zone: "today" is the reader's day (see base.js)."""
+
 
 @dataclass(frozen=True)
 class HomePage:
@@ -55,7 +58,7 @@ def home(request: Request, session: DbSession, user: SignedIn) -> Response:
         dialogues=open_dialogues(session, user),
         waiting=waiting,
         unfinished=any(each.begun for each in batches),
-        day=day.today(session, user),
+        day=day.today(session, user, day.zone_of(request.cookies.get(ZONE, ""))),
         to_do=day.waiting(session, user),
         overview=overview,
         step=queries.next_step(user, overview, waiting) if overview else None,

@@ -55,14 +55,23 @@ export class Editor {
     this.undone = null;
     this.section.querySelector("[data-improve-name]").textContent = `response ${name}`;
     this.area.value = this.edits.get(name) ?? this.original;
-    this.section.hidden = false;
+    this.#unfold(true);
     this.#show();
   }
 
   close() {
     this.name = null;
-    this.section.hidden = true;
+    this.#unfold(false);
     this.area.setCustomValidity("");
+  }
+
+  /** Show or hide the editor, and leave the answers below it under the finger that chose. */
+  #unfold(shown) {
+    const answers = this.section.closest("form").querySelector(".scale, .ranking");
+    const { top, bottom } = answers.getBoundingClientRect();
+    this.section.hidden = !shown;
+    const chosen = answers.contains(document.activeElement) && top < window.innerHeight && bottom > 0;
+    if (chosen) window.scrollBy({ top: answers.getBoundingClientRect().top - top, behavior: "instant" });
   }
 
   get previews() {
@@ -222,7 +231,7 @@ function reviseWhenAsked(work, editor) {
   if (section.open) use();
   section.querySelector("[data-revise-ask]").addEventListener("click", async () => (await use()).ask());
   section.querySelector("[data-revise-feedback]").addEventListener("keydown", async (event) => {
-    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    if (!globalThis.corralRead.isSend(event)) return;
     event.preventDefault(); // here it asks; anywhere else it submits
     (await use()).ask();
   });

@@ -1,12 +1,16 @@
 // One key, one action: which key does what comes with the page, since everybody may choose. A script that is there before the
 // page is shown: what is pressed while the rest is on its way is kept, and done when it has come. The same holds for what is
-// pressed while an action is still at work: after the key that opens the editor, letters are text, however slowly it opens.
+// pressed while an action is still at work: after the key that opens the editor, letters are text, however slowly it opens. And it
+// holds while the next item is on its way: what is pressed then is for that one, or for this one where it stays after all.
 
 (() => {
   const KEPT = 2; // a judgement and what follows it; more would be text that somebody believes to be typing
   const early = [];
+  const { isCommand, isComposing, isSend, isText, meaning } = globalThis.corralRead;
   let current = null;
-  let waiting = null; // what was pressed since the action began that is still at work
+  const waiting = []; // what was pressed while something was under way
+  let acting = false; // an action is still at work
+  let held = false; // another item may be coming
 
   const dialog = () => document.querySelector("#keys");
   const areOn = () => localStorage.getItem("keys") !== "off";
@@ -20,10 +24,11 @@
     dialog().showModal();
   }
 
-  /** The action behind `key`, of those in `actions`, by the map from action to key. */
-  function actionOf(key, keys, actions) {
-    const pressed = key.length === 1 ? key.toLowerCase() : key;
-    return Object.keys(actions).find((name) => keys[name] === pressed) ?? null;
+  /** The action behind the key that was pressed, of those in `actions`, by the map from action to key; "?" is the list of keys. */
+  function actionOf(event, keys, actions) {
+    const names = Object.keys(actions);
+    const key = meaning(event, (each) => each === "?" || names.some((name) => keys[name] === each));
+    return key && (key === "?" ? "?" : names.find((name) => keys[name] === key));
   }
 
   function handle(event, target = event.target) {
@@ -32,40 +37,48 @@
     if (target.closest("[data-skip] .menu__panel")) return; // there a digit or Ctrl+Enter is not about the responses
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
-      work.submit();
+      if (isSend(event)) work.submit();
     } else if (event.key === "Escape" && target.matches("#judge textarea")) {
       event.preventDefault();
       work.escape();
-    } else if (!event.ctrlKey && !event.metaKey && !event.altKey && !isTyping(target)) {
+    } else if (!isCommand(event) && !isTyping(target)) {
       single(event, work);
     }
   }
 
   /** Whether `event` is about the work; Tab, F5 and the browser's own shortcuts are not. */
-  function waits({ key, ctrlKey, metaKey, altKey }) {
-    if (ctrlKey || metaKey || altKey) return key === "Enter";
-    return key.length === 1 || ["Backspace", "Enter", "Escape"].includes(key);
+  function waits(event) {
+    if (isCommand(event)) return event.key === "Enter";
+    return isText(event) || ["Backspace", "Enter", "Escape"].includes(event.key);
+  }
+
+  /** Keep `event` until it is known what it is about. */
+  function keep(event) {
+    event.preventDefault();
+    event.stopPropagation();
+    // a second Enter is about the item that is being sent, and that is done already
+    const again = event.key === "Enter" && (event.repeat || (held && !acting && !waiting.length));
+    if (!again) waiting.push(event);
   }
 
   /** Before the scripts have come; the browser itself does what Enter means on a link or in a field. */
-  function isKept({ key, target }) {
-    return key.length === 1 || (key === "Enter" && target === document.body);
+  function isKept(event) {
+    if (isCommand(event)) return false;
+    return isText(event) || (event.key === "Enter" && event.target === document.body);
   }
 
   /** Do what was pressed meanwhile, where the focus is now. */
   function catchUp() {
-    const pressed = waiting;
-    waiting = null;
-    while (pressed.length && !waiting) {
-      const event = pressed.shift();
+    while (waiting.length && !acting && !held) {
+      const event = waiting.shift();
       const target = document.activeElement ?? event.target;
-      if (event.ctrlKey || event.metaKey || event.altKey) handle(event, target);
+      if (isCommand(event)) handle(event, target);
       else if (isTyping(target) && event.key !== "Escape") type(event.key);
       else if (event.key === "Enter" && target.matches("#judge input"))
         current()?.submit(); // as the browser would
+      else if (target.matches("[data-place-row]")) target.dispatchEvent(new KeyboardEvent("keydown", event));
       else handle(event, target);
     }
-    waiting?.push(...pressed);
   }
 
   function type(key) {
@@ -73,10 +86,11 @@
     else document.execCommand("insertText", false, key === "Enter" ? "\n" : key);
   }
 
-  function single(event, { keys, actions }) {
-    const name = event.key === "?" ? null : areOn() && actionOf(event.key, keys, actions);
-    if (event.key === "?") showKeys();
+  function single(event, { keys, actions, nothing }) {
+    const name = actionOf(event, keys, areOn() ? actions : {});
+    if (name === "?") showKeys();
     else if (name) begin(actions[name]());
+    else if (areOn() && isText(event) && event.key !== " ") return nothing?.(event);
     else return;
     event.preventDefault();
   }
@@ -84,16 +98,34 @@
   /** Keep what is pressed until `action` has ended. */
   function begin(action) {
     if (typeof action?.finally !== "function") return;
-    waiting = [];
-    action.catch(() => {}).finally(catchUp);
+    acting = true;
+    const ended = () => {
+      acting = false;
+      catchUp();
+    };
+    action.catch(() => {}).finally(ended);
   }
 
+  /** Another item may be coming: keep what is pressed until `release`. */
+  function hold() {
+    held = true;
+  }
+
+  function release() {
+    held = false;
+    catchUp();
+  }
+
+  document.addEventListener(
+    "keydown",
+    (event) => {
+      if ((acting || held) && !isComposing(event) && waits(event)) keep(event);
+    },
+    true, // before the rows of a ranking hear of it
+  );
   document.addEventListener("keydown", (event) => {
-    if (event.defaultPrevented) return;
-    if (waiting && waits(event)) {
-      event.preventDefault();
-      waiting.push(event);
-    } else if (current) handle(event);
+    if (event.defaultPrevented || isComposing(event) || acting || held) return;
+    if (current) handle(event);
     else if (early.length < KEPT && isKept(event)) early.push(event);
   });
   document.addEventListener("click", (event) => {
@@ -103,12 +135,12 @@
     if (target.matches("[data-keys-on]")) localStorage.setItem("keys", target.checked ? "on" : "off");
   });
 
-  /** From now on `given()` says what the item on the page can do: `{ keys, actions, submit, escape }`, or null. */
+  /** From now on `given()` says what the item on the page can do: `{ keys, actions, submit, escape, nothing }`, or null. */
   function listen(given) {
     current = given;
-    waiting = early.splice(0);
+    waiting.push(...early.splice(0));
     catchUp();
   }
 
-  globalThis.corralKeys = { actionOf, listen };
+  globalThis.corralKeys = { actionOf, hold, listen, release };
 })();

@@ -4,6 +4,7 @@ import {
   arrange,
   encoded,
   fromDraft,
+  gapOf,
   grouped,
   join,
   place,
@@ -37,17 +38,20 @@ function loadScript(url) {
 }
 
 export class Ranker {
-  constructor(section, { draft, announce, onChange, sortableUrl, keys }) {
-    Object.assign(this, { section, announce, onChange, keys });
+  constructor(section, { draft, announce, hint, onChange, sortableUrl, keys }) {
+    Object.assign(this, { section, announce, hint, onChange, keys });
     this.list = section.querySelector("[data-ranking-list]");
     this.items = new Map([...this.list.children].map((item) => [item.dataset.place, item]));
     this.state = fromDraft(draft, this.items.size);
     // the fields for pages without scripts must not be sent beside `order`
     for (const field of section.querySelectorAll("[name=rank], [name=strength]")) field.disabled = true;
     for (const item of this.items.values()) this.#prepare(item);
-    // whoever drags with a mouse points at the list first; a finger that arrives is dragging already
-    if (matchMedia("(any-pointer: coarse)").matches) this.#allowDragging(sortableUrl);
-    else this.list.addEventListener("pointerenter", () => this.#allowDragging(sortableUrl), { once: true });
+    const allow = () => this.list.isConnected && this.#allowDragging(sortableUrl);
+    // Whoever drags with a mouse moves it first; a finger that arrives is dragging already. A pointer that rests on the list from
+    // the item before does neither, but then the script is there.
+    const now = globalThis.Sortable || this.list.matches(":hover") || matchMedia("(any-pointer: coarse)").matches;
+    if (now) allow();
+    else document.addEventListener("pointermove", allow, { once: true });
     this.#show();
   }
 
@@ -142,22 +146,37 @@ export class Ranker {
   }
 
   #key(event, name) {
-    if (event.target !== event.currentTarget || event.ctrlKey || event.metaKey) return;
+    const { isCommand, isComposing } = globalThis.corralRead;
+    if (event.target !== event.currentTarget || event.ctrlKey || event.metaKey || isComposing(event)) return;
     const at = this.#at(name);
     const by = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1 }[event.key];
     if (by && event.altKey) this.#move(name, at + by);
     else if (by) this.#row(this.state.order[at + by] ?? name).focus();
-    else if (/^[1-8]$/.test(event.key)) this.#move(name, Number(event.key) - 1);
-    else if (event.key === this.keys.same) this.#say(toggleTie(this.state, at), at - 1, name);
-    else if (event.key === this.keys.stronger) this.#say(shiftGap(this.state, at, 1), at, name);
-    else if (event.key === this.keys.weaker) this.#say(shiftGap(this.state, at, -1), at, name);
-    else return;
+    else if (isCommand(event) || !this.#single(event, at, name)) return;
     event.preventDefault();
     event.stopPropagation();
   }
 
+  /** A key that types something: a place, or one of the three that act on one gap. Returns whether it was one. */
+  #single(event, at, name) {
+    const { same, stronger, weaker, ...others } = this.keys;
+    const gap = gapOf(this.state, at);
+    const isPlace = (key) => /^[1-8]$/.test(key);
+    // what somebody gave to another action is not looked for elsewhere on the keyboard
+    const known = [same, stronger, weaker, ...Object.values(others)];
+    const key = globalThis.corralRead.meaning(event, (each) => isPlace(each) || known.includes(each));
+    if (isPlace(key)) {
+      if (Number(key) > this.state.order.length)
+        this.hint(`There is no place ${key}: ${this.state.order.length} responses.`);
+      else this.#move(name, Number(key) - 1);
+    } else if (key === same) this.#say(toggleTie(this.state, gap), gap, name);
+    else if (key === stronger) this.#say(shiftGap(this.state, gap, 1), gap, name);
+    else if (key === weaker) this.#say(shiftGap(this.state, gap, -1), gap, name);
+    else return false;
+    return true;
+  }
+
   #say(state, at, name) {
-    if (at < 0 || at >= state.gaps.length) return;
     this.#change(state);
     this.#row(name).focus();
     const gap = state.gaps[at];

@@ -34,9 +34,14 @@ export function setGap(state, at, value) {
   return { ...state, gaps, touched: true };
 }
 
-/** Make place `at` as good as the one above, or take that back. */
+/** The gap that the keys change at place `at`: the one below; the last one has only the one above. */
+export function gapOf(state, at) {
+  return Math.min(at, state.gaps.length - 1);
+}
+
+/** Make place `at` as good as the one below, or take that back. */
 export function toggleTie(state, at) {
-  return setGap(state, at - 1, state.gaps[at - 1] === 0 ? null : 0);
+  return setGap(state, at, state.gaps[at] === 0 ? null : 0);
 }
 
 /** Make the response `name` as good as `other`: it joins those that share its place, and stands over the rest as they do. */

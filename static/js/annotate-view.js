@@ -30,8 +30,8 @@ function words(part) {
 }
 
 export class View {
-  constructor(root, { texts, announce, loadDiff, onRaw }) {
-    Object.assign(this, { root, texts, announce, loadDiff, onRaw });
+  constructor(root, { texts, announce, hint, loadDiff, onRaw }) {
+    Object.assign(this, { root, texts, announce, hint, loadDiff, onRaw });
     this.responses = new Map(
       [...root.querySelectorAll("[data-response]")].map((each) => [each.dataset.response, each]),
     );
@@ -189,7 +189,7 @@ export class View {
 
   outline() {
     const first = this.root.querySelector(".outline");
-    if (!first) return this.announce("No response is long enough for an outline");
+    if (!first) return this.hint("No response is long enough for an outline");
     first.open = true;
     first.querySelector("button").focus();
   }

@@ -27,6 +27,12 @@ export function announce(text) {
   }, 50);
 }
 
+/** Say why what was pressed does nothing, to those who listen and those who look. */
+export async function hint(text) {
+  announce(text);
+  (await import("./annotate-hint.js")).show(text);
+}
+
 export class Work {
   constructor(root) {
     this.root = root;
@@ -74,6 +80,7 @@ export class Work {
       this.ranker = new Ranker(this.root.querySelector("[data-ranking]"), {
         draft: draft?.outcome === "ranked" ? draft : null,
         announce,
+        hint,
         onChange: () => {
           this.#check("");
           this.changed();
@@ -113,7 +120,8 @@ export class Work {
   async useView() {
     const { View } = await import("./annotate-view.js");
     const loadDiff = async () => (await import("./annotate-edit.js")).loadDiff(this.root.dataset.diff);
-    this.view ??= new View(this.root, { texts: this.texts, announce, loadDiff, onRaw: () => this.marks?.paint() });
+    const told = { announce, hint, loadDiff, onRaw: () => this.marks?.paint() };
+    this.view ??= new View(this.root, { texts: this.texts, ...told });
     return this.view;
   }
 
@@ -220,18 +228,13 @@ export class Work {
   /** Focus the next rating that is missing, else the first. */
   rate() {
     const name = this.#unrated() ?? this.form.querySelector("[name^='attribute.']")?.name;
-    if (!name) return announce("This batch asks nothing more of each response");
+    if (!name) return hint("This batch asks nothing more of each response");
     this.form.querySelector(`[name="${name}"]:checked, [name="${name}"]`).focus();
   }
 
   #unrated() {
     const names = [...new Set([...this.form.querySelectorAll("[name^='attribute.']")].map((field) => field.name))];
     return missingRating(names, [...new FormData(this.form)]);
-  }
-
-  async focusEditor() {
-    if (!this.editor) await this.loading;
-    if (!this.editor?.focus()) announce("Choose a response first");
   }
 
   /** How much waits for the network: what was submitted, skipped or taken back, and a draft that goes along with none of it. */

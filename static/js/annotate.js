@@ -2,8 +2,9 @@
 // works without any of this; here it gets keys, drafts, an editor for the chosen response, and submits that survive a lost network.
 
 import { call } from "./annotate-draft.js";
-import { announce, Work } from "./annotate-work.js";
+import { announce, hint, Work } from "./annotate-work.js";
 
+const { corralKeys } = globalThis;
 let work = null;
 let lastKeys = {};
 let done = ""; // what the request under way did with the item, when it succeeds
@@ -70,14 +71,14 @@ function tick(now) {
 const ACTIONS = {
   tie: () => work.pick("tie"),
   unacceptable: () => work.pick("all_unacceptable"),
-  ranking: () => work.ranker?.focus(),
+  ranking: () => work.ranker?.focus() ?? hint("Two responses need no ranking"),
   attributes: () => work.rate(),
   flags: flag,
   mark: async () => (await work.useMarks()).open(),
-  improve: () => work.focusEditor(),
+  improve,
   nothing,
   revise,
-  comment: () => open("[data-comment]", "textarea"),
+  comment: () => open("[data-comment]", "textarea", "No comment can be written here"),
   layout: async () => (await work.useView()).nextLayout(),
   previous: async () => (await work.useView()).flip(-1),
   next: async () => (await work.useView()).flip(1),
@@ -85,9 +86,9 @@ const ACTIONS = {
   raw: async () => (await work.useView()).raw(),
   differences: async () => (await work.useView()).differences(),
   outline: async () => (await work.useView()).outline(),
-  guidelines: () => open("[data-guidelines]", "summary"),
-  skip: () => open("[data-skip]", "input"),
-  undo: () => document.querySelector("[data-undo]")?.requestSubmit(),
+  guidelines: () => open("[data-guidelines]", "summary", "This batch has no guidelines"),
+  skip: () => open("[data-skip]", "input", "This item cannot be skipped"),
+  undo,
 };
 const PICKS = Object.fromEntries(
   ["A4", "A3", "A2", "A1", "B1", "B2", "B3", "B4"].map((choice) => [`pick_${choice}`, () => work.pick(choice)]),
@@ -96,28 +97,55 @@ const PICKS = Object.fromEntries(
 function flag() {
   const { root, best, view } = work;
   const flags = root.querySelector(`[data-response="${best ?? view?.current ?? "A"}"] .flags`);
+  if (!flags) return hint("This batch has no flags");
   flags.open = true;
   flags.querySelector("input").focus();
 }
 
+/** Whether a response is open for improving; says why not. */
+function editable() {
+  if (work.improve && !work.improve.hidden) return true;
+  hint(work.improve ? "Choose a response first" : "This batch asks for no improvement");
+  return false;
+}
+
+async function improve() {
+  if (!work.editor) await work.loading;
+  if (editable() && !work.editor?.focus()) hint("The editor did not load: reload this page");
+}
+
 function nothing() {
   const box = work.fields.nothing_to_improve;
-  if (!box || work.improve.hidden) return announce("Choose a response first");
+  if (!editable()) return;
   box.click();
   announce(box.checked ? "Nothing to improve" : "There is something to improve");
 }
 
 function revise() {
-  const section = work.improve?.querySelector("[data-revise]");
-  if (!section || work.improve.hidden) return announce("Choose a response first");
+  if (!editable()) return;
+  const section = work.improve.querySelector("[data-revise]");
   section.open = true;
   section.querySelector("[data-revise-feedback]").focus();
 }
 
-function open(selector, focused) {
+function undo() {
+  const offer = document.querySelector("[data-undo]");
+  if (offer) offer.requestSubmit();
+  else hint("There is nothing to take back: Undo is offered for some seconds after a submit");
+}
+
+/** A key that does nothing on this item: say so, and what it would do where. */
+function nothingBehind({ key }) {
+  const { same, stronger, weaker } = work.keys;
+  const ranks = work.ranker && (/^[1-8]$/.test(key) || [same, stronger, weaker].includes(key));
+  if (ranks) hint(`“${key}” works on a response in the ranking: ${work.keys.ranking} goes there`);
+  else hint(`“${key}” does nothing here: ? lists the keys`);
+}
+
+function open(selector, focused, missing) {
   const details = work.root.querySelector(selector);
   const shown = details?.open && details.contains(document.activeElement);
-  if (!details) return;
+  if (!details) return hint(missing);
   details.open = !shown;
   details.querySelector(shown ? "summary" : focused)?.focus();
 }
@@ -135,8 +163,13 @@ document.addEventListener(
     if (event.target !== submitted?.form || !(submitted.loading || submitted.prepare())) return;
     event.preventDefault();
     event.stopImmediatePropagation();
+    if (!submitted.loading) return;
     // what was drafted comes with the part that is loading: sent without it, the edit would be lost
-    submitted.loading?.then(() => submitted.form.isConnected && submitted.form.requestSubmit());
+    corralKeys.hold();
+    submitted.loading.then(() => {
+      if (submitted.form.isConnected) submitted.form.requestSubmit();
+      if (!onItsWay.size) corralKeys.release();
+    });
   },
   true,
 );
@@ -163,7 +196,13 @@ window.addEventListener("beforeunload", (event) => {
 });
 for (const kind of ["online", "offline"]) window.addEventListener(kind, () => work?.connected(kind === "online"));
 
-document.addEventListener("htmx:before:request", ({ target }) => {
+const onItsWay = new Set(); // requests that may bring another item
+
+document.addEventListener("htmx:before:request", ({ target, detail }) => {
+  if (detail.ctx.target?.id === "work") {
+    onItsWay.add(detail.ctx);
+    corralKeys.hold();
+  }
   if (target === work?.form) done = "Recorded.";
   else done = target.closest?.("[data-skip]") ? "Skipped." : "";
 });
@@ -172,16 +211,20 @@ document.addEventListener("htmx:before:history:restore", () => {
   work?.saver.leave();
 });
 document.addEventListener("htmx:after:swap", () => take(true));
+document.addEventListener("htmx:finally:request", ({ detail }) => {
+  if (onItsWay.delete(detail.ctx) && !onItsWay.size) corralKeys.release();
+});
 
 take(false);
 
-globalThis.corralKeys.listen(() =>
+corralKeys.listen(() =>
   work
     ? {
         keys: work.keys,
         actions: work.shown === 2 ? { ...PICKS, ...ACTIONS } : ACTIONS,
         submit: () => work.form.requestSubmit(),
         escape: () => work.focusChoice(),
+        nothing: nothingBehind,
       }
     : afterwards(),
 );

@@ -57,6 +57,13 @@ function setTheme(form, chosen) {
   announce(`Theme: ${chosen}`);
 }
 
+/** Say in which time zone this browser is: the server counts "today" by it. */
+function tellZone() {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  // biome-ignore lint/suspicious/noDocumentCookie: the cookie store is not there on plain http
+  if (zone) document.cookie = `zone=${zone}; path=/; max-age=31536000; samesite=lax`;
+}
+
 function showLocalTimes(root) {
   const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
   for (const time of root.querySelectorAll("time[data-local]")) {
@@ -77,7 +84,7 @@ document.addEventListener("click", (event) => {
 });
 
 document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape") return;
+  if (event.key !== "Escape" || globalThis.corralRead.isComposing(event)) return;
   for (const menu of document.querySelectorAll("details.menu[open]")) {
     menu.open = false;
     menu.querySelector("summary").focus();
@@ -119,3 +126,4 @@ document.addEventListener("htmx:error", () => {
   toast("The server could not be reached. Nothing was lost here; try again.", "bad");
 });
 showLocalTimes(document);
+tellZone();

@@ -16,7 +16,7 @@ function keepMessage(form) {
   if (!field.value && !field.readOnly) field.value = localStorage.getItem(place) ?? "";
   field.addEventListener("input", () => localStorage.setItem(place, field.value));
   field.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    if (!globalThis.corralRead.isSend(event)) return;
     event.preventDefault();
     form.requestSubmit();
   });

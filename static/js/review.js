@@ -14,10 +14,12 @@ function step(by) {
 }
 
 walk?.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
-  if (event.key !== "j" && event.key !== "k") return;
+  const { isCommand, isComposing, meaning } = globalThis.corralRead;
+  if (isComposing(event) || isCommand(event) || event.target.closest("input, textarea, select")) return;
+  const key = meaning(event, (each) => each === "j" || each === "k");
+  if (!key) return;
   event.preventDefault();
-  step(event.key === "j" ? 1 : -1);
+  step(key === "j" ? 1 : -1);
 });
 
 const keys = document.querySelector("[data-walk-keys]");

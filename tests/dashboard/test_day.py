@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
@@ -93,3 +95,22 @@ def test_changed_guidelines_are_announced_until_they_are_read(client: TestClient
 )
 def test_time_is_said_in_words(seconds: float, words: str) -> None:
     assert day.Day(1, seconds, 0).active_text == words
+
+
+@pytest.mark.parametrize(("hour", "said"), [(0, "Nothing done yet today"), (12, "1 item done today")])
+def test_today_begins_at_midnight_where_alice_is(client: TestClient, session: Session, hour: int, said: str) -> None:
+    alice = make_user(session)
+    make_annotation(session, alice)
+    session.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
+    session.execute(text("ALTER TABLE annotations DISABLE TRIGGER USER"))  # which keeps annotations as they are
+    session.execute(text("UPDATE annotations SET created_at = created_at - interval '2 hours'"))
+    session.execute(text("ALTER TABLE annotations ENABLE TRIGGER USER"))
+    session.commit()
+    east = (hour - datetime.now(UTC).hour + 12) % 24 - 12  # where it is ``hour`` now; POSIX names count to the west
+    sign_in(client, alice).cookies.set("zone", f"Etc/GMT{-east:+d}")
+    assert said in client.get("/").text
+
+
+@pytest.mark.parametrize("name", ["", "Mars/Phobos", "../../etc/passwd", "/etc/passwd", "Asia", "a" * 5000, "\0"])
+def test_a_time_zone_that_is_none_leaves_the_servers_day(name: str) -> None:
+    assert day.zone_of(name) is None

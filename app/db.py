@@ -7,26 +7,28 @@ after that commit (``app.jobs``).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, Any
 
-from anyio.lowlevel import RunVar
 from fastapi import Depends
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import BigInteger, DateTime, Engine, Enum, Identity, MetaData, create_engine, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 
-from app.errors import Unavailable
 from app.settings import get_settings
+from app.turns import PATIENCE, Turn, Turns
 
-PATIENCE = 10
-"""Seconds that a request waits for a connection before it is told to come back."""
+IDLE_SECONDS = 60
+"""PostgreSQL ends a transaction that does nothing for so long: whatever forgot it, its locks and its connection come back."""
+
+TURNS = Turns("database", lambda: get_settings().database_pool_size * 3 // 2)
+"""The requests that may use the database at once. A quarter of the connections is for what is no request: downloads,
+followed texts, health."""
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -62,15 +64,22 @@ def enum_column(kind: type[StrEnum], name: str) -> Enum:
     )
 
 
-def make_engine(url: str, pool_size: int = 10) -> Engine:
-    """An engine on psycopg 3. ``pool_pre_ping`` heals the pool after the database was restarted."""
+def make_engine(url: str, pool_size: int = 10, *, idle_seconds: int = IDLE_SECONDS) -> Engine:
+    """An engine on psycopg 3. ``pool_pre_ping`` heals the pool after the database was restarted.
+
+    A transaction that is idle for ``idle_seconds`` is ended by the server; 0 is for those who hold one on purpose.
+    """
     return create_engine(
         url.replace("postgresql://", "postgresql+psycopg://", 1),
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
         pool_timeout=PATIENCE,
-        connect_args={"connect_timeout": 5, "application_name": "corral"},
+        connect_args={
+            "connect_timeout": 5,
+            "application_name": "corral",
+            "options": f"-c idle_in_transaction_session_timeout={idle_seconds}s",
+        },
     )
 
 
@@ -94,36 +103,19 @@ def session_scope() -> Iterator[Session]:
         session.commit()
 
 
-_turns: RunVar[asyncio.Semaphore] = RunVar("corral_database_turns")  # of each event loop its own
-
-
-async def _turn() -> asyncio.Semaphore:
-    """Wait, on the event loop and not in a thread, until a connection is free for a request."""
-    turns = _turns.get(None)
-    if turns is None:
-        turns = asyncio.Semaphore(get_settings().database_pool_size * 3 // 2)
-        _turns.set(turns)
-    try:
-        async with asyncio.timeout(PATIENCE):
-            await turns.acquire()
-    except TimeoutError:
-        raise Unavailable("Too many people are asking at once. Nothing was stored; try again.", retry_after=5) from None
-    return turns
-
-
 async def get_session() -> AsyncIterator[Session]:
     """One transaction a request. With ``scope="function"`` the commit happens before the response is sent.
 
     Requests wait for their turn before they take a thread. If they waited for a connection in one, a rush would fill all
-    threads with waiting, and those who have a connection could not go on to give it back. A quarter of the connections is
-    for what is no request: downloads, followed texts, health.
+    threads with waiting, and those who have a connection could not go on to give it back.
 
     Raises:
-        Unavailable: no turn came within ``PATIENCE`` seconds.
+        Unavailable: no turn came within ``app.turns.PATIENCE`` seconds.
     """
-    turns = await _turn()
+    turn = await TURNS.take()
     try:
         session = make_session()  # connects at the first statement, in whose thread that may be
+        session.info["turn"] = turn
         try:
             yield session
             await run_in_threadpool(session.commit)
@@ -133,7 +125,20 @@ async def get_session() -> AsyncIterator[Session]:
             else:
                 session.close()
     finally:
-        turns.release()
+        turn.give_back()
+
+
+@asynccontextmanager
+async def aside(session: Session) -> AsyncIterator[None]:
+    """Hold neither a connection nor a turn during the block, which waits for a client or for the processor.
+
+    What was done so far is committed: nothing may stand before the block that must not stand without what follows it.
+    """
+    turn: Turn = session.info["turn"]
+    await run_in_threadpool(session.commit)
+    turn.give_back()
+    yield
+    await turn.take()
 
 
 DbSession = Annotated[Session, Depends(get_session, scope="function")]

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from app import engine, prepare, serve
+from app import broker_log, engine, prepare, serve
 from app.embedded import CannotStart, Valkey, free_port, poll
 from app.instance import Instance, Running, adopt
 from app.processes import Command
@@ -123,6 +123,9 @@ class Launch:
         if not self.settings.broker_url:
             broker = Valkey(self.instance.broker_dir)
             broker.prepare()
+            aside = broker_log.set_broken_aside(broker)
+            if aside is not None:
+                self.console.say("broker", f"cannot read its log, which is now {aside}; waiting work is rung for again")
             self.supervisor.start(Command("broker", broker.command(), stage=4, essential=True))
             addresses["BROKER_URL"] = broker.url
         if self.starts_engine:

@@ -29,7 +29,7 @@ def upgrade(url: str) -> None:
 
     from app.db import make_engine
 
-    engine = make_engine(url)
+    engine = make_engine(url, idle_seconds=0)  # the guard below waits in a transaction while tables are changed
     with engine.connect() as guard, engine.connect() as connection:
         # a lock of the session, on a connection of its own: it outlives the transactions of the migrations
         guard.execute(text("SELECT pg_advisory_lock(hashtext('corral.migrations'))"))

@@ -197,7 +197,7 @@ class Supervisor:
         if child.command.essential and len(child.deaths) > FEW:
             raise CannotStart(
                 f"{child.name} ended {len(child.deaths)} times within a minute, so everything was stopped. "
-                f"Its last words: {reason(child.log)} (all of them: {child.log})."
+                f"The last time it {how_it_ended(child)}; see {child.log}."
             )
         wait = min(SLOWEST, 0.5 * 2.0 ** (len(child.deaths) - 1))
         child.start_again_at = now + wait

@@ -34,6 +34,9 @@ SAFE_IN_URLS = ":/%#?=@[]!$&'()*+,;~"
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 FORM_LIMIT_BYTES = 4 * 2**20
 """The largest body without a file: an annotation with a long edit is a hundredth of it."""
+STRANGERS_FORMS = ("/login", "/logout", "/theme", "/invite/")
+STRANGERS_LIMIT_BYTES = 16 * 2**10
+"""The largest body of a form that anybody may send: an address, a name and a password are a tenth of it."""
 
 SECURITY_HEADERS = {
     "content-security-policy": (
@@ -194,11 +197,10 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        is_upload = headers.get("content-type", "").startswith("multipart/form-data")
-        limit = get_settings().upload_limit_bytes + FORM_LIMIT_BYTES if is_upload else FORM_LIMIT_BYTES
+        limit = _body_limit(scope["path"], headers.get("content-type", ""))
         declared = headers.get("content-length", "0")
         if declared.isdecimal() and int(declared) > limit:
-            raise TooLarge(f"This is larger than the {limit // 2**20} MiB that are accepted here.")
+            raise TooLarge(_larger(limit))
         received = 0
 
         async def counted() -> Message:
@@ -207,10 +209,23 @@ class BodyLimit:
             received += len(message.get("body", b""))
             if received > limit:
                 # FastAPI would turn any other exception of a body that it reads into a 400
-                raise HTTPException(413, f"This is larger than the {limit // 2**20} MiB that are accepted here.")
+                raise HTTPException(413, _larger(limit))
             return message
 
         await self.app(scope, counted, send)
+
+
+def _body_limit(path: str, content_type: str) -> int:
+    """Bytes that a body may have. FastAPI reads a form before anybody's rights are known, so strangers get little."""
+    if path.startswith(STRANGERS_FORMS):
+        return STRANGERS_LIMIT_BYTES
+    is_upload = content_type.startswith("multipart/form-data")
+    return get_settings().upload_limit_bytes + FORM_LIMIT_BYTES if is_upload else FORM_LIMIT_BYTES
+
+
+def _larger(limit: int) -> str:
+    size = f"{limit // 2**20} MiB" if limit >= 2**20 else f"{limit // 2**10} KiB"
+    return f"This is larger than the {size} that are accepted here."
 
 
 class OriginCheck:

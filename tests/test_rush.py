@@ -23,7 +23,7 @@ AT_ONCE = 100
 def few_connections(committed: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     few = get_settings().model_copy(update={"database_pool_size": 2})
     monkeypatch.setattr(app.db, "get_settings", lambda: few)
-    monkeypatch.setattr(app.db, "PATIENCE", 3)
+    monkeypatch.setattr("app.turns.PATIENCE", 3)
     engine = make_engine(few.database_url, few.database_pool_size)
     monkeypatch.setattr(app.db, "get_engine", lambda: engine)
     yield engine
@@ -57,10 +57,10 @@ def test_who_waits_too_long_is_told_to_come_back(
     few_connections: Engine, web: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = a_token()
-    monkeypatch.setattr(app.db, "PATIENCE", 0)
+    monkeypatch.setattr("app.turns.PATIENCE", 0)
     said = [answer for answer in ask(web, token) if answer.status_code == 503]
     assert said
     assert said[0].headers["retry-after"] == "5"
     assert said[0].json()["detail"] == "Too many people are asking at once. Nothing was stored; try again."
-    monkeypatch.setattr(app.db, "PATIENCE", 3)
+    monkeypatch.setattr("app.turns.PATIENCE", 3)
     assert {answer.status_code for answer in ask(web, token, 3)} == {204}, "turns were given back"

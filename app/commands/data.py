@@ -42,9 +42,14 @@ def export(
 ) -> None:
     """Write the preferences that annotators expressed."""
     with transaction() as session:
+        from sqlalchemy import text
+
         from app.preferences.export import write_export
         from app.preferences.forms import ExportFilter, Format, Shape, Side, split_for
 
+        session.execute(
+            text("SET LOCAL idle_in_transaction_session_timeout = 0")
+        )  # a pager reads as slowly as it likes
         wanted = ExportFilter(
             batch_ids=tuple(_batch_id(session, name) for name in batch or ()),
             rounds=tuple(round_ or ()),

@@ -1,9 +1,10 @@
-"""Answers with an export as it is made: no temporary file, no waiting, flat memory."""
+"""Answers with an export as it is made: no waiting, flat memory, and no connection held for a slow reader."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator
 from datetime import UTC, datetime
+from functools import partial
 
 from fastapi.responses import FileResponse, StreamingResponse
 from sqlalchemy.orm import Session
@@ -17,37 +18,43 @@ from app.preferences import export, queries, service
 from app.preferences.forms import ExportFilter, Format, Shape
 from app.preferences.freeze import ROWS_FILE
 from app.preferences.models import Snapshot, SnapshotState
+from app.spool import Spool
 
 
 def download(shape: Shape, form: Format, wanted: ExportFilter) -> StreamingResponse:
-    """Stream the export, in a transaction of its own: the request's ends before the first byte leaves."""
+    """Stream the export, made in a transaction of its own that ends when all is made, however slowly it is read."""
     name = f"preferences-{shape.value}-{datetime.now(UTC):%Y%m%d-%H%M}.{form.value}"
     headers = {
         "content-disposition": f'attachment; filename="{name}"',
         "cache-control": "no-store",
         "content-encoding": "identity",  # compressing costs more than the network of those who export this much
     }
-    return _Download(_chunks(shape, form, wanted), media_type=form.media_type, headers=headers)
+    return _Download(partial(_chunks, shape, form, wanted), media_type=form.media_type, headers=headers)
 
 
 class _Download(StreamingResponse):
-    """Has the first chunk in hand before it says that all is well: a database that is away is answered with a status."""
+    """Has the first part in hand before it says that all is well: a database that is away is answered with a status."""
+
+    def __init__(self, make: Callable[[], Generator[bytes]], media_type: str, headers: dict[str, str]) -> None:
+        super().__init__((), media_type=media_type, headers=headers)
+        self._make = make
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        chunks = aiter(self.body_iterator)
-        first = await anext(chunks, b"")
+        async with Spool(self._make) as spool:
+            parts = spool.parts()
+            first = await anext(parts, b"")
 
-        async def all_chunks() -> AsyncIterator[Content]:
-            yield first
-            async for chunk in chunks:
-                yield chunk
+            async def all_parts() -> AsyncIterator[Content]:
+                yield first
+                async for part in parts:
+                    yield part
 
-        self.body_iterator = all_chunks()
-        await super().__call__(scope, receive, send)
+            self.body_iterator = all_parts()
+            await super().__call__(scope, receive, send)
 
 
-def _chunks(shape: Shape, form: Format, wanted: ExportFilter) -> Iterator[bytes]:
+def _chunks(shape: Shape, form: Format, wanted: ExportFilter) -> Generator[bytes]:
     with session_scope() as session:
         yield from export.stream(session, shape, form, wanted)
 

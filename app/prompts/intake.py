@@ -16,10 +16,14 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 
 from app.accounts.access import admin, api_admin
+from app.db import DbSession, aside
 from app.errors import BadInput, TooLarge
 from app.posted import reads_form
 from app.settings import get_settings
+from app.turns import Turns
 
+UPLOADS = Turns("uploads", lambda: get_settings().database_pool_size)
+"""Bodies that are read at once: a slow one keeps other uploads waiting, and nobody else."""
 FORM_BYTES = 1024 * 1024
 MAX_FIELDS = 50
 
@@ -95,19 +99,29 @@ async def read_form(request: Request, limit: int) -> Sent:
     return Sent(fields, file)
 
 
+async def _read_aside(request: Request, session: DbSession, limit: int) -> Sent:
+    """Read at the sender's pace, while pages have the connection and the turn that checked the rights."""
+    async with aside(session):
+        turn = await UPLOADS.take()
+        try:
+            return await read_form(request, limit)
+        finally:
+            turn.give_back()
+
+
 # The rights come first, as a dependency of the reading itself: nobody else's body is read at all.
 @reads_form
-async def _admin_file(request: Request, _: Annotated[object, Depends(admin)]) -> Sent:
-    return await read_form(request, get_settings().upload_limit_bytes + FORM_BYTES)
+async def _admin_file(request: Request, session: DbSession, _: Annotated[object, Depends(admin)]) -> Sent:
+    return await _read_aside(request, session, get_settings().upload_limit_bytes + FORM_BYTES)
 
 
 @reads_form
-async def _admin_form(request: Request, _: Annotated[object, Depends(admin)]) -> Sent:
-    return await read_form(request, FORM_BYTES)
+async def _admin_form(request: Request, session: DbSession, _: Annotated[object, Depends(admin)]) -> Sent:
+    return await _read_aside(request, session, FORM_BYTES)
 
 
-async def _api_file(request: Request, _: Annotated[object, Depends(api_admin)]) -> Sent:
-    return await read_form(request, get_settings().upload_limit_bytes + FORM_BYTES)
+async def _api_file(request: Request, session: DbSession, _: Annotated[object, Depends(api_admin)]) -> Sent:
+    return await _read_aside(request, session, get_settings().upload_limit_bytes + FORM_BYTES)
 
 
 AdminFile = Annotated[Sent, Depends(_admin_file)]

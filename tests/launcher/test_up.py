@@ -181,6 +181,7 @@ def test_a_web_server_that_keeps_dying_stops_everything_with_one_sentence(instal
     eventually(over, 120, "the end of it all")
     assert installation.process.returncode == 1
     assert "corral: web ended 4 times within a minute, so everything was stopped." in installation.said()
+    assert "The last time it was killed (SIGKILL); see " in installation.said()
     assert len(killed) == 4
     assert alive(processes) == []
 

@@ -341,7 +341,7 @@ def loose_prompts(session: Session) -> Iterator[Problem]:
             yield Problem(
                 f"prompt {prompt_id}",
                 f"has a message {number} that is not in the form of exports (content, names, ids and tool calls)",
-                "Exports put it right, as far as it can be; import the prompt again in a new batch to see it in that form.",
+                "Parquet and the TRL shape put it right or leave the key out; import the prompt again in a new batch.",
             )
 
 

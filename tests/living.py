@@ -50,7 +50,12 @@ def asked(user: User, key: str = "k1", model: str = "zebra-base", **values: Any)
     with session_scope() as session:
         deployment = make_deployment(session, model)
         prompt = make_prompt(session, make_batch(session))
-        given: dict[str, Any] = {"max_tokens": 64, "request_key": key, "messages": prompt.messages, "asked": key} | values
+        given: dict[str, Any] = {
+            "max_tokens": 64,
+            "request_key": key,
+            "messages": prompt.messages,
+            "asked": key,
+        } | values
         return live.request(session, user, prompt_id=prompt.id, kind=LiveKind.REVISION, deployment=deployment, **given)
 
 

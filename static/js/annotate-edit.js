@@ -2,8 +2,12 @@
 
 import { call } from "./annotate-draft.js";
 import { announce } from "./annotate-work.js";
+import { changes, shown, words } from "./word-diff.js";
 
 const DIFF_LIMIT = 60_000;
+
+/** How many words, and letters of scripts without spaces, are in `text`. */
+const count = (text) => words(text).filter((word) => /[\p{L}\p{N}]/u.test(word)).length;
 
 let diffScript = null;
 
@@ -170,27 +174,17 @@ export class Editor {
       return;
     }
     const diff = await loadDiff(this.diffUrl).catch(() => null);
-    const parts = diff?.diffWordsWithSpace(original, text, { timeout: 400 });
+    const parts = diff && changes(diff, original, text, 400);
     if (text !== this.area.value || this.previews) return;
     if (!parts) {
       this.pane.textContent = "The changes cannot be shown.";
       return;
     }
-    let added = 0;
-    let removed = 0;
-    this.pane.replaceChildren(
-      ...parts.map((part) => {
-        const words = part.value.split(/\s+/).filter(Boolean).length;
-        if (part.added) added += words;
-        if (part.removed) removed += words;
-        if (!part.added && !part.removed) return document.createTextNode(part.value);
-        const mark = document.createElement(part.added ? "ins" : "del");
-        mark.textContent = part.value;
-        return mark;
-      }),
-    );
-    const words = original.split(/\s+/).filter(Boolean).length;
-    const share = Math.round((100 * (added + removed)) / Math.max(1, words + added));
+    this.pane.replaceChildren(...shown(parts));
+    const changed = parts.filter((part) => !part.same);
+    const added = changed.reduce((sum, part) => sum + count(part.after), 0);
+    const removed = changed.reduce((sum, part) => sum + count(part.before), 0);
+    const share = Math.round((100 * (added + removed)) / Math.max(1, count(original) + added));
     const size = this.section.querySelector("[data-improve-size]");
     size.textContent = `+${added} −${removed} words, ${share}%`;
     size.title = "Words added and removed, as a share of the words of the response and those added";

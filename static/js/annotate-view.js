@@ -1,5 +1,7 @@
 // How the responses are shown: side by side, stacked or one at a time, as written or rendered, scrolled together, compared.
 
+import { changes, shown } from "./word-diff.js";
+
 const make = (tag, values) => Object.assign(document.createElement(tag), values);
 const LAYOUTS = ["side", "stacked", "single"];
 const LONG = 6000;
@@ -207,18 +209,9 @@ export class View {
     const pane = dialog.querySelector("[data-difference]");
     const compare = async () => {
       const diff = await this.loadDiff().catch(() => null);
-      const parts = diff?.diffWordsWithSpace(this.texts[left.value], this.texts[right.value], { timeout: 800 });
-      if (!parts) {
-        pane.textContent = "These two are too different, or too long, to be compared word by word.";
-        return;
-      }
-      pane.replaceChildren(
-        ...parts.map((part) =>
-          part.added || part.removed
-            ? make(part.added ? "ins" : "del", { textContent: part.value })
-            : document.createTextNode(part.value),
-        ),
-      );
+      const parts = diff && changes(diff, this.texts[left.value], this.texts[right.value], 800);
+      if (parts) pane.replaceChildren(...shown(parts));
+      else pane.textContent = "These two are too different, or too long, to be compared word by word.";
     };
     for (const select of [left, right]) select.onchange = compare;
     dialog.showModal();

@@ -13,12 +13,16 @@ gives a pack its width, and shorter rows fill the lines up (first fit, decreasin
 needs, and little is padding. The packs of a step are summed before the optimizer sees them, so how they are cut changes
 nothing but memory and speed.
 
+Some models add the mask to their scores instead of reading it as yes and no, and some look at none: for those it is written
+as numbers (`ADDED`), or every response is a line of its own behind its prompt (`PLAIN`); `layouts.py` finds out.
+
 Left out: FlexAttention, which knows such masks as blocks; SDPA takes them on every device.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -26,6 +30,10 @@ from torch import Tensor
 from training.data import Row
 
 Line = list[Row]
+Form = Literal["shared", "added", "plain"]
+SHARED: Form = "shared"  # the mask says what is seen, true or false
+ADDED: Form = "added"  # the same as numbers that are added to the scores
+PLAIN: Form = "plain"  # nothing is shared
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,7 @@ class Pack:
 
     input_ids: Tensor  # [B, T]
     position_ids: Tensor  # [B, T]
-    attention_mask: Tensor  # [B, 1, T, T] bool: query, key
+    attention_mask: Tensor  # [B, 1, T, T]: query, key; bool, or float32 in the form ADDED; [B, T] in PLAIN
     picks: Tensor  # [N] places in the flattened [B * T] where a response token is predicted
     labels: Tensor  # [N] that token
     content: Tensor  # [N] bool: what was said, not a format token
@@ -64,8 +72,10 @@ class Pack:
         return values.new_zeros(len(self.ends)).index_add(0, self.owner, values)
 
 
-def lay_out(rows: Sequence[Row], budget: int) -> list[list[Line]]:
+def lay_out(rows: Sequence[Row], budget: int, form: Form = SHARED) -> list[list[Line]]:
     """The rows as packs, each a list of lines of rows; a row longer than the budget is a pack of its own."""
+    if form == PLAIN:
+        return _lay_out_plain(rows, budget)
     left = sorted(rows, key=lambda row: row.length, reverse=True)
     packs = []
     while left:
@@ -85,19 +95,47 @@ def lay_out(rows: Sequence[Row], budget: int) -> list[list[Line]]:
     return packs
 
 
-def pack(lines: Sequence[Line], pad_token_id: int) -> Pack:
+def _lay_out_plain(rows: Sequence[Row], budget: int) -> list[list[Line]]:
+    """Rows together as long as all their responses, each as long as the longest, are within the budget."""
+    packs: list[list[Line]] = []
+    width = used = 0
+    for row in sorted(rows, key=_longest, reverse=True):
+        if not packs or (used + len(row.responses)) * width > budget:
+            packs.append([])
+            width, used = _longest(row), 0
+        packs[-1].append([row])
+        used += len(row.responses)
+    return packs
+
+
+def _longest(row: Row) -> int:
+    return len(row.prompt_ids) + max(len(response.ids) for response in row.responses)
+
+
+def pack(lines: Sequence[Line], pad_token_id: int, form: Form = SHARED) -> Pack:
     """Tensors of one pack, padded on the right."""
-    width = max(sum(row.length for row in line) for line in lines)
-    grids = zip(*(_grid(line, width, pad_token_id) for line in lines), strict=True)
+    laid = alone(lines) if form == PLAIN else lines
+    width = max(sum(row.length for row in line) for line in laid)
+    grids = zip(*(_grid(line, width, pad_token_id) for line in laid), strict=True)
     input_ids, position_ids, rows, parts = (torch.tensor(grid) for grid in grids)
     return Pack(
         input_ids=input_ids,
         position_ids=position_ids,
-        attention_mask=_mask(rows, parts),
-        **_responses(lines, width),
+        attention_mask=(rows > 0).long() if form == PLAIN else _mask(rows, parts, form),
+        **_responses(laid, width),
         **_pairs(lines),
         tokens=sum(row.length for line in lines for row in line),
     )
+
+
+def alone(lines: Sequence[Line]) -> list[Line]:
+    """Every response as a line of its own, in the same order."""
+    return [
+        [replace(row, responses=(response,), reference=row.reference[number : number + 1], pairs=())]
+        for line in lines
+        for row in line
+        for number, response in enumerate(row.responses)
+    ]
 
 
 def _grid(line: Line, width: int, pad_token_id: int) -> tuple[list[int], ...]:
@@ -160,7 +198,7 @@ def _pairs(lines: Sequence[Line]) -> dict[str, Tensor]:
     }
 
 
-def _mask(rows: Tensor, parts: Tensor) -> Tensor:
+def _mask(rows: Tensor, parts: Tensor, form: Form) -> Tensor:
     """[B, T] row numbers (0 is padding) and part numbers (0 is the prompt) to a mask of [B, 1, T, T]."""
     query, key = rows[:, :, None], rows[:, None, :]
     same_part = (parts[:, None, :] == 0) | (parts[:, :, None] == parts[:, None, :])
@@ -168,4 +206,7 @@ def _mask(rows: Tensor, parts: Tensor) -> Tensor:
     causal = torch.ones(width, width, dtype=torch.bool).tril()
     seen = (query == key) & (query > 0) & same_part & causal
     itself = torch.eye(width, dtype=torch.bool)  # padding sees itself: a softmax over nothing is not a number
-    return (seen | itself)[:, None]
+    mask = (seen | itself)[:, None]
+    if form == SHARED:
+        return mask
+    return torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)

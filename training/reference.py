@@ -28,7 +28,7 @@ from training.config import RunConfig
 from training.data import Row
 from training.events import EventLog
 
-LAYOUT = "shared-prompt-1"  # counts up when packing.py lays tokens out in another way
+LAYOUT = "shared-prompt-2"  # counts up when packing.py lays tokens out in another way
 CHUNK = 16  # rows between two writes, for each process
 SECONDS = 10.0  # between two reports
 Logps = Callable[[Sequence[Row]], list[tuple[float, ...]]]

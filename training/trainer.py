@@ -8,6 +8,7 @@ that neither how a step is cut into packs nor over how many processes it is spre
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,11 +19,11 @@ from torch import Tensor
 from torch.utils.data import RandomSampler, Sampler
 from transformers import TrainingArguments
 
-from training import losses, models, room
+from training import layouts, losses, models, room
 from training.config import RunConfig
 from training.data import Row
 from training.errors import ConfigError
-from training.packing import Pack, lay_out, pack
+from training.packing import Form, Line, Pack, lay_out, pack
 from training.progress import Progress, training_arguments
 from training.sharding import ShardedTrainer
 
@@ -63,7 +64,24 @@ class RowTrainer(ShardedTrainer):
 
     def packs(self, rows: Sequence[Row]) -> list[Pack]:
         """The rows as packs that fit into the budget."""
-        return [pack(lines, self.pad) for lines in lay_out(rows, self.config.model.pack_tokens)]
+        return [self._pack(lines) for lines in self._laid_out(rows)]
+
+    @cached_property
+    def form(self) -> Form:
+        """The form in which the model reads packs rightly; found out once, before anything is computed with one."""
+        model = self.accelerator.unwrap_model(self.model)
+        with evaluating(self.model), self.accelerator.autocast():
+            form = layouts.form_for(model, self.rows, self.pad)
+        self.let_go()
+        if form in layouts.SAID:
+            self.progress.events.emit("warning", message=f"The base model {self.config.base_model} {layouts.SAID[form]}.")
+        return form
+
+    def _laid_out(self, rows: Sequence[Row]) -> list[list[Line]]:
+        return lay_out(rows, self.config.model.pack_tokens, self.form)
+
+    def _pack(self, lines: Sequence[Line]) -> Pack:
+        return pack(lines, self.pad, self.form)
 
     def training_step(self, model: Any, inputs: list[Row], num_items_in_batch: Any = None) -> Tensor:  # noqa: ARG002
         """Forward and backward over all packs of a step; returns this process's share of the loss times their number.
@@ -147,7 +165,7 @@ class RowTrainer(ShardedTrainer):
         return self._in_smaller_packs(lambda: self._measured(rows, measure), rows) if rows else []
 
     def _measured(self, rows: Sequence[Row], measure: Callable[[Pack], Tensor]) -> list[tuple[float, ...]]:
-        packs, processes = lay_out(rows, self.config.model.pack_tokens), self.accelerator.num_processes
+        packs, processes = self._laid_out(rows), self.accelerator.num_processes
         mine = packs[self.accelerator.process_index :: processes]
         place: dict[int, int] = {}
         for index, row in enumerate(rows):
@@ -156,7 +174,7 @@ class RowTrainer(ShardedTrainer):
         with evaluating(self.model):
             for turn in range(-(-len(packs) // processes)):  # as many on all processes, as in a step
                 lines = mine[turn] if turn < len(mine) else packs[0]
-                values = iter(measure(pack(lines, self.pad).to(self.accelerator.device)).tolist())
+                values = iter(measure(self._pack(lines).to(self.accelerator.device)).tolist())
                 for row in chain.from_iterable(lines) if turn < len(mine) else ():
                     found[place[id(row)]] = tuple(islice(values, len(row.responses)))
         self.let_go()

@@ -324,7 +324,8 @@ def test_charlie_finds_nothing_of_alices(client: TestClient, session: Session, a
     make_comparison(session)
     item = start(client)
     judged = form(client.get(item), choice="A1")
-    sent = {"submit": judged, "draft": judged, "skip": {"reason": "x"}}.get(action, {})
+    forms: dict[str, dict[str, Any]] = {"submit": judged, "draft": judged, "skip": {"reason": "x"}}
+    sent = forms.get(action, {})
     sign_in(client, make_user(session, name="Charlie"))
     assert client.get(item).status_code == 404
     assert client.post(f"{item}/{action}", data=sent).status_code == 404

@@ -15,10 +15,10 @@ from torch.nn.functional import logsigmoid
 from benchmarks import trl_reference
 from tests.training.conftest import RunFile, make_row, turn
 from training import config as configs
-from training import dpo, losses, models, reward, sft
+from training import dpo, layouts, losses, models, reward, sft
 from training.data import Example, Prepared, prepare
 from training.events import EventLog
-from training.packing import pack
+from training.packing import ADDED, PLAIN, Form, pack
 from training.progress import Progress
 from training.trainer import RowTrainer
 
@@ -262,6 +262,22 @@ def test_rewards_and_logps_do_not_depend_on_what_else_is_in_the_pack(run_file: R
     disturb(policy.model)
     pairs = policy.logps_of(prepared.held_out)
     assert pairs == [pytest.approx(policy.logps_of([example])[0], rel=1e-5) for example in prepared.held_out]
+
+
+@pytest.mark.parametrize("kind", ["reward", "sft"])
+@pytest.mark.parametrize("form", [ADDED, PLAIN])
+def test_another_form_of_a_pack_has_the_same_loss_and_is_said(
+    run_file: RunFile, kind: Any, form: Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = run_file(kind)
+    shared, prepared = build(path, kind)
+    expected = step(shared, prepared.rows)[0]
+    monkeypatch.setattr(layouts, "form_for", lambda *_: form)
+    other, _ = build(path, kind)
+    other.model.load_state_dict(shared.model.state_dict())
+    assert step(other, prepared.rows)[0] == pytest.approx(expected, rel=1e-4)
+    said = [event["message"] for event in EventLog(path.parent).every() if event["event"] == "warning"]
+    assert any(layouts.SAID[form] in message for message in said)
 
 
 def test_a_policy_without_its_reference_has_no_loss(run_file: RunFile) -> None:

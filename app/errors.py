@@ -14,6 +14,7 @@
     ├── TooLarge                413
     ├── TooMany                 429   carries ``retry_after``
     └── Unavailable             503   the database or engine is away; carries ``retry_after``
+        └── DiskFull                  there is no room left for what was sent, here or at the database
 """
 
 from __future__ import annotations
@@ -110,15 +111,29 @@ class Unavailable(AppError):
     status, slug, title = 503, "unavailable", "Unavailable for the moment"
 
 
+class DiskFull(Unavailable):
+    """There is no room left; said as what it is, because waiting does not help."""
+
+    slug, title = "disk-full", "The disk is full"
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether the system, or the database at its end, had no room left for what was to be written."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return getattr(getattr(error, "orig", error), "sqlstate", None) == "53100"
+
+
 def one_sentence(error: Exception) -> str | None:
     """What a command says instead of a traceback; None for what is our own mistake."""
     if isinstance(error, AppError):
         return error.message
     kind = type(error).__name__  # by name: this page imports neither the driver nor pydantic
+    if is_disk_full(error):
+        place = getattr(error, "filename", None) or ("at the database" if hasattr(error, "orig") else None)
+        return f"The disk is full{f' ({place})' if place else ''}: make room, then run the command again."
     if kind in {"OperationalError", "InterfaceError", "DataError"}:
         return _of_the_database(error)
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return f"The disk is full{f' ({error.filename})' if error.filename else ''}: make room, then run the command again."
     if kind == "ValidationError":  # pydantic's, of the settings
         wrong = error.errors()[0]  # type: ignore[attr-defined]
         name = "_".join(str(part) for part in wrong["loc"]).upper()

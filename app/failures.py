@@ -22,12 +22,14 @@ from app.errors import (
     AppError,
     BadInput,
     Conflict,
+    DiskFull,
     Forbidden,
     NotAllowed,
     NotFound,
     TooLarge,
     Unauthenticated,
     Unavailable,
+    is_disk_full,
 )
 from app.web import is_exchange, redirect, render
 
@@ -150,7 +152,15 @@ def _overtaken(request: Request, error: Exception) -> Response:
     )
 
 
+def _disk_full(request: Request, error: Exception) -> Response:
+    log.error("disk_full", error=str(error).splitlines()[0])
+    said = "The server's disk is full. Nothing was stored; keep this page open and tell whoever runs the server."
+    return answer(request, DiskFull(said, retry_after=60))
+
+
 def _database_away(request: Request, error: Exception) -> Response:
+    if is_disk_full(error):
+        return _disk_full(request, error)
     log.warning("database_away", error=str(error).splitlines()[0])
     return answer(
         request, Unavailable("The database is away for a moment. Nothing was stored; try again.", retry_after=2)
@@ -187,5 +197,7 @@ class LastResort:
 def _unforeseen(request: Request, error: Exception) -> Response:
     if isinstance(error, AppError):
         return answer(request, error)
+    if is_disk_full(error):
+        return _disk_full(request, error)
     log.error("unexpected_error", exc_info=error)
     return answer(request, AppError("This is our fault, not yours. It has been logged; nothing half-done was stored."))

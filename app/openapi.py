@@ -38,7 +38,10 @@ PROBLEMS = {
     "413": ("TooLarge", "More bytes than are accepted."),
     "422": ("BadInput", "What was sent cannot be used; `errors` names each field or line, and why."),
     "429": ("TooMany", "Too many at once, or the day's quota is used up; try again after `Retry-After` seconds."),
-    "503": ("Unavailable", "The database or the engine is away; try again after `Retry-After` seconds."),
+    "503": (
+        "Unavailable",
+        "The database or the engine is away, or the disk is full; try again after `Retry-After` seconds.",
+    ),
 }
 PROBLEM: Json = {
     "type": "object",

@@ -23,7 +23,7 @@ def failed(error: psycopg.Error) -> Exception:
         (failed(psycopg.OperationalError("connection refused")), "cannot be reached"),
         (failed(psycopg.errors.InvalidPassword("no")), "correct DATABASE_URL"),
         (failed(psycopg.errors.AdminShutdown("going down")), "cannot be reached"),
-        (failed(psycopg.errors.DiskFull("no space left")), "could not do this"),
+        (failed(psycopg.errors.DiskFull("no space left")), "The disk is full (at the database)"),
         (failed(psycopg.errors.LockNotAvailable("locked")), "could not do this"),
         (failed(psycopg.errors.QueryCanceled("took too long")), "could not do this"),
         (OSError(errno.ENOSPC, "No space left on device", "var/corral.lock"), "The disk is full (var/corral.lock)"),

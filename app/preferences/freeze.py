@@ -6,7 +6,6 @@ finished snapshot or none; what it left under the temporary name goes when the s
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from app.errors import Unavailable
+from app.errors import DiskFull, is_disk_full
 from app.preferences import export, queries
 from app.preferences.forms import ExportFilter, Format, Shape
 from app.settings import get_settings
@@ -44,7 +43,7 @@ def freeze(session: Session, wanted: ExportFilter, folder: Path) -> Frozen:
     """Write the canonical rows of ``wanted`` into ``folder``, in place of what an interrupted build left there.
 
     Raises:
-        Unavailable: the disk is too full for it; nothing is left behind.
+        DiskFull: there is no room for it; nothing is left behind.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = folder.parent / f".{folder.name}.tmp"
@@ -59,11 +58,9 @@ def freeze(session: Session, wanted: ExportFilter, folder: Path) -> Frozen:
         draft.rename(folder)
         _sync(folder.parent)
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        if not is_disk_full(error):
             raise
-        raise Unavailable(
-            f"The disk ran full while {folder.name} was written. Free some space and try again."
-        ) from error
+        raise DiskFull(f"The disk ran full while {folder.name} was written. Free some space and try again.") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return frozen
@@ -84,11 +81,11 @@ def check_disk(folder: Path, needed: int) -> None:
     """Refuse to begin what will not fit.
 
     Raises:
-        Unavailable: saying how much is free and how much is needed.
+        DiskFull: saying how much is free and how much is needed.
     """
     free = shutil.disk_usage(folder).free
     if free < needed + RESERVE_BYTES:
-        raise Unavailable(
+        raise DiskFull(
             f"The disk under {folder.name}/ has {free // 1_000_000} MB free, and the snapshot needs about "
             f"{(needed + RESERVE_BYTES) // 1_000_000 + 1} MB. Free some space and try again."
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -72,6 +74,33 @@ def test_a_commit_that_fails_is_an_error_and_not_a_success(client: TestClient, s
     assert response.status_code == 503
     assert "Nothing was stored" in response.text
     assert "Alicia" not in alice.get("/profile").text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("INSERT", {}, psycopg.errors.DiskFull("could not extend file: No space left on device")),
+        OSError(errno.ENOSPC, "No space left on device", "/srv/secret/spool"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+    ],
+    ids=["database", "file", "quota"],
+)
+def test_a_full_disk_is_called_full(client: TestClient, session: Session, error: Exception) -> None:
+    alice = sign_in(client, make_user(session))
+
+    def fail(_session: Session) -> None:
+        raise error
+
+    event.listen(Session, "before_commit", fail)
+    try:
+        page = alice.post("/profile/name", data={"name": "Alicia"})
+    finally:
+        event.remove(Session, "before_commit", fail)
+    assert page.status_code == 503
+    assert "disk is full" in page.text
+    assert "Nothing was stored" in page.text
+    assert "away" not in page.text
+    assert "/srv/secret" not in page.text
 
 
 @pytest.mark.parametrize("path", ["/breaks", "/api/v1/breaks", "/api/v1/away"])

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from markupsafe import Markup
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session, aliased, joinedload
 
 from app.accounts.access import STAFF
 from app.accounts.models import User
+from app.annotations import claims
 from app.annotations.claims import GOLD_SEATS, mark_read
 from app.annotations.models import (
     STANDING,
@@ -26,7 +27,6 @@ from app.annotations.models import (
     AssignmentState,
     Comparison,
     GoldAnswer,
-    JudgementRead,
     Outcome,
     Purpose,
     Qualification,
@@ -124,7 +124,7 @@ class QualifiedRow:
     correct: int
     passed: bool
     items_left: int
-    """Known answers of the batch that this person has not met or read."""
+    """Known answers of the batch that a claim would still give to this person."""
     items_needed: int
 
 
@@ -336,23 +336,11 @@ def list_gold(
 
 def list_qualifications(session: Session, batch_id: int | None = None, limit: int = 200) -> list[QualifiedRow]:
     """Decided qualifications, newest first, with what is left for another attempt."""
-    met = select(Assignment.id).where(
-        Assignment.comparison_id == Comparison.id, Assignment.annotator_id == Qualification.user_id
-    )
-    read = select(JudgementRead.prompt_id).where(
-        JudgementRead.prompt_id == Comparison.prompt_id, JudgementRead.user_id == Qualification.user_id
-    )
+    annotator = cast("ColumnElement[int]", Qualification.user_id)
     left = (
         select(func.count())
         .select_from(Comparison)
-        .where(
-            Comparison.batch_id == Qualification.batch_id,
-            Comparison.purpose == Purpose.GOLD,
-            Comparison.annotators_wanted == GOLD_SEATS,
-            or_(Comparison.not_for_id.is_(None), Comparison.not_for_id != Qualification.user_id),
-            ~met.correlate(Comparison, Qualification).exists(),
-            ~read.correlate(Comparison, Qualification).exists(),
-        )
+        .where(Comparison.batch_id == Qualification.batch_id, *claims.fresh_for(annotator, gold=True))
         .correlate(Qualification)
         .scalar_subquery()
     )

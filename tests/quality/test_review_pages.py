@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
-from app.annotations import queues, recording
+from app.annotations import claims, queues, recording
 from app.annotations import service as annotating
 from app.annotations.claims import GOLD_SEATS
 from app.annotations.forms import Submission
@@ -28,7 +28,7 @@ from app.annotations.queues import Queue
 from app.prompts.models import Batch, BatchState
 from app.quality import queries, service
 from app.quality.queries import Show, Wanted
-from tests.factories import make_annotation, make_assignment, make_comparison, make_user, sign_in
+from tests.factories import make_annotation, make_assignment, make_batch, make_comparison, make_user, sign_in
 
 
 @pytest.fixture
@@ -226,6 +226,24 @@ def test_a_qualification_is_reset_and_staff_are_told_when_items_are_missing(
     assert reviewing.post(url).status_code == 303
     assert session.get_one(Qualification, (made.batch_id, alice.id), populate_existing=True).answered == 0
     assert reviewing.post(url).status_code == 303, "twice does nothing more"
+
+
+def test_items_left_are_those_that_a_claim_gives(session: Session, rita: User, alice: User) -> None:
+    gwen = make_user(session, name="Gwen")
+    batch = make_batch(session, annotators_per_prompt=2)
+    judged_too = make_comparison(session, batch=batch)
+    make_annotation(session, alice, judged_too)
+    second = make_annotation(session, gwen, judged_too)
+    first = make_annotation(session, gwen, make_comparison(session, batch=batch))
+    asked = service.make_gold(session, rita, first, "Plain.")
+    batch.qualification_items = 1
+    session.commit()
+    make_annotation(session, alice, asked, ranking=[[each] for each in sorted(first.order_shown, reverse=True)])
+    service.make_gold(session, rita, second, "Plain.")
+    session.commit()
+    (row,) = [each for each in queries.list_qualifications(session) if each.user_id == alice.id]
+    assert claims.claim(session, alice.id, batch.id, gold=True) is None, "she has judged these responses"
+    assert row.items_left == 0
 
 
 def test_only_staff_see_the_tab(client: TestClient, session: Session, rita: User, alice: User) -> None:

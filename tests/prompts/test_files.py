@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -11,8 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.prompts.files import Limits
+from app.prompts.parquet import CHILD_ENVIRONMENT
 from app.prompts.parsing import Refusal
 from app.prompts.shapes import ParsedPrompt
+from app.settings import ROOT
 from tests.prompts.reading import ASSISTANT, USER, read, refused_file
 
 
@@ -230,6 +235,31 @@ def test_a_damaged_parquet_file_is_refused() -> None:
 def test_parquet_with_too_many_columns_or_rows_is_refused_before_it_is_read() -> None:
     assert "columns" in refused_file(parquet({f"c{n}": [1] for n in range(201)}), "x.parquet")
     assert "rows" in refused_file(parquet({"prompt": pa.nulls(1_000_001)}), "x.parquet")
+
+
+def test_the_reader_of_a_small_file_that_unpacks_to_much_stays_small(tmp_path: Path) -> None:
+    one = pa.DictionaryArray.from_arrays(pa.array([0] * 64, pa.int32()), pa.array(["x" * 13_000_000]))
+    file = tmp_path / "small.parquet"
+    file.write_bytes(parquet({"prompt": one}, compression="zstd"))
+    assert file.stat().st_size < 10_000
+    # measured from a process that is small itself: a child counts what its parent held when it began
+    measure = (
+        "import resource, subprocess, sys\n"
+        "done = subprocess.run([sys.executable, '-m', 'app.prompts.parquet', str(2**28)], stdin=open(sys.argv[1]),"
+        " stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)\n"
+        "print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, done.stderr)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", measure, str(file)],
+        cwd=ROOT,
+        env=CHILD_ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    status, kilobytes, said = found.stdout.split(maxsplit=2)
+    assert (int(status), "unpacks to more" in said) == (2, True)
+    assert int(kilobytes) < 500_000, "it took 849 MB"
 
 
 def test_a_small_parquet_file_that_becomes_huge_is_refused() -> None:

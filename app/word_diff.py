@@ -41,7 +41,21 @@ def changes(before: str, after: str) -> Iterator[Change]:
         if same:
             yield old, new, True
         else:
-            yield from readable(list(_blocks(words(old), words(new))))
+            yield from readable(_in_words(old, new))
+
+
+def _in_words(old: str, new: str) -> list[Change]:
+    """The first word has no space before it, and one when something is put before it: it gets one to be compared with."""
+    left, right = _lead(old), _lead(new)  # what was added, and is taken off the first words again
+    found: list[Change] = []
+    for before, after, same in _blocks(words(left + old), words(right + new)):
+        found.append((before.removeprefix(left), after.removeprefix(right), same))
+        left, right = "" if before else left, "" if after else right
+    return found
+
+
+def _lead(text: str) -> str:
+    return "" if re.match(rf"$|\s|[{UNSPACED}]", text) else " "
 
 
 def words(text: str) -> list[str]:

@@ -98,15 +98,21 @@ def make_batch(
 
 
 def make_prompt(
-    session: Session, batch: Batch, text: str | None = None, *, state: PromptState = PromptState.PENDING
+    session: Session,
+    batch: Batch,
+    text: str | None = None,
+    *,
+    state: PromptState = PromptState.PENDING,
+    held_out: bool = False,
 ) -> Prompt:
-    """One prompt of ``batch``, a single user turn."""
+    """One prompt of ``batch``, a single user turn; without ``text`` of its own, on the side of the split that is said."""
     key = secrets.token_hex(8)
+    side = b"\0" if held_out else b"\xff"
     prompt = Prompt(
         batch_id=batch.id,
         external_id=key,
         messages=[{"role": "user", "content": text or f"What is the square root of {key}?"}],
-        content_hash=hashlib.sha256((text or key).encode()).digest(),
+        content_hash=hashlib.sha256(text.encode()).digest() if text else side + secrets.token_bytes(31),
         state=state,
     )
     session.add(prompt)

@@ -16,6 +16,7 @@ from app.accounts.models import Role
 from app.db import DbSession
 from app.errors import Forbidden, refused
 from app.failures import answer
+from app.numbers import Whole
 
 router = APIRouter(tags=["accounts"])
 
@@ -57,7 +58,7 @@ class NewToken(BaseModel):
 
     name: str = Field(min_length=1, max_length=120)
     scopes: list[Scope] = Field(min_length=1, max_length=3)
-    days: int | None = Field(
+    days: Whole | None = Field(
         default=None, ge=1, description="For how long it works; the server's default where it is left out."
     )
     password: SecretStr | None = Field(

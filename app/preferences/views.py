@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.accounts.access import Reviewer
 from app.db import DbSession
@@ -79,20 +80,21 @@ def chosen_filter(
 Chosen = Annotated[ExportFilter, Depends(chosen_filter)]
 
 
-def sent_filter(
-    wanted: Chosen,
-    batch: Annotated[str, Form(max_length=19)] = "",
-    round_number: Annotated[str, Form(max_length=9, alias="round")] = "",
-    split: Annotated[str, Form(max_length=10)] = "",
-    strength: Annotated[str, Form(max_length=1)] = "",
-) -> ExportFilter:
-    """The filter as the page's form stands when it is sent, shown before or not; where it chooses nothing, the address's."""
-    if not (batch or round_number or split or strength):
-        return wanted
-    return chosen_filter(batch, round_number, split, strength)
+class SentFilter(BaseModel):
+    """The page's form as it stands when it is sent, shown before or not. The shape is one of downloads only."""
 
+    model_config = ConfigDict(extra="forbid")
 
-Sent = Annotated[ExportFilter, Depends(sent_filter)]
+    batch: str = Field(default="", max_length=19)
+    round_number: str = Field(default="", max_length=9, alias="round")
+    split: str = Field(default="", max_length=10)
+    strength: str = Field(default="", max_length=1)
+    shape: Shape = Shape.CANONICAL
+
+    def chosen(self) -> ExportFilter | None:
+        """What it chooses; None where it chooses nothing."""
+        given = (self.batch, self.round_number, self.split, self.strength)
+        return chosen_filter(*given) if any(given) else None
 
 
 @router.get("/preferences")
@@ -133,9 +135,11 @@ def export_preferences(
 
 
 @router.post("/snapshots")
-def freeze_snapshot(request: Request, session: DbSession, user: Reviewer, wanted: Sent) -> Response:
-    """Freeze what the form chooses."""
-    snapshot = service.request_snapshot(session, user, wanted)
+def freeze_snapshot(
+    request: Request, session: DbSession, user: Reviewer, shown: Chosen, form: Annotated[SentFilter, Form()]
+) -> Response:
+    """Freeze what the form chooses; where it chooses nothing, what the address does."""
+    snapshot = service.request_snapshot(session, user, form.chosen() or shown)
     return redirect(request, f"/snapshots/{snapshot.id}", flash="The snapshot is being built.")
 
 

@@ -17,6 +17,9 @@ export function words(text) {
   return text.match(WORDS) ?? [];
 }
 
+const SPACELESS_START = new RegExp(`^(?:$|\\s|[${UNSPACED}])`, "u");
+const leadOf = (text) => (SPACELESS_START.test(text) ? "" : " ");
+
 /** Characters that are no space. */
 const size = (text) => [...text.replace(/\s+/g, "")].length;
 
@@ -50,7 +53,9 @@ export function readable(parts) {
 
 /** The passages of two texts as `{ before, after, same }`, in order; null where it takes longer than `timeout` milliseconds. */
 export function changes(diff, before, after, timeout) {
-  const found = diff.diffArrays(words(before), words(after), { timeout });
+  // the first word has no space before it, and one when something is put before it: it gets one to be compared with
+  const lead = { before: leadOf(before), after: leadOf(after) };
+  const found = diff.diffArrays(words(lead.before + before), words(lead.after + after), { timeout });
   if (!found) return null;
   const parts = [];
   for (const { value, added, removed } of found) {
@@ -58,6 +63,10 @@ export function changes(diff, before, after, timeout) {
     if (!added && !removed) parts.push({ before: text, after: text, same: true });
     else if (parts.length && !parts.at(-1).same) parts.at(-1)[added ? "after" : "before"] += text;
     else parts.push({ before: removed ? text : "", after: added ? text : "", same: false });
+  }
+  for (const side of ["before", "after"]) {
+    const first = parts.find((part) => part[side]);
+    if (first) first[side] = first[side].slice(lead[side].length);
   }
   return readable(parts);
 }

@@ -10,6 +10,7 @@ from app.candidates.service import Claim, SampledText
 from app.db import make_session
 from app.prompts.forms import BatchSettings
 from app.prompts.models import Batch, BatchState, Prompt, PromptState
+from app.settings import get_settings
 from tests.factories import make_batch, make_deployment, make_prompt
 from tests.generating import open_batch
 
@@ -154,9 +155,10 @@ def test_giving_back_counts_no_try(session: Session) -> None:
 def test_a_renewed_lease_does_not_run_out(session: Session) -> None:
     open_batch(session, ["Why?"])
     claim = claimed(session)
-    age(session, 599)
+    lease = get_settings().generation_lease
+    age(session, lease - 1)
     assert service.renew(session, [claim]) == {claim.prompt_id}
-    age(session, 100)
+    age(session, 2)
     assert service.release_expired(session) == 0
     assert state_of(session, claim).state is PromptState.GENERATING
 

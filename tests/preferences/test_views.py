@@ -23,7 +23,7 @@ from app.preferences import service
 from app.preferences.forms import ExportFilter, Shape
 from app.preferences.models import Snapshot, SnapshotState
 from app.prompts.models import Batch, BatchState
-from tests.factories import make_annotation, make_batch, make_comparison, make_user, sign_in
+from tests.factories import make_annotation, make_batch, make_comparison, make_prompt, make_user, sign_in
 
 
 @pytest.fixture
@@ -97,8 +97,9 @@ def test_what_a_trainer_reads_is_the_train_side_unless_asked_otherwise(
     session: Session, client: TestClient, rita: User, path: str
 ) -> None:
     alice = make_user(session, name="Alice")
-    for _ in range(40):
-        make_annotation(session, alice)
+    for held_out in (False, True, False):
+        prompt = make_prompt(session, make_batch(session), held_out=held_out)
+        make_annotation(session, alice, make_comparison(session, prompt=prompt))
 
     def sides(**wish: str) -> set[str]:
         return {orjson.loads(line)["split"] for line in client.get(path, params=wish).content.splitlines()}

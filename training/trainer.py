@@ -74,7 +74,9 @@ class RowTrainer(ShardedTrainer):
             form = layouts.form_for(model, self.rows, self.pad)
         self.let_go()
         if form in layouts.SAID:
-            self.progress.events.emit("warning", message=f"The base model {self.config.base_model} {layouts.SAID[form]}.")
+            self.progress.events.emit(
+                "warning", message=f"The base model {self.config.base_model} {layouts.SAID[form]}."
+            )
         return form
 
     def _laid_out(self, rows: Sequence[Row]) -> list[list[Line]]:

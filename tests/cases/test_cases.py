@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from app.errors import BadInput
 from app.prompts.messages import strict
 from app.prompts.parsing import Refusal, parse
 from app.prompts.shapes import ParsedPrompt
-from app.settings import ROOT
+from tests.cases.found import case
 from tests.prompts.reading import LIMITS
-
-CASES = ROOT.parent / "shared" / "cases"
 
 # The file, how many prompts it gives, and words of each refusal in their order.
 OUTCOMES: list[tuple[str, int, list[str]]] = [
@@ -46,13 +42,6 @@ OUTCOMES: list[tuple[str, int, list[str]]] = [
     ("tool_args_keys.jsonl", 2, []),
     ("tool_args_mixed.jsonl", 3, []),
 ]
-
-
-def case(name: str) -> Path:
-    path = CASES / name
-    if not path.is_file():
-        pytest.skip(f"the case {name} is not beside the checkout")
-    return path
 
 
 @pytest.mark.parametrize(("name", "valid", "refused"), OUTCOMES, ids=[name for name, _, _ in OUTCOMES])

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cases.found import case
 from tests.training.conftest import CHATML, byte_tokenizer
 from training.config import DataConfig
 from training.data import prepare
 from training.errors import DataError
 from training.formats.prompts import plain
 
-CASES = Path(os.environ.get("CORRAL_CASES") or Path(__file__).parents[3] / "shared" / "cases")
 LIMITS = DataConfig(min_strength=3, max_length=1024, held_out_percent=0)
 # As Gemma's does: it knows no system turn.
 WITHOUT_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHATML
@@ -41,12 +40,6 @@ CASE = {
     "tie_in_file.jsonl": Right(0, {"ties": 4}),
     "poison_tool_description.jsonl": Right(14, {"dropped_unrenderable": 1}, ["line 15"]),
 }
-
-
-def case(name: str) -> Path:
-    if not (CASES / name).is_file():
-        pytest.skip(f"{name} is not here: set CORRAL_CASES to the folder of cases")
-    return CASES / name
 
 
 def rows_of(name: str) -> list[dict[str, Any]]:

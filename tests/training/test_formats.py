@@ -92,3 +92,13 @@ def test_what_files_are_made_of_needs_the_standard_library_only() -> None:
     )
     started = {name.partition(".")[0] for name in bare.stdout.split()}
     assert {*loaded} - started - sys.stdlib_module_names == {"training"}
+
+
+def test_a_prompt_is_the_same_however_a_file_writes_the_arguments_of_a_call() -> None:
+    def asked(arguments: object) -> bytes:
+        call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": arguments}}
+        return content_hash([{"role": "assistant", "content": "", "tool_calls": [call]}])
+
+    as_object = asked({"item": "hat", "currency": "EUR"})
+    assert asked('{"item":"hat","currency":"EUR"}') == asked('{ "currency": "EUR", "item": "hat" }') == as_object
+    assert asked("no JSON") != asked('{"item":"cap","currency":"EUR"}') != as_object

@@ -61,9 +61,10 @@
     if (!again) waiting.push(event);
   }
 
-  /** Before the scripts have come; the browser itself does what Enter means on a link or in a field. */
+  /** Before the scripts have come; the browser itself does what typing and Enter mean in a field or on a link. */
   function isKept(event) {
-    if (isCommand(event)) return false;
+    if (isSend(event)) return true;
+    if (isCommand(event) || isTyping(event.target)) return false;
     return isText(event) || (event.key === "Enter" && event.target === document.body);
   }
 

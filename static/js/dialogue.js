@@ -15,11 +15,6 @@ function keepMessage(form) {
   const field = form.querySelector("textarea");
   if (!field.value && !field.readOnly) field.value = localStorage.getItem(place) ?? "";
   field.addEventListener("input", () => localStorage.setItem(place, field.value));
-  field.addEventListener("keydown", (event) => {
-    if (!globalThis.corralRead.isSend(event)) return;
-    event.preventDefault();
-    form.requestSubmit();
-  });
   let sent = false;
   form.addEventListener("submit", (event) => {
     if (sent) return event.preventDefault(); // twice is never meant; sent twice it would count once anyway

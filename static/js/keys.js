@@ -70,5 +70,13 @@
     return event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.repeat && !isComposing(event);
   }
 
+  // here, so that it is heard before the page's modules have come
+  globalThis.document?.addEventListener("keydown", (event) => {
+    const form = isSend(event) && event.target.closest("form[data-send]");
+    if (!form) return;
+    event.preventDefault();
+    form.requestSubmit();
+  });
+
   globalThis.corralRead = { isCommand, isComposing, isSend, isText, meaning };
 })();

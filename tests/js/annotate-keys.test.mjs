@@ -10,6 +10,7 @@ globalThis.document = {
 };
 globalThis.localStorage = { getItem: () => null };
 await import("../../static/js/keys.js");
+const sendIt = heard.keydown.then;
 await import("../../static/js/annotate-keys.js");
 const { actionOf, hold, listen, release } = globalThis.corralKeys;
 
@@ -143,17 +144,45 @@ test("what is pressed while an action is at work waits for it, and is text where
   assert.deepEqual(done, ["nothing"]);
 });
 
-test("a judgement and Enter that come before the scripts are a submit", async () => {
-  const body = { ...nowhere };
-  const radio = { matches: (selector) => selector === "#judge input", closest: () => null };
-  Object.assign(document, { body, activeElement: body });
-  await import("../../static/js/annotate-keys.js?again"); // a page that has just begun
+for (const [words, enter] of Object.entries({
+  Enter: { key: "Enter" },
+  "Ctrl+Enter": { key: "Enter", ctrlKey: true },
+  "⌘ Enter": { key: "Enter", metaKey: true },
+})) {
+  test(`a judgement and ${words} that come before the scripts are a submit`, async () => {
+    const body = { ...nowhere };
+    const radio = { matches: (selector) => selector === "#judge input", closest: () => null };
+    Object.assign(document, { body, activeElement: body });
+    await import(`../../static/js/annotate-keys.js?${encodeURIComponent(words)}`); // a page that has just begun
+    const done = [];
+    keydown("8", body);
+    keydown(enter, body);
+    const pick = () => {
+      done.push("pick");
+      document.activeElement = radio;
+    };
+    globalThis.corralKeys.listen(() => ({ keys: { pick: "8" }, actions: { pick }, submit: () => done.push("submit") }));
+    assert.deepEqual(done, ["pick", "submit"]);
+  });
+}
+
+test("what is typed in a field before the scripts have come is typed once; Ctrl+Enter there sends it when they have", async () => {
+  const typed = [];
+  document.execCommand = (_command, _ui, text) => typed.push(text);
+  Object.assign(document, { body: { ...nowhere }, activeElement: field });
+  await import("../../static/js/annotate-keys.js?field"); // a page that has just begun
   const done = [];
-  for (const key of ["8", "Enter"]) keydown(key, body);
-  const pick = () => {
-    done.push("pick");
-    document.activeElement = radio;
-  };
-  globalThis.corralKeys.listen(() => ({ keys: { pick: "8" }, actions: { pick }, submit: () => done.push("submit") }));
-  assert.deepEqual(done, ["pick", "submit"]);
+  assert.ok(!keydown("a", field)); // the browser types it
+  keydown({ key: "Enter", ctrlKey: true }, field);
+  globalThis.corralKeys.listen(() => ({ keys: {}, actions: {}, submit: () => done.push("submit") }));
+  assert.deepEqual([typed, done], [[], ["submit"]]);
+});
+
+test("Ctrl+Enter sends a form that says so, on any page and before its modules have come", () => {
+  const sent = [];
+  const form = { requestSubmit: () => sent.push("form") };
+  const inside = { closest: (selector) => (selector === "form[data-send]" ? form : null) };
+  const press = (given) => sendIt({ key: "Enter", ctrlKey: true, target: inside, preventDefault() {}, ...given });
+  for (const given of [{}, { isComposing: true }, { repeat: true }, { ctrlKey: false }, { target: nowhere }]) press(given);
+  assert.deepEqual(sent, ["form"]);
 });

@@ -12,13 +12,14 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from training.backends import settings as trainers
 from training.errors import ConfigError
+from training.formats.trainers import LossType, Trainer
 
 RECIPES = Path(__file__).parent / "recipes"
 Settings = TypeVar("Settings")
 Kind = Literal["reward", "dpo", "sft"]
 Rule = Literal["keep_all", "majority", "reliability"]
-LossType = Literal["sigmoid", "sigmoid_norm", "robust", "ipo"]
 Aggregate = Literal["min", "mean_minus_std"]
 
 
@@ -129,8 +130,9 @@ class RewardSettings:
 class DpoSettings:
     """Rafailov et al., arXiv 2305.18290, with the two additions of Llama 3 (arXiv 2407.21783, 4.1.4).
 
-    `loss_type` is one of training/losses.py. `label_smoothing` is the least probability with which `robust` takes a
-    judgement to be wrong; where annotators disagreed it is the share of them who saw it the other way round.
+    `loss_type` is one of training/losses.py or, where TRL trains, one of TRL's (formats/trainers.py). `label_smoothing`
+    is the least probability with which `robust` takes a judgement to be wrong; where annotators disagreed it is the share
+    of them who saw it the other way round.
     """
 
     beta: float
@@ -194,6 +196,7 @@ class RunConfig:
     checkpointing: CheckpointingConfig
     cache: Path  # what nights have in common: log-probabilities of references
     parent_adapter: Path | None = None
+    trainer: Trainer = "corral"  # a run file may say "auto"; what stands here is who trains
     reward: RewardSettings | None = None
     dpo: DpoSettings | None = None
 
@@ -208,6 +211,7 @@ class RunConfig:
             raise ConfigError(
                 '"model.trains" is "all", but a parent adapter is continued as one: set base_model instead'
             )
+        trainers.check(self)
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON types, as they stand in a checkpoint's manifest."""
@@ -263,6 +267,7 @@ def load(path: Path, kind: Kind) -> RunConfig:
 
         merged["model"] = merged["model"] | {"dtype": training_dtype()}
     _choose_rate(merged)
+    trainers.settle(merged, run)
     merged.setdefault("cache", "../cache")  # beside the run's folder, so that the next night's run finds it
     for key in ("snapshot", "output", "parent_adapter", "cache"):
         if isinstance(merged.get(key), str):

@@ -17,13 +17,13 @@ The second term keeps them: it is what preserves the format. TRL can mix the two
 The reference is the policy before its first step, the base model or the parent's adapter on it. Its log-probabilities are
 computed then, once, and kept (training/reference.py). A prompt and its responses are one row (training/packing.py).
 
-Left out: the other losses of TRL's DPOTrainer; training/losses.py has four.
+training/losses.py has four losses; the others of TRL's DPOTrainer, KTO and ORPO are trained by TRL (training/backends/).
 """
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -33,6 +33,7 @@ from training.config import DpoSettings, RunConfig
 from training.data import Example, Prepared, Row
 from training.evaluate import Metrics, policy_metrics
 from training.events import EventLog
+from training.formats.trainers import ODDS, OwnLoss
 from training.packing import Pack
 from training.progress import Progress, resume_point
 from training.reference import ReferenceStore, with_reference
@@ -85,11 +86,20 @@ class PolicyTrainer(RowTrainer):
 
     def know_reference(self, events: EventLog | None = None) -> int:
         """Give every row the log-probabilities of the model as it is now; returns how many rows had to be computed."""
-        scored = "content" if self.dpo.mask_format_tokens else "all"
-        store = ReferenceStore(self.config.cache / "reference", reference.identity(self.config), scored=scored)
-        self.rows, computed = with_reference(self.rows, store, lambda some: self.over_rows(some, self._summed), events)
+        if self.dpo.loss_type in ODDS:  # has no reference
+            return 0
+        self.rows, computed = self._with_reference(self.rows, events)
         self.train_dataset = Rows(self.rows)
         return computed
+
+    def known(self, rows: list[Row]) -> list[Row]:
+        """Other rows with the log-probabilities of the model as it is now, before its first step."""
+        return self._with_reference(rows, None)[0]
+
+    def _with_reference(self, rows: list[Row], events: EventLog | None) -> tuple[list[Row], int]:
+        scored = "content" if self.dpo.mask_format_tokens else "all"
+        store = ReferenceStore(self.config.cache / "reference", reference.identity(self.config), scored=scored)
+        return with_reference(rows, store, lambda some: self.over_rows(some, self._summed), events)
 
     def totals(self, batch: Pack) -> Tensor:
         """The weight of its pairs, and the tokens of the better responses, by the weight of the pairs that these win."""
@@ -103,7 +113,7 @@ class PolicyTrainer(RowTrainer):
         summed = batch.per_response(logps * scored)  # [R]
         log_ratios = summed - batch.reference
         per_pair = losses.preference(
-            self.dpo.loss_type,
+            cast("OwnLoss", self.dpo.loss_type),
             self.dpo.beta,
             log_ratios,
             batch.per_response(scored),

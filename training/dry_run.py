@@ -13,8 +13,10 @@ from statistics import median
 import torch
 
 from training import models, pace, room, stages
+from training.backends import steps
 from training.config import RunConfig
 from training.data import Prepared, unrenderable
+from training.formats.trainers import words
 from training.left_out import UNUSABLE
 from training.packing import lay_out
 
@@ -31,36 +33,37 @@ def report(config: RunConfig, run_dir: Path) -> None:
     tokenizer, prepared = stages.rows_of(config)
     shape = room.shape_of(config)
     rows = prepared.rows
-    longest = max(row.length for row in rows)
+    longest = steps.longest(config, rows)
     fitted = room.fit(config, shape, longest)
-    steps = pace.steps_of(config, len(rows))
+    taken = pace.steps_of(config, prepared)
     needed, on_disk = room.memory(fitted, shape, longest), room.bytes_of(config, tokenizer)
-    padding, twice = _padding(prepared, fitted.model.pack_tokens), fitted.model.gradient_checkpointing
+    twice = fitted.model.gradient_checkpointing
+    padding = f", {_padding(prepared, fitted.model.pack_tokens):.0%} of the packs padding"
+    if config.trainer != "corral":
+        padding = ""
     once, unshared = sum(row.length for row in rows), sum(row.unshared_length for row in rows)
     table = {
         **_data(prepared),
         "lengths": f"{_spread([row.length for row in rows])} tokens a row",
         "tokens": f"{once:,} with each prompt once, {unshared:,} as pairs",
-        "steps": f"{steps:,} of {config.optim.batch_size} rows, {padding:.0%} of the packs padding",
+        "trainer": words(config.trainer, config.kind, config.dpo.loss_type if config.dpo else None),
+        "steps": f"{taken:,} of {config.optim.batch_size} {steps.unit(config)}{padding}",
         "trained": f"{shape.trained / 1e6:,.2f} of {shape.weights / 1e6:,.1f} million weights",
         "packs": f"{fitted.model.pack_tokens:,} tokens" + (", activations computed twice" if twice else ""),
         "memory": f"about {needed / 1e9:,.1f} GB of {room.available() / 1e9:,.1f} GB that are free",
         "disk": f"about {on_disk / 1e6:,.0f} MB in {run_dir}",
-        "time": f"about {_duration(seconds(fitted, shape, prepared, steps))}, while this machine is as busy as it is now",
+        "time": f"about {_duration(seconds(fitted, shape, prepared, taken))}, while this machine is as busy as it is now",
     }
     sys.stdout.writelines(f"{name:<12}{value}\n" for name, value in table.items())
 
 
-def seconds(config: RunConfig, shape: room.Shape, prepared: Prepared, steps: int) -> float:
+def seconds(config: RunConfig, shape: room.Shape, prepared: Prepared, taken: int) -> float:
     """Two operations a weight and token forward, and what `pace` counts beside it: backward, and held-out evaluations."""
-    a_step = (
-        sum(row.length for row in prepared.rows) / len(prepared.rows) * min(config.optim.batch_size, len(prepared.rows))
-    )
     evaluation = pace.evaluation_in_steps(config, prepared)
     every = pace.evaluated_every(config, evaluation)
-    evaluations = 2 + ((steps - 1) // every if every else 0)  # before, after and in between
+    evaluations = 2 + ((taken - 1) // every if every else 0)  # before, after and in between
     reference = sum(row.length for row in prepared.rows) if config.kind == "dpo" else 0
-    tokens = pace.passes(config) * a_step * (steps + evaluation * evaluations)
+    tokens = pace.passes(config) * pace.tokens_a_step(config, prepared) * (taken + evaluation * evaluations)
     work = 2 * shape.weights * (tokens + reference)
     return OVERHEAD * work / _flops(shape.hidden, models.DTYPES[config.model.dtype])
 

@@ -22,7 +22,8 @@ Fine-tuning: -log p(token of the response).
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from training.config import Aggregate, LossType
+from training.config import Aggregate
+from training.formats.trainers import OwnLoss
 
 MOST_DOUBT = 0.4  # at s = 1/2 the robust loss divides by zero; what annotators disagree on more is taken for this
 
@@ -45,7 +46,7 @@ def centering(rewards: Tensor, better: Tensor, worse: Tensor) -> Tensor:
 
 
 def preference(
-    loss_type: LossType, beta: float, log_ratios: Tensor, lengths: Tensor, better: Tensor, worse: Tensor, doubt: Tensor
+    loss_type: OwnLoss, beta: float, log_ratios: Tensor, lengths: Tensor, better: Tensor, worse: Tensor, doubt: Tensor
 ) -> Tensor:
     """The preference term of a policy.
 

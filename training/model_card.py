@@ -15,6 +15,7 @@ from typing import Any
 from training import checkpoints, tool
 from training.checkpoints import Manifest
 from training.errors import TrainingError
+from training.formats.trainers import words
 from training.left_out import UNUSABLE
 from training.plots import Line, Panel, panels
 
@@ -124,10 +125,13 @@ def deviations(config: Mapping[str, Any]) -> Iterator[str]:
     if optim.get("learning_rate") != 1e-5:
         yield f"The learning rate is {optim.get('learning_rate'):g}; the paper has 1e-05, for very large models."
     if kind == "reward":
-        yield (
-            "A row of a prompt with its responses is exact: each response sees the prompt and itself. The paper puts them "
-            "behind one another, which it calls an approximation."
-        )
+        if config.get("trainer") == "trl":
+            yield "Every pair is a row of its own; the paper puts a prompt and its responses in one."
+        else:
+            yield (
+                "A row of a prompt with its responses is exact: each response sees the prompt and itself. The paper puts "
+                "them behind one another, which it calls an approximation."
+            )
         yield "The base is instruction-tuned; the paper starts from the pre-trained checkpoint."
         yield from _reward_deviations(config.get("reward") or {})
     if kind == "dpo":
@@ -178,6 +182,9 @@ def _summary(manifest: Manifest) -> str:
     how = (
         f", trained by `training.{config['kind']}` with the recipe `{config.get('recipe')}`" if "kind" in config else ""
     )
+    if config.get("trainer") == "trl":
+        loss = (config.get("dpo") or {}).get("loss_type")
+        how += f" and {words('trl', config['kind'], loss)} {manifest.versions.get('trl', '')}".rstrip()
     return f"{what} on {_base_name(manifest)}{how}."
 
 

@@ -7,14 +7,21 @@ processes, and a run that goes on after an interruption, have to measure at the 
 
 import math
 
+from training.backends import steps
 from training.config import RunConfig
 from training.data import Prepared
 
 
-def steps_of(config: RunConfig, rows: int) -> int:
+def steps_of(config: RunConfig, prepared: Prepared) -> int:
     """How many steps of the optimizer a run takes, as transformers counts them."""
-    a_pass = max(1, -(-rows // config.optim.batch_size))
+    a_pass = max(1, -(-steps.taken(config, prepared.rows) // config.optim.batch_size))
     return config.optim.max_steps if config.optim.max_steps > 0 else max(1, math.ceil(config.optim.epochs * a_pass))
+
+
+def tokens_a_step(config: RunConfig, prepared: Prepared) -> float:
+    """Tokens that a step trains on, on average."""
+    taken = steps.taken(config, prepared.rows)
+    return steps.tokens(config, prepared.rows) / taken * min(config.optim.batch_size, taken)
 
 
 def passes(config: RunConfig) -> int:
@@ -30,9 +37,7 @@ def evaluation_in_steps(config: RunConfig, prepared: Prepared) -> float:
     evaluated = sum(
         2 * example.length for example in prepared.held_out
     )  # chosen and rejected; the longer counts for both
-    rows = min(config.optim.batch_size, len(prepared.rows))
-    trained = sum(row.length for row in prepared.rows) / len(prepared.rows) * rows
-    return evaluated / (passes(config) * trained)
+    return evaluated / (passes(config) * tokens_a_step(config, prepared))
 
 
 def evaluated_every(config: RunConfig, evaluation_steps: float) -> int:

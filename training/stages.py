@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+
+from transformers import Trainer
 
 from training import checkpoints, model_card, models, processes, room
+from training.backends.rows import refuse_weights
 from training.chat import Tokenizer
 from training.checkpoints import Manifest
 from training.config import RunConfig
@@ -41,7 +43,9 @@ def rows_of(config: RunConfig) -> tuple[Tokenizer, Prepared]:
     models.check_base(config.base_model)
     tokenizer = models.load_tokenizer(config.base_model)
     most = config.evaluation.max_pairs
-    return tokenizer, prepare(config.snapshot, config.data, tokenizer, max_held_out=most, consumer=config.kind)
+    prepared = prepare(config.snapshot, config.data, tokenizer, max_held_out=most, consumer=config.kind)
+    refuse_weights(config, prepared.rows)
+    return tokenizer, prepared
 
 
 def _describe(events: EventLog, prepared: Prepared) -> None:
@@ -85,18 +89,31 @@ def baseline(settings: RunConfig, events: EventLog, prepared: Prepared, evaluate
     return metrics
 
 
-def fit(trainer: Any, events: EventLog, resume_from: Path | None) -> None:
-    """Train to the end, skipping the steps and the data that the saved state has behind it."""
+def fit(trainer: RowTrainer, events: EventLog, resume_from: Path | None) -> None:
+    """Train to the end, skipping the steps and the data that the saved state has behind it.
+
+    Where TRL trains, it trains the model of `trainer`, which measures and saves it in either case.
+    """
+    learner = _learner(trainer)
     if resume_from is None:
-        trainer.train()
-        return
-    state = json.loads((resume_from / "trainer_state.json").read_text(encoding="utf-8"))
-    events.emit("resumed", step=state["global_step"])
-    if state["global_step"] < state["max_steps"]:
-        trainer.train(resume_from_checkpoint=str(resume_from))
-    else:  # all steps are done; the trainer would take one more before it looks
-        trainer._load_from_checkpoint(str(resume_from))  # noqa: SLF001
-        trainer.state.global_step = state["global_step"]
+        learner.train()
+    else:
+        state = json.loads((resume_from / "trainer_state.json").read_text(encoding="utf-8"))
+        events.emit("resumed", step=state["global_step"])
+        if state["global_step"] < state["max_steps"]:
+            learner.train(resume_from_checkpoint=str(resume_from))
+        else:  # all steps are done; the trainer would take one more before it looks
+            learner._load_from_checkpoint(str(resume_from))  # noqa: SLF001
+            learner.state.global_step = state["global_step"]
+    trainer.state = learner.state
+
+
+def _learner(trainer: RowTrainer) -> Trainer:
+    if trainer.config.trainer == "corral":
+        return trainer
+    from training.backends import trl  # brings TRL, which Corral's trainers do not need
+
+    return trl.learner(trainer)
 
 
 def result(events: EventLog, evaluate: Callable[[], Metrics], step: int) -> Metrics:

@@ -20,6 +20,7 @@ from torch.utils.data import RandomSampler, Sampler
 from transformers import TrainingArguments
 
 from training import layouts, losses, models, room
+from training.backends import steps
 from training.config import RunConfig
 from training.data import Row
 from training.errors import ConfigError
@@ -36,7 +37,7 @@ class RowTrainer(ShardedTrainer):
     def __init__(
         self, config: RunConfig, run_dir: Path, model: Any, rows: list[Row], tokenizer: Any, progress: Progress
     ) -> None:
-        self.config = config = room.fit(config, room.shape_of(config), max(row.length for row in rows))
+        self.config = config = room.fit(config, room.shape_of(config), steps.longest(config, rows))
         progress.fitted(config)
         self.progress = progress
         self.rows = rows
@@ -46,7 +47,7 @@ class RowTrainer(ShardedTrainer):
         self.pad: int = tokenizer.pad_token_id
         super().__init__(
             config.model,
-            _on_one_device(TrainingArguments(**training_arguments(config, run_dir))),
+            on_one_device(TrainingArguments(**training_arguments(config, run_dir))),
             model=model,
             train_dataset=Rows(rows),
             data_collator=lambda rows: [row for row in rows if row is not None],
@@ -112,7 +113,7 @@ class RowTrainer(ShardedTrainer):
             try:
                 return work()
             except RuntimeError as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 tokens = self.config.model.pack_tokens
                 alone = self.accelerator.num_processes == 1  # others would wait for packs that they have done already
@@ -220,12 +221,12 @@ class RowTrainer(ShardedTrainer):
         return gathered.amax(dim=0) if how == "max" else gathered.sum(dim=0)
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
+def out_of_memory(error: RuntimeError) -> bool:
     """Whether a device had no memory left, or a processor, for which torch has no error of its own."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _on_one_device(arguments: TrainingArguments) -> TrainingArguments:
+def on_one_device(arguments: TrainingArguments) -> TrainingArguments:
     """Several devices in sight of one process would be DataParallel, which takes tensors apart that belong to one pack."""
     if arguments.n_gpu > 1:  # asking sets it
         arguments._n_gpu = 1  # noqa: SLF001

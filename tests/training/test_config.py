@@ -76,7 +76,7 @@ def test_settings_survive_as_json(tmp_path: Path) -> None:
     [
         ({"optim": {"learnin_rate": 1e-4}}, 'no setting "optim.learnin_rate", did you mean "optim.learning_rate"'),
         ({"snapshoot": "x"}, 'did you mean "snapshot"'),
-        ({"recipe": "desktop"}, "use one of: laptop, llama3"),
+        ({"recipe": "desktop"}, "use one of: laptop, llama3, trl"),
         ({"seed": "seventeen"}, "\"seed\" is 'seventeen', which is not of type int"),
         ({"seed": True}, "not of type int"),
         ({"optim": 3}, "optim must be a table"),
@@ -89,7 +89,7 @@ def test_settings_survive_as_json(tmp_path: Path) -> None:
         ({"kind": "reward"}, "run training.reward"),
         ({"data": {"conflicts": "loudest"}}, "must be one of 'keep_all', 'majority', 'reliability'"),
         ({"data": {"overlap": 0.0}}, '"data.overlap" must be above 0'),
-        ({"dpo": {"loss_type": "hinge"}}, "must be one of 'sigmoid', 'sigmoid_norm', 'robust', 'ipo'"),
+        ({"dpo": {"loss_type": "simpo"}}, "must be one of 'sigmoid', 'sigmoid_norm', 'robust', 'ipo'"),
         ({"dpo": {"label_smoothing": 0.5}}, '"dpo.label_smoothing" must be at least 0 and at most 0.4'),
         ({"model": {"trains": "all"}, "parent_adapter": "p"}, "set base_model instead"),
     ],
@@ -116,8 +116,26 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["reward", "dpo", "sft"])
-def test_both_recipes_know_the_same_settings(kind: str) -> None:
-    laptop, llama3 = recipe(kind, "laptop"), recipe(kind, "llama3")
-    assert {table: set(values) for table, values in laptop.items()} == {
-        table: set(values) for table, values in llama3.items()
-    }
+def test_all_recipes_know_the_same_settings(kind: str) -> None:
+    names = sorted(file.name.split(".")[1] for file in config.RECIPES.glob(f"{kind}.*.toml"))
+    assert names == ["laptop", "llama3", "trl"]
+    known = [
+        {name: set(values) if isinstance(values, dict) else None for name, values in recipe(kind, each).items()}
+        for each in names
+    ]
+    assert known[0] == known[1] == known[2]
+
+
+@pytest.mark.parametrize("kind", ["reward", "dpo", "sft"])
+def test_the_recipe_says_who_trains_and_the_file_goes_over_it(tmp_path: Path, kind: Any) -> None:
+    assert config.load(write(tmp_path), kind).trainer == "corral"
+    assert config.load(write(tmp_path, recipe="trl"), kind).trainer == "trl"
+    assert config.load(write(tmp_path, recipe="trl", trainer="auto"), kind).trainer == "corral"
+    assert config.load(write(tmp_path, recipe="llama3", trainer="trl"), kind).trainer == "trl"
+
+
+def test_what_a_recipe_says_for_corral_alone_is_taken_back_where_trl_trains(tmp_path: Path) -> None:
+    for loss, nll in (("sigmoid", 0.2), ("kto", 0.0), ("orpo", 0.0)):
+        dpo = config.load(write(tmp_path, trainer="trl", dpo={"loss_type": loss}), "dpo").dpo
+        assert dpo is not None
+        assert (dpo.mask_format_tokens, dpo.nll_weight) == (False, nll)

@@ -15,6 +15,7 @@ from typing import Any
 
 from app.rounds.models import RunKind
 from app.settings import ROOT, EngineKind, Settings
+from training.formats import trainers
 
 RECIPES = ROOT / "training" / "recipes"
 SEED = 17
@@ -43,9 +44,21 @@ def max_length(kind: RunKind, config: Mapping[str, Any]) -> int:
     own: int | None = config.get("data", {}).get("max_length")
     if own is not None:
         return own
-    file = RECIPES / f"{kind.value}.{config.get('recipe', 'laptop')}.toml"
-    of_recipe: int = tomllib.loads(file.read_text(encoding="utf-8"))["data"]["max_length"]
+    of_recipe: int = _recipe(kind, config)["data"]["max_length"]
     return of_recipe
+
+
+def trained_by(kind: RunKind, config: Mapping[str, Any]) -> str:
+    """Who trains a run, by its run file and its recipe, in words."""
+    recipe = _recipe(kind, config)
+    loss = (recipe.get("dpo", {}) | config.get("dpo", {})).get("loss_type")
+    said = config.get("trainer", recipe.get("trainer", "auto"))
+    return trainers.words(trainers.chosen(said, loss), kind.value, loss)
+
+
+def _recipe(kind: RunKind, config: Mapping[str, Any]) -> dict[str, Any]:
+    file = RECIPES / f"{kind.value}.{config.get('recipe', 'laptop')}.toml"
+    return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
 def to_toml(config: Mapping[str, Any]) -> str:

@@ -27,7 +27,7 @@ from app.preferences.models import Snapshot, SnapshotState
 from app.registry import service as registry
 from app.registry.models import Checkpoint, CheckpointKind, CheckpointState
 from app.rounds import gate, queries, runs
-from app.rounds.config import MIN_STRENGTH, SEED
+from app.rounds.config import MIN_STRENGTH, SEED, trained_by
 from app.rounds.models import Round, RoundState, RunKind, RunState, TrainingRun
 from app.settings import get_settings
 
@@ -118,22 +118,18 @@ def _base(session: Session) -> Checkpoint:
 
 
 def _config(current: Round, product: str, base: Checkpoint, scope: str) -> dict[str, Any]:
-    """``run`` is what the run file says, ``scope`` which preferences it learns from, in words."""
+    """``run`` is what the run file says; ``scope`` which preferences it learns from and ``trained_by`` by whom, in words."""
     kind = {"reward": RunKind.REWARD, "sft": RunKind.SFT, "policy": RunKind.DPO}[product]
     samples = {"samples": get_settings().training_samples} if kind is RunKind.SFT else {}
-    return {
-        "scope": scope,
-        "base_id": base.id,
-        **samples,
-        "run": {
-            "kind": kind.value,
-            "recipe": get_settings().training_recipe,
-            "seed": SEED,
-            "name": f"{product}-r{current.number}-{secrets.token_hex(4)}",
-            "base_model": base.path,
-            "data": {} if kind is RunKind.SFT else {"min_strength": MIN_STRENGTH},
-        },
+    run: dict[str, Any] = {
+        "kind": kind.value,
+        "recipe": get_settings().training_recipe,
+        "seed": SEED,
+        "name": f"{product}-r{current.number}-{secrets.token_hex(4)}",
+        "base_model": base.path,
+        "data": {} if kind is RunKind.SFT else {"min_strength": MIN_STRENGTH},
     }
+    return {"scope": scope, "trained_by": trained_by(kind, run), "base_id": base.id, **samples, "run": run}
 
 
 def _queue(

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
 from app.jobs import Job
+from app.rounds import service
 from app.rounds.models import RunKind, RunState, TrainingEvent, TrainingRun
 from app.rounds.service import ensure_first_round
 from app.rounds.views import next_nightly
@@ -116,6 +117,33 @@ def test_a_running_run_says_step_and_time_left_and_shows_the_baseline_beside_the
     assert "3 of 3" in page
     assert "15 pairs, split by prompt" in page
     assert "pairs trained on" in page
+
+
+@pytest.mark.parametrize(("recipe", "words"), [("laptop", "Corral"), ("trl", "TRL (RewardTrainer)")])
+def test_a_round_and_a_run_say_who_trains(
+    session: Session,
+    client: TestClient,
+    bob: User,
+    annotated: None,
+    monkeypatch: pytest.MonkeyPatch,
+    recipe: str,
+    words: str,
+) -> None:
+    settings = get_settings().model_copy(update={"training_recipe": recipe})
+    monkeypatch.setattr(service, "get_settings", lambda: settings)
+    client.post("/rounds/train")
+    run = session.scalars(select(TrainingRun).where(TrainingRun.kind == RunKind.REWARD)).one()
+    assert f"<dt>Trainer</dt><dd>{words}</dd>" in client.get(f"/runs/{run.id}").text
+    assert f"trainer: {words}" in client.get("/rounds/1").text
+
+
+def test_a_run_of_before_there_were_two_trainers_was_corrals(
+    session: Session, client: TestClient, run: TrainingRun
+) -> None:
+    run.config = {name: value for name, value in run.config.items() if name != "trained_by"}
+    session.commit()
+    assert "<dt>Trainer</dt><dd>Corral</dd>" in client.get(f"/runs/{run.id}").text
+    assert client.get("/rounds/1").status_code == 200
 
 
 def test_an_ended_run_polls_no_more(session: Session, client: TestClient, run: TrainingRun) -> None:

@@ -64,6 +64,20 @@ def test_two_processes_have_the_losses_of_one(run_file: RunFile, kind: str, trai
     assert [event["metrics"]["num_tokens"] for event in events_of(together, "step")] == counted
 
 
+def test_two_processes_of_trls_have_the_losses_of_one_where_an_epoch_is_whole_steps(run_file: RunFile) -> None:
+    rows = [row | {"edited": None} for row in make_rows()]
+    settings: dict[str, Any] = {"trainer": "trl", "model": {"pack_tokens": 4096}, "optim": {"learning_rate": 1e-3}}
+    alone, together = run_file("dpo", "alone", rows, **settings), run_file("dpo", "together", cache="cache", **settings)
+    assert runner.main("dpo", dpo.train, [str(alone)]) == 0
+    ended = launch("training.dpo", str(together))
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert losses(together) == pytest.approx(losses(alone), rel=1e-4)
+    for event in ("baseline", "final", "checkpoint"):
+        assert len(events_of(together, event)) == 1, "one of the two reports"
+    metrics = [checkpoints.verify(path.parent / "final").metrics for path in (alone, together)]
+    assert metrics[1] == pytest.approx(metrics[0], rel=1e-3, abs=1e-3)
+
+
 @pytest.mark.parametrize("sharded", [False, True], ids=["whole", "sharded"])
 def test_the_rest_of_an_epoch_is_learnt_from_once(run_file: RunFile, sharded: bool) -> None:  # noqa: FBT001
     """13 rows in steps of 4: in the last one, one process has a row and the other has none."""

@@ -315,6 +315,36 @@ def test_an_interrupted_run_of_trls_goes_on_to_the_same_losses(
     assert run(kind, changed) == (2 if kind == "dpo" else 0), "who trained is a setting like any other"
 
 
+@pytest.mark.parametrize(("kind", "tables"), [("reward", {}), ("dpo", {}), ("dpo", {"dpo": {"loss_type": "kto"}})])
+def test_a_loss_of_trls_that_is_not_a_number_stops_the_run_and_saves_nothing(
+    run_file: RunFile, kind: Any, tables: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    wild = {"learning_rate": 1e30, "warmup_steps": 0, "max_grad_norm": 1e9, "max_steps": 20}
+    path = run_file(kind, trainer="trl", optim=wild, **tables)
+    assert run(kind, path) == 3
+    assert "lower optim.learning_rate" in capsys.readouterr().err.splitlines()[-1]
+    assert not (path.parent / "final").exists()
+
+
+def test_memory_that_ends_in_a_pass_of_trls_is_said_with_a_remedy(
+    run_file: RunFile, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ends(*_: Any, **__: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(trl.Dpo, "compute_loss", ends)
+    assert run("dpo", run_file("dpo", trainer="trl")) == 2
+    assert "memory ran out in a pass of TRL's trainer: set" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_nobody_is_told_that_a_training_of_trls_began(run_file: RunFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr("trl.trainer.base_trainer.send_telemetry", lambda **said: told.append(said))
+    monkeypatch.delenv("CI", raising=False)
+    build(run_file("sft", trainer="trl"), "sft")
+    assert told == []
+
+
 def test_corrals_trainers_do_not_import_trl() -> None:
     code = "import sys; from training import dpo, dry_run, evaluate, reward, sft; sys.exit('trl' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from training.errors import ConfigError
+from training.formats.rankings import Consumer, Rule
 
 RECIPES = Path(__file__).parent / "recipes"
 Settings = TypeVar("Settings")
-Kind = Literal["reward", "dpo", "sft"]
-Rule = Literal["keep_all", "majority", "reliability"]
+Kind = Consumer
 LossType = Literal["sigmoid", "sigmoid_norm", "robust", "ipo"]
 Aggregate = Literal["min", "mean_minus_std"]
 
@@ -28,7 +28,7 @@ class DataConfig:
 
     min_strength: int
     max_length: int  # tokens of prompt and response together; longer pairs are left out, and counted
-    conflicts: Rule = "majority"  # between annotators of one prompt (training/rankings.py)
+    conflicts: Rule = "majority"  # between annotators of one prompt (training/formats/rankings.py)
     latest_rounds: int = 0  # train on that many of the newest rounds; 0 on all so far
     batches: list[str] = field(default_factory=list)  # train on these; none is all
     ngram: int = 8  # words that are compared with held-out prompts (training/decontamination.py); 0 compares nothing

@@ -14,12 +14,12 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from training.backends import settings as trainers
 from training.errors import ConfigError
+from training.formats.rankings import Consumer, Rule
 from training.formats.trainers import LossType, Trainer
 
 RECIPES = Path(__file__).parent / "recipes"
 Settings = TypeVar("Settings")
-Kind = Literal["reward", "dpo", "sft"]
-Rule = Literal["keep_all", "majority", "reliability"]
+Kind = Consumer
 Aggregate = Literal["min", "mean_minus_std"]
 
 
@@ -29,7 +29,7 @@ class DataConfig:
 
     min_strength: int
     max_length: int  # tokens of prompt and response together; longer pairs are left out, and counted
-    conflicts: Rule = "majority"  # between annotators of one prompt (training/rankings.py)
+    conflicts: Rule = "majority"  # between annotators of one prompt (training/formats/rankings.py)
     latest_rounds: int = 0  # train on that many of the newest rounds; 0 on all so far
     batches: list[str] = field(default_factory=list)  # train on these; none is all
     ngram: int = 8  # words that are compared with held-out prompts (training/decontamination.py); 0 compares nothing

@@ -1,6 +1,6 @@
 """From preferences to token ids, with every line accounted for.
 
-1. `snapshot.read` verifies what is read; `rankings.rank` turns lines into responses and pairs, `take` picks a consumer's.
+1. `snapshot.read` verifies what is read; `formats.rankings.rank` turns lines into responses and pairs, `take` picks a consumer's.
 2. Training prompts that contain a held-out prompt are left out (`decontamination`), and rounds or batches that the run
    does not want: the reward model learns from all preferences so far, DPO may be told to take the latest only.
 3. A `Row` is one prompt and its responses, tokenised once each, and the pairs between them. In a dialogue the prompt is
@@ -13,24 +13,29 @@ What is too long is left out, counted and named. Left out: weighting by strength
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training import decontamination, rankings, snapshot
+from training import decontamination, snapshot
 from training.chat import Response, Tokenizer, encode_chat, encode_response
 from training.config import DataConfig, Kind
 from training.errors import ConfigError, DataError
+from training.formats import pairs as algebra
+from training.formats import rankings
+from training.formats.pairs import KINDS
+from training.formats.rankings import CUT_OFF, held_out_pairs
 from training.left_out import NAMED_ROWS, UNUSABLE, LeftOut
-from training.rankings import CHOSEN_REJECTED, KINDS, Ranking
-from training.snapshot import CUT_OFF, Preference
+from training.snapshot import Preference
 
+Ranking = rankings.Ranking[Preference]
+Pair = algebra.Pair[str, Preference]
 UNRENDERABLE = "dropped_unrenderable"
 
 
 @dataclass(frozen=True)
 class RowPair:
-    """Response `better` of a row was preferred over response `worse`; see `rankings.Pair` for the rest."""
+    """Response `better` of a row was preferred over response `worse`; see `formats.pairs.Pair` for the rest."""
 
     better: int
     worse: int
@@ -158,13 +163,6 @@ def unrenderable(counts: dict[str, Any]) -> str:
     return f"{train} training rows and {held_out} held-out rows cannot be rendered ({', '.join(named)}): {counts['refusal']}"
 
 
-def held_out_pairs(preferences: Iterable[Preference]) -> list[rankings.Pair]:
-    """What annotators judged, as chosen > rejected pairs of every strength; two annotators are two judgements."""
-    judged = [replace(row, edited=None) for row in preferences]
-    ranked, _ = rankings.rank(judged, "keep_all", min_strength=1)
-    return [pair for ranking in ranked for pair in ranking.pairs if pair.kind == CHOSEN_REJECTED]
-
-
 def _of_wanted_batches(train: list[Preference], config: DataConfig) -> list[Preference]:
     rounds = sorted({row.round for row in train if row.round is not None})[-config.latest_rounds :]
     return [
@@ -214,7 +212,7 @@ def _rows(
     return rows, counts | {"dropped_too_long": dropped, "too_long_rows": sorted(too_long)[:NAMED_ROWS]}
 
 
-def _row(ranking: Ranking, prompt_ids: list[int], responses: dict[str, Response], pairs: list[rankings.Pair]) -> Row:
+def _row(ranking: Ranking, prompt_ids: list[int], responses: dict[str, Response], pairs: list[Pair]) -> Row:
     place = {text: index for index, text in enumerate(responses)}
     return Row(
         id=str(ranking.source.annotation_id),
@@ -246,7 +244,7 @@ def _tokenise(
         return None
 
 
-def _examples(judged: list[rankings.Pair], tokenizer: Tokenizer, max_length: int, left_out: LeftOut) -> list[Example]:
+def _examples(judged: list[Pair], tokenizer: Tokenizer, max_length: int, left_out: LeftOut) -> list[Example]:
     examples = []
     for pair in judged:
         ended = {

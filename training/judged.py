@@ -11,8 +11,9 @@ from pathlib import Path
 
 from training import snapshot
 from training.errors import DataError
+from training.formats.rankings import CUT_OFF
 from training.left_out import LeftOut
-from training.snapshot import CUT_OFF, Preference
+from training.snapshot import Preference
 
 
 @dataclass(frozen=True)

@@ -21,49 +21,27 @@ from training import checkpoints, conversations, lines
 from training.chat import Message
 from training.conversations import text_of
 from training.errors import DataError
+from training.formats.pairs import ALL_UNACCEPTABLE, RANKED, TIE
 from training.formats.prompts import content_hash, split_of
+from training.formats.rankings import Line
 from training.formats.texts import shows_nothing
 from training.left_out import LeftOut, UnusableError
 from training.lines import Body
 
 ROWS = "preferences.jsonl"
-OUTCOMES = frozenset({"ranked", "tie", "all_unacceptable"})
+OUTCOMES = frozenset({RANKED, TIE, ALL_UNACCEPTABLE})
 
 
-CUT_OFF = frozenset({"length", "stopped"})
-"""Finish reasons of a response that did not end: the limit of tokens was reached, or a person stopped it as it was written."""
+@dataclass(frozen=True, kw_only=True)
+class Preference(Line):
+    """One line of a file. `chosen` is None where all responses were unacceptable, `rejected` where there is one response only."""
 
-
-@dataclass(frozen=True)
-class Preference:
-    """One line. `chosen` is None where all responses were unacceptable, `rejected` where there is one response only.
-
-    `strength` is None for a tie, and where the file does not say it. `weight` scales the loss of the line's pairs.
-    """
-
-    id: str
-    annotation_id: int | str
-    prompt_hash: str
     prompt: tuple[Message, ...]
-    chosen: str | None
-    rejected: str | None
-    edited: str | None
-    strength: int | None
     split: str
-    outcome: str
     tools: list[Any] | None
-    chosen_finish_reason: str | None = None
-    rejected_finish_reason: str | None = None
-    annotator: str | None = None
     round: int | None = None
     batch: str | None = None
     capability: str | None = None
-    weight: float = 1.0
-
-    @property
-    def silent(self) -> bool:
-        """Whether one of the responses says nothing."""
-        return any(text is not None and shows_nothing(text) for text in (self.chosen, self.rejected))
 
 
 def read(path: Path, held_out_percent: int, left_out: LeftOut | None = None) -> tuple[list[Preference], str]:

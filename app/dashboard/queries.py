@@ -14,7 +14,8 @@ from app.annotations.queries import COUNT_UP_TO, OpenBatch, visible_batches
 from app.prompts.models import Batch, BatchState
 from app.prompts.queries import EngineView, Progress, batch_progress, engine_view
 from app.rounds.models import Round, RoundState
-from app.rounds.queries import Readiness, current_round, readiness
+from app.rounds.queries import current_round
+from app.rounds.readiness import Readiness, readiness
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def _decisions(seen: Overview) -> Iterator[Step]:
             reason = f"Every prompt of “{batch.name}” has its responses."
             yield Step("Open the batch", reason, f"/batches/{batch.id}", "Look at it")
     if seen.readiness and seen.readiness.blocked is None:
-        reason = f"{seen.readiness.new_annotations} new annotations, {seen.readiness.trainable} pairs to learn from."
+        ready = seen.readiness
+        reason = f"{ready.new_annotations} new annotations, up to {ready.trainable} pairs to train on."
         yield Step("Training is possible now", reason, "/rounds", "To the round")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.annotations.models import Outcome, Strength
+from app.preferences.forms import Shape
 from app.preferences.queries import Tally
 
 STRENGTH_WORDS = {strength.value: strength.name.replace("_", " ").capitalize() for strength in Strength}
@@ -38,6 +39,11 @@ class Counts:
     splits: list[Count]
     batches: list[Count]
     rounds: list[Count]
+
+
+def export_rows(rows: Sequence[Tally], shape: Shape, min_strength: int | None) -> int:
+    """How many rows an export of these annotations has: ties are rows of the canonical shape, edits are rows of TRL's."""
+    return sum(row.rows(shape, min_strength) for row in rows)
 
 
 def sum_up(rows: Sequence[Tally], min_strength: int | None = None) -> Counts:

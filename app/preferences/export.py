@@ -22,11 +22,11 @@ import orjson
 from sqlalchemy.orm import Session
 
 from app.preferences import queries
-from app.preferences.derive import EDITED, Pair, derive, expand
 from app.preferences.forms import ExportFilter, Format, Shape
 from app.preferences.queries import Source
 from app.prompts.messages import strict
 from app.settings import get_settings
+from training.formats.pairs import EDITED, Stated, derive, expand
 from training.formats.prompts import Split, split_of
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _canonical_pairs(source: Source, wanted: ExportFilter, nested: Callable[[str
             "id": f"{source.annotation_id}:{'' if chosen is None else chosen}:{rejected}",
             "chosen": texts[chosen],
             "rejected": texts[rejected],
-            "edited": texts[EDITED] if pair.has_edit else None,
+            "edited": texts[EDITED] if pair.edited else None,
             "strength": pair.strength,
             "chosen_checkpoint": checkpoint[chosen],
             "rejected_checkpoint": checkpoint[rejected],
@@ -173,7 +173,7 @@ def _canonical_pairs(source: Source, wanted: ExportFilter, nested: Callable[[str
 def _trl(source: Source, wanted: ExportFilter, *, flat: bool) -> tuple[Row, Iterator[Row]]:
     """What TRL's reward and DPO trainers read: ranked pairs only, with the edit as a winner of its own."""
     texts = _messages(source)
-    pairs = expand(list(_pairs(source, wanted)), wanted.min_strength or 1)
+    pairs = expand(_pairs(source, wanted), wanted.min_strength or 1)
     rows = ({"chosen": texts[pair.better], "rejected": texts[pair.worse], "strength": pair.strength} for pair in pairs)
     common = {
         "prompt": orjson.Fragment(_prompt(source, flat=flat)),
@@ -184,7 +184,7 @@ def _trl(source: Source, wanted: ExportFilter, *, flat: bool) -> tuple[Row, Iter
     return common, rows
 
 
-def _pairs(source: Source, wanted: ExportFilter) -> Iterator[Pair]:
+def _pairs(source: Source, wanted: ExportFilter) -> Iterator[Stated[Any]]:
     pairs = derive(source.outcome, source.ranking, source.strengths, source.order_shown, source.edited_candidate_id)
     return (pair for pair in pairs if (pair.strength or 0) >= (wanted.min_strength or 0))
 

@@ -6,6 +6,7 @@ of hashes lets the database count by it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,11 +38,11 @@ from app.annotations.models import STANDING, Annotation, Comparison, Outcome, Pu
 from app.candidates.models import Candidate
 from app.dialogues.models import Dialogue
 from app.errors import NotFound
-from app.preferences.derive import pair_strengths
-from app.preferences.forms import ExportFilter
+from app.preferences.forms import ExportFilter, Shape
 from app.preferences.models import Snapshot, SnapshotAnnotation
 from app.prompts.models import Batch, BatchState, Prompt
 from app.registry.models import Checkpoint
+from training.formats.pairs import Stated, derive, expand
 from training.formats.prompts import Split
 
 ROUNDS = table("rounds", column("id", BigInteger), column("number"))
@@ -113,7 +114,7 @@ def sources(
         .lateral("shown")
     )
     query = (
-        _joined(
+        joined(
             select(
                 Annotation.id,
                 Annotation.outcome,
@@ -155,7 +156,7 @@ def sources(
         .join(User, User.id == Annotation.annotator_id)
         .outerjoin(Dialogue, Dialogue.id == Prompt.dialogue_id)
         .join(shown, true())
-        .where(*_conditions(wanted, held_out_percent))
+        .where(*conditions(wanted, held_out_percent))
         .order_by(Annotation.id)
         .limit(limit)
     )
@@ -171,9 +172,9 @@ def _listed(column: ColumnElement[Any] | InstrumentedAttribute[Any]) -> ColumnEl
 def has_tool_messages(session: Session, wanted: ExportFilter, held_out_percent: int) -> bool:
     """Whether any prompt has a message with more in it than a role and a content: tool calls and what they returned."""
     more = "$[*] ? (exists(@.tool_calls) || exists(@.tool_call_id) || exists(@.name))"
-    found = _joined(select(Annotation.id)).where(
+    found = joined(select(Annotation.id)).where(
         func.jsonb_path_exists(Prompt.messages, cast(more, JSONPATH)),
-        *_conditions(wanted, held_out_percent),
+        *conditions(wanted, held_out_percent),
     )
     return bool(session.scalar(select(exists(found))))
 
@@ -187,7 +188,8 @@ def held_out(percent: int) -> ColumnElement[bool]:
     return Prompt.content_hash < (bound.to_bytes(8, "big") if bound < 1 << 64 else b"\xff" * 33)
 
 
-def _joined(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+def joined(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+    """Annotations with all that :func:`conditions` names."""
     return (
         query.select_from(Annotation)
         .join(Comparison, Comparison.id == Annotation.comparison_id)
@@ -197,19 +199,20 @@ def _joined(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
     )
 
 
-def _conditions(wanted: ExportFilter, percent: int) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [STANDING, Comparison.purpose == Purpose.COLLECT]
+def conditions(wanted: ExportFilter, percent: int) -> list[ColumnElement[bool]]:
+    """Which annotations are preferences at all, and of these the wanted ones."""
+    found: list[ColumnElement[bool]] = [STANDING, Comparison.purpose == Purpose.COLLECT]
     if wanted.batch_ids:
-        conditions.append(Batch.id.in_(wanted.batch_ids))
+        found.append(Batch.id.in_(wanted.batch_ids))
     if wanted.rounds:
-        conditions.append(ROUNDS.c.number.in_(wanted.rounds))
+        found.append(ROUNDS.c.number.in_(wanted.rounds))
     if wanted.until is not None:
-        conditions.append(Annotation.id <= wanted.until)
+        found.append(Annotation.id <= wanted.until)
     if wanted.split is not None:
-        conditions.append(held_out(percent) if wanted.split is Split.HELD_OUT else ~held_out(percent))
+        found.append(held_out(percent) if wanted.split is Split.HELD_OUT else ~held_out(percent))
     if wanted.settled:
-        conditions.append(_settled())
-    return conditions
+        found.append(_settled())
+    return found
 
 
 def _settled() -> ColumnElement[bool]:
@@ -230,7 +233,7 @@ def names_models_too_early(session: Session, user: User, snapshot: Snapshot) -> 
     if user.role is Role.ADMIN:
         return False
     unsettled = (
-        _joined(select(Annotation.id))
+        joined(select(Annotation.id))
         .join(SnapshotAnnotation, SnapshotAnnotation.annotation_id == Annotation.id)
         .where(SnapshotAnnotation.snapshot_id == snapshot.id, ~_settled())
     )
@@ -249,14 +252,25 @@ class Tally:
     edited: bool
     sizes: tuple[int, ...]
     strengths: tuple[int, ...]
+    shown: int
     annotations: int
 
     def pairs(self) -> dict[int, int]:
         """How many pairs of each strength these annotations give; ties and all unacceptable give none."""
-        if self.outcome is not Outcome.RANKED:
-            return {}
-        counts = pair_strengths(self.sizes, self.strengths)
+        counts = Counter(row.strength for row in self._stated() if row.strength is not None)
         return {strength: count * self.annotations for strength, count in sorted(counts.items())}
+
+    def rows(self, shape: Shape, min_strength: int | None) -> int:
+        """How many rows an export of this shape has of them."""
+        stated = [row for row in self._stated() if (row.strength or 0) >= (min_strength or 0)]
+        rows = stated if shape is Shape.CANONICAL else list(expand(stated, min_strength or 1))
+        return len(rows) * self.annotations
+
+    def _stated(self) -> list[Stated[int]]:
+        """The rows of one of them. Only a response in first place is ever edited, and which of those changes no count."""
+        places = iter(range(self.shown))
+        ranking = [[next(places) for _ in range(size)] for size in self.sizes]
+        return list(derive(self.outcome, ranking, self.strengths, range(self.shown), 0 if self.edited else None))
 
 
 def tally(session: Session, wanted: ExportFilter, held_out_percent: int) -> list[Tally]:
@@ -277,12 +291,13 @@ def tally(session: Session, wanted: ExportFilter, held_out_percent: int) -> list
         Annotation.edited_text.isnot(None),
         sizes,
         Annotation.strengths,
+        func.cardinality(Annotation.order_shown),
     )
-    query = _joined(select(*keys, func.count())).where(*_conditions(wanted, held_out_percent))
+    query = joined(select(*keys, func.count())).where(*conditions(wanted, held_out_percent))
     rows = session.execute(query.group_by(*(text(str(place)) for place in range(1, len(keys) + 1))))
     return [
-        Tally(batch, name, number, outcome, Split(side), edited, tuple(sizes), tuple(strengths), count)
-        for batch, name, number, outcome, side, edited, sizes, strengths, count in rows
+        Tally(batch, name, number, outcome, Split(side), edited, tuple(sizes), tuple(strengths), shown, count)
+        for batch, name, number, outcome, side, edited, sizes, strengths, shown, count in rows
     ]
 
 

@@ -14,7 +14,7 @@ from app.accounts.access import Reviewer
 from app.db import DbSession
 from app.errors import BadInput
 from app.preferences import export, queries, service
-from app.preferences.counts import Counts, sum_up
+from app.preferences.counts import Counts, export_rows, sum_up
 from app.preferences.download import download, download_snapshot
 from app.preferences.forms import ExportFilter, Format, Shape, Side, split_for
 from app.preferences.models import Snapshot, SnapshotState
@@ -37,6 +37,8 @@ class PreferencesPage:
     wanted: ExportFilter
     shape: Shape
     rows: list[dict[str, Any]]
+    export_rows: int
+    """How many rows a download with this filter has."""
     side: str
     """What was chosen of the split; empty is what the shape has by itself."""
     left_out: bool
@@ -107,11 +109,14 @@ def preferences_page(
     """
     percent = get_settings().held_out_percent
     visible = queries.visible_to(user, wanted)
+    found = queries.tally(session, wanted, percent)
+    exported = found if visible == wanted else queries.tally(session, visible, percent)
     page = PreferencesPage(
-        counts=sum_up(queries.tally(session, wanted, percent), wanted.min_strength),
+        counts=sum_up(found, wanted.min_strength),
         wanted=wanted,
         shape=shape,
         rows=export.preview(session, shape, visible, PREVIEW_ROWS),
+        export_rows=export_rows(exported, shape, wanted.min_strength),
         side=request.query_params.get("split", ""),
         left_out=visible.settled and not wanted.settled,
         batches=queries.batch_names(session),

@@ -15,6 +15,7 @@ from app.accounts.idempotency import TAKES_KEY, once
 from app.db import DbSession
 from app.rounds import queries, service
 from app.rounds.models import RoundState, RunKind, RunState, TrainingRun
+from app.rounds.readiness import readiness
 
 router = APIRouter(tags=["training"])
 
@@ -109,8 +110,13 @@ class RoundList(BaseModel):
     """Rounds, newest first, and what keeps a training from starting (null: nothing does)."""
 
     rounds: list[RoundJson]
-    new_annotations: int
-    trainable_pairs: int
+    new_annotations: int = Field(description="Since the last training that was completed.")
+    trainable_pairs: int = Field(
+        description="Pairs that the next reward model learns from, edits among them, before training leaves out what is "
+        "too long and what repeats a held-out prompt."
+    )
+    policy_pairs: int = Field(description="Pairs that the next policy learns from, counted likewise.")
+    held_out_pairs: int = Field(description="Pairs that the result can be measured on, counted likewise.")
     blocked: str | None = Field(examples=["There are no annotations yet. Annotate some comparisons first."])
 
 
@@ -119,11 +125,13 @@ def list_rounds(session: DbSession) -> RoundList:
     """The rounds, and whether the current one can be trained."""
     rounds = queries.list_rounds(session)
     current = queries.current_round(session)
-    ready = queries.readiness(session, current) if current else None
+    ready = readiness(session, current) if current else None
     return RoundList(
         rounds=[_round_json(row) for row in queries.timeline(session, rounds)],
         new_annotations=ready.new_annotations if ready else 0,
         trainable_pairs=ready.trainable if ready else 0,
+        policy_pairs=ready.policy if ready else 0,
+        held_out_pairs=ready.held_out if ready else 0,
         blocked=ready.blocked if ready else "There is no round yet.",
     )
 

@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from app.accounts.models import Role, User
-from app.annotations.models import STANDING, Annotation, Comparison, Purpose
 from app.errors import NotFound
 from app.preferences import queries as preferences
 from app.preferences.forms import ExportFilter
-from app.preferences.models import Snapshot
-from app.preferences.queries import Tally
 from app.prompts.models import Batch
-from app.rounds.config import MIN_STRENGTH, recipe_problem
 from app.rounds.models import Round, RoundState, RunKind, RunState, TrainingEvent, TrainingRun
 from app.settings import get_settings
-from training.formats.prompts import Split
 
 STAFF = frozenset({Role.REVIEWER, Role.ADMIN})
 LIVE = (RunState.QUEUED, RunState.RUNNING)
@@ -48,86 +43,6 @@ def access_round(session: Session, user: User, number: int) -> Round:
 def current_round(session: Session) -> Round | None:
     """The one round that is not complete."""
     return session.scalar(select(Round).where(Round.state != RoundState.COMPLETE))
-
-
-# ── May a training start? ────────────────────────────────────────────────────────────────────────────────────────────
-@dataclass(frozen=True)
-class Readiness:
-    """What a training would learn from, and the sentence that says why it cannot start yet."""
-
-    annotations: int
-    new_annotations: int
-    """Since the last training that was completed."""
-    trainable: int
-    """Pairs of the two strongest levels on prompts that are not held out; edits come on top of them."""
-    of_this_round: int
-    """Those of the batches of the current round."""
-    held_out: int
-    """Ranked pairs, of every strength, that a result is measured on."""
-    needed: int
-    blocked: str | None
-
-    @property
-    def all_rounds(self) -> bool:
-        """Whether the policy would learn from all rounds, because its own has too few pairs."""
-        return self.of_this_round < get_settings().round_min_pairs
-
-
-def readiness(session: Session, current: Round) -> Readiness:
-    """Judge what there is for ``current`` to train on."""
-    settings = get_settings()
-    rows = preferences.tally(session, ExportFilter(), settings.held_out_percent)
-    annotations = sum(row.annotations for row in rows)
-    new = new_annotations(session)
-    trainable = sum(map(_trainable, rows))
-    needed = settings.training_min_pairs
-    return Readiness(
-        annotations=annotations,
-        new_annotations=new,
-        trainable=trainable,
-        of_this_round=sum(_trainable(row) for row in rows if row.round == current.number),
-        held_out=sum(sum(row.pairs().values()) for row in rows if row.split is Split.HELD_OUT),
-        needed=needed,
-        blocked=_blocked(current, annotations, new, trainable, needed) or recipe_problem(settings),
-    )
-
-
-def _trainable(row: Tally) -> int:
-    strong = (count for strength, count in row.pairs().items() if strength >= MIN_STRENGTH)
-    return sum(strong) if row.split is Split.TRAIN else 0
-
-
-def _blocked(current: Round, annotations: int, new: int, trainable: int, needed: int) -> str | None:
-    if current.state is RoundState.TRAINING:
-        return f"Round {current.number} is training already. Wait for it, or cancel it."
-    if not annotations:
-        return "There are no annotations yet. Annotate some comparisons first."
-    if trainable < needed:
-        return (
-            f"There are {trainable} pairs to train on, and {needed} are needed: pairs that somebody called better or "
-            "significantly better, on prompts that are not held out. Annotate some more comparisons."
-        )
-    if not new:
-        return "There are no new annotations since the last training. Annotate some more comparisons."
-    return None
-
-
-def new_annotations(session: Session) -> int:
-    """Current annotations that no completed round has trained on."""
-    trained_until = (
-        select(func.coalesce(func.max(Snapshot.filter["until"].astext.cast(BigInteger)), 0))
-        .join(TrainingRun, TrainingRun.snapshot_id == Snapshot.id)
-        .join(Round, Round.id == TrainingRun.round_id)
-        .where(Round.state == RoundState.COMPLETE, TrainingRun.state == RunState.SUCCEEDED)
-        .scalar_subquery()
-    )
-    query = (
-        select(func.count())
-        .select_from(Annotation)
-        .join(Comparison, Comparison.id == Annotation.comparison_id)
-        .where(STANDING, Comparison.purpose == Purpose.COLLECT, Annotation.id > trained_until)
-    )
-    return session.scalar(query) or 0
 
 
 # ── Runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -29,6 +29,7 @@ from app.registry.models import Checkpoint, CheckpointKind, CheckpointState
 from app.rounds import gate, queries, runs
 from app.rounds.config import MIN_STRENGTH, SEED, trained_by
 from app.rounds.models import Round, RoundState, RunKind, RunState, TrainingRun
+from app.rounds.readiness import new_annotations, readiness
 from app.settings import get_settings
 
 log = structlog.get_logger()
@@ -69,16 +70,16 @@ def start_training(session: Session, user: User | None) -> list[TrainingRun]:
         Conflict: a training is under way, or there is too little to learn from; the message says how much is missing.
     """
     current = lock_current_round(session)
-    ready = queries.readiness(session, current)
+    ready = readiness(session, current)
     if ready.blocked:
         raise Conflict(ready.blocked)
     base = _base(session)
     everything = preferences.request_snapshot(session, user, ExportFilter())
     latest, scope = everything, "all rounds"
-    if not ready.all_rounds and ready.of_this_round < ready.trainable:
+    if ready.own_round:
         wanted = ExportFilter(rounds=(current.number,), until=everything.filter["until"])
         latest, scope = preferences.request_snapshot(session, user, wanted), f"batches of round {current.number}"
-    elif current.number > 1:
+    elif ready.other_rounds:
         scope = f"all rounds: round {current.number} has {ready.of_this_round} pairs of its own"
     reward = _queue(session, current, RunKind.REWARD, everything, _config(current, "reward", base, "all rounds"), user)
     chain = [reward]
@@ -96,7 +97,7 @@ def start_training(session: Session, user: User | None) -> list[TrainingRun]:
 def start_nightly(session: Session) -> list[TrainingRun]:
     """Start a training when enough was annotated since the last one; otherwise leave, saying why in the log."""
     needed = get_settings().nightly_min_annotations
-    found = queries.new_annotations(session)
+    found = new_annotations(session)
     if found < needed:
         log.info("nightly_not_due", new_annotations=found, needed=needed)
         return []

@@ -19,7 +19,8 @@ from app.rounds import progress, queries, service
 from app.rounds.gate import WORDS as GATE_WORDS
 from app.rounds.models import Round, RoundState, RunState, TrainingRun
 from app.rounds.progress import Column, Headline, Results
-from app.rounds.queries import Readiness, RoundRow
+from app.rounds.queries import RoundRow
+from app.rounds.readiness import Readiness, readiness
 from app.settings import get_settings
 from app.web import is_exchange, redirect, render
 
@@ -99,7 +100,7 @@ def _rounds(session: Session, user: User) -> RoundsPage:
     rows = queries.timeline(session, rounds)
     return RoundsPage(
         current=current,
-        readiness=queries.readiness(session, current) if current else None,
+        readiness=readiness(session, current) if current and current.state is RoundState.COLLECTING else None,
         rows=rows,
         headlines=_headlines([run for row in rows for run in row.runs]),
         nightly=next_nightly(datetime.now().astimezone()),

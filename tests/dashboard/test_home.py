@@ -142,7 +142,7 @@ def test_the_next_step_follows_the_loop(session: Session, monkeypatch: pytest.Mo
         assert work.title == "1 comparison waits"
 
     settings = get_settings().model_copy(update={"training_min_pairs": 1, "held_out_percent": 0})
-    monkeypatch.setattr("app.rounds.queries.get_settings", lambda: settings)
+    monkeypatch.setattr("app.rounds.readiness.get_settings", lambda: settings)
     make_annotation(session, make_user(session, name="Rita"))
     training = step(session, Role.ADMIN)
     assert training

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session
 from app.accounts.models import Role, User
 from app.jobs import Job
 from app.rounds import service
+from app.rounds.config import RECIPES, recipe
 from app.rounds.models import RunKind, RunState, TrainingEvent, TrainingRun
 from app.rounds.service import ensure_first_round
 from app.rounds.views import next_nightly
@@ -60,7 +62,7 @@ def test_bob_trains_with_one_button_and_lands_on_the_run(
     session: Session, client: TestClient, bob: User, annotated: None, messages: Messages
 ) -> None:
     page = client.get("/rounds").text
-    assert "a reward model and then a policy on 9 pairs" in page
+    assert "a reward model on up to 9 pairs and then a policy on up to 9," in page
     answer = client.post("/rounds/train")
     run = session.scalars(select(TrainingRun).order_by(TrainingRun.id)).first()
     assert run is not None
@@ -254,3 +256,31 @@ def nightly_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize(("hour", "day"), [(1, 10), (2, 10), (3, 11)])
 def test_the_next_nightly_start_is_the_next_time_that_the_clock_says_so(nightly_at: None, hour: int, day: int) -> None:
     assert next_nightly(datetime(2026, 5, 10, hour, 0, tzinfo=UTC)) == datetime(2026, 5, day, 2, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("kind", [RunKind.REWARD, RunKind.DPO])
+@pytest.mark.parametrize("file", sorted(RECIPES.glob("reward.*.toml")), ids=lambda file: file.name.split(".")[1])
+def test_what_a_recipe_leaves_out_beside_length_is_counted_before(kind: RunKind, file: Path) -> None:
+    data = recipe(kind, file.name.split(".")[1])["data"]
+    assert (data["latest_rounds"], data["batches"]) == (0, []), "all rounds and batches are counted"
+    assert data["conflicts"] in {"majority", "keep_all"}, "reliability is known only once everything is read"
+
+
+def test_every_run_of_a_chain_with_samples_has_its_pages(
+    session: Session,
+    client: TestClient,
+    bob: User,
+    annotated: None,
+    messages: Messages,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = get_settings().model_copy(update={"training_samples": 4})
+    monkeypatch.setattr("app.rounds.service.get_settings", lambda: settings)
+    client.post("/rounds/train")
+    runs = session.scalars(select(TrainingRun).order_by(TrainingRun.id)).all()
+    assert [run.kind for run in runs] == [RunKind.REWARD, RunKind.SFT, RunKind.DPO]
+    for run in runs:
+        assert client.get(f"/runs/{run.id}").status_code == 200
+    snapshot = client.get(f"/snapshots/{runs[0].snapshot_id}")
+    assert snapshot.status_code == 200
+    assert f"Imitation, run {runs[1].id}" in snapshot.text

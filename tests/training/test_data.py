@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from tests.training.conftest import byte_tokenizer, make_row, make_rows, turn, write_snapshot
 from training.config import DataConfig
-from training.data import Prepared, held_out_pairs, prepare
+from training.data import Prepared, prepare
 from training.errors import ConfigError, DataError
+from training.formats.pairs import CHOSEN_REJECTED
 from training.formats.prompts import content_hash
-from training.rankings import CHOSEN_REJECTED
+from training.formats.rankings import held_out_pairs
 from training.snapshot import Preference, read_snapshot
 
 TOKENIZER = byte_tokenizer()

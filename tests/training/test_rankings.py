@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.conftest import make_row, turn, write_snapshot
-from training.rankings import CHOSEN_REJECTED, EDITED_CHOSEN, EDITED_REJECTED, KINDS, Pair, rank, reliability, take
+from training.formats.pairs import CHOSEN_REJECTED, EDITED_CHOSEN, EDITED_REJECTED, KINDS, Pair
+from training.formats.rankings import rank, reliability, take
 from training.snapshot import Preference, read_snapshot
 
 RULES: tuple[Any, ...] = ("keep_all", "majority", "reliability")
@@ -26,7 +27,9 @@ def said(annotation: int, better: str, worse: str, **changes: Any) -> dict[str, 
     return row | {"chosen": turn(better), "rejected": turn(worse)} | changes
 
 
-def pairs_of(preferences: list[Preference], rule: Any = "keep_all", min_strength: int = 3) -> list[Pair]:
+def pairs_of(
+    preferences: list[Preference], rule: Any = "keep_all", min_strength: int = 3
+) -> list[Pair[str, Preference]]:
     return [pair for ranking in rank(preferences, rule, min_strength)[0] for pair in ranking.pairs]
 
 

@@ -14,51 +14,60 @@ Judgements weaker than the filter are not trained on, but they vote: a weak no i
 better is not strong because one found it so (the median of those who agree). Nothing is left out uncounted.
 """
 
+from __future__ import annotations
+
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median_low
+from typing import Generic, Literal, TypeVar
 
-from training.config import Kind, Rule
+from training.formats.pairs import CHOSEN_REJECTED, KINDS, TIE, Pair, Stated, expand, strong_enough
 from training.formats.texts import shows_nothing
-from training.snapshot import CUT_OFF, Preference
 
-EDITED_CHOSEN, EDITED_REJECTED, CHOSEN_REJECTED = "edited_over_chosen", "edited_over_rejected", "chosen_over_rejected"
-KINDS = (EDITED_CHOSEN, EDITED_REJECTED, CHOSEN_REJECTED)
+Rule = Literal["keep_all", "majority", "reliability"]
+Consumer = Literal["reward", "dpo", "sft"]
+CUT_OFF = frozenset({"length", "stopped"})
+"""Finish reasons of a response that did not end: the limit of tokens was reached, or a person stopped it as it was written."""
 
 Votes = Mapping[tuple[str, str], float]  # (one, other) -> 1 where one is better, 0 where the other is, 0.5 for a tie
 
 
-@dataclass(frozen=True)
-class Pair:
-    """The text `better` was preferred over the text `worse`.
+@dataclass(frozen=True, kw_only=True)
+class Line(Stated[str]):
+    """A row of an annotation with what merging asks of it. `weight` scales the loss of its pairs."""
 
-    `strength` is None where nobody said it, `agreement` the share of votes for this order, `source` a line behind it.
-    """
-
-    better: str
-    worse: str
-    kind: str
-    strength: int | None
-    source: Preference
+    id: str
+    annotation_id: int | str
+    prompt_hash: str
+    annotator: str | None = None
+    chosen_finish_reason: str | None = None
+    rejected_finish_reason: str | None = None
     weight: float = 1.0
-    agreement: float = 1.0
+
+    @property
+    def silent(self) -> bool:
+        """Whether one of the responses says nothing."""
+        return any(text is not None and shows_nothing(text) for text in (self.chosen, self.rejected))
+
+
+L = TypeVar("L", bound=Line)
 
 
 @dataclass(frozen=True)
-class Ranking:
+class Ranking(Generic[L]):
     """One prompt: its responses, what was voted, and the pairs that are strong enough to train on.
 
     `strengths` are what was said of each order, weak judgements included. `ended` is false for a response that ran into its
     limit of tokens: teaching it an end would teach to stop in mid-sentence. `source` is any line of the prompt.
     """
 
-    source: Preference
+    source: L
     ended: Mapping[str, bool]
     edits: tuple[str, ...]
     votes: Votes
     strengths: Mapping[tuple[str, str], int]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[Pair[str, L], ...]
 
     @property
     def best(self) -> tuple[str, ...]:
@@ -68,19 +77,19 @@ class Ranking:
         return tuple(text for text in self.ended if text in won - lost)
 
 
-def rank(preferences: Iterable[Preference], rule: Rule, min_strength: int) -> tuple[list[Ranking], dict[str, int]]:
+def rank(preferences: Iterable[L], rule: Rule, min_strength: int) -> tuple[list[Ranking[L]], dict[str, int]]:
     """Rankings in the order of the snapshot, and how many lines and pairs were left out, by reason."""
     dropped: Counter[str] = Counter(ties=0, all_unacceptable=0, empty_responses=0, same_text=0, filtered_by_strength=0)
-    annotations: dict[int | str, list[Preference]] = defaultdict(list)
+    annotations: dict[int | str, list[L]] = defaultdict(list)
     for row in preferences:
         annotations[row.annotation_id].append(row)
-        if row.outcome == "tie":
+        if row.outcome == TIE:
             dropped["ties"] += 1
         elif row.chosen is None:
             dropped["all_unacceptable"] += 1
         elif row.silent:
             dropped["empty_responses"] += 1
-        elif not _is(row.strength, min_strength):
+        elif not strong_enough(row.strength, min_strength):
             dropped["filtered_by_strength"] += 1
         elif row.chosen == row.rejected:
             dropped["same_text"] += 1
@@ -88,7 +97,8 @@ def rank(preferences: Iterable[Preference], rule: Rule, min_strength: int) -> tu
     consistent = [replace(ranking, pairs=without_contradictions(ranking.pairs)) for ranking in expanded]
     merged = consistent if rule == "keep_all" else _merge(consistent, rule)
     rankings = [
-        replace(ranking, pairs=tuple(p for p in ranking.pairs if _is(p.strength, min_strength))) for ranking in merged
+        replace(ranking, pairs=tuple(p for p in ranking.pairs if strong_enough(p.strength, min_strength)))
+        for ranking in merged
     ]
     found, kept = (sum(len(ranking.pairs) for ranking in some) for some in (expanded, merged))
     dropped["merged_weak"] = kept - sum(len(ranking.pairs) for ranking in rankings)
@@ -99,7 +109,7 @@ def rank(preferences: Iterable[Preference], rule: Rule, min_strength: int) -> tu
     return rankings, {**dropped, "dropped_contradictory": found - kept - agreeing, "merged_agreeing": agreeing}
 
 
-def take(ranking: Ranking, consumer: Kind) -> tuple[tuple[str, ...], tuple[Pair, ...]]:
+def take(ranking: Ranking[L], consumer: Consumer) -> tuple[tuple[str, ...], tuple[Pair[str, L], ...]]:
     """The responses and the pairs of a ranking that one consumer trains on; both may be empty.
 
     The reward model takes all. DPO takes pairs of an edit or a best response over one that lost: what is in the middle of
@@ -116,7 +126,16 @@ def take(ranking: Ranking, consumer: Kind) -> tuple[tuple[str, ...], tuple[Pair,
     return tuple(text for text in dict.fromkeys((*ranking.edits, *ranking.ended)) if text in in_pairs), pairs
 
 
-def without_contradictions(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
+def held_out_pairs(lines: Iterable[L]) -> list[Pair[str, L]]:
+    """What annotators judged, as chosen > rejected pairs of every strength; two annotators are two judgements.
+
+    Without edits: an edit is written, not judged, and a phrase that an editor likes would make it easy to recognise.
+    """
+    ranked, _ = rank([replace(line, edited=None) for line in lines], "keep_all", min_strength=1)
+    return [pair for ranking in ranked for pair in ranking.pairs if pair.kind == CHOSEN_REJECTED]
+
+
+def without_contradictions(pairs: Sequence[Pair[str, L]]) -> tuple[Pair[str, L], ...]:
     """Leave out the pairs on a cycle: two candidates with the same text at different ranks say nothing about it."""
     worse_than: dict[str, set[str]] = defaultdict(set)
     for pair in pairs:
@@ -136,7 +155,7 @@ def without_contradictions(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
     return tuple(pair for pair in pairs if not reaches(pair.worse, pair.better))
 
 
-def _annotation(rows: list[Preference], min_strength: int) -> Ranking:
+def _annotation(rows: list[L], min_strength: int) -> Ranking[L]:
     """What one annotator said of one prompt."""
     ended: dict[str, bool] = {}
     votes: dict[tuple[str, str], float] = {}
@@ -149,32 +168,26 @@ def _annotation(rows: list[Preference], min_strength: int) -> Ranking:
             edits[row.edited] = None
         if row.chosen is not None and row.chosen != row.rejected and not row.silent:
             # The same two texts in both orders are no opinion; a response alone has won against nothing.
-            vote = 0.5 if row.outcome == "tie" or votes.get((row.chosen, row.rejected or "")) in {0.0, 0.5} else 1.0
+            vote = 0.5 if row.outcome == TIE or votes.get((row.chosen, row.rejected or "")) in {0.0, 0.5} else 1.0
             votes[row.chosen, row.rejected or ""] = vote
             if row.rejected is not None:
                 votes[row.rejected, row.chosen] = 1.0 - vote
-    judged = [row for row in rows if row.outcome != "tie" and row.chosen is not None]
-    strengths = {key: pair.strength for key, pair in _pairs(judged).items() if pair.strength is not None}
-    pairs = _pairs([row for row in judged if _is(row.strength, min_strength)])
+    strengths = {key: pair.strength for key, pair in _pairs(rows).items() if pair.strength is not None}
+    pairs = _pairs(rows, min_strength)
     return Ranking(rows[0], ended | dict.fromkeys(edits, True), tuple(edits), votes, strengths, tuple(pairs.values()))
 
 
-def _pairs(rows: Sequence[Preference]) -> dict[tuple[str, str], Pair]:
-    """The distinct pairs of lines, those with the edited text first."""
-    found: dict[tuple[str, str], Pair] = {}
-    for kind in KINDS:
-        for row in rows:
-            better = row.chosen if kind == CHOSEN_REJECTED else row.edited
-            worse = row.chosen if kind == EDITED_CHOSEN else row.rejected
-            if better is None or worse is None or better == worse:
-                continue
-            if not shows_nothing(better) and not shows_nothing(worse):
-                found.setdefault((better, worse), Pair(better, worse, kind, row.strength, row, row.weight))
+def _pairs(rows: Sequence[L], min_strength: int = 1) -> dict[tuple[str, str], Pair[str, L]]:
+    """The distinct pairs of lines that say something, those with the edited text first."""
+    found: dict[tuple[str, str], Pair[str, L]] = {}
+    for pair in sorted(expand(rows, min_strength), key=lambda pair: KINDS.index(pair.kind)):
+        if pair.better != pair.worse and not shows_nothing(pair.better) and not shows_nothing(pair.worse):
+            found.setdefault((pair.better, pair.worse), replace(pair, weight=pair.source.weight))
     return found
 
 
-def _merge(rankings: list[Ranking], rule: Rule) -> list[Ranking]:
-    by_prompt: dict[str, list[Ranking]] = defaultdict(list)
+def _merge(rankings: list[Ranking[L]], rule: Rule) -> list[Ranking[L]]:
+    by_prompt: dict[str, list[Ranking[L]]] = defaultdict(list)
     for ranking in rankings:
         by_prompt[ranking.source.prompt_hash].append(ranking)
     trust = reliability(by_prompt.values()) if rule == "reliability" else {}
@@ -182,14 +195,14 @@ def _merge(rankings: list[Ranking], rule: Rule) -> list[Ranking]:
     return [replace(ranking, pairs=without_contradictions(ranking.pairs)) for ranking in voted]
 
 
-def _vote(rankings: list[Ranking], trust: Mapping[str, float]) -> Ranking:
+def _vote(rankings: list[Ranking[L]], trust: Mapping[str, float]) -> Ranking[L]:
     """The rankings of one prompt as one."""
     weights = [trust.get(annotator(ranking), 1.0) for ranking in rankings]
     votes: dict[tuple[str, str], float] = {}
     for key in dict.fromkeys(key for ranking in rankings for key in ranking.votes):
         cast = [(weight, r.votes[key]) for weight, r in zip(weights, rankings, strict=True) if key in r.votes]
         votes[key] = sum(weight * vote for weight, vote in cast) / sum(weight for weight, _ in cast)
-    said: dict[tuple[str, str], list[Pair]] = defaultdict(list)
+    said: dict[tuple[str, str], list[Pair[str, L]]] = defaultdict(list)
     for kind in KINDS:
         for ranking in rankings:
             for pair in ranking.pairs:
@@ -216,7 +229,7 @@ def _vote(rankings: list[Ranking], trust: Mapping[str, float]) -> Ranking:
     )
 
 
-def reliability(prompts: Iterable[Sequence[Ranking]]) -> dict[str, float]:
+def reliability(prompts: Iterable[Sequence[Ranking[L]]]) -> dict[str, float]:
     """How often each annotator sees a pair as the mean of the others does, between 0 and 1; one half where unknown.
 
     (agreements + 1) / (comparisons + 2), Laplace's rule of succession: few comparisons say little. A tie, of the
@@ -235,14 +248,10 @@ def reliability(prompts: Iterable[Sequence[Ranking]]) -> dict[str, float]:
     return {name: (agreed[name] + 1) / (compared[name] + 2) for name in compared}
 
 
-def annotator(ranking: Ranking) -> str:
+def annotator(ranking: Ranking[L]) -> str:
     """Who made it; where the file does not say, the annotation stands for a person of its own."""
     return ranking.source.annotator or f"annotation {ranking.source.annotation_id}"
 
 
-def _is(strength: int | None, least: int) -> bool:
-    return strength is None or strength >= least
-
-
-def _key(ranking: Ranking, pair: Pair) -> tuple[str, str, str]:
+def _key(ranking: Ranking[L], pair: Pair[str, L]) -> tuple[str, str, str]:
     return ranking.source.prompt_hash, pair.better, pair.worse

@@ -8,8 +8,18 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.annotations.models import Outcome
-from app.preferences.derive import EDITED, Expanded, Pair, derive, expand, pair_strengths
+from training.formats.pairs import (
+    ALL_UNACCEPTABLE,
+    CHOSEN_REJECTED,
+    EDITED,
+    EDITED_CHOSEN,
+    EDITED_REJECTED,
+    RANKED,
+    TIE,
+    Stated,
+    derive,
+    expand,
+)
 
 
 @dataclass(frozen=True)
@@ -26,8 +36,8 @@ class Ranking:
     def place(self) -> dict[int, int]:
         return {item: index for index, group in enumerate(self.groups) for item in group}
 
-    def pairs(self) -> list[Pair]:
-        return list(derive(Outcome.RANKED, self.groups, self.strengths, self.shown, self.edited))
+    def pairs(self) -> list[Stated[int]]:
+        return list(derive(RANKED, self.groups, self.strengths, self.shown, self.edited))
 
 
 @st.composite
@@ -55,7 +65,7 @@ def test_every_two_candidates_of_different_groups_are_one_pair_with_the_better_f
 
 @given(rankings())
 def test_the_best_come_first(ranking: Ranking) -> None:
-    order = [(ranking.place[pair.chosen or 0], ranking.place[pair.rejected]) for pair in ranking.pairs()]
+    order = [(ranking.place[pair.chosen or 0], ranking.place[pair.rejected or 0]) for pair in ranking.pairs()]
     assert order == sorted(order)
 
 
@@ -73,7 +83,7 @@ def test_preferences_have_no_cycle_and_are_transitive(ranking: Ranking) -> None:
 def test_strength_is_the_largest_between_and_never_falls_with_distance(ranking: Ranking) -> None:
     strength = {(pair.chosen, pair.rejected): pair.strength or 0 for pair in ranking.pairs()}
     for pair in ranking.pairs():
-        high, low = ranking.place[pair.chosen or 0], ranking.place[pair.rejected]
+        high, low = ranking.place[pair.chosen or 0], ranking.place[pair.rejected or 0]
         assert pair.strength == max(ranking.strengths[high:low])
         for farther in ranking.shown:
             if ranking.place[farther] > low:
@@ -82,7 +92,7 @@ def test_strength_is_the_largest_between_and_never_falls_with_distance(ranking: 
 
 @given(rankings())
 def test_only_rows_whose_chosen_is_the_edited_candidate_carry_the_edit(ranking: Ranking) -> None:
-    assert all(pair.has_edit == (pair.chosen == ranking.edited) for pair in ranking.pairs())
+    assert all((pair.edited is not None) == (pair.chosen == ranking.edited) for pair in ranking.pairs())
 
 
 @given(rankings(), st.integers(1, 4))
@@ -90,7 +100,7 @@ def test_an_edit_comes_first_beats_what_it_improved_and_never_loses(ranking: Ran
     rows = list(expand(ranking.pairs(), least))
     assert len(rows) == len({(row.better, row.worse) for row in rows})
     assert all(row.worse != EDITED for row in rows)
-    assert all(row.strength >= least for row in rows)
+    assert all((row.strength or 0) >= least for row in rows)
     beaten = {row.worse for row in rows if row.better == ranking.edited}
     edited = {row.worse for row in rows if row.better == EDITED}
     assert edited == (beaten | {ranking.edited} if beaten and ranking.edited else set())
@@ -99,33 +109,29 @@ def test_an_edit_comes_first_beats_what_it_improved_and_never_loses(ranking: Ran
         assert rows[0].worse == ranking.edited
 
 
-@given(rankings())
-def test_counting_by_group_sizes_agrees_with_the_pairs_themselves(ranking: Ranking) -> None:
-    counted = pair_strengths([len(group) for group in ranking.groups], ranking.strengths)
-    listed: dict[int, int] = {}
-    for pair in ranking.pairs():
-        listed[pair.strength or 0] = listed.get(pair.strength or 0, 0) + 1
-    assert counted == listed
-
-
 def test_a_over_b_over_c_with_an_edit_of_a_reads_as_written() -> None:
-    pairs = list(derive(Outcome.RANKED, [[1], [2], [3]], [2, 3], [3, 1, 2], edited=1))
-    assert pairs == [Pair(1, 2, 2, has_edit=True), Pair(1, 3, 3, has_edit=True), Pair(2, 3, 3)]
-    assert list(expand(pairs, min_strength=3)) == [
-        Expanded(EDITED, 1, 3),
-        Expanded(EDITED, 3, 3),
-        Expanded(1, 3, 3),
-        Expanded(2, 3, 3),
+    pairs = list(derive(RANKED, [[1], [2], [3]], [2, 3], [3, 1, 2], edited=1))
+    assert pairs == [Stated(1, 2, 2, EDITED), Stated(1, 3, 3, EDITED), Stated(2, 3, 3)]
+    assert [(row.better, row.worse, row.strength, row.kind) for row in expand(pairs, min_strength=3)] == [
+        (EDITED, 1, 3, EDITED_CHOSEN),
+        (EDITED, 3, 3, EDITED_REJECTED),
+        (1, 3, 3, CHOSEN_REJECTED),
+        (2, 3, 3, CHOSEN_REJECTED),
     ]
 
 
+def test_an_edit_stands_as_far_above_what_it_improved_as_that_above_the_worst() -> None:
+    first, *_ = expand(derive(RANKED, [[1], [2], [3]], [3, 4], [1, 2, 3], edited=1))
+    assert (first.kind, first.strength) == (EDITED_CHOSEN, 4)
+
+
 def test_a_tie_states_each_two_once_without_strength_and_trains_nothing() -> None:
-    pairs = list(derive(Outcome.TIE, [[1, 2, 3]], [], [3, 1, 2]))
-    assert pairs == [Pair(3, 1, None), Pair(3, 2, None), Pair(1, 2, None)]
+    pairs = list(derive(TIE, [[1, 2, 3]], [], [3, 1, 2]))
+    assert pairs == [Stated(*two, None, outcome=TIE) for two in ((3, 1), (3, 2), (1, 2))]
     assert list(expand(pairs)) == []
 
 
 def test_all_unacceptable_calls_nothing_chosen_and_trains_nothing() -> None:
-    pairs = list(derive(Outcome.ALL_UNACCEPTABLE, [], [], [2, 1]))
-    assert pairs == [Pair(None, 2, None), Pair(None, 1, None)]
+    pairs = list(derive(ALL_UNACCEPTABLE, [], [], [2, 1]))
+    assert pairs == [Stated(None, worse, None, outcome=ALL_UNACCEPTABLE) for worse in (2, 1)]
     assert list(expand(pairs)) == []

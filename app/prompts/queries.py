@@ -200,6 +200,13 @@ def batch_of_file(session: Session, sha256: str) -> Batch | None:
     return session.scalar(query)
 
 
+def unseen_at_import(session: Session, batch: Batch) -> dict[str, Any]:
+    """``unseen`` and ``unit`` of the report on the file that ``batch`` was made of; nothing where there was none."""
+    kept = select(Upload.report["unseen"], Upload.report["unit"]).where(Upload.batch_id == batch.id)
+    unseen, unit = session.execute(kept).one_or_none() or (None, None)
+    return {"unseen": unseen or [], "unit": unit}
+
+
 # ── Pages, by key: a page costs the same wherever it lies ────────────────────────────────────────────────────────────
 T = TypeVar("T")
 

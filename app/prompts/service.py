@@ -16,12 +16,14 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import User
 from app.accounts.service import audit
+from app.chat_templates import in_service
 from app.errors import BadInput, Conflict, TooLarge
 from app.jobs import Job, enqueue
 from app.prompts.forms import BatchSettings
 from app.prompts.guidelines import keep_version
 from app.prompts.models import Batch, BatchState, Prompt, PromptState, Upload
 from app.prompts.parsing import Refusal, limits_of, parse
+from app.prompts.reach import Reach
 from app.prompts.shapes import ParsedPrompt
 from app.settings import get_settings
 
@@ -84,6 +86,7 @@ def _report(filename: str, content: bytes) -> dict[str, Any]:
     capabilities: Counter[str | None] = Counter()
     notes: Counter[str] = Counter()
     kept: Counter[str] = Counter()
+    reach = Reach(in_service())
     shown: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
     for record in records:
@@ -92,6 +95,7 @@ def _report(filename: str, content: bytes) -> dict[str, Any]:
             continue
         capabilities[record.capability] += 1
         kept.update(record.metadata.keys())
+        reach.note(record)
         if record.note:
             notes[record.note] += 1
         if len(shown) < SHOWN_PROMPTS:
@@ -103,6 +107,7 @@ def _report(filename: str, content: bytes) -> dict[str, Any]:
         "refused": len(errors),
         "capabilities": capabilities.most_common(),
         "notes": notes.most_common(),
+        "unseen": reach.report(),
         "metadata": kept.most_common(12),
         "sample": shown,
         "errors": errors,

@@ -26,6 +26,7 @@ from training.rankings import CHOSEN_REJECTED, KINDS, Ranking
 from training.snapshot import CUT_OFF, Preference
 
 UNRENDERABLE = "dropped_unrenderable"
+PREFERS_NOTHING = ("ties", "all_unacceptable", "empty_responses", "same_text")
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,9 @@ def prepare(
     rows, counted = _rows(ranked, consumer, tokenizer, config.max_length, left_out)
     counts |= counted
     # By prompt hash, so that two runs on the same snapshot are measured on the same pairs whatever their seeds.
-    judged = sorted(held_out_pairs(held_out), key=lambda pair: (pair.source.prompt_hash, pair.source.id))
+    pairs, silent = held_out_pairs(held_out)
+    counts |= silent
+    judged = sorted(pairs, key=lambda pair: (pair.source.prompt_hash, pair.source.id))
     examples = _examples(judged, tokenizer, config.max_length, left_out)
     counts |= {"held_out_pairs": min(len(examples), max_held_out), "held_out_pairs_available": len(examples)}
     reasons = left_out.counts
@@ -158,11 +161,15 @@ def unrenderable(counts: dict[str, Any]) -> str:
     return f"{train} training rows and {held_out} held-out rows cannot be rendered ({', '.join(named)}): {counts['refusal']}"
 
 
-def held_out_pairs(preferences: Iterable[Preference]) -> list[rankings.Pair]:
-    """What annotators judged, as chosen > rejected pairs of every strength; two annotators are two judgements."""
+def held_out_pairs(preferences: Iterable[Preference]) -> tuple[list[rankings.Pair], dict[str, int]]:
+    """What annotators judged, as chosen > rejected pairs of every strength; two annotators are two judgements.
+
+    And how many lines prefer nothing, by `held_out_` and the reason.
+    """
     judged = [replace(row, edited=None) for row in preferences]
-    ranked, _ = rankings.rank(judged, "keep_all", min_strength=1)
-    return [pair for ranking in ranked for pair in ranking.pairs if pair.kind == CHOSEN_REJECTED]
+    ranked, dropped = rankings.rank(judged, "keep_all", min_strength=1)
+    pairs = [pair for ranking in ranked for pair in ranking.pairs if pair.kind == CHOSEN_REJECTED]
+    return pairs, {f"held_out_{reason}": dropped[reason] for reason in PREFERS_NOTHING}
 
 
 def _of_wanted_batches(train: list[Preference], config: DataConfig) -> list[Preference]:

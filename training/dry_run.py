@@ -14,7 +14,7 @@ import torch
 
 from training import models, pace, room, stages
 from training.config import RunConfig
-from training.data import Prepared, unrenderable
+from training.data import PREFERS_NOTHING, Prepared, unrenderable
 from training.left_out import UNUSABLE
 from training.packing import lay_out
 
@@ -82,6 +82,7 @@ def _data(prepared: Prepared) -> dict[str, str]:
         "dropped_too_long": "pairs too long",
     }
     reasons = [f"{counts[key]:,} {words}" for key, words in (lines | pairs).items() if counts[key]]
+    unjudged = sum(counts[f"held_out_{reason}"] for reason in PREFERS_NOTHING)
     named = {"too long": ", ".join(counts["too_long_rows"])} if counts["too_long_rows"] else {}
     if counts["refusal"]:
         named["cannot be rendered"] = unrenderable(counts)
@@ -90,7 +91,8 @@ def _data(prepared: Prepared) -> dict[str, str]:
         "left out": ", ".join(reasons) or "nothing",
         **named,
         "rows": f"{counts['prompts']:,} prompts, {counts['responses']:,} responses, {counts['pairs']:,} pairs",
-        "held out": f"{counts['held_out_pairs']:,} pairs",
+        "held out": f"{counts['held_out_pairs']:,} pairs"
+        + (f", {unjudged:,} lines prefer nothing" if unjudged else ""),
     }
 
 

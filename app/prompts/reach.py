@@ -105,8 +105,8 @@ def left_out(served: InService) -> list[str]:
     """What the model in service sees of no prompt, for ``corral doctor``: each part is tried in a prompt of its own."""
     tools = [{"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}]
     call = {"id": "abcdefghi", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    asked = {"role": "user", "content": "x"}
-    called = [
+    asked: Message = {"role": "user", "content": "x"}
+    called: list[Message] = [
         {"role": "assistant", "content": "", "tool_calls": [call]},
         {"role": "tool", "content": "y", "tool_call_id": "abcdefghi"},
         {"role": "assistant", "content": "z"},

@@ -25,6 +25,7 @@ from app.prompts.models import Batch, BatchState, Prompt, PromptState, Upload
 from app.prompts.parsing import Refusal, limits_of, parse
 from app.prompts.reach import Reach
 from app.prompts.shapes import ParsedPrompt
+from app.prompts.upkeep import keep_names
 from app.settings import get_settings
 
 SAMPLE_FILE = Path(__file__).with_name("sample.jsonl")
@@ -157,6 +158,7 @@ def confirm_upload(session: Session, user: User, upload: Upload, settings: Batch
     batch = create_batch(session, user, settings, _shared_capability(upload.report))
     try:
         imported = copy_prompts(session, batch, _valid(upload.filename, upload.content))
+        keep_names(session, batch)
     except BadInput as error:
         raise Conflict(f"The import limits have changed since this preview. {error.message}") from None
     if imported != upload.report["valid"]:

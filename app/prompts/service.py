@@ -23,7 +23,7 @@ from app.prompts.forms import BatchSettings
 from app.prompts.guidelines import keep_version
 from app.prompts.models import Batch, BatchState, Prompt, PromptState, Upload
 from app.prompts.parsing import Refusal, limits_of, parse
-from app.prompts.reach import Reach
+from app.prompts.reach import Reach, sentences
 from app.prompts.shapes import ParsedPrompt
 from app.prompts.upkeep import keep_names
 from app.settings import get_settings
@@ -296,6 +296,11 @@ def retry_quarantined(session: Session, user: User, batch: Batch, prompt_id: int
         audit(session, user, "batch.retry", "batch", batch.id, prompts=len(again))
         enqueue(session, Job.GENERATE)
     return len(again)
+
+
+def unseen_in_sample() -> list[str]:
+    """What the model in service does not see of the sample batch."""
+    return sentences(_report(SAMPLE_FILE.name, SAMPLE_FILE.read_bytes()))
 
 
 def load_sample(session: Session) -> Batch | None:

@@ -67,6 +67,7 @@ def template(name: str) -> dict[str, str]:
         "mistral": {"default": MISTRAL},
         "names of tools only": {"default": ONLY_NAMES},
         "no q": {"default": LETTERS_ONLY},
+        "no q, no tools": {"default": LETTERS_ONLY.replace("{{ t }}", "")},
     }
     return own[name] if name in own else {"default": (FOLDER / f"{name}.jinja").read_text()}
 
@@ -117,3 +118,10 @@ def test_a_prompt_that_a_template_refuses_says_why(name: str, messages: list[dic
 
 def test_a_template_that_refuses_only_the_marks_is_not_said_to_refuse() -> None:
     assert unseen("no q", [user("Hi")], TOOLS) == set()
+    assert unseen("no q, no tools", [user("Hi")], TOOLS) == {Part.TOOLS}
+
+
+def test_a_tool_of_many_parameters_is_looked_at_in_a_moment() -> None:
+    properties = {f"x{number}": {"type": "string"} for number in range(40_000)}
+    function = {"name": "f", "description": "d", "parameters": {"type": "object", "properties": properties}}
+    assert unseen("smollm2", [user("Hi")], [{"type": "function", "function": function}]) == set()

@@ -7,7 +7,9 @@ part with a mark, and a part whose mark is not in what came out is unseen.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +21,7 @@ from training.formats.templates import NOTHING, SLOT, THINKING, Message, Unrende
 
 MARK = "Zq{}qZ"
 """Behind a name: some templates allow letters and digits only."""
+_MARKS = re.compile(MARK.format(r"(\d+)"))
 
 
 class Part(StrEnum):
@@ -54,18 +57,20 @@ def look(
     def rendered(shown: Sequence[Message], with_tools: Sequence[Any] | None) -> str:
         return render(templates, shown, with_tools, add_generation_prompt=True, names=names, markup=NOTHING)[0]
 
-    marks = _Marks()
+    marks, missing = _Marks(), set[Part]()
     try:
         text = rendered([marks.message(message) for message in messages], marks.tools(tools))
-    except Unrenderable:
-        marks = _Marks()  # a name with a mark may be what it refuses
+        missing = marks.missing(text)
+    except Unrenderable:  # a name with a mark may be what it refuses
         try:
             text = rendered(messages, tools)
         except Unrenderable as refused:
             return Look(refusal=str(refused))
+        with contextlib.suppress(Unrenderable):
+            missing = {Part.TOOLS} if tools and rendered(messages, None) == text else set()
     slots = {int(found[1]) for found in SLOT.finditer(text)}
     unseen = {part for number, part in enumerate(_texts(messages)) if number not in slots}
-    return Look(frozenset(unseen | marks.missing(text)))
+    return Look(frozenset(unseen | missing))
 
 
 class _Marks:
@@ -76,7 +81,8 @@ class _Marks:
 
     def missing(self, text: str) -> set[Part]:
         """Parts of which a mark is not in ``text``."""
-        return {part for number, part in enumerate(self._parts) if MARK.format(number) not in text}
+        there = {int(found[1]) for found in _MARKS.finditer(text)}
+        return {part for number, part in enumerate(self._parts) if number not in there}
 
     def message(self, message: Message) -> Message:
         marked = dict(message)

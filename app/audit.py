@@ -24,6 +24,7 @@ from app.prompts.messages import strict
 from app.registry import manifest
 from app.registry.models import Checkpoint, CheckpointState
 from app.settings import get_settings
+from training.formats.prompts import Split, content_hash, split_of
 
 GRACE = 60
 """Seconds by which a lease may be over: the sweeper comes by every ``sweep_interval``, a restart takes longer."""
@@ -317,7 +318,12 @@ CHECKS = (
 
 def audit(session: Session, *, grace: int = GRACE, files: bool = True) -> list[Problem]:
     """Every broken promise, between rows and, with ``files``, between rows and files. Empty is what it must be."""
-    problems = [*broken_rows(session, grace), *loose_prompts(session), *unwritable_rows(session)]
+    problems = [
+        *broken_rows(session, grace),
+        *loose_prompts(session),
+        *parted_prompts(session),
+        *unwritable_rows(session),
+    ]
     if files:
         problems += [*broken_snapshots(session), *broken_checkpoints(session)]
     return problems
@@ -334,15 +340,32 @@ def broken_rows(session: Session, grace: int = GRACE) -> Iterator[Problem]:
 
 def loose_prompts(session: Session) -> Iterator[Problem]:
     """Prompts that are not in the one form of messages: imports bring each into it, but did not always."""
-    for prompt_id, messages in prompts.special_messages(session):
-        written = strict(messages)
-        if written != messages:
-            number = next(n for n, (one, other) in enumerate(zip(written, messages, strict=True), 1) if one != other)
+    for prompt in prompts.special_prompts(session):
+        written = strict(prompt.messages)
+        if written != prompt.messages:
+            pairs = zip(written, prompt.messages, strict=True)
+            number = next(number for number, (one, other) in enumerate(pairs, 1) if one != other)
             yield Problem(
-                f"prompt {prompt_id}",
+                f"prompt {prompt.id}",
                 f"has a message {number} that is not in the form of exports (content, names, ids and tool calls)",
-                "Parquet and the TRL shape put it right or leave the key out; import the prompt again in a new batch.",
+                "Exports put it right or leave the key out; import the prompt again in a new batch.",
             )
+
+
+def parted_prompts(session: Session) -> Iterator[Problem]:
+    """Prompts that say the same and lie on both sides of the split: what is trained on would be measured with."""
+    percent = get_settings().held_out_percent
+    first: dict[bytes, tuple[int, Split]] = {}
+    for prompt in prompts.special_prompts(session):
+        side = split_of(prompt.content_hash, percent)
+        if prompt.dialogue_id is None:
+            other, others = first.setdefault(content_hash(strict(prompt.messages), prompt.tools), (prompt.id, side))
+            if others is not side:
+                yield Problem(
+                    f"prompt {prompt.id}",
+                    f"says the same as prompt {other}, which is on the other side of the split",
+                    "Report how they came about; leave one of their batches out of snapshots meanwhile.",
+                )
 
 
 def unwritable_rows(session: Session) -> Iterator[Problem]:

@@ -258,6 +258,17 @@ def look_at_base_model(settings: Settings, _running: Running | None) -> Iterator
         yield ok("base model", f"{path.name}, as its manifest says")
 
 
+def look_at_chat_template(_settings: Settings, _running: Running | None) -> Iterator[Finding]:
+    """What a prompt may hold that the model in service would never see."""
+    from app.chat_templates import in_service
+    from app.prompts.reach import left_out
+
+    served = in_service()
+    if served is not None:
+        parts = ", ".join(left_out(served))
+        yield ok("chat template", f"{served.model}: prompts reach the model {f'without {parts}' if parts else 'whole'}")
+
+
 def look_at_database(settings: Settings, running: Running | None) -> Iterator[Finding]:
     """It answers, is at the newest migration, and its checkpoints verify."""
     folder = Instance(settings.data_dir.resolve()).postgres.folder
@@ -354,6 +365,7 @@ CHECKS: tuple[Check, ...] = (
     look_at_files,
     look_at_assets,
     look_at_base_model,
+    look_at_chat_template,
     look_at_web,
     look_at_database,
     look_at_broker,

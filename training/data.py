@@ -139,7 +139,9 @@ def prepare(
     rows, counted = _rows(ranked, consumer, tokenizer, config.max_length, left_out)
     counts |= counted
     # By prompt hash, so that two runs on the same snapshot are measured on the same pairs whatever their seeds.
-    judged = sorted(held_out_pairs(held_out), key=lambda pair: (pair.source.prompt_hash, pair.source.id))
+    pairs, silent = held_out_pairs(held_out)
+    counts |= silent
+    judged = sorted(pairs, key=lambda pair: (pair.source.prompt_hash, pair.source.id))
     examples = _examples(judged, tokenizer, config.max_length, left_out)
     counts |= {"held_out_pairs": min(len(examples), max_held_out), "held_out_pairs_available": len(examples)}
     reasons = left_out.counts

@@ -16,6 +16,7 @@ from training import models, pace, room, stages
 from training.backends import steps
 from training.config import RunConfig
 from training.data import Prepared, unrenderable
+from training.formats.rankings import PREFERS_NOTHING
 from training.formats.trainers import words
 from training.left_out import UNUSABLE
 from training.packing import lay_out
@@ -85,6 +86,7 @@ def _data(prepared: Prepared) -> dict[str, str]:
         "dropped_too_long": "pairs too long",
     }
     reasons = [f"{counts[key]:,} {words}" for key, words in (lines | pairs).items() if counts[key]]
+    unjudged = sum(counts[f"held_out_{reason}"] for reason in PREFERS_NOTHING)
     named = {"too long": ", ".join(counts["too_long_rows"])} if counts["too_long_rows"] else {}
     if counts["refusal"]:
         named["cannot be rendered"] = unrenderable(counts)
@@ -93,7 +95,8 @@ def _data(prepared: Prepared) -> dict[str, str]:
         "left out": ", ".join(reasons) or "nothing",
         **named,
         "rows": f"{counts['prompts']:,} prompts, {counts['responses']:,} responses, {counts['pairs']:,} pairs",
-        "held out": f"{counts['held_out_pairs']:,} pairs",
+        "held out": f"{counts['held_out_pairs']:,} pairs"
+        + (f", {unjudged:,} lines prefer nothing" if unjudged else ""),
     }
 
 

@@ -45,6 +45,10 @@ COUNTS = {
     "dropped_contaminated": "left out: prompts that repeat a held-out one",
     "dropped_too_long": "left out: longer than the run allows",
     "held_out_pairs": "held-out pairs measured on",
+    "held_out_ties": "held-out rows left out: ties",
+    "held_out_all_unacceptable": "held-out rows left out: no response was acceptable",
+    "held_out_empty_responses": "held-out rows left out: a response is empty",
+    "held_out_same_text": "held-out rows left out: both responses are the same",
     "held_out_dropped_too_long": "held-out pairs left out: too long",
     "held_out_dropped_unrenderable": "held-out pairs left out: the base model’s template cannot render them",
 }

@@ -5,18 +5,15 @@ The conversion is that of ``training.formats.chat``, so that a response is train
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from tokenizers import Tokenizer
 
+from app.chat_templates import config_of, folder_of
 from training.formats.chat import Encoder
-from training.formats.templates import MORE_TEMPLATES, NoChatTemplate, Unrenderable, names_of, read
+from training.formats.templates import NoChatTemplate, Unrenderable, names_of, read
 
 __all__ = ["ChatEncoder", "NoChatTemplate", "Unrenderable"]
-
-_FILES = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja", f"{MORE_TEMPLATES}/*.jinja"]
 
 
 class ChatEncoder(Encoder):
@@ -27,27 +24,9 @@ class ChatEncoder(Encoder):
     """
 
     def __init__(self, model: str) -> None:
-        folder = _folder(model)
-        config = _json(folder / "tokenizer_config.json")
+        folder = folder_of(model, download=True)
+        config = config_of(folder)
         super().__init__(_tokenizer(folder), read(folder, config), names_of(config))
-
-
-def _folder(model: str) -> Path:
-    if Path(model).is_dir():
-        return Path(model)
-    from huggingface_hub import snapshot_download
-
-    return Path(snapshot_download(model, allow_patterns=_FILES))
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        read = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise NoChatTemplate(f"{file} cannot be read ({error}): the base model needs its tokeniser's files") from error
-    if not isinstance(read, dict):
-        raise NoChatTemplate(f"{file} is not a JSON object: the base model needs its tokeniser's files")
-    return read
 
 
 def _tokenizer(folder: Path) -> Tokenizer:

@@ -96,11 +96,13 @@ def _batch_id(session: Session, name: str) -> int:
 
 def sample() -> None:
     """Load the sample batch into an installation that has no batch yet."""
-    from app.prompts.service import load_sample
+    from app.prompts.service import load_sample, unseen_in_sample
 
     with transaction() as session:
         batch = load_sample(session)
         typer.echo(f"The batch {batch.name} is open." if batch else "There are batches already, so nothing was loaded.")
+    for sentence in unseen_in_sample() if batch else ():
+        typer.echo(sentence)
 
 
 def audit() -> None:

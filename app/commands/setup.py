@@ -31,9 +31,12 @@ def convert_base_model(settings: Settings) -> None:
 
     It needs torch, so it happens in a process of its own.
     """
-    if settings.base_model or (Path(settings.base_model_path) / "manifest.json").exists():
+    from app.engine import base_model_is_made
+
+    if base_model_is_made(settings):
         return
-    typer.echo("Converting the base model, once; about half a minute.")
+    if not Path(settings.base_model_path).exists():  # else it only gets what came with a later release
+        typer.echo("Converting the base model, once; about half a minute.")
     words = [sys.executable, "-m", "training.base_model", settings.base_model_path]
     finished = subprocess.run(words, stdin=subprocess.DEVNULL, check=False)
     if finished.returncode:

@@ -12,6 +12,7 @@ columns cannot hold it: tools and the arguments of tool calls for TRL, in Parque
 from __future__ import annotations
 
 import io
+import re
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 256 * 1024
 ROW_GROUP_BYTES = 8 * 1024 * 1024
-# A key cannot stand inside a text: its quotes would be escaped there.
-SPECIAL_KEYS = ('"tool_calls"', '"tool_call_id"', '"name"')
+# A key cannot stand inside a text: its quotes would be escaped there. Of plain messages role and content are texts.
+SPECIAL = re.compile(r'"(?:tool_calls|tool_call_id|name)"|"(?:role|content)": [^"]')
 Row = dict[str, Any]
 
 
@@ -81,8 +82,7 @@ def lines_of(source: Source, shape: Shape, wanted: ExportFilter, *, flat: bool =
 
     What all rows of an annotation have in common is encoded once and appended to each.
     """
-    build = _canonical if shape is Shape.CANONICAL else _trl
-    common, rows = build(source, wanted, flat=flat or shape is Shape.TRL)
+    common, rows = _canonical(source, wanted, flat=flat) if shape is Shape.CANONICAL else _trl(source, wanted)
     ending = b"," + orjson.dumps(common, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)[1:]
     return (orjson.dumps(row)[:-1] + ending for row in rows)
 
@@ -91,7 +91,7 @@ def _canonical(source: Source, wanted: ExportFilter, *, flat: bool) -> tuple[Row
     """Every pair with all that is known of it: what the rows share, and what each adds."""
     nested = str if flat else orjson.Fragment
     common = {
-        "prompt": orjson.Fragment(_prompt(source, flat=flat)),
+        "prompt": orjson.Fragment(_prompt(source)),
         "outcome": source.outcome.value,
         "ranking": source.ranking,
         "edit_source": source.edit_source,
@@ -170,13 +170,13 @@ def _canonical_pairs(source: Source, wanted: ExportFilter, nested: Callable[[str
         }
 
 
-def _trl(source: Source, wanted: ExportFilter, *, flat: bool) -> tuple[Row, Iterator[Row]]:
+def _trl(source: Source, wanted: ExportFilter) -> tuple[Row, Iterator[Row]]:
     """What TRL's reward and DPO trainers read: ranked pairs only, with the edit as a winner of its own."""
     texts = _messages(source)
     pairs = expand(_pairs(source, wanted), wanted.min_strength or 1)
     rows = ({"chosen": texts[pair.better], "rejected": texts[pair.worse], "strength": pair.strength} for pair in pairs)
     common = {
-        "prompt": orjson.Fragment(_prompt(source, flat=flat)),
+        "prompt": orjson.Fragment(_prompt(source)),
         "tools": source.tools,
         "annotation_id": source.annotation_id,
         "split": split_of(source.content_hash, get_settings().held_out_percent).value,
@@ -201,9 +201,9 @@ def _messages(source: Source) -> dict[int | str | None, orjson.Fragment | None]:
     return {None: None, **{key: orjson.Fragment(text) for key, text in encoded.items()}}
 
 
-def _prompt(source: Source, *, flat: bool) -> str | bytes:
-    """The messages as the database keeps them; flat, in their one form even where they were stored before there was one."""
-    if not flat or not any(key in source.messages for key in SPECIAL_KEYS):
+def _prompt(source: Source) -> str | bytes:
+    """The messages in their one form, in every shape, even where they were stored before there was one."""
+    if not SPECIAL.search(source.messages):
         return source.messages
     return orjson.dumps(strict(orjson.loads(source.messages)))
 

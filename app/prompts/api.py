@@ -25,10 +25,12 @@ from app.prompts.forms import (
     LeftOut,
     ProgressJson,
     StateChange,
+    Unseen,
     field_errors,
 )
 from app.prompts.intake import ApiFile, Sent, SentFile
 from app.prompts.models import Batch
+from app.prompts.reach import sentence
 
 router = APIRouter(tags=["batches"])
 
@@ -103,6 +105,7 @@ def create_batch(request: Request, session: DbSession, user: ApiAdmin, sent: Api
             **dict(made),
             left_out=[LeftOut.model_validate(each) for each in upload.report["errors"]],
             notes=[note for note, _ in upload.report["notes"]],
+            unseen=[_unseen(entry, upload.report["unit"]) for entry in upload.report["unseen"]],
         )
 
     # not the body as it was sent: a client draws a new multipart boundary for each try
@@ -155,6 +158,10 @@ def change_batch(request: Request, session: DbSession, user: ApiAdmin, batch_id:
         return _json(session, [batch])[0]
 
     return once(session, user, request, change.model_dump_json(exclude_unset=True).encode(), work)
+
+
+def _unseen(entry: dict[str, Any], unit: str) -> Unseen:
+    return Unseen(part=entry["part"], prompts=entry["prompts"], lines=entry["lines"], reason=sentence(entry, unit))
 
 
 def _file(sent: Sent) -> SentFile:

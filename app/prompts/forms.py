@@ -205,11 +205,28 @@ class LeftOut(BaseModel):
     reason: str = Field(examples=['has a blank "prompt": write it or remove it'])
 
 
+class Unseen(BaseModel):
+    """What of some prompts does not reach the model, because the chat template in service leaves it out."""
+
+    part: str = Field(
+        examples=["tools"],
+        description="system, tools, tool_calls, tool_results, thinking, names or messages; refused: there will be no response.",
+    )
+    prompts: int = Field(examples=[7], description="How many prompts it is about.")
+    lines: list[int] = Field(examples=[[3, 8]], description="The first of them.")
+    reason: str = Field(
+        examples=[
+            "7 prompts (lines 3, 8 and 5 more) reach the model without their tools, which the chat template of M leaves out."
+        ]
+    )
+
+
 class ImportedJson(BatchJson):
     """The batch that a file became, and what of the file it is without."""
 
     left_out: list[LeftOut] = Field(description="Every refused line, where `leave_out_refused` allowed some.")
     notes: list[str] = Field(description="What was read in a way that you may not expect.", examples=[[]])
+    unseen: list[Unseen] = Field(description="What was imported and does not reach the model in service.")
 
 
 class BatchList(BaseModel):

@@ -171,7 +171,8 @@ class Prompt(Base):
     messages: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
     tools: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
     content_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
-    """SHA-256 of the canonical messages; the train/held-out split is made of it, the same in every round.
+    """SHA-256 of the canonical messages; the train/held-out split is made of it, the same in every round. Of content that
+    was stored before there was one form it is the hash that it had then (:class:`EarlierPrompt`).
 
     A turn of a dialogue has the hash of the turn that its path begins with: a later one repeats the earlier ones, so a whole path
     has to fall on one side. (Of the path, not of the dialogue: another branch may begin with words that are a path elsewhere.)
@@ -190,3 +191,16 @@ class Prompt(Base):
     created_at: Mapped[Created]
 
     batch: Mapped[Batch] = relationship(lazy="raise")
+
+
+class EarlierPrompt(Base):
+    """What a prompt was before messages had one form and a content one name (:mod:`app.prompts.upkeep`)."""
+
+    __tablename__ = "earlier_prompts"
+
+    prompt_id: Mapped[int] = mapped_column(ForeignKey("prompts.id", ondelete="CASCADE"), primary_key=True)
+    messages: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB(none_as_null=True))
+    """None where they were in the one form already."""
+    content_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    canonical_hash: Mapped[bytes] = mapped_column(LargeBinary(32), index=True)
+    """What the same content is called when it is imported today; the prompt keeps the name it was stored under."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Select, String, Table, cast, func, select
+from sqlalchemy import Row, Select, String, Table, cast, func, select
 from sqlalchemy.dialects.postgresql import JSONPATH
 from sqlalchemy.orm import Session, joinedload
 
@@ -15,6 +15,7 @@ from app.accounts.models import Role, User
 from app.db import Base
 from app.errors import NotFound
 from app.prompts.models import Batch, BatchState, Prompt, PromptState, Upload
+from app.prompts.upkeep import SPECIAL
 from app.settings import get_settings
 
 STAFF = frozenset({Role.ADMIN, Role.REVIEWER})
@@ -51,12 +52,13 @@ def access_prompt(session: Session, user: User, prompt_id: int) -> Prompt:
     return prompt
 
 
-def special_messages(session: Session) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+def special_prompts(
+    session: Session,
+) -> Iterator[Row[tuple[int, list[dict[str, Any]], list[Any] | None, bytes, int | None]]]:
     """Prompts with a message that has more than a role and a text, by id: names, and what tools were asked and said."""
-    more = '$[*] ? (@.content.type() != "string" || exists(@.keyvalue() ? (@.key != "role" && @.key != "content")))'
-    query = select(Prompt.id, Prompt.messages).where(func.jsonb_path_exists(Prompt.messages, cast(more, JSONPATH)))
-    rows = session.execute(query.order_by(Prompt.id), execution_options={"yield_per": 500})
-    return ((row.id, row.messages) for row in rows)
+    columns = select(Prompt.id, Prompt.messages, Prompt.tools, Prompt.content_hash, Prompt.dialogue_id)
+    query = columns.where(func.jsonb_path_exists(Prompt.messages, cast(SPECIAL, JSONPATH))).order_by(Prompt.id)
+    yield from session.execute(query, execution_options={"yield_per": 500})
 
 
 # ── Progress ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -198,6 +200,13 @@ def batch_of_file(session: Session, sha256: str) -> Batch | None:
         .limit(1)
     )
     return session.scalar(query)
+
+
+def unseen_at_import(session: Session, batch: Batch) -> dict[str, Any]:
+    """``unseen`` and ``unit`` of the report on the file that ``batch`` was made of; nothing where there was none."""
+    kept = select(Upload.report["unseen"], Upload.report["unit"]).where(Upload.batch_id == batch.id)
+    unseen, unit = session.execute(kept).one_or_none() or (None, None)
+    return {"unseen": unseen or [], "unit": unit}
 
 
 # ── Pages, by key: a page costs the same wherever it lies ────────────────────────────────────────────────────────────

@@ -16,13 +16,16 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import User
 from app.accounts.service import audit
+from app.chat_templates import in_service
 from app.errors import BadInput, Conflict, TooLarge
 from app.jobs import Job, enqueue
 from app.prompts.forms import BatchSettings
 from app.prompts.guidelines import keep_version
 from app.prompts.models import Batch, BatchState, Prompt, PromptState, Upload
 from app.prompts.parsing import Refusal, limits_of, parse
+from app.prompts.reach import Reach, sentences
 from app.prompts.shapes import ParsedPrompt
+from app.prompts.upkeep import keep_names
 from app.settings import get_settings
 
 SAMPLE_FILE = Path(__file__).with_name("sample.jsonl")
@@ -84,6 +87,7 @@ def _report(filename: str, content: bytes) -> dict[str, Any]:
     capabilities: Counter[str | None] = Counter()
     notes: Counter[str] = Counter()
     kept: Counter[str] = Counter()
+    reach = Reach(in_service())
     shown: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
     for record in records:
@@ -92,6 +96,7 @@ def _report(filename: str, content: bytes) -> dict[str, Any]:
             continue
         capabilities[record.capability] += 1
         kept.update(record.metadata.keys())
+        reach.note(record)
         if record.note:
             notes[record.note] += 1
         if len(shown) < SHOWN_PROMPTS:
@@ -103,6 +108,7 @@ def _report(filename: str, content: bytes) -> dict[str, Any]:
         "refused": len(errors),
         "capabilities": capabilities.most_common(),
         "notes": notes.most_common(),
+        "unseen": reach.report(),
         "metadata": kept.most_common(12),
         "sample": shown,
         "errors": errors,
@@ -152,6 +158,7 @@ def confirm_upload(session: Session, user: User, upload: Upload, settings: Batch
     batch = create_batch(session, user, settings, _shared_capability(upload.report))
     try:
         imported = copy_prompts(session, batch, _valid(upload.filename, upload.content))
+        keep_names(session, batch)
     except BadInput as error:
         raise Conflict(f"The import limits have changed since this preview. {error.message}") from None
     if imported != upload.report["valid"]:
@@ -289,6 +296,11 @@ def retry_quarantined(session: Session, user: User, batch: Batch, prompt_id: int
         audit(session, user, "batch.retry", "batch", batch.id, prompts=len(again))
         enqueue(session, Job.GENERATE)
     return len(again)
+
+
+def unseen_in_sample() -> list[str]:
+    """What the model in service does not see of the sample batch."""
+    return sentences(_report(SAMPLE_FILE.name, SAMPLE_FILE.read_bytes()))
 
 
 def load_sample(session: Session) -> Batch | None:

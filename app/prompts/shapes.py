@@ -38,6 +38,10 @@ LATER_TURNS = (
 WITH_RESPONSES = (
     "The file has responses beside its prompts. They are kept in the metadata of each prompt, and are not compared."
 )
+BESIDE_MESSAGES = (
+    "Messages have keys beside what is said, such as reasoning. They are kept in the metadata of each prompt as messages; "
+    "no model sees them."
+)
 OTHER_INSTANCES = (
     "The instruction comes with several inputs. The first is imported; the others are kept in metadata as instances."
 )
@@ -107,7 +111,7 @@ def to_prompt(value: Any, line: int, unit: str, limit_chars: int, *, cells: bool
     tools = _tools(record)
     messages = _with_system(_conversation(record), record)
     _check_conversation(messages, limit_chars)
-    if record.note is None and any(record.has(key) for key in RESPONSE_KEYS):
+    if record.note in (None, BESIDE_MESSAGES) and any(record.has(key) for key in RESPONSE_KEYS):
         record.note = WITH_RESPONSES
     return ParsedPrompt(
         line=line,
@@ -170,6 +174,7 @@ def _from_conversation(record: _Record, key: str) -> list[Message]:
     messages, beside = read(value)
     if beside:
         record.keep("messages", beside)
+        record.note = BESIDE_MESSAGES
     return messages
 
 

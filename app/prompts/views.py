@@ -1,8 +1,7 @@
-"""HTML of prompts: batches, the upload with its preview, and single prompts."""
+"""HTML of prompts: batches, and the upload with its preview."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -21,7 +20,8 @@ from app.prompts.forms import BatchChange, BatchSettings, GuidelinesForm, field_
 from app.prompts.guidelines import rewrite
 from app.prompts.intake import AdminFile, AdminForm
 from app.prompts.models import Batch, BatchState, Prompt, PromptState, Upload
-from app.prompts.queries import CandidateView, EngineView, Page, Progress
+from app.prompts.queries import EngineView, Page, Progress
+from app.prompts.reach import sentences
 from app.settings import get_settings
 from app.web import redirect, render
 
@@ -63,6 +63,7 @@ class PreviewPage:
     twin: Batch | None
     values: dict[str, str]
     errors: dict[str, str]
+    unseen: list[str]
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ class BatchPage:
     values: dict[str, str]
     """The settings that can be changed, as text; or as typed, where something is wrong with them."""
     errors: dict[str, str]
+    unseen: list[str]
+    """What the model did not see of the prompts by the template that was in service when they were imported."""
 
 
 @dataclass(frozen=True)
@@ -94,18 +97,6 @@ class ProgressFragment:
     engine: EngineView | None
     poll_seconds: int | None
     quarantined: Page[Prompt]
-    may_write: bool
-
-
-@dataclass(frozen=True)
-class PromptPage:
-    """Context of ``prompts/prompt.html``."""
-
-    prompt: Prompt
-    batch: Batch
-    messages: list[dict[str, str]]
-    attachments: list[tuple[str, str]]
-    candidates: list[CandidateView]
     may_write: bool
 
 
@@ -249,31 +240,6 @@ def retry_batch(request: Request, session: DbSession, user: Admin, batch_id: int
     return redirect(request, f"/batches/{batch.id}", flash=f"{count:,} quarantined prompts will be tried again.")
 
 
-# ── Prompts ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-@router.get("/prompts/{prompt_id}")
-def prompt_page(request: Request, session: DbSession, user: Reviewer, prompt_id: int) -> HTMLResponse:
-    """One prompt with everything that came with it, and its responses."""
-    prompt = queries.access_prompt(session, user, prompt_id)
-    context = PromptPage(
-        prompt=prompt,
-        batch=prompt.batch,
-        messages=[_said(message) for message in prompt.messages],
-        attachments=_attachments(prompt),
-        candidates=queries.candidates_of(session, user, prompt),
-        may_write=user.role is Role.ADMIN,
-    )
-    return render(request, "prompts/prompt.html", context)
-
-
-@router.post("/prompts/{prompt_id}/retry")
-def retry_prompt(request: Request, session: DbSession, user: Admin, prompt_id: int) -> Response:
-    """Try one quarantined prompt again."""
-    prompt = queries.access_prompt(session, user, prompt_id)
-    count = service.retry_quarantined(session, user, prompt.batch, prompt.id)
-    said = "The prompt will be tried again." if count else "The prompt is not quarantined any more."
-    return redirect(request, f"/batches/{prompt.batch_id}", flash=said)
-
-
 # ── Contexts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 def _upload_page(request: Request, error: BadInput | None = None) -> HTMLResponse:
     settings = get_settings()
@@ -297,7 +263,8 @@ def _preview_page(
     status: int = 200,
 ) -> HTMLResponse:
     twin = queries.batch_of_file(session, upload.sha256)
-    return render(request, "prompts/preview.html", PreviewPage(upload, twin, values, errors), status=status)
+    context = PreviewPage(upload, twin, values, errors, unseen=sentences(upload.report))
+    return render(request, "prompts/preview.html", context, status=status)
 
 
 def _suggested(upload: Upload) -> dict[str, str]:
@@ -316,21 +283,6 @@ def _beside(error: BadInput) -> dict[str, str]:
     """The error by the field that it names, else at the top of the form."""
     named = [one for one in error.extra.get("errors", []) if "loc" in one]
     return {one["loc"]: one["msg"] for one in named} or {"form": error.message}
-
-
-def _said(message: dict[str, Any]) -> dict[str, str]:
-    calls = {"calls": _pretty(message["tool_calls"])} if message.get("tool_calls") else {}
-    return {"role": message["role"], "content": message["content"], **calls}
-
-
-def _attachments(prompt: Prompt) -> list[tuple[str, str]]:
-    """What came with a prompt, as text: tools and the like as they were sent, indented."""
-    came = {"Reference": prompt.reference, "Tools": prompt.tools, "Tests": prompt.tests, "Metadata": prompt.extra}
-    return [(label, value if isinstance(value, str) else _pretty(value)) for label, value in came.items() if value]
-
-
-def _pretty(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _change_state(
@@ -391,5 +343,6 @@ def _batch_page(
         guidelines=(sent or {}).get("guidelines", batch.guidelines),
         values=_values(batch) | (sent or {}),
         errors=errors or {},
+        unseen=sentences(queries.unseen_at_import(session, batch)),
     )
     return render(request, "prompts/batch.html", context, status=422 if errors else 200)

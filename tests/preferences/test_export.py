@@ -16,6 +16,7 @@ from app.annotations import service as annotating
 from app.annotations.models import Annotation, Comparison, Outcome
 from app.preferences.export import write_export
 from app.preferences.forms import ExportFilter, Format, Shape
+from app.prompts.messages import strict
 from app.prompts.models import Prompt, PromptState
 from app.settings import get_settings
 from tests.factories import (
@@ -220,7 +221,7 @@ def test_what_the_source_said_of_a_prompt_stands_in_its_rows(session: Session, a
     assert line["metadata"] == orjson.loads(row["metadata"]) == prompt.extra
 
 
-def test_tool_calls_survive_parquet_in_columns(session: Session, alice: User) -> None:
+def test_tool_calls_have_one_form_in_every_shape(session: Session, alice: User) -> None:
     batch = make_batch(session)
     prompt = make_prompt(session, batch)
     call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": {"city": "Lyon"}}}
@@ -238,7 +239,8 @@ def test_tool_calls_survive_parquet_in_columns(session: Session, alice: User) ->
     assert row["prompt"][2]["tool_call_id"] == "c1"
     assert orjson.loads(row["tools"]) == prompt.tools
     [line] = exported(session)
-    assert line["prompt"] == prompt.messages
+    assert line["prompt"] == strict(prompt.messages)
+    assert exported(session, Shape.TRL)[0]["prompt"] == strict(prompt.messages)
     assert line["tools"] == prompt.tools
 
 

@@ -62,9 +62,24 @@ def test_weak_judgements_ties_and_refusals_are_counted_not_trained_on(tmp_path: 
 
 def test_held_out_pairs_have_every_strength_and_no_edits(tmp_path: Path) -> None:
     rows = [make_row(n, split="held_out", strength=n + 1, edited=turn("edited")) for n in range(4)]
-    pairs = held_out_pairs(rows_of(tmp_path, *rows))
+    pairs, left_out = held_out_pairs(rows_of(tmp_path, *rows))
     assert [pair.strength for pair in pairs] == [1, 2, 3, 4]
     assert {pair.kind for pair in pairs} == {CHOSEN_REJECTED}
+    assert not any(left_out.values())
+
+
+def test_held_out_lines_that_prefer_nothing_are_counted_by_reason(tmp_path: Path) -> None:
+    nothing: list[dict[str, Any]] = [
+        {"strength": None, "outcome": "tie"},
+        {"strength": None, "outcome": "all_unacceptable", "chosen": None},
+        {"chosen": turn("")},
+        {"chosen": turn("same"), "rejected": turn("same")},
+    ]
+    rows = [make_row(n, split="held_out", **said) for n, said in enumerate(nothing)]
+    counts = ready(tmp_path, [make_row(8), make_row(9, split="held_out"), *rows]).counts
+    reasons = ("ties", "all_unacceptable", "empty_responses", "same_text")
+    assert [counts[f"held_out_{reason}"] for reason in reasons] == [1, 1, 1, 1]
+    assert counts["held_out_pairs"] == 1
 
 
 def test_long_pairs_are_left_out_and_named(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tests.training.conftest import events_of, make_row, to_toml, turn, write_sn
 from tests.training.test_losses import assert_same, build, disturb, step
 from training import base_model, checkpoints, dpo, models, reward, runner
 from training.chat import encode_chat
+from training.formats.templates import TOOL_USE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -33,6 +34,7 @@ def test_the_bundled_model_is_converted_once_and_speaks_chatml(base: Path, capsy
     assert base_model.main([str(base)]) == 0
     assert (base / "model.safetensors").stat().st_mtime_ns == written
     assert "is ready in" in capsys.readouterr().out
+    assert TOOL_USE in checkpoints.read(base).files
     model = AutoModelForCausalLM.from_pretrained(base)
     tokenizer = models.load_tokenizer(str(base))
     assert model.dtype == torch.bfloat16

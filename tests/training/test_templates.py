@@ -12,6 +12,7 @@ import pytest
 from tokenizers import AddedToken
 
 from tests.training.conftest import byte_tokenizer
+from training.base_model import FOR_TOOLS
 from training.chat import encode_chat, encode_response
 from training.errors import ConfigError, DataError
 from training.formats import templates
@@ -19,7 +20,14 @@ from workers.chat import ChatEncoder
 
 SPEC = find_spec("trl")
 FOLDER = Path((SPEC.submodule_search_locations or [""])[0] if SPEC else "") / "chat_templates"
-NAMES = sorted(file.stem for file in FOLDER.glob("*.jinja"))
+BUNDLED = "smollm2"
+NAMES = [*sorted(file.stem for file in FOLDER.glob("*.jinja")), BUNDLED]
+SMOLLM2 = {
+    "default": "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+    "tool_use": FOR_TOOLS.read_text(),
+}
+"""The bundled model's own, and the one that Corral puts beside it."""
 MARKUP = ["<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"]
 SPECIAL = re.compile(
     r"<[|\uff5c][^<>\s'\"]+?[|\uff5c]>|</?s>|<[be]os>|<(?:start|end)_of_turn>|\[/?INST\]|<\|?[a-z_]+\|?>"
@@ -58,6 +66,11 @@ CONVERSATIONS: dict[str, tuple[list[dict[str, Any]], list[Any] | None]] = {
     "turns with thinking": ([user("Hi"), assistant("<think>\nsecret\n</think>\n\nHello"), user("Again")], None),
     "turns with line breaks": ([user("  Hi "), assistant("\n\nHello\n"), user("\nAgain\n")], None),
     "a tool": (ASKED, TOOLS),
+    "a tool that was used": (
+        [{"role": "system", "content": "Be terse."}, *ASKED, assistant("b"), user("Again")],
+        TOOLS,
+    ),
+    "a tool that waits": ([user("Hi")], TOOLS),
     "other scripts": ([user("naïve ✓ 漢字 \u2028 \u202e")], None),
 }
 SAMPLED = [
@@ -71,10 +84,11 @@ REFUSED = {"gptoss", "idefics3", "llava_next", "muse_glimmer", "smolvlm"}
 """Whose answer starts with a control token that the model has to say, or that wants its messages in parts."""
 
 
-def tokenizer_of(template: str) -> Any:
+def tokenizer_of(template: str | dict[str, str]) -> Any:
     """Every byte a token, with the control tokens that the template writes, and Qwen's that are not special."""
     tokenizer = byte_tokenizer()
-    special = set(SPECIAL.findall(template)) - set(MARKUP)
+    written = template if isinstance(template, str) else "".join(template.values())
+    special = set(SPECIAL.findall(written)) - set(MARKUP)
     tokenizer.add_special_tokens({"additional_special_tokens": sorted(special)})
     tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in MARKUP])
     tokenizer.bos_token = "<|endoftext|>"
@@ -91,7 +105,7 @@ def known() -> dict[str, Any]:
 def tokenizer(request: pytest.FixtureRequest, known: dict[str, Any]) -> Any:
     name: str = request.param
     if name not in known:
-        known[name] = tokenizer_of((FOLDER / f"{name}.jinja").read_text())
+        known[name] = tokenizer_of(SMOLLM2 if name == BUNDLED else (FOLDER / f"{name}.jinja").read_text())
     return known[name]
 
 
@@ -125,12 +139,12 @@ def test_what_was_sampled_is_what_is_trained(tokenizer: Any, tmp_path: Path, req
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS)
 @pytest.mark.parametrize(
-    "tokenizer", ["qwen3", "qwen3_5_think", "qwen3_6", "glm4moe", "llama3_1", "gptoss"], indirect=True
+    "tokenizer", ["qwen3", "qwen3_5_think", "qwen3_6", "glm4moe", "llama3_1", "gptoss", BUNDLED], indirect=True
 )
 def test_a_conversation_gets_the_very_ids_of_its_template(tokenizer: Any, conversation: str) -> None:
     messages, tools = json.loads(json.dumps(CONVERSATIONS[conversation]))
     ours = tokenizer.decode(encode_chat(tokenizer, messages, add_generation_prompt=True, tools=tools))
-    for call in messages[1].get("tool_calls", []) if tools else []:
+    for call in (call for message in messages for call in message.get("tool_calls", [])):
         call["function"]["arguments"] = json.loads(call["function"]["arguments"])  # as templates want them
     theirs = tokenizer.apply_chat_template(messages, tools=tools, add_generation_prompt=True, tokenize=False)
     dates = re.compile(r"Current date: \S+")

@@ -20,10 +20,9 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
-from training.formats.templates import SLOT, THINKING, Message, Slots, Unrenderable, compiled, render
+from training.formats.templates import NOTHING, SLOT, THINKING, Message, Slots, Unrenderable, compiled, render
 
 _MARKUP = re.compile(r"[<\[{].*\S.*[>\]}]", re.DOTALL)  # <think>, [THINK], <|fim_prefix|>; not a word, not white space
-_NOTHING = re.compile("((?!))")
 
 
 class Discontinued(Exception):
@@ -136,7 +135,7 @@ class Encoder:
         for slot in SLOT.finditer(rendered):
             yield from self._split(rendered[position : slot.start()], self._written)
             text, said = slots.of(slot)
-            yield from self._split(text, self._said if said else _NOTHING)
+            yield from self._split(text, self._said if said else NOTHING)
             position = slot.end()
         yield from self._split(rendered[position:], self._written)
 
@@ -173,7 +172,7 @@ def _shared(one: str, other: str) -> int:
 
 def _pattern(tokens: Iterable[str]) -> re.Pattern[str]:
     ordered = sorted(tokens, key=len, reverse=True)  # the longest first, where one is the start of another
-    return re.compile("(" + "|".join(map(re.escape, ordered)) + ")") if ordered else _NOTHING
+    return re.compile("(" + "|".join(map(re.escape, ordered)) + ")") if ordered else NOTHING
 
 
 def _blind(tokenizer: Tokenizer, markup: Mapping[int, AddedToken]) -> Tokenizer:

@@ -97,7 +97,7 @@ def trained_on(judgements: tuple[Judgement, ...], consumer: Consumer, rule: Rule
 @lru_cache(maxsize=SHAPES_KEPT)
 def measured_on(judgements: tuple[Judgement, ...]) -> int:
     """How many pairs of a held-out prompt a run can be measured on, before any is left out as too long."""
-    return len(rankings.held_out_pairs(_lines(judgements)))
+    return len(rankings.held_out_pairs(_lines(judgements))[0])
 
 
 def _lines(judgements: Sequence[Judgement]) -> list[Line]:

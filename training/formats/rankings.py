@@ -30,6 +30,9 @@ Consumer = Literal["reward", "dpo", "sft"]
 CUT_OFF = frozenset({"length", "stopped"})
 """Finish reasons of a response that did not end: the limit of tokens was reached, or a person stopped it as it was written."""
 
+PREFERS_NOTHING = ("ties", "all_unacceptable", "empty_responses", "same_text")
+"""Why a line of the held-out side gives no pair."""
+
 Votes = Mapping[tuple[str, str], float]  # (one, other) -> 1 where one is better, 0 where the other is, 0.5 for a tie
 
 
@@ -126,13 +129,15 @@ def take(ranking: Ranking[L], consumer: Consumer) -> tuple[tuple[str, ...], tupl
     return tuple(text for text in dict.fromkeys((*ranking.edits, *ranking.ended)) if text in in_pairs), pairs
 
 
-def held_out_pairs(lines: Iterable[L]) -> list[Pair[str, L]]:
+def held_out_pairs(lines: Iterable[L]) -> tuple[list[Pair[str, L]], dict[str, int]]:
     """What annotators judged, as chosen > rejected pairs of every strength; two annotators are two judgements.
 
-    Without edits: an edit is written, not judged, and a phrase that an editor likes would make it easy to recognise.
+    And how many lines prefer nothing, by `held_out_` and the reason. Without edits: an edit is written, not judged, and a
+    phrase that an editor likes would make it easy to recognise.
     """
-    ranked, _ = rank([replace(line, edited=None) for line in lines], "keep_all", min_strength=1)
-    return [pair for ranking in ranked for pair in ranking.pairs if pair.kind == CHOSEN_REJECTED]
+    ranked, dropped = rank([replace(line, edited=None) for line in lines], "keep_all", min_strength=1)
+    pairs = [pair for ranking in ranked for pair in ranking.pairs if pair.kind == CHOSEN_REJECTED]
+    return pairs, {f"held_out_{reason}": dropped[reason] for reason in PREFERS_NOTHING}
 
 
 def without_contradictions(pairs: Sequence[Pair[str, L]]) -> tuple[Pair[str, L], ...]:

@@ -25,8 +25,10 @@ TODAY = date(2024, 7, 26)
 """What a template is told that the date is: the day that Llama's own names where nobody asks the clock. A prompt with the
 true date would be another one every night, and nobody would train behind what was sampled."""
 MORE_TEMPLATES = "additional_chat_templates"  # transformers' name
+TOOL_USE = f"{MORE_TEMPLATES}/tool_use.jinja"
 SLOT = re.compile("\ue000(\\d+)([ja]*)\ue001")
 THINKING = re.compile("(</?think>)")
+NOTHING = re.compile("((?!))")
 _ESCAPED = re.compile(r"\\ue000(\d+)([ja]*)\\ue001")
 
 

@@ -1,0 +1,143 @@
+"""What of an imported file will not reach the model, because the chat template in service leaves it out or refuses it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.chat_templates import InService
+from app.prompts.messages import Message
+from app.prompts.models import Prompt
+from app.prompts.shapes import ParsedPrompt
+from training.formats.templates import THINKING
+from training.formats.unseen import Look, Part, look
+
+REFUSED = "refused"
+"""Beside the parts: the template renders nothing of the prompt, so there will be no response."""
+NAMED_LINES = 5
+NAMED_REASONS = 5
+WHAT = {
+    Part.SYSTEM: "system prompt",
+    Part.TOOLS: "tools",
+    Part.CALLS: "tool calls",
+    Part.RESULTS: "tool results",
+    Part.THINKING: "earlier thinking",
+    Part.NAMES: "speakers' names",
+    Part.MESSAGES: "earlier messages",
+}
+
+
+@dataclass
+class Reach:
+    """Counts over the prompts of a file; every prompt is given to :meth:`note` once."""
+
+    served: InService | None
+    _found: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    """Line numbers by part and reason."""
+    _known: dict[tuple[Any, ...], Look] = field(default_factory=dict)
+
+    def note(self, prompt: ParsedPrompt) -> None:
+        """Look at one prompt of the file."""
+        seen = self._look(prompt)
+        if seen.refusal is not None:
+            reasons = sum(part == REFUSED for part, _ in self._found)
+            known = (REFUSED, seen.refusal) in self._found
+            reason = seen.refusal if known or reasons < NAMED_REASONS else "the model's chat template refuses them"
+            self._found.setdefault((REFUSED, reason), []).append(prompt.line)
+        for part in seen.unseen:
+            self._found.setdefault((part.value, ""), []).append(prompt.line)
+
+    def report(self) -> list[dict[str, Any]]:
+        """As it is kept with the upload: one entry a part and reason, the most frequent first."""
+        return [
+            {
+                "part": part,
+                "reason": reason,
+                "prompts": len(lines),
+                "lines": lines[:NAMED_LINES],
+                "model": self.served.model if self.served else "",
+            }
+            for (part, reason), lines in sorted(self._found.items(), key=lambda entry: (-len(entry[1]), entry[0]))
+        ]
+
+    def _look(self, prompt: ParsedPrompt) -> Look:
+        """A template decides by roles, lengths and tools, so what it does with the same ones is rendered once."""
+        if self.served is None:
+            return Look()
+        if any("tool_calls" in message for message in prompt.messages):  # whose shapes are many
+            return _rendered(self.served, prompt.messages, prompt.tools)
+        shape = _shape(prompt)
+        if shape not in self._known:
+            self._known[shape] = _rendered(self.served, prompt.messages, prompt.tools)
+        return self._known[shape]
+
+
+def sentence(entry: Mapping[str, Any], unit: str) -> str:
+    """An entry of :meth:`Reach.report` for people, with the first lines (items, rows) that it is about."""
+    prompts, lines = entry["prompts"], [f"{line:,}" for line in entry["lines"]]
+    named = [*lines, f"{prompts - len(lines):,} more"] if prompts > len(lines) else lines
+    places = f"{', '.join(named[:-1])} and {named[-1]}" if named[1:] else named[0]
+    if prompts == 1:
+        return _said(f"1 prompt ({unit} {places})", entry, one=True)
+    return _said(f"{prompts:,} prompts ({unit}s {places})", entry, one=False)
+
+
+def sentences(report: Mapping[str, Any]) -> list[str]:
+    """What the report of an upload says of it; one of an earlier release says nothing."""
+    return [sentence(entry, report["unit"]) for entry in report.get("unseen", [])]
+
+
+def warnings_of(served: InService | None, prompt: Prompt) -> list[str]:
+    """The same of one stored prompt, under the template that is in service now."""
+    if served is None:
+        return []
+    seen = _rendered(served, prompt.messages, prompt.tools)
+    found = [(part.value, "") for part in Part if part in seen.unseen]
+    found += [(REFUSED, seen.refusal)] if seen.refusal is not None else []
+    entries = ({"part": part, "reason": reason, "model": served.model} for part, reason in found)
+    return [_said("This prompt", entry, one=True) for entry in entries]
+
+
+def left_out(served: InService) -> list[str]:
+    """What the model in service sees of no prompt, for ``corral doctor``: each part is tried in a prompt of its own."""
+    tools = [{"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}]
+    call = {"id": "abcdefghi", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    asked: Message = {"role": "user", "content": "x"}
+    called: list[Message] = [
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "y", "tool_call_id": "abcdefghi"},
+        {"role": "assistant", "content": "z"},
+    ]
+    prompts: dict[Part, tuple[list[Message], list[Any] | None]] = {
+        Part.SYSTEM: ([{"role": "system", "content": "s"}, asked], None),
+        Part.TOOLS: ([asked], tools),
+        Part.CALLS: ([asked, *called, asked], tools),
+        Part.RESULTS: ([asked, *called, asked], tools),
+        Part.THINKING: ([asked, {"role": "assistant", "content": "<think>t</think>\n\nz"}, asked], None),
+    }
+    seen = {part: _rendered(served, messages, given) for part, (messages, given) in prompts.items()}
+    return [WHAT[part] for part, look in seen.items() if look.refusal is not None or part in look.unseen]
+
+
+def _said(who: str, entry: Mapping[str, Any], *, one: bool) -> str:
+    if entry["part"] == REFUSED:
+        return f"{who} {'gets' if one else 'get'} no response: {entry['reason']}. Change the prompt, or serve another model."
+    return (
+        f"{who} {'reaches' if one else 'reach'} the model without {'its' if one else 'their'} "
+        f"{WHAT[Part(entry['part'])]}, which the chat template of {entry['model']} leaves out. "
+        "Write into a message what the model has to see, or serve one whose template shows it."
+    )
+
+
+def _rendered(served: InService, messages: list[Message], tools: list[Any] | None) -> Look:
+    return look(served.templates, messages, tools, names=served.names)
+
+
+def _shape(prompt: ParsedPrompt) -> tuple[Any, ...]:
+    tools = hashlib.sha256(json.dumps(prompt.tools).encode()).digest() if prompt.tools else None
+    thoughts = ([bool(text.strip()) for text in THINKING.split(each["content"])] for each in prompt.messages)
+    said = [(each["role"], "name" in each, *texts) for each, texts in zip(prompt.messages, thoughts, strict=True)]
+    return (tools, *said)

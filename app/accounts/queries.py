@@ -62,6 +62,17 @@ def token_holder(session: Session, secret: str) -> tuple[User, ApiToken] | None:
     return (row[0], row[1]) if row else None
 
 
+def ended_session(session: Session, secret: str) -> LoginSession | None:
+    """The login session of a cookie that somebody ended; None for one that ran out by itself, or is unknown."""
+    mine = (LoginSession.token_hash == digest(secret)) & LoginSession.revoked_at.isnot(None)
+    return session.scalars(select(LoginSession).where(mine)).one_or_none()
+
+
+def known_token(session: Session, secret: str) -> ApiToken | None:
+    """The token behind a secret, whether it works or not."""
+    return session.scalars(select(ApiToken).where(ApiToken.token_hash == digest(secret))).one_or_none()
+
+
 def still_lets_in(
     session: Session, user_id: int, *, session_id: int | None = None, token_id: int | None = None
 ) -> bool:

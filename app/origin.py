@@ -32,13 +32,20 @@ class Refusal:
 class Origin:
     """Where one piece of work comes from. The ids are of rows: they open nothing."""
 
-    address: str | None = None
+    place: str | None = None
+    """What stands for an address where there is no request."""
+    scope: Scope | None = None
     request_id: str | None = None
     session_id: int | None = None
     token_id: int | None = None
     reason: str | None = None
     """The sentence with which the request was refused, if it was."""
     refusal: Refusal | None = None
+
+    @property
+    def address(self) -> str | None:
+        """As the server sees it at this moment; None for a worker."""
+        return self.place if self.scope is None else address_of(self.scope)
 
 
 _NOWHERE = Origin()
@@ -51,18 +58,21 @@ def current() -> Origin:
     return Origin() if found is _NOWHERE else found
 
 
-def of_request(scope: Scope, request_id: str) -> Origin:
-    """Let the work at hand be that of a request, whose address is the one that the server sees."""
+def address_of(scope: Scope) -> str:
+    """Where a request comes from; behind a proxy, uvicorn's ``--forwarded-allow-ips`` decides who may say so."""
     client = scope.get("client")
-    origin = Origin(address=str(client[0])[:64] if client else "unknown", request_id=request_id)
-    _current.set(origin)
-    return origin
+    return str(client[0])[:64] if client and client[0] else "unknown"
+
+
+def of_request(scope: Scope, request_id: str) -> None:
+    """Let the work at hand be that of a request."""
+    _current.set(Origin(scope=scope, request_id=request_id))
 
 
 @contextmanager
 def of_command() -> Iterator[None]:
     """Let the work within be that of somebody at the command line."""
-    before = _current.set(Origin(address=COMMAND_LINE))
+    before = _current.set(Origin(place=COMMAND_LINE))
     try:
         yield
     finally:

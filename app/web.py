@@ -127,8 +127,8 @@ def public_url(request: Request) -> str:
 
 
 def client_address(request: Request) -> str:
-    """Where the request comes from; behind a proxy, uvicorn's ``--forwarded-allow-ips`` decides who may say so."""
-    return request.client.host if request.client else "unknown"
+    """Where the request comes from; see :func:`app.origin.address_of`."""
+    return origin.address_of(request.scope)
 
 
 def safe_next(target: str | None) -> str:

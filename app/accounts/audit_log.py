@@ -50,6 +50,7 @@ ACTIONS: dict[str, tuple[Kind, str]] = {
     "session.refused": (Kind.REFUSAL, "used a session that was ended"),
     "token.refused": (Kind.REFUSAL, "used a token that does not work"),
     "download.refused": (Kind.REFUSAL, "was refused a snapshot"),
+    "invite.refused": (Kind.REFUSAL, "used an invite that does not work"),
     "access.refused": (Kind.REFUSAL, "was refused"),
     "preferences.export": (Kind.DOWNLOAD, "asked for an export of preferences"),
     "preferences.exported": (Kind.DOWNLOAD, "got an export of preferences"),

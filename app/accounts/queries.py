@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, aliased
 
 from app.accounts.models import ApiToken, Invite, LoginSession, Role, User
 from app.errors import NotFound
+from app.origin import Refusal, current
 from app.settings import get_settings
 
 _NOTED_EVERY = func.make_interval(0, 0, 0, 0, 0, 10)
@@ -152,6 +153,8 @@ def find_invite(session: Session, secret: str, *, lock: bool = False) -> Invite:
     query = select(Invite).where(Invite.token_hash == digest(secret), _invite_works)
     invite = session.scalars(query.with_for_update(of=Invite) if lock else query).one_or_none()
     if invite is None:
+        known = session.scalar(select(Invite.id).where(Invite.token_hash == digest(secret)))
+        current().refusal = Refusal("invite.refused", "invite", known)
         raise NotFound("This invite link has been used, has run out, or was not copied whole. Ask for a new one.")
     return invite
 

@@ -16,7 +16,7 @@ from app.accounts.audit_log import Kind
 from app.accounts.models import AuditEvent, Role
 from app.settings import ROOT, Settings, get_settings
 from tests.accounts.events import HERE, events, happened, only, session_of
-from tests.factories import PASSWORD, make_user, sign_in
+from tests.factories import PASSWORD, make_assignment, make_comparison, make_user, sign_in
 
 
 def old(session: Session, days: int) -> int:
@@ -141,6 +141,36 @@ def test_a_token_that_is_made_used_and_revoked_leaves_events_that_name_it(client
     assert (known.subject_type, known.subject_id, known.details["token_id"]) == ("user", bob.id, token.id)
     assert (foreign.subject_type, foreign.subject_id, foreign.address) == ("api_token", None, HERE)
     assert secret not in str([each.details for each in events(session)])
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_an_invite_that_does_not_work_is_an_event_when_it_is_tried(
+    client: TestClient, session: Session, *, is_known: bool
+) -> None:
+    secret = service.create_invite(session, role=Role.ADMIN)
+    session.execute(text("UPDATE invites SET expires_at = now()"))
+    session.commit()
+    created = only(session, "invite.created")
+    shown = secret if is_known else "made up"
+    assert client.get(f"/invite/{shown}").status_code == 404
+    assert client.post(f"/invite/{shown}", data={}).status_code == 404
+    refused = only(session, "invite.refused")
+    assert (refused.subject_id, refused.address) == (created.subject_id if is_known else None, HERE)
+    assert refused.details["route"] == "/invite/{secret}"
+    assert shown not in str(refused.details)
+
+
+def test_work_writes_no_event(client: TestClient, session: Session) -> None:
+    alice = make_user(session)
+    held = make_assignment(session, alice, make_comparison(session))
+    token = service.create_token(session, alice, "a program", ["annotate"])
+    session.commit()
+    before = len(events(session))
+    headers = {"authorization": f"Bearer {token}"}
+    work = client.post("/api/v1/annotate/next", headers=headers).json()
+    assert work["id"] == held.id
+    client.get(f"/api/v1/assignments/{held.id}", headers=headers)
+    assert len(events(session)) == before
 
 
 def test_another_role_and_an_invite_name_the_session_in_which_they_were_given(

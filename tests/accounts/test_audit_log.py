@@ -169,7 +169,10 @@ def test_work_writes_no_event(client: TestClient, session: Session) -> None:
     headers = {"authorization": f"Bearer {token}"}
     work = client.post("/api/v1/annotate/next", headers=headers).json()
     assert work["id"] == held.id
-    client.get(f"/api/v1/assignments/{held.id}", headers=headers)
+    said = {"fencing_token": work["fencing_token"], "outcome": "ranked", "ranking": [["B"], ["A"]], "strengths": [3]}
+    url = f"/api/v1/assignments/{held.id}/submit"
+    done = client.post(url, json=said, headers={**headers, "idempotency-key": "first"})
+    assert done.is_success, done.text
     assert len(events(session)) == before
 
 

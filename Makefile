@@ -17,10 +17,10 @@ NODE    = $(or $(shell command -v node),$(shell $(BIN)/python -c 'import nodejs_
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help up test test-fast check format bench bench-web bench-training bench-planted bench-human assets gallery lock secrets clean
+.PHONY: help up test test-fast check format bench bench-web bench-training bench-planted bench-human assets gallery lock vulnerabilities secrets clean
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  ENGINE=gpu takes the CUDA builds; TESTS=tests/prompts narrows the tests."
 
 up: $(LAPTOP) static/vendor/manifest.json ## Install what is missing, then start everything on this machine
@@ -83,6 +83,9 @@ gallery: $(DEV) tests/browser/vendor/manifest.json ## Take the pictures of docs/
 
 lock: $(DEV) ## Resolve the dependencies and write requirements/ and package-lock.json (UPGRADE=1: take the newest)
 	$(BIN)/python -m scripts.lock
+
+vulnerabilities: $(DEV) ## Ask whether a locked version has a known vulnerability; skipped where no index answers
+	@$(BIN)/python -m scripts.vulnerabilities
 
 secrets: ## Write .env with fresh secrets for docker compose; keeps the ones that are there
 	@$(PYTHON) -m scripts.write_secrets

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands import data, db, doctor, setup, token, user
+from app.commands import audit_log, data, db, doctor, setup, token, user
 from app.errors import one_sentence
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.add_typer(user.commands, name="user")
 app.add_typer(token.commands, name="token")
 for command in (doctor.doctor, user.invite, data.export, data.sample, data.audit, setup.setup):
     app.command()(command)
+app.command("audit-log")(audit_log.audit_log)
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept; CORRAL_DATA_DIR.")]
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from app import origin
 from app.errors import (
     AppError,
     BadInput,
@@ -65,6 +66,7 @@ def install(web: FastAPI) -> None:
 
 def answer(request: Request, error: AppError, more_headers: Mapping[str, str] | None = None) -> Response:
     """The response for ``error`` in the form that the caller understands."""
+    origin.current().reason = error.message
     headers = dict(more_headers or {})
     if error.retry_after:
         headers["retry-after"] = str(error.retry_after)

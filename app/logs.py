@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 
-from app import metrics
+from app import metrics, origin
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -100,6 +100,7 @@ class RequestLog:
 
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        origin.of_request(scope, request_id)
         try:
             await self.app(scope, receive, with_id)
         finally:

@@ -7,6 +7,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 import app.accounts.api
+import app.accounts.audit_views
 import app.accounts.views
 import app.annotations.api
 import app.annotations.preferences_views
@@ -32,6 +33,7 @@ import app.registry.views
 import app.rounds.api
 import app.rounds.views
 from app import assets, failures, health, logs, metrics, openapi, posted
+from app.accounts.refusals import NoteRefusals
 from app.settings import get_settings
 from app.web import BodyLimit, OriginCheck, SecurityHeaders
 
@@ -39,6 +41,7 @@ from app.web import BodyLimit, OriginCheck, SecurityHeaders
 PAGES = (
     app.annotations.views.router,
     app.accounts.views.router,
+    app.accounts.audit_views.router,
     app.registry.views.router,
     app.prompts.guideline_views.router,
     app.prompts.prompt_views.router,
@@ -58,6 +61,7 @@ PAGES = (
 API = (
     app.annotations.api.router,
     app.accounts.api.router,
+    app.accounts.audit_views.api,
     app.registry.api.router,
     app.prompts.api.router,
     app.annotations.revision_api.router,
@@ -86,6 +90,7 @@ def create_app() -> FastAPI:
     web.add_middleware(BodyLimit)
     web.add_middleware(OriginCheck)
     web.add_middleware(failures.LastResort)
+    web.add_middleware(NoteRefusals)
     web.add_middleware(SecurityHeaders)
     web.add_middleware(logs.RequestLog)
     return web

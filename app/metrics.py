@@ -34,6 +34,7 @@ REQUESTS = Histogram(
     registry=registry,
 )
 MAX_AGE = 10.0
+UNMATCHED = "unmatched"
 
 # Only what partial indexes or planner statistics answer: no query here grows with the number of annotations.
 QUEUES = text("""
@@ -89,7 +90,7 @@ def route_of(scope: Scope) -> str:
     template = getattr(route, "path_format", None) or getattr(route, "path", None)
     if isinstance(template, str):
         return template
-    return "unmatched"
+    return UNMATCHED
 
 
 def observe(scope: Scope, status: int, seconds: float) -> None:

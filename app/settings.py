@@ -101,6 +101,8 @@ class Settings(BaseSettings):
     """Days for which an API token works where its maker does not say; a year, or this where it is more, is the most."""
     tokens_per_person: int = Field(default=20, ge=1)
     """API tokens that one person may have at a time."""
+    audit_days: int = Field(default=730, ge=0)
+    """Days for which events of the audit log are kept, 30 at least; 0: for ever."""
 
     nightly_at: str = "02:30"
     """Local time, ``HH:MM``, at which beat starts the nightly round; empty turns it off."""
@@ -127,6 +129,13 @@ class Settings(BaseSettings):
             raise ValueError(
                 "write a time of day as HH:MM, e.g. 02:30, or leave it empty to turn the nightly training off"
             )
+        return value
+
+    @field_validator("audit_days")
+    @classmethod
+    def _long_enough(cls, value: int) -> int:
+        if 0 < value < 30:
+            raise ValueError("audit events are kept for at least 30 days; write 30 or more, or 0 to keep them for ever")
         return value
 
     @model_validator(mode="after")

@@ -17,6 +17,9 @@ from typing import Self
 import anyio.to_thread
 from anyio import CapacityLimiter
 from anyio.lowlevel import RunVar
+from fastapi.responses import StreamingResponse
+from starlette.responses import Content
+from starlette.types import Receive, Scope, Send
 
 from app.settings import get_settings
 from app.turns import Turns
@@ -91,6 +94,36 @@ class Spool:
         self._file.close()
         if not maker.cancelled():
             maker.exception()  # nobody is left to hear of it
+
+
+class Download(StreamingResponse):
+    """A file that is made while it is read.
+
+    It has the first part in hand before it says that all is well: a database that is away is answered with a status.
+    """
+
+    def __init__(self, name: str, make: Callable[[], Generator[bytes]], media_type: str) -> None:
+        headers = {
+            "content-disposition": f'attachment; filename="{name}"',
+            "cache-control": "no-store",
+            "content-encoding": "identity",  # compressing costs more than the network of those who export this much
+        }
+        super().__init__((), media_type=media_type, headers=headers)
+        self._make = make
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        async with Spool(self._make) as spool:
+            parts = spool.parts()
+            first = await anext(parts, b"")
+
+            async def all_parts() -> AsyncIterator[Content]:
+                yield first
+                async for part in parts:
+                    yield part
+
+            self.body_iterator = all_parts()
+            await super().__call__(scope, receive, send)
 
 
 def _own_threads() -> CapacityLimiter:

@@ -21,6 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 
+from app import origin
 from app.assets import FOR_EVER, asset, bundle, is_current
 from app.errors import TooLarge
 from app.settings import ROOT, get_settings
@@ -126,8 +127,8 @@ def public_url(request: Request) -> str:
 
 
 def client_address(request: Request) -> str:
-    """Where the request comes from; behind a proxy, uvicorn's ``--forwarded-allow-ips`` decides who may say so."""
-    return request.client.host if request.client else "unknown"
+    """Where the request comes from; see :func:`app.origin.address_of`."""
+    return origin.address_of(request.scope)
 
 
 def safe_next(target: str | None) -> str:
@@ -247,6 +248,7 @@ class OriginCheck:
         message = (
             "This request came from another site, or did not say where it came from. Open the page here and try again."
         )
+        origin.current().reason = message
         if scope["path"].startswith("/api/"):
             body = {"type": "about:blank", "title": "Not allowed", "status": 403, "detail": message}
             response = Response(json.dumps(body), status_code=403, media_type="application/problem+json")
@@ -262,8 +264,8 @@ def same_origin(headers: Headers, *, api: bool) -> bool:
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site in {"same-origin", "none"}
-    origin = headers.get("origin")
-    if origin is None:
+    named = headers.get("origin")
+    if named is None:
         return False
     allowed = {headers.get("host", ""), urlsplit(get_settings().public_url).netloc} - {""}
-    return urlsplit(origin).netloc in allowed
+    return urlsplit(named).netloc in allowed

@@ -23,6 +23,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 import app.db
+from app.accounts import bounded
 from app.db import get_engine
 from app.embedded import temporary_postgres
 from app.main import create_app
@@ -102,6 +103,13 @@ def session(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.setattr(app.db, "make_session", joined)
     with joined() as session:
         yield session
+
+
+@pytest.fixture(autouse=True)
+def nothing_refused_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other tests had refused leaves this one its own share of the audit log."""
+    monkeypatch.setattr(bounded, "FAILURES", bounded.Share())
+    monkeypatch.setattr(bounded, "REFUSALS", bounded.Share())
 
 
 @pytest.fixture(scope="session")

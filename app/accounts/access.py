@@ -33,6 +33,7 @@ from app.accounts import queries, service
 from app.accounts.models import Role, User
 from app.db import DbSession
 from app.errors import Forbidden, Unauthenticated
+from app.origin import Refusal, current
 from app.web import SAFE_METHODS, client_address, is_secure
 
 STAFF = frozenset({Role.REVIEWER, Role.ADMIN})
@@ -63,8 +64,12 @@ def signed_in(request: Request, session: DbSession) -> User:
     secret = request.cookies.get(session_cookie(request))
     found = queries.session_holder(session, secret) if secret else None
     if found is None:
+        ended = queries.ended_session(session, secret) if secret else None
+        if ended:
+            current().refusal = Refusal("session.refused", "user", ended.user_id, {"session_id": ended.id})
         raise Unauthenticated("Please sign in to go on.")
     request.state.user, request.state.login_session_id = found
+    current().session_id = found[1]
     request.state.scopes = None  # a person in a browser is not limited by a token's
     return found[0]
 
@@ -78,16 +83,20 @@ def bearer(request: Request) -> str | None:
 def _by_token(request: Request, session: DbSession, secret: str, scopes: frozenset[str]) -> User:
     found = queries.token_holder(session, secret)
     if found is None:
+        known = queries.known_token(session, secret)
+        owner, which = (known.user_id, {"token_id": known.id}) if known else (None, {})
+        current().refusal = Refusal("token.refused", "user" if known else "api_token", owner, which)
         raise Unauthenticated(
             "This token is unknown, has run out or was revoked. Create one under Profile, API tokens."
         )
     user, token = found
+    request.state.user, current().token_id = user, token.id
     if scopes.isdisjoint(token.scopes):
         raise Forbidden(f"This token may not do that: it needs the scope {' or '.join(sorted(scopes))}.")
     now = datetime.now(UTC)
     if token.last_used_at is None or now - token.last_used_at > _TOKEN_USE_NOTED_EVERY:
         token.last_used_at = now  # seldom, so that a busy client does not turn each of its reads into a write
-    request.state.user, request.state.scopes = user, frozenset(token.scopes)
+    request.state.scopes = frozenset(token.scopes)
     request.state.token_id = token.id
     return user
 

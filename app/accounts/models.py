@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSON, JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -111,10 +111,19 @@ class LoginAttempt(Base):
 
 
 class AuditEvent(Base):
-    """Who did what to what. Append-only: triggers refuse UPDATE, DELETE and TRUNCATE."""
+    """Who did what to what, from where. Append-only: triggers refuse UPDATE, DELETE and TRUNCATE.
+
+    What is too old goes through the database's function ``forget_audit_events``, and each removal is an event of its own.
+    """
 
     __tablename__ = "audit_events"
-    __table_args__ = (Index(None, "subject_type", "subject_id"),)
+    __table_args__ = (
+        Index(None, "subject_type", "subject_id"),
+        Index(None, "actor_id", "id"),
+        Index(None, "action", "id"),
+        Index(None, "address", "id"),
+        Index(None, "at"),
+    )
 
     id: Mapped[Key]
     at: Mapped[Created]
@@ -123,6 +132,13 @@ class AuditEvent(Base):
     subject_type: Mapped[str] = mapped_column(String(40))
     subject_id: Mapped[int | None]
     details: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"), default=dict)
+    address: Mapped[str | None] = mapped_column(String(64))
+    """As the server saw it; "command line" for a command, None for a worker."""
+    login_session_id: Mapped[int | None] = mapped_column(BigInteger)
+    """No foreign key: a session is forgotten before what was done in it is."""
+    token_id: Mapped[int | None] = mapped_column(BigInteger)
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    """As the answer's ``x-request-id`` and the lines of the log name it."""
 
 
 class IdempotencyKey(Base):

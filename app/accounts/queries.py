@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, aliased
 
 from app.accounts.models import ApiToken, Invite, LoginSession, Role, User
 from app.errors import NotFound
+from app.origin import Refusal, current
 from app.settings import get_settings
 
 _NOTED_EVERY = func.make_interval(0, 0, 0, 0, 0, 10)
@@ -60,6 +61,17 @@ def token_holder(session: Session, secret: str) -> tuple[User, ApiToken] | None:
     """The enabled user behind a bearer token, and the token; None when it is revoked, has run out or is unknown."""
     row = session.execute(_BY_TOKEN, {"token_hash": digest(secret)}).one_or_none()
     return (row[0], row[1]) if row else None
+
+
+def ended_session(session: Session, secret: str) -> LoginSession | None:
+    """The login session of a cookie that somebody ended; None for one that ran out by itself, or is unknown."""
+    mine = (LoginSession.token_hash == digest(secret)) & LoginSession.revoked_at.isnot(None)
+    return session.scalars(select(LoginSession).where(mine)).one_or_none()
+
+
+def known_token(session: Session, secret: str) -> ApiToken | None:
+    """The token behind a secret, whether it works or not."""
+    return session.scalars(select(ApiToken).where(ApiToken.token_hash == digest(secret))).one_or_none()
 
 
 def still_lets_in(
@@ -141,6 +153,8 @@ def find_invite(session: Session, secret: str, *, lock: bool = False) -> Invite:
     query = select(Invite).where(Invite.token_hash == digest(secret), _invite_works)
     invite = session.scalars(query.with_for_update(of=Invite) if lock else query).one_or_none()
     if invite is None:
+        known = session.scalar(select(Invite.id).where(Invite.token_hash == digest(secret)))
+        current().refusal = Refusal("invite.refused", "invite", known)
         raise NotFound("This invite link has been used, has run out, or was not copied whole. Ask for a new one.")
     return invite
 

@@ -1,4 +1,4 @@
-"""Writes and rules of accounts. Every administrative act leaves an audit event in the same transaction."""
+"""Writes and rules of accounts. Every sign-in and every administrative act leaves an audit event in the same transaction."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from app.accounts import passwords, queries, throttle
+from app import origin
+from app.accounts import bounded, passwords, queries, throttle
 from app.accounts.models import ApiToken, AuditEvent, Invite, LoginSession, Role, User
-from app.errors import Conflict, NotFound, refused
+from app.errors import Conflict, NotFound, TooMany, refused
 from app.settings import get_settings
 from app.storable import flaw
 
@@ -29,13 +30,18 @@ _EMAIL = re.compile(rf"(?=.{{1,64}}@){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL}
 def audit(
     session: Session, actor: User | None, action: str, subject_type: str, subject_id: int | None, **details: Any
 ) -> None:
-    """Note who did what to what; ``actor`` is None for the command line."""
+    """Note who did what to what, from where; ``actor`` is None where nobody is signed in, as at the command line."""
+    here = origin.current()
     event = AuditEvent(
         actor_id=actor.id if actor else None,
         action=action,
         subject_type=subject_type,
         subject_id=subject_id,
         details=details,
+        address=here.address,
+        login_session_id=here.session_id,
+        token_id=here.token_id,
+        request_id=here.request_id,
     )
     session.add(event)
 
@@ -116,8 +122,16 @@ def accept_invite(session: Session, secret: str, *, email: str, name: str, passw
     return user
 
 
-def authenticate(session: Session, email: str, password: str, address: str, device: str | None = None) -> User | None:
-    """The person with this address and password, or None.
+def authenticate(
+    session: Session,
+    email: str,
+    password: str,
+    address: str,
+    device: str | None = None,
+    *,
+    signed_in: User | None = None,
+) -> User | None:
+    """The person with this address and password, or None; ``signed_in`` is who is asked for it again.
 
     A failed try is a row that has to be committed, so it is returned and not raised. Unknown, disabled and mistaken
     look and take the same. :class:`app.errors.TooMany` when it is too early to try again; nothing was checked then.
@@ -125,10 +139,15 @@ def authenticate(session: Session, email: str, password: str, address: str, devi
     email = email.strip().lower()
     # an account of before the rule for addresses keeps its own
     user = session.scalars(select(User).where(User.email == email)).one_or_none() if flaw(email) is None else None
-    source = throttle.check(session, email, address, user, device)
+    try:
+        source = throttle.check(session, email, address, user, device)
+    except TooMany:
+        origin.current().refusal = origin.Refusal("sign_in.throttled", "user", user.id if user else None)
+        raise
     known = user is not None and user.disabled_at is None
     if not passwords.verify(user.password_hash if user else None, password) or not known or user is None:
         throttle.note_failure(session, email, source)
+        _audit_failure(session, user, address, signed_in)
         return None
     if passwords.needs_rehash(user.password_hash):
         user.password_hash = passwords.rehash(password)
@@ -136,19 +155,33 @@ def authenticate(session: Session, email: str, password: str, address: str, devi
     return user
 
 
+def _audit_failure(session: Session, aimed_at: User | None, address: str, signed_in: User | None) -> None:
+    """Note a failed try. What was typed is nowhere: people type passwords into the field for the address."""
+    left_out = bounded.FAILURES.take(throttle.network(address))
+    if left_out is None:
+        return
+    reason = "wrong password" if aimed_at else "no such account"
+    if aimed_at and aimed_at.disabled_at is not None:
+        reason = "disabled account"
+    action = "password.refused" if signed_in else "sign_in.failed"
+    more = {"left_out": left_out} if left_out else {}
+    audit(session, signed_in, action, "user", aimed_at.id if aimed_at else None, reason=reason, **more)
+
+
 def start_session(session: Session, user: User, *, user_agent: str = "", device: str | None = None) -> str:
     """Sign ``user`` in: a new secret for the session cookie. ``device`` is the secret of its device cookie."""
     secret = secrets.token_urlsafe(32)
-    session.add(
-        LoginSession(
-            token_hash=queries.digest(secret),
-            user_id=user.id,
-            user_agent=user_agent.replace("\x00", "")[:300],
-            device_hash=queries.digest(device) if device else None,
-            expires_at=func.now() + timedelta(days=get_settings().session_days),
-        )
+    started = LoginSession(
+        token_hash=queries.digest(secret),
+        user_id=user.id,
+        user_agent=user_agent.replace("\x00", "")[:300],
+        device_hash=queries.digest(device) if device else None,
+        expires_at=func.now() + timedelta(days=get_settings().session_days),
     )
+    session.add(started)
     session.flush()
+    origin.current().session_id = started.id
+    audit(session, user, "session.started", "login_session", started.id, browser=started.user_agent)
     return secret
 
 
@@ -160,6 +193,7 @@ def end_session(session: Session, user: User, session_id: int) -> None:
     ).scalar()
     if ended is None:
         raise NotFound
+    audit(session, user, "session.ended", "login_session", session_id)
 
 
 def revoke_sessions(session: Session, user: User, *, keep: int | None = None, actor: User | None = None) -> int:
@@ -337,7 +371,7 @@ def confirm(session: Session, user: User, password: str, address: str, device: s
 
     A mistaken password counts as a failed try to sign in, so it is returned and not raised: it has to be committed.
     """
-    return authenticate(session, user.email, password, address, device) is not None
+    return authenticate(session, user.email, password, address, device, signed_in=user) is not None
 
 
 def _keep_an_admin(session: Session, user: User) -> None:

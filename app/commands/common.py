@@ -11,6 +11,7 @@ import typer
 
 from app.errors import BadInput, NotFound
 from app.instance import Instance, database
+from app.origin import of_command
 from app.storable import flaw, quotable
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @contextmanager
 def transaction() -> Iterator[Session]:
     """One transaction on the installation's database, which is started for it where it does not run."""
-    with database():
+    with database(), of_command():
         import app.models  # noqa: F401 - foreign keys between domains resolve
         from app.db import get_engine, session_scope
 

@@ -44,26 +44,28 @@ def export(
     with transaction() as session:
         from sqlalchemy import text
 
-        from app.preferences.export import write_export
+        from app.preferences.download import logged
+        from app.preferences.export import Progress
         from app.preferences.forms import ExportFilter, Format, Shape, Side, split_for
 
-        session.execute(
-            text("SET LOCAL idle_in_transaction_session_timeout = 0")
-        )  # a pager reads as slowly as it likes
+        # a pager reads as slowly as it likes, and the event before the first row ends a transaction
+        session.execute(text("SET idle_in_transaction_session_timeout = 0"))
         wanted = ExportFilter(
             batch_ids=tuple(_batch_id(session, name) for name in batch or ()),
             rounds=tuple(round_ or ()),
             split=split_for(Shape(shape), Side(split) if split else None),
             min_strength=min_strength,
         )
+        progress = Progress()
+        chunks = logged(session, None, Shape(shape), Format(form), wanted, progress)
         if out == "-":
-            write_export(session, sys.stdout.buffer, Shape(shape), Format(form), wanted)
+            sys.stdout.buffer.writelines(chunks)
             return
         target = Path(out)
         draft = target.with_name(f".{target.name}.tmp-{os.getpid()}")
         try:
             with draft.open("wb") as file:
-                rows = write_export(session, file, Shape(shape), Format(form), wanted)
+                file.writelines(chunks)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(target)
@@ -73,7 +75,7 @@ def export(
             ) from error
         finally:
             draft.unlink(missing_ok=True)
-    typer.echo(f"{rows} rows ({wanted.words()}) are in {target}.")
+    typer.echo(f"{progress.rows} rows ({wanted.words()}) are in {target}.")
 
 
 def _batch_id(session: Session, name: str) -> int:

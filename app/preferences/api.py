@@ -116,7 +116,7 @@ def export_preferences(
     wanted = ExportFilter(
         batch_ids=tuple(batch), rounds=tuple(rounds), split=split_for(shape, split), min_strength=min_strength
     )
-    return download(shape, form, queries.visible_to(user, wanted))
+    return download(user, shape, form, queries.visible_to(user, wanted))
 
 
 @router.get("/snapshots", dependencies=[Depends(api_staff)])

@@ -136,7 +136,7 @@ def export_preferences(
     form: Annotated[Format, Query(alias="format")] = Format.JSONL,
 ) -> StreamingResponse:
     """The export, as it is made."""
-    return download(shape, form, queries.visible_to(user, wanted))
+    return download(user, shape, form, queries.visible_to(user, wanted))
 
 
 @router.post("/snapshots")

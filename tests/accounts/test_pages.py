@@ -52,7 +52,17 @@ def test_a_mistake_in_the_form_is_shown_beside_its_field_and_nothing_is_retyped(
         (Role.ANNOTATOR, {"/annotate", "/queues"}),
         (
             Role.ADMIN,
-            {"/annotate", "/queues", "/batches", "/review", "/preferences", "/rounds", "/checkpoints", "/users"},
+            {
+                "/annotate",
+                "/queues",
+                "/batches",
+                "/review",
+                "/preferences",
+                "/rounds",
+                "/checkpoints",
+                "/users",
+                "/audit-log",
+            },
         ),
     ],
 )

@@ -141,6 +141,8 @@ STOPS = [
     Stop("home.html", "/", Role.ANNOTATOR),
     Stop("accounts/people.html", "/users"),
     Stop("accounts/role.html", "/users", act=set_role),
+    Stop("accounts/audit_log.html", "/audit-log"),
+    Stop("accounts/audit_log.html", "/audit-log?kind=refusal"),
     Stop("accounts/profile.html", "/profile"),
     Stop("accounts/tokens.html", "/tokens"),
     Stop("dashboard/reference.html", "/api"),

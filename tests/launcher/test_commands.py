@@ -329,3 +329,38 @@ def test_the_doctor_misses_no_engine_where_one_runs_elsewhere(corral: Corral, mo
     here, elsewhere = Settings.model_construct(), Settings(engine_url="http://engine:8000/v1")
     assert "packages (engine)" in {finding.subject for finding in doctor.look_at_packages(here, None)}
     assert "packages (engine)" not in {finding.subject for finding in doctor.look_at_packages(elsewhere, None)}
+
+
+def test_the_audit_log_is_read_and_exported_at_the_command_line(corral: Corral, session: Session) -> None:
+    alice = make_user(session)
+    corral("user", "role", alice.email, "reviewer")
+    shown = corral("audit-log", "--kind", "people", "--person", alice.email, "--since", "1h").stdout.splitlines()
+    assert shown[0].split() == ["at", "(UTC)", "who", "what", "about", "address", "by"]
+    assert len(shown) == 2
+    assert "gave another role  Alice  command line" in shown[1]
+    assert corral("audit-log", "--kind", "people", "--until", "1h").stdout.count("\n") == 1
+    exported = corral("audit-log", "--json", "--kind", "people", "--address", "command line")
+    (event,) = map(json.loads, exported.stdout.splitlines())
+    assert (event["what"], event["subject"]["name"], event["actor"]) == ("gave another role", "Alice", None)
+    done = json.loads(corral("audit-log", "--json", "--kind", "download", "--limit", "2").stdout.splitlines()[1])
+    assert (done["action"], done["details"]["rows"], done["address"]) == ("audit_log.exported", 1, "command line")
+
+
+@pytest.mark.parametrize("when", ["yesterday", "7", "7w", "2026-13-01", "٧d", "\udcff"])
+def test_a_moment_that_is_none_is_one_sentence(corral: Corral, when: str) -> None:
+    answer = corral("audit-log", f"--since={when}")
+    assert isinstance(answer.exception, AppError), answer.exception
+    assert "--since cannot be read" in answer.exception.message
+
+
+def test_the_audit_log_has_an_export_at_the_command_line(corral: Corral, session: Session, tmp_path: Path) -> None:
+    make_annotation(session, make_user(session), make_comparison(session))
+    assert corral("export", "--out", str(tmp_path / "rows.jsonl")).exit_code == 0
+    assert corral("export", "--shape", "trl", "--split", "all").exit_code == 0
+    events = [json.loads(line) for line in corral("audit-log", "--json", "--kind", "download").stdout.splitlines()][1:]
+    assert [(e["action"], e["details"]["shape"], e["details"].get("rows")) for e in reversed(events)] == [
+        ("preferences.export", "canonical", None),
+        ("preferences.exported", "canonical", 1),
+        ("preferences.export", "trl", None),
+        ("preferences.exported", "trl", 1),
+    ]

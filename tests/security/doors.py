@@ -39,7 +39,16 @@ OPEN_DOORS = {
 }
 OPEN_MOUNTS = {"/static"}
 # A GET that writes, each with its reason.
-WRITING_GETS: dict[str, str] = {}
+_ITS_EVENT = "the audit log has each export, before its first byte and at its end, in a transaction of its own"
+WRITING_GETS = {
+    "/invite/{secret}": "the audit log has each try of a link that does not work",
+    "/preferences/export": _ITS_EVENT,
+    "/api/v1/preferences/export": _ITS_EVENT,
+    "/audit-log/events.jsonl": _ITS_EVENT,
+    "/api/v1/audit-log/events.jsonl": _ITS_EVENT,
+    "/snapshots/{snapshot_id}/preferences.jsonl": "the audit log has each download of a snapshot that there is",
+    "/api/v1/snapshots/{snapshot_id}/preferences.jsonl": "the audit log has each download of a snapshot that there is",
+}
 
 
 @dataclass(frozen=True)

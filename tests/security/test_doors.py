@@ -158,9 +158,11 @@ def written(engine: Engine) -> Iterator[list[str]]:
 def test_reading_writes_nothing(all_doors: list[Door], client: TestClient, session: Session, engine: Engine) -> None:
     sign_in(client, make_user(session, Role.ADMIN, "Bob"))
     for door in all_doors:
-        if door.method in SAFE and door.template not in WRITING_GETS:
+        if door.method in SAFE:
             with written(engine) as statements:
                 door.knock(client)
+            if door.template in WRITING_GETS:
+                statements = [each for each in statements if not each.startswith("INSERT INTO audit_events")]
             assert statements == [], str(door)
 
 

@@ -1,0 +1,245 @@
+"""Reading the audit log: what each action is called, the filter, a page of events, and all of them as JSON Lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from app.accounts.models import AuditEvent, User
+
+AT_ONCE = 500
+"""Events that a stream holds in memory."""
+
+
+class Kind(StrEnum):
+    """What an event is about."""
+
+    SIGN_IN = "sign-in"
+    REFUSAL = "refusal"
+    DOWNLOAD = "download"
+    TOKEN = "token"  # noqa: S105 - a word
+    PEOPLE = "people"
+    WORK = "work"
+    LOG = "log"
+
+
+KINDS = {
+    Kind.SIGN_IN: "Signing in and out",
+    Kind.REFUSAL: "Refusals",
+    Kind.DOWNLOAD: "Exports and downloads",
+    Kind.TOKEN: "API tokens",
+    Kind.PEOPLE: "People and roles",
+    Kind.WORK: "Batches, reviews, training",
+    Kind.LOG: "This log",
+}
+ACTIONS: dict[str, tuple[Kind, str]] = {
+    "session.started": (Kind.SIGN_IN, "signed in"),
+    "session.ended": (Kind.SIGN_IN, "signed out"),
+    "user.signed_out": (Kind.SIGN_IN, "signed all browsers out"),
+    "user.password_changed": (Kind.SIGN_IN, "changed the password"),
+    "sign_in.failed": (Kind.SIGN_IN, "failed to sign in"),
+    "sign_in.throttled": (Kind.REFUSAL, "had to wait before another try to sign in"),
+    "password.refused": (Kind.REFUSAL, "gave a wrong password"),
+    "session.refused": (Kind.REFUSAL, "used a session that was ended"),
+    "token.refused": (Kind.REFUSAL, "used a token that does not work"),
+    "download.refused": (Kind.REFUSAL, "was refused a snapshot"),
+    "invite.refused": (Kind.REFUSAL, "used an invite that does not work"),
+    "access.refused": (Kind.REFUSAL, "was refused"),
+    "preferences.export": (Kind.DOWNLOAD, "asked for an export of preferences"),
+    "preferences.exported": (Kind.DOWNLOAD, "got an export of preferences"),
+    "snapshot.download": (Kind.DOWNLOAD, "downloaded a snapshot"),
+    "audit_log.export": (Kind.DOWNLOAD, "asked for the audit log"),
+    "audit_log.exported": (Kind.DOWNLOAD, "got the audit log"),
+    "token.created": (Kind.TOKEN, "made an API token"),
+    "token.revoked": (Kind.TOKEN, "revoked an API token"),
+    "user.tokens_revoked": (Kind.TOKEN, "revoked all API tokens"),
+    "invite.created": (Kind.PEOPLE, "invited somebody"),
+    "invite.used": (Kind.PEOPLE, "used an invite"),
+    "invite.withdrawn": (Kind.PEOPLE, "withdrew an invite"),
+    "user.invites_withdrawn": (Kind.PEOPLE, "withdrew all invites"),
+    "user.created": (Kind.PEOPLE, "made an account"),
+    "user.disabled": (Kind.PEOPLE, "disabled an account"),
+    "user.enabled": (Kind.PEOPLE, "enabled an account"),
+    "user.role_changed": (Kind.PEOPLE, "gave another role"),
+    "audit_log.forgotten": (Kind.LOG, "removed old events"),
+    "annotation.accepted": (Kind.WORK, "accepted an annotation"),
+    "annotation.returned": (Kind.WORK, "returned an annotation"),
+    "batch.create": (Kind.WORK, "made a batch"),
+    "batch.guidelines": (Kind.WORK, "changed the guidelines"),
+    "batch.retry": (Kind.WORK, "tried failed prompts again"),
+    "batch.settings": (Kind.WORK, "changed the settings of a batch"),
+    "batch.state": (Kind.WORK, "changed the state of a batch"),
+    "checkpoint.deploy": (Kind.WORK, "deployed a checkpoint"),
+    "checkpoint.withdraw": (Kind.WORK, "withdrew a deployment"),
+    "gold.make": (Kind.WORK, "made a known answer"),
+    "gold.restore": (Kind.WORK, "brought a known answer back"),
+    "gold.retire": (Kind.WORK, "retired a known answer"),
+    "qualification.reset": (Kind.WORK, "reset a qualification"),
+    "round.complete": (Kind.WORK, "completed a round"),
+    "snapshot.request": (Kind.WORK, "asked for a snapshot"),
+    "training.cancel": (Kind.WORK, "cancelled a training"),
+    "training.retry": (Kind.WORK, "started a training again"),
+    "training.start": (Kind.WORK, "started a training"),
+    "upload.discard": (Kind.WORK, "discarded an upload"),
+}
+"""Every action that is written: its kind, and what is said of whoever did it. One that is missing here is work."""
+_NOT_WORK = [action for action, (kind, _) in ACTIONS.items() if kind is not Kind.WORK]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which events: all, but for what is given. ``until`` itself is out; ``person_id`` is who did it or whom it is about."""
+
+    kind: Kind | None = None
+    person_id: int | None = None
+    address: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def said(self) -> dict[str, Any]:
+        """What is given, for the event of an export."""
+        values = {
+            "kind": self.kind,
+            "person": self.person_id,
+            "address": self.address,
+            "since": self.since and self.since.isoformat(),
+            "until": self.until and self.until.isoformat(),
+        }
+        return {name: value for name, value in values.items() if value}
+
+
+class PersonOut(BaseModel):
+    """Somebody with an account."""
+
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={"examples": [{"id": 2, "name": "Bob", "email": "bob@example.org"}]},
+    )
+
+    id: int
+    name: str
+    email: str
+
+
+class SubjectOut(BaseModel):
+    """What was acted on."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"type": "snapshot", "id": 3, "name": None}]})
+
+    type: str
+    id: int | None
+    name: str | None = Field(description="Of a person; other things go by their id.")
+
+
+EXAMPLE: dict[str, Any] = {
+    "id": 5120,
+    "at": "2026-11-24T09:12:00Z",
+    "kind": "download",
+    "action": "snapshot.download",
+    "what": "downloaded a snapshot",
+    "actor": {"id": 2, "name": "Bob", "email": "bob@example.org"},
+    "subject": {"type": "snapshot", "id": 3, "name": None},
+    "address": "192.0.2.7",
+    "session_id": 88,
+    "token_id": None,
+    "request_id": "4f2c9a017be3d865",
+    "details": {"rows": 412},
+}
+
+
+class EventOut(BaseModel):
+    """One event. ``session_id`` and ``token_id`` name rows, and open nothing."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    id: int
+    at: datetime
+    kind: Kind
+    action: str
+    what: str
+    actor: PersonOut | None = Field(description="Nobody for a stranger, a command and a worker.")
+    subject: SubjectOut
+    address: str | None = Field(description="As the server saw it; `command line` for a command, null for a worker.")
+    session_id: int | None
+    token_id: int | None
+    request_id: str | None = Field(description="The answer's `x-request-id`.")
+    details: dict[str, Any]
+
+
+@dataclass
+class Passed:
+    """How many events went through a stream so far."""
+
+    rows: int = field(default=0)
+
+
+def page(session: Session, wanted: Wanted, *, before: int | None = None, limit: int = 50) -> list[EventOut]:
+    """The newest ``limit`` events whose id is below ``before``."""
+    subject = aliased(User)
+    is_person = and_(AuditEvent.subject_type == "user", subject.id == AuditEvent.subject_id)
+    query = (
+        select(AuditEvent, User, subject.name)
+        .outerjoin(User, User.id == AuditEvent.actor_id)
+        .outerjoin(subject, is_person)
+        .where(*_conditions(wanted))
+        .order_by(AuditEvent.id.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        query = query.where(AuditEvent.id < before)
+    return [_event(*row) for row in session.execute(query)]
+
+
+def lines(session: Session, wanted: Wanted, passed: Passed, *, limit: int | None = None) -> Iterator[bytes]:
+    """JSON Lines of the events, newest first, a few hundred at a time; no more than ``limit``."""
+    before = None
+    while limit is None or passed.rows < limit:
+        at_once = AT_ONCE if limit is None else min(AT_ONCE, limit - passed.rows)
+        found = page(session, wanted, before=before, limit=at_once)
+        if found:
+            passed.rows += len(found)
+            before = found[-1].id
+            yield b"".join(event.model_dump_json().encode() + b"\n" for event in found)
+        if len(found) < at_once:
+            return
+
+
+def _conditions(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
+    if wanted.kind is Kind.WORK:
+        yield AuditEvent.action.not_in(_NOT_WORK)
+    elif wanted.kind:
+        yield AuditEvent.action.in_([action for action, (kind, _) in ACTIONS.items() if kind is wanted.kind])
+    if wanted.person_id is not None:
+        about = (AuditEvent.subject_type == "user") & (AuditEvent.subject_id == wanted.person_id)
+        yield or_(AuditEvent.actor_id == wanted.person_id, about)
+    if wanted.address:
+        yield AuditEvent.address == wanted.address
+    if wanted.since:
+        yield AuditEvent.at >= wanted.since
+    if wanted.until:
+        yield AuditEvent.at < wanted.until
+
+
+def _event(event: AuditEvent, actor: User | None, subject: str | None) -> EventOut:
+    kind, what = ACTIONS.get(event.action, (Kind.WORK, event.action))
+    return EventOut(
+        id=event.id,
+        at=event.at,
+        kind=kind,
+        action=event.action,
+        what=what,
+        actor=PersonOut.model_validate(actor) if actor else None,
+        subject=SubjectOut(type=event.subject_type, id=event.subject_id, name=subject),
+        address=event.address,
+        session_id=event.login_session_id,
+        token_id=event.token_id,
+        request_id=event.request_id,
+        details=event.details,
+    )

@@ -1,0 +1,164 @@
+"""The audit log for admins: the page, JSON, and JSON Lines of all that a filter keeps. Exporting it is an event, too."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import HTMLResponse, StreamingResponse
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from app.accounts import audit_log, queries
+from app.accounts.access import Admin, ApiAdmin, admin, api_admin
+from app.accounts.audit_log import EXAMPLE, KINDS, EventOut, Kind, Passed, Wanted
+from app.accounts.disclosure import disclosed
+from app.accounts.models import User
+from app.db import DbSession, session_scope
+from app.spool import Download
+from app.storable import flaw
+from app.web import render
+
+router = APIRouter()
+api = APIRouter(tags=["audit log"])
+
+PER_PAGE = 50
+Key = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
+Text = Annotated[str, Query(max_length=64)]
+MEDIA_TYPE = "application/jsonl"
+
+
+@dataclass(frozen=True)
+class AuditLogPage:
+    """Context of ``accounts/audit_log.html``."""
+
+    events: Sequence[EventOut]
+    wanted: Wanted
+    since: str
+    until: str
+    """The last day that is in, as the form has it."""
+    query: str
+    older: str | None
+    first: bool
+    people: Sequence[User]
+    kinds: dict[Kind, str]
+
+
+def chosen(kind: Text = "", person: Text = "", address: Text = "", since: Text = "", until: Text = "") -> Wanted:
+    """The filter of the page's form; what cannot be read filters nothing. Days are those of UTC."""
+    last = _day(until)
+    return Wanted(
+        kind=Kind(kind) if kind in set(Kind) else None,
+        person_id=int(person) if person.isdecimal() and person.isascii() and len(person) < 19 else None,
+        address=address.strip() if flaw(address) is None else "",
+        since=_day(since),
+        until=last + timedelta(days=1) if last else None,
+    )
+
+
+def _day(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def given(
+    kind: Kind | None = None,
+    person: Annotated[
+        int | None, Query(ge=0, le=2**63 - 1, description="Who did it, or whom it is about; an id.")
+    ] = None,
+    address: Annotated[str, Query(max_length=64, pattern=r"^[^\x00]*$")] = "",
+    since: AwareDatetime | None = None,
+    until: Annotated[AwareDatetime | None, Query(description="This moment itself is out.")] = None,
+) -> Wanted:
+    """The filter of the API."""
+    return Wanted(kind, person, address, since, until)
+
+
+Chosen = Annotated[Wanted, Depends(chosen)]
+Given = Annotated[Wanted, Depends(given)]
+
+
+class EventList(BaseModel):
+    """A page of events, newest first; ``next`` is the ``before`` of the page that follows."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"events": [EXAMPLE], "next": None}]})
+
+    events: list[EventOut]
+    next: int | None
+
+
+@router.get("/audit-log", dependencies=[Depends(admin)])
+def page(request: Request, session: DbSession, wanted: Chosen, before: Key = None) -> HTMLResponse:
+    """Who did what, when and from where, newest first."""
+    found = audit_log.page(session, wanted, before=before, limit=PER_PAGE + 1)
+    shown = found[:PER_PAGE]
+    context = AuditLogPage(
+        events=shown,
+        wanted=wanted,
+        since=f"{wanted.since:%Y-%m-%d}" if wanted.since else "",
+        until=f"{wanted.until - timedelta(days=1):%Y-%m-%d}" if wanted.until else "",
+        query=_query(wanted),
+        older=_query(wanted, before=shown[-1].id) if len(found) > PER_PAGE else None,
+        first=before is None,
+        people=queries.people(session),
+        kinds=KINDS,
+    )
+    return render(request, "accounts/audit_log.html", context)
+
+
+@router.get("/audit-log/events.jsonl")
+def export(user: Admin, wanted: Chosen) -> StreamingResponse:
+    """All events that the filter keeps, as they are read."""
+    return _download(user, wanted)
+
+
+@api.get("/audit-log", dependencies=[Depends(api_admin)])
+def list_events(
+    session: DbSession, wanted: Given, before: Key = None, limit: Annotated[int, Query(ge=1, le=100)] = 25
+) -> EventList:
+    """Who did what, when and from where, newest first."""
+    found = audit_log.page(session, wanted, before=before, limit=limit + 1)
+    return EventList(events=found[:limit], next=found[limit - 1].id if len(found) > limit else None)
+
+
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "One event a line.", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}
+}
+
+
+@api.get("/audit-log/events.jsonl", responses=_FILE, response_class=StreamingResponse)
+def export_events(user: ApiAdmin, wanted: Given) -> StreamingResponse:
+    """Stream all events, newest first, one a line. That you did is an event, too."""
+    return _download(user, wanted)
+
+
+def _download(user: User, wanted: Wanted) -> StreamingResponse:
+    name = f"audit-log-{datetime.now(UTC):%Y%m%d-%H%M}.jsonl"
+    return Download(name, partial(_lines, user, wanted), media_type=MEDIA_TYPE)
+
+
+def _lines(user: User, wanted: Wanted) -> Generator[bytes]:
+    passed = Passed()
+    with session_scope() as session:
+        make = partial(audit_log.lines, session, wanted, passed)
+        yield from disclosed(session, user, "audit_log", make, lambda: passed.rows, filter=wanted.said())
+
+
+def _query(wanted: Wanted, before: int | None = None) -> str:
+    """The filter as a query, with its question mark; nothing where it keeps everything."""
+    values: dict[str, Any] = {
+        "kind": wanted.kind,
+        "person": wanted.person_id,
+        "address": wanted.address,
+        "since": wanted.since and f"{wanted.since:%Y-%m-%d}",
+        "until": wanted.until and f"{wanted.until - timedelta(days=1):%Y-%m-%d}",
+        "before": before,
+    }
+    query = urlencode({name: str(value) for name, value in values.items() if value})
+    return f"?{query}" if query else ""

@@ -105,6 +105,8 @@ class FakeEngine:
     delay: float = 0.0
     word_delay: float = 0.0
     """Seconds between the words of a stream."""
+    word_delays: dict[str, float] = field(default_factory=dict)
+    """The same of one model, by its name."""
     dies_after: int | None = None
     """Requests to sample after which it stops listening, as a crash would."""
     faults: list[Fault] = field(default_factory=list)
@@ -345,7 +347,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(400, {"error": {"message": "top_p must be in (0, 1]"}})
             return
         if "stream_options" in body and mode is not Mode.NOT_JSON:
-            self.stream(self.fake.reply(body, mode), chat="messages" in body, mode=mode)
+            delay = self.fake.word_delays.get(body["model"], self.fake.word_delay)
+            self.stream(self.fake.reply(body, mode), chat="messages" in body, mode=mode, delay=delay)
             return
         payload = json.dumps(self.fake.reply(body, mode)).encode()
         if mode is Mode.NOT_JSON:
@@ -354,7 +357,7 @@ class _Handler(BaseHTTPRequestHandler):
             payload = payload[: len(payload) // 2]
         self.send(200, payload, stall=mode is Mode.STALL)
 
-    def stream(self, reply: dict[str, Any], *, chat: bool, mode: Mode | None) -> None:
+    def stream(self, reply: dict[str, Any], *, chat: bool, mode: Mode | None, delay: float) -> None:
         """The reply word by word as server-sent events; a stall waits and a truncation hangs up in the middle."""
         choice = reply["choices"][0]
         words = re.findall(r"\S+\s*", choice["message"]["content"] if chat else choice["text"])
@@ -369,7 +372,7 @@ class _Handler(BaseHTTPRequestHandler):
                     self.fake.wait(600)
                 return
             self.event({"choices": [{"index": 0} | ({"delta": {"content": word}} if chat else {"text": word})]})
-            if self.fake.wait(self.fake.word_delay):
+            if self.fake.wait(delay):
                 return
         ending: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
         last = {"index": 0, "finish_reason": choice["finish_reason"], **ending}

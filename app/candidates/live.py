@@ -10,12 +10,13 @@ whatever became of it.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from sqlalchemy import Text, case, cast, func, or_, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session, aliased, joinedload
 
 from app.accounts.models import User
@@ -175,18 +176,42 @@ def position(session: Session, generation: LiveGeneration) -> int:
     return session.scalar(select(func.count()).where(*before)) or 0
 
 
+def replies(session: Session, prompt_id: int) -> Sequence[LiveGeneration]:
+    """The newest answer of each slot, left to right, with its deployment."""
+    return session.scalars(
+        select(LiveGeneration)
+        .ext(distinct_on(LiveGeneration.slot))
+        .where(LiveGeneration.prompt_id == prompt_id, LiveGeneration.kind == LiveKind.REPLY)
+        .order_by(LiveGeneration.slot, LiveGeneration.id.desc())
+        .options(joinedload(LiveGeneration.deployment))
+        .execution_options(populate_existing=True)
+    ).all()
+
+
+def side_by_side(session: Session, generation: LiveGeneration) -> Sequence[LiveGeneration]:
+    """The texts that its user watches together, left to right: itself among them, and alone where nothing is beside it."""
+    if generation.kind is not LiveKind.REPLY:
+        return [generation]
+    found = replies(session, generation.prompt_id)
+    return found if generation in found else [generation]  # a newer one stands in its place
+
+
 def stop(session: Session, user: User, generation_id: int) -> LiveGeneration:
-    """Ask that it stops; what has come stays. One that waits ends at once; one that is finished stays as it is."""
-    access(session, user, generation_id)
-    found = session.scalars(select(LiveGeneration).where(LiveGeneration.id == generation_id).with_for_update()).one()
-    if found.state is LiveState.QUEUED:
-        found.state, found.finish_reason, found.finished_at = LiveState.STOPPED, "stopped", func.now()
-        announce(session, found.id, "end")  # no worker will
-    if found.state is LiveState.STREAMING and found.stop_asked_at is None:
-        found.stop_asked_at = func.now()
+    """Ask that it stops, with what stands beside it: one alone would tell how far it was, and so how fast.
+
+    What has come stays. One that waits ends at once; one that is finished stays as it is.
+    """
+    ids = [each.id for each in side_by_side(session, access(session, user, generation_id))]
+    for found in session.scalars(
+        select(LiveGeneration).where(LiveGeneration.id.in_(ids)).order_by(LiveGeneration.id).with_for_update()
+    ):
+        if found.state is LiveState.QUEUED:
+            found.state, found.finish_reason, found.finished_at = LiveState.STOPPED, "stopped", func.now()
+            announce(session, found.id, "end")  # no worker will
+        if found.state is LiveState.STREAMING and found.stop_asked_at is None:
+            found.stop_asked_at = func.now()
     session.flush()
-    session.refresh(found)
-    return found
+    return session.get_one(LiveGeneration, generation_id, populate_existing=True)
 
 
 # ── For the worker ───────────────────────────────────────────────────────────────────────────────────────────────────

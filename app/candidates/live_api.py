@@ -7,6 +7,7 @@ in short sessions of its own, between the pieces that come from the broker.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request
@@ -14,12 +15,15 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.accounts.access import ApiSignedIn, still_lets_in
-from app.candidates import live, live_events
-from app.candidates.live_events import Snapshot, shown, snapshot
-from app.candidates.models import LiveState
+from app.candidates import live, live_events, live_pace
+from app.candidates.live_events import Snapshot
+from app.candidates.live_pace import shown, snapshot
+from app.candidates.models import LiveGeneration, LiveState
 from app.db import DbSession
 
 router = APIRouter(tags=["annotate"])
+
+LastEventId = Annotated[str, Header(pattern=r"^(\d{1,20}-\d{1,20})?$")]
 
 
 class LiveOut(BaseModel):
@@ -46,7 +50,10 @@ def read(session: DbSession, user: ApiSignedIn, generation_id: int) -> Snapshot:
 
 @router.post("/live/{generation_id}/stop", response_model=LiveOut, summary="Stop a text")
 def stop(session: DbSession, user: ApiSignedIn, generation_id: int) -> Snapshot:
-    """What has come is kept. Asked again, or of one that is finished, it changes nothing, so this takes no key."""
+    """What has come is kept. Of two answers to a turn both are stopped, and as much is kept of both.
+
+    Asked again, or of one that is finished, it changes nothing, so this takes no key.
+    """
     return shown(session, live.stop(session, user, generation_id))
 
 
@@ -56,13 +63,26 @@ async def events(
     session: DbSession,
     user: ApiSignedIn,
     generation_id: int,
-    last_event_id: Annotated[str, Header(pattern=r"^(\d{1,20}-\d{1,20})?$")] = "",
+    last_event_id: LastEventId = "",
 ) -> StreamingResponse:
     """Server-sent events: ``state``, ``text``, ``reset`` (what came before is void) and ``end`` with the whole text.
 
-    A browser that connects again sends ``Last-Event-ID`` and goes on where it was; without it everything comes again.
+    A browser that connects again sends ``Last-Event-ID`` and goes on where it was; without it everything comes again. The two
+    answers to a turn of a dialogue come at one pace, and end together.
     """
-    await asyncio.to_thread(snapshot, session, user, generation_id)  # 404 before the first byte
-    stream = live_events.follow(user, generation_id, last_event_id, still_lets_in(request))
+
+    def opened() -> Sequence[LiveGeneration]:
+        return live.side_by_side(session, live.access(session, user, generation_id))
+
+    rows = await asyncio.to_thread(opened)  # 404 before the first byte
+    if len(rows) == 1:
+        return streamed(live_events.follow(user, generation_id, last_event_id, still_lets_in(request)))
+    index = [each.id for each in rows].index(generation_id)
+    releases = live_pace.follow(user, live_pace.together(rows), last_event_id, still_lets_in(request))
+    return streamed(live_pace.sent(releases, lambda release: release.of_one(index)))
+
+
+def streamed(events: AsyncIterator[bytes]) -> StreamingResponse:
+    """Server-sent events, as they come."""
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+    return StreamingResponse(events, media_type="text/event-stream", headers=headers)

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 import orjson
 from sqlalchemy.orm import Session
@@ -47,9 +48,20 @@ class Snapshot:
     error: str | None
 
 
-def snapshot(session: Session, user: User, generation_id: int) -> Snapshot:
-    """What ``user`` may know of a generation of their own."""
-    return shown(session, live.access(session, user, generation_id))
+@dataclass(frozen=True)
+class Event:
+    """One event. ``number`` is the try that it is about, and ``name`` says what a browser has with it."""
+
+    kind: str
+    value: dict[str, Any]
+    number: int = 0
+    name: str = ""
+
+    @property
+    def sent(self) -> bytes:
+        """As it goes over the line."""
+        begin = f"id: {self.name}\n" if self.name else ""
+        return f"{begin}event: {self.kind}\ndata: ".encode() + orjson.dumps(self.value) + b"\n\n"
 
 
 def shown(session: Session, row: LiveGeneration) -> Snapshot:
@@ -65,15 +77,25 @@ def shown(session: Session, row: LiveGeneration) -> Snapshot:
 async def follow(
     user: User, generation_id: int, last_event_id: str = "", lets_in: Callable[[Session], bool] | None = None
 ) -> AsyncGenerator[bytes]:
+    """:func:`events` of a text that stands alone, as a browser is sent them."""
+    async with aclosing(events(user, generation_id, last_event_id, lets_in)) as found:
+        async for event in found:
+            yield event.sent
+
+
+async def events(
+    user: User, generation_id: int, last_event_id: str = "", lets_in: Callable[[Session], bool] | None = None
+) -> AsyncGenerator[Event]:
     """The events of one generation of ``user``'s, from where a browser was until it is finished, or ``lets_in`` says no.
 
     ``state`` says how it stands, ``text`` brings a piece, ``reset`` voids what came before, ``end`` brings the whole.
+    They come when they happen: of texts side by side, only :mod:`app.candidates.live_pace` may see them.
     """
     page = _Page(user, generation_id, last_event_id, lets_in or partial(queries.still_lets_in, user_id=user.id))
     while not page.finished():
         try:
-            async with aclosing(live_stream.follow(generation_id)) as stream, aclosing(page.events(stream)) as events:
-                async for event in events:
+            async with aclosing(live_stream.follow(generation_id)) as stream, aclosing(page.events(stream)) as found:
+                async for event in found:
                     yield event
         except _ShutOut:
             return
@@ -99,7 +121,7 @@ class _Page:
         """Whether the browser has the end."""
         return self._state in FINISHED
 
-    async def events(self, stream: AsyncGenerator[list[Entry]]) -> AsyncGenerator[bytes]:
+    async def events(self, stream: AsyncGenerator[list[Entry]]) -> AsyncGenerator[Event]:
         """The row, then the stream from its beginning; ends when the text is finished, or the stream fell behind the row."""
         for event in await self._look():
             yield event
@@ -117,7 +139,7 @@ class _Page:
                     yield event
             behind = not entries and before != (self._number, self._have)
 
-    async def _follow_to(self, entry: Entry) -> AsyncGenerator[bytes]:
+    async def _follow_to(self, entry: Entry) -> AsyncGenerator[Event]:
         """What ``entry`` brings, after what is missing before it: the row has that within a second, or another try begins."""
         while self._lacks(entry):
             for event in await self._look():
@@ -128,7 +150,7 @@ class _Page:
             for event in self._take(entry.number, entry.at, entry.text):
                 yield event
 
-    async def _look(self) -> list[bytes]:
+    async def _look(self) -> list[Event]:
         """Read the row in a short session in a thread; returns how it stands, and what the browser lacks of it."""
 
         def look() -> tuple[Snapshot, int]:
@@ -141,14 +163,14 @@ class _Page:
         self._looked_at = time.monotonic()
         seen, number = await asyncio.to_thread(look)
         values = asdict(seen)
-        state = _event("state", {name: value for name, value in values.items() if name != "text"})
+        state = Event("state", {name: value for name, value in values.items() if name != "text"}, number)
         self._state = seen.state
         if self.finished():
-            return [state, _event("end", values)]
+            return [state, Event("end", values, number)]
         void = []
         if number < self._number:  # an id that is not of this text
             self._number = self._have = 0
-            void = [_event("reset", {})]
+            void = [Event("reset", {}, number)]
         return [state, *void, *self._take(number, 0, seen.text)]
 
     def _is_long_ago(self) -> bool:
@@ -160,20 +182,15 @@ class _Page:
         have = self._have if entry.number == self._number else 0
         return not self.finished() and entry.number >= self._number and entry.at > have
 
-    def _take(self, number: int, at: int, text: str) -> Iterator[bytes]:
+    def _take(self, number: int, at: int, text: str) -> Iterator[Event]:
         """Bring the browser to the end of ``text``, which begins at character ``at`` of try ``number``."""
         if number < self._number:  # from a worker that lost its lease
             return
         if number > self._number:
             if self._have:
-                yield _event("reset", {}, f"{number}-0")
+                yield Event("reset", {}, number, f"{number}-0")
             self._number, self._have = number, 0
         fresh = text[max(0, self._have - at) :]
         if fresh:
             self._have += len(fresh)
-            yield _event("text", {"text": fresh}, f"{number}-{self._have}")
-
-
-def _event(kind: str, value: dict[str, object], name: str = "") -> bytes:
-    begin = f"id: {name}\n" if name else ""
-    return f"{begin}event: {kind}\ndata: ".encode() + orjson.dumps(value) + b"\n\n"
+            yield Event("text", {"text": fresh}, number, f"{number}-{self._have}")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from app.accounts.access import ApiAdmin, ApiSignedIn
+from app.accounts.access import ApiAdmin, ApiSignedIn, still_lets_in
 from app.accounts.idempotency import TAKES_KEY, once
 from app.accounts.models import User
+from app.candidates import live_pace
+from app.candidates.live_api import LastEventId, streamed
+from app.candidates.live_pace import Release
 from app.db import DbSession
 from app.dialogues import queries, service
 from app.dialogues.forms import Again, DialogueSettings, Finish, Message
@@ -76,7 +81,9 @@ class TurnOut(Out):
     parent_id: int | None = Field(description="The turn that it follows.")
     text: str
     state: TurnState
-    generations: list[int] = Field(description="Follow the two answers under `/api/v1/live/{id}`, left and right.")
+    generations: list[int] = Field(
+        description="The two answers, left and right. Follow both under `…/turns/{id}/events`, or one under `/api/v1/live/{id}`."
+    )
     assignment_id: int | None = Field(description="Where the answers are judged; ask for it with `judge`.")
     answers: list[AnswerOut] = Field(description="From which it can go on, once it is judged; the first one by itself.")
 
@@ -237,6 +244,27 @@ def again(session: DbSession, user: ApiSignedIn, dialogue_id: int, turn_id: int,
 def judge(session: DbSession, user: ApiSignedIn, dialogue_id: int, turn_id: int) -> ToJudge:
     """The assignment is made when both answers have come, and is the same when asked twice."""
     return ToJudge(assignment_id=service.judge(session, user, dialogue_id, turn_id))
+
+
+@router.get(
+    "/dialogues/{dialogue_id}/turns/{turn_id}/events", response_class=StreamingResponse, summary="Follow both answers"
+)
+async def events(
+    request: Request,
+    session: DbSession,
+    user: ApiSignedIn,
+    dialogue_id: int,
+    turn_id: int,
+    last_event_id: LastEventId = "",
+) -> StreamingResponse:
+    """Server-sent events of both answers to a turn of your own, left and right, at one pace.
+
+    ``state`` says how both stand, ``text`` brings as many characters of both (``texts``), ``reset`` voids what came before, and
+    ``end`` brings both whole (``replies``). A browser that connects again sends ``Last-Event-ID`` and goes on where it was.
+    """
+    watched = await asyncio.to_thread(service.watch, session, user, dialogue_id, turn_id)  # 404 before the first byte
+    releases = live_pace.follow(user, watched, last_event_id, still_lets_in(request))
+    return streamed(live_pace.sent(releases, Release.of_all))
 
 
 @router.post("/dialogues/{dialogue_id}/finish", summary="Finish a dialogue")

@@ -10,7 +10,8 @@ from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
-from app.candidates.live_events import Snapshot, shown
+from app.candidates.live_events import Snapshot
+from app.candidates.live_pace import shown
 from app.dialogues import queries, service
 from app.dialogues.models import Dialogue, DialogueState, Kept
 from app.dialogues.queries import Answer, OpenDialogues, Summary, Turn, TurnState

@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select
-from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session, joinedload
 
 from app.accounts.models import Role, User
@@ -133,16 +132,8 @@ def count_turns(session: Session, dialogue: Dialogue) -> int:
     return session.scalar(select(func.count()).where(Prompt.dialogue_id == dialogue.id)) or 0
 
 
-def replies(session: Session, turn_id: int) -> Sequence[LiveGeneration]:
-    """The newest answer of each slot, left to right, with its deployment."""
-    return session.scalars(
-        select(LiveGeneration)
-        .ext(distinct_on(LiveGeneration.slot))
-        .where(LiveGeneration.prompt_id == turn_id, LiveGeneration.kind == LiveKind.REPLY)
-        .order_by(LiveGeneration.slot, LiveGeneration.id.desc())
-        .options(joinedload(LiveGeneration.deployment))
-        .execution_options(populate_existing=True)
-    ).all()
+replies = live.replies
+"""The newest answers to a turn, left to right."""
 
 
 def generations(session: Session, turn_ids: Sequence[int]) -> dict[int, list[int]]:

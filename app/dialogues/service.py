@@ -22,7 +22,7 @@ from app.accounts.service import audit
 from app.annotations import claims, seats
 from app.annotations.models import Assignment, AssignmentState, Comparison
 from app.annotations.service import create_comparison
-from app.candidates import live
+from app.candidates import live, live_pace
 from app.candidates.models import Candidate, LiveGeneration, LiveKind, LiveState
 from app.candidates.policy import draw
 from app.dialogues import queries
@@ -167,6 +167,8 @@ def _before(session: Session, dialogue: Dialogue, before: Prompt | None, message
 def again(session: Session, user: User, dialogue_id: int, turn_id: int, key: str) -> None:
     """Ask anew for what cannot be compared: answers that failed or are empty, or one of two that are the same.
 
+    Of answers that were stopped both are asked for anew: one alone would tell which of them had not begun.
+
     Raises:
         Conflict: the answers are compared already, or are still being written.
     """
@@ -181,13 +183,25 @@ def again(session: Session, user: User, dialogue_id: int, turn_id: int, key: str
     if queries.assignment_of(session, user, turn.id) is not None:
         raise Conflict("These answers are there to be judged already.")
     _check_written(replies)
-    broken = [reply for reply in replies if not is_usable(reply)]
-    if not broken and problem_of(replies) is None:
+    if problem_of(replies) is None:
         return
     loaded = rotation(session)
-    renewed = {reply.slot: _again_by(reply, loaded) for reply in broken or replies[-1:]}
+    renewed = {reply.slot: _again_by(reply, loaded) for reply in _to_renew(replies)}
     with session.begin_nested():  # both, or none when the quota is for one only
         _ask(session, user, dialogue.batch, turn, renewed, request_key, turn.id)
+
+
+def watch(session: Session, user: User, dialogue_id: int, turn_id: int) -> live_pace.Together:
+    """The two answers to a turn of ``user``'s own, to be followed.
+
+    Raises:
+        NotFound: there is no such turn, or it is somebody else's.
+    """
+    dialogue = queries.access(session, user, dialogue_id)
+    replies = queries.replies(session, queries.turn(session, dialogue, turn_id).id)
+    if dialogue.annotator_id != user.id or not replies:
+        raise NotFound
+    return live_pace.together(replies)
 
 
 def judge(session: Session, user: User, dialogue_id: int, turn_id: int) -> int:
@@ -206,7 +220,8 @@ def judge(session: Session, user: User, dialogue_id: int, turn_id: int) -> int:
     problem = problem_of(replies)
     if problem is not None:
         raise Conflict(problem)
-    order = [_record(session, reply) for reply in replies]
+    length = live_pace.shared_length(replies)
+    order = [_record(session, reply, length) for reply in replies]
     comparison = create_comparison(session, turn)
     assert comparison is not None  # noqa: S101 - two texts that differ
     seats.take_seat(session, comparison.id)
@@ -248,27 +263,35 @@ def finish(session: Session, user: User, dialogue_id: int, wanted: Finish) -> Di
 
 
 # ── Answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-def is_usable(reply: LiveGeneration) -> bool:
-    """Whether there is a text to judge; one that was stopped counts with what had come."""
-    return reply.state in {LiveState.DONE, LiveState.STOPPED} and bool(reply.text.strip())
+def is_usable(reply: LiveGeneration, length: int | None) -> bool:
+    """Whether there is a text to judge; one that was stopped counts with what had come of both: ``length`` characters."""
+    return reply.state in {LiveState.DONE, LiveState.STOPPED} and bool(reply.text[:length].strip())
 
 
 def problem_of(replies: Sequence[LiveGeneration]) -> str | None:
     """Why finished answers cannot be compared; None when they can."""
-    broken = sum(not is_usable(reply) for reply in replies)
+    length = live_pace.shared_length(replies)
+    broken = sum(not is_usable(reply, length) for reply in replies)
     if broken:
         return f"{'An answer' if broken == 1 else 'Both answers'} could not be written, or came out empty: ask again."
-    return SAME if len({reply.text.strip() for reply in replies}) < len(replies) else None
+    return SAME if len({reply.text[:length].strip() for reply in replies}) < len(replies) else None
 
 
-def _record(session: Session, reply: LiveGeneration) -> int:
+def _to_renew(replies: Sequence[LiveGeneration]) -> Sequence[LiveGeneration]:
+    """Of answers that cannot be compared, those to ask for anew."""
+    if any(reply.state is LiveState.STOPPED for reply in replies):
+        return replies
+    return [reply for reply in replies if not is_usable(reply, None)] or replies[-1:]
+
+
+def _record(session: Session, reply: LiveGeneration, length: int | None) -> int:
     candidate = Candidate(
         prompt_id=reply.prompt_id,
         checkpoint_id=reply.deployment.checkpoint_id,
         deployment_id=reply.deployment_id,
         sample_index=reply.slot,
-        text=reply.text,
-        finish_reason=reply.finish_reason or "stop",
+        text=reply.text[:length],
+        finish_reason="stopped" if length is not None else reply.finish_reason or "stop",
         prompt_tokens=reply.prompt_tokens,
         completion_tokens=reply.completion_tokens,
         sampling=reply.sampling,

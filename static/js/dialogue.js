@@ -1,6 +1,6 @@
-// A dialogue: the message that is being written is kept, and the two answers are followed as they come.
+// A dialogue: the message that is being written is kept, and the two answers are followed, at one pace.
 
-import { follow, stateInWords } from "./live.js";
+import { followAt, stateInWords } from "./live.js";
 
 const form = document.querySelector("[data-message]");
 if (form) keepMessage(form);
@@ -30,30 +30,30 @@ function watch(section) {
   forgetSent();
   const judge = section.querySelector("[data-live-judge]");
   const said = section.querySelector("[data-live-said]");
-  let open = 0;
-  for (const pane of section.querySelectorAll("[data-live]")) {
-    open += 1;
-    const text = pane.querySelector("[data-live-text]");
-    const state = pane.querySelector("[data-live-state]");
-    text.textContent = ""; // the stream begins at the beginning
-    follow(pane.dataset.live, {
-      onText: (piece) => text.append(piece),
-      onReset: () => {
-        text.textContent = "";
-      },
-      onState: (now) => {
-        state.textContent = stateInWords(now);
-      },
-      onEnd: (now) => {
-        text.textContent = now.text;
-        state.textContent = stateInWords(now);
-        open -= 1;
-        if (open) return;
-        said.textContent = "Both answers have come.";
-        judge.requestSubmit(); // what cannot be compared is explained on the page that this leads to
-      },
-    });
-  }
+  const panes = [...section.querySelectorAll("[data-live]")];
+  const texts = panes.map((pane) => pane.querySelector("[data-live-text]"));
+  const states = panes.map((pane) => pane.querySelector("[data-live-state]"));
+  const clear = () => {
+    for (const text of texts) text.textContent = "";
+  };
+  clear(); // the stream begins at the beginning
+  followAt(section.dataset.writing, {
+    onText: (now) => {
+      now.texts.forEach((piece, side) => void texts[side].append(piece));
+    },
+    onReset: clear,
+    onState: (now) => {
+      for (const state of states) state.textContent = stateInWords(now);
+    },
+    onEnd: ({ replies }) => {
+      replies.forEach((now, side) => {
+        texts[side].textContent = now.text;
+        states[side].textContent = stateInWords(now);
+      });
+      said.textContent = "Both answers have come.";
+      judge.requestSubmit(); // what cannot be compared is explained on the page that this leads to
+    },
+  });
 }
 
 /** The message is part of the dialogue now. */

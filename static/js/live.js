@@ -4,8 +4,12 @@ const SOON = 1000;
 const LATE = 30000;
 
 /** Follow generation `id`. Returns `stop()`, which asks the server to end it, and `close()`, which only looks away. */
-export function follow(id, { onText, onReset = () => {}, onState = () => {}, onEnd }) {
-  const url = `/api/v1/live/${id}`;
+export function follow(id, { onText, ...heard }) {
+  return followAt(`/api/v1/live/${id}`, { ...heard, onText: ({ text }) => onText(text) });
+}
+
+/** Follow the events at `url`: one text, or several that stand side by side. */
+export function followAt(url, { onText, onReset = () => {}, onState = () => {}, onEnd }) {
   const said = (event) => JSON.parse(event.data);
   let source;
   let again;
@@ -13,7 +17,7 @@ export function follow(id, { onText, onReset = () => {}, onState = () => {}, onE
   const open = (onOpen) => {
     source = new EventSource(`${url}/events`);
     source.addEventListener("open", onOpen);
-    source.addEventListener("text", (event) => onText(said(event).text));
+    source.addEventListener("text", (event) => onText(said(event)));
     source.addEventListener("reset", () => onReset());
     source.addEventListener("state", (event) => {
       wait = SOON;

@@ -111,7 +111,7 @@ def test_what_is_typed_outlives_a_reload_and_what_was_sent_does_not(site: Site, 
 def test_a_reload_while_they_write_shows_all_that_came_and_goes_on(
     site: Site, settings: Settings, fake: FakeEngine
 ) -> None:
-    fake.word_delay = 0.05
+    fake.word_delay = 0.1
     page, _, _ = open_dialogue(site)
     page.keyboard.type("Why?")
     page.keyboard.press("Control+Enter")

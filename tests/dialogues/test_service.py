@@ -212,6 +212,37 @@ def test_what_had_come_when_it_was_stopped_is_judged(session: Session) -> None:
     assert service.judge(session, alice, dialogue.id, turn.id)
 
 
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_what_was_stopped_is_judged_at_one_length_whichever_was_ahead(session: Session, ahead: int) -> None:
+    alice = make_user(session)
+    dialogue = begin_dialogue(session, alice)
+    turn = say(session, alice, dialogue, "Hello")
+    write_replies(session, turn, "A whole answer.", "A half an", state=LiveState.STOPPED)
+    first, second = queries.replies(session, turn.id)
+    first.state = LiveState.DONE
+    first.slot, second.slot = ahead, 1 - ahead
+    session.commit()
+    held = session.get_one(Assignment, service.judge(session, alice, dialogue.id, turn.id))
+    judged = [session.get_one(Candidate, each) for each in held.order_shown]
+    assert {each.text for each in judged} == {"A whole a", "A half an"}
+    assert {each.finish_reason for each in judged} == {"stopped"}
+
+
+def test_one_stop_is_for_both_and_who_had_begun_is_not_told(session: Session) -> None:
+    alice = make_user(session)
+    dialogue = begin_dialogue(session, alice)
+    turn = say(session, alice, dialogue, "Hello")
+    first, second = queries.replies(session, turn.id)
+    write_replies(session, turn, "A whole answer.", "")
+    second.state = LiveState.QUEUED
+    session.commit()
+    live.stop(session, alice, first.id)
+    with pytest.raises(Conflict, match="Both answers"):
+        service.judge(session, alice, dialogue.id, turn.id)
+    service.again(session, alice, dialogue.id, turn.id, "k2")
+    assert [reply.state for reply in queries.replies(session, turn.id)] == [LiveState.QUEUED, LiveState.QUEUED]
+
+
 def test_both_stopped_before_a_word_came_are_asked_for_again(session: Session) -> None:
     alice = make_user(session)
     dialogue = begin_dialogue(session, alice)

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
-import { follow, stateInWords } from "../../static/js/live.js";
+import { follow, followAt, stateInWords } from "../../static/js/live.js";
 
 /** An EventSource that says what a test tells it to. */
 class Source extends EventTarget {
@@ -58,6 +58,26 @@ test("pieces make a text, and its end closes the connection", () => {
   source.says("end", { state: "done", text: "one two" });
   assert.deepEqual(seen.ends, [{ state: "done", text: "one two" }]);
   assert.equal(source.readyState, Source.CLOSED, "or it would connect again for ever");
+});
+
+test("texts that stand side by side come in one stream", () => {
+  const texts = ["", ""];
+  const ends = [];
+  followAt("/api/v1/dialogues/4/turns/9", {
+    onText: (now) => {
+      now.texts.forEach((piece, side) => {
+        texts[side] += piece;
+      });
+    },
+    onEnd: (end) => ends.push(end),
+  });
+  const [source] = Source.opened;
+  assert.equal(source.url, "/api/v1/dialogues/4/turns/9/events");
+  source.says("text", { texts: ["one ", "two "] });
+  source.says("text", { texts: ["more", "text"] });
+  assert.deepEqual(texts, ["one more", "two text"]);
+  source.says("end", { replies: [{ text: "one more" }, { text: "two text" }] });
+  assert.equal(ends.length, 1);
 });
 
 test("a reset voids what came before", () => {

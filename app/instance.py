@@ -10,17 +10,32 @@ import contextlib
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.embedded import CannotStart, Postgres, poll
+from app.embedded import Postgres, poll
+from app.errors import CannotStart
 
 if TYPE_CHECKING:
     from app.settings import Settings
 
+OURS = (
+    "logs",
+    "broker",
+    "models",
+    "checkpoints",
+    "snapshots",
+    "runs",
+    "corral.lock",
+    "running.json",
+    "running.tmp",
+    "beat",
+)
+"""What lies in a data folder beside the database, which sees to its own."""
 PATIENCE = 60.0
 """Seconds that a command waits for another one that holds the database."""
 
@@ -63,6 +78,18 @@ class Instance:
         """Where ``corral up`` notes its addresses; it holds the broker's password, so only the owner reads it."""
         return self.data_dir / "running.json"
 
+    def make_private(self) -> None:
+        """Close to other users what an older version, or an operator's ``mkdir``, left open.
+
+        A folder that holds other things as well (a home, a disk) stays as it is: what is ours in it is closed.
+        """
+        ours = [entry for entry in self.data_dir.iterdir() if entry.name.split(".broken-")[0] in OURS]
+        if {entry.name for entry in self.data_dir.iterdir()} <= {"postgres", *(entry.name for entry in ours)}:
+            _close(self.data_dir)
+        for entry in ours:
+            for path in (entry, *entry.rglob("*")) if entry.is_dir() and not entry.is_symlink() else (entry,):
+                _close(path)
+
     def announce(self, running: Running) -> None:
         """Note the addresses, whole or not at all."""
         draft = self.running_file.with_suffix(".tmp")
@@ -101,6 +128,13 @@ class Instance:
             yield held
         finally:
             os.close(descriptor)
+
+
+def _close(path: Path) -> None:
+    mode = stat.S_IMODE(path.lstat().st_mode)
+    if mode & 0o077 and not path.is_symlink():
+        with contextlib.suppress(PermissionError):  # somebody else's, who decides
+            path.chmod(mode & 0o700)
 
 
 @contextmanager

@@ -25,7 +25,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from app import broker_log, engine, prepare, serve
-from app.embedded import CannotStart, Valkey, free_port, poll
+from app.embedded import Valkey, free_port, poll
+from app.errors import CannotStart
 from app.instance import Instance, Running, adopt
 from app.processes import Command
 from app.settings import Settings, get_settings
@@ -62,6 +63,7 @@ def up(options: Options) -> None:
     with _hold(instance, console), listen(settings.host, settings.port) as listener:
         _see_room(instance, settings)
         _make_folders(instance)
+        instance.make_private()
         try:
             with Supervisor(instance.logs, console) as supervisor:
                 Launch(options, settings, instance, supervisor, listener).run()

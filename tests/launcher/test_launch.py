@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app import engine, launch
-from app.embedded import CannotStart
+from app.errors import CannotStart
 from app.instance import Instance, Running
 from app.launch import address_of, troubles
 from app.processor import fast_dtype

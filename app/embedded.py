@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from app import standin
+from app import cluster_notes, standin
 from app.errors import CannotStart
 
 SOCKET = ".s.PGSQL.5432"
@@ -85,7 +85,7 @@ class Postgres:
         return standin.INSIDE if standin.needed() else str(self.folder)
 
     def prepare(self) -> None:
-        """Make the cluster on first use, and clear what a killed server left behind.
+        """Make the cluster on first use, and clear what a killed server, or a power cut, left behind.
 
         Raises:
             CannotStart: the folder cannot be used, or holds another version's data.
@@ -101,7 +101,9 @@ class Postgres:
                 f"{self.folder} was made by PostgreSQL {version.read_text().strip()}; this installation brings 18. "
                 "Dump it with the old version and restore it, or use another --data-dir."
             )
-        self._forget_stranger()
+        if self.pid() is None:
+            cluster_notes.set_broken_aside(self.folder, self.socket_dir / SOCKET)
+            self._forget_stranger()
 
     def pid(self) -> int | None:
         """The running server's process, if there is one over this folder."""
@@ -178,7 +180,7 @@ class Postgres:
 
     def _pid_file(self) -> list[str]:
         try:
-            return (self.folder / "postmaster.pid").read_text().splitlines()
+            return (self.folder / cluster_notes.NOTE).read_text(errors="replace").splitlines()
         except OSError:
             return []
 
@@ -191,13 +193,13 @@ class Postgres:
         import psutil
 
         lines = self._pid_file()
-        if not lines or not lines[0].isdigit() or not psutil.pid_exists(int(lines[0])) or self.pid() is not None:
+        if not lines or not lines[0].isdigit() or not psutil.pid_exists(int(lines[0])):
             return
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 if process.name() == "postgres" and process.cwd() == str(self.folder):
                     return
-        (self.folder / "postmaster.pid").unlink(missing_ok=True)
+        (self.folder / cluster_notes.NOTE).unlink(missing_ok=True)
 
     def _initialise(self) -> None:
         command = [str(postgres_bin("initdb")), "-D", self._called, "-U", "postgres", "--auth=trust"]

@@ -6,7 +6,9 @@ import importlib.util
 from importlib import metadata
 from pathlib import Path
 
+from app.aside import set_aside, unless
 from app.processor import fast_dtype
+from app.registry.manifest import BrokenCheckpoint, verify
 from app.settings import Settings
 
 READY = "Application startup complete"
@@ -33,6 +35,26 @@ def on_cpu() -> bool:
     except metadata.PackageNotFoundError:
         return False
     return True
+
+
+def base_model_is_due(settings: Settings) -> bool:
+    """Whether the bundled model has to be converted. One that is not what was written is set aside for that.
+
+    Raises:
+        CannotStart: it cannot be.
+    """
+    if settings.base_model:
+        return False  # the operator's own
+    folder = Path(settings.base_model_path)
+    unless(Path.is_dir, folder.parent, folder)
+    if not folder.exists():
+        return True
+    try:
+        verify(folder, manifest_sha256=None)
+    except (BrokenCheckpoint, OSError):
+        set_aside(folder, "it is converted anew")
+        return True
+    return False
 
 
 def command(settings: Settings, python: str, port: int) -> list[str]:

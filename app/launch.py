@@ -30,7 +30,7 @@ from app.errors import CannotStart
 from app.instance import Instance, Running, adopt
 from app.processes import Command
 from app.settings import Settings, get_settings
-from app.supervisor import ChildFailed, Console, Stopped, Supervisor
+from app.supervisor import Console, Stopped, Supervisor
 
 MIB = 1024 * 1024
 ROOM_TO_RUN = 300 * MIB
@@ -62,6 +62,7 @@ def up(options: Options) -> None:
     console = Console()
     with _hold(instance, console), listen(settings.host, settings.port) as listener:
         _see_room(instance, settings)
+        instance.set_broken_aside()
         _make_folders(instance)
         instance.make_private()
         try:
@@ -125,9 +126,7 @@ class Launch:
         if not self.settings.broker_url:
             broker = Valkey(self.instance.broker_dir)
             broker.prepare()
-            aside = broker_log.set_broken_aside(broker)
-            if aside is not None:
-                self.console.say("broker", f"cannot read its log, which is now {aside}; waiting work is rung for again")
+            broker_log.set_broken_aside(broker)
             self.supervisor.start(Command("broker", broker.command(), stage=4, essential=True))
             addresses["BROKER_URL"] = broker.url
         if self.starts_engine:
@@ -210,7 +209,7 @@ class Launch:
             return
         try:
             self._base_model()
-        except ChildFailed as failed:
+        except CannotStart as failed:
             self.console.say("engine", f"There is no base model, so no candidates are generated: {failed.message}")
             return
         port = urlsplit(self.settings.engine_url).port or 0
@@ -228,7 +227,7 @@ class Launch:
         self.supervisor.start(server)
 
     def _base_model(self) -> None:
-        if self.settings.base_model or (Path(self.settings.base_model_path) / "manifest.json").exists():
+        if not engine.base_model_is_due(self.settings):
             return
         self.console.say("engine", "converting the base model, once; about half a minute")
         words = [sys.executable, "-m", "training.base_model", self.settings.base_model_path]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from training.errors import CheckpointError
+from training.formats.aside import is_broken, set_aside
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -59,6 +60,8 @@ def locked(file: Path, *, wait: bool) -> Iterator[None]:
     Raises:
         BlockingIOError: somebody else holds it and `wait` is false.
     """
+    if is_broken(file, Path.is_file):
+        set_aside(file)
     with file.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield

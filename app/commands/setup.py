@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import typer
 
 from app.commands.common import address
+from app.engine import base_model_is_due
 from app.instance import database
 from app.settings import Settings, get_settings
 
@@ -31,7 +31,7 @@ def convert_base_model(settings: Settings) -> None:
 
     It needs torch, so it happens in a process of its own.
     """
-    if settings.base_model or (Path(settings.base_model_path) / "manifest.json").exists():
+    if not base_model_is_due(settings):
         return
     typer.echo("Converting the base model, once; about half a minute.")
     words = [sys.executable, "-m", "training.base_model", settings.base_model_path]

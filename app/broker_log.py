@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
-import time
 from dataclasses import replace
 from pathlib import Path
 
+from app.aside import set_aside
 from app.embedded import Valkey, free_port, poll
 
 LOG = "appendonlydir"
+TRIAL = "appendonlydir.trial"
 PATIENCE = 60.0
 
 
@@ -17,24 +19,19 @@ def set_broken_aside(broker: Valkey) -> Path | None:
     """See that ``broker``, which is prepared and does not run, can read its log; a log that it cannot read is set aside.
 
     Returns:
-        Where the broken log lies now; None when it is whole, or when something else keeps the broker from starting.
+        Where the broken log lies now; None when it is whole, or when something else keeps the broker from starting:
+        that is said when the broker starts in earnest.
     """
     log = broker.folder / LOG
-    if not log.exists() or _starts(broker):
+    if not (log.exists() or log.is_symlink()) or _starts(broker, LOG) or not _starts(broker, TRIAL):
         return None
-    aside = broker.folder / f"{LOG}.broken-{time.strftime('%Y%m%d-%H%M%S')}"
-    log.rename(aside)
-    if _starts(broker):
-        return aside
-    _forget(log)
-    aside.rename(log)  # it was not the log: what is really wrong is said when the broker starts in earnest
-    return None
+    return set_aside(log, "it is begun anew, waiting work is rung for again")
 
 
-def _starts(broker: Valkey) -> bool:
-    """Whether it comes up over its folder, on a port of the trial's own."""
+def _starts(broker: Valkey, log: str) -> bool:
+    """Whether it comes up over its folder with the log of that name, on a port of the trial's own."""
     trial = replace(broker, port=free_port())
-    command = [*trial.command(), "--port", str(trial.port), "--logfile", ""]
+    command = [*trial.command(), "--port", str(trial.port), "--logfile", "", "--appenddirname", log]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _ in poll(PATIENCE):
@@ -50,11 +47,5 @@ def _starts(broker: Valkey) -> bool:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _forget(log: Path) -> None:
-    """Remove what a trial without a log began."""
-    for file in log.glob("*"):
-        file.unlink()
-    if log.exists():
-        log.rmdir()
+        if log == TRIAL:
+            shutil.rmtree(broker.folder / log, ignore_errors=True)

@@ -63,6 +63,7 @@ def up(
 
 def main() -> None:
     """Run a command. What was to be expected ends in one sentence and status 1."""
+    os.umask(0o077)  # what people wrote and judged is its owner's alone, wherever a command puts it
     try:
         app()
     except Exception as error:

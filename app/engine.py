@@ -6,7 +6,9 @@ import importlib.util
 from importlib import metadata
 from pathlib import Path
 
+from app.aside import set_aside, unless
 from app.processor import fast_dtype
+from app.registry.manifest import BrokenCheckpoint, verify
 from app.settings import Settings
 from training.formats.templates import TOOL_USE
 
@@ -27,12 +29,6 @@ def installed() -> bool:
     return importlib.util.find_spec("vllm") is not None
 
 
-def base_model_is_made(settings: Settings) -> bool:
-    """Whether nothing is left to unpack: a model of the operator's own, or the bundled one with all that belongs to it."""
-    folder = Path(settings.base_model_path)
-    return bool(settings.base_model) or all((folder / name).exists() for name in ("manifest.json", TOOL_USE))
-
-
 def on_cpu() -> bool:
     """Whether the installed vLLM is the build for processors."""
     try:
@@ -40,6 +36,28 @@ def on_cpu() -> bool:
     except metadata.PackageNotFoundError:
         return False
     return True
+
+
+def base_model_is_due(settings: Settings) -> bool:
+    """Whether the bundled model has to be converted, or lacks a file that a later release puts beside it.
+
+    One that is not what was written is set aside for that.
+
+    Raises:
+        CannotStart: it cannot be.
+    """
+    if settings.base_model:
+        return False  # the operator's own
+    folder = Path(settings.base_model_path)
+    unless(Path.is_dir, folder.parent, folder)
+    if not folder.exists():
+        return True
+    try:
+        verify(folder, manifest_sha256=None)
+    except (BrokenCheckpoint, OSError):
+        set_aside(folder, "it is converted anew")
+        return True
+    return not (folder / TOOL_USE).exists()
 
 
 def command(settings: Settings, python: str, port: int) -> list[str]:

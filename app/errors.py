@@ -13,8 +13,9 @@
     │   └── LeaseLost                 the seat was taken meanwhile
     ├── TooLarge                413
     ├── TooMany                 429   carries ``retry_after``
-    └── Unavailable             503   the database or engine is away; carries ``retry_after``
-        └── DiskFull                  there is no room left for what was sent, here or at the database
+    ├── Unavailable             503   the database or engine is away; carries ``retry_after``
+    │   └── DiskFull                  there is no room left for what was sent, here or at the database
+    └── CannotStart                   something that Corral needs to run is missing or in the way
 """
 
 from __future__ import annotations
@@ -115,6 +116,10 @@ class DiskFull(Unavailable):
     """There is no room left; said as what it is, because waiting does not help."""
 
     slug, title = "disk-full", "The disk is full"
+
+
+class CannotStart(AppError):
+    """Something that Corral needs to run is missing or in the way; the message is one sentence with the remedy."""
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -10,17 +10,34 @@ import contextlib
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.embedded import CannotStart, Postgres, poll
+from app.aside import unless
+from app.embedded import Postgres, poll
+from app.errors import CannotStart
+from training.formats.aside import BROKEN
 
 if TYPE_CHECKING:
     from app.settings import Settings
 
+OURS = (
+    "logs",
+    "broker",
+    "models",
+    "checkpoints",
+    "snapshots",
+    "runs",
+    "corral.lock",
+    "running.json",
+    "running.tmp",
+    "beat",
+)
+"""What lies in a data folder beside the database, which sees to its own."""
 PATIENCE = 60.0
 """Seconds that a command waits for another one that holds the database."""
 
@@ -63,9 +80,31 @@ class Instance:
         """Where ``corral up`` notes its addresses; it holds the broker's password, so only the owner reads it."""
         return self.data_dir / "running.json"
 
+    def make_private(self) -> None:
+        """Close to other users what an older version, or an operator's ``mkdir``, left open.
+
+        A folder that holds other things as well (a home, a disk) stays as it is: what is ours in it is closed.
+        """
+        ours = [entry for entry in self.data_dir.iterdir() if entry.name.split(BROKEN)[0] in OURS]
+        if {entry.name for entry in self.data_dir.iterdir()} <= {"postgres", *(entry.name for entry in ours)}:
+            _close(self.data_dir)
+        for entry in ours:
+            for path in (entry, *entry.rglob("*")) if entry.is_dir() and not entry.is_symlink() else (entry,):
+                _close(path)
+
+    def set_broken_aside(self) -> None:
+        """Set aside what is no folder, or no file, and should be; what is in them is each reader's business."""
+        unless(Path.is_dir, self.logs, self.broker_dir)
+        files = [self.running_file, self._draft, self.data_dir / "beat", self.broker_dir / "valkey.conf"]
+        unless(Path.is_file, *files, *self.logs.glob("*.log*"))
+
+    @property
+    def _draft(self) -> Path:
+        return self.running_file.with_suffix(".tmp")
+
     def announce(self, running: Running) -> None:
         """Note the addresses, whole or not at all."""
-        draft = self.running_file.with_suffix(".tmp")
+        draft = self._draft
         draft.unlink(missing_ok=True)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(asdict(running), file)
@@ -86,6 +125,7 @@ class Instance:
         """Hold the folder for the block; yields False when somebody else holds it."""
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            unless(Path.is_file, self.data_dir / "corral.lock")
             descriptor = os.open(self.data_dir / "corral.lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise CannotStart(
@@ -101,6 +141,13 @@ class Instance:
             yield held
         finally:
             os.close(descriptor)
+
+
+def _close(path: Path) -> None:
+    mode = stat.S_IMODE(path.lstat().st_mode)
+    if mode & 0o077 and not path.is_symlink():
+        with contextlib.suppress(PermissionError):  # somebody else's, who decides
+            path.chmod(mode & 0o700)
 
 
 @contextmanager

@@ -25,11 +25,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from app import broker_log, engine, prepare, serve
-from app.embedded import CannotStart, Valkey, free_port, poll
+from app.embedded import Valkey, free_port, poll
+from app.errors import CannotStart
 from app.instance import Instance, Running, adopt
 from app.processes import Command
 from app.settings import Settings, get_settings
-from app.supervisor import ChildFailed, Console, Stopped, Supervisor
+from app.supervisor import Console, Stopped, Supervisor
 
 MIB = 1024 * 1024
 ROOM_TO_RUN = 300 * MIB
@@ -61,7 +62,9 @@ def up(options: Options) -> None:
     console = Console()
     with _hold(instance, console), listen(settings.host, settings.port) as listener:
         _see_room(instance, settings)
+        instance.set_broken_aside()
         _make_folders(instance)
+        instance.make_private()
         try:
             with Supervisor(instance.logs, console) as supervisor:
                 Launch(options, settings, instance, supervisor, listener).run()
@@ -123,9 +126,7 @@ class Launch:
         if not self.settings.broker_url:
             broker = Valkey(self.instance.broker_dir)
             broker.prepare()
-            aside = broker_log.set_broken_aside(broker)
-            if aside is not None:
-                self.console.say("broker", f"cannot read its log, which is now {aside}; waiting work is rung for again")
+            broker_log.set_broken_aside(broker)
             self.supervisor.start(Command("broker", broker.command(), stage=4, essential=True))
             addresses["BROKER_URL"] = broker.url
         if self.starts_engine:
@@ -208,7 +209,7 @@ class Launch:
             return
         try:
             self._base_model()
-        except ChildFailed as failed:
+        except CannotStart as failed:
             self.console.say("engine", f"There is no base model, so no candidates are generated: {failed.message}")
             return
         port = urlsplit(self.settings.engine_url).port or 0
@@ -226,7 +227,7 @@ class Launch:
         self.supervisor.start(server)
 
     def _base_model(self) -> None:
-        if engine.base_model_is_made(self.settings):
+        if not engine.base_model_is_due(self.settings):
             return
         if not Path(self.settings.base_model_path).exists():  # else it only gets what came with a later release
             self.console.say("engine", "converting the base model, once; about half a minute")

@@ -19,7 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Self
 
-from app.embedded import CannotStart, reason
+from app.embedded import reason
+from app.errors import CannotStart
 from app.processes import Child, Command, Watchdog, end, family, rotate
 
 HEALTHY = 60.0

@@ -13,8 +13,7 @@ from pathlib import Path
 def temporary_place() -> Iterator[Path]:
     """A folder that goes away after the block.
 
-    Not pytest's: each run of pytest closes the folder above its temporary folders to others, and PostgreSQL, which does
-    not run as root, is such an other when root runs the tests.
+    Not pytest's, whose long names would put the database's socket elsewhere.
     """
     folder = Path(tempfile.mkdtemp(prefix="corral-")).resolve()
     yield folder

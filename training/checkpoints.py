@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from training.errors import CheckpointError
+from training.formats.aside import is_broken, set_aside
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -59,6 +60,8 @@ def locked(file: Path, *, wait: bool) -> Iterator[None]:
     Raises:
         BlockingIOError: somebody else holds it and `wait` is false.
     """
+    if is_broken(file, Path.is_file):
+        set_aside(file)
     with file.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
@@ -92,13 +95,14 @@ def seal(path: Path, manifest: Manifest) -> None:
     if manifest.kind != "trainer_state":
         _refuse_pickles(path)
     files = {}
-    for file in _files(path):
-        file.chmod(0o644)  # safetensors are created 0600, and the serving engine may run as another user
+    found, draft = _files(path), path / f"{MANIFEST}.tmp"
+    draft.touch()
+    for file in found:
+        file.chmod(draft.stat().st_mode)  # safetensors are created 0600; who reads a checkpoint, the umask decides
         _sync(file)
         files[file.relative_to(path).as_posix()] = {"sha256": sha256(file), "bytes": file.stat().st_size}
     created_at = manifest.created_at or datetime.now(UTC).isoformat(timespec="seconds")
     body = asdict(replace(manifest, files=files, created_at=created_at))
-    draft = path / f"{MANIFEST}.tmp"
     draft.write_text(json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
     _sync(draft)
     draft.rename(path / MANIFEST)

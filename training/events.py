@@ -12,19 +12,24 @@ import time
 from pathlib import Path
 from typing import Any
 
+from training.formats.aside import is_broken, set_aside
+
 NAME = "events.jsonl"
 
 
 class EventLog:
     """The event file of one run directory.
 
-    A line that a killed process left unfinished is cut off when the file is opened. One that is `silent` writes nothing:
+    A line that a killed process left unfinished is cut off when the file is opened; one that a disk broke is passed over.
+    One that is `silent` writes nothing:
     of several processes one reports.
     """
 
     def __init__(self, run_dir: Path, *, silent: bool = False) -> None:
         self.path = run_dir / NAME
         self.silent = silent
+        if is_broken(self.path, Path.is_file) and not silent:
+            set_aside(self.path)
         if self.path.exists() and not silent:
             whole = self.path.read_bytes()
             if not whole.endswith(b"\n"):
@@ -49,7 +54,16 @@ class EventLog:
         if not self.path.exists():
             return []
         # Not splitlines(), which also splits at what may stand inside a line of JSON, such as U+2028.
-        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").split("\n")[:-1]]
+        lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+        return [body for line in lines if (body := _body(line))]
+
+
+def _body(line: str) -> dict[str, Any] | None:
+    try:
+        body = json.loads(line)
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) and "event" in body else None
 
 
 def _finite(value: Any) -> Any:

@@ -90,7 +90,8 @@ def resume_point(config: RunConfig, run_dir: Path, snapshot_sha256: str, events:
 
 def _resume_point(config: RunConfig, run_dir: Path, snapshot_sha256: str, events: EventLog) -> Path | None:
     folder = trainer_dir(run_dir)
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
+    found = [path for path in folder.glob("checkpoint-*") if path.name.split("-")[1].isdecimal() and path.is_dir()]
+    found.sort(key=lambda path: int(path.name.split("-")[1]), reverse=True)
     for path in found:
         try:
             state = checkpoints.verify(path, "trainer_state")

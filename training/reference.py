@@ -27,6 +27,7 @@ from training import checkpoints, models, processes
 from training.config import RunConfig
 from training.data import Row
 from training.events import EventLog
+from training.formats.aside import is_broken, set_aside
 
 LAYOUT = "shared-prompt-2"  # counts up when packing.py lays tokens out in another way
 CHUNK = 16  # rows between two writes, for each process
@@ -65,17 +66,24 @@ class ReferenceStore:
     def __init__(self, folder: Path, identity: str, *, scored: str) -> None:
         self.scored = scored
         self.path = folder / f"{identity}.jsonl"
-        folder.mkdir(parents=True, exist_ok=True)
+        if processes.is_main():
+            for place, right in ((folder, Path.is_dir), (self.path, Path.is_file)):
+                if is_broken(place, right):
+                    set_aside(place)
+            folder.mkdir(parents=True, exist_ok=True)
         self._known = processes.agreed(self._read() if processes.is_main() else {})
 
     def _read(self) -> dict[str, float]:
-        """What earlier runs have added; a line that a killed process left unfinished is cut off."""
+        """What earlier runs have added; a line that a killed process left unfinished is cut off.
+
+        A line that cannot be read (a disk's fault) is passed over: its value is computed anew and stands further down.
+        """
         with self._locked():
             whole = self.path.read_bytes() if self.path.exists() else b""
             end = whole.rfind(b"\n") + 1
             if end < len(whole):
                 os.truncate(self.path, end)
-        return dict(json.loads(line) for line in whole[:end].splitlines())
+        return dict(item for line in whole[:end].split(b"\n") if (item := _item(line)))
 
     def of(self, row: Row) -> tuple[float, ...] | None:
         """One value for each response, or None where one is not known."""
@@ -103,6 +111,15 @@ class ReferenceStore:
             key.update(json.dumps([response.ids, response.content if self.scored == "content" else None]).encode())
             keys.append(key.hexdigest()[:32])
         return keys
+
+
+def _item(line: bytes) -> tuple[str, float] | None:
+    """Key and value of one line; None where it holds no such thing."""
+    try:
+        key, value = json.loads(line)
+        return (str(key), float(value)) if math.isfinite(value) else None
+    except (ValueError, TypeError):
+        return None
 
 
 def identity(config: RunConfig) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from app.commands.common import address
+from app.engine import base_model_is_due
 from app.instance import database
 from app.settings import Settings, get_settings
 
@@ -31,9 +32,7 @@ def convert_base_model(settings: Settings) -> None:
 
     It needs torch, so it happens in a process of its own.
     """
-    from app.engine import base_model_is_made
-
-    if base_model_is_made(settings):
+    if not base_model_is_due(settings):
         return
     if not Path(settings.base_model_path).exists():  # else it only gets what came with a later release
         typer.echo("Converting the base model, once; about half a minute.")

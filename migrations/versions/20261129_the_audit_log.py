@@ -5,7 +5,7 @@ again. A DELETE is refused but for events that are older than 30 days, within ``
 the table itself writes an event that says how many.
 
 Revision ID: 6a1d84f0b27e
-Revises: c3a7f05b9e14
+Revises: 7f2b9d41c6a8
 """
 
 from __future__ import annotations

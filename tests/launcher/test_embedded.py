@@ -16,7 +16,8 @@ import pytest
 import redis
 
 from app import embedded
-from app.embedded import SOCKET_PATH_LIMIT, CannotStart, Postgres, Valkey, start_postgres, stop_postgres
+from app.embedded import SOCKET_PATH_LIMIT, Postgres, Valkey, start_postgres, stop_postgres
+from app.errors import CannotStart
 from app.settings import ROOT
 from tests.flows.installation import eventually
 

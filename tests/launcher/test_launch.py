@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app import engine, launch
-from app.embedded import CannotStart
+from app.errors import CannotStart
 from app.instance import Instance, Running
 from app.launch import address_of, troubles
 from app.processor import fast_dtype
@@ -171,18 +171,6 @@ def test_the_engine_is_told_its_precision(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(engine, "on_cpu", lambda on_cpu=on_cpu: on_cpu)
         words = engine.command(Settings(), "python", 9000)
         assert words[words.index("--dtype") + 1] == dtype
-
-
-def test_the_bundled_model_is_made_once_it_has_its_template_for_tools(tmp_path: Path) -> None:
-    assert engine.base_model_is_made(Settings(base_model="somebody/model"))
-    settings = Settings(data_dir=tmp_path, base_model="")
-    folder = Path(settings.base_model_path)
-    (folder / "additional_chat_templates").mkdir(parents=True)
-    assert not engine.base_model_is_made(settings)
-    (folder / "manifest.json").write_text("{}")
-    assert not engine.base_model_is_made(settings), "an earlier release unpacked it"
-    (folder / "additional_chat_templates" / "tool_use.jinja").write_text("x")
-    assert engine.base_model_is_made(settings)
 
 
 def test_a_hub_id_may_be_loaded_and_a_folder_needs_no_hub(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.embedded import CannotStart
+from app.errors import CannotStart
 from app.processes import KEPT_LOGS, Child, Command, rotate
 from app.settings import ROOT
 from app.supervisor import ChildFailed, Console, Supervisor

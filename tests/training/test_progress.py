@@ -159,3 +159,19 @@ def test_the_time_that_is_left_is_said(settings: RunConfig, events: EventLog, mo
     said = events.last("step")
     assert said is not None
     assert said["seconds_left"] == 14.0
+
+
+def test_a_line_that_a_disk_broke_is_passed_over(events: EventLog) -> None:
+    events.emit("data", rows=1)
+    with events.path.open("ab") as file:
+        file.write(bytes(64) + b"\n" + b'{"event": "st\xff\n[1]\n{"no": "event"}\n' + bytes(64))
+    again = EventLog(events.path.parent)
+    again.emit("final", rows=2)
+    assert [event["event"] for event in again.every()] == ["data", "final"]
+
+
+def test_what_is_no_saved_state_is_not_gone_on_from(settings: RunConfig, events: EventLog, tmp_path: Path) -> None:
+    for name in ("checkpoint-3", "checkpoint-tmp"):
+        (progress.trainer_dir(tmp_path) / name).mkdir(parents=True)
+    (progress.trainer_dir(tmp_path) / "checkpoint-9").write_text("no folder")
+    assert progress.resume_point(settings, tmp_path, "s", events) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +86,53 @@ def test_a_line_that_a_killed_process_left_and_a_value_that_is_no_number_are_not
     assert again.of(first) == (-1.0, -2.0)
     assert again.of(second) is None
     assert all(json.loads(line) for line in store.path.read_text().splitlines())
+
+
+def nul_bytes(file: Path) -> None:
+    with file.open("ab") as end:
+        end.write(bytes(512) + b"\n")
+
+
+def other_json(file: Path) -> None:
+    with file.open("a") as end:
+        end.write('{"a": 1}\n["key", "no number"]\n["key"]\n[[], NaN]\n7\n')
+
+
+def noise_in_the_middle(file: Path) -> None:
+    first, *rest = file.read_bytes().split(b"\n")
+    file.write_bytes(b"\n".join([first[:10] + b"\xff\x00\xfe" + first[13:], *rest]))
+
+
+def a_folder_in_its_place(file: Path) -> None:
+    file.unlink()
+    (file / "what").mkdir(parents=True)
+
+
+def a_folder_for_a_lock(file: Path) -> None:
+    file.with_suffix(".lock").unlink()
+    file.with_suffix(".lock").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("damage", "lost"),
+    [
+        (nul_bytes, 0),
+        (other_json, 0),
+        (a_folder_for_a_lock, 0),
+        (noise_in_the_middle, 1),
+        (a_folder_in_its_place, 2),
+    ],
+)
+def test_a_broken_store_costs_the_values_that_cannot_be_read_and_no_training(
+    damage: Callable[[Path], None], lost: int, run_file: RunFile, tmp_path: Path
+) -> None:
+    _, prepared = build(run_file("dpo"), "dpo")
+    rows = prepared.rows[1:3]
+    store = ReferenceStore(tmp_path / "cache", "one", scored="content")
+    store.add([(row, (-1.0, -2.0)) for row in rows])
+    damage(store.path)
+    again = ReferenceStore(tmp_path / "cache", "one", scored="content")
+    missing = [row for row in rows if again.of(row) is None]
+    assert len(missing) == lost
+    again.add([(row, (-1.0, -2.0)) for row in missing])
+    assert all(ReferenceStore(tmp_path / "cache", "one", scored="content").of(row) == (-1.0, -2.0) for row in rows)

@@ -55,8 +55,10 @@ def admin(session: Session) -> dict[str, str]:
     return headers(session, Role.ADMIN, ["admin"])
 
 
-def unseen(client: TestClient, admin: dict[str, str], *records: dict[str, Any]) -> list[dict[str, Any]]:
-    answer = post(client, admin, jsonl(*records))
+def unseen(
+    client: TestClient, admin: dict[str, str], *records: dict[str, Any], name: str = "Questions"
+) -> list[dict[str, Any]]:
+    answer = post(client, admin, jsonl(*records), name=name)
     assert answer.status_code == 201, answer.text
     found: list[dict[str, Any]] = answer.json()["unseen"]
     return found
@@ -111,6 +113,24 @@ def test_calls_of_tools_and_names_are_told_apart(client: TestClient, admin: dict
         {"role": "user", "content": "And?", "name": "ada"},
     ]
     assert {entry["part"] for entry in unseen(client, admin, {"messages": asked})} == {"names", "tool_calls"}
+
+
+def test_a_model_of_the_hub_is_read_where_the_worker_has_put_it_and_never_downloaded(
+    client: TestClient,
+    admin: dict[str, str],
+    tmp_path: Path,
+    serve: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    serve(base_model="zoo/small-chat")
+    assert unseen(client, admin, *WITH_TOOLS) == [], "nothing is known of it yet"
+    cached = tmp_path / "models--zoo--small-chat"
+    write_tiny_model(cached / "snapshots" / ("0" * 40))
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("0" * 40)
+    (entry,) = unseen(client, admin, *WITH_TOOLS, name="Again")
+    assert "the chat template of zoo/small-chat leaves out" in entry["reason"]
 
 
 @pytest.mark.parametrize("state", ["another engine", "no model yet", "broken template"])

@@ -112,7 +112,8 @@ class Settings(BaseSettings):
     """Answers of the newest policy to each training prompt, of which the reward model picks what the next one imitates before
     it learns preferences (Llama 3 takes 10 to 30); 0: it learns preferences only."""
     training_min_pairs: int = 8
-    """Pairs that a training needs to start: of the two strongest levels, on prompts that are not held out."""
+    """Pairs that a training needs to start, as Rounds counts them: of the two strongest levels, edits among them, on prompts
+    that are not held out."""
     round_min_pairs: int = 60
     """The policy learns from the batches of its own round when they give this many pairs, else from all rounds."""
     training_lease: int = 60

@@ -47,8 +47,9 @@ def export_rows(rows: Sequence[Tally], shape: Shape, min_strength: int | None) -
 
 
 def sum_up(rows: Sequence[Tally], min_strength: int | None = None) -> Counts:
-    """Add the rows up; pairs below ``min_strength`` do not count."""
+    """Add the rows up; pairs below ``min_strength`` do not count, nor annotations that have no other."""
     least = min_strength or 1
+    rows = [row for row in rows if row.rows(Shape.CANONICAL, min_strength)]
     strengths: Counter[int] = Counter()
     for row in rows:
         strengths.update({strength: count for strength, count in row.pairs().items() if strength >= least})

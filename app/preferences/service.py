@@ -19,7 +19,8 @@ from app.accounts.models import User
 from app.errors import Conflict
 from app.jobs import Job, enqueue
 from app.preferences import freeze, queries
-from app.preferences.forms import ExportFilter
+from app.preferences.counts import export_rows
+from app.preferences.forms import ExportFilter, Shape
 from app.preferences.models import Snapshot, SnapshotAnnotation, SnapshotState
 from app.settings import get_settings
 
@@ -34,7 +35,8 @@ def request_snapshot(session: Session, user: User | None, wanted: ExportFilter) 
     """
     if user is not None:
         wanted = queries.visible_to(user, wanted)
-    if not queries.tally(session, wanted, get_settings().held_out_percent):
+    found = queries.tally(session, wanted, get_settings().held_out_percent)
+    if not export_rows(found, Shape.CANONICAL, wanted.min_strength):
         raise Conflict(f"There is nothing to freeze: no annotation matches ({wanted.words()}).")
     if wanted.until is None:
         wanted = wanted.model_copy(update={"until": queries.last_annotation_id(session)})

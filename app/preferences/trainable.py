@@ -64,9 +64,9 @@ def held_out_pairs(prompts: Counter[Judged]) -> int:
     return sum(count * measured_on(each.judgements) for each, count in held_out)
 
 
-def standing(prompts: Counter[Judged]) -> int:
-    """How many annotations stand."""
-    return sum(count * len(each.judgements) for each, count in prompts.items())
+def standing(prompts: Counter[Judged], *, of_round: bool = False) -> int:
+    """How many annotations stand, of all rounds or of the round."""
+    return sum(count * (sum(each.here) if of_round else len(each.here)) for each, count in prompts.items())
 
 
 def in_other_rounds(prompts: Counter[Judged]) -> bool:

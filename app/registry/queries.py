@@ -109,7 +109,7 @@ _ORIGIN = text("""
       FROM training_runs r JOIN snapshots s ON s.id = r.snapshot_id
      WHERE r.checkpoint_id = :id
 """)
-_CANDIDATES = text("SELECT count(*) FROM candidates WHERE checkpoint_id = :id")
+_CANDIDATES = text("SELECT count(*) FROM candidates WHERE checkpoint_id = :id AND edited_from_id IS NULL")
 
 
 def lineage(session: Session, checkpoint: Checkpoint) -> Lineage:

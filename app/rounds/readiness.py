@@ -24,6 +24,8 @@ class Readiness:
     """
 
     annotations: int
+    this_round: int
+    """Annotations of the batches of the current round."""
     new_annotations: int
     """Since the last training that was completed."""
     trainable: int
@@ -58,6 +60,7 @@ def readiness(session: Session, current: Round) -> Readiness:
     by_reward, by_dpo = conflicts(RunKind.REWARD, name), conflicts(RunKind.DPO, name)
     found = Readiness(
         annotations=trainable.standing(prompts),
+        this_round=trainable.standing(prompts, of_round=True),
         new_annotations=new_annotations(session),
         trainable=trainable.pairs(prompts, "reward", by_reward, MIN_STRENGTH),
         for_policy=trainable.pairs(prompts, "dpo", by_dpo, MIN_STRENGTH),

@@ -25,6 +25,8 @@ from training.formats.aside import BROKEN
 if TYPE_CHECKING:
     from app.settings import Settings
 
+BEAT = "beat"
+"""The file that every tick of the clock touches; a health check looks at its age."""
 OURS = (
     "logs",
     "broker",
@@ -35,7 +37,7 @@ OURS = (
     "corral.lock",
     "running.json",
     "running.tmp",
-    "beat",
+    BEAT,
 )
 """What lies in a data folder beside the database, which sees to its own."""
 PATIENCE = 60.0
@@ -95,7 +97,7 @@ class Instance:
     def set_broken_aside(self) -> None:
         """Set aside what is no folder, or no file, and should be; what is in them is each reader's business."""
         unless(Path.is_dir, self.logs, self.broker_dir)
-        files = [self.running_file, self._draft, self.data_dir / "beat", self.broker_dir / "valkey.conf"]
+        files = [self.running_file, self._draft, self.data_dir / BEAT, self.broker_dir / "valkey.conf"]
         unless(Path.is_file, *files, *self.logs.glob("*.log*"))
 
     @property

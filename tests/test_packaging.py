@@ -67,8 +67,9 @@ def test_every_service_that_stays_says_whether_it_is_well() -> None:
 def test_a_worker_answers_for_itself_only() -> None:
     for name, service in services().items():
         if "worker" in (service.get("command") or []):
-            node = service["command"][service["command"].index("--hostname") + 1].removesuffix("%h")
-            assert f"-d {node}$$HOSTNAME" in service["healthcheck"]["test"][1], name
+            node = service["command"][service["command"].index("--hostname") + 1]
+            asked = service["healthcheck"]["test"][-2:]
+            assert (asked[0], f"{asked[1]}@%h") == ("worker", node), name
 
 
 def test_a_model_from_the_hub_reaches_all_who_read_its_files() -> None:

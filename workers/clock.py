@@ -8,10 +8,8 @@ from typing import Any
 
 from celery.beat import Scheduler
 
+from app.instance import BEAT
 from app.settings import get_settings
-
-ALIVE = "beat"
-"""The file in the data folder that every tick touches; a health check looks at its age."""
 
 
 class Clock(Scheduler):
@@ -21,5 +19,5 @@ class Clock(Scheduler):
         """Ring for what is due, and say so; returns the seconds until the next tick."""
         wait = super().tick(*arguments, **options)
         with contextlib.suppress(OSError):  # a full disk is no reason to stop the clock
-            Path(get_settings().data_dir, ALIVE).touch()
+            Path(get_settings().data_dir, BEAT).touch()
         return wait

@@ -15,6 +15,7 @@ from app.registry.manifest import verify
 from app.registry.models import Checkpoint, CheckpointKind
 from app.rounds import progress, queries, service
 from app.rounds.models import Round, RoundState, RunKind, RunState, TrainingRun
+from app.settings import get_settings
 from tests.rounds.conftest import build_snapshots, run_of
 from tests.training.conftest import tiny_base  # noqa: F401 - a fixture
 from workers.rounds import run_training
@@ -22,12 +23,18 @@ from workers.rounds import run_training
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize(("recipe", "trainer"), [("laptop", "corral"), ("trl", "trl")])
 def test_a_round_of_real_training_ends_with_measured_and_verified_checkpoints(
     bob: User,
     annotated: None,
     messages: list[tuple[Job, int]],
     tiny_base: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    recipe: str,
+    trainer: str,
 ) -> None:
+    settings = get_settings().model_copy(update={"training_recipe": recipe})
+    monkeypatch.setattr(service, "get_settings", lambda: settings)
     with session_scope() as session:
         base = session.scalars(select(Checkpoint).where(Checkpoint.kind == CheckpointKind.BASE)).one()
         base.path = str(tiny_base)
@@ -50,3 +57,4 @@ def test_a_round_of_real_training_ends_with_measured_and_verified_checkpoints(
     assert states == [RoundState.COMPLETE, RoundState.COLLECTING]
     manifest = json.loads((Path(made.path) / "manifest.json").read_text())
     assert manifest["name"] == made.name
+    assert manifest["config"]["trainer"] == trainer

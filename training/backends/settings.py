@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def settle(merged: dict[str, Any], said: dict[str, Any]) -> None:
     """Put the trainer in the place of "auto"; `merged` is the recipe under the run file, `said` the run file alone."""
     dpo = merged.get("dpo")
-    loss = dpo.get("loss_type", "sigmoid") if isinstance(dpo, dict) else None
+    loss = str(dpo.get("loss_type", "sigmoid")) if isinstance(dpo, dict) else None
     merged["trainer"] = chosen(merged.get("trainer", "auto"), loss)
     if merged["trainer"] != "trl" or not isinstance(dpo, dict):
         return

@@ -19,12 +19,10 @@ from app.preferences import export
 from app.preferences.freeze import MANIFEST_FILE, ROWS_FILE
 from app.preferences.models import Snapshot, SnapshotState
 from app.preferences.service import folder
-from app.prompts import queries as prompts
-from app.prompts.messages import strict
+from app.prompts import upkeep
 from app.registry import manifest
 from app.registry.models import Checkpoint, CheckpointState
 from app.settings import get_settings
-from training.formats.prompts import Split, content_hash, split_of
 
 GRACE = 60
 """Seconds by which a lease may be over: the sweeper comes by every ``sweep_interval``, a restart takes longer."""
@@ -320,8 +318,7 @@ def audit(session: Session, *, grace: int = GRACE, files: bool = True) -> list[P
     """Every broken promise, between rows and, with ``files``, between rows and files. Empty is what it must be."""
     problems = [
         *broken_rows(session, grace),
-        *loose_prompts(session),
-        *parted_prompts(session),
+        *unsound_prompts(session),
         *unwritable_rows(session),
     ]
     if files:
@@ -338,34 +335,10 @@ def broken_rows(session: Session, grace: int = GRACE) -> Iterator[Problem]:
             yield Problem(f"{check.table} {row['id']}", check.what.format_map(dict(row)), check.remedy)
 
 
-def loose_prompts(session: Session) -> Iterator[Problem]:
-    """Prompts that are not in the one form of messages: imports bring each into it, but did not always."""
-    for prompt in prompts.special_prompts(session):
-        written = strict(prompt.messages)
-        if written != prompt.messages:
-            pairs = zip(written, prompt.messages, strict=True)
-            number = next(number for number, (one, other) in enumerate(pairs, 1) if one != other)
-            yield Problem(
-                f"prompt {prompt.id}",
-                f"has a message {number} that is not in the form of exports (content, names, ids and tool calls)",
-                "Exports put it right or leave the key out; import the prompt again in a new batch.",
-            )
-
-
-def parted_prompts(session: Session) -> Iterator[Problem]:
-    """Prompts that say the same and lie on both sides of the split: what is trained on would be measured with."""
-    percent = get_settings().held_out_percent
-    first: dict[bytes, tuple[int, Split]] = {}
-    for prompt in prompts.special_prompts(session):
-        side = split_of(prompt.content_hash, percent)
-        if prompt.dialogue_id is None:
-            other, others = first.setdefault(content_hash(strict(prompt.messages), prompt.tools), (prompt.id, side))
-            if others is not side:
-                yield Problem(
-                    f"prompt {prompt.id}",
-                    f"says the same as prompt {other}, which is on the other side of the split",
-                    "Report how they came about; leave one of their batches out of snapshots meanwhile.",
-                )
+def unsound_prompts(session: Session) -> Iterator[Problem]:
+    """Prompts that are not in the one form of messages, or say the same as one on the other side of the split."""
+    for prompt_id, what, remedy in (*upkeep.loose(session), *upkeep.parted(session)):
+        yield Problem(f"prompt {prompt_id}", what, remedy)
 
 
 def unwritable_rows(session: Session) -> Iterator[Problem]:

@@ -15,10 +15,11 @@ from app.accounts.models import Role, User
 from app.db import Base
 from app.errors import NotFound
 from app.prompts.models import Batch, BatchState, Prompt, PromptState, Upload
-from app.prompts.upkeep import SPECIAL
 from app.settings import get_settings
 
 STAFF = frozenset({Role.ADMIN, Role.REVIEWER})
+SPECIAL = '$[*] ? (@.content.type() != "string" || exists(@.keyvalue() ? (@.key != "role" && @.key != "content")))'
+"""A message with more than a role and a text."""
 
 
 def _downstream(name: str) -> Table:

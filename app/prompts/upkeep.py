@@ -21,7 +21,9 @@ from sqlalchemy.orm import Session
 
 from app.prompts.messages import empty, strict
 from app.prompts.models import Batch
-from training.formats.prompts import content_hash
+from app.prompts.queries import SPECIAL, special_prompts
+from app.settings import get_settings
+from training.formats.prompts import Split, content_hash, split_of
 
 SIDE_BYTES = 8
 PAGE = 500
@@ -29,11 +31,11 @@ PAGE = 500
 _SPECIAL = text("""
     SELECT p.id, p.batch_id, p.messages, p.tools, p.content_hash, e.prompt_id IS NOT NULL AS done
       FROM prompts p LEFT JOIN earlier_prompts e ON e.prompt_id = p.id
-     WHERE p.id > :after AND p.dialogue_id IS NULL AND jsonb_path_exists(p.messages, CAST(:special AS jsonpath))
+     WHERE p.id > :after AND p.dialogue_id IS NULL
+       AND (e.prompt_id IS NOT NULL OR p.content_hash = ANY(:plain)
+            OR jsonb_path_exists(p.messages, CAST(:special AS jsonpath)))
      ORDER BY p.id LIMIT :page
 """)
-SPECIAL = '$[*] ? (@.content.type() != "string" || exists(@.keyvalue() ? (@.key != "role" && @.key != "content")))'
-"""A message with more than a role and a text."""
 _TAKEN = text("""
     SELECT EXISTS (SELECT FROM prompts
                     WHERE batch_id = :batch AND content_hash = :name AND dialogue_id IS NULL AND id <> :id)
@@ -65,7 +67,7 @@ def bring_into_form(connection: Connection) -> int:
     """
     names: dict[bytes, bytes] = {}
     changed = 0
-    for row in _special(connection):
+    for row in _special(connection, _plain_now(connection)):
         written = strict(row.messages)
         if _loses(row.messages, written):
             continue
@@ -86,9 +88,44 @@ def keep_names(session: Session, batch: Batch) -> None:
     session.execute(_KEEP_NAMES, {"batch": batch.id})
 
 
-def _special(connection: Connection) -> Iterator[Row[Any]]:
-    after = 0
-    while rows := connection.execute(_SPECIAL, {"after": after, "special": SPECIAL, "page": PAGE}).all():
+def loose(session: Session) -> Iterator[tuple[int, str, str]]:
+    """Prompts that are not in the one form: the id of each, what is wrong, and what to do."""
+    for prompt in special_prompts(session):
+        written = strict(prompt.messages)
+        if written != prompt.messages:
+            pairs = zip(written, prompt.messages, strict=True)
+            number = next(number for number, (one, other) in enumerate(pairs, 1) if one != other)
+            what = f"has a message {number} that is not in the form of exports (content, names, ids and tool calls)"
+            yield prompt.id, what, "Exports put it right or leave the key out; import the prompt again in a new batch."
+
+
+def parted(session: Session) -> Iterator[tuple[int, str, str]]:
+    """Prompts that say the same as an older one and lie on the other side of the split, as :func:`loose` gives them."""
+    percent = get_settings().held_out_percent
+    first: dict[bytes, tuple[int, Split]] = {}
+    for prompt in special_prompts(session):
+        written = strict(prompt.messages)
+        if prompt.dialogue_id is not None or _loses(prompt.messages, written):
+            continue
+        mine = prompt.id, split_of(prompt.content_hash, percent)
+        older, side = first.setdefault(content_hash(written, prompt.tools), mine)
+        if side is not mine[1]:
+            what = f"says the same as prompt {older}, which is on the other side of the split"
+            yield prompt.id, what, "Leave one of their batches out of snapshots, and report how they came about."
+
+
+def _plain_now(connection: Connection) -> list[bytes]:
+    """Today's hashes of prompts that turn out to be texts alone (``tool_calls: []``): others may have been stored so."""
+    forms = ((row, strict(row.messages)) for row in _special(connection, []))
+    whole = ((row, written) for row, written in forms if not _loses(row.messages, written))
+    plain = ((row, written) for row, written in whole if all(each.keys() == {"role", "content"} for each in written))
+    return [content_hash(written, row.tools) for row, written in plain]
+
+
+def _special(connection: Connection, plain: list[bytes]) -> Iterator[Row[Any]]:
+    """Prompts with more than texts, and those with one of the hashes ``plain``, by id."""
+    after, more = 0, {"special": SPECIAL, "plain": plain, "page": PAGE}
+    while rows := connection.execute(_SPECIAL, {"after": after, **more}).all():
         yield from rows
         after = rows[-1].id
 

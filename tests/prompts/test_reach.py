@@ -13,11 +13,14 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
 from app.doctor import look_at_chat_template
+from app.prompts import service
 from app.prompts.models import Batch, Prompt
 from app.settings import get_settings
 from tests.fake_engine import write_tiny_model
 from tests.prompts.pages import jsonl, upload
 from tests.prompts.test_api import headers, post
+from training.base_model import FOR_TOOLS
+from training.formats.templates import TOOL_USE
 
 TOOLS = [{"type": "function", "function": {"name": "look", "description": "Look something up."}}]
 PLAIN = {"prompt": "Why is the sky blue?"}
@@ -89,9 +92,17 @@ def test_a_script_learns_it_in_the_answer(client: TestClient, admin: dict[str, s
 def test_a_template_that_shows_everything_is_not_complained_of(
     client: TestClient, admin: dict[str, str], model: Path
 ) -> None:
-    (model / "additional_chat_templates").mkdir()
-    (model / "additional_chat_templates" / "tool_use.jinja").write_text(SHOWS_TOOLS)
+    (model / TOOL_USE).parent.mkdir()
+    (model / TOOL_USE).write_text(SHOWS_TOOLS)
     assert unseen(client, admin, PLAIN, *WITH_TOOLS) == []
+
+
+def test_the_bundled_models_template_for_tools_shows_all_of_the_sample(model: Path) -> None:
+    (said,) = service.unseen_in_sample()
+    assert said.startswith("7 prompts (lines ")
+    (model / TOOL_USE).parent.mkdir()
+    (model / TOOL_USE).write_text(FOR_TOOLS.read_text())
+    assert service.unseen_in_sample() == []
 
 
 def test_prompts_that_the_template_refuses_are_announced(

@@ -16,14 +16,13 @@ from sqlalchemy import Connection, make_url, select, text
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
-from app.audit import loose_prompts, parted_prompts
 from app.db import make_engine
 from app.drift import drop
 from app.embedded import ensure_database
 from app.migrating import config
 from app.prompts.messages import strict
 from app.prompts.models import Batch, Prompt
-from app.prompts.upkeep import bring_into_form
+from app.prompts.upkeep import bring_into_form, loose, parted
 from tests.factories import make_batch, make_prompt
 from tests.prompts.pages import jsonl, upload
 from training.formats.prompts import Split, content_hash, split_of
@@ -81,7 +80,7 @@ def test_a_stored_prompt_gets_the_one_form_and_keeps_its_side(session: Session, 
 
     assert prompt.messages == strict(messages)
     assert prompt.content_hash == before
-    assert list(loose_prompts(session)) == []
+    assert list(loose(session)) == []
 
 
 @pytest.mark.parametrize("messages", [OBJECT, SPACED, FLAT])
@@ -103,13 +102,13 @@ def test_the_same_file_imported_again_is_recognised(
 def test_two_stored_prompts_that_say_the_same_get_the_name_of_the_older(session: Session) -> None:
     older = stored_then(session, make_batch(session), OBJECT, side=b"\xff" * 8)
     younger = stored_then(session, make_batch(session), SPACED, side=b"\0" * 8)
-    assert [problem.row for problem in parted_prompts(session)] == [f"prompt {younger.id}"]
+    assert [problem[0] for problem in parted(session)] == [younger.id]
 
     assert changed(session) == 2
 
     assert younger.content_hash == older.content_hash == b"\xff" * 8 + hash_of_then(OBJECT)[8:]
     assert split_of(younger.content_hash, 10) is Split.TRAIN
-    assert list(parted_prompts(session)) == []
+    assert list(parted(session)) == []
 
 
 def test_in_one_batch_both_keep_a_name_of_their_own_on_one_side(session: Session) -> None:
@@ -121,14 +120,34 @@ def test_in_one_batch_both_keep_a_name_of_their_own_on_one_side(session: Session
 
     assert younger.content_hash != older.content_hash
     assert split_of(younger.content_hash, 10) is split_of(older.content_hash, 10) is Split.HELD_OUT
-    assert list(parted_prompts(session)) == []
+    assert list(parted(session)) == []
+
+
+@pytest.mark.parametrize("plain_first", [True, False])
+def test_empty_columns_of_a_table_make_no_other_prompt(session: Session, plain_first: bool) -> None:  # noqa: FBT001
+    in_turn: list[list[dict[str, Any]]] = [PLAIN, [{**ASKED, "name": "", "tool_calls": []}]]
+    older, younger = (
+        stored_then(session, make_batch(session), each) for each in (in_turn if plain_first else in_turn[::-1])
+    )
+    name = older.content_hash
+    assert changed(session) == (1 if plain_first else 2)
+    assert older.messages == younger.messages == PLAIN
+    assert older.content_hash == younger.content_hash == name
+
+
+def test_an_upgrade_that_was_interrupted_goes_on_with_what_is_left(session: Session) -> None:
+    older = stored_then(session, make_batch(session), [{**ASKED, "tool_calls": []}])
+    assert changed(session) == 1
+    younger = stored_then(session, make_batch(session), PLAIN)  # as if it had not been reached
+    assert (changed(session), changed(session)) == (1, 0)
+    assert younger.content_hash == older.content_hash
 
 
 def test_what_would_lose_a_call_stays_as_it_is_and_is_named(session: Session) -> None:
     prompt = stored_then(session, make_batch(session), UNREADABLE)
     assert changed(session) == 0
     assert prompt.messages == UNREADABLE
-    assert [problem.row for problem in loose_prompts(session)] == [f"prompt {prompt.id}"]
+    assert [problem[0] for problem in loose(session)] == [prompt.id]
 
 
 def test_prompts_of_texts_alone_are_not_touched(session: Session) -> None:

@@ -12,11 +12,11 @@ from statistics import median
 
 import torch
 
-from training import models, pace, room, stages
+from training import layouts, models, pace, room, stages
 from training.config import RunConfig
 from training.data import Prepared, unrenderable
 from training.left_out import UNUSABLE
-from training.packing import lay_out
+from training.packing import PLAIN, SHARED, Form, alone, lay_out, length, widest
 
 MEASURED_SECONDS = 0.3
 OVERHEAD = 2.0  # attention, norms, adapters and the optimizer, beside the products with the model's matrices
@@ -31,11 +31,12 @@ def report(config: RunConfig, run_dir: Path) -> None:
     tokenizer, prepared = stages.rows_of(config)
     shape = room.shape_of(config)
     rows = prepared.rows
-    longest = max(row.length for row in rows)
+    form = layouts.expected(config.base_model, rows, tokenizer.pad_token_id)
+    longest = widest(rows, form)
     fitted = room.fit(config, shape, longest)
     steps = pace.steps_of(config, len(rows))
     needed, on_disk = room.memory(fitted, shape, longest), room.bytes_of(config, tokenizer)
-    padding, twice = _padding(prepared, fitted.model.pack_tokens), fitted.model.gradient_checkpointing
+    padding, twice = _padding(prepared, fitted.model.pack_tokens, form), fitted.model.gradient_checkpointing
     once, unshared = sum(row.length for row in rows), sum(row.unshared_length for row in rows)
     table = {
         **_data(prepared),
@@ -44,23 +45,25 @@ def report(config: RunConfig, run_dir: Path) -> None:
         "steps": f"{steps:,} of {config.optim.batch_size} rows, {padding:.0%} of the packs padding",
         "trained": f"{shape.trained / 1e6:,.2f} of {shape.weights / 1e6:,.1f} million weights",
         "packs": f"{fitted.model.pack_tokens:,} tokens" + (", activations computed twice" if twice else ""),
+        **({"layout": f"the base model {layouts.SAID[form]}"} if form in layouts.SAID else {}),
         "memory": f"about {needed / 1e9:,.1f} GB of {room.available() / 1e9:,.1f} GB that are free",
         "disk": f"about {on_disk / 1e6:,.0f} MB in {run_dir}",
-        "time": f"about {_duration(seconds(fitted, shape, prepared, steps))}, while this machine is as busy as it is now",
+        "time": f"about {_duration(seconds(fitted, shape, prepared, steps, form))}, while this machine is as busy as it is now",
     }
     sys.stdout.writelines(f"{name:<12}{value}\n" for name, value in table.items())
 
 
-def seconds(config: RunConfig, shape: room.Shape, prepared: Prepared, steps: int) -> float:
+def seconds(config: RunConfig, shape: room.Shape, prepared: Prepared, steps: int, form: Form = SHARED) -> float:
     """Two operations a weight and token forward, and what `pace` counts beside it: backward, and held-out evaluations."""
-    a_step = (
-        sum(row.length for row in prepared.rows) / len(prepared.rows) * min(config.optim.batch_size, len(prepared.rows))
-    )
-    evaluation = pace.evaluation_in_steps(config, prepared)
+    rows, passes = prepared.rows, pace.passes(config)
+    of_all = min(config.optim.batch_size, len(rows)) / len(rows)  # of a step
+    once = sum(length(row, form) for row in rows)
+    evaluation = pace.evaluation_in_steps(config, prepared)  # in steps of rows that share their prompts
     every = pace.evaluated_every(config, evaluation)
     evaluations = 2 + ((steps - 1) // every if every else 0)  # before, after and in between
-    reference = sum(row.length for row in prepared.rows) if config.kind == "dpo" else 0
-    tokens = pace.passes(config) * a_step * (steps + evaluation * evaluations)
+    reference = once if config.kind == "dpo" else 0
+    evaluated = evaluation * evaluations * sum(row.length for row in rows)
+    tokens = passes * of_all * (once * steps + evaluated)
     work = 2 * shape.weights * (tokens + reference)
     return OVERHEAD * work / _flops(shape.hidden, models.DTYPES[config.model.dtype])
 
@@ -98,11 +101,11 @@ def _spread(values: Sequence[int]) -> str:
     return f"{min(values)} to {max(values)}, median {median(values):g}"
 
 
-def _padding(prepared: Prepared, budget: int) -> float:
+def _padding(prepared: Prepared, budget: int, form: Form) -> float:
     """Of packs over all rows at once; those of a step are a little worse."""
-    packs = lay_out(prepared.rows, budget)
+    packs = [alone(lines) if form == PLAIN else lines for lines in lay_out(prepared.rows, budget, form)]
     area = sum(len(lines) * max(sum(row.length for row in line) for line in lines) for lines in packs)
-    return 1 - sum(row.length for row in prepared.rows) / area
+    return 1 - sum(length(row, form) for row in prepared.rows) / area
 
 
 def _flops(width: int, dtype: torch.dtype) -> float:

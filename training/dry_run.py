@@ -12,14 +12,14 @@ from statistics import median
 
 import torch
 
-from training import models, pace, room, stages
+from training import layouts, models, pace, room, stages
 from training.backends import steps
 from training.config import RunConfig
 from training.data import Prepared, unrenderable
 from training.formats.rankings import PREFERS_NOTHING
 from training.formats.trainers import words
 from training.left_out import UNUSABLE
-from training.packing import lay_out
+from training.packing import PLAIN, SHARED, Form, alone, lay_out, length, widest
 
 MEASURED_SECONDS = 0.3
 OVERHEAD = 2.0  # attention, norms, adapters and the optimizer, beside the products with the model's matrices
@@ -34,12 +34,13 @@ def report(config: RunConfig, run_dir: Path) -> None:
     tokenizer, prepared = stages.rows_of(config)
     shape = room.shape_of(config)
     rows = prepared.rows
-    longest = steps.longest(config, rows)
+    form = layouts.expected(config.base_model, rows, tokenizer.pad_token_id)
+    longest = steps.longest(config, rows, widest(rows, form))
     fitted = room.fit(config, shape, longest)
     taken = pace.steps_of(config, prepared)
     needed, on_disk = room.memory(fitted, shape, longest), room.bytes_of(config, tokenizer)
     twice = fitted.model.gradient_checkpointing
-    padding = f", {_padding(prepared, fitted.model.pack_tokens):.0%} of the packs padding"
+    padding = f", {_padding(prepared, fitted.model.pack_tokens, form):.0%} of the packs padding"
     if config.trainer != "corral":
         padding = ""
     once, unshared = sum(row.length for row in rows), sum(row.unshared_length for row in rows)
@@ -51,20 +52,24 @@ def report(config: RunConfig, run_dir: Path) -> None:
         "steps": f"{taken:,} of {config.optim.batch_size} {steps.unit(config)}{padding}",
         "trained": f"{shape.trained / 1e6:,.2f} of {shape.weights / 1e6:,.1f} million weights",
         "packs": f"{fitted.model.pack_tokens:,} tokens" + (", activations computed twice" if twice else ""),
+        **({"layout": f"the base model {layouts.SAID[form]}"} if form in layouts.SAID else {}),
         "memory": f"about {needed / 1e9:,.1f} GB of {room.available() / 1e9:,.1f} GB that are free",
         "disk": f"about {on_disk / 1e6:,.0f} MB in {run_dir}",
-        "time": f"about {_duration(seconds(fitted, shape, prepared, taken))}, while this machine is as busy as it is now",
+        "time": f"about {_duration(seconds(fitted, shape, prepared, taken, form))}, while this machine is as busy as it is now",
     }
     sys.stdout.writelines(f"{name:<12}{value}\n" for name, value in table.items())
 
 
-def seconds(config: RunConfig, shape: room.Shape, prepared: Prepared, taken: int) -> float:
+def seconds(config: RunConfig, shape: room.Shape, prepared: Prepared, taken: int, form: Form = SHARED) -> float:
     """Two operations a weight and token forward, and what `pace` counts beside it: backward, and held-out evaluations."""
     evaluation = pace.evaluation_in_steps(config, prepared)
     every = pace.evaluated_every(config, evaluation)
     evaluations = 2 + ((taken - 1) // every if every else 0)  # before, after and in between
-    reference = sum(row.length for row in prepared.rows) if config.kind == "dpo" else 0
-    tokens = pace.passes(config) * pace.tokens_a_step(config, prepared) * (taken + evaluation * evaluations)
+    once = sum(length(row, form) for row in prepared.rows)
+    reference = once if config.kind == "dpo" else 0
+    a_step = pace.tokens_a_step(config, prepared)  # Corral's steps are there of rows that share their prompts
+    trained = a_step * once / sum(row.length for row in prepared.rows) if config.trainer == "corral" else a_step
+    tokens = pace.passes(config) * (trained * taken + a_step * evaluation * evaluations)
     work = 2 * shape.weights * (tokens + reference)
     return OVERHEAD * work / _flops(shape.hidden, models.DTYPES[config.model.dtype])
 
@@ -104,11 +109,11 @@ def _spread(values: Sequence[int]) -> str:
     return f"{min(values)} to {max(values)}, median {median(values):g}"
 
 
-def _padding(prepared: Prepared, budget: int) -> float:
+def _padding(prepared: Prepared, budget: int, form: Form) -> float:
     """Of packs over all rows at once; those of a step are a little worse."""
-    packs = lay_out(prepared.rows, budget)
+    packs = [alone(lines) if form == PLAIN else lines for lines in lay_out(prepared.rows, budget, form)]
     area = sum(len(lines) * max(sum(row.length for row in line) for line in lines) for lines in packs)
-    return 1 - sum(row.length for row in prepared.rows) / area
+    return 1 - sum(length(row, form) for row in prepared.rows) / area
 
 
 def _flops(width: int, dtype: torch.dtype) -> float:

@@ -95,6 +95,18 @@ def lay_out(rows: Sequence[Row], budget: int, form: Form = SHARED) -> list[list[
     return packs
 
 
+def widest(rows: Sequence[Row], form: Form) -> int:
+    """Tokens of the largest row, which is never cut: with its prompt once, or where it is plain before each response."""
+    return max(len(row.responses) * _longest(row) if form == PLAIN else row.length for row in rows)
+
+
+def length(row: Row, form: Form) -> int:
+    """Tokens of a row as it goes through the model, without padding."""
+    if form == PLAIN:
+        return sum(len(row.prompt_ids) + len(response.ids) for response in row.responses)
+    return row.length
+
+
 def _lay_out_plain(rows: Sequence[Row], budget: int) -> list[list[Line]]:
     """Rows together as long as all their responses, each as long as the longest, are within the budget."""
     packs: list[list[Line]] = []

@@ -24,7 +24,7 @@ from training.backends import steps
 from training.config import RunConfig
 from training.data import Row
 from training.errors import ConfigError
-from training.packing import Form, Line, Pack, lay_out, pack
+from training.packing import Form, Line, Pack, lay_out, pack, widest
 from training.progress import Progress, training_arguments
 from training.sharding import ShardedTrainer
 
@@ -37,7 +37,8 @@ class RowTrainer(ShardedTrainer):
     def __init__(
         self, config: RunConfig, run_dir: Path, model: Any, rows: list[Row], tokenizer: Any, progress: Progress
     ) -> None:
-        self.config = config = room.fit(config, room.shape_of(config), steps.longest(config, rows))
+        shape, form = room.shape_of(config), layouts.expected(config.base_model, rows, tokenizer.pad_token_id)
+        self.config = config = room.fit(config, shape, steps.longest(config, rows, widest(rows, form)))
         progress.fitted(config)
         self.progress = progress
         self.rows = rows
@@ -117,9 +118,10 @@ class RowTrainer(ShardedTrainer):
                     raise
                 tokens = self.config.model.pack_tokens
                 alone = self.accelerator.num_processes == 1  # others would wait for packs that they have done already
-                if not alone or tokens // 2 < room.SMALLEST or tokens <= max(row.length for row in rows):
+                largest = widest(rows, self.form)
+                if not alone or tokens // 2 < room.SMALLEST or tokens <= largest:
                     raise ConfigError(
-                        f"memory ran out in a pass of {max(tokens, *(row.length for row in rows))} tokens: set "
+                        f"memory ran out in a pass of {max(tokens, largest)} tokens: set "
                         "model.gradient_checkpointing = true, or a smaller model.pack_tokens or data.max_length"
                     ) from None
             # Only here has the error, and with it every tensor of the pass that failed, gone.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
-from training import layouts
+from training import dry_run, layouts
 from training.chat import Response
-from training.data import Row, RowPair
-from training.packing import ADDED, PLAIN, SHARED, Form, lay_out, pack
+from training.data import Prepared, Row, RowPair
+from training.packing import ADDED, PLAIN, SHARED, Form, lay_out, length, pack, widest
+from training.room import Shape
 
 COMMON: dict[str, Any] = {
     "vocab_size": 256,
@@ -106,13 +109,25 @@ def alone(model: Any, rows: list[Row]) -> torch.Tensor:
 
 @pytest.mark.parametrize(("family", "settings", "form"), FAMILIES, ids=[name for name, *_ in FAMILIES])
 @torch.no_grad()
-def test_a_pack_says_what_its_responses_say_alone(family: str, settings: dict[str, Any], form: Form) -> None:
+def test_a_pack_says_what_its_responses_say_alone(
+    family: str, settings: dict[str, Any], form: Form, tmp_path: Path
+) -> None:
     model = model_of(family, settings)
     assert layouts.form_for(model, ROWS, 0) == form
+    model.config.save_pretrained(tmp_path)
+    assert layouts.expected(str(tmp_path), ROWS, 0) == form, "known without the weights"
     expected = alone(model, ROWS)
     torch.testing.assert_close(log_probabilities(model, ROWS, form), expected, atol=1e-3, rtol=1e-3)
     if form != SHARED:  # otherwise the form would be a whim
         assert (log_probabilities(model, ROWS, SHARED) - expected).abs().mean() > 0.005
+
+
+@pytest.mark.parametrize(("family", "settings", "form"), FAMILIES, ids=[name for name, *_ in FAMILIES])
+@torch.no_grad()
+def test_rounding_is_not_taken_for_a_mask_that_is_ignored(family: str, settings: dict[str, Any], form: Form) -> None:
+    model = model_of(family, settings).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layouts.form_for(model, ROWS, 0) == form
 
 
 def test_plain_rows_keep_their_pairs_and_what_is_known_of_them() -> None:
@@ -129,3 +144,24 @@ def test_plain_packs_hold_every_row_once_and_keep_to_the_budget(budget: int) -> 
     assert sorted(each.id for lines in packs for line in lines for each in line) == ["1", "2", "3"]
     for lines in packs:
         assert len(lines) == 1 or pack(lines, 0, PLAIN).input_ids.numel() <= budget
+
+
+def test_a_run_that_takes_plain_rows_is_estimated_with_them() -> None:
+    assert widest(ROWS, SHARED) == 9 + 6 + 7 + 8
+    assert widest(ROWS, PLAIN) == 3 * (9 + 8), "a row is in one pack, with its prompt before each response"
+    settings = SimpleNamespace(
+        optim=SimpleNamespace(batch_size=2),
+        evaluation=SimpleNamespace(every_steps=0, share=0.2),
+        model=SimpleNamespace(trains="adapter", gradient_checkpointing=False, dtype="float32"),
+        kind="reward",
+    )
+    prepared = Prepared(ROWS, [], {}, "")
+    shape = Shape(weights=1000, trained=10, layers=2, hidden=32, intermediate=48, vocabulary=256)
+    shared, plain = (dry_run._padding(prepared, 64, form) for form in (SHARED, PLAIN))
+    assert 0 <= shared < 1
+    assert 0 <= plain < 1
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(dry_run, "_flops", lambda *_: 1.0)
+        times = [dry_run.seconds(settings, shape, prepared, 3, form) for form in (SHARED, PLAIN)]  # type: ignore[arg-type]
+    tokens = [sum(length(row, form) for row in ROWS) for form in (SHARED, PLAIN)]
+    assert times[1] / times[0] == pytest.approx(tokens[1] / tokens[0])

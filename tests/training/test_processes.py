@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from transformers import LlamaForCausalLM
 
-from tests.training.conftest import RunFile, events_of, make_rows
-from training import checkpoints, dpo, reward, runner
+from tests.training.conftest import RunFile, byte_tokenizer, events_of, make_rows
+from tests.training.test_families import FAMILIES, model_of
+from training import checkpoints, dpo, layouts, reward, runner
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TRAIN: dict[Any, Any] = {"reward": reward.train, "dpo": dpo.train}
@@ -142,3 +143,30 @@ def test_accelerates_own_sharding_is_refused_in_favour_of_ours(
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     assert runner.main("reward", reward.train, [str(run_file("reward"))]) == 2
     assert "set model.sharded = true instead" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt_oss", "mpt"])
+def test_sharded_processes_in_bfloat16_find_the_form_that_one_finds(
+    run_file: RunFile, tmp_path: Path, family: str
+) -> None:
+    """Every process takes part in each forward pass of the probe, so one that decided otherwise would wait for ever."""
+    [(settings, form)] = [(settings, form) for name, settings, form in FAMILIES if name == family]
+    tokenizer = byte_tokenizer()
+    if "sliding_window" in settings:
+        settings = settings | {"sliding_window": 512}
+    model = model_of(family, settings | {"vocab_size": len(tokenizer)})
+    model.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    changes: dict[str, Any] = {
+        "base_model": str(tmp_path / "base"),
+        "model": {"trains": "all", "dtype": "bfloat16", "pack_tokens": 512, "sharded": True},
+        "optim": {"learning_rate": 1e-4, "max_steps": 2},
+    }
+    alone, together = run_file("reward", "alone", **changes), run_file("reward", "together", **changes)
+    assert runner.main("reward", reward.train, [str(alone)]) == 0
+    ended = launch("training.reward", str(together))
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert losses(together) == pytest.approx(losses(alone), rel=0.02)
+    for path in (alone, together):
+        said = " ".join(event["message"] for event in events_of(path, "warning"))
+        assert (layouts.SAID.get(form, "nothing of the kind") in said) == (form in layouts.SAID)

@@ -30,9 +30,14 @@ def tokens(config: RunConfig, rows: Sequence["Row"]) -> int:
     return sum(row.length if config.trainer == "corral" else row.unshared_length for row in rows)
 
 
-def longest(config: RunConfig, rows: Sequence["Row"]) -> int:
-    """Tokens of the longest pass that cannot be made smaller: a row, and for TRL a pair padded to one width."""
-    whole = max(row.length for row in rows)  # measuring reads rows in either case
+def longest(config: RunConfig, rows: Sequence["Row"], whole: int) -> int:
+    """Tokens of the longest pass that cannot be made smaller: a row, and for TRL a pair padded to one width.
+
+    Args:
+        config: Says who trains.
+        rows: What it is trained on.
+        whole: Tokens of the widest row in the form that the model reads; measuring reads rows in either case.
+    """
     if config.trainer == "corral":
         return whole
     sides = 1 if config.kind == "sft" else 2

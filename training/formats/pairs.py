@@ -31,7 +31,7 @@ Response = TypeVar("Response")
 Row = TypeVar("Row", bound="Stated[Any]")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stated(Generic[Response]):
     """One row: of these two responses ``chosen`` is the better one.
 
@@ -47,7 +47,7 @@ class Stated(Generic[Response]):
     outcome: str = RANKED
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pair(Generic[Response, Row]):
     """``better`` was preferred over ``worse``.
 

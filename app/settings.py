@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     max_lora_rank: int = 16
 
     assignment_lease: int = 1800
-    generation_lease: int = 90
+    generation_lease: int = 60
     """Seconds after which the prompts of a silent generation worker are given to another; a living one renews at each third."""
     generation_tries: int = 3
     sweep_interval: int = 15

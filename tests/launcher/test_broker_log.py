@@ -87,6 +87,7 @@ def test_a_log_is_not_blamed_for_what_else_is_wrong(broker: Valkey) -> None:
     assert sorted(file.name for file in (broker.folder / LOG).iterdir()) == before
 
 
-def test_what_a_killed_worker_held_is_found_within_two_minutes() -> None:
+def test_what_a_killed_worker_held_is_taken_up_again_within_two_minutes() -> None:
+    """Whatever its host is called and however it ended: one sweep gives it back, at the latest the next one rings for it."""
     defaults = Settings.model_fields
-    assert defaults["generation_lease"].default + defaults["sweep_interval"].default < 120
+    assert defaults["generation_lease"].default + 2 * defaults["sweep_interval"].default < 100

@@ -12,14 +12,18 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from markdown_it.parser_inline import ParserInline
+from markdown_it.rules_block.table import escapedSplit, getLine
+from markdown_it.rules_block.table import table as gfm_table
 from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline.state_inline import Scanned
+from markdown_it.token import Token
 from mdit_py_plugins.dollarmath.index import math_block_dollar
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from markdown_it import MarkdownIt
     from markdown_it.rules_block import StateBlock
-    from markdown_it.token import Token
     from markdown_it.utils import EnvType
 
 MATHS_LIMIT = 2_000
@@ -260,3 +264,46 @@ def _closing(state: StateInline, name: str, start: int) -> re.Match[str] | None:
         if not depth:
             return tag
     return None
+
+
+# ── Tables ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+def table(state: StateBlock, start: int, end: int, silent: bool) -> bool:  # noqa: FBT001 - markdown-it's signature
+    """A table with all its cells: GFM drops those that a row has beyond its header, and what is judged must be seen."""
+    at = len(state.tokens)
+    if not gfm_table(state, start, end, silent):
+        return False
+    state.tokens[at:] = _with_all_cells(state, state.tokens[at:])
+    return True
+
+
+def _with_all_cells(state: StateBlock, tokens: Sequence[Token]) -> Iterator[Token]:
+    shown, line = 0, 0
+    for token in tokens:
+        if token.type == "tr_open":
+            shown, line = 0, token.map[0] if token.map else 0
+        shown += token.type in {"th_open", "td_open"}
+        if token.type == "tr_close":
+            for content in _cells(getLine(state, line))[shown:]:
+                yield Token("td_open", "td", 1, level=token.level + 1, block=True)
+                yield Token(
+                    "inline",
+                    "",
+                    0,
+                    level=token.level + 2,
+                    block=True,
+                    map=[line, line + 1],
+                    content=content,
+                    children=[],
+                )
+                yield Token("td_close", "td", -1, level=token.level + 1, block=True)
+        yield token
+
+
+def _cells(line: str) -> list[str]:
+    """What stands between the bars of a row, without empty cells at its end."""
+    cells = [each.strip() for each in escapedSplit(line.strip())]
+    if cells and not cells[0]:
+        cells.pop(0)
+    while cells and not cells[-1]:
+        cells.pop()
+    return cells

@@ -137,7 +137,14 @@ def plain(text: str) -> Markup:
 def _cleaner() -> nh3.Cleaner:
     attributes: dict[str, set[str]] = {tag: set(names) for tag, names in _MATHS_ATTRIBUTES.items()}
     attributes |= {tag: {"dir"} for tag in _DIRECTED}
-    attributes |= {"a": {"href"}, "ol": {"dir", "start"}, "pre": {"dir"}, "table": {"dir"}, "ul": {"dir"}}
+    attributes |= {
+        "a": {"href"},
+        "div": {"dir"},
+        "ol": {"dir", "start"},
+        "pre": {"dir"},
+        "table": {"dir"},
+        "ul": {"dir"},
+    }
     return nh3.Cleaner(
         tags=set(_TEXT_TAGS | _MATHS_TAGS),
         attributes=attributes,
@@ -155,6 +162,7 @@ def _renderer() -> MarkdownIt:
     md.inline = markdown_rules.Inline()
     md.configure("commonmark", {"html": False, "breaks": True, "maxNesting": 2 * NESTING_LIMIT})
     md.enable(["table", "strikethrough"])
+    md.block.ruler.at("table", markdown_rules.table, {"alt": ["paragraph", "reference"]})
     md.disable("reference")  # a link definition would vanish from the page, and what is judged must be seen
     md.inline.ruler.before("escape", "math_inline", markdown_rules.dollars)
     md.inline.ruler.before("escape", "maths_brackets", markdown_rules.inline_brackets)
@@ -248,7 +256,7 @@ def _image(self: RendererHTML, tokens: Sequence[Token], at: int, options: Option
 
 def _table_open(_self: RendererHTML, tokens: Sequence[Token], at: int, _options: OptionsDict, _env: EnvType) -> str:
     direction = ' dir="rtl"' if tokens[at].attrGet("dir") == "rtl" else ""
-    return f'<div class="md-scroll"><table{direction}>\n'
+    return f'<div class="md-scroll"{direction}><table{direction}>\n'
 
 
 def _maths_inline(_self: RendererHTML, tokens: Sequence[Token], at: int, _options: OptionsDict, env: EnvType) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from app.markup import to_html
@@ -127,7 +129,28 @@ def test_what_holds_text_from_right_to_left_runs_that_way() -> None:
     html = to_html("- مرحبا\n\n> مرحبا\n\n1. مرحبا\n\n|مرحبا|b|\n|-|-|\n|1|2|")
     for part in ('<ul dir="rtl">', '<blockquote dir="rtl">', '<ol dir="rtl">', '<table dir="rtl">', '<li dir="rtl">'):
         assert part in html
+    assert '<div class="md-scroll" dir="rtl">' in html, "a narrow table stands where the text begins"
     assert 'dir="rtl"' not in to_html("- a\n\n> b\n\n|c|\n|-|\n|مرحبا|\n\nمرحبا")
+
+
+@pytest.mark.parametrize(
+    ("row", "cells"),
+    [
+        ("|1|2|3|", ["1", "2", "3"]),
+        ("1 | 2 | 3 | *four*", ["1", "2", "3", "<em>four</em>"]),
+        ("|1|2||4|", ["1", "2", "", "4"]),
+        ("|1|2\\|3|", ["1", "2|3"]),
+        ("|1|2| |", ["1", "2"]),
+        ("|1|", ["1", ""]),
+        ("|1|2|<script>|", ["1", "2", "&lt;script&gt;"]),
+    ],
+)
+@pytest.mark.parametrize(("before", "under"), [("", ""), ("> ", "> "), ("- ", "  ")])
+def test_a_row_shows_what_it_has_beyond_the_header(row: str, cells: list[str], before: str, under: str) -> None:
+    text = before + f"\n{under}".join(["|a|b|", "|-|-|", row, "|x|y|"])
+    _, first, second = to_html(text).split("<tr>")[1:]
+    assert re.findall(r"<td[^>]*>(.*?)</td>", first) == cells
+    assert re.findall(r"<td[^>]*>(.*?)</td>", second) == ["x", "y"], "the rows below are as they were"
 
 
 THOUGHTS = [

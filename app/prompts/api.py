@@ -124,7 +124,7 @@ def list_batches(session: DbSession, before: Before = None, limit: Limit = 25) -
     return BatchList(batches=_json(session, page.rows), next=page.next)
 
 
-@router.get("/batches/{batch_id}")
+@router.get("/batches/{batch_id:int}")
 def get_batch(session: DbSession, user: ApiReviewer, batch_id: int) -> BatchJson:
     """One batch with its progress."""
     return _json(session, [queries.access_batch(session, user, batch_id)])[0]
@@ -148,7 +148,7 @@ def set_state(
     return once(session, user, request, change.model_dump_json().encode(), work)
 
 
-@router.patch("/batches/{batch_id}", response_model=BatchJson, dependencies=[TAKES_KEY])
+@router.patch("/batches/{batch_id:int}", response_model=BatchJson, dependencies=[TAKES_KEY])
 def change_batch(request: Request, session: DbSession, user: ApiAdmin, batch_id: int, change: BatchChange) -> Response:
     """Change settings while people work. Attributes only as long as nobody has annotated."""
     batch = queries.access_batch(session, user, batch_id)

@@ -6,7 +6,7 @@ import unicodedata
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from app.numbers import Real, Truth, Whole
 from app.prompts.attributes import Attributes
@@ -54,11 +54,11 @@ GoldPercent = Annotated[Whole, Field(ge=0, le=50)]
 QualificationItems = Annotated[Whole, Field(ge=0, le=20)]
 
 
-def _without_empty(value: Any) -> Any:
-    return {key: text for key, text in value.items() if text != ""} if isinstance(value, dict) else value
+def _without_empty(value: dict[Any, str]) -> dict[Any, str]:
+    return {key: text for key, text in value.items() if text}
 
 
-StrengthExamples = Annotated[dict[Literal["1", "2", "3", "4"], Guidelines], BeforeValidator(_without_empty)]
+StrengthExamples = Annotated[dict[Literal["1", "2", "3", "4"], Guidelines], AfterValidator(_without_empty)]
 """Markdown by strength."""
 
 

@@ -48,6 +48,19 @@ def submit(client: TestClient, item: dict[str, Any], body: dict[str, Any] | None
     )
 
 
+@pytest.mark.parametrize("field", ["corrects", "revision_id", "draft_version", "fencing_token"])
+@pytest.mark.parametrize("number", [2**63, 10**30, -(10**30)])
+def test_a_number_that_no_row_can_hold_is_refused_at_its_field(
+    alice: TestClient, session: Session, field: str, number: int
+) -> None:
+    make_comparison(session)
+    session.commit()
+    item = take(alice)
+    answer = submit(alice, item, B_BETTER | {field: number})
+    assert answer.status_code == 422
+    assert [each["loc"] for each in answer.json()["errors"]] == [f"body.{field}"]
+
+
 def test_the_next_item_is_as_documented(alice: TestClient, session: Session) -> None:
     make_comparison(session, n=3)
     item = AssignmentOut.model_validate(take(alice))

@@ -31,8 +31,9 @@ import app.registry.views
 import app.rounds.api
 import app.rounds.views
 from app import assets, failures, health, logs, metrics, openapi, posted
+from app.bodies import BodyLimit
 from app.settings import get_settings
-from app.web import BodyLimit, OriginCheck, SecurityHeaders
+from app.web import OriginCheck, SecurityHeaders
 
 # A request is compared with one route after the other, so what annotators do all day comes first.
 PAGES = (

@@ -119,7 +119,7 @@ def public_url(request: Request) -> str:
 
 
 def client_address(request: Request) -> str:
-    """Where the request comes from; behind a proxy, uvicorn's ``--forwarded-allow-ips`` decides who may say so."""
+    """Where the request comes from; behind a proxy, ``CORRAL_PROXIES`` decides who may say so."""
     return request.client.host if request.client else "unknown"
 
 

@@ -64,7 +64,8 @@ FROM web-packages AS web
 COPY --from=code /srv/corral /srv/corral
 USER corral
 EXPOSE 8000
-CMD ["python", "-m", "uvicorn", "--factory", "app.main:create_app", "--host", "0.0.0.0", "--port", "8000", "--no-server-header", "--proxy-headers", "--forwarded-allow-ips", "*"]
+ENV CORRAL_HOST=0.0.0.0
+CMD ["python", "-m", "app.serve"]
 
 FROM trainer-packages AS trainer
 ENV HF_HOME=/tmp/huggingface

@@ -14,6 +14,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, Any
 
+from anyio import from_thread
 from fastapi import Depends
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import BigInteger, DateTime, Engine, Enum, Identity, MetaData, create_engine, func
@@ -139,6 +140,19 @@ async def aside(session: Session) -> AsyncIterator[None]:
     turn.give_back()
     yield
     await turn.take()
+
+
+@contextmanager
+def set_aside(session: Session) -> Iterator[None]:
+    """Like :func:`aside`, in the thread of a page. A session that is no request's keeps its transaction: nobody waits for it."""
+    turn: Turn | None = session.info.get("turn")
+    if turn is None:
+        yield
+        return
+    session.commit()
+    from_thread.run_sync(turn.give_back)
+    yield
+    from_thread.run(turn.take)
 
 
 DbSession = Annotated[Session, Depends(get_session, scope="function")]

@@ -110,7 +110,7 @@ def _validation(request: Request, error: Exception) -> Response:
 
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
-    kinds: dict[int, type[AppError]] = {403: Forbidden, 404: NotFound, 413: TooLarge}
+    kinds: dict[int, type[AppError]] = {403: Forbidden, 404: NotFound, 413: TooLarge, 422: BadInput}
     kind = kinds.get(error.status_code)
     if kind is NotFound:
         return answer(request, NotFound(), error.headers)

@@ -34,8 +34,9 @@ import app.rounds.api
 import app.rounds.views
 from app import assets, failures, health, logs, metrics, openapi, posted
 from app.accounts.refusals import NoteRefusals
+from app.bodies import BodyLimit
 from app.settings import get_settings
-from app.web import BodyLimit, OriginCheck, SecurityHeaders
+from app.web import OriginCheck, SecurityHeaders
 
 # A request is compared with one route after the other, so what annotators do all day comes first.
 PAGES = (

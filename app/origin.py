@@ -59,7 +59,7 @@ def current() -> Origin:
 
 
 def address_of(scope: Scope) -> str:
-    """Where a request comes from; behind a proxy, uvicorn's ``--forwarded-allow-ips`` decides who may say so."""
+    """Where a request comes from; behind a proxy, ``CORRAL_PROXIES`` decides who may say so."""
     client = scope.get("client")
     return str(client[0])[:64] if client and client[0] else "unknown"
 

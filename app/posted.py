@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Reader = TypeVar("Reader", bound=Callable[..., Any])
 _readers: set[Callable[..., Any]] = set()
+_takers: set[Callable[..., Any]] = set()
 
 
 def reads_form(reader: Reader) -> Reader:
@@ -29,8 +30,18 @@ def reads_form(reader: Reader) -> Reader:
     return reader
 
 
+def takes_file(reader: Reader) -> Reader:
+    """Marks a dependency that reads an upload: only the doors that ask for one accept multipart bodies and long ones."""
+    _takers.add(reader)
+    return reader
+
+
 def install(web: FastAPI) -> None:
-    """Check the fields of every form that no model checks."""
+    """Check the fields of every form that no model checks, and say to ``app.bodies`` which doors take files."""
+    routes = [route for route in web.routes if isinstance(route, APIRoute)]
+    web.state.doors_for_files = tuple(
+        (route.methods, route.path_regex) for route in routes if _takers & set(_calls(route.dependant))
+    )
     for route in web.routes:
         if isinstance(route, APIRoute) and not route.include_in_schema and "POST" in route.methods:
             check = _check_of(route)

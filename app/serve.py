@@ -1,4 +1,4 @@
-"""The web server as a child of ``corral up``: listens on a socket that it is given, and opens once it may.
+"""The web server: by itself (``python -m app.serve``), or as a child of ``corral up``, on a socket that it is given.
 
 ``corral up`` binds the socket before anything else, so a taken port is found at once and a browser that comes early
 waits instead of being refused. The modules load while the database starts and is migrated; the gate, a pipe whose other
@@ -12,7 +12,15 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from app.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    import asyncio
+
+    import uvicorn
 
 SERVING = "corral: serving"
 """The line that tells ``corral up`` that requests are answered."""
@@ -27,9 +35,30 @@ class Inherited:
     gate: int
 
 
+def configured(web: Any, settings: Settings) -> uvicorn.Config:
+    """What uvicorn is told, with the bounds of ``app.connections``."""
+    import uvicorn
+
+    from app.connections import Connection, Crowd
+
+    return uvicorn.Config(
+        web,
+        host=settings.host,
+        port=settings.port,
+        http=cast("type[asyncio.Protocol]", partial(Connection, crowd=Crowd(settings))),
+        ws="none",  # a connection that became one would be out of all bounds
+        access_log=False,
+        log_config=None,  # app.logs has set it up
+        timeout_graceful_shutdown=STOP_DEADLINE,
+        server_header=False,
+        proxy_headers=bool(settings.proxy_list),
+        forwarded_allow_ips=settings.proxy_list,
+    )
+
+
 def main(arguments: Sequence[str]) -> None:
-    """``python -m app.serve LISTENER GATE``."""
-    inherited = Inherited(*map(int, arguments))
+    """``python -m app.serve``, or with LISTENER and GATE."""
+    inherited = Inherited(*map(int, arguments)) if arguments else None
     import uvicorn
 
     from app.main import create_app
@@ -42,17 +71,13 @@ def main(arguments: Sequence[str]) -> None:
             sys.stdout.write(f"{SERVING}\n")
             sys.stdout.flush()
 
-    web: Any = create_app()
-    config = uvicorn.Config(
-        web,
-        access_log=False,
-        log_config=None,  # app.logs has set it up
-        timeout_graceful_shutdown=STOP_DEADLINE,
-        server_header=False,
-    )
+    config = configured(create_app(), get_settings())
     config.load()
-    os.read(inherited.gate, 1)
-    Announcing(config).run(sockets=[socket.socket(fileno=inherited.listener)])
+    if inherited is None:
+        Announcing(config).run()
+    else:
+        os.read(inherited.gate, 1)
+        Announcing(config).run(sockets=[socket.socket(fileno=inherited.listener)])
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from functools import lru_cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -45,6 +46,16 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=1, le=65535)
     public_url: str = ""
     """The address that browsers use, e.g. ``https://corral.example``; decides cookies and links. Empty: the request's own."""
+    proxies: str = ""
+    """Addresses or networks, separated by commas, of the proxies that say for whom they ask. Nobody else is believed."""
+    connections: int = Field(default=1000, ge=8)
+    """Connections of the web server in all; who comes later takes the place of the one that waits longest for its client."""
+    connections_per_address: int = Field(default=250, ge=2)
+    """Of those, from one address: an office of thirty browsers, each with the six that it opens, fits."""
+    request_seconds: float = Field(default=10, gt=0)
+    """Seconds for a request's head, and those over which the pace of its body is measured."""
+    body_bytes_per_second: int = Field(default=1024, ge=1)
+    """The slowest pace of a body."""
     log_json: bool = False
     refuse_weak_secrets: bool = False
     """Set by a deployment: nothing starts while a password or key is empty, short or known from an example."""
@@ -123,6 +134,16 @@ class Settings(BaseSettings):
     held_out_percent: int = 10
     """Share of prompts, by hash of their content, that no training run ever sees."""
 
+    @field_validator("proxies")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        for each in _listed(value):
+            try:
+                ip_network(each)
+            except ValueError as error:
+                raise ValueError(f"{error}: write addresses or networks, e.g. 172.30.253.2 or 10.0.0.0/8") from None
+        return value
+
     @field_validator("nightly_at")
     @classmethod
     def _a_time_of_day(cls, value: str) -> str:
@@ -158,6 +179,11 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def proxy_list(self) -> list[str]:
+        """``proxies``, one by one."""
+        return _listed(self.proxies)
+
+    @property
     def models_dir(self) -> Path:
         """Where converted base models lie."""
         return self.data_dir / "models"
@@ -181,6 +207,10 @@ class Settings(BaseSettings):
     def base_model_path(self) -> str:
         """The folder or hub id that the engine serves and that training starts from."""
         return self.base_model or str(self.models_dir / "SmolLM2-135M-Instruct")
+
+
+def _listed(value: str) -> list[str]:
+    return [each.strip() for each in value.split(",") if each.strip()]
 
 
 @lru_cache(maxsize=1)

@@ -19,11 +19,9 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 
 from app import origin
 from app.assets import FOR_EVER, asset, bundle, is_current
-from app.errors import TooLarge
 from app.settings import ROOT, get_settings
 
 if TYPE_CHECKING:
@@ -33,11 +31,6 @@ if TYPE_CHECKING:
 FLASH_COOKIE = "flash"
 SAFE_IN_URLS = ":/%#?=@[]!$&'()*+,;~"
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
-FORM_LIMIT_BYTES = 4 * 2**20
-"""The largest body without a file: an annotation with a long edit is a hundredth of it."""
-STRANGERS_FORMS = ("/login", "/logout", "/theme", "/invite/")
-STRANGERS_LIMIT_BYTES = 16 * 2**10
-"""The largest body of a form that anybody may send: an address, a name and a password are a tenth of it."""
 
 SECURITY_HEADERS = {
     "content-security-policy": (
@@ -184,49 +177,6 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, with_headers)
-
-
-class BodyLimit:
-    """Refuses bodies that are larger than anything Corral asks for, before they are read into memory."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        if scope["type"] != "http" or scope["method"] in SAFE_METHODS:
-            await self.app(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        limit = _body_limit(scope["path"], headers.get("content-type", ""))
-        declared = headers.get("content-length", "0")
-        if declared.isdecimal() and int(declared) > limit:
-            raise TooLarge(_larger(limit))
-        received = 0
-
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > limit:
-                # FastAPI would turn any other exception of a body that it reads into a 400
-                raise HTTPException(413, _larger(limit))
-            return message
-
-        await self.app(scope, counted, send)
-
-
-def _body_limit(path: str, content_type: str) -> int:
-    """Bytes that a body may have. FastAPI reads a form before anybody's rights are known, so strangers get little."""
-    if path.startswith(STRANGERS_FORMS):
-        return STRANGERS_LIMIT_BYTES
-    is_upload = content_type.startswith("multipart/form-data")
-    return get_settings().upload_limit_bytes + FORM_LIMIT_BYTES if is_upload else FORM_LIMIT_BYTES
-
-
-def _larger(limit: int) -> str:
-    size = f"{limit // 2**20} MiB" if limit >= 2**20 else f"{limit // 2**10} KiB"
-    return f"This is larger than the {size} that are accepted here."
 
 
 class OriginCheck:

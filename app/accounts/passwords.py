@@ -1,19 +1,17 @@
-"""Passwords: argon2id through argon2-cffi, rules about what may be chosen, and a bound on how many are hashed at a time."""
+"""Passwords: argon2id through argon2-cffi, and rules about what may be chosen. ``app.accounts.hashing`` does the work."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from threading import BoundedSemaphore
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from app.errors import TooMany, refused
+from app.accounts import hashing
+from app.errors import refused
 
 MIN_LENGTH = 12
 MAX_LENGTH = 256
@@ -36,10 +34,6 @@ _RUNS = (
     "!@#$%^&*()",
 )
 
-# A hash takes 64 MiB on purpose. Without a bound, forty sign-ins at once would take 2.5 GiB and every core.
-_seats = BoundedSemaphore(4)
-_WAIT_SECONDS = 3.0  # a request that waits here holds a database connection
-
 
 @lru_cache(maxsize=1)
 def _hasher() -> PasswordHasher:
@@ -50,16 +44,6 @@ def _hasher() -> PasswordHasher:
 def _nobody() -> str:
     """A hash that no password matches: verified for unknown accounts, so that both answers take the same time."""
     return _hasher().hash("the account that does not exist")
-
-
-@contextmanager
-def _seat() -> Iterator[None]:
-    if not _seats.acquire(timeout=_WAIT_SECONDS):
-        raise TooMany("Many people are signing in at this moment. Try again in a few seconds.", retry_after=5)
-    try:
-        yield
-    finally:
-        _seats.release()
 
 
 @lru_cache(maxsize=1)
@@ -143,19 +127,17 @@ def hash_password(password: str, email: str = "") -> str:
 
 def rehash(password: str) -> str:
     """The hash of a password that somebody has already: rules that came later lock nobody out."""
-    with _seat():
-        return _hasher().hash(password)
+    return hashing.run(lambda: _hasher().hash(password))
 
 
 def verify(stored: str | None, password: str) -> bool:
     """Whether ``password`` is the one behind ``stored``; None stands for an unknown account and takes as long."""
     if len(password) > MAX_LENGTH:
         password = ""  # never chosen by anyone, and as slow to refuse as every other wrong one
-    with _seat():
-        try:
-            _hasher().verify(stored or _nobody(), password)
-        except (VerificationError, InvalidHashError):
-            return False
+    try:
+        hashing.run(lambda: _hasher().verify(stored or _nobody(), password))
+    except (VerificationError, InvalidHashError):
+        return False
     return stored is not None
 
 

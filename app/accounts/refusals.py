@@ -16,7 +16,7 @@ from starlette.routing import Match
 
 from app.accounts import bounded, service
 from app.accounts.models import User
-from app.accounts.throttle import network
+from app.addresses import network
 from app.db import TURNS, session_scope
 from app.errors import Unavailable
 from app.metrics import UNMATCHED, route_of

@@ -15,6 +15,8 @@ from sqlalchemy.orm import Session
 from app import origin
 from app.accounts import bounded, passwords, queries, throttle
 from app.accounts.models import ApiToken, AuditEvent, Invite, LoginSession, Role, User
+from app.addresses import network
+from app.db import set_aside
 from app.errors import Conflict, NotFound, TooMany, refused
 from app.settings import get_settings
 from app.storable import flaw
@@ -64,17 +66,24 @@ def clean_name(name: str) -> str:
 
 def create_user(session: Session, *, email: str, name: str, role: Role, password: str) -> User:
     """A new person; :class:`app.errors.BadInput` when the address is taken or the password too short."""
-    email = clean_email(email)
+    email, name = clean_email(email), clean_name(name)
+    with set_aside(session):
+        password_hash = passwords.hash_password(password, email)
+    return _add_user(session, email=email, name=name, role=role, password_hash=password_hash)
+
+
+def _add_user(session: Session, *, email: str, name: str, role: Role, password_hash: str) -> User:
+    email, name = clean_email(email), clean_name(name)
     # Two people who register one address at once: the lock makes the second wait and then see the first.
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"users.email:{email}", 0))))
     if session.scalar(select(User.id).where(User.email == email)) is not None:
         raise refused("email", "There is an account with this e-mail address already. Sign in with it instead.")
     user = User(
         email=email,
-        name=clean_name(name),
+        name=name,
         role=role,
         pseudonym=f"annotator-{secrets.token_hex(6)}",
-        password_hash=passwords.hash_password(password, email),
+        password_hash=password_hash,
     )
     session.add(user)
     session.flush()
@@ -113,10 +122,13 @@ def _withdraw_invites_of(session: Session, user: User, actor: User | None) -> No
 
 def accept_invite(session: Session, secret: str, *, email: str, name: str, password: str) -> User:
     """Make the account that an invite promises, once."""
-    invite = queries.find_invite(session, secret, lock=True)
+    invite = queries.find_invite(session, secret)
     if invite.email and clean_email(email) != invite.email:
         raise refused("email", f"This invite is for {invite.email}.")
-    user = create_user(session, email=email, name=name, role=invite.role, password=password)
+    with set_aside(session):
+        password_hash = passwords.hash_password(password, clean_email(email))
+    invite = queries.find_invite(session, secret, lock=True)
+    user = _add_user(session, email=email, name=name, role=invite.role, password_hash=password_hash)
     invite.used_by_id, invite.used_at = user.id, func.now()
     audit(session, user, "invite.used", "invite", invite.id, role=user.role.value)
     return user
@@ -144,20 +156,25 @@ def authenticate(
     except TooMany:
         origin.current().refusal = origin.Refusal("sign_in.throttled", "user", user.id if user else None)
         raise
-    known = user is not None and user.disabled_at is None
-    if not passwords.verify(user.password_hash if user else None, password) or not known or user is None:
+    stored = user.password_hash if user else None
+    with set_aside(session):
+        fits = passwords.verify(stored, password)
+        anew = passwords.rehash(password) if fits and stored and passwords.needs_rehash(stored) else None
+    if user is not None:  # the password may have been changed, or the account closed, while it was hashed
+        session.refresh(user)
+    if not fits or user is None or user.disabled_at is not None or user.password_hash != stored:
         throttle.note_failure(session, email, source)
         _audit_failure(session, user, address, signed_in)
         return None
-    if passwords.needs_rehash(user.password_hash):
-        user.password_hash = passwords.rehash(password)
+    if anew:
+        user.password_hash = anew
     throttle.forget(session, email, source)
     return user
 
 
 def _audit_failure(session: Session, aimed_at: User | None, address: str, signed_in: User | None) -> None:
     """Note a failed try. What was typed is nowhere: people type passwords into the field for the address."""
-    left_out = bounded.FAILURES.take(throttle.network(address))
+    left_out = bounded.FAILURES.take(network(address))
     if left_out is None:
         return
     reason = "wrong password" if aimed_at else "no such account"
@@ -336,7 +353,9 @@ def set_password(
 
     Whoever had the old password may have made tokens with it: they outlive the sessions unless they are revoked too.
     """
-    user.password_hash = passwords.hash_password(password, user.email)
+    with set_aside(session):
+        password_hash = passwords.hash_password(password, user.email)
+    user.password_hash = password_hash
     audit(session, actor, "user.password_changed", "user", user.id)
     revoke_sessions(session, user, keep=keep, actor=actor)
     if not keep_tokens:

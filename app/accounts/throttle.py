@@ -14,7 +14,6 @@ A source without a known device is an address; an IPv6 network of 64 bits counts
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +24,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import LoginAttempt, LoginSession, User
 from app.accounts.queries import digest
+from app.addresses import network
 from app.errors import TooMany
 
 WINDOW = timedelta(minutes=15)
@@ -45,19 +45,6 @@ class Limit:
 BY_PAIR = Limit(free=5, ceiling=300)
 BY_SOURCE = Limit(free=30, ceiling=300)
 BY_ACCOUNT = Limit(free=100, ceiling=60)
-
-
-def network(address: str) -> str:
-    """The part of a client's address that counts: an IPv6 customer has 2**64 of them."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address[:60]
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
 
 
 def check(session: Session, email: str, address: str, user: User | None, device: str | None) -> str:

@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from app.accounts import passwords, people, queries, service
 from app.accounts.access import NOT_YOURS, SignedIn, confirmed, device_cookie, maybe_signed_in, session_cookie
 from app.accounts.forms import AccountForm, LoginForm, NameForm, PasswordForm, ThemeForm, TokenForm
+from app.accounts.hashing import InLine
 from app.accounts.models import ApiToken, Invite, LoginSession, User
 from app.db import DbSession
 from app.errors import AppError, BadInput, Conflict, refused
@@ -79,7 +80,7 @@ def login_page(request: Request, session: DbSession, next: str = "/") -> Respons
 
 
 @router.post("/login")
-def login(request: Request, session: DbSession, form: Annotated[LoginForm, Form()]) -> Response:
+def login(request: Request, _: InLine, session: DbSession, form: Annotated[LoginForm, Form()]) -> Response:
     """Sign in. A failed try returns and does not raise: it is counted, and counting has to be committed."""
     device = request.cookies.get(device_cookie(request))
     user = service.authenticate(session, form.email, form.password, client_address(request), device)
@@ -111,7 +112,9 @@ def invite_page(request: Request, session: DbSession, secret: str) -> Response:
 
 
 @router.post("/invite/{secret}")
-def accept_invite(request: Request, session: DbSession, secret: str, form: Annotated[AccountForm, Form()]) -> Response:
+def accept_invite(
+    request: Request, _: InLine, session: DbSession, secret: str, form: Annotated[AccountForm, Form()]
+) -> Response:
     """Make the account and sign in to it."""
     try:
         user = service.accept_invite(session, secret, email=form.email, name=form.name, password=form.password)

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from app.annotations.forms import POSITIONS, Draft, Submission
 from app.annotations.models import Outcome
+from app.bodies import FORM_LIMIT_BYTES
 from app.errors import BadInput
-from app.web import FORM_LIMIT_BYTES
 
 _CHOICE = re.compile("([AB])([1-4])")
 _ORDER = re.compile("[A-H]([0-4][A-H])+")

@@ -18,7 +18,7 @@ from starlette.formparsers import FormParser, MultiPartException, MultiPartParse
 from app.accounts.access import admin, api_admin
 from app.db import DbSession, aside
 from app.errors import BadInput, TooLarge
-from app.posted import reads_form
+from app.posted import reads_form, takes_file
 from app.settings import get_settings
 from app.turns import Turns
 
@@ -111,6 +111,7 @@ async def _read_aside(request: Request, session: DbSession, limit: int) -> Sent:
 
 # The rights come first, as a dependency of the reading itself: nobody else's body is read at all.
 @reads_form
+@takes_file
 async def _admin_file(request: Request, session: DbSession, _: Annotated[object, Depends(admin)]) -> Sent:
     return await _read_aside(request, session, get_settings().upload_limit_bytes + FORM_BYTES)
 
@@ -120,6 +121,7 @@ async def _admin_form(request: Request, session: DbSession, _: Annotated[object,
     return await _read_aside(request, session, FORM_BYTES)
 
 
+@takes_file
 async def _api_file(request: Request, session: DbSession, _: Annotated[object, Depends(api_admin)]) -> Sent:
     return await _read_aside(request, session, get_settings().upload_limit_bytes + FORM_BYTES)
 

@@ -4,8 +4,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from app.accounts import passwords, service, throttle
+from app.accounts import passwords, service
 from app.accounts.models import User
+from app.addresses import network
 from app.errors import TooMany
 from tests.factories import PASSWORD, make_user
 
@@ -73,8 +74,8 @@ def test_an_ipv6_customer_is_one_address(session: Session, fast: None) -> None:
     alice = make_user(session)
     refused = sum(attack(session, alice.email, f"2001:db8::{number:x}", 1) for number in range(20))
     assert refused == 15
-    assert throttle.network("2001:db8::1") == throttle.network("2001:db8::ffff") != throttle.network("2001:db9::1")
-    assert throttle.network("::ffff:192.0.2.1") == "192.0.2.1"
+    assert network("2001:db8::1") == network("2001:db8::ffff") != network("2001:db9::1")
+    assert network("::ffff:192.0.2.1") == "192.0.2.1"
 
 
 def test_the_wait_grows_and_ends(session: Session, fast: None) -> None:

@@ -122,8 +122,7 @@ def _complete(route: APIRoute, method: str, operation: Json) -> None:
     operation["description"] = route.description if route.summary else rest
     operation["x-access"] = _who(_calls(route.dependant), reads=method in SAFE_METHODS)
     statuses = {"401", "403", "422", "503"}
-    asked = route.dependant.path_params or route.dependant.query_params or route.dependant.body_params
-    statuses |= {"404"} if asked else set()  # an id that names nothing may stand in any of them
+    statuses |= {"404"} if _asks(route.dependant) else set()  # an id that names nothing may stand anywhere
     statuses |= set() if method in SAFE_METHODS else {"404", "409", "413", "429"}
     answers = operation["responses"]
     for status in sorted(statuses):
@@ -138,6 +137,11 @@ def _who(calls: set[Any], *, reads: bool) -> str:
     if api_signed_in in calls:
         return f"everyone with an account; token scope {'annotate, read or admin' if reads else 'annotate or admin'}"
     return "anyone"
+
+
+def _asks(dependant: Dependant) -> bool:
+    own = dependant.path_params or dependant.query_params or dependant.body_params
+    return bool(own) or any(map(_asks, dependant.dependencies))
 
 
 def _calls(dependant: Dependant) -> set[Any]:

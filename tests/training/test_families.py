@@ -154,6 +154,7 @@ def test_a_run_that_takes_plain_rows_is_estimated_with_them() -> None:
         evaluation=SimpleNamespace(every_steps=0, share=0.2),
         model=SimpleNamespace(trains="adapter", gradient_checkpointing=False, dtype="float32"),
         kind="reward",
+        trainer="corral",
     )
     prepared = Prepared(ROWS, [], {}, "")
     shape = Shape(weights=1000, trained=10, layers=2, hidden=32, intermediate=48, vocabulary=256)

@@ -143,7 +143,7 @@ async def aside(session: Session) -> AsyncIterator[None]:
 
 
 @contextmanager
-def set_aside(session: Session) -> Iterator[None]:
+def aside_in_thread(session: Session) -> Iterator[None]:
     """Like :func:`aside`, in the thread of a page. A session that is no request's keeps its transaction: nobody waits for it."""
     turn: Turn | None = session.info.get("turn")
     if turn is None:

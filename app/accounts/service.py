@@ -16,7 +16,7 @@ from app import origin
 from app.accounts import bounded, passwords, queries, throttle
 from app.accounts.models import ApiToken, AuditEvent, Invite, LoginSession, Role, User
 from app.addresses import network
-from app.db import set_aside
+from app.db import aside_in_thread
 from app.errors import Conflict, NotFound, TooMany, refused
 from app.settings import get_settings
 from app.storable import flaw
@@ -67,7 +67,7 @@ def clean_name(name: str) -> str:
 def create_user(session: Session, *, email: str, name: str, role: Role, password: str) -> User:
     """A new person; :class:`app.errors.BadInput` when the address is taken or the password too short."""
     email, name = clean_email(email), clean_name(name)
-    with set_aside(session):
+    with aside_in_thread(session):
         password_hash = passwords.hash_password(password, email)
     return _add_user(session, email=email, name=name, role=role, password_hash=password_hash)
 
@@ -125,7 +125,7 @@ def accept_invite(session: Session, secret: str, *, email: str, name: str, passw
     invite = queries.find_invite(session, secret)
     if invite.email and clean_email(email) != invite.email:
         raise refused("email", f"This invite is for {invite.email}.")
-    with set_aside(session):
+    with aside_in_thread(session):
         password_hash = passwords.hash_password(password, clean_email(email))
     invite = queries.find_invite(session, secret, lock=True)
     user = _add_user(session, email=email, name=name, role=invite.role, password_hash=password_hash)
@@ -157,7 +157,7 @@ def authenticate(
         origin.current().refusal = origin.Refusal("sign_in.throttled", "user", user.id if user else None)
         raise
     stored = user.password_hash if user else None
-    with set_aside(session):
+    with aside_in_thread(session):
         fits = passwords.verify(stored, password)
         anew = passwords.rehash(password) if fits and stored and passwords.needs_rehash(stored) else None
     if user is not None:  # the password may have been changed, or the account closed, while it was hashed
@@ -353,7 +353,7 @@ def set_password(
 
     Whoever had the old password may have made tokens with it: they outlive the sessions unless they are revoked too.
     """
-    with set_aside(session):
+    with aside_in_thread(session):
         password_hash = passwords.hash_password(password, user.email)
     user.password_hash = password_hash
     audit(session, actor, "user.password_changed", "user", user.id)

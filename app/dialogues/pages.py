@@ -10,6 +10,7 @@ from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
+from app.candidates import live
 from app.candidates.live_events import Snapshot
 from app.candidates.live_pace import shown
 from app.dialogues import queries, service
@@ -128,7 +129,7 @@ def dialogue_page(
     last = _looked_at(turns, turn_id)
     way = queries.path(turns, last.id if last else None)
     mine, seed, batch = dialogue.annotator_id == user.id, dialogue.seed, dialogue.batch
-    replies = queries.replies(session, last.id) if last and last.state is TurnState.WRITTEN else []
+    replies = live.replies(session, last.id) if last and last.state is TurnState.WRITTEN else []
     depth = last.depth if last else 0
     goes_on = mine and dialogue.state is DialogueState.OPEN and batch.state is BatchState.OPEN
     begins = last is None and (seed.opening is None or not turns)
@@ -166,7 +167,7 @@ def _looked_at(turns: Sequence[Turn], turn_id: int | None) -> Turn | None:
 
 
 def _snapshots(session: Session, turn: Turn) -> list[Snapshot]:
-    return [shown(session, reply) for reply in queries.replies(session, turn.id)]
+    return [shown(session, reply) for reply in live.replies(session, turn.id)]
 
 
 def _way(turns: Sequence[Turn], way: Sequence[Turn]) -> list[Said]:

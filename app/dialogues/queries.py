@@ -132,10 +132,6 @@ def count_turns(session: Session, dialogue: Dialogue) -> int:
     return session.scalar(select(func.count()).where(Prompt.dialogue_id == dialogue.id)) or 0
 
 
-replies = live.replies
-"""The newest answers to a turn, left to right."""
-
-
 def generations(session: Session, turn_ids: Sequence[int]) -> dict[int, list[int]]:
     """The newest answer of each slot by its id, left to right, of each turn."""
     newest = (

@@ -174,7 +174,7 @@ def again(session: Session, user: User, dialogue_id: int, turn_id: int, key: str
     """
     dialogue = _lock(session, user, dialogue_id)
     turn = queries.turn(session, dialogue, turn_id)
-    replies = queries.replies(session, turn.id)
+    replies = live.replies(session, turn.id)
     request_key = f"again:{turn.id}:{key}"
     if any(reply.request_key == _slot_key(request_key, reply.slot) for reply in replies):
         return
@@ -198,7 +198,7 @@ def watch(session: Session, user: User, dialogue_id: int, turn_id: int) -> live_
         NotFound: there is no such turn, or it is somebody else's.
     """
     dialogue = queries.access(session, user, dialogue_id)
-    replies = queries.replies(session, queries.turn(session, dialogue, turn_id).id)
+    replies = live.replies(session, queries.turn(session, dialogue, turn_id).id)
     if dialogue.annotator_id != user.id or not replies:
         raise NotFound
     return live_pace.together(replies)
@@ -215,7 +215,7 @@ def judge(session: Session, user: User, dialogue_id: int, turn_id: int) -> int:
     found = queries.assignment_of(session, user, turn.id)
     if found is not None:
         return found.id
-    replies = queries.replies(session, turn.id)
+    replies = live.replies(session, turn.id)
     _check_written(replies)
     problem = problem_of(replies)
     if problem is not None:

@@ -186,7 +186,7 @@ def again(
 def stop(request: Request, session: DbSession, user: SignedIn, dialogue_id: int, turn_id: int) -> Response:
     """Stop both answers; what has come stays."""
     found = queries.access(session, user, dialogue_id)
-    for reply in queries.replies(session, queries.turn(session, found, turn_id).id)[:1]:
+    for reply in live.replies(session, queries.turn(session, found, turn_id).id)[:1]:
         live.stop(session, user, reply.id)  # and the one beside it
     return redirect(request, f"/dialogues/{dialogue_id}?turn={turn_id}")
 

@@ -19,7 +19,6 @@ from app.annotations import service as annotating
 from app.annotations.forms import Draft
 from app.annotations.models import Annotation, Assignment, Outcome
 from app.candidates import live
-from app.dialogues import queries
 from app.dialogues.forms import Seed
 from app.prompts import guidelines
 from app.prompts import service as prompts
@@ -146,7 +145,7 @@ def _talk(site: Site, alice: User, number: int) -> list[str]:
     factories.write_replies(session, first, f"{text}\n\na", f"{text}\n\nb")
     factories.judge_turn(session, alice, first, edited_text=f"{text}\n\nc")
     writing = factories.say(session, alice, dialogue, text, first)
-    for reply in queries.replies(session, writing.id):
+    for reply in live.replies(session, writing.id):
         reply.text = text
         live.stop(session, alice, reply.id)  # texts that wait are counted, for a few at once
     session.commit()

@@ -10,8 +10,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
+from app.candidates import live
 from app.candidates.models import LiveGeneration, LiveState
-from app.dialogues import queries, service
+from app.dialogues import service
 from app.dialogues.forms import Seed
 from app.dialogues.models import Dialogue, DialogueSeed
 from app.prompts.models import Batch, BatchKind, BatchState, Prompt
@@ -130,7 +131,7 @@ def test_answers_that_cannot_be_compared_are_asked_for_again(client: TestClient,
     assert "Two models answer" in client.get(where).text
     client.post(f"{where}/turns/{turn.id}/stop")
     session.expire_all()
-    assert [each.state for each in queries.replies(session, turn.id)] == [LiveState.DONE, LiveState.STOPPED]
+    assert [each.state for each in live.replies(session, turn.id)] == [LiveState.DONE, LiveState.STOPPED]
 
 
 def test_skipping_leads_back_to_the_dialogue(client: TestClient, session: Session, alice: User) -> None:

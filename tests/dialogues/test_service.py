@@ -41,7 +41,7 @@ def test_a_turn_is_asked_of_two_policies_and_compared_by_its_annotator_alone(ses
     alice = make_user(session)
     dialogue = begin_dialogue(session, alice)
     turn = say(session, alice, dialogue, "Why is the sky blue?")
-    replies = queries.replies(session, turn.id)
+    replies = live.replies(session, turn.id)
     assert [reply.slot for reply in replies] == [0, 1]
     assert len({reply.deployment.checkpoint_id for reply in replies}) == 2
     assert all(reply.messages == [{"role": "user", "content": "Why is the sky blue?"}] for reply in replies)
@@ -124,7 +124,7 @@ def test_a_key_that_begins_like_another_is_another(session: Session) -> None:
     for key in ("k-10", "k-1"):
         write_replies(session, turn, "", "")
         service.again(session, alice, dialogue.id, turn.id, key)
-        assert {reply.state for reply in queries.replies(session, turn.id)} == {LiveState.QUEUED}, key
+        assert {reply.state for reply in live.replies(session, turn.id)} == {LiveState.QUEUED}, key
 
 
 def test_a_quota_that_is_used_up_adds_no_turn(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,14 +145,14 @@ def test_a_quota_for_one_answer_asks_for_none_again(session: Session, monkeypatc
     dialogue = begin_dialogue(session, alice)
     turn = say(session, alice, dialogue, "Hello")
     write_replies(session, turn, "", "")
-    spent = sum(reply.prompt_tokens + reply.completion_tokens for reply in queries.replies(session, turn.id))
+    spent = sum(reply.prompt_tokens + reply.completion_tokens for reply in live.replies(session, turn.id))
     enough_for_one = session.get_one(Batch, dialogue.batch_id).max_tokens + PROMPT + spent
     less = get_settings().model_copy(update={"live_tokens_per_day": enough_for_one})
     monkeypatch.setattr(live, "get_settings", lambda: less)
     with pytest.raises(TooMany):
         service.again(session, alice, dialogue.id, turn.id, "k2")
     session.commit()
-    assert [reply.state for reply in queries.replies(session, turn.id)] == [LiveState.DONE, LiveState.DONE]
+    assert [reply.state for reply in live.replies(session, turn.id)] == [LiveState.DONE, LiveState.DONE]
 
 
 def test_nothing_is_said_while_no_model_is_loaded(session: Session) -> None:
@@ -182,7 +182,7 @@ def test_the_same_answer_twice_is_asked_for_again_and_only_one_of_them(session: 
     service.again(session, alice, dialogue.id, turn.id, "k2")
     service.again(session, alice, dialogue.id, turn.id, "k2")
     session.commit()
-    assert [reply.state for reply in queries.replies(session, turn.id)] == [LiveState.DONE, LiveState.QUEUED]
+    assert [reply.state for reply in live.replies(session, turn.id)] == [LiveState.DONE, LiveState.QUEUED]
     write_replies(session, turn, "Hello!")
     held = session.get_one(Assignment, service.judge(session, alice, dialogue.id, turn.id))
     assert [session.get_one(Candidate, each).text for each in held.order_shown] == ["Hi.", "Hello!"]
@@ -193,13 +193,13 @@ def test_an_answer_that_failed_is_written_again_beside_the_one_that_did_not(sess
     dialogue = begin_dialogue(session, alice)
     turn = say(session, alice, dialogue, "Hello")
     write_replies(session, turn, "Hi.", "Hello!")
-    broken = queries.replies(session, turn.id)[0]
+    broken = live.replies(session, turn.id)[0]
     broken.state, broken.error = LiveState.FAILED, "away"
     session.commit()
     with pytest.raises(Conflict, match="could not be written"):
         service.judge(session, alice, dialogue.id, turn.id)
     service.again(session, alice, dialogue.id, turn.id, "k2")
-    renewed = queries.replies(session, turn.id)
+    renewed = live.replies(session, turn.id)
     assert [reply.state for reply in renewed] == [LiveState.QUEUED, LiveState.DONE]
     assert renewed[0].deployment_id == broken.deployment_id
 
@@ -218,7 +218,7 @@ def test_what_was_stopped_is_judged_at_one_length_whichever_was_ahead(session: S
     dialogue = begin_dialogue(session, alice)
     turn = say(session, alice, dialogue, "Hello")
     write_replies(session, turn, "A whole answer.", "A half an", state=LiveState.STOPPED)
-    first, second = queries.replies(session, turn.id)
+    first, second = live.replies(session, turn.id)
     first.state = LiveState.DONE
     first.slot, second.slot = ahead, 1 - ahead
     session.commit()
@@ -232,7 +232,7 @@ def test_one_stop_is_for_both_and_who_had_begun_is_not_told(session: Session) ->
     alice = make_user(session)
     dialogue = begin_dialogue(session, alice)
     turn = say(session, alice, dialogue, "Hello")
-    first, second = queries.replies(session, turn.id)
+    first, second = live.replies(session, turn.id)
     write_replies(session, turn, "A whole answer.", "")
     second.state = LiveState.QUEUED
     session.commit()
@@ -240,19 +240,19 @@ def test_one_stop_is_for_both_and_who_had_begun_is_not_told(session: Session) ->
     with pytest.raises(Conflict, match="Both answers"):
         service.judge(session, alice, dialogue.id, turn.id)
     service.again(session, alice, dialogue.id, turn.id, "k2")
-    assert [reply.state for reply in queries.replies(session, turn.id)] == [LiveState.QUEUED, LiveState.QUEUED]
+    assert [reply.state for reply in live.replies(session, turn.id)] == [LiveState.QUEUED, LiveState.QUEUED]
 
 
 def test_both_stopped_before_a_word_came_are_asked_for_again(session: Session) -> None:
     alice = make_user(session)
     dialogue = begin_dialogue(session, alice)
     turn = say(session, alice, dialogue, "Hello")
-    for reply in queries.replies(session, turn.id):
+    for reply in live.replies(session, turn.id):
         live.stop(session, alice, reply.id)
     with pytest.raises(Conflict, match="Both answers"):
         service.judge(session, alice, dialogue.id, turn.id)
     service.again(session, alice, dialogue.id, turn.id, "k2")
-    assert [reply.state for reply in queries.replies(session, turn.id)] == [LiveState.QUEUED, LiveState.QUEUED]
+    assert [reply.state for reply in live.replies(session, turn.id)] == [LiveState.QUEUED, LiveState.QUEUED]
 
 
 def test_a_turn_that_is_not_judged_leads_nowhere(session: Session) -> None:
@@ -403,7 +403,7 @@ def test_one_model_with_two_samplings_can_answer_too(session: Session) -> None:
         make_deployment(session, label=label).load_state = LoadState.LOADED
     dialogue = service.begin(session, alice, make_dialogue_batch(session).id)
     turn = say(session, alice, dialogue, "Hello")
-    assert len({reply.deployment_id for reply in queries.replies(session, turn.id)}) == 2
+    assert len({reply.deployment_id for reply in live.replies(session, turn.id)}) == 2
 
 
 def test_a_turn_is_reviewed_like_all_work_but_makes_no_known_answer(session: Session) -> None:

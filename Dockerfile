@@ -1,6 +1,7 @@
-# One file, three images, each a layer on the one before, so that a disk holds them once:
+# One file, four images, each a layer on the one before, so that a disk holds them once:
 #
 #   web      the application, its workers and beat
+#   checks   and what checks responses
 #   trainer  and what trains: torch, transformers, TRL      (--build-arg TORCH=gpu takes the CUDA builds)
 #   engine   and what serves on a CPU: vLLM
 #
@@ -23,13 +24,17 @@ FROM base AS web-packages
 RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin corral \
     && install -d -o corral -g corral /var/lib/corral \
     && python -m venv /opt/corral \
-    && printf '#!/bin/sh\nexec python -m app.cli "$@"\n' > /opt/corral/bin/corral && chmod 755 /opt/corral/bin/corral
+    && printf '#!/bin/sh\nexec python -m app.commands.cli "$@"\n' > /opt/corral/bin/corral && chmod 755 /opt/corral/bin/corral
 ENV PATH=/opt/corral/bin:$PATH PYTHONPATH=/srv/corral CORRAL_DATA_DIR=/var/lib/corral
 WORKDIR /srv/corral
 COPY requirements/web.txt requirements/
 RUN pip install --require-hashes --no-deps --only-binary=:all: -r requirements/web.txt
 
-FROM web-packages AS trainer-packages
+FROM web-packages AS checks-packages
+COPY requirements/checks.txt requirements/
+RUN pip install --require-hashes --no-deps --only-binary=:all: -r requirements/checks.txt
+
+FROM checks-packages AS trainer-packages
 ARG TORCH=cpu
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY requirements/train.txt requirements/torch-gpu.txt requirements/
@@ -65,7 +70,12 @@ COPY --from=code /srv/corral /srv/corral
 USER corral
 EXPOSE 8000
 ENV CORRAL_HOST=0.0.0.0
-CMD ["python", "-m", "app.serve"]
+CMD ["python", "-m", "app.site.serve"]
+
+FROM checks-packages AS checks
+COPY --from=code /srv/corral /srv/corral
+USER corral
+CMD ["celery", "-A", "workers.celery_app", "worker", "-Q", "checks", "-c", "1"]
 
 FROM trainer-packages AS trainer
 ENV HF_HOME=/tmp/huggingface

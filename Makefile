@@ -17,7 +17,7 @@ NODE    = $(or $(shell command -v node),$(shell $(BIN)/python -c 'import nodejs_
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help up test test-fast check format bench bench-web bench-training bench-planted bench-human assets gallery lock vulnerabilities secrets clean
+.PHONY: help up test test-fast coverage check format bench bench-web bench-rounds bench-training bench-planted bench-human bench-adds-up assets gallery lock vulnerabilities secrets clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test: $(DEV) tests/browser/vendor/manifest.json ## Run the whole suite: database
 test-fast: $(DEV) tests/browser/vendor/manifest.json ## Run the tests that need neither browser nor engine
 	$(BIN)/pytest -n 2 -m "not slow and not browser and not engine and not faults" $(TESTS)
 
+coverage: $(DEV) tests/browser/vendor/manifest.json ## Run what test-fast runs, and print the lines and branches that it leaves out
+	$(BIN)/pytest -n 2 --cov --cov-report=term-missing -m "not slow and not browser and not engine and not faults" $(TESTS)
+
 check: $(DEV) tests/browser/vendor/manifest.json ## Format, lint, types, import contracts, templates, scripts, migrations
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
@@ -51,12 +54,16 @@ format: $(DEV) tests/browser/vendor/manifest.json ## Rewrite Python, JavaScript 
 	$(BIOME) check --write --no-errors-on-unmatched
 
 # A missed budget fails the target, after the other benchmarks have run.
-bench: RUN := web_cycle claim first_token import_prompts export warm_start generation train_round
+bench: RUN := web_cycle strangers claim first_token import_prompts export warm_start generation train_round board_votes
 bench: $(DEV) ## Measure everything that has a budget, each beside its reference (about 25 minutes, idle machine)
 	@$(MEASURE)
 
-bench-web: RUN := web_cycle claim
-bench-web: $(DEV) ## Measure next and submit, and claiming, against the floor of this machine
+bench-web: RUN := web_cycle strangers claim
+bench-web: $(DEV) ## Measure next and submit, attacks on them, and claiming, each beside its reference
+	@$(MEASURE)
+
+bench-rounds: RUN := rounds verdicts pair_selection
+bench-rounds: $(DEV) ## Hold thousands of contests and see how often the gate is wrong (20 minutes at most, no model)
 	@$(MEASURE)
 
 bench-training: RUN := training
@@ -69,6 +76,9 @@ bench-planted: $(DEV) ## Plant a rule in annotations and see whether training fi
 
 bench-human: $(DEV) ## Learn from 1,000 public human pairs: HH=hh_helpful_rejection_sampled.jsonl.gz (half an hour)
 	@$(BIN)/python -m benchmarks.human_pairs $(HH)
+
+bench-adds-up: $(DEV) ## Plant a rule a round and see which training keeps the earlier ones (90 minutes, resumes in var/)
+	@$(BIN)/python -m benchmarks.rounds_add_up
 
 MEASURE = failed=; for name in $(RUN); do printf '\n── %s\n' $$name; $(BIN)/python -m benchmarks.$$name || failed="$$failed $$name"; done; \
   [ -z "$$failed" ] || { echo "corral: over budget, or broken:$$failed" >&2; exit 1; }

@@ -19,12 +19,12 @@ import time
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-import app.models  # noqa: F401 - so that foreign keys between domains resolve
+import app.site.tables  # noqa: F401 - so that foreign keys between domains resolve
 from app.accounts.models import User
 from app.annotations import service
-from app.db import make_engine
-from app.embedded import ensure_database, temporary_postgres
-from app.settings import get_settings
+from app.kernel.db import make_engine
+from app.kernel.settings import get_settings
+from app.services.embedded import ensure_database, temporary_postgres
 from benchmarks.budget import Budget, verdict
 from benchmarks.fill import annotators, fill, migrate
 

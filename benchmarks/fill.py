@@ -8,7 +8,7 @@ from alembic.config import Config
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
-from app.settings import ROOT
+from app.kernel.settings import ROOT
 
 CANDIDATES = 4
 
@@ -30,8 +30,8 @@ INSERT INTO prompts (batch_id, external_id, messages, content_hash, state)
     FROM generate_series(1, %(rows)s) AS i
 """
 COMPARISONS = """
-INSERT INTO comparisons (batch_id, prompt_id, purpose, annotators_wanted, seats_free)
-    SELECT batch_id, id, 'collect', 1, 1 FROM prompts WHERE batch_id = %(batch)s ORDER BY id
+INSERT INTO comparisons (batch_id, prompt_id, purpose, annotators_wanted, seats_free, position)
+    SELECT batch_id, id, 'collect', 1, 1, floor(random() * 2147483647) FROM prompts WHERE batch_id = %(batch)s ORDER BY id
 """
 TEXTS = """
 INSERT INTO candidates (prompt_id, checkpoint_id, deployment_id, sample_index, text, finish_reason, prompt_tokens,

@@ -24,17 +24,18 @@ from pathlib import Path
 
 import httpx
 from alembic import command
+from sqlalchemy.orm import joinedload
 
-from app import live_stream
 from app.accounts.models import User
 from app.candidates import live
 from app.candidates.models import LiveKind
-from app.db import session_scope
-from app.embedded import Valkey, poll, temporary_postgres
-from app.jobs import producer
-from app.migrating import config
+from app.kernel import live_stream
+from app.kernel.db import session_scope
+from app.kernel.jobs import producer
+from app.kernel.settings import ROOT, get_settings
 from app.registry.models import Deployment
-from app.settings import ROOT, get_settings
+from app.services.embedded import Valkey, poll, temporary_postgres
+from app.services.migrating import config
 from benchmarks.budget import Budget, verdict
 from tests.factories import make_batch, make_deployment, make_prompt, make_user
 from tests.fake_engine import FakeEngine
@@ -82,8 +83,8 @@ async def ours(user: User, deployment: int, prompt_id: int, number: int) -> floa
             user,
             prompt_id=prompt_id,
             kind=LiveKind.REVISION,
-            messages=[{"role": "user", "content": "Say something."}],
-            deployment=session.get_one(Deployment, deployment),
+            messages=[{"role": "user", "content": "Send a message."}],
+            deployment=session.get_one(Deployment, deployment, options=[joinedload(Deployment.checkpoint)]),
             max_tokens=64,
             request_key=f"k{number}",
             asked={"number": number},
@@ -101,7 +102,7 @@ async def reference(client: httpx.AsyncClient) -> float:
     """Seconds from a bare request to its first piece of text."""
     body = {
         "model": "base",
-        "messages": [{"role": "user", "content": "Say something."}],
+        "messages": [{"role": "user", "content": "Send a message."}],
         "max_tokens": 64,
         "stream": True,
         "stream_options": {"include_usage": True},

@@ -28,20 +28,20 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import func, select
 
-from app import models  # noqa: F401 - all tables
 from app.candidates.models import Candidate
 from app.candidates.policy import draw, sampling_of
-from app.db import session_scope
-from app.embedded import temporary_postgres
+from app.kernel.db import session_scope
+from app.kernel.settings import ROOT, Settings, get_settings
 from app.prompts.models import Prompt
 from app.registry import service as registry
-from app.settings import ROOT, Settings, get_settings
+from app.services.embedded import temporary_postgres
+from app.site import tables as models  # noqa: F401 - all tables
 from benchmarks.budget import Budget, verdict
 from tests.generating import open_batch
 from tests.real_engine import KEY, base_model, running_vllm
-from workers.chat import ChatEncoder
-from workers.generation import run
-from workers.serving import reconcile
+from workers.engines.chat import ChatEncoder
+from workers.tasks.generation import run
+from workers.tasks.serving import reconcile
 
 BUDGET = 0.9
 """Of the engine's own tokens a second."""
@@ -91,7 +91,7 @@ def raw(settings: Settings, texts: list[str], max_tokens: int, in_flight: int) -
     """The same requests, sent by a client that does nothing else. Rendering to ids is left out of its time."""
     encoder = ChatEncoder(settings.base_model_path)
     with session_scope() as session:
-        deployments = registry.rotation(session)
+        rotation = registry.serving(session)
     bodies = [
         {
             **sampling_of(one.deployment, {}),
@@ -101,7 +101,7 @@ def raw(settings: Settings, texts: list[str], max_tokens: int, in_flight: int) -
             "max_tokens": max_tokens,
         }
         for index, text in enumerate(texts)
-        for one in draw(index, 4, deployments)
+        for one in draw(index, 4, rotation)
     ]
     start = time.perf_counter()
     tokens = asyncio.run(_send(settings, bodies, in_flight))
@@ -163,6 +163,7 @@ def installation(engine_url: str, model: Path) -> Iterator[Settings]:
             "CORRAL_ENGINE_URL": engine_url,
             "CORRAL_ENGINE_API_KEY": os.environ.get("CORRAL_ENGINE_API_KEY", KEY),
             "CORRAL_BASE_MODEL": str(model),
+            "CORRAL_GENERATION_AHEAD": "1000000",  # nobody works here
         }
         get_settings.cache_clear()
         command.upgrade(Config(toml_file=ROOT / "pyproject.toml"), "head")

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.planted import run
-from training import base_model, models
-from training.chat import encode_chat, encode_response
+from training import base_model
+from training.data.chat import encode_chat, encode_response
+from training.model import models
 
 TRAIN, HELD_OUT, MAX_TOKENS, SEED = 1000, 400, 256, 17
 TURN = re.compile(r"\n\n(Human|Assistant): ?")

@@ -30,14 +30,14 @@ from alembic.config import Config
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-import app.models  # noqa: F401 - so that foreign keys between domains resolve
+import app.site.tables  # noqa: F401 - so that foreign keys between domains resolve
 from app.accounts.models import Role, User
-from app.db import get_engine, session_scope
-from app.embedded import temporary_postgres
+from app.kernel.db import get_engine, session_scope
+from app.kernel.settings import ROOT
 from app.prompts import service
 from app.prompts.forms import BatchSettings
 from app.prompts.models import Upload
-from app.settings import ROOT
+from app.services.embedded import temporary_postgres
 from benchmarks.budget import Budget, verdict
 
 BUDGET_SECONDS = 1.0
@@ -143,7 +143,7 @@ def main() -> int:
     with temporary_postgres() as url:
         os.environ["DATABASE_URL"] = url
         command.upgrade(Config(toml_file=ROOT / "pyproject.toml"), "head")
-        with patch("app.jobs.ring"):  # there is no broker here, and sending is not what is measured
+        with patch("app.kernel.jobs.ring"):  # there is no broker here, and sending is not what is measured
             seconds = measure(options.prompts, options.repeat)
         get_engine().dispose()
     return verdict(Budget("upload and confirm", seconds, BUDGET_SECONDS * options.prompts / 10_000, "s"))

@@ -234,7 +234,7 @@ def answers(folder: Path) -> dict[str, float]:
 
 def run(folder: Path, module: str, settings: dict[str, Any], tables: dict[str, dict[str, Any]]) -> None:
     """`python -m training.<module>` on a run file; its own words are shown where it fails."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
     for name, table in tables.items():
         lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]

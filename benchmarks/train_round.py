@@ -26,8 +26,8 @@ from typing import Any
 
 from benchmarks.budget import Budget, verdict
 from training import base_model
-from training.config import RECIPES
-from training.precision import serving_dtype
+from training.model.precision import serving_dtype
+from training.run.config import RECIPES
 
 ROOT = Path(__file__).parents[1]
 BUDGET_SECONDS = 300

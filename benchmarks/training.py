@@ -181,15 +181,17 @@ def measure(workload: str, variant: str, folder: Path, steps: int) -> Result:
     from transformers.trainer_utils import SaveStrategy
 
     from benchmarks import trl_reference
-    from training import config, dpo, models, reward, sft
-    from training.data import prepare as rows_of
-    from training.events import EventLog
-    from training.precision import serving_dtype
-    from training.progress import Progress
+    from training import dpo, reward, sft
+    from training.data.rows import prepare as rows_of
+    from training.formats.events import EventLog
+    from training.model import models
+    from training.model.precision import serving_dtype
+    from training.run import config
+    from training.run.progress import Progress
 
     kind, _ = WORKLOADS[workload]
     where = folder / workload
-    settings = config.load(where / "run.toml", kind)  # type: ignore[arg-type]
+    settings = config.load(where / "run.toml", kind)  # type: ignore[call-overload]
     tokenizer = models.load_tokenizer(settings.base_model)
     prepared = rows_of(settings.snapshot, settings.data, tokenizer, max_held_out=1, consumer=settings.kind)
     pairs = len(prepared.train) if kind != "sft" else len(prepared.rows)
@@ -252,7 +254,7 @@ def cost(middle: dict[tuple[str, str], Result], workload: str, beside: str, vari
 
 def draw(file: Path, runs: dict[tuple[str, str], list[Result]]) -> None:
     """The losses of every step, TRL's beside ours, a panel a workload."""
-    from training.plots import Line, Panel, panels
+    from training.measure.plots import Line, Panel, panels
 
     def line(workload: str, variant: str) -> Line:
         losses = runs[workload, variant][0]["losses"]

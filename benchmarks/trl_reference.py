@@ -11,10 +11,10 @@ from datasets import Dataset
 from transformers import set_seed
 from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
 
-from training import models
-from training.config import RunConfig
-from training.data import Example, Row
-from training.progress import training_arguments
+from training.data.rows import Example, Row
+from training.formats.settings import RewardRun, RunConfig
+from training.model import models
+from training.run.progress import training_arguments
 
 
 class Tokenised(DPOTrainer):  # type: ignore[misc]  # TRL is untyped
@@ -24,7 +24,7 @@ class Tokenised(DPOTrainer):  # type: ignore[misc]  # TRL is untyped
         return dataset
 
 
-def reward(config: RunConfig, folder: Path, tokenizer: Any, pairs: Sequence[Example], **options: Any) -> Any:
+def reward(config: RewardRun, folder: Path, tokenizer: Any, pairs: Sequence[Example], **options: Any) -> Any:
     """RewardTrainer; of the options `margins` go by strength, the rest into RewardConfig."""
     margins = options.pop("margins", None)
     rows = [

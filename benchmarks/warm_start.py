@@ -79,7 +79,17 @@ def start(data_dir: Path) -> Start:
     """One start and stop."""
     port = free_port()
     clean = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "BROKER_URL"}}
-    command = [sys.executable, "-m", "app.cli", "up", "--no-engine", "--port", str(port), "--data-dir", str(data_dir)]
+    command = [
+        sys.executable,
+        "-m",
+        "app.commands.cli",
+        "up",
+        "--no-engine",
+        "--port",
+        str(port),
+        "--data-dir",
+        str(data_dir),
+    ]
     began, wall = time.perf_counter(), time.time()
     process = subprocess.Popen(
         command, cwd=ROOT, env=clean, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True

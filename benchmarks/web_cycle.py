@@ -24,7 +24,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -34,11 +34,11 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-import app.models  # noqa: F401 - so that foreign keys between domains resolve
+import app.site.tables  # noqa: F401 - so that foreign keys between domains resolve
 from app.accounts import service as accounts
-from app.db import get_engine, make_engine, session_scope
-from app.embedded import ensure_database, free_port, temporary_postgres
-from app.settings import ROOT, get_settings
+from app.kernel.db import get_engine, make_engine, session_scope
+from app.kernel.settings import ROOT, get_settings
+from app.services.embedded import ensure_database, free_port, temporary_postgres
 from benchmarks.budget import Budget, verdict
 from benchmarks.fill import annotators, fill, migrate
 
@@ -136,19 +136,28 @@ class Result:
     p99_ms: float
 
 
+CORRAL = ("app.site.serve",)
+"""The web server as ``corral up`` and the image start it, with all its bounds."""
+FLOOR = ("uvicorn", "--factory", "benchmarks.web_cycle:floor_app", "--no-access-log", "--log-level", "error")
+
+
 @contextmanager
-def served(factory: str) -> Iterator[tuple[int, psutil.Process]]:
-    """A uvicorn process on a free port, ready to answer."""
+def served(module: Sequence[str]) -> Iterator[tuple[int, psutil.Process]]:
+    """The process of ``python -m MODULE …`` on a free port, ready to answer."""
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "--factory", factory, "--port", str(port), "--no-access-log"]
+    place = ["--port", str(port)] if module[0] == "uvicorn" else []
     with subprocess.Popen(
-        [*command, "--log-level", "error"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", *module, *place],
+        cwd=ROOT,
+        env=os.environ | {"CORRAL_PORT": str(port), "CORRAL_HOST": "127.0.0.1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     ) as process:
         try:
             deadline = time.monotonic() + 60
             while not _answers(port):
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit("web_cycle: the server did not start")
+                    raise SystemExit(f"{module[0]}: the server did not start")
                 time.sleep(0.1)
             yield port, psutil.Process(process.pid)
         finally:
@@ -250,7 +259,7 @@ def main() -> int:
         fill(get_settings().database_url, "bench", int(arguments.cycles * 2.6) + 20 * arguments.clients)
         FloorBase.metadata.create_all(get_engine())
         people = tokens(arguments.clients)
-        with served("app.main:create_app") as (port, process):
+        with served(CORRAL) as (port, process):
             results = [
                 drive("cycle", port, process, people, Client.cycle, arguments.cycles),
                 drive("one exchange", port, process, people, Client.exchange, arguments.cycles),
@@ -258,7 +267,7 @@ def main() -> int:
         with session_scope() as session:
             doubled = session.scalar(text("SELECT count(*) FROM comparisons WHERE annotators_done > annotators_wanted"))
             stored = session.scalar(text("SELECT count(*) FROM annotations"))
-        with served("benchmarks.web_cycle:floor_app") as (port, process):
+        with served(FLOOR) as (port, process):
             results.append(drive("floor", port, process, people, Client.floor, arguments.cycles))
         get_engine().dispose()
     print(f"{stored:,} annotations stored, {doubled} comparisons over their overlap")

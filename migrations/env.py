@@ -5,9 +5,9 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import Connection, text
 
-from app.db import make_engine
-from app.models import metadata
-from app.settings import get_settings
+from app.kernel.db import make_engine
+from app.kernel.settings import get_settings
+from app.site.tables import metadata
 
 LOCK_TIMEOUT = "4s"
 STATEMENT_TIMEOUT = "60s"
@@ -33,5 +33,9 @@ if context.is_offline_mode():
 elif given is not None:
     run(given)
 else:
-    with make_engine(get_settings().database_url).connect() as own:
-        run(own)
+    engine = make_engine(get_settings().database_url)
+    try:
+        with engine.connect() as own:
+            run(own)
+    finally:
+        engine.dispose()

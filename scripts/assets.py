@@ -98,14 +98,23 @@ def copy(files: dict[str, str], folder: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
-def main() -> None:
-    """Build what the arguments ask for."""
-    dev = "--dev" in sys.argv[1:]
+def built() -> bool:
+    """Whether the files that pages load are there: the manifest is written last."""
+    return (VENDOR / "manifest.json").exists()
+
+
+def build(*, dev: bool = False) -> None:
+    """Install the npm packages and copy what pages load; with ``dev`` also what the browser tests load."""
     install(dev=dev)
     copy(PAGES, VENDOR)
     print(f"assets: static/vendor/ has {len(PAGES)} files")
     if dev:
         copy(TESTS, TEST_VENDOR)
+
+
+def main() -> None:
+    """Build what the arguments ask for."""
+    build(dev="--dev" in sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -30,10 +30,10 @@ ROOT = Path(__file__).resolve().parent.parent
 TORCH = "torch==2.13.0+cpu"
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 LAYERS = {
-    ("laptop", "cpu"): ("web", "train", "engine-cpu"),
-    ("laptop", "gpu"): ("web", "train", "torch-gpu", "engine-gpu"),
-    ("dev", "cpu"): ("web", "train", "engine-cpu", "dev"),
-    ("dev", "gpu"): ("web", "train", "torch-gpu", "engine-gpu", "dev"),
+    ("laptop", "cpu"): ("web", "checks", "train", "engine-cpu"),
+    ("laptop", "gpu"): ("web", "checks", "train", "torch-gpu", "engine-gpu"),
+    ("dev", "cpu"): ("web", "checks", "train", "engine-cpu", "dev"),
+    ("dev", "gpu"): ("web", "checks", "train", "torch-gpu", "engine-gpu", "dev"),
 }
 # Room on disk that a first installation takes, downloads included, in GB.
 ROOM = {"cpu": 5, "gpu": 25}

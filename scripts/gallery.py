@@ -29,15 +29,15 @@ Every page in both themes, taken by `make gallery` from an installation that tes
 @contextmanager
 def serving() -> Iterator[str]:
     """The web application over an embedded database that goes away afterwards."""
-    from app.embedded import free_port, temporary_postgres
+    from app.services.embedded import free_port, temporary_postgres
 
     with temporary_postgres("fsync=off") as database, tempfile.TemporaryDirectory() as data:
         os.environ |= {"DATABASE_URL": database, "BROKER_URL": "memory://", "CORRAL_DATA_DIR": data}
         import uvicorn
         from alembic import command
 
-        from app.main import create_app
-        from app.migrating import config
+        from app.services.migrating import config
+        from app.site.main import create_app
 
         command.upgrade(config(), "head")
         port = free_port()
@@ -60,7 +60,6 @@ def name_of(stop: object, act: str) -> str:
 
 def main() -> None:
     """Take them all."""
-    from sqlalchemy import text
     from sqlalchemy.orm import Session
 
     from tests.browser import chromium
@@ -68,10 +67,10 @@ def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     with serving() as url:
         from app.accounts import service as accounts
-        from app.db import get_engine, session_scope
-        from app.models import metadata
+        from app.kernel.db import get_engine, session_scope
         from tests.browser.scenes import set_scene
         from tests.browser.test_accessibility import STOPS
+        from tests.emptying import empty
 
         written = [HEAD]
         with chromium.browser() as browser:
@@ -81,11 +80,11 @@ def main() -> None:
                 name = name_of(stop.template, "-".join(filter(None, (place, act or (stop.role and stop.role.value)))))
                 for scheme in ("light", "dark"):
                     with Session(get_engine(), expire_on_commit=False) as session:
-                        tables = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
-                        session.execute(text("SET LOCAL session_replication_role = replica"))  # past the log's triggers
-                        session.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
+                        empty(session.connection())
                         session.commit()
-                        scene = set_scene(session)  # anew each time: a draft of one picture is not in the next
+                        scene = set_scene(
+                            session, stop.path
+                        )  # anew each time: a draft of one picture is not in the next
                     context = browser.new_context(
                         locale="en-US", color_scheme=scheme, viewport={"width": WIDTH, "height": HEIGHT}
                     )

@@ -2,12 +2,13 @@
 
 ``make lock`` runs this. The locks are layers, and an installation is the sum of the layers that it needs::
 
-    web                               the web image and the workers
-    web + train                       the trainer            (torch: a step of its own, CPU build)
-    web + train + engine-cpu          a laptop, the engine image
-    web + train + engine-cpu + dev    a development machine
+    web                                        the web image and the workers
+    web + checks                               the worker that makes checks
+    web + checks + train                       the trainer            (torch: a step of its own, CPU build)
+    web + checks + train + engine-cpu          a laptop, the engine image
+    web + checks + train + engine-cpu + dev    a development machine
     ... torch-gpu [+ engine-gpu]      the same with CUDA builds, in place of the CPU torch and of engine-cpu
-    assets                            Node.js, where the machine has none
+    assets                                     Node.js, where the machine has none
 
 All layers are cut from one resolution, so their versions agree and no package stands in two of them. The CUDA layers
 come from a second resolution that is held to the versions of the first. The result is good for Linux on x86_64 and
@@ -33,7 +34,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = ROOT / "requirements"
 PYTHONS: Final = ("3.11.2", "3.11.9", "3.12.9", "3.13.9")
 MACHINES: Final = ("x86_64", "aarch64")
-LAYERS: Final = ("web", "train", "engine-cpu", "assets", "dev")
+WITHOUT_EXTRAS: Final = "web"
+"""The layer of the package's own dependencies, which is in every installation and has no extra's name."""
+LAYERS: Final = (WITHOUT_EXTRAS, "checks", "train", "engine-cpu", "assets", "dev")
 OVERRIDES: Final = ("--override", "requirements/overrides.txt")
 CPU_OVERRIDES: Final = (*OVERRIDES, "--override", "requirements/overrides-cpu.txt")
 # Installed as a step of its own: its CPU build has a local version ("+cpu") that the package index does not carry.
@@ -47,7 +50,7 @@ def compile_extras(extras: tuple[str, ...], *options: str, known: Lock, cpu: boo
     """Resolve the given extras of pyproject.toml together.
 
     Args:
-        extras: Names under ``[project.optional-dependencies]``.
+        extras: Names under ``[project.optional-dependencies]``, and ``web``, which has none.
         options: More options for ``uv pip compile``.
         known: What is locked already; uv keeps those versions where it can.
         cpu: Whether to take the CPU build of torch.
@@ -58,7 +61,7 @@ def compile_extras(extras: tuple[str, ...], *options: str, known: Lock, cpu: boo
         command = [
             "uv", "pip", "compile", "pyproject.toml", "--quiet", "--universal", "--python-version", "3.11",
             "--no-header", "--no-emit-index-url", "--no-emit-find-links", "--generate-hashes", "--output-file", output.name,
-            *(word for extra in extras for word in ("--extra", extra)), *options,
+            *(word for extra in extras if extra != WITHOUT_EXTRAS for word in ("--extra", extra)), *options,
             *(CPU_OVERRIDES if cpu else OVERRIDES),
         ]  # fmt: skip
         if os.environ.get("UPGRADE"):
@@ -142,14 +145,14 @@ def lock_cpu() -> None:
 
 def lock_gpu() -> None:
     """Resolve the CUDA builds, held to the versions of the CPU locks, and write what they add."""
-    shared = read("web", "train", "assets", "dev")
+    shared = read("web", "checks", "train", "assets", "dev")
     known = shared | read("torch-gpu", "engine-gpu")
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as constraints:
         constraints.write(re.sub(r" \\\n(?:    [^\n]*\n)*", "\n", render(shared)))
         constraints.flush()
         held = ("--constraint", constraints.name)
-        whole = compile_extras(("web", "train", "engine-gpu", "assets", "dev"), *held, known=known, cpu=False)
-        torch = compile_extras(("web", "train"), *held, known=whole, cpu=False)
+        whole = compile_extras(("web", "checks", "train", "engine-gpu", "assets", "dev"), *held, known=known, cpu=False)
+        torch = compile_extras(("web", "checks", "train"), *held, known=whole, cpu=False)
     write("torch-gpu", {name: whole[name] for name in torch.keys() - shared.keys()})
     write("engine-gpu", {name: whole[name] for name in whole.keys() - torch.keys() - shared.keys()})
 

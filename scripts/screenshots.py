@@ -30,7 +30,7 @@ PICTURED = 2500
 
 def corral(data_dir: str, *arguments: str, stdin: str = "") -> None:
     """Run a command of the installation."""
-    command = [sys.executable, "-m", "app.cli", "--data-dir", data_dir, *arguments]
+    command = [sys.executable, "-m", "app.commands.cli", "--data-dir", data_dir, *arguments]
     subprocess.run(command, check=True, input=stdin, text=True, cwd=ROOT)
 
 

@@ -11,7 +11,7 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from app.processor import fast_dtype
+from app.kernel.processor import fast_dtype
 
 FILE: Final = Path(__file__).resolve().parent.parent / ".env"
 SECRETS: Final = {

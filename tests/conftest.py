@@ -1,7 +1,7 @@
 """A real PostgreSQL and a migrated database for each worker; every test runs in a transaction that is rolled back.
 
 Set ``CORRAL_TEST_DATABASE_URL`` (a server where databases may be created) to use another server than the embedded one.
-Tests that need real commits (concurrency, workers) take ``committed``: tables are emptied afterwards.
+Tests that need real commits (concurrency, workers) take ``committed``: all tables but the one loop are emptied afterwards.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-import app.db
-from app.accounts import bounded
-from app.db import get_engine
-from app.embedded import temporary_postgres
-from app.main import create_app
-from app.models import metadata
-from app.settings import ROOT, get_settings
+import app.kernel.db
+from app.accounts import bounded, hashing
+from app.kernel.db import get_engine
+from app.kernel.settings import ROOT, get_settings
+from app.services.embedded import temporary_postgres
+from app.site.main import create_app
+from tests.emptying import empty
 
 # No example of a property is wrong because another test had the processor; a hang is what the timeout is for.
 settings.register_profile("corral", deadline=None)
@@ -71,6 +71,8 @@ def environment(database_url: str, data_dir: Path) -> Iterator[None]:
         "BROKER_URL": "memory://",  # rings go nowhere, at once; who listens for them asks for a real one
         "CORRAL_DATA_DIR": str(data_dir),
         "CORRAL_ENGINE_URL": "http://127.0.0.1:1/v1",
+        "CORRAL_TRAINING_SAMPLES": "0",  # needs an engine; tests of the whole pipeline ask for it
+        "CORRAL_HOSTS": "testserver, test",  # what clients without a socket call the application
     }
     get_settings.cache_clear()
     get_engine.cache_clear()
@@ -80,9 +82,11 @@ def environment(database_url: str, data_dir: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def engine(environment: None) -> Engine:
+def engine(environment: None) -> Iterator[Engine]:
     """The engine over this worker's database."""
-    return get_engine()
+    engine = get_engine()
+    yield engine
+    engine.dispose()  # a command that a test ran may have put another one in its place
 
 
 @pytest.fixture
@@ -104,14 +108,15 @@ def session(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator
     def joined() -> Session:
         return Session(connection, join_transaction_mode="create_savepoint", expire_on_commit=False)
 
-    monkeypatch.setattr(app.db, "make_session", joined)
+    monkeypatch.setattr(app.kernel.db, "make_session", joined)
     with joined() as session:
         yield session
 
 
 @pytest.fixture(autouse=True)
 def nothing_refused_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What other tests had refused leaves this one its own share of the audit log."""
+    """What other tests had refused leaves this one its own share of the audit log; and nobody waits to hear of it."""
+    monkeypatch.setattr(hashing, "REFUSED_SECONDS", 0.0)
     monkeypatch.setattr(bounded, "FAILURES", bounded.Share())
     monkeypatch.setattr(bounded, "REFUSALS", bounded.Share())
 
@@ -131,16 +136,12 @@ def client(web: FastAPI, session: Session) -> Iterator[TestClient]:
 
 @pytest.fixture
 def committed(engine: Engine) -> Iterator[Engine]:
-    """For tests with several real transactions: everything really commits, and all tables are emptied afterwards."""
+    """For tests with several real transactions: everything really commits, all tables but the one loop are emptied afterwards."""
     yield engine
-    names = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
     for tries_left in (2, 1, 0):
         try:
             with engine.begin() as connection:
-                connection.execute(
-                    text("SET LOCAL session_replication_role = replica")
-                )  # past the audit log's triggers
-                connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+                empty(connection)
             return
         except OperationalError:  # a deadlock with a request that a page of the test had still under way
             if not tries_left:

@@ -13,23 +13,31 @@ from typing import Any
 
 from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.accounts import service as accounts
 from app.accounts.models import Role, User
 from app.annotations import recording
 from app.annotations import service as annotating
-from app.annotations.forms import Submission, position
-from app.annotations.models import Annotation, Assignment, Comparison, Outcome
+from app.annotations.forms import Submission
+from app.annotations.models import COUNTS, Annotation
 from app.candidates.models import Candidate, LiveGeneration, LiveState
-from app.db import session_scope
+from app.comparisons import purposes
+from app.comparisons import service as comparing
+from app.comparisons.models import Assignment, Comparison
 from app.dialogues import service as dialogues
 from app.dialogues.forms import DialogueSettings, Message, Seed
 from app.dialogues.models import Dialogue
-from app.prompts.models import Batch, BatchState, EditPolicy, Prompt, PromptState
+from app.judgements.positions import position
+from app.judgements.vocabulary import EditPolicy, Outcome
+from app.kernel.db import session_scope
+from app.loops.models import Round, RoundState
+from app.loops.queries import ENDED_COLLECTING
+from app.preferences.models import Snapshot, SnapshotAnnotation, SnapshotState
+from app.prompts.models import Batch, BatchState, Prompt, PromptState
 from app.registry.models import Checkpoint, CheckpointKind, Deployment, LoadState
-from app.rounds.models import Round, RoundState
+from app.rounds.models import Contest, ContestKind, RunKind, RunState, TrainingRun
 
 PASSWORD = "correct horse battery staple"
 
@@ -63,10 +71,10 @@ def sign_in(client: TestClient, user: User) -> TestClient:
 
 
 def current_round(session: Session) -> Round:
-    """The round that is not complete, made on first use."""
-    found = session.scalar(select(Round).where(Round.state != RoundState.COMPLETE))
+    """The round that collects, trains or checks, made on first use."""
+    found = session.scalar(select(Round).where(Round.state.not_in(ENDED_COLLECTING)))
     if found is None:
-        found = Round(number=1)
+        found = Round(number=1 + (session.scalar(select(func.max(Round.number))) or 0))
         session.add(found)
         session.commit()
     return found
@@ -181,7 +189,10 @@ def make_comparison(
     prompt: Prompt | None = None,
     texts: Sequence[str] | None = None,
 ) -> Comparison:
-    """A comparison of ``n`` responses (or of ``texts``) that wants ``wanted`` annotators, in an open batch."""
+    """A comparison of ``n`` responses (or of ``texts``) that wants ``wanted`` annotators, in an open batch.
+
+    Its place in the queue is not drawn: whoever asks is given these in the order in which they were made.
+    """
     if prompt is None:
         asked = len(texts) if texts else n
         batch = batch or make_batch(session, annotators_per_prompt=wanted, candidates_per_prompt=max(2, asked))
@@ -189,8 +200,9 @@ def make_comparison(
     for index, answer in enumerate(texts or [f"Answer number {index} of the model." for index in range(n)]):
         source = make_deployment(session, label="focused" if index % 2 == 0 else "varied")
         make_candidate(session, prompt, answer, deployment=source, sample_index=index)
-    comparison = annotating.create_comparison(session, prompt)
+    comparison = comparing.create_comparison(session, prompt)
     assert comparison is not None
+    comparison.position = 0
     session.commit()
     return comparison
 
@@ -302,3 +314,68 @@ def judge_turn(
     recorded = recording.submit(session, user, held.id, submission, key=secrets.token_hex(16))
     session.commit()
     return session.get_one(Annotation, recorded.id)
+
+
+def make_checkpoint(session: Session, name: str, kind: CheckpointKind = CheckpointKind.POLICY) -> Checkpoint:
+    """A registered checkpoint; its files are nowhere."""
+    manifest = None if kind is CheckpointKind.BASE else hashlib.sha256(name.encode()).hexdigest()
+    made = Checkpoint(name=name, kind=kind, path=f"/models/{name}", manifest_sha256=manifest)
+    session.add(made)
+    session.flush()
+    return made
+
+
+def make_contest(
+    session: Session,
+    challenger: Checkpoint,
+    champion: Checkpoint,
+    *,
+    kind: ContestKind = ContestKind.GATE,
+    of: Round | None = None,
+    **values: Any,
+) -> Contest:
+    """A contest between two policies, open unless ``values`` say otherwise, and nothing counted yet."""
+    made = Contest(
+        round_id=(of or current_round(session)).id,
+        kind=kind,
+        challenger_id=challenger.id,
+        champion_id=champion.id,
+        budget=values.pop("budget", 400),
+        **values,
+    )
+    session.add(made)
+    session.flush()
+    return made
+
+
+def complete_round(session: Session, ended: Round, **values: Any) -> Round:
+    """The round ends, trained on all that was judged; the next one, which collects."""
+    everything = select(Annotation.id).join(Comparison, Comparison.id == Annotation.comparison_id)
+    ids = list(session.scalars(everything.where(COUNTS, purposes.trains)))
+    snapshot = Snapshot(
+        name=f"snapshot-{secrets.token_hex(4)}",
+        state=SnapshotState.READY,
+        filter={"until": max(ids, default=0)},
+        sha256="0" * 64,
+    )
+    session.add(snapshot)
+    session.flush()
+    session.add_all(SnapshotAnnotation(snapshot_id=snapshot.id, annotation_id=key) for key in ids)
+    reward = make_checkpoint(session, f"reward-{secrets.token_hex(4)}", CheckpointKind.REWARD)
+    session.add(
+        TrainingRun(
+            round_id=ended.id,
+            kind=RunKind.REWARD,
+            state=RunState.SUCCEEDED,
+            snapshot_id=snapshot.id,
+            checkpoint_id=reward.id,
+            config={"scope": "all rounds", "base_id": 0, "run": {"name": reward.name}},
+        )
+    )
+    for name, value in {"state": RoundState.COMPLETE, "completed_at": func.now(), **values}.items():
+        setattr(ended, name, value)
+    session.flush()
+    following = Round(number=ended.number + 1)
+    session.add(following)
+    session.commit()
+    return following

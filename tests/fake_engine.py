@@ -1,4 +1,4 @@
-"""A fake engine with OpenAI's API over real HTTP, and faults on request. Also a demo: ``python -m tests.fake_engine --port P``.
+"""A fake engine: OpenAI's API over real HTTP, with faults on request. A demo, too: ``python -m tests.fake_engine --port P``.
 
 It serves what Corral asks of vLLM: completions of token ids, chat completions, ``/v1/models``, ``/version``, and loading and
 unloading adapters. A fault may be limited to prompts that contain a text, and to a number of times.
@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+from tests.patience import PATIENCE, eventually
 
 WORDS = (
     "the",
@@ -108,7 +110,7 @@ class FakeEngine:
     word_delays: dict[str, float] = field(default_factory=dict)
     """The same of one model, by its name."""
     dies_after: int | None = None
-    """Requests to sample after which it stops listening, as a crash would."""
+    """Requests to sample after which it answers nothing any more and stops listening, as a crash would."""
     faults: list[Fault] = field(default_factory=list)
     adapters: dict[str, str] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
@@ -151,16 +153,19 @@ class FakeEngine:
         return self
 
     def stop(self) -> None:
-        """Die: stop listening and drop every connection, mid-reply or not."""
-        self._gone.set()
+        """Die: stop listening, then drop every connection, mid-reply or not.
+
+        In this order: whoever is dropped finds nobody there that still answers.
+        """
         server, self._server = self._server, None
         if server is not None:
             server.shutdown()
             server.server_close()
-            with self._lock:
-                for connection in self._open:
-                    with contextlib.suppress(OSError):
-                        connection.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            self._gone.set()
+            self.dies_after = None
+            for connection in self._open:
+                _drop(connection)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[FakeEngine]:
@@ -186,12 +191,10 @@ class FakeEngine:
         with self._lock:
             return [str(ask["text"]) for ask in self.asked if ask["text"] != "Hi"]
 
-    def wait_for(self, more: int, within: float = 60) -> None:
+    def wait_for(self, more: int) -> None:
         """Return when ``more`` prompts have been asked than at the call."""
-        start, deadline = len(self.prompts_asked()), time.monotonic() + within
-        while len(self.prompts_asked()) < start + more:
-            assert time.monotonic() < deadline, f"no {more} requests within {within:.0f} s"
-            time.sleep(0.01)
+        start = len(self.prompts_asked())
+        eventually(lambda: len(self.prompts_asked()) >= start + more, PATIENCE, f"{more} more requests")
 
     def read(self, body: dict[str, Any]) -> str:
         """The prompt of a request as text; control tokens as they are written."""
@@ -209,9 +212,9 @@ class FakeEngine:
             self.asked.append({**body, "text": text})
             asked = sum(ask["text"] != "Hi" for ask in self.asked)
             if self.dies_after is not None and asked > self.dies_after:
-                self.dies_after = None
-                threading.Thread(target=self.stop, daemon=True).start()
-                return Mode.DISCONNECT
+                if asked == self.dies_after + 1:
+                    threading.Thread(target=self.stop, daemon=True).start()
+                return Mode.HANG
         return self.meets(text)
 
     def meets(self, text: str) -> Mode | None:
@@ -231,6 +234,8 @@ class FakeEngine:
         """Keep track of connections, to drop them when it dies."""
         with self._lock:
             (self._open.add if open_ else self._open.discard)(connection)
+            if open_ and self._gone.is_set():  # it had been accepted when the engine died
+                _drop(connection)
 
     def reply(self, body: dict[str, Any], mode: Mode | None) -> dict[str, Any]:
         """A completion or chat completion for ``body``."""
@@ -264,6 +269,11 @@ class FakeEngine:
             call = {"type": "function", "function": {"name": "weather", "arguments": "{}"}}
             answer, finish = {"message": {"role": "assistant", "content": None, "tool_calls": [call]}}, "tool_calls"
         return {"index": index, "finish_reason": finish, "token_ids": list(range(length)), **answer}
+
+
+def _drop(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Server(ThreadingHTTPServer):

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from app.db import session_scope
+from app.kernel.db import session_scope
+from app.kernel.settings import Settings, get_settings
 from app.prompts.models import Batch, BatchState
 from app.registry import service as registry
-from app.registry.models import Checkpoint, CheckpointKind, EngineState
-from app.settings import Settings, get_settings
+from app.registry.models import Checkpoint, CheckpointKind, Deployment, EngineState
 from tests.factories import make_batch, make_prompt
 from tests.fake_engine import FakeEngine, write_tiny_model
 
@@ -36,11 +36,24 @@ def tiny_engine(folder: Path) -> FakeEngine:
 def serve_base(session: Session, settings: Settings) -> Checkpoint:
     """The base with its two samplings, loaded, and an engine that answers: what the reconciler would bring about."""
     base = registry.ensure_base(session, settings.base_model_path)
-    for deployment in registry.in_rotation(session):
-        registry.mark_loaded(session, deployment.id)
+    load_all(session)
     registry.note_engine(session, settings.engine_url, EngineState.READY, version="vllm 0.0-fake")
     session.commit()
     return base
+
+
+def promote(session: Session, checkpoint: Checkpoint) -> Deployment:
+    """A policy that has won its contest; the engine has yet to load it."""
+    deployment = registry.challenge(session, checkpoint)
+    registry.crown(session, checkpoint)
+    return deployment
+
+
+def load_all(session: Session) -> None:
+    """The engine has everything that is in rotation."""
+    for deployment in registry.in_rotation(session):
+        registry.mark_loaded(session, deployment.id)
+    session.commit()
 
 
 def open_batch(session: Session, texts: list[str], *, wanted: int = 4, state: BatchState = BatchState.OPEN) -> Batch:

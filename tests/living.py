@@ -10,17 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from app import live_stream
 from app.accounts.models import User
 from app.candidates import live, live_events
 from app.candidates.live import LiveClaim, Written
 from app.candidates.models import LiveGeneration, LiveKind
-from app.db import session_scope
-from app.embedded import Valkey, poll
-from app.settings import Settings
+from app.kernel import live_stream
+from app.kernel.db import session_scope
+from app.kernel.settings import Settings
+from app.services.embedded import Valkey, poll
 from tests.factories import make_batch, make_deployment, make_prompt
-from workers import live as worker
-from workers.openai_engine import OpenAIEngine
+from workers.engines.openai import OpenAIEngine
+from workers.tasks import live as worker
 
 
 @contextmanager
@@ -49,6 +49,7 @@ def asked(user: User, key: str = "k1", model: str = "zebra-base", **values: Any)
     """A queued generation of ``user``."""
     with session_scope() as session:
         deployment = make_deployment(session, model)
+        session.refresh(deployment, ["checkpoint"])
         prompt = make_prompt(session, make_batch(session))
         given: dict[str, Any] = {
             "max_tokens": 64,

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import httpx
 
-from app import engine
-from app.embedded import free_port
-from app.settings import ROOT, Settings
+from app.kernel.settings import ROOT, Settings
+from app.laptop import engine_command as engine
+from app.services.embedded import free_port
 
 START_SECONDS = 240
 KEY = "test-key"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from io import BytesIO
 from itertools import product
 from pathlib import Path
 
@@ -14,16 +13,23 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Role
 from app.annotations import verification
-from app.annotations.models import Comparison, Outcome
-from app.audit import Problem, audit
-from app.preferences.export import preview, write_export
-from app.preferences.forms import ExportFilter, Format, Shape
+from app.comparisons.models import Comparison
+from app.findings import service as checking
+from app.judgements.vocabulary import Outcome
+from app.kernel.settings import get_settings
+from app.loops.models import Round, RoundState
+from app.preferences.export import preview
+from app.preferences.exporters import Format, Shape
+from app.preferences.forms import ExportFilter
 from app.preferences.models import Snapshot, SnapshotState
 from app.prompts.models import BatchState, Prompt, PromptState
 from app.quality import service as quality
-from app.registry.models import Checkpoint, CheckpointKind
-from app.rounds.models import Round, RoundState, RunKind, RunState, TrainingRun
-from app.settings import get_settings
+from app.registry import service as registry
+from app.registry.models import Checkpoint, CheckpointKind, Deployment
+from app.rounds import contests
+from app.rounds.models import Contest, RunKind, RunState, TrainingRun
+from app.upkeep.audit import Problem, audit
+from tests.exporting import exported
 from tests.factories import (
     make_annotation,
     make_assignment,
@@ -34,7 +40,9 @@ from tests.factories import (
     make_prompt,
     make_user,
 )
+from tests.findings.checking import checkable, found
 from tests.living import asked
+from tests.rounds.balloting import open_ballot
 
 
 def spoil(session: Session, statement: str, **values: object) -> None:
@@ -75,7 +83,7 @@ def test_an_empty_database_is_well(session: Session) -> None:
 def test_a_seat_that_got_lost(session: Session) -> None:
     comparison = make_comparison(session, wanted=2)
     spoil(session, "UPDATE comparisons SET seats_free = 1 WHERE id = :id", id=comparison.id)
-    assert "wants 2" in only(session, f"comparison {comparison.id}", "has 1 free seats").what
+    assert "needs 2" in only(session, f"comparison {comparison.id}", "has 1 free seats").what
 
 
 def test_a_counter_that_differs_from_its_annotations(session: Session, judged: Comparison) -> None:
@@ -85,13 +93,13 @@ def test_a_counter_that_differs_from_its_annotations(session: Session, judged: C
 
 def test_more_annotations_than_wanted(session: Session, judged: Comparison) -> None:
     spoil(session, "UPDATE comparisons SET seats_free = 0, annotators_done = 1, annotators_wanted = 1")
-    only(session, f"comparison {judged.id}", "wants 1 annotators and has 2")
+    only(session, f"comparison {judged.id}", "needs 1 annotators and has 2")
 
 
 def test_one_annotator_who_counts_twice(session: Session, judged: Comparison) -> None:
     spoil(session, "UPDATE annotations SET annotator_id = (SELECT min(annotator_id) FROM annotations)")
     assert [p for p in audit(session) if "current annotations of user" in p.what]
-    assert [p for p in audit(session) if "which is of another comparison" in p.what]
+    assert [p for p in audit(session) if "which has another comparison" in p.what]
 
 
 def test_a_candidate_of_another_prompt(session: Session) -> None:
@@ -104,7 +112,7 @@ def test_a_candidate_of_another_prompt(session: Session) -> None:
         own=comparison.prompt_id,
         stranger=other.prompt_id,
     )
-    only(session, f"comparison {comparison.id}", "shows 2 candidates, 1 of them of another prompt")
+    only(session, f"comparison {comparison.id}", "shows 2 candidates, 1 of them from another prompt")
 
 
 @pytest.fixture
@@ -132,12 +140,12 @@ def test_known_answers_and_verified_edits_are_well(session: Session, known: Comp
 def test_a_known_answer_that_is_not_shown(session: Session, known: Comparison) -> None:
     other = make_candidate(session, session.get_one(Prompt, known.prompt_id), "Not shown.", sample_index=7)
     spoil(session, "UPDATE gold_answers SET best_candidate_id = :other", other=other.id)
-    only(session, f"comparison {known.id}", "no known answer")
+    only(session, f"comparison {known.id}", "none of its responses is a known answer")
 
 
 def test_a_known_answer_that_is_missing(session: Session, known: Comparison) -> None:
     spoil(session, "DELETE FROM gold_answers")
-    only(session, f"comparison {known.id}", "no known answer")
+    only(session, f"comparison {known.id}", "none of its responses is a known answer")
 
 
 def test_a_verified_edit_without_its_original(session: Session, verified: Comparison) -> None:
@@ -161,7 +169,9 @@ def test_candidates_that_were_recorded_twice(session: Session) -> None:
     comparison = make_comparison(session)
     prompt = session.get_one(Prompt, comparison.prompt_id)
     make_candidate(session, prompt, "One too many.", sample_index=7)
-    only(session, f"prompt {prompt.id}", "has 3 candidates, but its batch asks for 2 a claim, and its claims number 1")
+    only(
+        session, f"prompt {prompt.id}", "has 3 candidates, but its batch asks for 2 per claim, and its claim count is 1"
+    )
 
 
 def test_candidates_of_a_try_that_gave_the_same_text_are_no_doubles_also_after_a_retry(session: Session) -> None:
@@ -191,7 +201,7 @@ def test_a_text_whose_worker_is_long_gone(session: Session) -> None:
 def test_a_seat_that_is_held_beyond_its_lease(session: Session) -> None:
     assignment = make_assignment(session, make_user(session))
     spoil(session, "UPDATE assignments SET lease_until = now() - interval '2 minutes'")
-    only(session, f"assignment {assignment.id}", "holds a seat though its lease ended")
+    only(session, f"assignment {assignment.id}", "holds a seat although its lease ended")
 
 
 def test_a_submission_without_its_annotation(session: Session) -> None:
@@ -230,7 +240,7 @@ def test_an_edit_of_a_response_that_was_not_chosen(session: Session) -> None:
 def test_no_round_to_collect_for(session: Session) -> None:
     make_batch(session)
     spoil(session, "UPDATE rounds SET state = 'complete'")
-    assert any("is one of 0 that are not complete" in problem.what for problem in audit(session))
+    assert any("is one of 0 rounds that collect" in problem.what for problem in audit(session))
 
 
 def make_run(session: Session, checkpoint: Checkpoint | None = None, state: RunState = RunState.RUNNING) -> TrainingRun:
@@ -346,8 +356,20 @@ def test_a_snapshot_whose_rows_are_gone(session: Session, frozen: Snapshot) -> N
 
 
 def test_a_snapshot_with_another_manifest(session: Session, frozen: Snapshot) -> None:
-    (get_settings().snapshots_dir / "audited" / "manifest.json").write_text('{"sha256": "0"}')
-    only(session, f"snapshot {frozen.id}", "manifest.json of other rows")
+    (get_settings().snapshots_dir / "audited" / "manifest.json").write_text('{"sha256": "0", "rows": 1}')
+    only(session, f"snapshot {frozen.id}", "manifest.json for other rows")
+
+
+def test_a_snapshot_whose_prompts_changed(session: Session, frozen: Snapshot) -> None:
+    folder = get_settings().snapshots_dir / "audited"
+    body = json.loads((folder / "manifest.json").read_text())
+    (folder / "prompts.jsonl").write_text("{}\n")
+    (folder / "manifest.json").write_text(json.dumps(body | {"prompts_sha256": hashlib.sha256(b"{}\n").hexdigest()}))
+    assert audit(session) == []
+    (folder / "prompts.jsonl").write_text("{ }\n")
+    only(session, f"snapshot {frozen.id}", "prompts.jsonl that differs from what was frozen")
+    (folder / "prompts.jsonl").unlink()
+    only(session, f"snapshot {frozen.id}", "cannot be read")
 
 
 LOOSE = [
@@ -364,10 +386,10 @@ def test_a_prompt_of_before_messages_had_one_form_is_named_and_can_be_exported(s
     make_annotation(session, make_user(session, name="Alice"), comparison)
     spoil(session, "UPDATE prompts SET messages = :m WHERE id = :id", m=json.dumps(LOOSE), id=comparison.prompt_id)
 
-    only(session, f"prompt {comparison.prompt_id}", "a message 1 that is not in the form of exports")
+    only(session, f"prompt {comparison.prompt_id}", "a message 1 that is not in the export format")
     assert not any(problem.row.startswith("annotation") for problem in audit(session))
     for shape, form in product(Shape, Format):
-        assert write_export(session, BytesIO(), shape, form, ExportFilter()) == 1
+        assert exported(session, shape, form, ExportFilter())[1] == 1
     (row,) = preview(session, Shape.TRL, ExportFilter(), 1)
     assert preview(session, Shape.CANONICAL, ExportFilter(), 1)[0]["prompt"] == row["prompt"]
     call = {"id": "call_1", "type": "function", "function": {"name": "w", "arguments": '{"city":"Oslo"}'}}
@@ -391,3 +413,99 @@ def test_a_row_that_no_column_can_hold_is_named(session: Session) -> None:
     found = [problem for problem in audit(session) if problem.row.startswith("annotation")]
     assert {problem.row for problem in found} == {f"annotation {annotation.id}"}
     assert all("cannot be written as Parquet" in problem.what for problem in found)
+
+
+# ── Contests ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.fixture
+def contest(session: Session) -> Contest:
+    """A contest with four votes, counted."""
+    ballot = open_ballot(session)
+    made = contests.open_gate(session, session.get_one(Round, ballot.batch.round_id), ballot.challenger)
+    session.add(Round(number=2))
+    ballot.vote(1, 0, 0.5, 1)
+    contests.look(session)
+    registry.mark_loaded(session, session.scalars(select(Deployment.id).order_by(Deployment.id.desc()).limit(1)).one())
+    session.commit()
+    return made
+
+
+def test_a_contest_and_its_round_are_well_open_and_closed(session: Session, contest: Contest) -> None:
+    assert [found for found in audit(session, files=False) if found.row.startswith(("contest", "round"))] == []
+    contests.withdraw(session, make_user(session, Role.ADMIN, "Bob"), contest, "It swears.")
+    assert [found for found in audit(session, files=False) if found.row.startswith(("contest", "round"))] == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "row", "words"),
+    [
+        ("UPDATE contests SET counted = 3", "contest {contest}", "counts 3 observations, but its votes are of 4"),
+        ("UPDATE contest_votes SET seq = 9 WHERE seq = 2", "contest {contest}", "numbered up to 9"),
+        ("UPDATE contests SET score = 0.9", "contest {contest}", "a score of 0.9 by 1 people, but its votes say 0.625"),
+        ("UPDATE contests SET people = 2", "contest {contest}", "by 2 people"),
+        (
+            "UPDATE annotations SET withdrawn_at = now() - interval '1 hour' WHERE id = (SELECT min(id) FROM annotations)",
+            "contest {contest}",
+            "corrected, undone, returned or retracted",
+        ),
+        (
+            "UPDATE comparisons SET drawn = 'selected' WHERE id = (SELECT min(id) FROM comparisons)",
+            "contest {contest}",
+            "not drawn at random",
+        ),
+        (
+            "UPDATE contests SET champion_id = (SELECT min(id) FROM checkpoints) WHERE id = :contest AND counted = 4",
+            "contest {contest}",
+            "does not show both policies",
+        ),
+        ("UPDATE contests SET counted_at = now() - interval '1 hour'", "contest {contest}", "was last counted at"),
+        ("UPDATE rounds SET state = 'complete' WHERE id = :round", "round {round}", "its contest is open"),
+        (
+            "UPDATE contests SET verdict = 'refused', closed_at = now()",
+            "round {round}",
+            "is challenging, and its contest is refused",
+        ),
+        (
+            """WITH closed AS (UPDATE contests SET verdict = 'refused', closed_at = now())
+               UPDATE rounds SET state = 'complete', verdict = 'promoted' WHERE id = :round""",
+            "round {round}",
+            "is promoted, but its contest ended refused",
+        ),
+        (
+            """INSERT INTO contests (round_id, kind, challenger_id, champion_id, budget, verdict, closed_at)
+               SELECT round_id, kind, challenger_id, champion_id, budget, 'refused', now() FROM contests""",
+            "round {round}",
+            "has 2 contests",
+        ),
+    ],
+)
+def test_a_contest_that_is_not_what_its_votes_and_its_round_say(
+    session: Session, contest: Contest, statement: str, row: str, words: str
+) -> None:
+    names = {"contest": contest.id, "round": contest.round_id}
+    spoil(session, statement, **{name: value for name, value in names.items() if f":{name}" in statement})
+    found = [problem for problem in audit(session, files=False) if problem.row == row.format(**names)]
+    assert any(words in problem.what for problem in found), found
+
+
+def test_what_is_wrong_with_checks_and_findings_is_found(session: Session) -> None:
+    first, second = checkable(session), checkable(session)
+    while (claim := checking.claim(session)) is not None:
+        checking.record(session, claim, "", [found()])
+    session.commit()
+    assert list(audit(session)) == []
+    spoil(session, "UPDATE findings SET candidate_id = candidate_id + 1 WHERE id = (SELECT min(id) FROM findings)")
+    only(session, f"finding {session.scalar(text('SELECT min(id) FROM findings'))}", "is of another text")
+    done = session.scalar(text("SELECT max(id) FROM checks"))
+    spoil(session, "UPDATE checks SET found_token = NULL WHERE id = :id", id=done)
+    only(session, f"check {done}", "does not say under which lease")
+    spoil(session, "UPDATE checks SET prompt_id = :other WHERE id = :id", id=done, other=first.prompt_id)
+    only(session, f"check {done}", f"belongs to prompt {second.prompt_id}")
+    spoil(
+        session, "UPDATE checks SET state = 'checking', lease_until = now() - interval '1 day' WHERE id = :id", id=done
+    )
+    only(session, f"check {done}", "is held by a worker")
+
+
+def test_a_unanimous_prompt_whose_responses_did_not_pass_is_found(session: Session) -> None:
+    prompt = make_prompt(session, make_batch(session), state=PromptState.UNANIMOUS)
+    only(session, f"prompt {prompt.id}", "is unanimous")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from app.settings import ROOT
+from app.kernel.settings import ROOT
 from benchmarks.budget import Budget, verdict
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -20,8 +20,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
         ("export", ["--annotations", "40", "--repeat", "1"], 2),
         ("claim", ["--rows", "1500", "--rounds", "2"], 1),
         ("web_cycle", ["--cycles", "64", "--clients", "4"], 2),
+        ("strangers", ["--samples", "16", "--rounds", "1"], 4),
         ("warm_start", ["1"], 1),
+        ("rounds", ["--contests", "8", "--processes", "1", "--over-http", "1"], 10),
+        ("verdicts", ["--rounds", "3"], 4),
+        ("pair_selection", ["--seeds", "1"], 8),
         ("first_token", ["--texts", "3"], 1),
+        ("code_checks", ["--mutants", "1", "--cheats", "1"], 7),
+        ("board_votes", ["--votes", "330", "--repeat", "1"], 1),
     ],
 )
 def test_a_benchmark_ends_with_its_budgets(name: str, options: list[str], budgets: int) -> None:

@@ -36,7 +36,12 @@ STREAMS = ["/api/v1/live/{generation_id}/events", "/api/v1/dialogues/{dialogue_i
 EXCLUDED = [checks.positive_data_acceptance, checks.ignored_auth]
 """What the schema allows may still be refused, for what the rows say; strangers knock in ``tests/security/test_doors.py``."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(3600),
+    # schemathesis hands bytes to the client as data
+    pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload raw bytes:DeprecationWarning"),
+]
 
 
 @dataclass(frozen=True)

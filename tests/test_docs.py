@@ -7,8 +7,10 @@ import re
 import pytest
 import typer.main
 
-from app.cli import app as commands
-from app.settings import ROOT, Settings
+import app.site.tables  # noqa: F401 - the diagram shows all
+from app.commands.cli import app as commands
+from app.kernel.db import Base
+from app.kernel.settings import ROOT, Settings
 
 DOCS = ROOT / "docs"
 
@@ -48,3 +50,25 @@ def test_every_decision_is_in_the_index() -> None:
     index = (DOCS / "decisions" / "README.md").read_text()
     written = {page.name for page in (DOCS / "decisions").glob("[0-9]*.md")}
     assert written == set(re.findall(r"\((\d{4}-[\w-]+\.md)\)", index))
+
+
+def test_the_diagram_of_tables_is_the_schema() -> None:
+    page = (DOCS / "architecture.md").read_text()
+    diagram = page[page.index("flowchart BT") :].partition("```")[0]
+    drawn = set(re.findall(r"^  (\w+) --> (\w+)$", diagram, re.MULTILINE))
+    rooms = {
+        table: room
+        for room, tables in re.findall(r"subgraph \w+ \[(\w+)/\]\n(.*?)\n  end", diagram, re.DOTALL)
+        for table in tables.split()
+    }
+    homes = {mapper.local_table.description: mapper.class_.__module__.split(".")[1] for mapper in Base.registry.mappers}
+    shown = {name for name in homes if name in rooms}
+    arrows = {
+        (table.name, key.column.table.name)
+        for table in Base.metadata.tables.values()
+        for key in table.foreign_keys
+        if table.name in shown and key.column.table.name != "users"
+    }
+    assert drawn == arrows
+    assert rooms == {name: homes[name] for name in shown}
+    assert sorted(name for name in homes if f"`{name}`" not in page and name not in rooms) == []

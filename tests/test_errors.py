@@ -8,8 +8,8 @@ import psycopg
 import pytest
 import sqlalchemy.exc
 
-from app.embedded import reason
-from app.errors import NotFound, one_sentence
+from app.kernel.errors import NotFound, one_sentence
+from app.services.embedded import reason
 
 
 def failed(error: psycopg.Error) -> Exception:
@@ -24,8 +24,8 @@ def failed(error: psycopg.Error) -> Exception:
         (failed(psycopg.errors.InvalidPassword("no")), "correct DATABASE_URL"),
         (failed(psycopg.errors.AdminShutdown("going down")), "cannot be reached"),
         (failed(psycopg.errors.DiskFull("no space left")), "The disk is full (at the database)"),
-        (failed(psycopg.errors.LockNotAvailable("locked")), "could not do this"),
-        (failed(psycopg.errors.QueryCanceled("took too long")), "could not do this"),
+        (failed(psycopg.errors.LockNotAvailable("locked")), "The database refused"),
+        (failed(psycopg.errors.QueryCanceled("took too long")), "The database refused"),
         (OSError(errno.ENOSPC, "No space left on device", "var/corral.lock"), "The disk is full (var/corral.lock)"),
     ],
 )

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from app.markup import to_html
+from app.kernel.markup import to_html
 from tests.test_markup import Walk
 
 

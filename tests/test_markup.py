@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app import markup
-from app.markup import CODE_LIMIT, RENDER_LIMIT, plain, to_html
+from app.kernel import markup
+from app.kernel.markup import CODE_LIMIT, RENDER_LIMIT, plain, to_html
 
 ALLOWED_TAGS = markup._TEXT_TAGS | markup._MATHS_TAGS
 DANGEROUS = {"script", "style", "img", "svg", "iframe", "form", "input", "button", "link", "meta", "base", "template"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import shutil
 import stat
@@ -11,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from app.jobs import Queue
-from app.settings import ROOT
-from app.weak_secrets import weakness
+from app.kernel.jobs import Queue
+from app.kernel.settings import ROOT
+from app.kernel.weak_secrets import weakness
 from scripts import bootstrap, write_secrets
 
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
@@ -41,6 +42,21 @@ def services(name: str = "docker-compose.yml") -> dict[str, dict[str, Any]]:
 def test_only_the_proxy_publishes_a_port() -> None:
     assert [name for name, service in services().items() if "ports" in service] == ["proxy"]
     assert not any("ports" in service for service in services("docker-compose.gpu.yml").values())
+
+
+def test_the_proxy_has_an_address_that_no_service_before_it_is_given() -> None:
+    networks = yaml.load((ROOT / "docker-compose.yml").read_text(), Loader)["networks"]
+
+    def default(value: str) -> str:
+        return str(re.fullmatch(r"\$\{\w+:-(.+)\}", value)[1])  # type: ignore[index]  # a mismatch fails here
+
+    proxy = services()["proxy"]["networks"]["front"]["ipv4_address"]
+    assert services()["web"]["environment"]["CORRAL_PROXIES"] == proxy, "the one that is believed"
+    free = list(ipaddress.ip_network(default(networks["front"]["ipam"]["config"][0]["subnet"])).hosts())[1:]
+    others = [
+        name for name, service in services().items() if "front" in service.get("networks", []) and name != "proxy"
+    ]
+    assert free.index(ipaddress.ip_address(default(proxy))) >= len(others), "Docker counts up from the first"
 
 
 def test_nothing_starts_without_secrets_and_none_has_a_default() -> None:

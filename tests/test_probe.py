@@ -12,13 +12,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import redis
 from sqlalchemy.orm import Session
 
-from app import probe
-from app.embedded import Valkey, free_port, valkey_bin
-from app.settings import get_settings
-from tests.flows.installation import eventually
+from app.kernel.settings import get_settings
+from app.services import probe
+from app.services.embedded import Valkey, free_port, valkey_bin
 from tests.launcher.test_broker_log import a_broken_base, a_broken_manifest, nul_bytes, run
+from tests.patience import PATIENCE, eventually
 from tests.places import temporary_place
 from tests.test_packaging import services
 
@@ -71,7 +72,7 @@ def broker() -> Iterator[Valkey]:
         broker = Valkey(place / "broker")
         broker.prepare()
         process = subprocess.Popen(broker.command(), stdout=subprocess.DEVNULL)
-        eventually(broker.ready, 20, "the broker")
+        eventually(broker.ready, PATIENCE, "the broker")
         yield broker
         process.terminate()
         process.wait(20)
@@ -108,7 +109,7 @@ def test_one_that_wants_other_tables_waits_for_them(
     web: Web, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     web(200, 503)
-    monkeypatch.setattr("app.migrating.heads", lambda: {"newer"})
+    monkeypatch.setattr("app.services.migrating.heads", lambda: {"newer"})
     assert probe.main(["web"]) == probe.WAITS
 
 
@@ -122,7 +123,7 @@ def test_a_worker_that_does_not_answer_is_unwell_where_its_broker_does(
 ) -> None:
     settings(BROKER_URL=broker.url)
     control = type("Control", (), {"ping": lambda *_, **__: answer})
-    monkeypatch.setattr("app.jobs.producer", lambda: type("Producer", (), {"control": control()}))
+    monkeypatch.setattr("app.kernel.jobs.producer", lambda: type("Producer", (), {"control": control()}))
     assert probe.main(["worker", "generation"]) == status
 
 
@@ -178,7 +179,7 @@ def test_what_was_well_and_stays_unwell_is_ended_once(check: str, tmp_path: Path
     done = unwell(check, well)
     assert done.returncode != 0
     assert done.stdout.splitlines() == [
-        "unwell for 1 min: ended, to be started again",
+        "unhealthy for 1 min: stopped, so that Docker restarts it",
         "kill -TERM 1",
         "kill -KILL -1",
     ]
@@ -198,6 +199,15 @@ def test_every_service_but_the_database_is_ended_when_it_stays_unwell() -> None:
     assert all(services()[name].get("init") for name in checked if name != "db"), "only an init passes a signal on"
 
 
+def answers(address: Path, password: str) -> bool:
+    """Whether a broker that listens at a socket has read its log."""
+    with redis.Redis(unix_socket_path=str(address), password=password) as client:
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
 # ── Its broker ───────────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", [None, nul_bytes, a_broken_base, a_broken_manifest])
@@ -212,19 +222,20 @@ def test_a_broker_with_a_broken_log_sets_it_aside_and_starts(
         damage(broker.folder / "appendonlydir")
     script = services()["broker"]["command"][-1].replace("$$", "$")
     script = script.replace("/tmp/", f"{place}/").replace("cd /data", f"cd '{broker.folder}'")
-    script = script.replace("exec $serve", f"exec $serve --port {broker.port}")
+    # At a socket of its own: until it serves, another test may be given the port that was free before.
+    script = script.replace("exec $serve", f"exec $serve --port 0 --unixsocket {place}/serve.sock")
     path = f"{valkey_bin().parent}:{os.environ['PATH']}"
     environment = {"PATH": path, "REDISCLI_AUTH": broker.password}
     process = subprocess.Popen(["sh", "-c", script], env=environment, stdout=subprocess.PIPE, text=True)
     try:
-        eventually(broker.ready, 20, "the broker")
+        eventually(lambda: answers(place / "serve.sock", broker.password), PATIENCE, "the broker")
         aside = [path.name for path in broker.folder.glob("appendonlydir.*")]
         assert bool(aside) == (damage is not None), aside
         assert all(name.startswith("appendonlydir.broken-") for name in aside)
     finally:
         process.terminate()
         said, _ = process.communicate(timeout=20)
-    assert ("it is set aside and begun anew" in said) == (damage is not None)
+    assert ("set aside; it starts empty" in said) == (damage is not None)
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from fastapi import FastAPI
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import OperationalError
 
-import app.db
+import app.kernel.db
 from app.accounts import service as accounts
 from app.accounts.models import AuditEvent
-from app.db import make_engine, session_scope
-from app.settings import get_settings
+from app.kernel.db import make_engine, session_scope
+from app.kernel.settings import get_settings
 from tests.factories import make_user
 
 AT_ONCE = 100
@@ -24,10 +24,10 @@ AT_ONCE = 100
 @pytest.fixture
 def few_connections(committed: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     few = get_settings().model_copy(update={"database_pool_size": 2})
-    monkeypatch.setattr(app.db, "get_settings", lambda: few)
-    monkeypatch.setattr("app.turns.PATIENCE", 3)
+    monkeypatch.setattr(app.kernel.db, "get_settings", lambda: few)
+    monkeypatch.setattr("app.kernel.turns.PATIENCE", 3)
     engine = make_engine(few.database_url, few.database_pool_size)
-    monkeypatch.setattr(app.db, "get_engine", lambda: engine)
+    monkeypatch.setattr(app.kernel.db, "get_engine", lambda: engine)
     yield engine
     engine.dispose()
 
@@ -61,12 +61,12 @@ def test_who_waits_too_long_is_told_to_come_back(
     few_connections: Engine, web: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = a_token()
-    monkeypatch.setattr("app.turns.PATIENCE", 0)
+    monkeypatch.setattr("app.kernel.turns.PATIENCE", 0)
     said = [answer for answer in ask(web, token) if answer.status_code == 503]
     assert said
     assert said[0].headers["retry-after"] == "5"
-    assert said[0].json()["detail"] == "Too many people are asking at once. Nothing was stored; try again."
-    monkeypatch.setattr("app.turns.PATIENCE", 3)
+    assert said[0].json()["detail"] == "Too many requests at once. Nothing was stored; try again."
+    monkeypatch.setattr("app.kernel.turns.PATIENCE", 3)
     assert {answer.status_code for answer in ask(web, token, 3)} == {204}, "turns were given back"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.settings import ROOT
+from app.kernel.settings import ROOT
 from scripts import vulnerabilities
 
 FLAW = {

@@ -7,8 +7,8 @@ import secrets
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from app.settings import Settings
-from app.weak_secrets import weakness
+from app.kernel.settings import Settings
+from app.kernel.weak_secrets import weakness
 
 
 @pytest.mark.parametrize(

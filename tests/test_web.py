@@ -15,12 +15,13 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
-from app import assets, logs, metrics
 from app.accounts import service
 from app.accounts.models import Role
-from app.assets import asset, bundle
-from app.main import create_app
-from app.settings import ROOT
+from app.kernel.settings import ROOT
+from app.shell import assets, logs
+from app.shell.assets import asset, bundle
+from app.site import metrics
+from app.site.main import create_app
 from tests.factories import make_user, sign_in
 
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
@@ -34,7 +35,7 @@ def test_no_template_needs_a_laxer_policy(path: Path) -> None:
     assert not re.search(r"\son\w+\s*=", markup), "no handler in an attribute"
     assert "hx-on" not in markup
     assert not re.search(r"<script(?![^>]*\s(src=|type=\"application/json\"))", markup), "scripts live in files"
-    assert "| safe" not in markup, "markup is made by app.markup, which says what is safe"
+    assert "| safe" not in markup, "markup is made by app.kernel.markup, which says what is safe"
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
@@ -88,7 +89,9 @@ def test_after_an_upgrade_a_page_gets_no_half_of_the_next_version(
     assert "immutable" not in answer.headers.get("cache-control", "")
 
 
-@pytest.mark.parametrize("path", ["../app/settings.py", "%2e%2e/app/settings.py", "..%2fapp%2fsettings.py", "css/%00"])
+@pytest.mark.parametrize(
+    "path", ["../app/kernel/db.py", "%2e%2e/app/kernel/db.py", "..%2fapp%2fkernel%2fdb.py", "css/%00"]
+)
 def test_nothing_outside_of_static_is_served(client: TestClient, path: str) -> None:
     response = client.get(f"/static/{path}")
     assert response.status_code in {400, 404}
@@ -99,7 +102,7 @@ def test_an_address_of_a_form_says_so_once(client: TestClient, session: Session,
     sign_in(client, make_user(session, Role.ADMIN, "Bob"))
     answer = client.get(path)
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
-    assert "takes only what a form sends" in answer.text
+    assert "only accepts a submitted form" in answer.text
     assert "Method Not Allowed" not in answer.text
 
 

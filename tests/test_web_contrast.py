@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from app.settings import ROOT
+from app.kernel.settings import ROOT
 
 PAIRS = re.findall(
     r"--([\w-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\);",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.word_diff import changes, word_diff, words
+from app.kernel.word_diff import changes, word_diff, words
 
 CASES = json.loads((Path(__file__).parent / "js/words.json").read_text(encoding="utf-8"))
 """Read by the browser's tests too: both sides keep to one rule."""

@@ -9,6 +9,7 @@
     output = "final"
     weights = "uniform"          # or "held_out": by what each scored above chance on held-out prompts
     rank = 0                     # of an averaged adapter; 0: exact, the ranks of all together
+    report = "average.json"      # for rounds: what cannot be averaged is said there instead of refused
 
 Llama 3 averages at each stage (arXiv 2407.21783, 4.1.5; Izmailov et al., arXiv 1803.05407). An adapter adds
 D = s * B A to a weight. The mean of the B times the mean of the A is not the mean of the D: it has cross terms B_i A_j
@@ -37,9 +38,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from training import checkpoints, model_card, tool
-from training.checkpoints import Manifest
-from training.errors import CheckpointError, ConfigError
+from training.formats import checkpoints, files
+from training.formats.checkpoints import Manifest
+from training.formats.errors import CheckpointError, ConfigError
+from training.measure import model_card
+from training.run import tool
 
 ADAPTER, ADAPTER_SETTINGS = "adapter_model.safetensors", "adapter_config.json"
 INDEX = "model.safetensors.index.json"
@@ -63,6 +66,7 @@ class AverageConfig:
     metric: str = "held_out/accuracy"
     chance: float = 0.5
     rank: int = 0
+    report: Path | None = None
 
     def __post_init__(self) -> None:
         if len(self.checkpoints) < 2 or len(set(self.checkpoints)) < len(self.checkpoints):
@@ -73,6 +77,20 @@ class AverageConfig:
 
 def average(config: AverageConfig, dry_run: bool) -> None:  # noqa: FBT001  what `tool.main` calls
     """Verify the checkpoints, average them, and write the result as a checkpoint with its lineage."""
+    if config.report is None or dry_run:
+        _average(config, dry_run=dry_run)
+        return
+    report: dict[str, str | None] = {"name": config.name, "left_out": None}
+    try:
+        if not (config.output / checkpoints.MANIFEST).exists():  # a killed run may have written it already
+            _average(config, dry_run=False)
+    except (CheckpointError, ConfigError) as error:
+        tool.say(str(error))
+        report["left_out"] = str(error)
+    files.write_json(config.report, report)
+
+
+def _average(config: AverageConfig, *, dry_run: bool) -> None:
     folders = config.checkpoints
     manifests = [checkpoints.verify(folder, "reward", "policy", "sft", "base") for folder in folders]
     _refuse_strangers(folders, manifests)
@@ -89,7 +107,7 @@ def average(config: AverageConfig, dry_run: bool) -> None:  # noqa: FBT001  what
                 shutil.copyfile(file, draft / file.name)
         if adapters:
             lost = _write_adapter(folders, weights, config.rank, draft)
-            tool.write_json(draft / "metrics.json", {"average": {"relative_error_of_rank": lost}})
+            files.write_json(draft / "metrics.json", {"average": {"relative_error_of_rank": lost}})
         else:
             _write_model(folders, weights, draft)
         model_card.write(draft, manifest, {})
@@ -111,7 +129,7 @@ def weigh(config: AverageConfig, manifests: Sequence[Manifest]) -> list[float]:
             raise CheckpointError(f'{manifest.name} has no metric "{config.metric}": use weights = "uniform"')
         above.append(max(float(score) - config.chance, 0.0))
     if not sum(above):
-        raise CheckpointError(f'no checkpoint has "{config.metric}" above {config.chance}: there is nothing to average')
+        raise CheckpointError(f'no checkpoint has "{config.metric}" above {config.chance}: nothing to average')
     return [value / sum(above) for value in above]
 
 
@@ -168,7 +186,7 @@ def _write_adapter(folders: Sequence[Path], weights: Sequence[float], rank: int,
         tool.say(f"rank {rank}: the largest relative error of a matrix is {lost:.2e}")
     save_file(averaged, draft / ADAPTER, metadata={"format": "pt"})
     settled = settings[0] | {"r": stacked, "lora_alpha": stacked, "use_rslora": False}  # the scale is in the factors
-    tool.write_json(draft / ADAPTER_SETTINGS, settled)
+    files.write_json(draft / ADAPTER_SETTINGS, settled)
     return lost
 
 
@@ -183,7 +201,7 @@ def _write_model(folders: Sequence[Path], weights: Sequence[float], draft: Path)
         save_file(averaged, draft / file.name, metadata={"format": "pt"})
     if (folders[0] / INDEX).exists():
         index = json.loads((folders[0] / INDEX).read_text(encoding="utf-8"))
-        tool.write_json(draft / INDEX, index | {"metadata": index.get("metadata", {}) | {"total_size": total}})
+        files.write_json(draft / INDEX, index | {"metadata": index.get("metadata", {}) | {"total_size": total}})
 
 
 def _mean(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
@@ -220,7 +238,7 @@ def _refuse_strangers(folders: Sequence[Path], manifests: Sequence[Manifest]) ->
         if odd is not None:
             raise CheckpointError(
                 f"{manifest.name} and {manifests[0].name} differ in {odd} ({found.get(odd, 'none')} and "
-                f"{first.get(odd, 'none')}): they cannot be averaged"
+                f"{first.get(odd, 'none')}): only equal ones can be averaged"
             )
 
 
@@ -237,7 +255,7 @@ def _shape_of(folder: Path) -> dict[str, Any]:
         settings = json.loads((folder / ADAPTER_SETTINGS).read_text(encoding="utf-8"))
         unknown = next((name for name in UNKNOWN if settings.get(name)), None)
         if unknown is not None:
-            raise CheckpointError(f"{folder} is an adapter with {unknown}, which is not averaged here")
+            raise CheckpointError(f"{folder} is an adapter with {unknown}, which cannot be averaged")
         for name in SHARED:
             value = settings.get(name)
             shape[name] = sorted(value) if isinstance(value, list) else value

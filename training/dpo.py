@@ -15,9 +15,10 @@ the other down they make DPO unstable (tails that repeat, answers that stop too 
 The second term keeps them: it is what preserves the format. TRL can mix the two losses but has one mask for both.
 
 The reference is the policy before its first step, the base model or the parent's adapter on it. Its log-probabilities are
-computed then, once, and kept (training/reference.py). A prompt and its responses are one row (training/packing.py).
+computed then, once, and kept (training/run/reference.py). A prompt and its responses are one row (training/model/packing.py).
 
-training/losses.py has four losses; the others of TRL's DPOTrainer, KTO and ORPO are trained by TRL (training/backends/).
+training/model/losses.py has four losses; the others of TRL's DPOTrainer, KTO and ORPO are trained by TRL
+(training/run/backends/).
 """
 
 import sys
@@ -28,48 +29,21 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from training import losses, models, pace, reference, runner, stages
-from training.config import DpoSettings, RunConfig
-from training.data import Example, Prepared, Row
-from training.evaluate import Metrics, policy_metrics
-from training.events import EventLog
+from training.data.rows import Example, Prepared, Row
+from training.formats.events import EventLog
+from training.formats.settings import DpoRun
 from training.formats.trainers import ODDS, OwnLoss
-from training.packing import Pack
-from training.progress import Progress, resume_point
-from training.reference import ReferenceStore, with_reference
-from training.trainer import Rows, RowTrainer
-
-
-def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
-    """One run, from the snapshot to the finished checkpoint."""
-    # 1. The data, before anything heavy: what is wrong with it should be said within seconds.
-    tokenizer, prepared = stages.data(config, run_dir, events)
-
-    # 2. The model, which is still its own reference: what does that think of the rows and of the held-out pairs?
-    progress = Progress(config, prepared.snapshot_sha256, events, pace.evaluation_in_steps(config, prepared))
-    trainer = build_trainer(config, run_dir, tokenizer, prepared, progress)
-    trainer.know_reference(events)
-    before = trainer.logps_of(prepared.held_out)
-
-    def held_out() -> Metrics:
-        return policy_metrics(prepared.held_out, trainer.logps_of(prepared.held_out), before, trainer.dpo.beta)
-
-    # 3. The untrained policy.
-    baseline = stages.baseline(
-        config, events, prepared, lambda: policy_metrics(prepared.held_out, before, before, trainer.dpo.beta)
-    )
-
-    # 4. Training, from the last whole state where the run was interrupted.
-    progress.evaluate = held_out
-    stages.fit(trainer, events, resume_point(config, run_dir, prepared.snapshot_sha256, events))
-
-    # 5. The result.
-    final = stages.result(events, held_out, trainer.state.global_step)
-    stages.publish(config, events, prepared, {"baseline": baseline, "final": final}, trainer)
+from training.measure.metrics import policy_metrics
+from training.model import losses, models
+from training.model.packing import Pack
+from training.run import reference, runner
+from training.run.progress import Progress
+from training.run.reference import ReferenceStore, with_reference
+from training.run.trainer import Measure, Rows, RowTrainer
 
 
 def build_trainer(
-    config: RunConfig, run_dir: Path, tokenizer: Any, prepared: Prepared, progress: Progress
+    config: DpoRun, run_dir: Path, tokenizer: Any, prepared: Prepared, progress: Progress
 ) -> "PolicyTrainer":
     """The trainer over rows that are tokenised already."""
     return PolicyTrainer(config, run_dir, models.load_policy(config), prepared.rows, tokenizer, progress)
@@ -78,15 +52,20 @@ def build_trainer(
 class PolicyTrainer(RowTrainer):
     """The loss of the module docstring over all pairs of all rows of a step."""
 
-    @property
-    def dpo(self) -> DpoSettings:
-        """Its settings."""
-        assert self.config.dpo is not None  # noqa: S101  RunConfig holds it
-        return self.config.dpo
+    config: DpoRun
+
+    def measures(self, held_out: Sequence[Example], events: EventLog) -> tuple[Measure, Measure]:
+        """Held-out pairs beside what the reference thinks of them, which is now asked of the rows, too."""
+        self.know_reference(events)
+        before, beta = self.logps_of(held_out), self.config.dpo.beta
+        return (
+            lambda: policy_metrics(held_out, before, before, beta),
+            lambda: policy_metrics(held_out, self.logps_of(held_out), before, beta),
+        )
 
     def know_reference(self, events: EventLog | None = None) -> int:
         """Give every row the log-probabilities of the model as it is now; returns how many rows had to be computed."""
-        if self.dpo.loss_type in ODDS:  # has no reference
+        if self.config.dpo.loss_type in ODDS:  # has no reference
             return 0
         self.rows, computed = self._with_reference(self.rows, events)
         self.train_dataset = Rows(self.rows)
@@ -97,7 +76,7 @@ class PolicyTrainer(RowTrainer):
         return self._with_reference(rows, None)[0]
 
     def _with_reference(self, rows: list[Row], events: EventLog | None) -> tuple[list[Row], int]:
-        scored = "content" if self.dpo.mask_format_tokens else "all"
+        scored = "content" if self.config.dpo.mask_format_tokens else "all"
         store = ReferenceStore(self.config.cache / "reference", reference.identity(self.config), scored=scored)
         return with_reference(rows, store, lambda some: self.over_rows(some, self._summed), events)
 
@@ -113,18 +92,18 @@ class PolicyTrainer(RowTrainer):
         summed = batch.per_response(logps * scored)  # [R]
         log_ratios = summed - batch.reference
         per_pair = losses.preference(
-            cast("OwnLoss", self.dpo.loss_type),
-            self.dpo.beta,
+            cast("OwnLoss", self.config.dpo.loss_type),
+            self.config.dpo.beta,
             log_ratios,
             batch.per_response(scored),
             batch.better,
             batch.worse,
-            (1 - batch.agreement).clamp(min=self.dpo.label_smoothing),
+            (1 - batch.agreement).clamp(min=self.config.dpo.label_smoothing),
         )
         times = losses.wins(batch.better, batch.weight, len(batch.ends))
         nll = -(logps * times[batch.owner]).sum() / totals[1]
         self._record(batch, summed, log_ratios, -logps[times[batch.owner] > 0])
-        return (per_pair * batch.weight).sum() / totals[0] + self.dpo.nll_weight * nll
+        return (per_pair * batch.weight).sum() / totals[0] + self.config.dpo.nll_weight * nll
 
     def logps_of(self, examples: Sequence[Example]) -> list[tuple[float, float]]:
         """Summed log-probabilities (nats) of the scored tokens of chosen and rejected, for every example."""
@@ -138,12 +117,12 @@ class PolicyTrainer(RowTrainer):
         """1 on the tokens that the preference term reads, [N]."""
         return (
             batch.content.float()
-            if self.dpo.mask_format_tokens
+            if self.config.dpo.mask_format_tokens
             else torch.ones_like(batch.content, dtype=torch.float32)
         )
 
     def _record(self, batch: Pack, logps: Tensor, log_ratios: Tensor, nll: Tensor) -> None:
-        rewards = self.dpo.beta * log_ratios
+        rewards = self.config.dpo.beta * log_ratios
         chosen, rejected = rewards[batch.better], rewards[batch.worse]
         self.record(
             **{
@@ -159,4 +138,4 @@ class PolicyTrainer(RowTrainer):
 
 
 if __name__ == "__main__":
-    sys.exit(runner.main("dpo", train, sys.argv[1:]))
+    sys.exit(runner.main("dpo", build_trainer, sys.argv[1:]))

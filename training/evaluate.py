@@ -17,6 +17,11 @@
     reward_model = "../reward/final"     # decides which of the two answers is better
     data = "../snapshot"
     output = "report"                    # report.json, report.md with a plot, and answers.jsonl to look at
+    checks = ["python", "-m", "workers.verifiers"]   # checks answers to held-out prompts that say what they must come to
+
+`events = "events.jsonl"` is a file to which progress is told, as trainings tell theirs. `lenient = true` is for rounds, which
+are checked whatever there is: where nothing is held out, the checkpoint was not made, or the reward model before cannot be
+read, the report says so.
 
 Every number has an interval by bootstrap over prompts. Left out: judges that are language models of somebody else; a
 person's judgement, which the next round's annotations give.
@@ -25,22 +30,30 @@ person's judgement, which the next round's annotations give.
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
-from training import checkpoints, inference, judged, models, policy_report, report_page, reward_report, snapshot, tool
-from training.chat import Tokenizer
-from training.config import DataConfig
-from training.errors import CheckpointError, ConfigError, DataError
-from training.inference import Policy, RewardModel, Served
-from training.judged import Judgements
-from training.left_out import LeftOut
-from training.metrics import Intervals, Metrics, policy_metrics, reward_metrics
-from training.policy_report import Answers, Question
-
-__all__ = ["EvaluateConfig", "Metrics", "evaluate", "policy_metrics", "reward_metrics"]
+from training.data import asked as prompts
+from training.data import snapshot
+from training.data.chat import Tokenizer
+from training.data.checks import Checks
+from training.data.left_out import LeftOut
+from training.formats import checkpoints, files
+from training.formats.errors import CheckpointError, ConfigError, DataError
+from training.formats.events import EventLog
+from training.formats.settings import DataConfig
+from training.measure import inference, judged, policy_report, report_page, reward_report, verified
+from training.measure.inference import Policy, RewardModel, Sample, Served
+from training.measure.judged import Judgements
+from training.measure.metrics import Intervals
+from training.measure.policy_report import Answers, Question
+from training.measure.reward_report import Encoded, Measured
+from training.measure.verified import Checked
+from training.model import models
+from training.run import tool
 
 
 @dataclass(frozen=True)
@@ -61,10 +74,13 @@ class EvaluateConfig:
     temperature: float = 1.0  # 0 is greedy
     resamples: int = 2000
     seed: int = 17
+    checks: list[str] = field(default_factory=list)  # the command of a program that training/data/checks.py speaks to
+    events: Path | None = None
+    lenient: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind == "policy" and self.reward_model is None:
-            raise ConfigError('a policy is judged by a reward model: set "reward_model"')
+        if self.kind == "policy":
+            _ = self.judge
         for name in ("max_length", "max_prompts", "batch_size", "max_new_tokens", "resamples"):
             if getattr(self, name) < 1:
                 raise ConfigError(f'"{name}" must be at least 1')
@@ -72,24 +88,39 @@ class EvaluateConfig:
             raise ConfigError('"temperature" must be at least 0')
 
     @property
+    def judge(self) -> Path:
+        """What decides which answer of a policy is better.
+
+        Raises:
+            ConfigError: the file names none.
+        """
+        if self.reward_model is None:
+            raise ConfigError('a policy is judged by a reward model: set "reward_model"')
+        return self.reward_model
+
+    @property
     def bootstrap(self) -> dict[str, int]:
         """How intervals are drawn."""
         return {"resamples": self.resamples, "seed": self.seed}
 
 
+REPORT = "report.json"
+POLICIES = ("policy", "sft", "base")  # kinds of checkpoint that answer
 Report = dict[str, Any]
+Counts = dict[str, int]
 
 
 def evaluate(config: EvaluateConfig, dry_run: bool) -> None:  # noqa: FBT001  what `tool.main` calls
     """Measure, print and write the report; a dry run only says on what."""
     # 1. The checkpoints and the data, before anything heavy.
-    kinds = ("reward",) if config.kind == "reward" else ("policy", "sft", "base")
-    after = inference.served(config.checkpoint, *kinds, base_model=config.base_model)
-    before = _before(config, kinds)
-    rows = judged.read(config.data, _held_out_percent(config))
-    tokenizer = models.load_tokenizer(after.base_model)
-    prepare = _prepare_reward if config.kind == "reward" else _prepare_policy
-    counts, measure = prepare(config, rows, tokenizer, before, after)
+    try:
+        before, after, rows, counts, measure = _prepare(config)
+    except DataError as error:
+        if not config.lenient or dry_run:
+            raise
+        tool.say(str(error))
+        files.write_json(config.output / REPORT, {"format": 1, "kind": config.kind, "unmeasured": str(error)})
+        return
     tool.say("  ".join(f"{name}: {value}" for name, value in counts.items()))
     if dry_run:
         return
@@ -105,15 +136,51 @@ def evaluate(config: EvaluateConfig, dry_run: bool) -> None:  # noqa: FBT001  wh
         "versions": {package: version(package) for package in ("torch", "transformers", "peft")},
         **measure(),
     }
-    tool.write_json(config.output / "report.json", report)
-    tool.write_text(config.output / report_page.FIGURE, report_page.figure(report))
-    tool.write_text(config.output / "report.md", report_page.page(report))
+    files.write_text(config.output / report_page.FIGURE, report_page.figure(report))
+    files.write_text(config.output / "report.md", report_page.page(report))
+    files.write_json(config.output / REPORT, report)  # last: who finds it finds all
     for line in report_page.lines(report):
         tool.say(line)
-    tool.say(f"\n{config.output / 'report.json'} is written")
+    tool.say(f"\n{config.output / REPORT} is written")
 
 
-Counts = dict[str, int]
+class Steps:
+    """Tells how far it is, where somebody wants to know: as events of a run, one a step."""
+
+    def __init__(self, config: EvaluateConfig, total: int) -> None:
+        self._log = EventLog(config.events.parent) if config.events else None
+        self._done, self._total = 0, total
+
+    def __call__(self) -> None:
+        """One step more is done."""
+        self._done += 1
+        if self._log:
+            self._log.emit("step", step=self._done, total_steps=max(self._done, self._total), metrics={})
+
+
+def _prepare(config: EvaluateConfig) -> tuple[Served | None, Served, Judgements, Counts, Callable[[], Report]]:
+    if config.lenient and not (config.checkpoint / checkpoints.MANIFEST).exists():
+        raise DataError(f"{config.checkpoint.name} was not made")
+    if config.kind == "reward":
+        after = inference.served(config.checkpoint, "reward", base_model=config.base_model)
+        rows, tokenizer = _read(config, after)
+        # An untrained head is drawn at random: its run's metrics.json knows it.
+        before, left_out = _reward_before(config)
+        counts, measure = _prepare_reward(config, rows, tokenizer, before, after)
+        return before, after, rows, counts, lambda: left_out | measure()
+    after = inference.served(config.checkpoint, *POLICIES, base_model=config.base_model)
+    old = _named_before(config, *POLICIES) or _base(config)
+    rows, tokenizer = _read(config, after)
+    return old, after, rows, *_prepare_policy(config, rows, tokenizer, old, after)
+
+
+def _reward_before(config: EvaluateConfig) -> tuple[Served | None, Report]:
+    try:
+        return _named_before(config, "reward"), {}
+    except (CheckpointError, OSError) as error:
+        if not config.lenient:
+            raise
+        return None, {"before_left_out": str(error)}
 
 
 def _prepare_reward(
@@ -128,7 +195,7 @@ def _prepare_reward(
     if not encoded:
         if left_out.refusal:
             raise left_out.refusal
-        raise DataError(f"every held-out judgement is longer than max_length {config.max_length}: raise it")
+        raise DataError(f"every held-out judgement is longer than max_length {config.max_length}: raise max_length")
     counts = {
         "held_out_judgements": len(encoded),
         "prompts": len({row.judgement.prompt for row in encoded}),
@@ -139,58 +206,83 @@ def _prepare_reward(
 
     def measure() -> Report:
         report: Report = {}
-        for side, source in (("before", before), ("after", after)):
-            if source is not None:
-                model = RewardModel(source, tokenizer, config.batch_size)
-                found = reward_report.measure(encoded, tokenizer, model.score, **config.bootstrap)
-                report[f"{side}_metrics"] = _json(found.intervals)
-        report["compared"] = _json(reward_report.compare(rows.train, found, encoded, **config.bootstrap))
+        told = Steps(config, 2 if before else 1)
+        found = _scored(config, encoded, tokenizer, after, told)
+        compared = reward_report.compare(rows.train, found, encoded, **config.bootstrap)
+        if before is not None:
+            old = _scored(config, encoded, tokenizer, before, told)
+            report["before_metrics"] = _json(old.intervals)
+            compared |= reward_report.paired(old, found, encoded, **config.bootstrap)
+        report |= {"after_metrics": _json(found.intervals), "compared": _json(compared)}
         _write_lines(config.output / "pairs.jsonl", found.pairs)
         return report
 
     return counts, measure
 
 
+def _scored(
+    config: EvaluateConfig, encoded: Sequence[Encoded], tokenizer: Tokenizer, source: Served, told: Steps
+) -> Measured:
+    model = RewardModel(source, tokenizer, config.batch_size)
+    found = reward_report.measure(encoded, tokenizer, model.score, **config.bootstrap)
+    told()
+    return found
+
+
 def _prepare_policy(
-    config: EvaluateConfig, rows: Judgements, tokenizer: Tokenizer, before: Served | None, after: Served
+    config: EvaluateConfig, rows: Judgements, tokenizer: Tokenizer, before: Served, after: Served
 ) -> tuple[Counts, Callable[[], Report]]:
-    assert config.reward_model is not None  # noqa: S101  EvaluateConfig holds it
-    assert before is not None  # noqa: S101  the base model at least
-    judge = inference.served(config.reward_model, "reward", base_model=config.base_model)
+    judge = inference.served(config.judge, "reward", base_model=config.base_model)
     for other in (before, judge):
         _refuse_other_tokens(tokenizer, after, other)
     left_out = LeftOut()
     available = policy_report.questions(rows.asked, tokenizer, config.max_length, left_out)
     unrenderable = left_out.counts["unrenderable"]
+    checked = _checked(config, tokenizer)
     asked = available[: config.max_prompts]
     if not asked:
         if left_out.refusal:
             raise left_out.refusal
-        raise DataError(f"every held-out prompt is longer than max_length {config.max_length}: raise it")
+        raise DataError(f"every held-out prompt is longer than max_length {config.max_length}: raise max_length")
     counts = {
         "prompts": len(asked),
         "prompts_available": len(available),
         "too_long": len({row.prompt_hash for row in rows.asked}) - len(available) - unrenderable,
         "unrenderable": unrenderable,
         "human_edits": sum(len(question.edits) for question in asked),
+        "checked_prompts": len(checked),
     }
 
     def measure() -> Report:
         starts = {name: _start(source, config) for name, source in (("before", before), ("after", after))}
-        old = _answers(config, before, starts["before"], tokenizer, asked)
-        new = _answers(config, after, starts["after"], tokenizer, asked)
+        parts = 2 + sum(start is not None for start in starts.values())
+        told = Steps(config, parts * ceil(len(asked) / config.batch_size) + 2 * ceil(len(checked) / config.batch_size))
+        old, old_checked = _answers(config, before, starts["before"], tokenizer, asked, checked, told)
+        new, new_checked = _answers(config, after, starts["after"], tokenizer, asked, checked, told)
         reward_model = RewardModel(judge, models.load_tokenizer(judge.base_model), config.batch_size)
         found, lines = policy_report.compare(asked, old, new, tokenizer, reward_model.score, **config.bootstrap)
         _write_lines(config.output / "answers.jsonl", lines)
+        with Checks(config.checks) as checks:
+            known = verified.measure(checked, old_checked, new_checked, checks, **config.bootstrap)
+        _write_lines(config.output / "checked.jsonl", known.lines)
         return {
+            "verified": known.report,
             "reward_model": judge.to_json(),
             "started_from": {name: start.to_json() for name, start in starts.items() if start},
-            "before_metrics": _json(old.intervals),
-            "after_metrics": _json(new.intervals),
-            "compared": _json(found),
+            "before_metrics": _json(old.intervals | known.before),
+            "after_metrics": _json(new.intervals | known.after),
+            "compared": _json(found | known.compared),
         }
 
     return counts, measure
+
+
+def _checked(config: EvaluateConfig, tokenizer: Tokenizer) -> list[Checked]:
+    """Where nothing can check answers, none are asked for."""
+    if not config.checks:
+        return []
+    options = {"max_length": config.max_length, "most": config.max_prompts}
+    return verified.questions(prompts.read(config.data), tokenizer, left_out=LeftOut(), **options)
 
 
 def _held_out_percent(config: EvaluateConfig) -> int:
@@ -203,11 +295,22 @@ def _held_out_percent(config: EvaluateConfig) -> int:
 
 
 def _answers(
-    config: EvaluateConfig, source: Served, start: Served | None, tokenizer: Tokenizer, asked: Sequence[Question]
-) -> Answers:
+    config: EvaluateConfig,
+    source: Served,
+    start: Served | None,
+    tokenizer: Tokenizer,
+    asked: Sequence[Question],
+    checked: Sequence[Checked],
+    told: Steps,
+) -> tuple[Answers, list[Sample]]:
     policy = Policy(source, tokenizer, config.batch_size)
-    sampling = {"max_new_tokens": config.max_new_tokens, "temperature": config.temperature, "seed": config.seed}
-    return policy_report.answer(policy, asked, start, sampling=sampling, **config.bootstrap)
+    sampling: dict[str, Any] = {
+        "max_new_tokens": config.max_new_tokens,
+        "temperature": config.temperature,
+        "seed": config.seed,
+    }
+    answers = policy_report.answer(policy, asked, start, sampling=sampling, told=told, **config.bootstrap)
+    return answers, policy.sample([question.prompt_ids for question in checked], told=told, **sampling)
 
 
 def _start(source: Served, config: EvaluateConfig) -> Served | None:
@@ -231,12 +334,17 @@ def _refuse_other_tokens(tokenizer: Tokenizer, after: Served, other: Served) -> 
         raise CheckpointError(f"{other.name} and {after.name} have different tokenizers: compare models that share one")
 
 
-def _before(config: EvaluateConfig, kinds: tuple[str, ...]) -> Served | None:
-    if config.before is not None:
-        return inference.served(config.before, *kinds, base_model=config.base_model)
-    if config.kind == "reward":
-        return None  # an untrained head is drawn at random: the run's own metrics.json has what it scored
+def _named_before(config: EvaluateConfig, *kinds: str) -> Served | None:
+    return inference.served(config.before, *kinds, base_model=config.base_model) if config.before else None
+
+
+def _base(config: EvaluateConfig) -> Served:
     return inference.base(config.base_model or checkpoints.read(config.checkpoint).base_model)
+
+
+def _read(config: EvaluateConfig, after: Served) -> tuple[Judgements, Tokenizer]:
+    rows = judged.read(config.data, _held_out_percent(config))
+    return rows, models.load_tokenizer(after.base_model)
 
 
 def _settings(config: EvaluateConfig) -> dict[str, Any]:
@@ -250,7 +358,7 @@ def _json(found: Intervals) -> dict[str, Any]:
 
 
 def _write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
-    tool.write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    files.write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ The loss is Llama 2's without its margin term (arXiv 2307.09288, 3.2.2; arXiv 24
 
     -log sigmoid(r(prompt, better) - r(prompt, worse))
 
-A prompt and all its responses are one row (training/packing.py), as in Llama 3; ours sees each response alone behind its
+A prompt and all its responses are one row (training/model/packing.py), as in Llama 3; ours sees each response alone behind its
 prompt, so that the gradients are those of pairs. A LoRA adapter and full float32 score heads are trained, or all weights.
-Options, all off as in the paper: the margin term, centring, an ensemble of heads (training/losses.py).
+Options, all off as in the paper: the margin term, centring, an ensemble of heads (training/model/losses.py).
 """
 
 import sys
@@ -19,43 +19,20 @@ from typing import Any
 from torch import Tensor
 from transformers import set_seed
 
-from training import losses, models, pace, runner, stages
-from training.chat import Response
-from training.config import RunConfig
-from training.data import Prepared, Row
-from training.evaluate import Metrics, reward_metrics
-from training.events import EventLog
-from training.packing import Pack
-from training.progress import Progress, resume_point
-from training.trainer import RowTrainer
-
-
-def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
-    """One run, from the snapshot to the finished checkpoint."""
-    # 1. The data, before anything heavy: what is wrong with it should be said within seconds.
-    tokenizer, prepared = stages.data(config, run_dir, events)
-
-    # 2. The model.
-    progress = Progress(config, prepared.snapshot_sha256, events, pace.evaluation_in_steps(config, prepared))
-    trainer = build_trainer(config, run_dir, tokenizer, prepared, progress)
-
-    def held_out() -> Metrics:
-        return reward_metrics(prepared.held_out, trainer.score)
-
-    # 3. The untrained model, so that the result has something to stand beside.
-    baseline = stages.baseline(config, events, prepared, held_out)
-
-    # 4. Training, from the last whole state where the run was interrupted.
-    progress.evaluate = held_out
-    stages.fit(trainer, events, resume_point(config, run_dir, prepared.snapshot_sha256, events))
-
-    # 5. The result.
-    final = stages.result(events, held_out, trainer.state.global_step)
-    stages.publish(config, events, prepared, {"baseline": baseline, "final": final}, trainer)
+from training.data.chat import Response
+from training.data.rows import Example, Prepared, Row
+from training.formats.events import EventLog
+from training.formats.settings import RewardRun
+from training.measure.metrics import Metrics, reward_metrics
+from training.model import losses, models
+from training.model.packing import Pack
+from training.run import runner
+from training.run.progress import Progress
+from training.run.trainer import Measure, RowTrainer
 
 
 def build_trainer(
-    config: RunConfig, run_dir: Path, tokenizer: Any, prepared: Prepared, progress: Progress
+    config: RewardRun, run_dir: Path, tokenizer: Any, prepared: Prepared, progress: Progress
 ) -> "RewardTrainer":
     """The trainer over rows that are tokenised already."""
     set_seed(config.seed)  # the score heads are drawn at random
@@ -66,6 +43,8 @@ def build_trainer(
 class RewardTrainer(RowTrainer):
     """Bradley-Terry over all pairs of all rows of a step."""
 
+    config: RewardRun
+
     def totals(self, batch: Pack) -> Tensor:
         """The weight of its pairs."""
         return batch.weight.sum()[None]
@@ -73,7 +52,6 @@ class RewardTrainer(RowTrainer):
     def loss(self, model: Any, batch: Pack, totals: Tensor) -> Tensor:
         """The loss of the module docstring for one pack."""
         settings = self.config.reward
-        assert settings is not None  # noqa: S101  RunConfig holds it
         rewards = self.rewards(model, batch)  # [R, heads]
         margins = rewards.new_tensor([0.0, *settings.margins])[batch.strength] if settings.margins else 0.0
         per_pair = losses.bradley_terry(rewards, batch.better, batch.worse, margins)
@@ -84,6 +62,14 @@ class RewardTrainer(RowTrainer):
         self.record(**{"rewards/accuracies": (margin > 0).float(), "rewards/margins": margin, "mean_reward": mean})
         return (per_pair * batch.weight).sum() / totals[0]
 
+    def measures(self, held_out: Sequence[Example], events: EventLog) -> tuple[Measure, Measure]:  # noqa: ARG002
+        """The same before and after: how often the preferred response scores higher."""
+
+        def measure() -> Metrics:
+            return reward_metrics(held_out, self.score)
+
+        return measure, measure
+
     def rewards(self, model: Any, batch: Pack) -> Tensor:
         """The rewards of every response, read at its last token: [R, heads] in float32."""
         with self.accelerator.autocast():
@@ -92,16 +78,13 @@ class RewardTrainer(RowTrainer):
 
     def score(self, sequences: Sequence[list[int]]) -> list[float]:
         """One reward for each sequence of token ids, in their order."""
-        settings = self.config.reward
-        assert settings is not None  # noqa: S101  RunConfig holds it
         rows = [Row(str(index), ids[:-1], (Response(ids[-1:], [1]),)) for index, ids in enumerate(sequences)]
         return [reward for [reward] in self.over_rows(rows, self._scores)]
 
     def _scores(self, batch: Pack) -> Tensor:
         settings = self.config.reward
-        assert settings is not None  # noqa: S101  RunConfig holds it
         return losses.ensemble(self.rewards(self.model_wrapped, batch), settings.aggregate, settings.std_weight)
 
 
 if __name__ == "__main__":
-    sys.exit(runner.main("reward", train, sys.argv[1:]))
+    sys.exit(runner.main("reward", build_trainer, sys.argv[1:]))

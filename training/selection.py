@@ -4,16 +4,21 @@
 
 `run.toml`::
 
-    samples = "samples.jsonl"            # K answers to each prompt, written by `python -m workers.rejection`
+    samples = "samples.jsonl"            # K answers to each prompt, written by `python -m workers.training.rejection`
     reward_model = "../reward/final"
     snapshot = "../snapshot"             # its edits are mixed in, and its held-out prompts kept out; may be left out
+    best_responses = true                # and where people edited nothing, what they found best
+    checks = ["python", "-m", "workers.verifiers"]     # what tells right answers from wrong ones; may be left out
+    corrections = "corrections.jsonl"    # wrong answers put right, by `python -m workers.training.correction`; may be left out
+    required = ["maths"]                 # of its verifiers those that have to pass; left out: all that apply
     output = "sft.jsonl"                 # read by training.sft; sft.report.json beside it counts what was dropped
 
-As in Llama 3 (arXiv 2407.21783, 4.2.2 and 4.2.3): rules drop what nobody should imitate, the reward model picks the best
-of what is left of each prompt, the best quarter of these picks is kept, and of near-duplicates the best. What people
+As in Llama 3 (arXiv 2407.21783, 4.2.2 and 4.2.3): rules drop what nobody should imitate, checks what is wrong
+(`training.data.passing`), the reward model picks the best of what is left of each prompt, the best quarter of these picks is
+kept, and of near-duplicates the best. What people
 wrote stays, and what is too close to it goes. A reward is known up to a constant of the prompt only, so the quarter
 favours prompts that the reward model finds easy to please; the paper does the same. Prompts that say again what a held-out
-one says (`training.decontamination`) go with their samples and edits, and are counted, as where preferences are read: what
+one says (`training.data.decontamination`) go with their samples and edits, and are counted, as where preferences are read: what
 is learnt by heart from their answers would pass for progress.
 
 Left out: difficulty and topic, which need a larger model to judge.
@@ -27,16 +32,26 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training import checkpoints, conversations, decontamination, inference, models, near_duplicates, snapshot, tool
-from training.chat import Message, encode_chat, encode_response
-from training.config import DataConfig
-from training.errors import ConfigError, DataError
+from training.data import asked, conversations, decontamination, lines, near_duplicates, passing, snapshot
+from training.data import sampled as samples
+from training.data.asked import Asked
+from training.data.chat import Message, encode_chat, encode_response
+from training.data.checks import Checks
+from training.data.left_out import UnusableError
+from training.data.rules import Rules, broken_rule
+from training.data.sampled import Sampled, question
+from training.data.snapshot import Preference
+from training.formats import checkpoints, files, rankings
+from training.formats.errors import ConfigError, DataError
+from training.formats.events import EventLog
 from training.formats.prompts import content_hash
-from training.inference import RewardModel
-from training.left_out import UnusableError
-from training.rules import Rules, broken_rule
+from training.formats.settings import DataConfig
+from training.measure import inference
+from training.measure.inference import RewardModel
+from training.model import models
+from training.run import tool
 
-HUMAN, SAMPLED = "human_edit", "rejection_sampling"
+HUMAN, PREFERRED, CORRECTED, SAMPLED = "human_edit", "preferred", "correction", "rejection_sampling"
 # (prompt, tools) -> the name under which it is counted where it is kept for measuring or too close to such a one
 KeptOut = Callable[[Sequence[Message], list[Any] | None], str | None]
 
@@ -49,6 +64,11 @@ class SelectionConfig:
     reward_model: Path
     output: Path
     snapshot: Path | None = None
+    best_responses: bool = False  # of the snapshot's prompts that have no edit
+    leave_out: list[str] = field(default_factory=list)  # checkpoints whose answers in it may not be learnt from
+    checks: list[str] = field(default_factory=list)  # the command of a program that training/data/checks.py speaks to
+    corrections: Path | None = None  # what `python -m workers.training.correction` wrote
+    required: list[str] | None = None  # verifiers that have to pass, where a line of the samples does not say
     base_model: str | None = None
     top_share: float = 0.25  # of the picks, by reward
     closest: float = 0.8  # cosine from which two dialogues are the same
@@ -56,6 +76,8 @@ class SelectionConfig:
     overlap: float = DataConfig.overlap  # share of a held-out prompt's n-grams from which on a prompt contains it
     max_length: int = 512  # tokens of prompt and answer together
     batch_size: int = 8
+    pairs: Path | None = None  # where pairs of a right and a wrong answer are written
+    events: Path | None = None  # where progress is told, as trainings tell theirs
     rules: Rules = field(default_factory=Rules)
 
     def __post_init__(self) -> None:
@@ -72,27 +94,6 @@ class SelectionConfig:
 
 
 @dataclass(frozen=True)
-class Sampled:
-    """K answers of one checkpoint to one prompt."""
-
-    prompt_id: str
-    prompt: tuple[Message, ...]
-    tools: list[Any] | None
-    checkpoint: str
-    answers: tuple[tuple[str, str | None], ...]  # text and finish reason
-
-    @property
-    def question(self) -> str:
-        """The last user turn, whose language an answer should have."""
-        return _question(self.prompt)
-
-    @property
-    def key(self) -> str:
-        """What makes two prompts the same, with or without an id."""
-        return content_hash(self.prompt, self.tools).hex()
-
-
-@dataclass(frozen=True)
 class Pick:
     """One row of the result. `checkpoint`, `score`, `k` and `reward_model` say how a sampled answer was found."""
 
@@ -101,6 +102,7 @@ class Pick:
     prompt: tuple[Message, ...]
     tools: list[Any] | None
     completion: str
+    capability: str | None = None
     checkpoint: str | None = None
     score: float | None = None
     k: int | None = None
@@ -114,85 +116,91 @@ class Pick:
 
 def select(config: SelectionConfig, dry_run: bool) -> None:  # noqa: FBT001  what `tool.main` calls
     """Read, drop, score, pick, and write the rows and the count of what was dropped by which rule."""
-    # 1. What people wrote, and which prompts are kept for measuring.
-    written, kept_out = read_snapshot(config)
-    edits = [edit for edit in written if not kept_out(edit.prompt, edit.tools)]
+    # 1. What people wrote or preferred, and which prompts are kept for measuring.
+    said, barred, kept_out = read_snapshot(config)
+    by_people = [pick for pick in said if not kept_out(pick.prompt, pick.tools)]
     # 2. The rules, before anything is scored.
     dropped = Counter({"held_out_prompt": 0, "contaminated": 0})
-    sampled = read_samples(config.samples)
+    sampled = samples.read(config.samples)
     decent = [(one, _decent(one, config.rules, dropped)) for one in _wanted(sampled, kept_out, dropped)]
     counts: dict[str, Any] = {"prompts": len(sampled), "samples": sum(len(one.answers) for one in sampled)}
-    counts |= {"human_edits": len(written), "human_edits_contaminated": len(written) - len(edits)}
+    edits, clean = (sum(pick.source == HUMAN for pick in some) for some in (said, by_people))
+    counts |= {"human_edits": edits, "human_edits_contaminated": edits - clean, "left_out_by_checkpoint": barred}
+    if config.best_responses:
+        counts |= {"preferred": len(said) - edits}
     counts |= {"pass_the_rules": sum(len(answers) for _, answers in decent)}
     tool.say("  ".join(f"{name}: {value}" for name, value in counts.items()))
     if dry_run:
         tool.say("  ".join(f"{rule}: {count}" for rule, count in dropped.items() if count))
         return
-    # 3. The reward model's choice.
+    # 3. What is known to be wrong.
+    with Checks(config.checks) as checks:
+        checked = passing.check(decent, checks, config.required, lambda done: _still_checks(done, len(decent)))
+    if config.pairs:
+        counts |= {"verifier_pairs": passing.write_pairs(checked, config.pairs)}
+    corrected = read_corrections(config, kept_out)
+    dropped.update(checked.dropped)
+    counts |= {"solved": checked.solved, "unsolved": checked.unsolved}
+    say_checks(checks)
+    # 4. The reward model's choice.
     judge = inference.served(config.reward_model, "reward", base_model=config.base_model)
-    picks = _best(decent, judge, config, dropped)
-    # 4. The best quarter, and no near-duplicates.
+    picks = _best(checked.kept, judge, config, dropped)
+    # 5. The best quarter, and no near-duplicates.
     top = top_share(picks, config.top_share)
     dropped["below_top_share"] = len(picks) - len(top)
-    edited_texts, sampled_texts = ([_turn(pick) for pick in side] for side in (edits, top))
-    verdicts = near_duplicates.distinct(edited_texts, sampled_texts, config.closest)
-    rows = edits + [pick for pick, distinct in zip(top, verdicts, strict=True) if distinct]
+    peoples_texts, sampled_texts = ([_turn(pick) for pick in side] for side in (by_people, top))
+    verdicts = near_duplicates.distinct(peoples_texts, sampled_texts, config.closest)
+    rows = by_people + corrected + [pick for pick, distinct in zip(top, verdicts, strict=True) if distinct]
     dropped["near_duplicate"] = verdicts.count(False)
     if not rows:
-        raise DataError(f"nothing is left to train on of {counts['samples']} samples: {dict(dropped)}: lower the rules")
-    lines = [json.dumps(row.to_json(number), ensure_ascii=False) for number, row in enumerate(rows)]
-    tool.write_text(config.output, "\n".join(lines) + "\n")
+        raise DataError(
+            f"none of {counts['samples']} samples is left to train on: {dict(dropped)}: lower the rules, or require less"
+        )
+    written = [json.dumps(row.to_json(number), ensure_ascii=False) for number, row in enumerate(rows)]
+    files.write_text(config.output, "\n".join(written) + "\n")
+    sources = [HUMAN, *([PREFERRED] if config.best_responses else []), CORRECTED, SAMPLED]
     report = {
-        "counts": counts | {f"rows/{source}": sum(row.source == source for row in rows) for source in (HUMAN, SAMPLED)},
+        "counts": counts | {f"rows/{source}": sum(row.source == source for row in rows) for source in sources},
         "dropped": dict(dropped),
+        "checks": checks.to_json(),
         "reward_model": judge.to_json(),
         "samples_sha256": checkpoints.sha256(config.samples),
         "sha256": checkpoints.sha256(config.output),
         "settings": {name: getattr(config, name) for name in ("top_share", "closest", "ngram", "overlap")}
-        | {"rules": asdict(config.rules)},
+        | {"rules": asdict(config.rules), "required": config.required},
     }
-    tool.write_json(config.output.with_suffix(".report.json"), report)
+    files.write_json(config.output.with_suffix(".report.json"), report)
+    if config.events:
+        told = {name: report[name] for name in ("counts", "dropped", "checks")}
+        EventLog(config.events.parent).emit("chosen", **told)
     for rule, count in dropped.items():
         tool.say(f"{count:>8}  {rule}")
     tool.say(f"{len(rows)} rows are written to {config.output}")
 
 
-def read_samples(file: Path) -> list[Sampled]:
-    """One prompt a line: `prompt_id`, `prompt`, `tools`, `checkpoint`, and `samples` with `text` and `finish_reason`.
-
-    Raises:
-        DataError: naming the line.
-    """
-    try:
-        lines = file.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror}): sample first") from error
-    found = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            body = json.loads(line)
-            answers = tuple((str(sample["text"]), sample.get("finish_reason")) for sample in body["samples"])
-            prompt = conversations.messages(body["prompt"])
-            found.append(Sampled(str(body["prompt_id"]), prompt, body.get("tools"), body["checkpoint"], answers))
-        except UnusableError as error:
-            raise DataError(f"{file}, line {number}: {error}: remove that line and sample again") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{file}, line {number}: {error!r}: remove that line and sample again") from error
-    if not found:
-        raise DataError(f"{file} has no samples: sample first")
-    return found
+def _still_checks(done: int, prompts: int) -> None:
+    if done and done % 10 == 0:  # whoever watches a run must not take it for dead
+        tool.say(f"answers to {done} of {prompts} prompts are checked")
 
 
-def read_snapshot(config: SelectionConfig) -> tuple[list[Pick], KeptOut]:
-    """What annotators wrote for training prompts, each text once, and which prompts may not be learnt from.
+def say_checks(checks: Checks) -> None:
+    """What was found, or why nothing was."""
+    if checks.unavailable:
+        tool.say(f"no answer is checked: {checks.unavailable}")
+    for name, counts in checks.to_json()["verifiers"].items():
+        tool.say(f"{name}: " + "  ".join(f"{word}: {count}" for word, count in counts.items()))
+
+
+def read_snapshot(config: SelectionConfig) -> tuple[list[Pick], int, KeptOut]:
+    """What annotators wrote for training prompts or preferred, each text once, and which prompts may not be learnt from.
+
+    Between the two: how many rows are left out because of who wrote them.
 
     Raises:
         DataError: the snapshot is damaged.
     """
     if config.snapshot is None:
-        return [], lambda *_: None
+        return [], 0, lambda *_: None
     # A file that says no splits is split as it was when the reward model was trained.
     split = (
         checkpoints.read(config.reward_model)
@@ -200,20 +208,60 @@ def read_snapshot(config: SelectionConfig) -> tuple[list[Pick], KeptOut]:
         .get("held_out_percent", DataConfig.held_out_percent)
     )
     rows, _ = snapshot.read(config.snapshot, held_out_percent=split)
-    held_out = {content_hash(row.prompt, row.tools): row.prompt for row in rows if row.split == "held_out"}
+    unseen: list[Preference | Asked] = [*rows, *asked.read(config.snapshot)]
+    held_out = {content_hash(each.prompt, each.tools): each.prompt for each in unseen if each.split == "held_out"}
     contaminated = decontamination.contains_any(held_out.values(), config.ngram, config.overlap)
+    judged = [row for row in rows if row.split == "train"]
+    train = [row for row in judged if not row.written_by(config.leave_out)]
     edits = {
-        (row.prompt_hash, row.edited): Pick(HUMAN, row.prompt_hash, row.prompt, row.tools, row.edited)
-        for row in rows
-        if row.split == "train" and row.edited and row.edited.strip()
+        (row.prompt_hash, row.edited): Pick(HUMAN, row.prompt_hash, row.prompt, row.tools, row.edited, row.capability)
+        for row in train
+        if row.edited and row.edited.strip()
     }
+    preferred = _preferred(train, config.rules) if config.best_responses else []
 
     def kept_out(prompt: Sequence[Message], tools: list[Any] | None) -> str | None:
         if content_hash(prompt, tools) in held_out:
             return "held_out_prompt"
         return "contaminated" if contaminated(prompt) else None
 
-    return list(edits.values()), kept_out
+    return [*edits.values(), *preferred], len(judged) - len(train), kept_out
+
+
+def read_corrections(config: SelectionConfig, kept_out: KeptOut) -> list[Pick]:
+    """What a policy got right once it was told what was wrong, unless it breaks a rule or the prompt is kept for measuring.
+
+    The wrong answer and what was said of it are part of the prompt: only the last turn is trained on.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if config.corrections is None:
+        return []
+    found = []
+    for where, body in lines.read(config.corrections, "correct the answers again"):
+        try:
+            asked, prompt = (conversations.messages(body[key]) for key in ("asked", "prompt"))
+            text, tools = body["completion"], body.get("tools")
+            names = {name: body[name] for name in ("prompt_id", "checkpoint")} | {"capability": body.get("capability")}
+        except (KeyError, UnusableError) as error:
+            raise DataError(f"{config.corrections}, {where}: {error!r}: correct the answers again") from error
+        decent = text is not None and broken_rule(question(asked), text, "stop", config.rules) is None
+        if decent and not kept_out(asked, tools):
+            found.append(Pick(source=CORRECTED, prompt=prompt, tools=tools, completion=text, **names))
+    return found
+
+
+def _preferred(train: Sequence[Preference], rules: Rules) -> list[Pick]:
+    """The best responses of prompts that have no edit, unless they were cut off or break a rule."""
+    ranked, _ = rankings.rank(train, "majority", min_strength=1)
+    return [
+        Pick(PREFERRED, one.source.prompt_hash, one.source.prompt, one.source.tools, text, one.source.capability)
+        for one in ranked
+        if not one.edits
+        for text in one.best
+        if one.ended[text] and broken_rule(question(one.source.prompt), text, "stop", rules) is None
+    ]
 
 
 def top_share(picks: Sequence[Pick], share: float) -> list[Pick]:
@@ -283,6 +331,7 @@ def _best(
                 prompt=sampled.prompt,
                 tools=sampled.tools,
                 completion=text,
+                capability=sampled.capability,
                 checkpoint=sampled.checkpoint,
                 score=reward,
                 k=len(sampled.answers),
@@ -294,11 +343,7 @@ def _best(
 
 def _turn(pick: Pick) -> str:
     """Question and answer: a system prompt that many have in common would make all of them alike."""
-    return f"{_question(pick.prompt)}\n{pick.completion}"
-
-
-def _question(prompt: Sequence[Message]) -> str:
-    return next((str(turn["content"]) for turn in reversed(prompt) if turn["role"] == "user"), "")
+    return f"{question(pick.prompt)}\n{pick.completion}"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ Where a file has a column `weight`, the mean is weighted by it.
 
 Tokens of the prompt are not trained on (arXiv 2407.21783, 4.1.3). The end of turn is: it is how a policy learns to stop.
 Responses come from a snapshot (edits, or where there are none the best response of a ranking) or from a file with
-`prompt` and `completion`. Of several responses to one prompt the prompt is read once (training/packing.py).
+`prompt` and `completion`. Of several responses to one prompt the prompt is read once (training/model/packing.py).
 
 Left out: packing that lets rows see each other, which TRL's needs FlashAttention to prevent; our mask does it anywhere.
 """
@@ -20,44 +20,19 @@ from typing import Any
 
 from torch import Tensor
 
-from training import models, pace, runner, stages
-from training.config import RunConfig
-from training.data import Example, Prepared, Row
-from training.evaluate import Metrics, policy_metrics
-from training.events import EventLog
-from training.packing import Pack
-from training.progress import Progress, resume_point
-from training.trainer import RowTrainer
-
-
-def train(config: RunConfig, run_dir: Path, events: EventLog) -> None:
-    """One run, from the snapshot to the finished checkpoint."""
-    # 1. The data, before anything heavy: what is wrong with it should be said within seconds.
-    tokenizer, prepared = stages.data(config, run_dir, events)
-
-    # 2. The model, and the held-out pairs before it has learnt anything.
-    progress = Progress(config, prepared.snapshot_sha256, events, pace.evaluation_in_steps(config, prepared))
-    trainer = build_trainer(config, run_dir, tokenizer, prepared, progress)
-    before = trainer.logps_of(prepared.held_out)
-
-    def held_out() -> Metrics:
-        return policy_metrics(prepared.held_out, trainer.logps_of(prepared.held_out), before, beta=1.0)
-
-    baseline = stages.baseline(
-        config, events, prepared, lambda: policy_metrics(prepared.held_out, before, before, beta=1.0)
-    )
-
-    # 3. Training, from the last whole state where the run was interrupted.
-    progress.evaluate = held_out
-    stages.fit(trainer, events, resume_point(config, run_dir, prepared.snapshot_sha256, events))
-
-    # 4. The result.
-    final = stages.result(events, held_out, trainer.state.global_step)
-    stages.publish(config, events, prepared, {"baseline": baseline, "final": final}, trainer)
+from training.data.rows import Example, Prepared, Row
+from training.formats.events import EventLog
+from training.formats.settings import SftRun
+from training.measure.metrics import policy_metrics
+from training.model import models
+from training.model.packing import Pack
+from training.run import runner
+from training.run.progress import Progress
+from training.run.trainer import Measure, RowTrainer
 
 
 def build_trainer(
-    config: RunConfig, run_dir: Path, tokenizer: Any, prepared: Prepared, progress: Progress
+    config: SftRun, run_dir: Path, tokenizer: Any, prepared: Prepared, progress: Progress
 ) -> "TuningTrainer":
     """The trainer over rows that are tokenised already."""
     return TuningTrainer(config, run_dir, models.load_policy(config), prepared.rows, tokenizer, progress)
@@ -76,6 +51,14 @@ class TuningTrainer(RowTrainer):
         self.record(nll_loss=nll)
         return (nll * batch.share[batch.owner]).sum() / totals[0]
 
+    def measures(self, held_out: Sequence[Example], events: EventLog) -> tuple[Measure, Measure]:  # noqa: ARG002
+        """Held-out pairs beside what the untrained policy thinks of them."""
+        before = self.logps_of(held_out)
+        return (
+            lambda: policy_metrics(held_out, before, before, beta=1.0),
+            lambda: policy_metrics(held_out, self.logps_of(held_out), before, beta=1.0),
+        )
+
     def logps_of(self, examples: Sequence[Example]) -> list[tuple[float, float]]:
         """Summed log-probabilities (nats) of chosen and rejected, for every example."""
         rows = [Row(example.row_id, example.prompt_ids, (example.chosen, example.rejected)) for example in examples]
@@ -84,4 +67,4 @@ class TuningTrainer(RowTrainer):
 
 
 if __name__ == "__main__":
-    sys.exit(runner.main("sft", train, sys.argv[1:]))
+    sys.exit(runner.main("sft", build_trainer, sys.argv[1:]))

@@ -6,13 +6,14 @@ One worker a queue, started as::
     celery -A workers.celery_app worker -Q training   -c 1 -P prefork -n training@%h
     celery -A workers.celery_app worker -Q control    -c 4 -P threads -n control@%h
     celery -A workers.celery_app worker -Q live       -c 16 -P threads -n live@%h
+    celery -A workers.celery_app worker -Q checks     -c 1 -P prefork -n checks@%h
     celery -A workers.celery_app beat
 
-Generation and training run in a prefork child: what kills it (a prompt, the out-of-memory killer) leaves the parent, which
-starts another. Concurrency inside a generation task is asyncio, so one child keeps the engine full; more throughput is
+Generation, training and checks run in a prefork child: what kills it (a prompt, the out-of-memory killer) leaves the parent,
+which starts another. Concurrency inside a generation task is asyncio, so one child keeps the engine full; more throughput is
 more workers, on any machine. Control tasks wait on the database and the network, and a snapshot must not hold up a probe.
 
-Messages are only doorbells (``app.jobs``), so losing them is allowed: late acknowledgement brings some back, the sweeper
+Messages are only doorbells (``app.kernel.jobs``), so losing them is allowed: late acknowledgement brings some back, the sweeper
 and beat ring for the rest. The visibility timeout is longer than any task, because a message that is delivered again
 while its task still runs would only find the row taken.
 """
@@ -26,24 +27,29 @@ from celery import Celery
 from celery.schedules import crontab
 from celery.signals import setup_logging, worker_shutting_down
 
-from app import logs
-from app import models as _tables  # noqa: F401 - so that foreign keys between domains resolve
-from app.jobs import CELERY_OPTIONS, QUEUES, Job, Queue
-from app.settings import Settings, get_settings
+from app.kernel.jobs import CELERY_OPTIONS, QUEUES, Job, Queue
+from app.kernel.settings import Settings, get_settings
+from app.shell import logs
+from app.site import tables as _tables  # noqa: F401 - so that foreign keys between domains resolve
 from workers import stopping
 
 TASK_MODULES = [
-    "workers.generation",
-    "workers.live",
-    "workers.rounds",
-    "workers.serving",
-    "workers.snapshots",
-    "workers.sweeper",
+    "workers.tasks.board",
+    "workers.tasks.checks",
+    "workers.tasks.choosing",
+    "workers.tasks.generation",
+    "workers.tasks.live",
+    "workers.tasks.rounds",
+    "workers.tasks.serving",
+    "workers.tasks.snapshots",
+    "workers.tasks.sweeper",
 ]
 DAY = 24 * 3600
 RECONCILE_INTERVAL = 10
 ADVANCE_INTERVAL = 30
 FORGET_INTERVAL = 3600
+CHOOSE_INTERVAL = 5
+FEATURES_INTERVAL = 20
 
 
 def local_now() -> datetime:
@@ -56,9 +62,12 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
     intervals: dict[Job, float] = {
         Job.SWEEP: settings.sweep_interval,
         Job.GENERATE: settings.sweep_interval,
+        Job.CHECK: settings.sweep_interval,
         Job.RECONCILE_SERVING: RECONCILE_INTERVAL,
         Job.ADVANCE_ROUND: ADVANCE_INTERVAL,
         Job.FORGET: FORGET_INTERVAL,
+        Job.CHOOSE_PAIRS: CHOOSE_INTERVAL,
+        Job.READ_FEATURES: FEATURES_INTERVAL,
     }
     schedule: dict[str, dict[str, Any]] = {
         job.name.lower(): _entry(job, interval, expires=interval) for job, interval in intervals.items()

@@ -8,8 +8,8 @@ from typing import Any
 
 from celery.beat import Scheduler
 
-from app.instance import BEAT
-from app.settings import get_settings
+from app.kernel.settings import get_settings
+from app.services.instance import BEAT
 
 
 class Clock(Scheduler):

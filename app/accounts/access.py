@@ -31,10 +31,10 @@ from sqlalchemy.orm import Session
 
 from app.accounts import queries, service
 from app.accounts.models import Role, User
-from app.db import DbSession
-from app.errors import Forbidden, Unauthenticated
-from app.origin import Refusal, current
-from app.web import SAFE_METHODS, client_address, is_secure
+from app.kernel.db import DbSession
+from app.kernel.errors import Forbidden, NotFound, Unauthenticated
+from app.kernel.origin import Refusal, current
+from app.shell.web import SAFE_METHODS, client_address, is_secure
 
 STAFF = frozenset({Role.REVIEWER, Role.ADMIN})
 NOT_YOURS = "This is not your current password."
@@ -86,9 +86,7 @@ def _by_token(request: Request, session: DbSession, secret: str, scopes: frozens
         known = queries.known_token(session, secret)
         owner, which = (known.user_id, {"token_id": known.id}) if known else (None, {})
         current().refusal = Refusal("token.refused", "user" if known else "api_token", owner, which)
-        raise Unauthenticated(
-            "This token is unknown, has run out or was revoked. Create one under Profile, API tokens."
-        )
+        raise Unauthenticated("This token is unknown, expired or revoked. Create one under Profile, API tokens.")
     user, token = found
     request.state.user, current().token_id = user, token.id
     if scopes.isdisjoint(token.scopes):
@@ -156,6 +154,13 @@ async def reviewer(user: SignedIn) -> User:
     return _staff(user)
 
 
+async def staff_alone(user: SignedIn) -> User:
+    """A reviewer or an admin; for anybody else there is no such page, because its name alone says too much."""
+    if user.role not in STAFF:
+        raise NotFound
+    return user
+
+
 async def admin(user: SignedIn) -> User:
     """An admin, or :class:`Forbidden`."""
     return _admin(user)
@@ -167,5 +172,6 @@ async def api_admin(user: ApiReviewer) -> User:
 
 
 Reviewer = Annotated[User, Depends(reviewer)]
+StaffAlone = Annotated[User, Depends(staff_alone)]
 Admin = Annotated[User, Depends(admin)]
 ApiAdmin = Annotated[User, Depends(api_admin)]

@@ -13,10 +13,10 @@ from app.accounts import queries, service
 from app.accounts.access import ApiSignedIn, confirmed
 from app.accounts.idempotency import TAKES_KEY, once
 from app.accounts.models import Role
-from app.db import DbSession
-from app.errors import Forbidden, refused
-from app.failures import answer
-from app.numbers import Whole
+from app.kernel.db import DbSession
+from app.kernel.errors import Forbidden, refused
+from app.kernel.numbers import Whole
+from app.shell.failures import answer
 
 router = APIRouter(tags=["accounts"])
 
@@ -24,7 +24,7 @@ Scope = Literal["annotate", "read", "admin"]
 
 
 class Me(BaseModel):
-    """Who is asking."""
+    """The signed-in person."""
 
     model_config = ConfigDict(
         from_attributes=True,
@@ -50,7 +50,7 @@ class Me(BaseModel):
 
 
 class NewToken(BaseModel):
-    """What a new token is for, and what it may do."""
+    """A new token's name and scopes."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"name": "nightly export", "scopes": ["read"], "days": 30}]}
@@ -59,15 +59,17 @@ class NewToken(BaseModel):
     name: str = Field(min_length=1, max_length=120)
     scopes: list[Scope] = Field(min_length=1, max_length=3)
     days: Whole | None = Field(
-        default=None, ge=1, description="For how long it works; the server's default where it is left out."
+        default=None, ge=1, description="How many days it is valid; the server's default if left out."
     )
     password: SecretStr | None = Field(
-        default=None, max_length=2000, description="Your password, where a browser's session asks and no token does."
+        default=None,
+        max_length=2000,
+        description="Your password; needed only with a browser session, not with a token.",
     )
 
 
 class TokenOut(BaseModel):
-    """A token that works, without its secret."""
+    """A valid token, without its secret."""
 
     model_config = ConfigDict(
         from_attributes=True,
@@ -94,7 +96,7 @@ class TokenOut(BaseModel):
 
 
 class TokenSecret(BaseModel):
-    """A new token: the one time that its secret is told."""
+    """A new token; the only time its secret is shown."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -119,28 +121,30 @@ class TokenSecret(BaseModel):
 
 @router.get("/me")
 def me(user: ApiSignedIn) -> Me:
-    """Who the token or the session belongs to."""
+    """The person that the token or session belongs to."""
     return Me.model_validate(user)
 
 
 @router.get("/tokens")
 def tokens(session: DbSession, user: ApiSignedIn) -> list[TokenOut]:
-    """Your tokens that work, newest first."""
+    """Your valid tokens, newest first."""
     return [TokenOut.model_validate(token) for token in queries.live_tokens(session, user)]
 
 
 @router.post("/tokens", status_code=201, response_model=TokenSecret, dependencies=[TAKES_KEY])
 def create_token(session: DbSession, request: Request, user: ApiSignedIn, form: NewToken) -> Response:
-    """Create a token. A token can only make others that may do no more, and work no longer, than it does itself.
+    """Create a token. A token can only create tokens with no more scopes and no later expiry than its own.
 
-    What a token made ends with it. A browser's session is asked for your `password`.
-    Its secret is told once: a retry with the same `Idempotency-Key` makes no second token and gets 409 with the first one's id.
+    Tokens created with a token end with it. From a browser session, your `password` is required.
+    The secret is shown once: a retry with the same `Idempotency-Key` gets 409 with the id of the first token.
     """
     own = request.state.scopes
     if own is None and not confirmed(request, session, user, form.password.get_secret_value() if form.password else ""):
-        return answer(request, refused("password", "Give your password: a browser's session alone makes no token."))
+        return answer(
+            request, refused("password", "Give your password: a browser session alone cannot create a token.")
+        )
     if own is not None and not set(form.scopes) <= own:
-        raise Forbidden("A token cannot make one that may do more than itself. Sign in and use the page API tokens.")
+        raise Forbidden("A token cannot create one with more scopes than its own. Sign in and use the API tokens page.")
 
     def work() -> TokenSecret:
         parent: int | None = getattr(request.state, "token_id", None)
@@ -154,5 +158,5 @@ def create_token(session: DbSession, request: Request, user: ApiSignedIn, form: 
 
 @router.delete("/tokens/{token_id}", status_code=204, dependencies=[TAKES_KEY])
 def revoke_token(session: DbSession, request: Request, user: ApiSignedIn, token_id: int) -> Response:
-    """Revoke one of your tokens; what uses it is refused at once. One that is revoked already stays so."""
+    """Revoke one of your tokens; its next request is refused. Revoking it again changes nothing."""
     return once(session, user, request, b"", lambda: service.revoke_token(session, user, token_id), status=204)

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from app.accounts.models import AuditEvent, User
+from app.kernel.paging import Order, Page, read_rows
 
 AT_ONCE = 500
 """Events that a stream holds in memory."""
@@ -45,9 +46,9 @@ ACTIONS: dict[str, tuple[Kind, str]] = {
     "user.signed_out": (Kind.SIGN_IN, "signed all browsers out"),
     "user.password_changed": (Kind.SIGN_IN, "changed the password"),
     "sign_in.failed": (Kind.SIGN_IN, "failed to sign in"),
-    "sign_in.throttled": (Kind.REFUSAL, "had to wait before another try to sign in"),
+    "sign_in.throttled": (Kind.REFUSAL, "had to wait before trying to sign in again"),
     "password.refused": (Kind.REFUSAL, "gave a wrong password"),
-    "session.refused": (Kind.REFUSAL, "used a session that was ended"),
+    "session.refused": (Kind.REFUSAL, "used a session that had ended"),
     "token.refused": (Kind.REFUSAL, "used a token that does not work"),
     "download.refused": (Kind.REFUSAL, "was refused a snapshot"),
     "invite.refused": (Kind.REFUSAL, "used an invite that does not work"),
@@ -57,35 +58,44 @@ ACTIONS: dict[str, tuple[Kind, str]] = {
     "snapshot.download": (Kind.DOWNLOAD, "downloaded a snapshot"),
     "audit_log.export": (Kind.DOWNLOAD, "asked for the audit log"),
     "audit_log.exported": (Kind.DOWNLOAD, "got the audit log"),
-    "token.created": (Kind.TOKEN, "made an API token"),
+    "token.created": (Kind.TOKEN, "created an API token"),
     "token.revoked": (Kind.TOKEN, "revoked an API token"),
     "user.tokens_revoked": (Kind.TOKEN, "revoked all API tokens"),
     "invite.created": (Kind.PEOPLE, "invited somebody"),
     "invite.used": (Kind.PEOPLE, "used an invite"),
     "invite.withdrawn": (Kind.PEOPLE, "withdrew an invite"),
     "user.invites_withdrawn": (Kind.PEOPLE, "withdrew all invites"),
-    "user.created": (Kind.PEOPLE, "made an account"),
+    "person.erase": (Kind.PEOPLE, "erased what a person wrote"),
+    "user.created": (Kind.PEOPLE, "created an account"),
     "user.disabled": (Kind.PEOPLE, "disabled an account"),
     "user.enabled": (Kind.PEOPLE, "enabled an account"),
-    "user.role_changed": (Kind.PEOPLE, "gave another role"),
+    "user.role_changed": (Kind.PEOPLE, "changed a role"),
     "audit_log.forgotten": (Kind.LOG, "removed old events"),
     "annotation.accepted": (Kind.WORK, "accepted an annotation"),
     "annotation.returned": (Kind.WORK, "returned an annotation"),
-    "batch.create": (Kind.WORK, "made a batch"),
+    "batch.check": (Kind.WORK, "had responses checked again"),
+    "batch.create": (Kind.WORK, "created a batch"),
     "batch.guidelines": (Kind.WORK, "changed the guidelines"),
-    "batch.retry": (Kind.WORK, "tried failed prompts again"),
+    "batch.retry": (Kind.WORK, "retried failed prompts"),
     "batch.settings": (Kind.WORK, "changed the settings of a batch"),
     "batch.state": (Kind.WORK, "changed the state of a batch"),
     "checkpoint.deploy": (Kind.WORK, "deployed a checkpoint"),
+    "checkpoint.external": (Kind.WORK, "added an external model"),
+    "checkpoint.training": (Kind.WORK, "said whether an external model may be trained on"),
     "checkpoint.withdraw": (Kind.WORK, "withdrew a deployment"),
-    "gold.make": (Kind.WORK, "made a known answer"),
-    "gold.restore": (Kind.WORK, "brought a known answer back"),
+    "contest.close": (Kind.WORK, "ended a contest"),
+    "contest.open": (Kind.WORK, "opened a contest"),
+    "contest.roll_back": (Kind.WORK, "rolled back to the previous policy"),
+    "gold.make": (Kind.WORK, "created a known answer"),
+    "gold.restore": (Kind.WORK, "restored a known answer"),
     "gold.retire": (Kind.WORK, "retired a known answer"),
     "qualification.reset": (Kind.WORK, "reset a qualification"),
+    "retraction.make": (Kind.WORK, "retracted annotations"),
+    "retraction.restore": (Kind.WORK, "restored retracted annotations"),
     "round.complete": (Kind.WORK, "completed a round"),
     "snapshot.request": (Kind.WORK, "asked for a snapshot"),
-    "training.cancel": (Kind.WORK, "cancelled a training"),
-    "training.retry": (Kind.WORK, "started a training again"),
+    "training.cancel": (Kind.WORK, "cancelled a training run"),
+    "training.retry": (Kind.WORK, "retried a training run"),
     "training.start": (Kind.WORK, "started a training"),
     "upload.discard": (Kind.WORK, "discarded an upload"),
 }
@@ -135,7 +145,7 @@ class SubjectOut(BaseModel):
 
     type: str
     id: int | None
-    name: str | None = Field(description="Of a person; other things go by their id.")
+    name: str | None = Field(description="Only for people; everything else is named by its id.")
 
 
 EXAMPLE: dict[str, Any] = {
@@ -166,7 +176,7 @@ class EventOut(BaseModel):
     what: str
     actor: PersonOut | None = Field(description="Nobody for a stranger, a command and a worker.")
     subject: SubjectOut
-    address: str | None = Field(description="As the server saw it; `command line` for a command, null for a worker.")
+    address: str | None = Field(description="As seen by the server; `command line` for a command, null for a worker.")
     session_id: int | None
     token_id: int | None
     request_id: str | None = Field(description="The answer's `x-request-id`.")
@@ -180,8 +190,8 @@ class Passed:
     rows: int = field(default=0)
 
 
-def page(session: Session, wanted: Wanted, *, before: int | None = None, limit: int = 50) -> list[EventOut]:
-    """The newest ``limit`` events whose id is below ``before``."""
+def page(session: Session, wanted: Wanted, *, before: int | None = None, limit: int = 50) -> Page[EventOut]:
+    """Events, newest first."""
     subject = aliased(User)
     is_person = and_(AuditEvent.subject_type == "user", subject.id == AuditEvent.subject_id)
     query = (
@@ -189,12 +199,8 @@ def page(session: Session, wanted: Wanted, *, before: int | None = None, limit: 
         .outerjoin(User, User.id == AuditEvent.actor_id)
         .outerjoin(subject, is_person)
         .where(*_conditions(wanted))
-        .order_by(AuditEvent.id.desc())
-        .limit(limit)
     )
-    if before is not None:
-        query = query.where(AuditEvent.id < before)
-    return [_event(*row) for row in session.execute(query)]
+    return read_rows(session, query, Order(AuditEvent.id), before, limit).map(lambda row: _event(*row))
 
 
 def lines(session: Session, wanted: Wanted, passed: Passed, *, limit: int | None = None) -> Iterator[bytes]:
@@ -203,11 +209,11 @@ def lines(session: Session, wanted: Wanted, passed: Passed, *, limit: int | None
     while limit is None or passed.rows < limit:
         at_once = AT_ONCE if limit is None else min(AT_ONCE, limit - passed.rows)
         found = page(session, wanted, before=before, limit=at_once)
-        if found:
-            passed.rows += len(found)
-            before = found[-1].id
-            yield b"".join(event.model_dump_json().encode() + b"\n" for event in found)
-        if len(found) < at_once:
+        if found.rows:
+            passed.rows += len(found.rows)
+            yield b"".join(event.model_dump_json().encode() + b"\n" for event in found.rows)
+        before = found.next
+        if before is None:
             return
 
 

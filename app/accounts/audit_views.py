@@ -18,16 +18,16 @@ from app.accounts.access import Admin, ApiAdmin, admin, api_admin
 from app.accounts.audit_log import EXAMPLE, KINDS, EventOut, Kind, Passed, Wanted
 from app.accounts.disclosure import disclosed
 from app.accounts.models import User
-from app.db import DbSession, session_scope
-from app.spool import Download
-from app.storable import flaw
-from app.web import render
+from app.kernel.db import DbSession, session_scope
+from app.kernel.paging import Cursor, Limit
+from app.kernel.storable import flaw
+from app.shell.spool import Download
+from app.shell.web import render
 
 router = APIRouter()
 api = APIRouter(tags=["audit log"])
 
 PER_PAGE = 50
-Key = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
 Text = Annotated[str, Query(max_length=64)]
 MEDIA_TYPE = "application/jsonl"
 
@@ -70,11 +70,11 @@ def _day(text: str) -> datetime | None:
 def given(
     kind: Kind | None = None,
     person: Annotated[
-        int | None, Query(ge=0, le=2**63 - 1, description="Who did it, or whom it is about; an id.")
+        int | None, Query(ge=0, le=2**63 - 1, description="The id of the person who did it or whom it is about.")
     ] = None,
     address: Annotated[str, Query(max_length=64, pattern=r"^[^\x00]*$")] = "",
     since: AwareDatetime | None = None,
-    until: Annotated[AwareDatetime | None, Query(description="This moment itself is out.")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Exclusive.")] = None,
 ) -> Wanted:
     """The filter of the API."""
     return Wanted(kind, person, address, since, until)
@@ -94,17 +94,16 @@ class EventList(BaseModel):
 
 
 @router.get("/audit-log", dependencies=[Depends(admin)])
-def page(request: Request, session: DbSession, wanted: Chosen, before: Key = None) -> HTMLResponse:
+def page(request: Request, session: DbSession, wanted: Chosen, before: Cursor = None) -> HTMLResponse:
     """Who did what, when and from where, newest first."""
-    found = audit_log.page(session, wanted, before=before, limit=PER_PAGE + 1)
-    shown = found[:PER_PAGE]
+    found = audit_log.page(session, wanted, before=before, limit=PER_PAGE)
     context = AuditLogPage(
-        events=shown,
+        events=found.rows,
         wanted=wanted,
         since=f"{wanted.since:%Y-%m-%d}" if wanted.since else "",
         until=f"{wanted.until - timedelta(days=1):%Y-%m-%d}" if wanted.until else "",
         query=_query(wanted),
-        older=_query(wanted, before=shown[-1].id) if len(found) > PER_PAGE else None,
+        older=_query(wanted, before=found.next) if found.next else None,
         first=before is None,
         people=queries.people(session),
         kinds=KINDS,
@@ -119,16 +118,14 @@ def export(user: Admin, wanted: Chosen) -> StreamingResponse:
 
 
 @api.get("/audit-log", dependencies=[Depends(api_admin)])
-def list_events(
-    session: DbSession, wanted: Given, before: Key = None, limit: Annotated[int, Query(ge=1, le=100)] = 25
-) -> EventList:
+def list_events(session: DbSession, wanted: Given, before: Cursor = None, limit: Limit = 25) -> EventList:
     """Who did what, when and from where, newest first."""
-    found = audit_log.page(session, wanted, before=before, limit=limit + 1)
-    return EventList(events=found[:limit], next=found[limit - 1].id if len(found) > limit else None)
+    found = audit_log.page(session, wanted, before=before, limit=limit)
+    return EventList(events=found.rows, next=found.next)
 
 
 _FILE: dict[int | str, dict[str, Any]] = {
-    200: {"description": "One event a line.", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}
+    200: {"description": "One event per line.", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}
 }
 
 

@@ -47,8 +47,14 @@ class NameForm(Form):
     name: str = ""
 
 
+class LanguagesForm(Form):
+    """The languages that somebody reads, by name or code."""
+
+    languages: str = ""
+
+
 class PasswordForm(Form):
-    """Another password, and whether programs must be let in anew too."""
+    """A new password, and whether API tokens are revoked too."""
 
     current: str = ""
     password: str = ""
@@ -72,7 +78,7 @@ class TokenForm(Form):
 
 
 class RoleForm(Form):
-    """Another role for somebody. ``password`` is that of who gives it; without one, it is asked for."""
+    """A new role for a person. ``password`` is the admin's own; without it, the answer asks for it."""
 
     role: Role
     password: str | None = None

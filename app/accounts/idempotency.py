@@ -34,7 +34,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.accounts.models import IdempotencyKey, User
-from app.errors import BadInput, Conflict
+from app.kernel.errors import BadInput, Conflict
 
 KEPT = timedelta(days=7)
 
@@ -46,7 +46,8 @@ async def takes_key(
             alias="Idempotency-Key",
             min_length=1,
             max_length=200,
-            description="The same request with the same key is done once, and answered alike for a week.",
+            description="For a week, repeating a request with the same key returns the first answer instead of "
+            "running it again.",
             examples=["0b9f0f0e-5d3b-4a55-9f53-1d7a3c1e2f4b"],
         ),
     ] = None,
@@ -111,13 +112,13 @@ def _answer_again(session: Session, user: User, key: str, fingerprint: bytes, se
     mine = (IdempotencyKey.user_id == user.id) & (IdempotencyKey.key == key)
     stored = session.scalars(select(IdempotencyKey).where(mine)).one_or_none()
     if stored is None or stored.status is None:
-        raise Conflict("The first request with this Idempotency-Key is not finished. Try again.", retry_after=1)
+        raise Conflict("The first request with this Idempotency-Key is still running. Try again.", retry_after=1)
     if stored.request_hash != fingerprint:
         raise BadInput("This Idempotency-Key was used for another request. Use a new key for a new request.")
     if secret is not None:
         raise Conflict(
-            f"This was done already, by the first request with this Idempotency-Key, and its {secret} is told only once. "
-            "If you did not get it, revoke what was made (see “made”) and ask again with a new key.",
+            f"The first request with this Idempotency-Key already did this, and its {secret} is shown only once. If "
+            f"you did not get it, revoke what was created (see “made”) and ask again with a new key.",
             made=stored.body,
         )
     return _answer(stored.body, stored.status, {"idempotent-replayed": "true"})

@@ -9,10 +9,10 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import JSON, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.db import Base, Created, Json, Key, Time, enum_column
+from app.kernel.db import Base, Created, Json, Key, Time, enum_column
 
 
 class Role(StrEnum):
@@ -37,6 +37,8 @@ class User(Base):
     password_hash: Mapped[str]
     preferences: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"), default=dict)
     """Display settings that follow the person: layout, theme."""
+    languages: Mapped[list[str]] = mapped_column(ARRAY(String(12)), server_default=text("'{}'"), default=list)
+    """Codes of the languages that the person reads; none: not said, and everything is given."""
     disabled_at: Mapped[Time | None]
     created_at: Mapped[Created]
 

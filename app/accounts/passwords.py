@@ -1,4 +1,4 @@
-"""Passwords: argon2id through argon2-cffi, and rules about what may be chosen. ``app.accounts.hashing`` does the work."""
+"""Passwords: argon2id, and rules about what may be chosen. ``app.accounts.hasher`` does the work, in turns of ``hashing``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import unicodedata
 from functools import lru_cache
 from pathlib import Path
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-
 from app.accounts import hashing
-from app.errors import refused
+from app.accounts.hasher import Hasher, hasher
+from app.kernel.errors import refused
 
 MIN_LENGTH = 12
 MAX_LENGTH = 256
@@ -35,9 +33,8 @@ _RUNS = (
 )
 
 
-@lru_cache(maxsize=1)
-def _hasher() -> PasswordHasher:
-    return PasswordHasher()
+def _hasher() -> Hasher:
+    return hasher()
 
 
 @lru_cache(maxsize=1)
@@ -104,7 +101,7 @@ def is_of_address(password: str, email: str) -> bool:
 
 
 def check_rules(password: str, email: str = "") -> None:
-    """Raise :class:`app.errors.BadInput` when ``password`` may not be chosen by the person with this address."""
+    """Raise :class:`app.kernel.errors.BadInput` when ``password`` may not be chosen by the person with this address."""
     if len(password) < MIN_LENGTH:
         raise refused("password", f"The password needs at least {MIN_LENGTH} characters; this one has {len(password)}.")
     if len(password) > MAX_LENGTH:
@@ -114,7 +111,9 @@ def check_rules(password: str, email: str = "") -> None:
             "password", "This repeats the same few characters. A few words are easy to remember, hard to guess."
         )
     if is_common(password):
-        raise refused("password", "This is one of the passwords that are tried first. A few words together are better.")
+        raise refused(
+            "password", "This is one of the passwords that attackers try first. A few words together are better."
+        )
     if email and is_of_address(password, email):
         raise refused("password", "This is little more than your e-mail address. A few words together are better.")
 
@@ -126,7 +125,7 @@ def hash_password(password: str, email: str = "") -> str:
 
 
 def rehash(password: str) -> str:
-    """The hash of a password that somebody has already: rules that came later lock nobody out."""
+    """The hash of an existing password: rules introduced later lock nobody out."""
     return hashing.run(lambda: _hasher().hash(password))
 
 
@@ -134,11 +133,7 @@ def verify(stored: str | None, password: str) -> bool:
     """Whether ``password`` is the one behind ``stored``; None stands for an unknown account and takes as long."""
     if len(password) > MAX_LENGTH:
         password = ""  # never chosen by anyone, and as slow to refuse as every other wrong one
-    try:
-        hashing.run(lambda: _hasher().verify(stored or _nobody(), password))
-    except (VerificationError, InvalidHashError):
-        return False
-    return stored is not None
+    return hashing.run(lambda: _hasher().verify(stored or _nobody(), password)) and stored is not None
 
 
 def needs_rehash(stored: str) -> bool:

@@ -13,9 +13,9 @@ from app.accounts import queries, service
 from app.accounts.access import NOT_YOURS, Admin, admin, confirmed
 from app.accounts.forms import InviteForm, RoleForm
 from app.accounts.models import Invite, Role, User
-from app.db import DbSession
-from app.errors import BadInput
-from app.web import public_url, redirect, render
+from app.kernel.db import DbSession
+from app.kernel.errors import BadInput
+from app.shell.web import public_url, redirect, render
 
 router = APIRouter(prefix="/users", dependencies=[Depends(admin)])
 
@@ -76,7 +76,7 @@ def invite(request: Request, session: DbSession, user: Admin, form: Annotated[In
 def withdraw_invite(request: Request, session: DbSession, user: Admin, invite_id: int) -> Response:
     """End an invite that nobody has used."""
     service.withdraw_invite(session, user, invite_id)
-    return redirect(request, "/users", flash="The invite is withdrawn; its link no longer works.")
+    return redirect(request, "/users", flash="The invite was withdrawn; its link no longer works.")
 
 
 @router.post("/{user_id}/role")
@@ -97,7 +97,11 @@ def disable(request: Request, session: DbSession, user: Admin, user_id: int) -> 
     """Close an account."""
     person = queries.access_user(session, user, user_id)
     service.disable(session, user, person)
-    return redirect(request, "/users", flash=f"{person.name} can no longer sign in. Their work stays.")
+    return redirect(
+        request,
+        "/users",
+        flash=f"{person.name} can no longer sign in. Their work stays and counts on; “Retract…” takes it out.",
+    )
 
 
 @router.post("/{user_id}/enable")

@@ -9,9 +9,9 @@ from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from app.accounts.models import ApiToken, Invite, LoginSession, Role, User
-from app.errors import NotFound
-from app.origin import Refusal, current
-from app.settings import get_settings
+from app.kernel.errors import NotFound
+from app.kernel.origin import Refusal, current
+from app.kernel.settings import get_settings
 
 _NOTED_EVERY = func.make_interval(0, 0, 0, 0, 0, 10)
 """The use of a session is noted so seldom that a busy page does not turn each of its reads into a write."""
@@ -64,7 +64,7 @@ def token_holder(session: Session, secret: str) -> tuple[User, ApiToken] | None:
 
 
 def ended_session(session: Session, secret: str) -> LoginSession | None:
-    """The login session of a cookie that somebody ended; None for one that ran out by itself, or is unknown."""
+    """The session of a cookie if it was ended on purpose; None if it expired or is unknown."""
     mine = (LoginSession.token_hash == digest(secret)) & LoginSession.revoked_at.isnot(None)
     return session.scalars(select(LoginSession).where(mine)).one_or_none()
 
@@ -155,7 +155,9 @@ def find_invite(session: Session, secret: str, *, lock: bool = False) -> Invite:
     if invite is None:
         known = session.scalar(select(Invite.id).where(Invite.token_hash == digest(secret)))
         current().refusal = Refusal("invite.refused", "invite", known)
-        raise NotFound("This invite link has been used, has run out, or was not copied whole. Ask for a new one.")
+        raise NotFound(
+            "This invite link was already used, has expired, or was not copied completely. Ask for a new one."
+        )
     return invite
 
 

@@ -16,11 +16,11 @@ from starlette.routing import Match
 
 from app.accounts import bounded, service
 from app.accounts.models import User
-from app.addresses import network
-from app.db import TURNS, session_scope
-from app.errors import Unavailable
-from app.metrics import UNMATCHED, route_of
-from app.origin import Refusal, current
+from app.kernel.addresses import network
+from app.kernel.db import TURNS, session_scope
+from app.kernel.errors import Unavailable
+from app.kernel.origin import Refusal, current
+from app.shell.request_metrics import UNMATCHED, route_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

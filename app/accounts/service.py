@@ -12,14 +12,15 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from app import origin
 from app.accounts import bounded, passwords, queries, throttle
 from app.accounts.models import ApiToken, AuditEvent, Invite, LoginSession, Role, User
-from app.addresses import network
-from app.db import aside_in_thread
-from app.errors import Conflict, NotFound, TooMany, refused
-from app.settings import get_settings
-from app.storable import flaw
+from app.kernel import origin
+from app.kernel.addresses import network
+from app.kernel.db import without_connection_in_thread
+from app.kernel.errors import Conflict, NotFound, TooMany, refused
+from app.kernel.languages import codes_of
+from app.kernel.settings import get_settings
+from app.kernel.storable import flaw
 
 INVITE_DAYS = 7
 SCOPES = ("annotate", "read", "admin")
@@ -49,7 +50,7 @@ def audit(
 
 
 def clean_email(email: str) -> str:
-    """``email`` in the one spelling that is stored; :class:`app.errors.BadInput` when it cannot be an address."""
+    """``email`` in the one spelling that is stored; :class:`app.kernel.errors.BadInput` when it cannot be an address."""
     cleaned = email.strip().lower()
     if len(cleaned) > 254 or not _EMAIL.fullmatch(cleaned):
         raise refused("email", "This is not an e-mail address; it looks like name@example.org.")
@@ -57,17 +58,25 @@ def clean_email(email: str) -> str:
 
 
 def clean_name(name: str) -> str:
-    """``name`` without surrounding or repeated space; :class:`app.errors.BadInput` when nothing printable is left."""
+    """``name`` without surrounding or repeated space; :class:`app.kernel.errors.BadInput` when nothing printable is left."""
     cleaned = " ".join(unicodedata.normalize("NFC", name).split())
     if not 1 <= len(cleaned) <= 120 or not cleaned.isprintable():
         raise refused("name", "A name has 1 to 120 printable characters.")
     return cleaned
 
 
+def clean_languages(said: str) -> list[str]:
+    """The codes of the languages in ``said``; :class:`app.kernel.errors.BadInput` names what is none."""
+    try:
+        return codes_of(said)
+    except ValueError as error:
+        raise refused("languages", f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
+
+
 def create_user(session: Session, *, email: str, name: str, role: Role, password: str) -> User:
-    """A new person; :class:`app.errors.BadInput` when the address is taken or the password too short."""
+    """A new person; :class:`app.kernel.errors.BadInput` when the address is taken or the password too short."""
     email, name = clean_email(email), clean_name(name)
-    with aside_in_thread(session):
+    with without_connection_in_thread(session):
         password_hash = passwords.hash_password(password, email)
     return _add_user(session, email=email, name=name, role=role, password_hash=password_hash)
 
@@ -77,7 +86,7 @@ def _add_user(session: Session, *, email: str, name: str, role: Role, password_h
     # Two people who register one address at once: the lock makes the second wait and then see the first.
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"users.email:{email}", 0))))
     if session.scalar(select(User.id).where(User.email == email)) is not None:
-        raise refused("email", "There is an account with this e-mail address already. Sign in with it instead.")
+        raise refused("email", "An account with this e-mail address already exists. Sign in with it instead.")
     user = User(
         email=email,
         name=name,
@@ -125,7 +134,7 @@ def accept_invite(session: Session, secret: str, *, email: str, name: str, passw
     invite = queries.find_invite(session, secret)
     if invite.email and clean_email(email) != invite.email:
         raise refused("email", f"This invite is for {invite.email}.")
-    with aside_in_thread(session):
+    with without_connection_in_thread(session):
         password_hash = passwords.hash_password(password, clean_email(email))
     invite = queries.find_invite(session, secret, lock=True)
     user = _add_user(session, email=email, name=name, role=invite.role, password_hash=password_hash)
@@ -146,7 +155,7 @@ def authenticate(
     """The person with this address and password, or None; ``signed_in`` is who is asked for it again.
 
     A failed try is a row that has to be committed, so it is returned and not raised. Unknown, disabled and mistaken
-    look and take the same. :class:`app.errors.TooMany` when it is too early to try again; nothing was checked then.
+    look and take the same. :class:`app.kernel.errors.TooMany` when it is too early to try again; nothing was checked then.
     """
     email = email.strip().lower()
     # an account of before the rule for addresses keeps its own
@@ -157,7 +166,7 @@ def authenticate(
         origin.current().refusal = origin.Refusal("sign_in.throttled", "user", user.id if user else None)
         raise
     stored = user.password_hash if user else None
-    with aside_in_thread(session):
+    with without_connection_in_thread(session):
         fits = passwords.verify(stored, password)
         anew = passwords.rehash(password) if fits and stored and passwords.needs_rehash(stored) else None
     if user is not None:  # the password may have been changed, or the account closed, while it was hashed
@@ -263,7 +272,7 @@ def issue_token(
         raise refused("scopes", f"Choose at least one of {', '.join(allowed)}.")
     days = get_settings().token_days if days is None else days
     if not 1 <= days <= most_token_days():
-        raise refused("days", f"A token works for 1 to {most_token_days()} days.")
+        raise refused("days", f"A token is valid for 1 to {most_token_days()} days.")
     name = clean_name(name)
     session.execute(select(User.id).where(User.id == user.id).with_for_update())  # two at once are counted one by one
     until: Any = func.now() + timedelta(days=days)
@@ -271,10 +280,10 @@ def issue_token(
     if parent_id is not None:
         parent = next((each for each in living if each.id == parent_id), None)
         if parent is None:
-            raise NotFound("The token that asks for this one has ended.")
+            raise NotFound("The token that you are using has expired or was revoked.")
         until = func.least(until, parent.expires_at)
     if len(living) >= get_settings().tokens_per_person:
-        raise Conflict(f"You have {len(living)} API tokens, which is the most: revoke one that you no longer use.")
+        raise Conflict(f"You have {len(living)} API tokens, which is the maximum: revoke one that you no longer use.")
     secret = f"corral_{secrets.token_urlsafe(32)}"
     token = ApiToken(
         user_id=user.id,
@@ -353,7 +362,7 @@ def set_password(
 
     Whoever had the old password may have made tokens with it: they outlive the sessions unless they are revoked too.
     """
-    with aside_in_thread(session):
+    with without_connection_in_thread(session):
         password_hash = passwords.hash_password(password, user.email)
     user.password_hash = password_hash
     audit(session, actor, "user.password_changed", "user", user.id)
@@ -374,7 +383,7 @@ def change_password(
     keep: int,
     keep_tokens: bool = True,
 ) -> bool:
-    """Set a password for somebody who knows the current one; False when they do not. Their programs may go on.
+    """Set a new password for a person who knows the current one; False when they do not. Tokens may stay valid.
 
     Tries count as tries to sign in, so a mistaken one is returned and not raised: it has to be committed.
     """

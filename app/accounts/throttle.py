@@ -24,8 +24,8 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import LoginAttempt, LoginSession, User
 from app.accounts.queries import digest
-from app.addresses import network
-from app.errors import TooMany
+from app.kernel.addresses import network
+from app.kernel.errors import TooMany
 
 WINDOW = timedelta(minutes=15)
 
@@ -54,7 +54,7 @@ def check(session: Session, email: str, address: str, user: User | None, device:
     counted = [BY_PAIR, BY_SOURCE] if known_device else [BY_PAIR, BY_SOURCE, BY_ACCOUNT]
     wait = max(map(_remaining, counted, _failures(session, email, source)))
     if wait > 0:
-        raise TooMany(f"Too many tries. Wait {_spoken(wait)}, then try again.", retry_after=wait)
+        raise TooMany(f"Too many attempts. Wait {_spoken(wait)}, then try again.", retry_after=wait)
     return source
 
 

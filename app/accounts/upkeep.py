@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts import idempotency, throttle
 from app.accounts.models import AuditEvent, Invite, LoginAttempt, LoginSession
-from app.settings import get_settings
+from app.kernel.settings import get_settings
 
 SESSIONS_KEPT = timedelta(days=400)
 """As long as a browser keeps its device cookie: an old session is what proves that the device is known."""

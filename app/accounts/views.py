@@ -12,19 +12,20 @@ from fastapi.responses import Response
 
 from app.accounts import passwords, people, queries, service
 from app.accounts.access import NOT_YOURS, SignedIn, confirmed, device_cookie, maybe_signed_in, session_cookie
-from app.accounts.forms import AccountForm, LoginForm, NameForm, PasswordForm, ThemeForm, TokenForm
+from app.accounts.forms import AccountForm, LanguagesForm, LoginForm, NameForm, PasswordForm, ThemeForm, TokenForm
 from app.accounts.hashing import InLine
 from app.accounts.models import ApiToken, Invite, LoginSession, User
-from app.db import DbSession
-from app.errors import AppError, BadInput, Conflict, refused
-from app.settings import get_settings
-from app.web import client_address, is_secure, redirect, render, safe_next
+from app.kernel.db import DbSession
+from app.kernel.errors import AppError, BadInput, Conflict, refused
+from app.kernel.languages import named
+from app.kernel.settings import get_settings
+from app.shell.web import client_address, is_secure, redirect, render, safe_next
 
 router = APIRouter()
 router.include_router(people.router)
 
 DEVICE_DAYS = 400
-WRONG = "This e-mail address and password do not belong together. Both may be mistaken; try again."
+WRONG = "This e-mail address and password do not match. Check both and try again."
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class ProfilePage:
     sessions: Sequence[LoginSession]
     this_session: int
     name: str
+    languages: str
     errors: dict[str, str] = field(default_factory=dict)
     rules: str = passwords.RULES
 
@@ -151,14 +153,27 @@ def set_name(request: Request, session: DbSession, user: SignedIn, form: Annotat
     except BadInput as error:
         page = _profile_page(request, session, user, error, name=form.name)
         return render(request, "accounts/profile.html", page, status=422)
-    return redirect(request, "/profile", flash="Your name is saved.")
+    return redirect(request, "/profile", flash="Name saved.")
+
+
+@router.post("/profile/languages")
+def set_languages(
+    request: Request, session: DbSession, user: SignedIn, form: Annotated[LanguagesForm, Form()]
+) -> Response:
+    """Say which languages one reads: items in others are not given."""
+    try:
+        user.languages = service.clean_languages(form.languages)
+    except BadInput as error:
+        page = _profile_page(request, session, user, error, languages=form.languages)
+        return render(request, "accounts/profile.html", page, status=422)
+    return redirect(request, "/profile", flash="Languages saved.")
 
 
 @router.post("/profile/password")
 def set_password(
     request: Request, session: DbSession, user: SignedIn, form: Annotated[PasswordForm, Form()]
 ) -> Response:
-    """Take another password; every other browser is signed out, and API tokens are revoked where that is wished."""
+    """Change the password; every other browser is signed out, and API tokens are revoked if requested."""
     device, address = request.cookies.get(device_cookie(request)), client_address(request)
     keep: int = request.state.login_session_id
     try:
@@ -220,7 +235,7 @@ def create_token(request: Request, session: DbSession, user: SignedIn, form: Ann
 def revoke_token(request: Request, session: DbSession, user: SignedIn, token_id: int) -> Response:
     """End a token."""
     service.revoke_token(session, user, token_id)
-    return redirect(request, "/tokens", flash="The token is revoked. What used it is refused from now on.")
+    return redirect(request, "/tokens", flash="The token is revoked. Programs that use it are refused from now on.")
 
 
 def _enter(request: Request, session: DbSession, user: User, target: str) -> Response:
@@ -260,12 +275,19 @@ def _tokens_now(session: DbSession, user: User) -> str:
 
 
 def _profile_page(
-    request: Request, session: DbSession, user: User, error: BadInput | None = None, *, name: str | None = None
+    request: Request,
+    session: DbSession,
+    user: User,
+    error: BadInput | None = None,
+    *,
+    name: str | None = None,
+    languages: str | None = None,
 ) -> ProfilePage:
     return ProfilePage(
         sessions=queries.live_sessions(session, user),
         this_session=request.state.login_session_id,
         name=user.name if name is None else name,
+        languages=named(user.languages) if languages is None else languages,
         errors=_by_field(error) if error else {},
     )
 

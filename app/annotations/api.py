@@ -16,14 +16,18 @@ from sqlalchemy.orm import Session
 
 from app.accounts.access import ApiSignedIn
 from app.accounts.models import User
-from app.annotations import gold, queries, recording, seats, service
-from app.annotations.forms import Draft, DraftSave, Skip, Submission, position
-from app.annotations.models import AssignmentState, Outcome
-from app.db import DbSession
-from app.errors import Conflict
-from app.failures import answer
-from app.numbers import Whole
-from app.prompts.models import BatchState, EditPolicy
+from app.annotations import gold, queries, recording, service
+from app.annotations.forms import DraftSave, Skip, Submission
+from app.comparisons import seats
+from app.comparisons.models import AssignmentState
+from app.judgements.judgement import Draft
+from app.judgements.positions import position
+from app.judgements.vocabulary import EditPolicy, Outcome
+from app.kernel.db import DbSession
+from app.kernel.errors import Conflict
+from app.kernel.numbers import Whole
+from app.prompts.models import BatchState
+from app.shell.failures import answer
 
 router = APIRouter(tags=["annotate"])
 
@@ -33,7 +37,7 @@ Key = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=200,
-        description="A string of your own for this submission, e.g. a UUID. Sending the same again is safe.",
+        description="A string that you choose for this submission, e.g. a UUID. Sending the same again is safe.",
     ),
 ]
 
@@ -45,14 +49,14 @@ class Out(BaseModel):
 
 
 class BatchOut(Out):
-    """The settings of the batch that an annotator has to know."""
+    """The batch settings that an annotator needs."""
 
     id: int
     name: str
     state: BatchState
     guidelines: str = Field(description="Markdown.")
     edit_policy: EditPolicy
-    attributes: list[dict[str, Any]] = Field(description="What is asked of each response.")
+    attributes: list[dict[str, Any]] = Field(description="Attributes to rate for each response.")
     strength_examples: dict[str, str] = Field(description='Markdown, by strength from "1" to "4".')
 
 
@@ -64,7 +68,7 @@ class PromptOut(Out):
 
 
 class ResponseOut(Out):
-    """One response. Who wrote it is not said before the judgement, nor after."""
+    """One response. Its author is never shown, before or after the judgement."""
 
     position: str = Field(examples=["A"])
     text: str
@@ -122,7 +126,9 @@ class AssignmentOut(LeaseOut):
     responses: list[ResponseOut]
     draft: Draft | None
     draft_version: int
-    annotation_id: int | None = Field(default=None, description="What you submitted and stands; `draft` says it.")
+    annotation_id: int | None = Field(
+        default=None, description="The submission that counts; its content is in `draft`."
+    )
     returned_note: str | None = Field(default=None, description="Why a reviewer returned it to you.")
 
 
@@ -135,20 +141,20 @@ class DraftOut(Out):
 
 
 class FeedbackOut(Out):
-    """What is said of an answer while somebody qualifies for a batch."""
+    """Feedback on an answer during a batch's qualification."""
 
     right: bool
     said: str = Field(description="The answer in words, by position.")
     known: str = Field(description="The known answer in words, by position.")
-    explanation: str = Field(description="As HTML that is safe to show.")
-    state: gold.State = Field(description="Where the qualification stands.")
+    explanation: str = Field(description="Sanitised HTML.")
+    state: gold.State = Field(description="The state of the qualification.")
     needed: int
     answered: int
     correct: int
 
 
 class AnnotationOut(Out):
-    """What was recorded, and the next item where it was asked for."""
+    """What was recorded, and the next item if it was asked for."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_ANNOTATION]})
 
@@ -156,12 +162,12 @@ class AnnotationOut(Out):
     assignment_id: int
     outcome: Outcome
     created_at: datetime
-    feedback: FeedbackOut | None = Field(default=None, description="Only of an answer of a qualification.")
+    feedback: FeedbackOut | None = Field(default=None, description="Only for answers in a qualification.")
     next: AssignmentOut | None = None
 
 
 class NextIn(BaseModel):
-    """Where the next item shall come from."""
+    """Where the next item should come from."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"batch_id": 3}, {}]})
 
@@ -175,18 +181,18 @@ def _problem(status: int, description: str) -> dict[int | str, dict[str, Any]]:
 
 CONFLICT = _problem(
     409,
-    "The state moved on: lease lost, already submitted, batch not open. What was sent to be submitted is kept as the draft: "
+    "The state has changed: lease lost, already submitted, batch not open. The submission is kept as the draft: "
     "`draft_version` is the version to save over.",
 )
 STALE = _problem(409, "Another window saved first: `stored` is its draft, `version` the version to save over.")
-NOTHING: dict[int | str, dict[str, Any]] = {204: {"description": "Nothing waits for this annotator."}}
+NOTHING: dict[int | str, dict[str, Any]] = {204: {"description": "No item is available for this annotator."}}
 
 
 @router.post("/annotate/next", response_model=AssignmentOut, responses=NOTHING, summary="Take the next item")
 def take_next(session: DbSession, user: ApiSignedIn, body: Annotated[NextIn | None, Body()] = None) -> Response:
-    """The item that you hold, else a fresh one; 204 when nothing waits.
+    """The item that you hold, otherwise a new one; 204 when nothing is waiting.
 
-    Sent again, it gives the same item until that is submitted, skipped or released, so it takes no key.
+    Repeating the request returns the same item until that is submitted, skipped or released, so it takes no key.
     """
     assignment = service.next_assignment(session, user, body.batch_id if body else None)
     if assignment is None:
@@ -194,7 +200,7 @@ def take_next(session: DbSession, user: ApiSignedIn, body: Annotated[NextIn | No
     return _json(_assignment(queries.access_work(session, user, assignment.id)))
 
 
-@router.get("/assignments/{assignment_id}", response_model=AssignmentOut, summary="Read an item of yours")
+@router.get("/assignments/{assignment_id}", response_model=AssignmentOut, summary="Read one of your items")
 def read(session: DbSession, user: ApiSignedIn, assignment_id: int) -> Response:
     """Any item that you were given, whatever its state."""
     return _json(_assignment(queries.access_work(session, user, assignment_id)))
@@ -202,9 +208,9 @@ def read(session: DbSession, user: ApiSignedIn, assignment_id: int) -> Response:
 
 @router.put("/assignments/{assignment_id}/draft", response_model=DraftOut, responses=STALE, summary="Save a draft")
 def save_draft(session: DbSession, user: ApiSignedIn, assignment_id: int, body: DraftSave) -> Response:
-    """Store the draft over the version that you know; renews the lease of an item in work.
+    """Save the draft over the version that you last saw; this also renews the lease of an item in progress.
 
-    The stored draft sent again is answered as before, so this takes no key.
+    Sending the stored draft again returns the same answer, so this takes no key.
     """
     return _json({"version": service.save_draft(session, user, assignment_id, body.draft, body.version)})
 
@@ -223,14 +229,19 @@ def submit(
     submission: Submission,
     key: Key,
     *,
-    then: Annotated[bool, Query(alias="next", description="Bring the next item in the same answer.")] = False,
+    then: Annotated[bool, Query(alias="next", description="Include the next item in the response.")] = False,
 ) -> Response:
     """Record the judgement once, however often it is sent under one Idempotency-Key."""
     try:
         annotation = recording.submit(session, user, assignment_id, submission, key)
     except Conflict as error:  # answered, not raised: what was typed is committed as the draft
         kept = service.keep_draft(
-            session, user, assignment_id, submission.draft(), submission.fencing_token, submission.draft_version
+            session,
+            user,
+            assignment_id,
+            submission.draft(submission.active_seconds or 0),
+            submission.fencing_token,
+            submission.draft_version,
         )
         if kept is not None:
             error.extra["draft_version"] = kept
@@ -243,12 +254,12 @@ def submit(
     "/assignments/{assignment_id}/undo",
     response_model=AssignmentOut,
     responses=CONFLICT,
-    summary="Take a submission back",
+    summary="Undo a submission",
 )
 def undo(session: DbSession, user: ApiSignedIn, assignment_id: int) -> Response:
-    """Within ten seconds of the submit: the item is in work again, its draft is what was submitted.
+    """Undo a submit within ten seconds: the item is in progress again, with the submission as its draft.
 
-    Later, submit it again with `corrects`. Sent twice, it answers the same, so this takes no key.
+    After that, submit it again with `corrects`. Repeating the request returns the same answer, so this takes no key.
     """
     recording.undo(session, user, assignment_id)
     return _json(_assignment(queries.access_work(session, user, assignment_id)))
@@ -258,16 +269,16 @@ def undo(session: DbSession, user: ApiSignedIn, assignment_id: int) -> Response:
     "/assignments/{assignment_id}/skip", status_code=204, responses=CONFLICT, summary="Leave an item to others"
 )
 def skip(session: DbSession, user: ApiSignedIn, assignment_id: int, body: Skip) -> Response:
-    """It does not come back to you. Skipping it again changes nothing, so this takes no key; the first reason stands."""
+    """It does not come back to you. Skipping it again changes nothing, so this takes no key; the first reason is kept."""
     service.skip(session, user, assignment_id, body.reason)
     return Response(status_code=204)
 
 
 @router.post("/assignments/{assignment_id}/lease", response_model=LeaseOut, responses=CONFLICT, summary="Renew a lease")
 def renew(session: DbSession, user: ApiSignedIn, assignment_id: int) -> Response:
-    """Keep an item in work; one whose time ran out gets its seat back while it is free.
+    """Keep an item in progress; if its lease has expired, you get the seat back while it is free.
 
-    Renewing it again only starts the lease anew, under the same token, so this takes no key.
+    Repeating the request only restarts the lease, under the same token, so this takes no key.
     """
     held = service.extend_lease(session, user, assignment_id)
     return _json(

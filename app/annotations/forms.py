@@ -2,77 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from app.annotations.models import Flag, Outcome, SpanLabel
-from app.numbers import Real, Truth, Whole
-from app.storable import flaw
+from app.judgements.judgement import TEXT_LIMIT, Draft, Judgement, Position, Seconds, storable
+from app.kernel.fingerprint import fingerprint
+from app.kernel.numbers import Whole
 
-TEXT_LIMIT = 200_000
-COMMENT_LIMIT = 10_000
-NOTE_LIMIT = 1_000
-SPANS_LIMIT = 100
 SKIP_REASON_LIMIT = 500
-POSITIONS = "ABCDEFGH"
+ATTEMPT = {"fencing_token", "active_seconds", "draft_version"}
+LATER = {"attributes", "flags", "spans", "nothing_to_improve", "revision_id", "corrects"}
 
 
-def _storable(text: str) -> str:
-    """Refuse what PostgreSQL cannot store and what no tokenizer reads the same way twice."""
-    wrong = flaw(text)
-    if wrong:
-        raise ValueError(f"contains {wrong}: remove it")
-    return text
-
-
-def position(index: int) -> str:
-    """The name by which an annotator knows the response at ``index`` (0-based) of the order shown."""
-    return POSITIONS[index]
-
-
-Text = Annotated[str, Field(max_length=TEXT_LIMIT), AfterValidator(_storable)]
-Comment = Annotated[str, Field(max_length=COMMENT_LIMIT), AfterValidator(_storable)]
-Position = Annotated[str, Field(pattern="^[A-H]$")]
-Seconds = Annotated[Real, Field(ge=0, le=86_400, allow_inf_nan=False)]
-Level = Annotated[int, Field(ge=1, le=4, strict=True)]
-AttributeName = Annotated[str, Field(pattern="^[a-z_]{1,30}$")]
-Step = Annotated[int, Field(ge=1, le=7, strict=True)]
-Attributes = Annotated[dict[Position, dict[AttributeName, Step]], Field(max_length=8)]
-Flags = Annotated[dict[Position, list[Flag]], Field(max_length=8)]
-
-
-class Span(BaseModel):
-    """A passage of a response, with what it is. ``start`` and ``end`` count Unicode characters of the text as sampled."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    position: Position
-    start: Whole = Field(ge=0)
-    end: Whole = Field(description="Not included.")
-    label: SpanLabel
-    note: Annotated[str, Field(max_length=NOTE_LIMIT), AfterValidator(_storable)] = ""
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> Self:
-        if self.end <= self.start:
-            raise ValueError("a marked passage ends after it starts")
-        return self
-
-
-class Details(BaseModel):
-    """What can be said beside the ranking, of each response by its position."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    attributes: Attributes = Field(default={}, description="Place on the batch's scale, from 1, by attribute.")
-    flags: Flags = {}
-    spans: list[Span] = Field(default=[], max_length=SPANS_LIMIT)
-    nothing_to_improve: Truth = Field(default=False, description="The chosen response cannot be made better.")
-    comment: Comment = ""
-
-
-class Submission(Details):
+class Submission(Judgement):
     """A judgement: groups of positions, best first (a tie shares a group), and the strength between neighbours."""
 
     model_config = ConfigDict(
@@ -96,44 +39,25 @@ class Submission(Details):
     )
 
     fencing_token: Whole = Field(ge=1, description="The token that came with the assignment.")
-    outcome: Outcome
-    ranking: list[list[Position]] = Field(default=[], max_length=8)
-    strengths: list[Level] = Field(default=[], max_length=7, description="1 marginally … 4 significantly better.")
-    edited_position: Position | None = Field(
-        default=None, description="Needed only when several share the first place."
-    )
-    edited_text: Text | None = None
-    revision_id: Whole | None = Field(default=None, description="The revision that the edited text is, or began as.")
     corrects: Whole | None = Field(default=None, description="The annotation of yours that this one supersedes.")
     draft_version: Whole | None = Field(
-        default=None, ge=0, description="The draft that you know: what is refused is not kept over a newer one."
+        default=None,
+        ge=0,
+        description="The draft version you last saw: a refused submission does not overwrite a newer draft.",
     )
     active_seconds: Seconds | None = None
 
-    def draft(self) -> Draft:
-        """The same as a draft, for when it cannot be recorded."""
-        best = self.ranking[0] if self.ranking else []
-        edited = self.edited_position or (best[0] if best else "A")
-        return Draft(
-            outcome=self.outcome,
-            ranking=self.ranking,
-            strengths=list(self.strengths),
-            edits={} if self.edited_text is None else {edited: self.edited_text},
-            revisions={} if self.revision_id is None else {edited: self.revision_id},
-            active_seconds=self.active_seconds or 0,
-            **{name: getattr(self, name) for name in Details.model_fields},
-        )
 
+def request_hash(assignment_id: int, submission: Submission) -> bytes:
+    """SHA-256 of the judgement, by which a retry is told from a different submission under the same key.
 
-class Draft(Details):
-    """An unfinished judgement: any part of it, and the edits begun, by position."""
-
-    outcome: Outcome | None = None
-    ranking: list[list[Position]] = Field(default=[], max_length=8)
-    strengths: list[Level | None] = Field(default=[], max_length=7)
-    edits: dict[Position, Text] = Field(default={}, max_length=8)
-    revisions: dict[Position, Whole] = Field(default={}, max_length=8, description="What each edit began as.")
-    active_seconds: Seconds = 0
+    The fencing token, the seconds and the draft's version are left out: they describe the attempt, and a retry after a lost
+    answer may carry newer ones. What could not be said at first counts only where it is said, so that a retry across an
+    upgrade is still the same.
+    """
+    unsaid = {name for name in LATER if getattr(submission, name) == Submission.model_fields[name].default}
+    judgement = submission.model_dump(mode="json", exclude=ATTEMPT | unsaid)
+    return fingerprint([assignment_id, judgement])
 
 
 class DraftSave(BaseModel):
@@ -168,12 +92,12 @@ class RevisionRequest(BaseModel):
     )
 
     position: Position
-    feedback: Annotated[str, Field(min_length=1, max_length=4_000), AfterValidator(_storable)]
-    source_text: Annotated[str, Field(min_length=1, max_length=TEXT_LIMIT), AfterValidator(_storable)] = Field(
-        description="The response, or what you have made of it so far."
+    feedback: Annotated[str, Field(min_length=1, max_length=4_000), AfterValidator(storable)]
+    source_text: Annotated[str, Field(min_length=1, max_length=TEXT_LIMIT), AfterValidator(storable)] = Field(
+        description="The response, or your edited version so far."
     )
-    request_key: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_storable)] = Field(
-        description="A string of your own: asked twice with one key, a revision is written once."
+    request_key: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(storable)] = Field(
+        description="A string that you choose: asking twice with one key creates one revision."
     )
 
 
@@ -182,6 +106,6 @@ class Skip(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
-    reason: Annotated[str, Field(min_length=1, max_length=SKIP_REASON_LIMIT), AfterValidator(_storable)] = Field(
+    reason: Annotated[str, Field(min_length=1, max_length=SKIP_REASON_LIMIT), AfterValidator(storable)] = Field(
         examples=["I do not read this language well enough"]
     )

@@ -13,19 +13,22 @@ from random import SystemRandom
 from typing import Any, NamedTuple, Protocol
 
 from markupsafe import Markup
-from sqlalchemy import BigInteger, func, literal, select, true
+from sqlalchemy import BigInteger, ColumnElement, SQLColumnExpression, func, literal, select, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app.annotations import claims, seats
-from app.annotations.forms import POSITIONS
-from app.annotations.models import Annotation, Comparison, GoldAnswer, Outcome, Purpose, Qualification
-from app.markup import to_html
+from app.annotations.models import Annotation, GoldAnswer, Qualification
+from app.comparisons import seats
+from app.comparisons.models import Comparison, Purpose
+from app.comparisons.purposes import Asked, count_fresh
+from app.judgements.vocabulary import Outcome
+from app.judgements.words import best_in_words
+from app.kernel.markup import to_html
 from app.prompts.models import Batch
 
 
 class State(StrEnum):
-    """Where somebody stands with the qualification of a batch."""
+    """The state of a person's qualification for a batch."""
 
     NONE = "none"
     ANSWERING = "answering"
@@ -35,7 +38,7 @@ class State(StrEnum):
     """There are too few known answers for this person."""
 
 
-class Asked(Protocol):
+class Asking(Protocol):
     """What a batch asks for: a row of it, or what a claim reads of it."""
 
     @property
@@ -53,7 +56,7 @@ class Asked(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far somebody is with a qualification."""
+    """A person's progress through a qualification."""
 
     state: State
     needed: int = 0
@@ -95,7 +98,7 @@ def is_due(percent: int) -> bool:
     return percent > 0 and SystemRandom().randrange(100) < percent
 
 
-def standing(session: Session, user_id: int, batch: Asked) -> Standing:
+def standing(session: Session, user_id: int, batch: Asking) -> Standing:
     """Where ``user_id`` stands with the qualification of ``batch``."""
     needed = int(batch.qualification_items)
     if not needed:
@@ -108,11 +111,12 @@ def standing(session: Session, user_id: int, batch: Asked) -> Standing:
     if len(answers) >= needed:
         passed = passes(correct, needed, batch.qualification_percent)
         return Standing(State.PASSED if passed else State.FAILED, needed, needed, correct)
-    enough = len(answers) + _available(session, user_id, batch.id, needed) >= needed
+    left = session.scalar(select(available(literal(batch.id, BigInteger), literal(user_id, BigInteger), up_to=needed)))
+    enough = len(answers) + (left or 0) >= needed
     return Standing(State.ANSWERING if enough else State.NOT_READY, needed, len(answers), correct)
 
 
-def decide(session: Session, user_id: int, batch: Asked) -> Standing:
+def decide(session: Session, user_id: int, batch: Asking) -> Standing:
     """The standing, written down once every item is answered: later changes of the batch do not undo it."""
     found = standing(session, user_id, batch)
     if found.state in {State.PASSED, State.FAILED}:
@@ -162,8 +166,8 @@ def feedback(session: Session, annotation_id: int, user_id: int | None = None) -
     return Feedback(
         batch_name=batch.name,
         right=is_right(said.outcome, said.ranking, known.outcome, known.best_candidate_id),
-        said=_in_words(said.outcome, said.ranking[0], said.order_shown),
-        known=_in_words(known.outcome, [known.best_candidate_id or 0], said.order_shown),
+        said=best_in_words(said.outcome, said.ranking[0], said.order_shown),
+        known=best_in_words(known.outcome, [known.best_candidate_id or 0], said.order_shown),
         explanation=to_html(known.explanation),
         standing=_as_of(standing(session, said.annotator_id, batch), counted, said.id),
     )
@@ -173,17 +177,6 @@ def _as_of(now: Standing, counted: list[Answer], annotation_id: int) -> Standing
     """Count up to this answer, so that the text stays true when the page is shown again."""
     until = [answer for answer in counted if answer.annotation_id <= annotation_id]
     return Standing(now.state, now.needed, len(until), sum(answer.right for answer in until))
-
-
-def _in_words(outcome: Outcome, best: Sequence[int], shown: Sequence[int]) -> str:
-    if outcome is Outcome.TIE:
-        return "the responses are equally good"
-    if outcome is Outcome.ALL_UNACCEPTABLE:
-        return "all responses are unacceptable"
-    names = sorted(POSITIONS[list(shown).index(each)] for each in best)
-    return (
-        f"response {names[0]} is best" if len(names) == 1 else f"responses {' and '.join(names)} share the first place"
-    )
 
 
 def _answers(session: Session, user_id: int, batch_id: int, after_id: int) -> list[Answer]:
@@ -212,11 +205,9 @@ def _answers(session: Session, user_id: int, batch_id: int, after_id: int) -> li
     return [answer for answer in first.values() if answer.annotation_id > after_id]
 
 
-def _available(session: Session, user_id: int, batch_id: int, limit: int) -> int:
-    """How many known answers could still be asked of ``user_id``, those in work included."""
-    fresh = (
-        select(Comparison.id)
-        .where(Comparison.batch_id == batch_id, *claims.fresh_for(literal(user_id, BigInteger), gold=True))
-        .limit(limit)
-    )
-    return len(session.scalars(fresh).all()) + seats.begun_gold(session, user_id, batch_id)
+def available(
+    batch_id: SQLColumnExpression[int], user_id: SQLColumnExpression[int], *, up_to: int
+) -> ColumnElement[int]:
+    """How many known answers of a batch could still be asked of somebody: ``up_to`` fresh ones, and those in work."""
+    fresh = count_fresh(batch_id, user_id, Asked.KNOWN_ANSWER, up_to=up_to)
+    return fresh + seats.begun(batch_id, user_id, Purpose.GOLD)

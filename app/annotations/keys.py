@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from app.errors import BadInput
+from app.judgements.vocabulary import CHOICES, Outcome
+from app.kernel.errors import BadInput
 
 
 class Where(StrEnum):
@@ -31,21 +32,17 @@ class Action:
 
 
 ACTIONS = (
-    Action("pick_A4", "1", "A is significantly better", Where.PAIR),
-    Action("pick_A3", "2", "A is better", Where.PAIR),
-    Action("pick_A2", "3", "A is slightly better", Where.PAIR),
-    Action("pick_A1", "4", "A is marginally better", Where.PAIR),
-    Action("pick_B1", "5", "B is marginally better", Where.PAIR),
-    Action("pick_B2", "6", "B is slightly better", Where.PAIR),
-    Action("pick_B3", "7", "B is better", Where.PAIR),
-    Action("pick_B4", "8", "B is significantly better", Where.PAIR),
+    *(
+        Action(f"pick_{side}{level.value}", str(number), f"{side} is {level.words}", Where.PAIR)
+        for number, (side, level) in enumerate(CHOICES, 1)
+    ),
     Action("ranking", "r", "go to the ranking", Where.RANKED),
     Action("same", "=", "in the ranking: as good as the one below, or no longer", Where.RANKED, in_list=True),
     Action("stronger", "+", "in the ranking: better than the one below by more", Where.RANKED, in_list=True),
     Action("weaker", "-", "in the ranking: better than the one below by less", Where.RANKED, in_list=True),
-    Action("tie", "t", "equally good"),
-    Action("unacceptable", "u", "all unacceptable"),
-    Action("attributes", "a", "to the next question about a response that is not answered"),
+    Action("tie", "t", Outcome.TIE.label.lower()),
+    Action("unacceptable", "u", Outcome.ALL_UNACCEPTABLE.label.lower()),
+    Action("attributes", "a", "jump to the next missing rating"),
     Action("flags", "f", "flag a response"),
     Action("mark", "h", "mark a passage of a response"),
     Action("improve", "e", "improve the chosen response"),
@@ -53,19 +50,19 @@ ACTIONS = (
     Action("revise", "m", "ask the model for a revision"),
     Action("comment", "c", "comment"),
     Action("layout", "l", "next layout: side by side, stacked, one at a time"),
-    Action("previous", "[", "one at a time: the response before"),
+    Action("previous", "[", "one at a time: the previous response"),
     Action("next", "]", "one at a time: the next response"),
     Action("together", "y", "side by side: scroll the responses together"),
     Action("raw", "w", "show the text as it was written"),
     Action("differences", "d", "differences between two responses"),
     Action("outline", "o", "outline of a long response"),
     Action("guidelines", "g", "guidelines"),
-    Action("skip", "s", "skip, after a reason"),
-    Action("undo", "z", "take back what was just submitted"),
+    Action("skip", "s", "skip, giving a reason"),
+    Action("undo", "z", "undo the last submission"),
 )
 FIXED = (
     ("?", "this list"),
-    ("Ctrl Enter", "submit and go on (also Enter on a choice)"),
+    ("Ctrl Enter", "submit and continue (also Enter on a choice)"),
     ("Esc", "leave the field, or close what is open"),
     ("↑ ↓", "in the ranking: to the response above or below"),
     ("Alt ↑ ↓", "in the ranking: move the response"),
@@ -122,7 +119,7 @@ def known(chosen: Mapping[str, Any]) -> None:
     """Refuse a table that names an action which there is not."""
     strange = sorted(chosen.keys() - _BY_NAME.keys())
     if strange:
-        raise BadInput(f"There is no key for {strange[0][:40]!r}.", errors=[])
+        raise BadInput(f"No key exists for {strange[0][:40]!r}.", errors=[])
 
 
 def clean(key: str) -> str:
@@ -136,11 +133,11 @@ def _meet(one: Action, other: Action) -> bool:
 
 def _flaw(action: Action, key: str) -> str:
     if not key:
-        return "Say which key does this."
+        return "Choose a key for this."
     if len(key) != 1 or not key.isprintable() or key.isspace():
-        return "One letter, digit or sign that a single key types; Enter, Tab, Space and arrows have their own work."
+        return "One letter, digit or sign that a single key types; Enter, Tab, Space and the arrows are reserved."
     if key == RESERVED:
         return f"“{RESERVED}” always opens the list of keys. Choose another key."
     if key in PLACES and action.where is not Where.PAIR:
-        return f"“{key}” gives a place in a ranking. Choose another key."
+        return f"“{key}” sets a place in a ranking. Choose another key."
     return ""

@@ -1,8 +1,8 @@
-"""What is compared, who holds it, and what they said. The constraints here are the promises."""
+"""What people said of comparisons, and what was made of it. The constraints here are the promises."""
 
 from __future__ import annotations
 
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -14,167 +14,20 @@ from sqlalchemy import (
     LargeBinary,
     String,
     UniqueConstraint,
+    and_,
+    exists,
+    literal_column,
+    select,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, aliased, mapped_column, relationship
 
 from app.accounts.models import User
-from app.candidates.models import Candidate, LiveGeneration
-from app.db import Base, Created, Json, Key, Time, enum_column
-from app.prompts.models import Prompt
-
-
-class Strength(IntEnum):
-    """How much better a response is than the next one."""
-
-    MARGINALLY_BETTER = 1
-    SLIGHTLY_BETTER = 2
-    BETTER = 3
-    SIGNIFICANTLY_BETTER = 4
-
-
-class Purpose(StrEnum):
-    """Why a comparison exists. Only what is collected becomes a preference; the page shows no difference."""
-
-    COLLECT = "collect"
-    GOLD = "gold"
-    """The answer is known: it measures the annotator."""
-    VERIFY_EDIT = "verify_edit"
-    """A response against somebody's improved text of it: it measures the edit."""
-
-
-class Comparison(Base):
-    """A prompt with the candidates that are shown, blind.
-
-    ``seats_free`` = wanted - done - leased, kept in the same transaction as the lease or the annotation; the CHECKs make
-    an overshoot impossible whatever the clients do.
-    """
-
-    __tablename__ = "comparisons"
-    __table_args__ = (
-        Index(
-            "uq_comparisons_one_per_purpose",
-            "prompt_id",
-            "purpose",
-            unique=True,
-            postgresql_where=text("purpose <> 'verify_edit'"),
-        ),
-        UniqueConstraint("verifies_id"),
-        CheckConstraint(
-            "annotators_wanted BETWEEN 1 AND 20 OR (purpose = 'gold' AND annotators_wanted > 0)",
-            name="annotators_wanted_range",
-        ),
-        CheckConstraint("(purpose = 'verify_edit') = (verifies_id IS NOT NULL)", name="verifies_an_edit"),
-        CheckConstraint("annotators_done BETWEEN 0 AND annotators_wanted", name="never_over_annotated"),
-        CheckConstraint("seats_free BETWEEN 0 AND annotators_wanted - annotators_done", name="seats_free_range"),
-        Index("ix_comparisons_claim", "batch_id", "id", postgresql_where=text("seats_free > 0")),
-        Index("ix_comparisons_gold", "batch_id", "id", postgresql_where=text("purpose = 'gold'")),
-    )
-
-    id: Mapped[Key]
-    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))
-    prompt_id: Mapped[int] = mapped_column(ForeignKey("prompts.id"))
-    purpose: Mapped[Purpose] = mapped_column(enum_column(Purpose, "purpose"), default=Purpose.COLLECT)
-    annotators_wanted: Mapped[int]
-    annotators_done: Mapped[int] = mapped_column(default=0, server_default="0")
-    seats_free: Mapped[int]
-    not_for_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
-    """Who must not be given it: the author of the edit, or of the known answer."""
-    verifies_id: Mapped[int | None] = mapped_column(ForeignKey("annotations.id", use_alter=True))
-    """The annotation whose edit is compared with its original."""
-    created_at: Mapped[Created]
-
-    prompt: Mapped[Prompt] = relationship(lazy="raise")
-    candidates: Mapped[list[Candidate]] = relationship(secondary="comparison_candidates", lazy="raise")
-
-
-class ComparisonCandidate(Base):
-    """Which candidates a comparison shows."""
-
-    __tablename__ = "comparison_candidates"
-
-    comparison_id: Mapped[int] = mapped_column(ForeignKey("comparisons.id"), primary_key=True)
-    candidate_id: Mapped[int] = mapped_column(ForeignKey("candidates.id"), primary_key=True)
-
-
-class AssignmentState(StrEnum):
-    """``active`` holds a seat. ``released``: the lease ran out; the draft stays and may still be submitted."""
-
-    ACTIVE = "active"
-    RELEASED = "released"
-    SKIPPED = "skipped"
-    SUBMITTED = "submitted"
-
-
-class Assignment(Base):
-    """A comparison leased to one annotator, with the order shown."""
-
-    __tablename__ = "assignments"
-    __table_args__ = (
-        UniqueConstraint("comparison_id", "annotator_id"),
-        CheckConstraint("(state = 'skipped') = (skip_reason IS NOT NULL)", name="skip_has_reason"),
-        Index("ix_assignments_held", "annotator_id", postgresql_where=text("state = 'active'")),
-        Index("ix_assignments_expiry", "lease_until", postgresql_where=text("state = 'active'")),
-        Index(None, "annotator_id", "state"),
-    )
-
-    id: Mapped[Key]
-    comparison_id: Mapped[int] = mapped_column(ForeignKey("comparisons.id"))
-    annotator_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
-    state: Mapped[AssignmentState] = mapped_column(
-        enum_column(AssignmentState, "state"), default=AssignmentState.ACTIVE
-    )
-    lease_until: Mapped[Time]
-    """By the database's clock."""
-    fencing_token: Mapped[int] = mapped_column(BigInteger, default=1, server_default="1")
-    """Grows with each lease of this row; a submit names the one it was given."""
-    order_shown: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
-    """Candidate ids in the order drawn for this annotator. The browser knows only positions: A is the first."""
-    draft: Mapped[Json | None] = mapped_column(JSONB(none_as_null=True))
-    draft_version: Mapped[int] = mapped_column(default=0, server_default="0")
-    skip_reason: Mapped[str | None] = mapped_column(String(500))
-    created_at: Mapped[Created]
-
-    comparison: Mapped[Comparison] = relationship(lazy="raise")
-    annotator: Mapped[User] = relationship(lazy="raise")
-
-
-class Outcome(StrEnum):
-    """What the annotator concluded. "All unacceptable" is not a tie: nothing in it may be called chosen."""
-
-    RANKED = "ranked"
-    TIE = "tie"
-    ALL_UNACCEPTABLE = "all_unacceptable"
-
-
-class EditSource(StrEnum):
-    """How the edited text came about."""
-
-    DIRECT = "direct"
-    """Written by the annotator."""
-    REVISION = "revision"
-    """Written by the model after the annotator's feedback, and accepted as it came."""
-    ADJUSTED = "adjusted"
-    """A revision by the model that the annotator then changed."""
-
-
-class Flag(StrEnum):
-    """What is wrong with a response beyond its quality."""
-
-    UNSAFE = "unsafe"
-    PRIVATE_DATA = "private_data"
-    BROKEN_RENDERING = "broken_rendering"
-
-
-class SpanLabel(StrEnum):
-    """What a marked passage is."""
-
-    FALSE = "false"
-    UNSUPPORTED = "unsupported"
-    UNSAFE = "unsafe"
-    UNCLEAR = "unclear"
-    GOOD = "good"
+from app.candidates.models import LiveGeneration
+from app.comparisons.models import Assignment, Comparison
+from app.judgements.vocabulary import EditSource, Outcome
+from app.kernel.db import Base, Created, Json, Key, Time, enum_column
 
 
 class Annotation(Base):
@@ -193,6 +46,7 @@ class Annotation(Base):
             unique=True,
             postgresql_where=text("superseded_by_id IS NULL AND withdrawn_at IS NULL"),
         ),
+        Index("ix_annotations_retraction_id", "retraction_id", postgresql_where=text("retraction_id IS NOT NULL")),
         CheckConstraint(
             "(outcome = 'ranked') = (coalesce(array_length(strengths, 1), 0) > 0)", name="ranked_has_strengths"
         ),
@@ -248,6 +102,8 @@ class Annotation(Base):
     """Set just before the correction is inserted, so that at no moment two rows are current."""
     withdrawn_at: Mapped[Time | None]
     """Taken back by its annotator, within seconds: the item was judged anew, or left."""
+    retraction_id: Mapped[int | None] = mapped_column(ForeignKey("retractions.id"))
+    """An admin took it out of exports, training and contests. The row stays, so that lineage still finds it."""
     created_at: Mapped[Created]
 
     assignment: Mapped[Assignment] = relationship(lazy="raise")
@@ -256,7 +112,41 @@ class Annotation(Base):
 
 
 STANDING = Annotation.superseded_by_id.is_(None) & Annotation.withdrawn_at.is_(None)
-"""Whether an annotation is its annotator's word now: neither corrected nor taken back."""
+"""Whether an annotation is its annotator's word now: neither corrected nor taken back. It holds a seat."""
+
+
+class RetractionScope(StrEnum):
+    """What was retracted as a whole."""
+
+    ANNOTATION = "annotation"
+    PERSON = "person"
+    BATCH = "batch"
+
+
+class Retraction(Base):
+    """An admin's act that takes annotations out of exports, training and contests, with its reason."""
+
+    __tablename__ = "retractions"
+    __table_args__ = (
+        CheckConstraint("reason <> ''", name="says_why"),
+        CheckConstraint("restored_at IS NULL OR NOT erased", name="erased_stays"),
+    )
+
+    id: Mapped[Key]
+    scope: Mapped[RetractionScope] = mapped_column(enum_column(RetractionScope, "scope"))
+    target_id: Mapped[int] = mapped_column(BigInteger)
+    """Of the annotation, the user or the batch."""
+    reason: Mapped[str]
+    annotations: Mapped[int]
+    """How many rows it took out, earlier versions of corrected ones among them."""
+    erased: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    """Whether what the person wrote was blanked as well."""
+    created_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    created_at: Mapped[Created]
+    """When it was done, after it had waited for others: a snapshot that is asked for later holds none of it."""
+    restored_at: Mapped[Time | None]
+    """When its annotations were brought back; until then it is in force."""
+    restored_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
 
 
 class Revision(Base):
@@ -275,16 +165,6 @@ class Revision(Base):
     created_at: Mapped[Created]
 
     generation: Mapped[LiveGeneration] = relationship(lazy="raise")
-
-
-class JudgementRead(Base):
-    """A prompt of which somebody has read what another person said, or its known answer: they are given it no more."""
-
-    __tablename__ = "judgements_read"
-
-    prompt_id: Mapped[int] = mapped_column(ForeignKey("prompts.id"), primary_key=True)
-    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
-    read_at: Mapped[Created]
 
 
 class GoldAnswer(Base):
@@ -320,7 +200,7 @@ class Qualification(Base):
     decided_at: Mapped[Created]
 
 
-class Verdict(StrEnum):
+class Decision(StrEnum):
     """What a reviewer made of an annotation."""
 
     ACCEPTED = "accepted"
@@ -340,6 +220,22 @@ class Review(Base):
     id: Mapped[Key]
     annotation_id: Mapped[int] = mapped_column(ForeignKey("annotations.id"))
     reviewer_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
-    verdict: Mapped[Verdict] = mapped_column(enum_column(Verdict, "verdict"))
+    verdict: Mapped[Decision] = mapped_column(enum_column(Decision, "verdict"))
     note: Mapped[str] = mapped_column(default="", server_default="")
     created_at: Mapped[Created]
+
+
+_later = aliased(Review, name="later_review")
+RETURNED = (
+    select(literal_column("1"))
+    .where(
+        Review.annotation_id == Annotation.id,
+        Review.verdict == literal_column(f"'{Decision.RETURNED}'"),
+        ~exists().where(_later.annotation_id == Review.annotation_id, _later.id > Review.id),
+    )
+    .correlate(Annotation)
+    .exists()
+)
+"""Whether a reviewer's last word on it is that its annotator should look again."""
+COUNTS = and_(STANDING, Annotation.retraction_id.is_(None), ~RETURNED)
+"""Whether exports, training and contests take it: it stands, and is neither returned nor retracted."""

@@ -12,20 +12,16 @@ from markupsafe import Markup
 
 from app.annotations import keys
 from app.annotations.display import LAYOUTS, Display
-from app.annotations.forms import POSITIONS, Draft
 from app.annotations.gold import Feedback
 from app.annotations.keys import Action
-from app.annotations.models import AssignmentState, Flag, Outcome, SpanLabel, Strength
 from app.annotations.queries import OpenBatch, Work
-from app.markup import to_html
-from app.prompts.models import BatchState, EditPolicy
+from app.comparisons.models import AssignmentState
+from app.judgements.judgement import Draft
+from app.judgements.positions import POSITIONS
+from app.judgements.vocabulary import CHOICES, STRONGEST_FIRST, EditPolicy, Flag, Outcome, SpanLabel
+from app.kernel.markup import to_html
+from app.prompts.models import BatchState
 
-STRENGTHS = {
-    Strength.SIGNIFICANTLY_BETTER: "significantly better",
-    Strength.BETTER: "better",
-    Strength.SLIGHTLY_BETTER: "slightly better",
-    Strength.MARGINALLY_BETTER: "marginally better",
-}
 SKIP_REASONS = (
     "I do not know enough about this topic",
     "I do not read this language well enough",
@@ -33,18 +29,6 @@ SKIP_REASONS = (
     "The prompt or a response is offensive or private",
     "A response is not displayed properly",
 )
-FLAGS = {
-    Flag.UNSAFE.value: "Unsafe",
-    Flag.PRIVATE_DATA.value: "Private data",
-    Flag.BROKEN_RENDERING.value: "Not displayed properly",
-}
-MARKS = {
-    SpanLabel.FALSE.value: "False",
-    SpanLabel.UNSUPPORTED.value: "Not supported",
-    SpanLabel.UNSAFE.value: "Unsafe",
-    SpanLabel.UNCLEAR.value: "Unclear",
-    SpanLabel.GOOD.value: "Good",
-}
 EXCERPT = 90
 ROLES = {"system": "System prompt", "user": "User", "assistant": "Assistant", "tool": "Tool result"}
 
@@ -101,7 +85,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What stands in the form: of a draft, or of a submission that was refused."""
+    """The contents of the form: of a draft, or of a refused submission."""
 
     choice: str
     ranks: dict[str, int]
@@ -131,6 +115,8 @@ class WorkPage:
     guidelines: Markup
     choices: list[Choice]
     strengths: dict[int, str]
+    outcomes: dict[str, str]
+    """What is said where nothing is ranked, in words for so many responses."""
     skip_reasons: Sequence[str]
     filled: Filled
     data: str
@@ -204,6 +190,8 @@ def work_page(
     if draft is None and work.draft is not None:
         draft = Draft.model_validate(work.draft)
     chosen_keys = keys.keymap(preferences)
+    strengths = {level.value: level.words for level in STRONGEST_FIRST}
+    outcomes = {each.value: each.said_of(len(work.texts)) for each in Outcome if each is not Outcome.RANKED}
     return WorkPage(
         work=work,
         turns=[_turn(message) for message in work.messages],
@@ -214,10 +202,11 @@ def work_page(
         ],
         guidelines=to_html(work.guidelines) if work.guidelines.strip() else Markup(),
         choices=_choices(chosen_keys),
-        strengths={level.value: words for level, words in STRENGTHS.items()},
+        strengths=strengths,
+        outcomes=outcomes,
         skip_reasons=SKIP_REASONS,
         filled=_filled(draft or Draft(), len(work.texts)),
-        data=_data(work, draft, chosen_keys),
+        data=_data(work, draft, chosen_keys, {"strengths": strengths, "outcomes": outcomes}),
         key=secrets.token_urlsafe(18),
         problem=problem,
         kept=kept,
@@ -230,27 +219,25 @@ def work_page(
         actions=keys.ACTIONS,
         fixed_keys=keys.FIXED,
         examples=_examples(work.strength_examples),
-        flags=FLAGS,
-        marks=MARKS,
+        flags={flag.value: flag.label for flag in Flag},
+        marks={mark.value: mark.label for mark in SpanLabel},
         guidelines_changed=guidelines_changed,
         feedback=feedback,
     )
 
 
 def _examples(texts: Mapping[str, str]) -> list[Example]:
-    shown = [(level, texts.get(str(level.value), "")) for level in STRENGTHS]
+    shown = [(level, texts.get(str(level.value), "")) for level in STRONGEST_FIRST]
     return [
-        Example(level.value, STRENGTHS[level], html := to_html(text), " ".join(html.striptags().split())[: 2 * EXCERPT])
+        Example(level.value, level.words, html := to_html(text), " ".join(html.striptags().split())[: 2 * EXCERPT])
         for level, text in shown
         if text.strip()
     ]
 
 
 def _choices(chosen_keys: Mapping[str, str]) -> list[Choice]:
-    values = [f"A{level.value}" for level in STRENGTHS] + [f"B{level.value}" for level in reversed(STRENGTHS)]
-    return [
-        Choice(value, value[0], STRENGTHS[Strength(int(value[1]))], chosen_keys[f"pick_{value}"]) for value in values
-    ]
+    values = [(f"{side}{level.value}", side, level.words) for side, level in CHOICES]
+    return [Choice(value, side, words, chosen_keys[f"pick_{value}"]) for value, side, words in values]
 
 
 def _turn(message: dict[str, Any]) -> Turn:
@@ -309,12 +296,13 @@ def _filled(draft: Draft, shown: int) -> Filled:
     )
 
 
-def _data(work: Work, draft: Draft | None, chosen_keys: Mapping[str, str]) -> str:
+def _data(work: Work, draft: Draft | None, chosen_keys: Mapping[str, str], words: Mapping[str, Any]) -> str:
     """What scripts need beyond the markup, as JSON that cannot end its script element."""
     value = {
         "texts": dict(zip(POSITIONS, work.texts, strict=False)),
         "draft": draft.model_dump(mode="json") if draft else None,
         "keys": chosen_keys,
+        "words": words,
     }
     text = json.dumps(value, ensure_ascii=False)
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))  # noqa: S704 - escaped here

@@ -15,13 +15,13 @@ from app.accounts.access import SignedIn
 from app.accounts.models import User
 from app.annotations import keys
 from app.annotations.display import DisplayForm
-from app.annotations.forms import TEXT_LIMIT
 from app.annotations.keys import Action
 from app.annotations.work_form import LongTexts
-from app.db import DbSession
-from app.errors import BadInput
-from app.markup import to_html
-from app.web import redirect, render
+from app.judgements.judgement import TEXT_LIMIT
+from app.kernel.db import DbSession
+from app.kernel.errors import BadInput
+from app.kernel.markup import to_html
+from app.shell.web import redirect, render
 
 router = APIRouter(route_class=LongTexts)
 
@@ -78,7 +78,7 @@ def set_keys(request: Request, session: DbSession, user: SignedIn, form: Annotat
         return render(request, "annotations/keys.html", page, status=422)
     user.preferences = {**user.preferences, "keys": own}
     session.flush()
-    return redirect(request, "/profile/keys", flash="Your keys are saved.")
+    return redirect(request, "/profile/keys", flash="Keyboard shortcuts saved.")
 
 
 @router.post("/profile/keys/reset")
@@ -87,4 +87,4 @@ def reset_keys(request: Request, session: DbSession, user: SignedIn, form: Annot
     keys.known(form.model_extra or {})
     user.preferences = {name: value for name, value in user.preferences.items() if name != "keys"}
     session.flush()
-    return redirect(request, "/profile/keys", flash="The keys are as they were at first.")
+    return redirect(request, "/profile/keys", flash="Keyboard shortcuts reset to the defaults.")

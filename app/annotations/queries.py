@@ -18,21 +18,24 @@ from sqlalchemy import (
     column,
     func,
     literal,
-    literal_column,
     select,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
-from app.annotations import claims, gold, seats
+from app.annotations import gold
 from app.annotations.gold import Standing, State
-from app.annotations.models import Assignment, AssignmentState, Comparison, Review, Verdict
+from app.annotations.models import Decision, Review
 from app.annotations.recording import as_draft, standing_annotation
 from app.candidates.models import Candidate
-from app.errors import NotFound
-from app.markup import to_html
-from app.prompts.models import Batch, BatchKind, BatchState, EditPolicy, Prompt
+from app.comparisons import seats
+from app.comparisons.models import Assignment, AssignmentState, Comparison
+from app.comparisons.purposes import Asked, count_fresh
+from app.judgements.vocabulary import EditPolicy, ShowFindings
+from app.kernel.errors import NotFound
+from app.kernel.markup import to_html
+from app.prompts.models import CHECKABLE, Batch, BatchKind, BatchState, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +64,16 @@ class Work:
     messages: list[dict[str, Any]]
     tools: list[Any] | None
     texts: list[str]
+    show_findings: ShowFindings = ShowFindings.AFTER
+    checkable: bool = False
+    """Whether there is something that responses can be checked against; what was found is fetched by the page."""
     annotation_id: int | None = None
     """What was submitted for it and stands; ``draft`` is then what it said."""
     corrects: int | None = None
     """The same, where it is open for correction."""
     returned_note: str | None = None
+    retracted: bool = False
+    """Whether an admin has taken the submission out: it is no longer used, and not corrected."""
     """Why a reviewer gave it back; gone once a correction supersedes it."""
 
 
@@ -150,6 +158,8 @@ _work = (
         Prompt.messages,
         Prompt.tools,
         _texts.label("texts"),
+        Batch.show_findings,
+        CHECKABLE.label("checkable"),
     )
     .join(Comparison, Comparison.id == Assignment.comparison_id)
     .join(Prompt, Prompt.id == Comparison.prompt_id)
@@ -178,13 +188,14 @@ def _with_annotation(session: Session, work: Work, correct: bool) -> Work:  # no
         return work
     latest = select(Review).where(Review.annotation_id == said.id).order_by(Review.id.desc()).limit(1)
     review = session.scalars(latest).one_or_none()
-    returned = review is not None and review.verdict is Verdict.RETURNED
+    returned = review is not None and review.verdict is Decision.RETURNED
     return replace(
         work,
         draft=as_draft(said).model_dump(mode="json"),
         annotation_id=said.id,
-        corrects=said.id if correct and work.batch_state is not BatchState.CLOSED else None,
-        returned_note=review.note if review and returned else None,
+        corrects=said.id if correct and not said.retraction_id and work.batch_state is not BatchState.CLOSED else None,
+        returned_note=review.note if review and returned and not said.retraction_id else None,
+        retracted=said.retraction_id is not None,
     )
 
 
@@ -227,32 +238,11 @@ def visible_batches(session: Session, user: User) -> Sequence[OpenBatch]:
 
 
 def _visible(user: User) -> Select[Any]:
-    mine = (Assignment.comparison_id == Comparison.id) & (Assignment.annotator_id == user.id)
-    begun = (
-        select(func.count())
-        .select_from(Assignment)
-        .join(Comparison, mine)
-        .where(Comparison.batch_id == Batch.id, seats.can_go_on)
-        .correlate(Batch)
-        .scalar_subquery()
-    )
-    some = (
-        select(Comparison.id)
-        .where(Comparison.batch_id == Batch.id, *claims.fresh_for(literal(user.id, BigInteger)))
-        .limit(literal_column(str(COUNT_UP_TO), Integer))  # written out, as in the claim
-        .correlate(Batch)
-        .subquery()
-    )
-    fresh = select(func.count()).select_from(some).scalar_subquery()
+    annotator = literal(user.id, BigInteger)
+    begun = seats.begun(Batch.id, annotator)
+    fresh = count_fresh(Batch.id, annotator, up_to=COUNT_UP_TO)
     # Counted with the work that they are mixed into: or the number would tell who has just been given one.
-    known = (
-        select(Comparison.id)
-        .where(Comparison.batch_id == Batch.id, *claims.fresh_for(literal(user.id, BigInteger), gold=True))
-        .limit(literal_column(str(COUNT_UP_TO), Integer))
-        .correlate(Batch)
-        .subquery()
-    )
-    mixed_in = select(func.count()).select_from(known).scalar_subquery()
+    mixed_in = count_fresh(Batch.id, annotator, Asked.KNOWN_ANSWER, up_to=COUNT_UP_TO)
     return (
         select(
             Batch.id,

@@ -5,26 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import HTMLResponse, Response
 
 from app.accounts.access import SignedIn, signed_in
 from app.annotations import queues
-from app.annotations.queues import Queue, QueuePage
-from app.db import DbSession
-from app.errors import NotFound
-from app.web import redirect, render
+from app.annotations.queues import Queue, Row
+from app.kernel.db import DbSession
+from app.kernel.errors import NotFound
+from app.kernel.paging import Cursor, Page
+from app.shell.web import redirect, render
 
 router = APIRouter()
 
-Key = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
 
 EMPTY = {
-    Queue.PENDING: "Nothing is begun. Items that you open and leave without a word wait here.",
-    Queue.DRAFTS: "No drafts. What you write is saved as you type, and waits here until you submit it.",
-    Queue.SUBMITTED: "Nothing is submitted yet. What you submit can be corrected here until its batch closes.",
-    Queue.SKIPPED: "You have skipped nothing.",
-    Queue.RETURNED: "Nothing was returned to you.",
+    Queue.PENDING: "Nothing in progress. Items you opened but have not written anything in appear here.",
+    Queue.DRAFTS: "No drafts. What you write is saved as you type and stays here until you submit it.",
+    Queue.SUBMITTED: "Nothing submitted yet. You can correct submissions here until their batch closes.",
+    Queue.SKIPPED: "You have not skipped anything.",
+    Queue.RETURNED: "No item was returned to you.",
 }
 
 
@@ -35,7 +35,7 @@ class QueuesPage:
     queue: Queue
     queues: list[Queue]
     counts: dict[Queue, str]
-    page: QueuePage
+    page: Page[Row]
     batch: int | None
     batches: list[tuple[int, str]]
     first: bool
@@ -55,7 +55,7 @@ def one_queue(
     user: SignedIn,
     name: Annotated[str, Path(alias="queue")],
     batch: str = "",
-    before: Key = None,
+    before: Cursor = None,
 ) -> HTMLResponse:
     """One queue, newest first."""
     if name not in {each.value for each in Queue}:

@@ -1,7 +1,6 @@
 """What one annotator has to do and has done, in five queues, newest first. Everything here is the reader's own.
 
-A page begins after the ``before`` of the page above, so that it costs the same wherever it lies; counting stops at
-``COUNT_UP_TO``. Responses are named by their positions.
+Counting stops at ``COUNT_UP_TO``. Responses are named by their positions.
 """
 
 from __future__ import annotations
@@ -11,23 +10,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, String, and_, cast, func, literal, null, select, tuple_
+from sqlalchemy import ColumnElement, Select, String, and_, cast, func, literal, null, select
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Session, aliased
 
 from app.accounts.models import User
-from app.annotations.forms import POSITIONS
-from app.annotations.models import (
-    STANDING,
-    Annotation,
-    Assignment,
-    AssignmentState,
-    Comparison,
-    Outcome,
-    Review,
-    Verdict,
-)
+from app.annotations.models import STANDING, Annotation, Decision, Review
 from app.annotations.queries import COUNT_UP_TO
+from app.comparisons.models import Assignment, AssignmentState, Comparison
+from app.comparisons.seats import can_go_on
+from app.judgements.vocabulary import Outcome
+from app.judgements.words import in_words
+from app.kernel.paging import Order, Page, read_rows
 from app.prompts.models import Batch, BatchState, Prompt
 
 PAGE = 25
@@ -37,7 +31,7 @@ BATCHES_OFFERED = 100
 
 
 class Queue(StrEnum):
-    """``pending``: begun without a word saved. ``drafts``: with one. ``returned``: a reviewer asks for a correction."""
+    """``pending``: opened, nothing saved. ``drafts``: with one. ``returned``: a reviewer asks for a correction."""
 
     PENDING = "pending"
     DRAFTS = "drafts"
@@ -50,8 +44,6 @@ class Queue(StrEnum):
 class Row:
     """One item of a queue."""
 
-    key: int
-    """What the next page's ``before`` is."""
     id: int
     """The assignment."""
     state: AssignmentState
@@ -69,32 +61,26 @@ class Row:
     edited: bool
     note: str | None
     """Why a reviewer gave it back."""
+    retracted: bool
+    """Whether an admin has taken it out since: it is no longer used."""
 
     @property
     def can_correct(self) -> bool:
         """Whether what was submitted may still be corrected."""
-        return self.state is AssignmentState.SUBMITTED and self.batch_state is not BatchState.CLOSED
-
-
-@dataclass(frozen=True, slots=True)
-class QueuePage:
-    """One page of a queue; ``next`` is the ``before`` of the following one, None on the last."""
-
-    rows: list[Row]
-    next: int | None
+        closed = self.batch_state is BatchState.CLOSED
+        return self.state is AssignmentState.SUBMITTED and not closed and not self.retracted
 
 
 _later = aliased(Review)
 _returned = and_(
     Review.annotation_id == Annotation.id,
-    Review.verdict == Verdict.RETURNED,
+    Review.verdict == Decision.RETURNED,
     ~select(_later.id).where(_later.annotation_id == Review.annotation_id, _later.id > Review.id).exists(),
 )
-_seat = (Assignment.state == AssignmentState.ACTIVE) | (Comparison.seats_free > 0)
 _open_states = Assignment.state.in_([AssignmentState.ACTIVE, AssignmentState.RELEASED])
 _in_work: dict[Queue, ColumnElement[bool]] = {
     # somebody else has finished it and nothing was written: there is nothing to come back to
-    Queue.PENDING: and_(_open_states, Assignment.draft.is_(None), _seat, Batch.state != BatchState.CLOSED),
+    Queue.PENDING: and_(can_go_on, Assignment.draft.is_(None), Batch.state != BatchState.CLOSED),
     Queue.DRAFTS: and_(_open_states, Assignment.draft.is_not(None)),
     Queue.SKIPPED: Assignment.state == AssignmentState.SKIPPED,
 }
@@ -105,21 +91,21 @@ _about = (
     Batch.name.label("batch_name"),
     Batch.state.label("batch_state"),
     func.left(Prompt.messages[-1]["content"].astext, BEGINNING).label("prompt"),
-    _seat.label("can_go_on"),
+    can_go_on.label("can_go_on"),
     Assignment.skip_reason,
 )
 
 
 def queue_page(
     session: Session, user: User, queue: Queue, *, batch_id: int | None = None, before: int | None = None
-) -> QueuePage:
+) -> Page[Row]:
     """One page of ``queue``, perhaps only of one batch."""
-    query = _page(_rows(user, queue), user, queue, before)
+    query = _rows(user, queue)
     if batch_id is not None:
         query = query.where(Batch.id == batch_id)
-    found = [_row(row._mapping) for row in session.execute(query.limit(PAGE + 1))]  # noqa: SLF001 - its public view
-    more = len(found) > PAGE
-    return QueuePage(found[:PAGE], found[PAGE - 1].key if more else None)
+    names = query.selected_columns.keys()
+    page = read_rows(session, query, _order(user, queue), before, PAGE)
+    return page.map(lambda row: _row(dict(zip(names, row, strict=True))))
 
 
 def counts(session: Session, user: User, batch_id: int | None = None) -> dict[Queue, str]:
@@ -149,7 +135,6 @@ def batches_of(session: Session, user: User) -> list[tuple[int, str]]:
 def _rows(user: User, queue: Queue) -> Select[Any]:
     if queue in _in_work:
         query = select(
-            Assignment.id.label("key"),
             *_about,
             Assignment.created_at.label("at"),
             cast(null(), String).label("outcome"),
@@ -157,11 +142,11 @@ def _rows(user: User, queue: Queue) -> Select[Any]:
             cast(null(), ARRAY(String)).label("order_shown"),
             literal(False).label("edited"),
             cast(null(), String).label("note"),
+            literal(False).label("retracted"),
         ).where(Assignment.annotator_id == user.id, _in_work[queue])
     else:
         query = (
             select(
-                Annotation.id.label("key"),
                 *_about,
                 Annotation.created_at.label("at"),
                 Annotation.outcome,
@@ -169,12 +154,14 @@ def _rows(user: User, queue: Queue) -> Select[Any]:
                 Annotation.order_shown,
                 Annotation.edited_text.is_not(None).label("edited"),
                 Review.note if queue is Queue.RETURNED else cast(null(), String).label("note"),
+                Annotation.retraction_id.is_not(None).label("retracted"),
             )
             .join(Annotation, Annotation.assignment_id == Assignment.id)
             .where(Annotation.annotator_id == user.id, STANDING)
         )
         if queue is Queue.RETURNED:
-            query = query.join(Review, _returned).where(Batch.state != BatchState.CLOSED)
+            waits = (Batch.state != BatchState.CLOSED, Annotation.retraction_id.is_(None))
+            query = query.join(Review, _returned).where(*waits)
     return (
         query.join(Comparison, Comparison.id == Assignment.comparison_id)
         .join(Prompt, Prompt.id == Comparison.prompt_id)
@@ -182,17 +169,13 @@ def _rows(user: User, queue: Queue) -> Select[Any]:
     )
 
 
-def _page(query: Select[Any], user: User, queue: Queue, before: int | None) -> Select[Any]:
+def _order(user: User, queue: Queue) -> Order:
     if queue in _in_work:
-        query = query.order_by(Assignment.id.desc())
-        return query if before is None else query.where(Assignment.id < before)
+        return Order(Assignment.id)
     # by time, because the index of a person's annotations is by time
-    query = query.order_by(Annotation.created_at.desc(), Annotation.id.desc())
-    if before is None:
-        return query
     above = aliased(Annotation)
-    at = select(above.created_at).where(above.id == before, above.annotator_id == user.id).scalar_subquery()
-    return query.where(tuple_(Annotation.created_at, Annotation.id) < tuple_(at, literal(before)))
+    at = select(above.created_at).where(above.annotator_id == user.id)
+    return Order(Annotation.id, Annotation.created_at, lambda last: at.where(above.id == last).scalar_subquery())
 
 
 def _row(row: Any) -> Row:
@@ -200,14 +183,3 @@ def _row(row: Any) -> Row:
     if row["outcome"] is not None:
         outcome = in_words(Outcome(row["outcome"]), row["ranking"], row["order_shown"])
     return Row(**{**{name: row[name] for name in Row.__slots__}, "outcome": outcome})
-
-
-def in_words(outcome: Outcome, ranking: list[list[int]], order_shown: list[int]) -> str:
-    """What was concluded, by position: "B, then A and C"."""
-    if outcome is Outcome.TIE:
-        return "all equally good"
-    if outcome is Outcome.ALL_UNACCEPTABLE:
-        return "all unacceptable"
-    names = {candidate: POSITIONS[at] for at, candidate in enumerate(order_shown)}
-    places = [" and ".join(sorted(names[each] for each in group)) for group in ranking]
-    return f"{places[0]} is better" if len(order_shown) == 2 else ", then ".join(places)

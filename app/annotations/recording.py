@@ -6,6 +6,7 @@ within seconds is marked as withdrawn, and stays.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -14,19 +15,28 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
-from app.annotations import gold, rules, seats, verification
-from app.annotations.forms import POSITIONS, Draft, Span, Submission
-from app.annotations.models import STANDING, Annotation, AssignmentState, EditSource, Outcome, Purpose, Revision
-from app.annotations.seats import Held, Locked
+from app.annotations import gold, verification
+from app.annotations.forms import Submission, request_hash
+from app.annotations.models import STANDING, Annotation, Revision
 from app.candidates.models import Candidate, LiveGeneration
-from app.errors import BadInput, Conflict, LeaseLost, NotFound
+from app.comparisons import seats
+from app.comparisons.models import AssignmentState
+from app.comparisons.purposes import PURPOSES, After
+from app.comparisons.seats import Held, Locked
+from app.judgements import rules
+from app.judgements.judgement import Draft, Judgement
+from app.judgements.vocabulary import EditSource, Outcome
+from app.kernel.errors import BadInput, Conflict, LeaseLost, NotFound
 from app.prompts.models import BatchState
 
 UNDO_SECONDS = 10
 """How long a submission is offered to be taken back."""
 UNDO_PATIENCE = 5
 """Seconds more that the click may take to arrive."""
-TAKEN = "Your time ran out and somebody else has finished this item. Your text is kept in the draft."
+RETRACTED = "An admin has retracted this submission: it is no longer used and can no longer be corrected."
+AFTER_EDIT: list[Callable[[Session, int], None]] = []
+"""What rooms above do with an annotation that has an edit, in the transaction that records it."""
+TAKEN = "Your time ran out and somebody else has finished this item. Your text is kept as a draft."
 
 
 class Recorded(NamedTuple):
@@ -53,7 +63,11 @@ _earlier = select(*_recorded).where(
     Annotation.annotator_id == bindparam("annotator"), Annotation.idempotency_key == bindparam("key")
 )
 _text = select(Candidate.text).where(Candidate.id == bindparam("candidate"))
-_current = select(Annotation.id).where(Annotation.assignment_id == bindparam("assignment"), STANDING).with_for_update()
+_current = (
+    select(Annotation.id, Annotation.retraction_id)
+    .where(Annotation.assignment_id == bindparam("assignment"), STANDING)
+    .with_for_update()
+)
 _corrected = Annotation.__table__.alias()
 _next_id = select(func.nextval(func.pg_get_serial_sequence("annotations", "id")))
 _supersede = (
@@ -83,7 +97,7 @@ def submit(session: Session, user: User, assignment_id: int, submission: Submiss
         Conflict: already submitted or skipped, corrected elsewhere, or the batch takes no annotations now.
     """
     locked = lock(session, user, assignment_id)
-    held, digest = locked.assignment, rules.request_hash(assignment_id, submission)
+    held, digest = locked.assignment, request_hash(assignment_id, submission)
     if held.state is AssignmentState.SUBMITTED:
         earlier = _recorded_before(session, user, key, digest)
         return earlier or _correct(session, user, locked, submission, key, digest)
@@ -95,26 +109,29 @@ def submit(session: Session, user: User, assignment_id: int, submission: Submiss
         raise LeaseLost(TAKEN)
     stored = _store(session, user, held, values, key, digest)
     seats.finish(session, held.id, AssignmentState.SUBMITTED)
-    if locked.purpose is Purpose.GOLD and locked.qualification_items:
+    if After.QUALIFY in PURPOSES[locked.purpose].after and locked.qualification_items:
         gold.after(session, user.id, held.comparison_id)
     _verify(session, locked, submission, stored)
     return stored
 
 
 def _verify(session: Session, locked: Locked, submission: Submission, stored: Recorded) -> None:
-    if submission.edited_text is not None and locked.verify_percent:
+    asked = After.VERIFY_EDIT in PURPOSES[locked.purpose].after and locked.verify_percent
+    if asked and submission.edited_text is not None:
         verification.after(session, stored.id, locked.verify_percent)
 
 
 def _correct(session: Session, user: User, locked: Locked, submission: Submission, key: str, digest: bytes) -> Recorded:
     held = locked.assignment
     if submission.corrects is None:
-        raise Conflict("You have submitted this item already; the first submission stands.")
+        raise Conflict("You already submitted this item; the first submission counts.")
     if locked.batch_state is BatchState.CLOSED:
-        raise Conflict("This batch is closed: what you submitted stands and can no longer be corrected.")
-    current = session.connection().execute(_current, {"assignment": held.id}).scalar_one()
+        raise Conflict("This batch is closed: your submission is final and can no longer be corrected.")
+    current, retraction = session.connection().execute(_current, {"assignment": held.id}).one()
     if current != submission.corrects:
-        raise Conflict("You have corrected this item in another window meanwhile: open it anew to correct that.")
+        raise Conflict("You already corrected this item in another window. Reload to edit that version.")
+    if retraction is not None:
+        raise Conflict(RETRACTED)
     values = _checked(session, locked, submission)
     new = session.connection().execute(_next_id).scalar_one()
     session.connection().execute(_supersede, {"old": current, "new": new})
@@ -137,9 +154,9 @@ def undo(session: Session, user: User, assignment_id: int) -> Held:
     if held.state is AssignmentState.ACTIVE:
         return held
     if held.state is not AssignmentState.SUBMITTED:
-        raise Conflict(f"This item is {held.state}: there is nothing to take back.")
+        raise Conflict(f"This item is {held.state}: there is nothing to undo.")
     if locked.batch_state is BatchState.CLOSED:
-        raise Conflict("This batch is closed: what you submitted stands.")
+        raise Conflict("This batch is closed: your submission is final.")
     patience = cast(bindparam("patience", f"{UNDO_SECONDS + UNDO_PATIENCE} seconds"), Interval)
     taken = session.scalars(
         update(Annotation)
@@ -155,7 +172,7 @@ def undo(session: Session, user: User, assignment_id: int) -> Held:
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if taken is None:
-        raise Conflict("It is too late to undo this; you can still correct it: it is among your submitted items.")
+        raise Conflict("It is too late to undo this, but you can still correct it under your submitted items.")
     verification.take_back(session, taken.id)
     seats.change(session, held.comparison_id, done=-1)
     seats.write_draft(session, held.id, as_draft(taken).model_dump(mode="json"))
@@ -169,27 +186,8 @@ def standing_annotation(session: Session, assignment_id: int) -> Annotation | No
 
 def as_draft(annotation: Annotation) -> Draft:
     """An annotation as a draft of the same judgement, by position again."""
-    names = {candidate: POSITIONS[at] for at, candidate in enumerate(annotation.order_shown)}
-    edited = names.get(annotation.edited_candidate_id or 0)
-    return Draft(
-        outcome=annotation.outcome,
-        ranking=[[names[each] for each in group] for group in annotation.ranking],
-        strengths=list(annotation.strengths),
-        edits={edited: annotation.edited_text} if edited and annotation.edited_text is not None else {},
-        revisions={edited: annotation.revision_id} if edited and annotation.revision_id is not None else {},
-        attributes={names[int(key)]: said for key, said in annotation.attributes.items()},
-        flags={names[int(key)]: said for key, said in annotation.flags.items()},
-        spans=[
-            Span(
-                position=names[marked["candidate_id"]],
-                **{name: marked[name] for name in ("start", "end", "label", "note")},
-            )
-            for marked in annotation.spans
-        ],
-        nothing_to_improve=annotation.nothing_to_improve,
-        comment=annotation.comment,
-        active_seconds=annotation.active_seconds or 0,
-    )
+    columns = {column.key: getattr(annotation, column.key) for column in Annotation.__table__.columns}
+    return Judgement.from_ids(annotation.order_shown, columns).draft(annotation.active_seconds or 0)
 
 
 def _recorded_before(session: Session, user: User, key: str, digest: bytes) -> Recorded | None:
@@ -198,49 +196,37 @@ def _recorded_before(session: Session, user: User, key: str, digest: bytes) -> R
         return None
     earlier = Recorded(*row)
     if earlier.request_hash != digest:
-        raise BadInput("This Idempotency-Key was used for another submission: the first one stands.")
+        raise BadInput("This Idempotency-Key was used for another submission: the first one counts.")
     return earlier
 
 
 def _check_may_submit(locked: Locked, submission: Submission) -> None:
     held = locked.assignment
     if held.state is AssignmentState.SKIPPED:
-        raise Conflict("You skipped this item; it has gone to others.")
+        raise Conflict("You skipped this item; it has gone to other annotators.")
     if locked.batch_state is BatchState.PAUSED:
-        raise Conflict("This batch is paused. Your text is kept in the draft: submit it when the batch opens again.")
+        raise Conflict("This batch is paused. Your text is kept as a draft: submit it when the batch opens again.")
     if locked.batch_state is not BatchState.OPEN:
-        raise Conflict("This batch is closed and takes no more annotations. Your text is kept in the draft.")
+        raise Conflict("This batch is closed and accepts no more annotations. Your text is kept as a draft.")
     if submission.corrects is not None:
-        raise Conflict("What you wanted to correct was taken back: open the item anew and submit it.")
+        raise Conflict("The submission you are correcting was undone. Reload the item and submit again.")
     if submission.fencing_token != held.fencing_token:
         raise LeaseLost(
-            "This item was opened again in another window after its time ran out: go on there, or reload this page.",
+            "This item was opened again in another window after its time ran out: continue there, or reload this page.",
             draft=held.draft,
         )
 
 
 def _checked(session: Session, locked: Locked, submission: Submission) -> dict[str, Any]:
-    """The columns of a judgement that keeps every rule: positions become candidate ids."""
+    """The columns of a judgement that keeps every rule."""
     shown = locked.assignment.order_shown
-    judgement = rules.judge(submission, len(shown), locked.edit_policy)
+    judgement = rules.check(submission, len(shown), locked.edit_policy)
     lengths = _lengths(session, shown) if submission.spans else []
     rules.check_details(submission, len(shown), locked.attributes, lengths)
-    edited = None if judgement.edited is None else shown[judgement.edited]
-    named = dict(zip(POSITIONS, shown, strict=False))
-    said = submission.model_dump(mode="json")
+    columns = judgement.to_ids(shown)
     return {
-        "outcome": judgement.outcome,
-        "ranking": [[shown[index] for index in group] for group in judgement.ranking],
-        "strengths": judgement.strengths,
-        "edited_candidate_id": edited,
-        "edited_text": submission.edited_text,
-        "edit_source": _edit_source(session, locked.assignment.id, edited, submission),
-        "revision_id": submission.revision_id if edited is not None else None,
-        "nothing_to_improve": submission.nothing_to_improve,
-        "attributes": {str(named[name]): levels for name, levels in said["attributes"].items()},
-        "flags": {str(named[name]): sorted(set(flags)) for name, flags in said["flags"].items() if flags},
-        "spans": [{"candidate_id": named[span.pop("position")], **span} for span in said["spans"]],
-        "comment": submission.comment,
+        **columns,
+        "edit_source": _edit_source(session, locked.assignment.id, columns["edited_candidate_id"], submission),
         "active_seconds": submission.active_seconds,
         "order_shown": shown,
         "guidelines_version": locked.guidelines_version,
@@ -265,7 +251,7 @@ def _edit_source(session: Session, assignment_id: int, edited: int | None, submi
         )
     )
     if revised is None:
-        message = "The edited text names a revision of another response: send it without the revision."
+        message = "The edited text refers to a revision of another response: send it without the revision."
         raise BadInput(message, errors=[{"loc": "revision_id", "msg": message}])
     same = submission.edited_text.replace("\r\n", "\n") == revised.replace("\r\n", "\n")
     return EditSource.REVISION if same else EditSource.ADJUSTED
@@ -283,4 +269,7 @@ def _store(session: Session, user: User, held: Held, values: dict[str, Any], key
     stored = session.connection().execute(_insert_annotation, values | mark | held_by).one_or_none()
     if stored is None:
         raise BadInput("This Idempotency-Key was used for another submission: send a new key.")
+    if values["edited_text"] is not None:
+        for act in AFTER_EDIT:
+            act(session, stored.id)
     return Recorded(*stored)

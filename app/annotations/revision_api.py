@@ -11,10 +11,12 @@ from sqlalchemy.orm import Session
 
 from app.accounts.access import ApiSignedIn
 from app.annotations import queries, revisions
-from app.annotations.forms import RevisionRequest, position
-from app.annotations.models import Assignment, Revision
+from app.annotations.forms import RevisionRequest
+from app.annotations.models import Revision
 from app.candidates.models import LiveState
-from app.db import DbSession
+from app.comparisons.models import Assignment
+from app.judgements.positions import positions_by_id
+from app.kernel.db import DbSession
 
 router = APIRouter(tags=["annotate"])
 
@@ -30,7 +32,7 @@ _REVISION: dict[str, Any] = {
 
 
 class RevisionOut(BaseModel):
-    """A revision of a response; the text is whole once the state is ``done``."""
+    """A revision of a response; the text is complete once the state is ``done``."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_REVISION]})
 
@@ -55,7 +57,7 @@ class RevisionList(BaseModel):
     "/assignments/{assignment_id}/revisions", response_model=RevisionOut, status_code=201, summary="Ask for a revision"
 )
 def ask(session: DbSession, user: ApiSignedIn, assignment_id: int, body: RevisionRequest) -> RevisionOut:
-    """The newest policy writes while you wait.
+    """The champion writes while you wait.
 
     The same request with the same `request_key` is answered with the same revision; another request with it is refused.
     """
@@ -72,12 +74,12 @@ def list_revisions(session: DbSession, user: ApiSignedIn, assignment_id: int) ->
 
 
 def _shown(session: Session, assignment_id: int, found: list[Revision]) -> list[RevisionOut]:
-    order = session.get_one(Assignment, assignment_id).order_shown
+    names = positions_by_id(session.get_one(Assignment, assignment_id).order_shown)
     return [
         RevisionOut(
             id=each.id,
             generation=each.generation_id,
-            position=position(order.index(each.candidate_id)),
+            position=names[each.candidate_id],
             feedback=each.feedback,
             state=each.generation.state,
             text=each.generation.text,

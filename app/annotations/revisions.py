@@ -1,4 +1,4 @@
-"""Asking the model to revise: the annotator says what to change, the newest policy writes, and both are kept.
+"""Asking the model to revise: the annotator says what to change, the champion writes, and both are kept.
 
 Every revision is stored with the feedback that it answers, whether it is used or not. Nothing here commits.
 """
@@ -12,15 +12,18 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from app.accounts.models import User
-from app.annotations.forms import POSITIONS, RevisionRequest
-from app.annotations.models import AssignmentState, Comparison, Revision
+from app.annotations.forms import RevisionRequest
+from app.annotations.models import Revision
 from app.annotations.recording import lock
 from app.candidates import live
 from app.candidates.models import LiveGeneration, LiveKind
-from app.errors import BadInput, Conflict, Unavailable
-from app.prompts.models import Batch, BatchState, EditPolicy, Prompt
-from app.registry.models import CheckpointKind, Deployment
-from app.registry.service import rotation
+from app.comparisons.models import AssignmentState, Comparison
+from app.judgements.positions import ids_by_position
+from app.judgements.vocabulary import EditPolicy
+from app.kernel.errors import BadInput, Conflict, Unavailable
+from app.prompts.models import Batch, BatchState, Prompt
+from app.registry.models import Deployment
+from app.registry.service import serving
 
 REVISE = (
     "Please revise your last answer. Feedback: {feedback}\n\n"
@@ -40,15 +43,15 @@ def ask(session: Session, user: User, assignment_id: int, wanted: RevisionReques
     """
     locked = lock(session, user, assignment_id)
     held = locked.assignment
-    at = POSITIONS.index(wanted.position)
-    if at >= len(held.order_shown):
+    candidate_id = ids_by_position(held.order_shown).get(wanted.position)
+    if candidate_id is None:
         raise BadInput(f"Response {wanted.position} is not in this comparison.")
     if locked.edit_policy is EditPolicy.NONE:
-        raise BadInput("This batch takes no edits, so there is nothing to revise for.")
+        raise BadInput("This batch does not allow edits, so the model cannot revise responses.")
     if held.state not in {AssignmentState.ACTIVE, AssignmentState.RELEASED, AssignmentState.SUBMITTED}:
         raise Conflict(f"This item is {held.state} already.")
     if locked.batch_state is not BatchState.OPEN:
-        raise Conflict(f"This batch is {locked.batch_state}: nothing is written for it now.")
+        raise Conflict(f"This batch is {locked.batch_state}: no text is generated for it now.")
     prompt, batch = session.execute(
         select(Prompt, Batch)
         .join(Comparison, Comparison.prompt_id == Prompt.id)
@@ -61,7 +64,7 @@ def ask(session: Session, user: User, assignment_id: int, wanted: RevisionReques
         prompt_id=prompt.id,
         kind=LiveKind.REVISION,
         messages=conversation(prompt.messages, wanted.source_text, wanted.feedback),
-        deployment=_newest(rotation(session)),
+        deployment=_writer(session),
         max_tokens=max(batch.max_tokens, len(wanted.source_text) // 2),
         request_key=f"revision:{wanted.request_key}",
         asked=[held.id, wanted.position, wanted.source_text, wanted.feedback],
@@ -72,7 +75,7 @@ def ask(session: Session, user: User, assignment_id: int, wanted: RevisionReques
         return earlier
     revision = Revision(
         assignment_id=held.id,
-        candidate_id=held.order_shown[at],
+        candidate_id=candidate_id,
         feedback=wanted.feedback,
         source_text=wanted.source_text,
         generation_id=generation.id,
@@ -101,12 +104,9 @@ def of_assignment(session: Session, assignment_id: int) -> Sequence[Revision]:
     ).all()
 
 
-def _newest(deployments: Sequence[Deployment]) -> Deployment:
-    """The policy that came last into the rotation, else the base."""
-    if not deployments:
-        raise Unavailable(
-            "No model is loaded at the moment: edit the text yourself, or try again later.", retry_after=30
-        )
-    return max(
-        deployments, key=lambda each: (each.checkpoint.kind is not CheckpointKind.BASE, each.checkpoint_id, -each.id)
-    )
+def _writer(session: Session) -> Deployment:
+    """The champion; while the engine does not have it the one before or the base, because somebody waits."""
+    writer = serving(session).writer
+    if writer is None:
+        raise Unavailable("No model is loaded right now: edit the text yourself, or try again later.", retry_after=30)
+    return writer

@@ -6,20 +6,14 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
-from app.annotations.forms import POSITIONS, Draft
-from app.annotations.models import AssignmentState, Outcome, Strength
-from app.annotations.pages import FLAGS, MARKS, STRENGTHS, WorkPage
+from app.annotations.pages import WorkPage
 from app.annotations.queries import Work
+from app.comparisons.models import AssignmentState
+from app.judgements.judgement import Draft
+from app.judgements.positions import POSITIONS
+from app.judgements.words import Place, places
+from app.kernel.word_diff import word_diff
 from app.prompts.models import BatchState
-from app.word_diff import word_diff
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Responses that share a place, and how much better they are than the next."""
-
-    names: str
-    strength: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,37 +61,20 @@ def ended_page(page: WorkPage) -> EndedPage:
         page=page,
         work=work,
         submitted=work.state is AssignmentState.SUBMITTED,
-        outcome=_outcome(said, len(work.texts)),
-        places=_places(said),
+        outcome=said.outcome.said_of(len(work.texts)) if said.outcome else "",
+        places=places(said),
         details={name: _details(work, said, name) for name in POSITIONS[: len(work.texts)]},
         edited=edited,
         changes=word_diff(work.texts[POSITIONS.index(edited)], said.edits[edited]) if edited else Markup(),
         nothing_to_improve=said.nothing_to_improve,
         comment=said.comment,
-        can_correct=submitted and work.batch_state is not BatchState.CLOSED,
+        can_correct=submitted and not work.retracted and work.batch_state is not BatchState.CLOSED,
     )
 
 
 def said_before(page: WorkPage, draft: Draft) -> EndedPage:
     """The same for ``draft``, an earlier judgement of the item on ``page``."""
     return ended_page(replace(page, work=replace(page.work, draft=draft.model_dump(mode="json"))))
-
-
-def _outcome(said: Draft, shown: int) -> str:
-    if said.outcome is Outcome.TIE:
-        return "Equally good" if shown == 2 else "All equal"
-    if said.outcome is Outcome.ALL_UNACCEPTABLE:
-        return "Both unacceptable" if shown == 2 else "All unacceptable"
-    return ""
-
-
-def _places(said: Draft) -> list[Place]:
-    if said.outcome is not Outcome.RANKED:
-        return []
-    levels = [STRENGTHS[Strength(level)] if level else None for level in said.strengths]
-    return [
-        Place(" and ".join(group), levels[at] if at < len(levels) else None) for at, group in enumerate(said.ranking)
-    ]
 
 
 def _details(work: Work, said: Draft, name: str) -> Details:
@@ -109,9 +86,9 @@ def _details(work: Work, said: Draft, name: str) -> Details:
             for each in work.attributes
             if 0 < levels.get(each["name"], 0) <= len(each["scale"])
         ],
-        flags=[FLAGS[flag] for flag in said.flags.get(name, [])],
+        flags=[flag.label for flag in said.flags.get(name, [])],
         passages=[
-            Passage(text[span.start : span.end], MARKS[span.label], span.note)
+            Passage(text[span.start : span.end], span.label.label, span.note)
             for span in said.spans
             if span.position == name
         ],

@@ -6,71 +6,27 @@ and a lease that runs out loses no text: the assignment stays, released, with it
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, literal_column, select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
-from app.annotations import claims, gold, seats
-from app.annotations.forms import Draft
-from app.annotations.models import AssignmentState, Comparison, ComparisonCandidate, Purpose
+from app.annotations import gold
 from app.annotations.recording import TAKEN, lock
-from app.annotations.seats import Held
-from app.candidates.models import Candidate
-from app.errors import BadInput, Conflict, LeaseLost, StaleVersion
+from app.candidates import service as candidates
+from app.comparisons import claims, seats
+from app.comparisons.models import AssignmentState
+from app.comparisons.purposes import Asked
+from app.comparisons.seats import Held
+from app.judgements.judgement import Draft
+from app.kernel.errors import BadInput, Conflict, LeaseLost, StaleVersion
 from app.prompts import guidelines
-from app.prompts.models import Batch, Prompt
-
-RESPONSES_SHOWN = 8
-ONE_PER_PURPOSE: ColumnElement[bool] = literal_column(
-    "purpose <> 'verify_edit'"
-)  # as the index says it: a parameter would not match
-
-
-def create_comparison(session: Session, prompt: Prompt) -> Comparison | None:
-    """The comparison of ``prompt``'s candidates with distinct texts; ``None`` when fewer than two are distinct.
-
-    A prompt whose answers were all the same is sampled again and then has more of them than its batch asks for: no more
-    than that are shown. Texts that differ only in surrounding white space look the same on the page and count as one.
-    Called again, it returns the comparison that exists.
-    """
-    rows = session.execute(
-        select(Candidate.id, Candidate.text)
-        .where(Candidate.prompt_id == prompt.id, Candidate.edited_from_id.is_(None))
-        .order_by(Candidate.id)
-    )
-    distinct: dict[str, int] = {}
-    for candidate_id, text in rows:
-        distinct.setdefault(text.strip(), candidate_id)
-    asked = session.scalars(select(Batch.candidates_per_prompt).where(Batch.id == prompt.batch_id)).one()
-    chosen = list(distinct.values())[: min(asked, RESPONSES_SHOWN)]
-    if len(chosen) < 2:
-        return None
-    wanted = select(Batch.annotators_per_prompt).where(Batch.id == prompt.batch_id).scalar_subquery()
-    comparison = session.scalars(
-        insert(Comparison)
-        .values(
-            batch_id=prompt.batch_id,
-            prompt_id=prompt.id,
-            purpose=Purpose.COLLECT,
-            annotators_wanted=wanted,
-            seats_free=wanted,
-        )
-        .on_conflict_do_nothing(index_elements=["prompt_id", "purpose"], index_where=ONE_PER_PURPOSE)
-        .returning(Comparison)
-    ).one_or_none()
-    if comparison is None:
-        return session.scalars(
-            select(Comparison).where(Comparison.prompt_id == prompt.id, Comparison.purpose == Purpose.COLLECT)
-        ).one()
-    session.execute(
-        insert(ComparisonCandidate), [{"comparison_id": comparison.id, "candidate_id": each} for each in chosen]
-    )
-    return comparison
 
 
 def next_assignment(session: Session, user: User, batch_id: int | None = None) -> Held | None:
-    """What ``user`` works on next: the item that they hold, one that ran out and is still free, or a fresh one."""
+    """What ``user`` works on next: the item that they hold, one that ran out and is still free, or a fresh one.
+
+    Where there is none more may follow at once, as far as generation had kept to its bound: only then it is rung for, because
+    an item that is found must not wait for a doorbell, and the sweeper rings as people make room.
+    """
     claims.serialise(session, user.id)
     held = seats.mine(session, user.id, batch_id)
     if held is not None:
@@ -84,6 +40,7 @@ def next_assignment(session: Session, user: User, batch_id: int | None = None) -
         if fresh is not None:
             guidelines.meet(session, user.id, batch.id)
             return fresh
+    candidates.ring_if_due(session)
     return None
 
 
@@ -92,13 +49,13 @@ def _fresh(session: Session, user: User, batch: seats.Open) -> Held | None:
     if batch.qualification_items:
         state = gold.decide(session, user.id, batch).state
         if state is gold.State.ANSWERING:
-            return claims.claim(session, user.id, batch.id, gold=True)
+            return claims.claim(session, user.id, batch.id, Asked.KNOWN_ANSWER)
         # somebody has to make the known answers before there are any
         begins = state is gold.State.NOT_READY and user.role is not Role.ANNOTATOR
         if state is not gold.State.PASSED and not begins:
             return None
     if gold.is_due(batch.gold_percent) and claims.waits(session, user.id, batch.id):
-        known = claims.claim(session, user.id, batch.id, gold=True)
+        known = claims.claim(session, user.id, batch.id, Asked.KNOWN_ANSWER)
         if known is not None:
             return known
     return claims.claim(session, user.id, batch.id)
@@ -121,7 +78,7 @@ def save_draft(session: Session, user: User, assignment_id: int, draft: Draft, v
         if held.draft == value:
             return held.draft_version
         raise StaleVersion(
-            "Another window saved a newer draft of this item. Both texts are here: choose one.",
+            "A newer draft was saved in another window. Both texts are here: choose one.",
             stored=held.draft,
             version=held.draft_version,
         )
@@ -166,26 +123,29 @@ def extend_lease(session: Session, user: User, assignment_id: int) -> Held:
 
 
 def skip(session: Session, user: User, assignment_id: int, reason: str) -> None:
-    """Leave an item to others for good, saying why. Skipping twice changes nothing.
+    """Leave an item to others permanently, with a reason. Skipping twice changes nothing.
 
     Raises:
         BadInput: no reason.
         Conflict: the item was submitted.
     """
     if not reason.strip():
-        raise BadInput("Say why you skip this item.", errors=[{"loc": "reason", "msg": "Say why you skip this item."}])
+        raise BadInput(
+            "Say why you are skipping this item.",
+            errors=[{"loc": "reason", "msg": "Say why you are skipping this item."}],
+        )
     held = lock(session, user, assignment_id).assignment
     if held.state is AssignmentState.SKIPPED:
         return
     if held.state is AssignmentState.SUBMITTED:
-        raise Conflict("You have submitted this item already; it can no longer be skipped.")
+        raise Conflict("You already submitted this item; it can no longer be skipped.")
     if held.state is AssignmentState.ACTIVE:
         seats.change(session, held.comparison_id, free=1)
     seats.finish(session, held.id, AssignmentState.SKIPPED, reason.strip())
 
 
 def release(session: Session, user: User, assignment_id: int) -> None:
-    """Give the seat back and keep the draft: somebody else may do the item now, or the same person later."""
+    """Release the seat and keep the draft: someone else may do the item now, or the same person later."""
     held = lock(session, user, assignment_id).assignment
     if held.state is AssignmentState.ACTIVE:
         seats.change(session, held.comparison_id, free=1)

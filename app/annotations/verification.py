@@ -9,8 +9,9 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app.annotations.models import Annotation, Comparison, ComparisonCandidate, Purpose
+from app.annotations.models import Annotation
 from app.candidates.models import Candidate
+from app.comparisons.models import Comparison, ComparisonCandidate, Purpose
 from app.prompts.models import Prompt
 
 FINISH_REASON = "edited"
@@ -32,14 +33,13 @@ def is_drawn(annotation_id: int, percent: int) -> bool:
 
 
 def after(session: Session, annotation_id: int, percent: int) -> None:
-    """Have the edit of a stored annotation verified, where it has one, is collected, and is drawn."""
+    """Have the edit of a stored annotation verified, where it has one and is drawn."""
     if not is_drawn(annotation_id, percent):
         return
     found = session.execute(
         select(Annotation, Comparison)
         .join(Comparison, Comparison.id == Annotation.comparison_id)
         .where(Annotation.id == annotation_id, Annotation.edited_text.isnot(None))
-        .where(Comparison.purpose == Purpose.COLLECT)
     ).one_or_none()
     if found is None:
         return
@@ -48,6 +48,7 @@ def after(session: Session, annotation_id: int, percent: int) -> None:
         "batch_id": collected.batch_id,
         "prompt_id": collected.prompt_id,
         "purpose": Purpose.VERIFY_EDIT,
+        "language": collected.language,
         "annotators_wanted": 1,
         "seats_free": 1,
         "not_for_id": annotation.annotator_id,
@@ -90,7 +91,7 @@ def _edited_candidate(session: Session, annotation: Annotation) -> int:
 
 
 def take_back(session: Session, annotation_id: int) -> None:
-    """The annotation was corrected or taken back: nobody needs to verify its edit, unless somebody has begun."""
+    """The annotation was corrected or taken back: its edit no longer needs verification, unless someone has already started."""
     session.execute(
         update(Comparison)
         .where(Comparison.verifies_id == annotation_id, Comparison.seats_free == 1)

@@ -12,23 +12,23 @@ from sqlalchemy.orm import Session
 from app.accounts.access import SignedIn
 from app.accounts.models import User
 from app.annotations import gold, queries, recording, service
-from app.annotations.forms import Draft
 from app.annotations.gold import Feedback
 from app.annotations.pages import start_page, work_page
 from app.annotations.said import ended_page
 from app.annotations.work_form import LongTexts, WorkForm
-from app.db import DbSession
-from app.errors import AppError, BadInput, Conflict, StaleVersion
+from app.judgements.judgement import Draft
+from app.kernel.db import DbSession
+from app.kernel.errors import AppError, BadInput, Conflict, StaleVersion
 from app.prompts import guidelines
-from app.web import is_exchange, redirect, render
+from app.shell.web import is_exchange, redirect, render
 
 router = APIRouter(route_class=LongTexts)
 
 Key = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
 
 STALE = (
-    "Another window saved a newer draft of this item. What stands here is this window's text: save it to put it in the place "
-    "of the other one, or open /assignments/{} anew to go on with that."
+    "A newer draft was saved in another window. This is the text from this window: save to replace the newer draft, "
+    "or reload /assignments/{} to load it."
 )
 
 
@@ -88,7 +88,7 @@ def submit(
         return _refused(request, session, user, item, form, error)
     if form.corrects:
         back = "/queues/submitted" if item.dialogue_id is None else _dialogue_url(item)
-        return redirect(request, back, flash="Corrected. The earlier judgement is kept beside the new one.")
+        return redirect(request, back, flash="Corrected. The earlier judgement is kept alongside the new one.")
     return _go_on(request, session, user, item, after=recorded)
 
 
@@ -110,7 +110,7 @@ def undo(request: Request, session: DbSession, user: SignedIn, assignment_id: in
 def draft(
     request: Request, session: DbSession, user: SignedIn, assignment_id: int, form: Annotated[WorkForm, Form()]
 ) -> Response:
-    """Save what stands in the form (scripts save drafts through the API by themselves)."""
+    """Save the contents of the form (scripts save drafts through the API)."""
     item = queries.access_work(session, user, assignment_id)
     value = form.draft()
     if value is None:
@@ -146,14 +146,14 @@ def skip(
 def lease(request: Request, session: DbSession, user: SignedIn, assignment_id: int) -> Response:
     """Keep the item for another lease."""
     service.extend_lease(session, user, assignment_id)
-    return redirect(request, f"/assignments/{assignment_id}", flash="The item stays yours.")
+    return redirect(request, f"/assignments/{assignment_id}", flash="You keep this item.")
 
 
 @router.post("/assignments/{assignment_id}/release")
 def release(request: Request, session: DbSession, user: SignedIn, assignment_id: int) -> Response:
     """Stop for now: the draft stays, the seat is free for others."""
     service.release(session, user, assignment_id)
-    return redirect(request, "/", flash="You stopped. Your draft is kept; the item is free for others meanwhile.")
+    return redirect(request, "/", flash="You stopped. Your draft is kept; others may take the item in the meantime.")
 
 
 def _feedback(session: Session, user: User, annotation_id: int | None) -> Feedback | None:

@@ -11,20 +11,23 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from app.annotations.forms import POSITIONS, Draft, Submission
-from app.annotations.models import Outcome
-from app.bodies import FORM_LIMIT_BYTES
-from app.errors import BadInput
+from app.annotations.forms import Submission
+from app.judgements.judgement import Draft
+from app.judgements.positions import POSITIONS
+from app.judgements.vocabulary import Outcome
+from app.kernel.errors import BadInput
+from app.shell.bodies import FORM_LIMIT_BYTES
 
 _CHOICE = re.compile("([AB])([1-4])")
-_ORDER = re.compile("[A-H]([0-4][A-H])+")
 _PLACES = frozenset("12345678")
+_LEVELS = frozenset("1234")
 _ATTRIBUTE = re.compile("attribute\\.[A-H]\\.[a-z_]{1,30}")
 _FLAG = re.compile("flag\\.[A-H]\\.[a-z_]{1,30}")
 LABELS = {
     "ranking": "Ranking",
     "strengths": "Strength",
     "edited_text": "Improved text",
+    "edits": "Improved text",
     "attributes": "Ratings",
     "flags": "Flags",
     "spans": "Marked passages",
@@ -49,29 +52,29 @@ class LongTexts(APIRoute):
 
 
 class WorkForm(BaseModel):
-    """What the browser posts, as text.
+    """What the browser posts: the judgement, and which item, lease and draft it belongs to.
 
-    Of two responses ``choice`` says side and strength in one ("A4" … "A1", "B1" … "B4"), or an outcome. Of more, scripts send
-    ``order`` ("C1A0D4B": C marginally better than A, A as good as D, …); without them each response has its ``rank``, each two
-    neighbouring places their ``strength``. ``edited_position`` is empty where the chosen response was edited. Of each response
-    ``attribute.A.helpful`` holds a step of the scale and ``flag.A.unsafe`` is there where it is set; ``spans`` is JSON, for
-    passages are marked by scripts only.
+    Scripts send ``judgement``, the JSON of the draft that they save too. Without them it is read from the fields: of two
+    responses ``choice`` says side and strength in one ("A4" … "A1", "B1" … "B4"), or an outcome. Of more, each response has its
+    ``rank``, each two neighbouring places their ``strength``. ``edited_position`` is empty where the chosen response was edited.
+    Of each response ``attribute.A.helpful`` holds a step of the scale and ``flag.A.unsafe`` is there where it is set; ``spans``
+    is JSON, for passages are marked by scripts only.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     fencing_token: int
-    draft_version: int = Field(ge=0, description="The version of the draft that the page was drawn from.")
+    draft_version: int = Field(ge=0, description="The draft version that the page was rendered from.")
     key: str = Field(min_length=8, max_length=200)
+    corrects: str = Field(default="", pattern="^[0-9]{0,18}$")
+    judgement: str = ""
     choice: str = ""
-    order: str = ""
     rank: list[str] = Field(default=[], max_length=8)
     strength: list[str] = Field(default=[], max_length=7)
     edited_position: str = ""
     edited_text: str = ""
     nothing_to_improve: bool = False
     revision_id: str = Field(default="", pattern="^[0-9]{0,18}$")
-    corrects: str = Field(default="", pattern="^[0-9]{0,18}$")
     spans: str = ""
     comment: str = ""
     active_seconds: float = Field(default=0, ge=0, le=86_400, allow_inf_nan=False)
@@ -80,7 +83,10 @@ class WorkForm(BaseModel):
     def _no_strange_fields(self) -> Self:
         strange = [name for name in self.model_extra or {} if not (_ATTRIBUTE.fullmatch(name) or _FLAG.fullmatch(name))]
         if strange:
-            raise ValueError(f"there is no field {strange[0][:40]!r}")
+            raise ValueError(
+                f"there is no field {strange[0][:40]!r}; if Corral was upgraded while this page was open, "
+                "reload it: your draft is kept"
+            )
         return self
 
     def submission(self) -> Submission:
@@ -89,46 +95,55 @@ class WorkForm(BaseModel):
         Raises:
             BadInput: something is missing or too long; names the field.
         """
-        outcome, ranking, strengths = self._judgement()
-        edited = self.edited_text.replace("\r\n", "\n")
+        said = self.read()
+        judgement = said.finished().model_dump()
+        if not self.judgement and not self.edited_position:
+            judgement["edited_position"] = (
+                None  # the chosen one: where several share the first place, the rules ask which
+            )
         try:
             return Submission(
                 fencing_token=self.fencing_token,
+                corrects=int(self.corrects) if self.corrects else None,
+                active_seconds=said.active_seconds,
+                **judgement,
+            )
+        except ValidationError as error:
+            raise _in_words(error) from error
+
+    def draft(self) -> Draft | None:
+        """What can be kept as a draft; ``None`` when the texts themselves cannot be stored."""
+        try:
+            return self.read()
+        except BadInput:
+            return None
+
+    def read(self) -> Draft:
+        """The contents of the form, finished or not.
+
+        Raises:
+            BadInput: something is too long or cannot be stored; names the field.
+        """
+        try:
+            if self.judgement:
+                return Draft.model_validate_json(self.judgement)
+            outcome, ranking, strengths = self._conclusion()
+            edited = self.edited_text.replace("\r\n", "\n")
+            name = self.edited_position or (ranking[0][0] if ranking else "A")
+            return Draft(
                 outcome=outcome,
                 ranking=ranking,
                 strengths=strengths,
-                edited_position=self.edited_position or None if edited.strip() else None,
-                edited_text=edited if edited.strip() else None,
-                revision_id=int(self.revision_id) if self.revision_id and edited.strip() else None,
-                corrects=int(self.corrects) if self.corrects else None,
+                edits={name: edited} if edited.strip() else {},
+                revisions={name: int(self.revision_id)} if self.revision_id and edited.strip() else {},
                 active_seconds=self.active_seconds,
                 **self._details(),
             )
         except ValidationError as error:
             raise _in_words(error) from error
 
-    def draft(self) -> Draft | None:
-        """As much of it as can be kept as a draft; ``None`` when the texts themselves cannot be stored."""
-        try:
-            outcome, ranking, strengths = self._judgement()
-        except BadInput:
-            outcome, ranking, strengths = None, [], []
-        name = self.edited_position or (ranking[0][0] if outcome is Outcome.RANKED and ranking else "A")
-        try:
-            return Draft(
-                outcome=outcome,
-                ranking=ranking,
-                strengths=list(strengths),
-                edits={name: self.edited_text} if self.edited_text.strip() else {},
-                revisions={name: int(self.revision_id)} if self.revision_id and self.edited_text.strip() else {},
-                active_seconds=self.active_seconds,
-                **self._details(),
-            )
-        except ValidationError:
-            return None
-
     def _details(self) -> dict[str, Any]:
-        """What is said of each response, as the fields of :class:`app.annotations.forms.Details`; may not be valid."""
+        """What is said of each response, as the fields of :class:`app.judgements.judgement.Details`; may not be valid."""
         attributes: dict[str, dict[str, Any]] = {}
         flags: dict[str, list[str]] = {}
         for field, value in (self.model_extra or {}).items():
@@ -149,44 +164,21 @@ class WorkForm(BaseModel):
             "comment": self.comment.replace("\r\n", "\n"),
         }
 
-    def _judgement(self) -> tuple[Outcome, list[list[str]], list[int]]:
+    def _conclusion(self) -> tuple[Outcome | None, list[list[str]], list[int | None]]:
+        """Outcome, groups and strengths, as far as they are said."""
         if self.choice in {Outcome.TIE, Outcome.ALL_UNACCEPTABLE}:
             return Outcome(self.choice), [], []
         side = _CHOICE.fullmatch(self.choice)
         if side:
             return Outcome.RANKED, [[side[1]], ["B" if side[1] == "A" else "A"]], [int(side[2])]
-        if _ORDER.fullmatch(self.order):
-            return _from_order(self.order)
-        if self.rank and _PLACES.issuperset(self.rank):
-            return self._from_places()
-        raise _missing("ranking", "Say first which response is better, or that they are equal or all unacceptable.")
-
-    def _from_places(self) -> tuple[Outcome, list[list[str]], list[int]]:
+        if not self.rank or not _PLACES.issuperset(self.rank):
+            return None, [], []
         groups: dict[int, list[str]] = {}
         for name, place in zip(POSITIONS, self.rank, strict=False):
             groups.setdefault(int(place), []).append(name)
         ranking = [groups[place] for place in sorted(groups)]
-        if len(ranking) == 1:
-            return Outcome.TIE, [], []
-        levels = self.strength[: len(ranking) - 1]
-        if len(levels) < len(ranking) - 1 or not all(level in {"1", "2", "3", "4"} for level in levels):
-            raise _missing("strengths", "Say for each two neighbouring places how much better the first one is.")
-        return Outcome.RANKED, ranking, [int(level) for level in levels]
-
-
-def _from_order(order: str) -> tuple[Outcome, list[list[str]], list[int]]:
-    ranking, strengths = [[order[0]]], []
-    for gap, name in zip(order[1::2], order[2::2], strict=True):
-        if gap == "0":
-            ranking[-1].append(name)
-        else:
-            ranking.append([name])
-            strengths.append(int(gap))
-    return (Outcome.RANKED, ranking, strengths) if strengths else (Outcome.TIE, [], [])
-
-
-def _missing(field: str, message: str) -> BadInput:
-    return BadInput(message, errors=[{"loc": field, "msg": message}])
+        levels = [int(level) if level in _LEVELS else None for level in self.strength[: len(ranking) - 1]]
+        return Outcome.RANKED, ranking, levels
 
 
 def _in_words(error: ValidationError) -> BadInput:

@@ -2,9 +2,9 @@
 
 A generation is a row with a state; the message that rings for it, and the stream that carries its text, may be lost. A
 worker holds a row by a lease and a fencing token; a row whose worker is gone is queued again, and after the last try it
-fails with a reason. One that is put back because the engine is away waits, but not for ever. Text is paid for before it
-is asked: a user's open generations count with all that they may write, and every one with what the engine had to read,
-whatever became of it.
+fails with a reason. One that is put back because the engine is away waits, but not for ever. Quota is reserved up front:
+a user's open generations count with their maximum length, and every generation counts with its prompt, whatever became
+of it.
 """
 
 from __future__ import annotations
@@ -22,25 +22,28 @@ from sqlalchemy.orm import Session, aliased, joinedload
 from app.accounts.models import User
 from app.candidates.models import LiveGeneration, LiveKind, LiveState
 from app.candidates.policy import sampling_of
-from app.errors import BadInput, NotFound, TooMany
-from app.fingerprint import fingerprint
-from app.jobs import Job, enqueue
-from app.live_stream import announce
-from app.registry.models import CheckpointKind, Deployment
-from app.settings import get_settings
+from app.kernel.errors import BadInput, NotFound, TooMany
+from app.kernel.fingerprint import fingerprint
+from app.kernel.jobs import Job, enqueue
+from app.kernel.live_stream import announce
+from app.kernel.settings import get_settings
+from app.registry.models import Checkpoint, Deployment, External
 
 log = structlog.get_logger()
 
 OPEN = (LiveState.QUEUED, LiveState.STREAMING)
 BYTES_A_TOKEN = 4
 """About, in UTF-8, where the engine has not counted; of code and rare scripts it is too few tokens, never none."""
-GONE = "The worker ended, or lost its connection, while it wrote this text."
-UNWRITTEN = "No model could write this text in time. Ask again: the newest one is asked."
+GONE = "The worker stopped or lost its connection while writing this text."
+UNWRITTEN = "No model answered in time. Try again; the newest model will be used."
 
 
 @dataclass(frozen=True)
 class LiveClaim:
-    """A generation that this worker holds until its lease runs out. ``model`` is None for the base."""
+    """A generation that this worker holds until its lease runs out.
+
+    ``model`` is None for the base and for an external model, which ``external`` says where to ask.
+    """
 
     id: int
     fencing_token: int
@@ -50,6 +53,8 @@ class LiveClaim:
     model: str | None
     max_tokens: int
     sampling: dict[str, Any]
+    deployment_id: int
+    external: External | None = None
 
 
 @dataclass(frozen=True)
@@ -144,12 +149,12 @@ def _check_quota(session: Session, user: User, wanted: int) -> None:
     ).one()
     if under_way >= settings.live_at_once:
         raise TooMany(
-            f"{under_way} texts are being written for you: wait until one is complete, or stop it.", retry_after=5
+            f"{under_way} texts are being generated for you: wait until one is complete, or stop it.", retry_after=5
         )
     if used + wanted > settings.live_tokens_per_day:
         raise TooMany(
-            f"You have used {used:,} of the {settings.live_tokens_per_day:,} tokens that one person may have read and written "
-            f"in 24 hours, and this may take {wanted:,}. Judge what is there, or ask an "
+            f"You have used {used:,} of the {settings.live_tokens_per_day:,} tokens that one person can use in 24 "
+            f"hours, prompts included, and this may take {wanted:,}. Judge what is there, or ask an "
             "admin to raise CORRAL_LIVE_TOKENS_PER_DAY.",
             retry_after=3600,
         )
@@ -238,7 +243,7 @@ def claim(session: Session, generation_id: int) -> LiveClaim | None:
         taken,
         options=[
             joinedload(LiveGeneration.prompt),
-            joinedload(LiveGeneration.deployment).joinedload(Deployment.checkpoint),
+            joinedload(LiveGeneration.deployment).joinedload(Deployment.checkpoint).joinedload(Checkpoint.external),
         ],
         populate_existing=True,
     )
@@ -249,9 +254,11 @@ def claim(session: Session, generation_id: int) -> LiveClaim | None:
         attempts=row.attempts,
         messages=row.messages,
         tools=row.prompt.tools,
-        model=None if checkpoint.kind is CheckpointKind.BASE else checkpoint.name,
+        model=checkpoint.name if checkpoint.is_adapter else None,
         max_tokens=row.max_tokens,
         sampling=row.sampling,
+        deployment_id=row.deployment_id,
+        external=checkpoint.external,
     )
 
 

@@ -19,7 +19,7 @@ from app.candidates import live, live_events, live_pace
 from app.candidates.live_events import Snapshot
 from app.candidates.live_pace import shown, snapshot
 from app.candidates.models import LiveGeneration, LiveState
-from app.db import DbSession
+from app.kernel.db import DbSession
 
 router = APIRouter(tags=["annotate"])
 
@@ -37,12 +37,12 @@ class LiveOut(BaseModel):
 
     id: int
     state: LiveState
-    position: int = Field(description="How many wait before it.")
-    text: str = Field(description="What has come so far, about once a second.")
-    error: str | None = Field(description="Why it failed, or what it waits for.")
+    position: int = Field(description="How many texts are queued before it.")
+    text: str = Field(description="The text so far, about once a second.")
+    error: str | None = Field(description="Why it failed, or what it is waiting for.")
 
 
-@router.get("/live/{generation_id}", response_model=LiveOut, summary="See how far a text is")
+@router.get("/live/{generation_id}", response_model=LiveOut, summary="Read the progress of a text")
 def read(session: DbSession, user: ApiSignedIn, generation_id: int) -> Snapshot:
     """A generation of your own."""
     return snapshot(session, user, generation_id)
@@ -50,9 +50,9 @@ def read(session: DbSession, user: ApiSignedIn, generation_id: int) -> Snapshot:
 
 @router.post("/live/{generation_id}/stop", response_model=LiveOut, summary="Stop a text")
 def stop(session: DbSession, user: ApiSignedIn, generation_id: int) -> Snapshot:
-    """What has come is kept. Of two answers to a turn both are stopped, and as much is kept of both.
+    """The text so far is kept. Where a turn has two answers, both are stopped, and cut to the same length.
 
-    Asked again, or of one that is finished, it changes nothing, so this takes no key.
+    Stopping it again, or one that is finished, changes nothing, so this takes no key.
     """
     return shown(session, live.stop(session, user, generation_id))
 

@@ -20,13 +20,13 @@ from typing import Any
 import orjson
 from sqlalchemy.orm import Session
 
-from app import live_stream
 from app.accounts import queries
 from app.accounts.models import User
 from app.candidates import live
 from app.candidates.models import LiveGeneration, LiveState
-from app.db import session_scope
-from app.live_stream import Entry, StreamAway
+from app.kernel import live_stream
+from app.kernel.db import session_scope
+from app.kernel.live_stream import Entry, StreamAway
 
 LOOK_SECONDS = 1.0
 """Between two looks at the row while the stream is away, or lacks something: the row is written as often."""
@@ -34,7 +34,7 @@ LOOK_AGAIN_SECONDS = 5.0
 """Between two looks while text comes without a pause: for so long an account that was closed may go on reading."""
 FINISHED = {LiveState.DONE, LiveState.STOPPED, LiveState.FAILED}
 OURS = ("The prompt has ", "This prompt cannot be sent", live.GONE, live.UNWRITTEN)
-FAILED = "The text could not be generated. Ask for it again; if that fails too, tell an admin."
+FAILED = "The text could not be generated. Try again; if that fails too, tell an admin."
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def shown(session: Session, row: LiveGeneration) -> Snapshot:
     if row.state is LiveState.FAILED:  # an engine's own words may name a model
         error = row.error if row.error and row.error.startswith(OURS) else FAILED
     elif row.state is LiveState.QUEUED and row.error:
-        error = "The engine is away for the moment; this goes on when it is back."
+        error = "The engine is unavailable right now; this continues when it is back."
     return Snapshot(row.id, row.state, live.position(session, row), row.text, error)
 
 

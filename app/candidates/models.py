@@ -5,12 +5,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.accounts.models import User
-from app.db import Base, Created, Json, Key, Time, enum_column
+from app.kernel.db import Base, Created, Json, Key, Time, enum_column
 from app.prompts.models import Prompt
 from app.registry.models import Checkpoint, Deployment
 
@@ -44,6 +44,30 @@ class Candidate(Base):
 
     prompt: Mapped[Prompt] = relationship(lazy="raise")
     checkpoint: Mapped[Checkpoint] = relationship(lazy="raise")
+
+
+class CandidateScore(Base):
+    """What a reward model says of a candidate. Never shown before submission."""
+
+    __tablename__ = "candidate_scores"
+
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("candidates.id"), primary_key=True)
+    checkpoint_id: Mapped[int] = mapped_column(ForeignKey("checkpoints.id"), primary_key=True, index=True)
+    score: Mapped[float]
+    created_at: Mapped[Created]
+
+
+class CandidateFeatures(Base):
+    """What a base model makes of a candidate: the mean of its hidden states over the response. Pairs are chosen by it."""
+
+    __tablename__ = "candidate_features"
+
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("candidates.id"), primary_key=True)
+    checkpoint_id: Mapped[int] = mapped_column(ForeignKey("checkpoints.id"), primary_key=True, index=True)
+    """The base model."""
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
+    """Half-precision numbers, little-endian."""
+    created_at: Mapped[Created]
 
 
 class LiveKind(StrEnum):
@@ -85,7 +109,7 @@ class LiveGeneration(Base):
     request_key: Mapped[str] = mapped_column(String(200))
     """Chosen by the page: asked for twice with one key, a text is generated once."""
     request_hash: Mapped[bytes | None]
-    """What was asked for under the key (:func:`app.fingerprint.fingerprint`); null in rows older than this column."""
+    """What was asked for under the key (:func:`app.kernel.fingerprint.fingerprint`); null in rows older than this column."""
     deployment_id: Mapped[int] = mapped_column(ForeignKey("deployments.id"))
     messages: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
     """What the engine is sent."""

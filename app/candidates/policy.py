@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.registry.models import Deployment
-from app.registry.queries import checkpoint_weights
+from app.registry.externals import UNDERSTOOD
+from app.registry.models import CheckpointKind, Deployment
+from app.registry.rotation import Rotation
 
 
 @dataclass(frozen=True)
@@ -19,26 +20,41 @@ class Draw:
     n: int
 
 
-def draw(prompt_id: int, wanted: int, deployments: Sequence[Deployment]) -> list[Draw]:
-    """Spread ``wanted`` samples over ``deployments``: different checkpoints first, then by share.
+def draw(prompt_id: int, wanted: int, rotation: Rotation) -> list[Draw]:
+    """Spread ``wanted`` samples over the champion and, by :meth:`Rotation.beside`, one other: half each.
 
-    Every checkpoint is drawn once before any is drawn twice, because a comparison of two models says more than one of
-    two samplings (the Llama 3 recipe takes two different models per prompt). Further samples go where the share is
-    least used. Remainders are balanced over prompts by a draw that is seeded with the prompt: a retry asks the same.
+    One other a prompt, so that a policy with a small share is met on few prompts whole, not on every prompt a little; and
+    two different models a prompt, as in the Llama 3 recipe, because that says more than two samplings of one. All of it,
+    who takes an odd one too, is seeded with the prompt: a retry asks the same.
     """
+    if rotation.champion is None:
+        return []
     dice = random.Random(prompt_id)  # noqa: S311 - reproducible on purpose, and nobody gains by guessing it
-    weights = checkpoint_weights(deployments)
-    luck = {checkpoint: dice.random() for checkpoint in sorted(weights)}
-    inner_luck = {deployment.id: dice.random() for deployment in sorted(deployments, key=lambda d: d.id)}
-    used = dict.fromkeys(weights, 0)
-    taken = dict.fromkeys(inner_luck, 0)
-    for _ in range(wanted if deployments else 0):
-        checkpoint = min(used, key=lambda c: (used[c] > 0 and 0 in used.values(), (used[c] + luck[c]) / weights[c], c))
-        inner = [deployment for deployment in deployments if deployment.checkpoint_id == checkpoint]
-        chosen = min(inner, key=lambda d: ((taken[d.id] + inner_luck[d.id]) / d.share, d.id))
-        used[checkpoint] += 1
+    other = _other(dice.random(), rotation.beside())
+    odd = wanted % 2 if dice.random() < 0.5 else 0
+    second = 0 if other is None else wanted // 2 + odd
+    taken: dict[int, int] = {}
+    for checkpoint, n in ((rotation.champion, wanted - second), (other, second)):
+        taken |= _over_samplings(dice, rotation.of(checkpoint), n)
+    return [Draw(each, taken[each.id]) for each in rotation.deployments if taken.get(each.id)]
+
+
+def _other(luck: float, beside: Mapping[int, float]) -> int | None:
+    for checkpoint, part in sorted(beside.items()):
+        luck -= part
+        if luck < 0:
+            return checkpoint
+    return None
+
+
+def _over_samplings(dice: random.Random, deployments: Sequence[Deployment], n: int) -> dict[int, int]:
+    """``n`` samples over the samplings of one checkpoint, by deployment id: where the share is least used."""
+    luck = {deployment.id: dice.random() for deployment in deployments}
+    taken = dict.fromkeys(luck, 0)
+    for _ in range(n):
+        chosen = min(deployments, key=lambda each: ((taken[each.id] + luck[each.id]) / each.share, each.id))
         taken[chosen.id] += 1
-    return [Draw(deployment, taken[deployment.id]) for deployment in deployments if taken[deployment.id]]
+    return taken
 
 
 SAMPLING_KEYS = frozenset(
@@ -58,6 +74,7 @@ SAMPLING_KEYS = frozenset(
 
 
 def sampling_of(deployment: Deployment, overrides: dict[str, Any]) -> dict[str, Any]:
-    """The deployment's sampling with the batch's own on top."""
+    """The deployment's sampling with the batch's own on top; of an external model what any endpoint understands."""
+    keys = UNDERSTOOD if deployment.checkpoint.kind is CheckpointKind.EXTERNAL else SAMPLING_KEYS
     merged = {**deployment.sampling, **overrides}
-    return {name: value for name, value in merged.items() if name in SAMPLING_KEYS and value is not None}
+    return {name: value for name, value in merged.items() if name in keys and value is not None}

@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import CursorResult, Row, bindparam, func, select, text, tuple_, update
+from sqlalchemy import CursorResult, bindparam, case, func, select, text, tuple_, update
 from sqlalchemy.orm import Session
 
 from app.candidates.models import Candidate
-from app.prompts.models import Prompt, PromptState
-from app.settings import get_settings
+from app.kernel.jobs import Job, enqueue
+from app.kernel.settings import get_settings
+from app.prompts.models import CHECKABLE, Batch, PairSelection, Prompt, PromptState
 
 log = structlog.get_logger()
+
+IDENTICAL = "All answers were identical, so there is nothing to compare."
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,11 @@ class Claim:
     wanted: int
     max_tokens: int
     sampling: dict[str, Any]
+    content_hash: bytes = b""
+    selection: PairSelection = PairSelection.RANDOM
+    """What of the responses is shown by; with anything but at random, ``wanted`` is said by the caller."""
+    sampled: int = 0
+    """How many responses are sampled where the shown ones are chosen."""
 
 
 @dataclass(frozen=True)
@@ -51,27 +59,53 @@ class SampledText:
     engine_version: str
 
 
+# Batches in which generation goes on, with how many more prompts may be answered ahead of the people who judge. What waits
+# is counted along ix_comparisons_claim, no further than the bound. Workers that claim at once may exceed it by what they hold.
+_GOING_ON = """
+    SELECT b.*, :ahead
+           - (SELECT count(*) FROM (
+                 SELECT 1 FROM comparisons c
+                  WHERE c.batch_id = b.id AND c.seats_free > 0 AND c.seats_free = c.annotators_wanted
+                    AND c.purpose = 'collect' LIMIT :ahead) unstarted)
+           - (SELECT count(*) FROM (SELECT 1 FROM choices_awaited w WHERE w.batch_id = b.id LIMIT :ahead) unchosen)
+           - (SELECT count(*) FROM prompts g WHERE g.batch_id = b.id AND g.state = 'generating') AS room
+      FROM batches b
+     WHERE b.state IN ('preparing', 'open')
+       AND EXISTS (SELECT 1 FROM prompts w WHERE w.batch_id = b.id AND w.state = 'pending')
+"""
+
 # Batch by batch, so that a paused batch with a million prompts is never walked through. The index behind the inner
 # query is partial (pending only) and starts with the batch; SKIP LOCKED lets workers pass each other.
-_CLAIM = text("""
+_CLAIM = text(f"""
     UPDATE prompts SET state = 'generating', fencing_token = prompts.fencing_token + 1,
            lease_until = now() + make_interval(secs => :lease)
-      FROM (SELECT p.id, b.candidates_per_prompt, b.max_tokens, b.sampling
-              FROM (SELECT * FROM batches WHERE state IN ('preparing', 'open') ORDER BY id) b
+      FROM (SELECT p.id, b.candidates_per_prompt, b.max_tokens, b.sampling, b.selection, b.sampled_per_prompt
+              FROM ({_GOING_ON} ORDER BY b.id) b
              CROSS JOIN LATERAL (
                    SELECT id FROM prompts
                     WHERE batch_id = b.id AND state = 'pending' AND next_try_at <= now()
                       AND (attempts > 0 AND attempts >= :last_try) = :alone
-                    ORDER BY next_try_at, id LIMIT :n FOR UPDATE SKIP LOCKED) p
+                    ORDER BY next_try_at, id LIMIT least(:n, greatest(b.room, 0)) FOR UPDATE SKIP LOCKED) p
              LIMIT :n) due
      WHERE prompts.id = due.id
- RETURNING prompts.id, prompts.external_id, prompts.fencing_token, prompts.attempts, prompts.messages, prompts.tools,
-           due.candidates_per_prompt, due.max_tokens, due.sampling
-""")
+ RETURNING prompts.id AS prompt_id, prompts.external_id, prompts.fencing_token, prompts.attempts, prompts.messages,
+           prompts.tools, due.candidates_per_prompt AS wanted, due.max_tokens, due.sampling, prompts.content_hash,
+           due.selection, due.sampled_per_prompt AS sampled
+""")  # noqa: S608 - of constants
+_CHECKABLE = (
+    select(CHECKABLE).join_from(Prompt, Batch, Batch.id == Prompt.batch_id).where(Prompt.id == bindparam("prompt"))
+)
+_DUE = text(f"""
+    SELECT EXISTS (SELECT 1 FROM ({_GOING_ON}) b WHERE b.room > 0 AND EXISTS (
+        SELECT 1 FROM prompts p WHERE p.batch_id = b.id AND p.state = 'pending' AND p.next_try_at <= now()))
+""")  # noqa: S608 - of constants
 
 
 def claim_prompts(session: Session, n: int) -> list[Claim]:
-    """Lease up to ``n`` due prompts of batches that are preparing or open, leaving out those on their last try."""
+    """Lease up to ``n`` due prompts of batches that are preparing or open, leaving out those on their last try.
+
+    In each batch no more than keep ``generation_ahead`` comparisons waiting that nobody has begun.
+    """
     return _claim(session, n, alone=False)
 
 
@@ -86,11 +120,18 @@ def claim_last_try(session: Session) -> Claim | None:
 
 def _claim(session: Session, n: int, *, alone: bool) -> list[Claim]:
     settings = get_settings()
-    rows: Sequence[Row[Any]] = session.execute(
+    rows = session.execute(
         _CLAIM,
-        {"n": n, "alone": alone, "last_try": settings.generation_tries - 1, "lease": settings.generation_lease},
-    ).all()
-    return sorted((Claim(*tuple(row)) for row in rows), key=lambda claim: claim.prompt_id)
+        {
+            "n": n,
+            "ahead": settings.generation_ahead,
+            "alone": alone,
+            "last_try": settings.generation_tries - 1,
+            "lease": settings.generation_lease,
+        },
+    ).mappings()
+    claims = (Claim(**{**row, "selection": PairSelection(row["selection"])}) for row in rows)
+    return sorted(claims, key=lambda claim: claim.prompt_id)
 
 
 def renew(session: Session, claims: Iterable[Claim]) -> set[int]:
@@ -118,7 +159,8 @@ def record_candidates(session: Session, claim: Claim, samples: Sequence[SampledT
     """Store the answers and mark the prompt ready; the caller makes its comparison in the same transaction.
 
     Returns false, and the prompt is not ready, when the lease was lost meanwhile (nothing is stored then) or when all
-    answers are the same text (they are stored, the try is counted, and the next one samples again).
+    answers are the same text. They are stored. Where they can be checked the prompt is ``unanimous``, for the same answer every
+    time is what a right one looks like; elsewhere the try is counted, and the next one samples again.
     """
     if not _hold(session, claim):
         log.warning("late_candidates_dropped", prompt=claim.prompt_id)
@@ -136,11 +178,34 @@ def record_candidates(session: Session, claim: Claim, samples: Sequence[SampledT
     session.flush()
     texts = session.scalars(select(Candidate.text).where(Candidate.prompt_id == claim.prompt_id))
     if len({sampled.strip() for sampled in texts}) < 2:
-        reason = "All answers were the same text, so there is nothing to compare. Raise the batch's temperature."
-        fail_prompt(session, claim, reason, retry_in=_jitter(1.0))
+        if session.scalar(_CHECKABLE, {"prompt": claim.prompt_id}):
+            _end_lease(session, claim, state=PromptState.UNANIMOUS, last_error=None)
+        else:
+            reason = f"{IDENTICAL} Raise the batch's temperature."
+            fail_prompt(session, claim, reason, retry_in=_jitter(1.0))
         return False
     _end_lease(session, claim, state=PromptState.READY, last_error=None)
     return True
+
+
+def not_settled(session: Session, prompt_id: int, reason: str) -> None:
+    """Count a failed try of a prompt whose identical answers did not pass their checks; it is asked again, or quarantined."""
+    tries = get_settings().generation_tries
+    attempts = Prompt.attempts + 1
+    state = session.scalar(
+        update(Prompt)
+        .where(Prompt.id == prompt_id, Prompt.state == PromptState.UNANIMOUS)
+        .values(
+            attempts=attempts,
+            last_error=reason[:2000],
+            next_try_at=func.now(),
+            state=case((attempts >= tries, PromptState.QUARANTINED.value), else_=PromptState.PENDING.value),
+        )
+        .returning(Prompt.state)
+        .execution_options(synchronize_session="fetch")
+    )
+    if state is PromptState.PENDING:
+        enqueue(session, Job.GENERATE)
 
 
 def fail_prompt(session: Session, claim: Claim, reason: str, *, retry_in: float | None) -> bool:
@@ -167,7 +232,7 @@ _EXPIRED = text("""
      WHERE id IN (SELECT id FROM prompts WHERE state = 'generating' AND lease_until < now()
                    ORDER BY lease_until LIMIT 1000 FOR UPDATE SKIP LOCKED)
  RETURNING id, state
-""").bindparams(bindparam("reason", "The worker ended, or lost its connection, while it held this prompt."))
+""").bindparams(bindparam("reason", "The worker stopped or lost its connection while it held this prompt."))
 
 
 def release_expired(session: Session) -> int:
@@ -179,16 +244,14 @@ def release_expired(session: Session) -> int:
 
 
 def work_is_due(session: Session) -> bool:
-    """Whether a prompt waits that a worker may claim now."""
-    return bool(
-        session.scalar(
-            text("""
-                SELECT EXISTS (SELECT 1 FROM batches b WHERE b.state IN ('preparing', 'open') AND EXISTS (
-                    SELECT 1 FROM prompts p
-                     WHERE p.batch_id = b.id AND p.state = 'pending' AND p.next_try_at <= now()))
-            """)
-        )
-    )
+    """Whether a prompt waits that a worker may claim now; those that wait until people have judged some do not count."""
+    return bool(session.scalar(_DUE, {"ahead": get_settings().generation_ahead}))
+
+
+def ring_if_due(session: Session) -> None:
+    """Ring for generation when prompts wait for it: the doorbell may be lost, and people make room by working."""
+    if work_is_due(session):
+        enqueue(session, Job.GENERATE)
 
 
 def backoff(attempts: int) -> float:

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 import typer
 
 from app.commands.common import person, table, transaction
-from app.errors import BadInput
-from app.storable import flaw
+from app.kernel.errors import BadInput
+from app.kernel.storable import flaw
 
 KindName = Literal["sign-in", "refusal", "download", "token", "people", "work", "log"]
 _AGO = re.compile(r"([0-9]{1,5})([dhm])")
@@ -20,15 +20,15 @@ _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
 def audit_log(
-    since: Annotated[str | None, typer.Option(help="A day or a moment (UTC), or how long ago: 7d, 24h, 30m.")] = None,
-    until: Annotated[str | None, typer.Option(help="The same; this moment itself is out.")] = None,
+    since: Annotated[str | None, typer.Option(help="A day or a time (UTC), or how long ago: 7d, 24h, 30m.")] = None,
+    until: Annotated[str | None, typer.Option(help="Same formats; exclusive.")] = None,
     kind: Annotated[KindName | None, typer.Option(help="Only events of this kind.")] = None,
     who: Annotated[
-        str | None, typer.Option("--person", help="Who did it, or whom it is about; an e-mail address.")
+        str | None, typer.Option("--person", help="E-mail address of the person who did it or whom it is about.")
     ] = None,
     address: Annotated[str, typer.Option(help="Only from this address.")] = "",
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many; without --json 100.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="JSON Lines, all of them; that is an event, too.")] = False,  # noqa: FBT002
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of events; 100 without --json.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="All events as JSON Lines; this is itself logged.")] = False,  # noqa: FBT002
 ) -> None:
     """Show the audit log, newest first."""
     wrong = flaw(address)
@@ -64,7 +64,7 @@ def audit_log(
                 if event.session_id
                 else "-",
             )
-            for event in page(session, wanted, limit=limit or 100)
+            for event in page(session, wanted, limit=limit or 100).rows
         ]
     table(("at (UTC)", "who", "what", "about", "address", "by"), rows)
 

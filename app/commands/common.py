@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from app.errors import BadInput, NotFound
-from app.instance import Instance, database
-from app.origin import of_command
-from app.storable import flaw, quotable
+from app.kernel.errors import BadInput, NotFound
+from app.kernel.origin import of_command
+from app.kernel.storable import flaw, quotable
+from app.services.instance import Instance, database
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 def transaction() -> Iterator[Session]:
     """One transaction on the installation's database, which is started for it where it does not run."""
     with database(), of_command():
-        import app.models  # noqa: F401 - foreign keys between domains resolve
-        from app.db import get_engine, session_scope
+        import app.site.tables  # noqa: F401 - foreign keys between domains resolve
+        from app.kernel.db import get_engine, session_scope
 
         try:
             with session_scope() as session:
@@ -51,6 +52,30 @@ def person(session: Session, email: str) -> User:
     return found
 
 
+def batch_id(session: Session, name: str) -> int:
+    """The batch with this name, or else this id.
+
+    Raises:
+        BadInput: no batch can have this name.
+        NotFound: there is none.
+    """
+    from sqlalchemy import select
+
+    from app.prompts.models import Batch
+
+    wrong = flaw(name)
+    if wrong:
+        raise BadInput(f"A batch name cannot contain {wrong}: the Batches page lists all names.")
+    found = session.scalar(select(Batch.id).where(Batch.name == name))
+    if found is None and re.fullmatch(
+        "[0-9]{1,18}", name
+    ):  # a batch may be named "12"; int() would read "²" and "१२" as well
+        found = session.scalar(select(Batch.id).where(Batch.id == int(name)))
+    if found is None:
+        raise NotFound(f"There is no batch {name}: the Batches page lists all.")
+    return found
+
+
 def ask_password() -> str:
     """A password from the terminal, typed twice; or the first line of standard input where that is no terminal.
 
@@ -58,7 +83,7 @@ def ask_password() -> str:
         BadInput: standard input is empty.
     """
     if sys.stdin.isatty():
-        return str(typer.prompt("Password", hide_input=True, confirmation_prompt="The same again"))
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt="Repeat it"))
     password = sys.stdin.readline().rstrip("\r\n")
     if not password:
         raise BadInput("A password is needed: type it at the prompt, or send it as the first line of standard input.")
@@ -75,8 +100,8 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 def address() -> str:
     """Where this installation's pages are, as far as a command can know."""
-    from app.launch import address_of
-    from app.settings import get_settings
+    from app.kernel.settings import get_settings
+    from app.laptop.launch import address_of
 
     settings = get_settings()
     running = Instance(settings.data_dir.resolve()).running()

@@ -9,7 +9,8 @@ COLOURS = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.
 
 def doctor() -> None:
     """Say what is wrong with this installation and what to do about it; status 1 when something does not work."""
-    from app.doctor import Level, examine
+    from app.upkeep.diagnoses import Level
+    from app.upkeep.doctor import examine
 
     failed = False
     for finding in examine():

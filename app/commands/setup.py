@@ -9,14 +9,14 @@ from pathlib import Path
 import typer
 
 from app.commands.common import address
-from app.engine import base_model_is_due
-from app.instance import database
-from app.settings import Settings, get_settings
+from app.kernel.settings import Settings, get_settings
+from app.laptop.engine_command import base_model_is_due
+from app.services.instance import database
 
 
 def setup() -> None:
     """Convert the bundled base model, migrate the database, and print the first admin's link. Safe to run again."""
-    from app.prepare import prepare
+    from app.laptop.prepare import prepare
 
     convert_base_model(get_settings())
     with database(migrate=False) as url:
@@ -24,7 +24,7 @@ def setup() -> None:
         where = address()
     typer.echo("The database is ready.")
     if invite:
-        typer.echo(f"There is no admin yet. This link makes the first, once: {where}/invite/{invite}")
+        typer.echo(f"There is no admin yet. This one-time link creates the first: {where}/invite/{invite}")
 
 
 def convert_base_model(settings: Settings) -> None:

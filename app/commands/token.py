@@ -10,15 +10,15 @@ from app.commands.common import person, table, transaction
 
 commands = typer.Typer(no_args_is_help=True, help="Bearer tokens for the JSON API.")
 
-Email = Annotated[str, typer.Argument(help="Whose token it is; it acts as this person.")]
+Email = Annotated[str, typer.Argument(help="The owner's e-mail address; the token acts as this person.")]
 
 
 @commands.command("create")
 def create(
     email: Email,
     name: Annotated[str, typer.Option(help="What it is for.")],
-    scope: Annotated[list[str], typer.Option(help="What it may do: annotate, read, admin; repeat for several.")],
-    days: Annotated[int | None, typer.Option(help="For how long it works; CORRAL_TOKEN_DAYS, else 90.")] = None,
+    scope: Annotated[list[str], typer.Option(help="Its scopes: annotate, read, admin; can be repeated.")],
+    days: Annotated[int | None, typer.Option(help="Days until it expires; CORRAL_TOKEN_DAYS, else 90.")] = None,
 ) -> None:
     """Print a new token. It is shown this once."""
     from app.accounts.service import create_token
@@ -47,11 +47,11 @@ def revoke(token_id: Annotated[int, typer.Argument(help="As `corral token list` 
     """End a token at once."""
     from app.accounts.models import ApiToken, User
     from app.accounts.service import revoke_token
-    from app.errors import NotFound
+    from app.kernel.errors import NotFound
 
     with transaction() as session:
         token = session.get(ApiToken, token_id)
         if token is None or token.revoked_at is not None:
-            raise NotFound(f"There is no token {token_id} that works: `corral token list EMAIL` shows them.")
+            raise NotFound(f"There is no active token {token_id}: `corral token list EMAIL` shows them.")
         revoke_token(session, session.get_one(User, token.user_id), token_id)
-    typer.echo(f"Token {token_id} works no more.")
+    typer.echo(f"Token {token_id} is revoked.")

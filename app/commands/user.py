@@ -11,14 +11,14 @@ from app.commands.common import address, ask_password, person, table, transactio
 commands = typer.Typer(no_args_is_help=True, help="People and their passwords.")
 
 RoleName = Literal["annotator", "reviewer", "admin"]
-Email = Annotated[str, typer.Argument(help="The address that they sign in with.")]
+Email = Annotated[str, typer.Argument(help="Their e-mail address for signing in.")]
 
 
 @commands.command("add")
 def add(
     email: Email,
-    name: Annotated[str, typer.Option(help="How others see them.")],
-    role: Annotated[RoleName, typer.Option(help="What they may do.")] = "annotator",
+    name: Annotated[str, typer.Option(help="Name shown to others.")],
+    role: Annotated[RoleName, typer.Option(help="Their role.")] = "annotator",
 ) -> None:
     """Make an account. The password is asked for, or read from standard input."""
     from app.accounts.models import Role
@@ -53,7 +53,7 @@ def disable(email: Email) -> None:
 
     with transaction() as session:
         service.disable(session, None, person(session, email))
-    typer.echo(f"{email} cannot sign in any more.")
+    typer.echo(f"{email} can no longer sign in.")
 
 
 @commands.command("enable")
@@ -78,7 +78,7 @@ def password(email: Email) -> None:
 
 
 @commands.command("role")
-def role(email: Email, role: Annotated[RoleName, typer.Argument(help="What they may do.")]) -> None:
+def role(email: Email, role: Annotated[RoleName, typer.Argument(help="Their role.")]) -> None:
     """Give a person another role."""
     from app.accounts.models import Role
     from app.accounts.service import set_role
@@ -89,7 +89,7 @@ def role(email: Email, role: Annotated[RoleName, typer.Argument(help="What they 
 
 
 def invite(
-    role: Annotated[RoleName, typer.Option(help="What the invited may do.")] = "annotator",
+    role: Annotated[RoleName, typer.Option(help="Role of the new account.")] = "annotator",
     email: Annotated[str | None, typer.Option(help="Only this address can use the link.")] = None,
 ) -> None:
     """Print a link that makes one account; it works once, within a week."""

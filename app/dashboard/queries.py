@@ -11,10 +11,13 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
 from app.annotations.queries import COUNT_UP_TO, OpenBatch, visible_batches
+from app.batches.queries import Progress, batch_progress
+from app.kernel.settings import get_settings
+from app.loops.models import Round, RoundState
+from app.loops.queries import current_round
 from app.prompts.models import Batch, BatchState
-from app.prompts.queries import EngineView, Progress, batch_progress, engine_view
-from app.rounds.models import Round, RoundState
-from app.rounds.queries import current_round
+from app.registry.queries import EngineView, engine_view
+from app.rounds.cards import Card
 from app.rounds.readiness import Readiness, readiness
 
 
@@ -36,7 +39,7 @@ class Overview:
 
     round: Round | None
     batches: Sequence[tuple[Batch, Progress]]
-    engine: EngineView | None
+    engine: EngineView
     readiness: Readiness | None
 
 
@@ -57,41 +60,83 @@ def overview(session: Session) -> Overview:
     return Overview(
         round=current,
         batches=[(batch, progress[batch.id]) for batch in batches],
-        engine=engine_view(session),
+        engine=engine_view(session, get_settings().engine_url),
         readiness=readiness(session, current) if current else None,
     )
 
 
-def next_step(user: User, seen: Overview, waiting: int) -> Step | None:
-    """What helps the loop most now, for this reader."""
-    decisions = _decisions(seen) if user.role is Role.ADMIN else iter(())
-    return next(itertools.chain(_running(seen), decisions, _work(seen, waiting)), None)
+def next_step(user: User, seen: Overview, waiting: int, contest: Card | None = None) -> Step | None:
+    """What helps the loop most now, for this reader; ``contest`` is the open one, where they may see it."""
+    is_admin = user.role is Role.ADMIN
+    decisions = _decisions(seen) if is_admin else iter(())
+    training = _training(seen) if is_admin else iter(())
+    more = _more_prompts(seen) if is_admin else iter(())
+    steps = itertools.chain(_running(seen), decisions, _contest(seen, contest), training, _work(seen, waiting), more)
+    return next(steps, None)
 
 
 def _running(seen: Overview) -> Iterator[Step]:
-    if seen.round is not None and seen.round.state is RoundState.TRAINING:
-        reason = "The new policy joins the rotation when it is done."
+    state = seen.round.state if seen.round else None
+    if state is RoundState.TRAINING:
+        reason = "The new policy is then measured, and compared by people with the champion."
         yield Step("Training is running", reason, "/rounds", "Watch", busy=True)
+    if state is RoundState.CHECKING:
+        reason = "If nothing speaks against it, people compare it with the champion."
+        yield Step("The new policy is being measured", reason, "/rounds", "Watch", busy=True)
 
 
 def _decisions(seen: Overview) -> Iterator[Step]:
-    """What only an admin can do, the most pressing first."""
+    """What only an admin can do so that people have work, the most pressing first."""
     if not seen.batches:
         yield Step("Upload prompts", "This round has no batch yet.", "/batches/new", "New batch")
     for batch, progress in seen.batches:
-        if batch.state is BatchState.PREPARING and progress.total and not progress.unsettled:
+        if batch.state is BatchState.PREPARING and progress.total and (progress.far_ahead or not progress.unsettled):
             reason = f"Every prompt of “{batch.name}” has its responses."
+            if progress.far_ahead:
+                reason = f"“{batch.name}” has enough responses to begin with; the others follow as people work."
             yield Step("Open the batch", reason, f"/batches/{batch.id}", "Look at it")
-    if seen.readiness and seen.readiness.blocked is None:
-        ready = seen.readiness
-        reason = f"{ready.new_annotations} new annotations, up to {ready.trainable} pairs to train on."
-        yield Step("Training is possible now", reason, "/rounds", "To the round")
+
+
+def _contest(seen: Overview, contest: Card | None) -> Iterator[Step]:
+    """What decides the open contest: judgements, and prompts to judge."""
+    if contest is None or contest.forecast is None or not contest.forecast.more:
+        return
+    decide = f"{contest.forecast.judgements} {'decides' if contest.forecast.more == 1 else 'decide'} it"
+    challenger = contest.contest.challenger.name
+    if any(_unfinished(batch, progress) for batch, progress in seen.batches):
+        yield Step(
+            decide[0].upper() + decide[1:], f"Whether {challenger} becomes the champion.", "/annotate", "Annotate"
+        )
+    else:
+        reason = f"{decide[0].upper()}{decide[1:]}, whether {challenger} becomes the champion, and nothing waits."
+        yield Step("Upload prompts", reason, "/batches/new", "New batch")
+
+
+def _unfinished(batch: Batch, progress: Progress) -> bool:
+    """Whether something of the batch is still to be judged."""
+    return batch.state is BatchState.OPEN and (
+        progress.unsettled > 0 or progress.annotations < progress.annotations_wanted
+    )
+
+
+def _training(seen: Overview) -> Iterator[Step]:
+    ready = seen.readiness
+    if ready and ready.blocked is None:
+        new = f"{ready.new_annotations:,} new judgement{'' if ready.new_annotations == 1 else 's'}"
+        yield Step(
+            f"Start a training: {new}", f"Up to {ready.trainable:,} pairs to learn from.", "/rounds", "To the round"
+        )
 
 
 def _work(seen: Overview, waiting: int) -> Iterator[Step]:
     if waiting:
         count = str(waiting) if waiting < COUNT_UP_TO else f"{COUNT_UP_TO}+"
         yield Step(f"{count} comparison{' waits' if waiting == 1 else 's wait'}", "", "/annotate", "Annotate")
-    if any(progress.unsettled for _, progress in seen.batches):
-        reason = "Comparisons appear as they are done."
+    if any(progress.unsettled and not progress.far_ahead for _, progress in seen.batches):
+        reason = "Comparisons appear as their responses are ready."
         yield Step("Responses are being generated", reason, "/batches", "Watch", busy=True)
+
+
+def _more_prompts(seen: Overview) -> Iterator[Step]:
+    if seen.readiness and seen.readiness.blocked and not any(_unfinished(*each) for each in seen.batches):
+        yield Step("Upload more prompts", seen.readiness.blocked, "/batches/new", "New batch")

@@ -14,10 +14,13 @@ from app.annotations.queries import OpenBatch
 from app.dashboard import day, queries, reference
 from app.dashboard.day import Day, Waiting
 from app.dashboard.queries import Overview, Step
-from app.db import DbSession
 from app.dialogues.queries import OpenDialogues
 from app.dialogues.queries import open_batches as open_dialogues
-from app.web import public_url, redirect, render
+from app.kernel.db import DbSession
+from app.rounds.better import Better, better
+from app.rounds.contest_views import CONTEST_POLL_SECONDS
+from app.rounds.drawing import RoundCharts, of_rounds
+from app.shell.web import public_url, redirect, render
 
 router = APIRouter()
 
@@ -27,7 +30,7 @@ ZONE = "zone"
 
 @dataclass(frozen=True)
 class HomePage:
-    """Context of ``home.html``; ``overview`` and ``step`` are for reviewers and admins."""
+    """Context of ``home.html``; what follows ``to_do`` is for reviewers and admins."""
 
     batches: Sequence[OpenBatch]
     dialogues: Sequence[OpenDialogues]
@@ -37,6 +40,9 @@ class HomePage:
     to_do: Waiting
     overview: Overview | None
     step: Step | None
+    better: Better | None
+    charts: RoundCharts | None
+    poll_seconds: int
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,9 @@ def home(request: Request, session: DbSession, user: SignedIn) -> Response:
     """Where everybody starts."""
     batches = queries.open_batches(session, user)
     waiting = sum(each.waiting for each in batches)
-    overview = queries.overview(session) if user.role in STAFF else None
+    staff = user.role in STAFF
+    overview = queries.overview(session) if staff else None
+    found = better(session, user) if staff else None
     page = HomePage(
         batches=batches,
         dialogues=open_dialogues(session, user),
@@ -61,7 +69,10 @@ def home(request: Request, session: DbSession, user: SignedIn) -> Response:
         day=day.today(session, user, day.zone_of(request.cookies.get(ZONE, ""))),
         to_do=day.waiting(session, user),
         overview=overview,
-        step=queries.next_step(user, overview, waiting) if overview else None,
+        step=queries.next_step(user, overview, waiting, found.gate if found else None) if overview else None,
+        better=found,
+        charts=of_rounds(found.entries) if found else None,
+        poll_seconds=CONTEST_POLL_SECONDS,
     )
     return render(request, "home.html", page)
 
@@ -76,7 +87,7 @@ def set_goal(
 ) -> Response:
     """Remember how many items the reader wants to do a day."""
     day.set_goal(session, user, goal)
-    said = f"Your goal is {goal} a day." if goal else "You have no daily goal now."
+    said = f"Your goal is {goal} a day." if goal else "Daily goal removed."
     return redirect(request, "/profile" if back == "profile" else "/", flash=said)
 
 

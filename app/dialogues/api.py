@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
@@ -17,18 +17,16 @@ from app.accounts.models import User
 from app.candidates import live_pace
 from app.candidates.live_api import LastEventId, streamed
 from app.candidates.live_pace import Release
-from app.db import DbSession
 from app.dialogues import queries, service
 from app.dialogues.forms import Again, DialogueSettings, Finish, Message
 from app.dialogues.models import DialogueState, Kept
 from app.dialogues.queries import TurnState
-from app.numbers import Whole
+from app.kernel.db import DbSession
+from app.kernel.numbers import Whole
+from app.kernel.paging import Cursor, Limit
 from app.prompts.models import BatchState
 
 router = APIRouter(tags=["dialogues"])
-
-Before = Annotated[int | None, Query(ge=0, le=2**63 - 1, description="The `next` of the page before.")]
-Limit = Annotated[int, Query(ge=1, le=100)]
 
 
 class Out(BaseModel):
@@ -52,7 +50,7 @@ _DIALOGUE: dict[str, Any] = {
     "id": 4,
     "state": "open",
     "batch_id": 3,
-    "batch": "Questions of children",
+    "batch": "Children's questions",
     "guidelines": "Ask what a child would ask.",
     "system": "Answer so that a child understands.",
     "opening": None,
@@ -65,27 +63,31 @@ _DIALOGUE: dict[str, Any] = {
 
 
 class AnswerOut(Out):
-    """A text from which the dialogue can go on; a message names it in `answer`."""
+    """A text from which the dialogue can continue; a message names it in `answer`."""
 
     name: str = Field(description="`edited`, or the letter of a response in first place.")
     text: str
 
 
 class TurnOut(Out):
-    """One turn: your message, and what became of its two answers."""
+    """One turn: your message, its two answers and their state."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_TURN]})
 
     id: int
-    depth: int = Field(description="From 1: how many of your messages lead to it, with its own.")
+    depth: int = Field(description="Depth from 1: how many of your messages lead to it, including its own.")
     parent_id: int | None = Field(description="The turn that it follows.")
     text: str
     state: TurnState
     generations: list[int] = Field(
         description="The two answers, left and right. Follow both under `…/turns/{id}/events`, or one under `/api/v1/live/{id}`."
     )
-    assignment_id: int | None = Field(description="Where the answers are judged; ask for it with `judge`.")
-    answers: list[AnswerOut] = Field(description="From which it can go on, once it is judged; the first one by itself.")
+    assignment_id: int | None = Field(
+        description="The assignment in which the answers are judged; request it with `judge`."
+    )
+    answers: list[AnswerOut] = Field(
+        description="Answers it can continue from, once judged; the first one is the default."
+    )
 
 
 class DialogueOut(Out):
@@ -99,7 +101,7 @@ class DialogueOut(Out):
     batch: str
     guidelines: str = Field(description="Markdown.")
     system: str | None
-    opening: str | None = Field(description="How the first message has to read.")
+    opening: str | None = Field(description="The required first message.")
     max_turns: int
     system_kept: Kept | None
     note: str
@@ -119,7 +121,7 @@ class SummaryOut(Out):
 
 
 class OpenOut(Out):
-    """A batch of dialogues in which there is something for you."""
+    """A batch in which you can start or continue dialogues."""
 
     id: int
     name: str
@@ -129,7 +131,7 @@ class OpenOut(Out):
 
 
 class DialogueList(BaseModel):
-    """What you can begin, and your dialogues, newest first. ``next`` is the ``before`` of the following page."""
+    """The batches you can start in, and your dialogues, newest first. ``next`` is the ``before`` of the following page."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -158,7 +160,7 @@ class DialogueList(BaseModel):
 
 
 class Begin(BaseModel):
-    """The batch to begin in."""
+    """The batch to start in."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"batch": 3}]})
 
@@ -174,7 +176,7 @@ class ToJudge(BaseModel):
 
 
 class DialogueBatchOut(BaseModel):
-    """The batch that was made; open it under `/api/v1/batches/{id}/state`."""
+    """The new batch; open it under `/api/v1/batches/{id}/state`."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"id": 3, "name": "Pirates", "state": "preparing", "dialogues": 20}]}
@@ -183,7 +185,7 @@ class DialogueBatchOut(BaseModel):
     id: int
     name: str
     state: BatchState
-    dialogues: int = Field(description="How many can be begun.")
+    dialogues: int = Field(description="How many dialogues can be started.")
 
 
 @router.post(
@@ -204,45 +206,45 @@ def create_batch(request: Request, session: DbSession, user: ApiAdmin, settings:
     return once(session, user, request, settings.model_dump_json().encode(), work, status=201)
 
 
-@router.get("/dialogues", summary="List what you can begin, and your dialogues")
-def list_dialogues(session: DbSession, user: ApiSignedIn, before: Before = None, limit: Limit = 25) -> DialogueList:
-    """Your own; nobody sees anybody else's here."""
-    rows = queries.mine(session, user, before=before, limit=limit + 1)
+@router.get("/dialogues", summary="List dialogues you can begin, and your own")
+def list_dialogues(session: DbSession, user: ApiSignedIn, before: Cursor = None, limit: Limit = 25) -> DialogueList:
+    """Your own dialogues; other people's are never listed here."""
+    page = queries.mine(session, user, before=before, limit=limit)
     return DialogueList(
         batches=[OpenOut.model_validate(each) for each in queries.open_batches(session, user)],
-        dialogues=[SummaryOut.model_validate(each) for each in rows[:limit]],
-        next=rows[limit - 1].id if len(rows) > limit else None,
+        dialogues=[SummaryOut.model_validate(each) for each in page.rows],
+        next=page.next,
     )
 
 
 @router.post("/dialogues", status_code=201, summary="Begin a dialogue")
 def begin(session: DbSession, user: ApiSignedIn, body: Begin) -> DialogueOut:
-    """The one that you have open in this batch, else a new one: asked twice, it is the same, so this takes no key."""
+    """Your open dialogue in this batch, otherwise a new one; repeating this returns the same one, so it takes no key."""
     return _shown(session, user, service.begin(session, user, body.batch).id)
 
 
-@router.get("/dialogues/{dialogue_id}", summary="See a dialogue")
+@router.get("/dialogues/{dialogue_id}", summary="Read a dialogue")
 def get_dialogue(session: DbSession, user: ApiSignedIn, dialogue_id: int) -> DialogueOut:
-    """The whole tree. Reviewers and admins may read those of others."""
+    """The whole tree. Reviewers and admins may read other people's dialogues."""
     return _shown(session, user, dialogue_id)
 
 
-@router.post("/dialogues/{dialogue_id}/turns", status_code=201, summary="Say something")
+@router.post("/dialogues/{dialogue_id}/turns", status_code=201, summary="Send a message")
 def say(session: DbSession, user: ApiSignedIn, dialogue_id: int, body: Message) -> TurnOut:
     """Two models answer while you wait. The same `key` is answered with the same turn."""
     return _turn(session, user, dialogue_id, service.say(session, user, dialogue_id, body).id)
 
 
-@router.post("/dialogues/{dialogue_id}/turns/{turn_id}/again", summary="Ask for an answer again")
+@router.post("/dialogues/{dialogue_id}/turns/{turn_id}/again", summary="Retry an answer")
 def again(session: DbSession, user: ApiSignedIn, dialogue_id: int, turn_id: int, body: Again) -> TurnOut:
-    """For answers that failed or are empty, or for one of two that are the same; else it changes nothing."""
+    """Only for answers that failed or are empty, or for one of two identical answers; otherwise nothing changes."""
     service.again(session, user, dialogue_id, turn_id, body.key)
     return _turn(session, user, dialogue_id, turn_id)
 
 
 @router.post("/dialogues/{dialogue_id}/turns/{turn_id}/judge", summary="Judge the answers to a turn")
 def judge(session: DbSession, user: ApiSignedIn, dialogue_id: int, turn_id: int) -> ToJudge:
-    """The assignment is made when both answers have come, and is the same when asked twice."""
+    """The assignment is created once both answers are complete; repeating the request returns the same one."""
     return ToJudge(assignment_id=service.judge(session, user, dialogue_id, turn_id))
 
 
@@ -269,7 +271,7 @@ async def events(
 
 @router.post("/dialogues/{dialogue_id}/finish", summary="Finish a dialogue")
 def finish(session: DbSession, user: ApiSignedIn, dialogue_id: int, body: Finish) -> DialogueOut:
-    """Nothing can be added then. Finishing twice changes nothing."""
+    """Nothing can be added afterwards. Finishing twice changes nothing."""
     service.finish(session, user, dialogue_id, body)
     return _shown(session, user, dialogue_id)
 

@@ -7,11 +7,12 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from app.dialogues.models import Kept
-from app.numbers import Whole
+from app.judgements.vocabulary import EditPolicy
+from app.kernel.numbers import Whole
+from app.kernel.storable import flaw
 from app.prompts.attributes import Attributes
 from app.prompts.forms import BatchSettings, Guidelines, Name, StrengthExamples
-from app.prompts.models import EditPolicy
-from app.storable import flaw
+from app.prompts.models import PairSelection
 from training.formats.texts import shows_nothing
 
 MESSAGE_LIMIT = 20_000
@@ -50,17 +51,19 @@ class Message(BaseModel):
     )
 
     text: Said
-    after: Whole | None = Field(default=None, ge=1, description="The turn that this follows; null begins the dialogue.")
+    after: Whole | None = Field(
+        default=None, ge=1, description="The turn this message follows; null begins the dialogue."
+    )
     answer: str = Field(
         default="",
         pattern=ANSWER_PATTERN,
-        description="Which answer to that turn goes on: `edited`, or its letter. Empty: the edited one, else the best.",
+        description="The answer to continue from: `edited`, or its letter. Empty: the edited one, else the best.",
     )
-    key: Key = Field(description="A string of your own: a message sent twice with it is said once.")
+    key: Key = Field(description="A string that you choose: sending a message twice with it adds it once.")
 
 
 class Again(BaseModel):
-    """Ask anew for answers that failed, or that were the same."""
+    """Regenerate answers that failed or were identical."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"key": "k-8"}]})
 
@@ -74,7 +77,7 @@ class Finish(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"system_kept": "partly", "note": "It slipped in turn 3."}]}
     )
 
-    system_kept: Kept | None = Field(default=None, description="Asked where the dialogue has a system prompt.")
+    system_kept: Kept | None = Field(default=None, description="Required if the dialogue has a system prompt.")
     note: Annotated[str, Field(max_length=NOTE_LIMIT), AfterValidator(_text)] = ""
 
 
@@ -85,7 +88,7 @@ class Seed(BaseModel):
 
     system: Said | None = Field(default=None, examples=["Answer like a pirate."])
     opening: Said | None = Field(default=None, description="The first message; null: the annotator writes it.")
-    dialogues: Whole = Field(default=1, ge=1, le=SEEDS_LIMIT, description="How many are to begin with it.")
+    dialogues: Whole = Field(default=1, ge=1, le=SEEDS_LIMIT, description="How many dialogues begin with it.")
 
 
 class DialogueSettings(BaseModel):
@@ -123,7 +126,11 @@ class DialogueSettings(BaseModel):
     def as_batch(self) -> BatchSettings:
         """The settings that every batch has: two answers to each turn, judged by the one who wrote it."""
         return BatchSettings(
-            **self.model_dump(exclude={"seeds", "max_turns"}), candidates_per_prompt=2, annotators_per_prompt=1
+            **self.model_dump(exclude={"seeds", "max_turns"}),
+            candidates_per_prompt=2,
+            annotators_per_prompt=1,
+            overlap_percent=0,
+            selection=PairSelection.RANDOM,
         )
 
 

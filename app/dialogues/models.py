@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, tex
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.accounts.models import User
-from app.db import Base, Created, Key, Time, enum_column
+from app.kernel.db import Base, Created, Key, Time, enum_column
 from app.prompts.models import Batch
 
 
@@ -39,7 +39,7 @@ class DialogueSeed(Base):
 
 
 class DialogueState(StrEnum):
-    """``open`` while it is continued or branched; ``finished`` for good, with the verdict on its system prompt."""
+    """``open`` while it is continued or branched; ``finished`` is final, with the verdict on its system prompt."""
 
     OPEN = "open"
     FINISHED = "finished"

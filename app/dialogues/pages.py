@@ -16,8 +16,8 @@ from app.candidates.live_pace import shown
 from app.dialogues import queries, service
 from app.dialogues.models import Dialogue, DialogueState, Kept
 from app.dialogues.queries import Answer, OpenDialogues, Summary, Turn, TurnState
-from app.errors import NotFound
-from app.markup import to_html
+from app.kernel.errors import NotFound
+from app.kernel.markup import to_html
 from app.prompts import guidelines
 from app.prompts.models import Batch, BatchState
 
@@ -48,7 +48,7 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What stands in the message field, and what is wrong with it."""
+    """The contents of the message field, and what is wrong with it."""
 
     text: str = ""
     answer: str = ""

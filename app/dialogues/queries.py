@@ -12,14 +12,18 @@ from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session, joinedload
 
 from app.accounts.models import Role, User
-from app.annotations.forms import position
-from app.annotations.models import STANDING, Annotation, Assignment, AssignmentState, Comparison, Outcome, Purpose
+from app.annotations.models import STANDING, Annotation
 from app.annotations.recording import UNDO_SECONDS
 from app.candidates import live
 from app.candidates.models import Candidate, LiveGeneration, LiveKind
+from app.comparisons import purposes
+from app.comparisons.models import Assignment, AssignmentState, Comparison
 from app.dialogues.models import Dialogue, DialogueSeed, DialogueState, Kept
-from app.errors import NotFound
-from app.markup import to_html
+from app.judgements.positions import ids_by_position
+from app.judgements.vocabulary import Outcome
+from app.kernel.errors import NotFound
+from app.kernel.markup import to_html
+from app.kernel.paging import Order, Page, read_rows
 from app.prompts.models import Batch, BatchKind, BatchState, Prompt
 
 EDITED = "edited"
@@ -38,7 +42,7 @@ class TurnState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A text from which a dialogue can go on: the edit, or a response in first place by its letter."""
+    """A text from which a dialogue can continue: the edit, or a response in first place by its letter."""
 
     name: str
     text: str
@@ -151,14 +155,12 @@ def assignment_of(session: Session, user: User, turn_id: int) -> Assignment | No
     return session.scalars(
         select(Assignment)
         .join(Comparison, Comparison.id == Assignment.comparison_id)
-        .where(
-            Comparison.prompt_id == turn_id, Comparison.purpose == Purpose.COLLECT, Assignment.annotator_id == user.id
-        )
+        .where(Comparison.prompt_id == turn_id, purposes.trains, Assignment.annotator_id == user.id)
     ).one_or_none()
 
 
 def answers(session: Session, turn: Prompt) -> list[Answer]:
-    """From which answers to a judged turn its dialogue can go on, the first one by itself."""
+    """The answers to a judged turn from which its dialogue can continue; the first is the default."""
     said = session.scalars(_standing().where(Comparison.prompt_id == turn.id)).one_or_none()
     return list(_answers(said, _texts(session, said.order_shown))) if said else []
 
@@ -178,7 +180,7 @@ def turns(session: Session, dialogue: Dialogue) -> list[Turn]:
             .join(Assignment, Assignment.comparison_id == Comparison.id)
             .where(
                 Comparison.prompt_id.in_(ids),
-                Comparison.purpose == Purpose.COLLECT,
+                purposes.trains,
                 Assignment.annotator_id == dialogue.annotator_id,
             )
         )
@@ -227,7 +229,7 @@ def _standing(*columns: Any) -> Select[Any]:
     return (
         select(*columns, Annotation)
         .join(Comparison, Comparison.id == Annotation.comparison_id)
-        .where(STANDING, Comparison.purpose == Purpose.COLLECT)
+        .where(STANDING, purposes.trains)
     )
 
 
@@ -241,8 +243,8 @@ def _answers(said: Annotation, texts: Mapping[int, str]) -> tuple[Answer, ...]:
     if said.outcome is Outcome.ALL_UNACCEPTABLE:
         return ()
     edited = [Answer(EDITED, said.edited_text)] if said.edited_text is not None else []
-    best = sorted(said.ranking[0], key=said.order_shown.index)
-    return (*edited, *(Answer(position(said.order_shown.index(each)), texts[each]) for each in best))
+    best = [(name, each) for name, each in ids_by_position(said.order_shown).items() if each in said.ranking[0]]
+    return (*edited, *(Answer(name, texts[each]) for name, each in best))
 
 
 def path(turns: Sequence[Turn], last: int | None) -> list[Turn]:
@@ -256,7 +258,7 @@ def path(turns: Sequence[Turn], last: int | None) -> list[Turn]:
 
 
 def open_batches(session: Session, user: User) -> list[OpenDialogues]:
-    """Open and paused batches of dialogues in which ``user`` has something to go on with, or to begin."""
+    """Open and paused batches of dialogues in which ``user`` has something to continue or start."""
     begun = (
         select(func.min(Dialogue.id))
         .where(
@@ -282,25 +284,25 @@ def open_batches(session: Session, user: User) -> list[OpenDialogues]:
     return [each for each in (OpenDialogues(*row) for row in rows) if each.begun or each.free]
 
 
-def mine(session: Session, user: User, *, before: int | None = None, limit: int = 50) -> list[Summary]:
-    """Somebody's dialogues, newest first; ``before`` is the last id of the page above."""
+def mine(session: Session, user: User, *, before: int | None = None, limit: int = 50) -> Page[Summary]:
+    """Somebody's dialogues, newest first."""
     return _summaries(session, Dialogue.annotator_id == user.id, before, limit)
 
 
-def of_batch(session: Session, batch: Batch, *, before: int | None = None, limit: int = 50) -> list[Summary]:
+def of_batch(session: Session, batch: Batch, *, before: int | None = None, limit: int = 50) -> Page[Summary]:
     """Everybody's dialogues of a batch, newest first."""
     return _summaries(session, Dialogue.batch_id == batch.id, before, limit)
 
 
 def progress(session: Session, batch: Batch) -> tuple[int, int, int]:
-    """Dialogues of a batch: finished, begun, wanted."""
+    """Dialogues of a batch: finished, started, wanted."""
     begun = select(func.count(Dialogue.finished_at), func.count()).where(Dialogue.batch_id == batch.id)
     finished, all_begun = session.execute(begun).one()
     wanted = session.scalar(select(func.sum(DialogueSeed.dialogues_wanted)).where(DialogueSeed.batch_id == batch.id))
     return finished, all_begun, wanted or 0
 
 
-def _summaries(session: Session, which: ColumnElement[bool], before: int | None, limit: int) -> list[Summary]:
+def _summaries(session: Session, which: ColumnElement[bool], before: int | None, limit: int) -> Page[Summary]:
     count = (
         select(func.count()).select_from(Prompt).where(Prompt.dialogue_id == Dialogue.id).correlate(Dialogue)
     ).scalar_subquery()
@@ -327,8 +329,5 @@ def _summaries(session: Session, which: ColumnElement[bool], before: int | None,
         .join(Batch, Batch.id == Dialogue.batch_id)
         .join(DialogueSeed, DialogueSeed.id == Dialogue.seed_id)
         .where(which)
-        .order_by(Dialogue.id.desc())
-        .limit(limit)
     )
-    rows = session.execute(query if before is None else query.where(Dialogue.id < before))
-    return [Summary(*row) for row in rows]
+    return read_rows(session, query, Order(Dialogue.id), before, limit).map(lambda row: Summary(*row))

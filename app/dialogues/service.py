@@ -19,27 +19,27 @@ from sqlalchemy.orm import Session, joinedload
 
 from app.accounts.models import User
 from app.accounts.service import audit
-from app.annotations import claims, seats
-from app.annotations.models import Assignment, AssignmentState, Comparison
-from app.annotations.service import create_comparison
 from app.candidates import live, live_pace
 from app.candidates.models import Candidate, LiveGeneration, LiveKind, LiveState
 from app.candidates.policy import draw
+from app.comparisons import claims, seats
+from app.comparisons.models import Assignment, AssignmentState, Comparison
+from app.comparisons.service import create_comparison
 from app.dialogues import queries
 from app.dialogues.forms import DialogueSettings, Finish, Message
 from app.dialogues.models import Dialogue, DialogueSeed, DialogueState
-from app.errors import Conflict, NotFound, Unavailable, refused
+from app.kernel.errors import Conflict, NotFound, Unavailable, refused
+from app.kernel.settings import get_settings
 from app.prompts import guidelines
 from app.prompts.models import Batch, BatchKind, BatchState, Prompt, PromptState
 from app.prompts.service import create_batch
 from app.registry.models import Deployment
-from app.registry.service import rotation
-from app.settings import get_settings
+from app.registry.service import rotation, serving
 from training.formats.prompts import content_hash
 
 SLOTS = (0, 1)
 """The two answers, left and right."""
-SAME = "Both answers are the same, so there is nothing to compare: ask for another one."
+SAME = "Both answers are identical, so there is nothing to compare: ask for another one."
 
 
 # ── The admin's ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -125,10 +125,11 @@ def say(session: Session, user: User, dialogue_id: int, message: Message) -> Pro
     messages = [*_before(session, dialogue, before, message), said]
     if sum(each["role"] == "user" for each in messages) > dialogue.batch.max_turns:
         raise Conflict(
-            f"A dialogue of this batch has at most {dialogue.batch.max_turns} turns: finish it, or go on from an earlier one."
+            f"A dialogue in this batch has at most {dialogue.batch.max_turns} turns: finish it, or continue from an "
+            f"earlier one."
         )
     if sum(len(each["content"]) for each in messages) > get_settings().prompt_limit_chars:
-        raise Conflict("The conversation has become too long to go on: finish it, or go on from an earlier turn.")
+        raise Conflict("The conversation is too long to continue: finish it, or continue from an earlier turn.")
     with session.begin_nested():  # a quota that is used up takes the turn back, and nothing else
         turn = Prompt(
             batch_id=dialogue.batch_id,
@@ -152,20 +153,23 @@ def _before(session: Session, dialogue: Dialogue, before: Prompt | None, message
     if before is None:
         seed = dialogue.seed
         if seed.opening is not None and message.text != seed.opening:
-            raise refused("text", "This dialogue begins with its first message as it is given.")
+            raise refused("text", "This dialogue has a fixed first message: send it unchanged.")
         return [] if seed.system is None else [{"role": "system", "content": seed.system}]
     answers = queries.answers(session, before)
     if not answers:
-        raise Conflict("Judge the answers to this turn first: the dialogue goes on from the one that you choose.")
+        raise Conflict("Judge the answers to this turn first: the dialogue continues from the one that you choose.")
     wanted = message.answer or answers[0].name
     answer = next((each for each in answers if each.name == wanted), None)
     if answer is None:
-        raise refused("answer", "The dialogue goes on from an answer in first place, or from your edit of it.")
+        raise refused(
+            "answer",
+            "The dialogue can only continue from an answer in first place, or from your edit of it: choose one of those.",
+        )
     return [*before.messages, {"role": "assistant", "content": answer.text}]
 
 
 def again(session: Session, user: User, dialogue_id: int, turn_id: int, key: str) -> None:
-    """Ask anew for what cannot be compared: answers that failed or are empty, or one of two that are the same.
+    """Regenerate what cannot be compared: answers that failed or are empty, or one of two identical ones.
 
     Of answers that were stopped both are asked for anew: one alone would tell which of them had not begun.
 
@@ -181,12 +185,12 @@ def again(session: Session, user: User, dialogue_id: int, turn_id: int, key: str
     _check_takes(dialogue.batch)
     _check_open(dialogue)
     if queries.assignment_of(session, user, turn.id) is not None:
-        raise Conflict("These answers are there to be judged already.")
+        raise Conflict("These answers are already complete: judge them.")
     _check_written(replies)
     if problem_of(replies) is None:
         return
-    loaded = rotation(session)
-    renewed = {reply.slot: _again_by(reply, loaded) for reply in _to_renew(replies)}
+    writers = _writers(session, turn.id, replies)
+    renewed = {reply.slot: writers[reply.slot] for reply in _to_renew(replies)}
     with session.begin_nested():  # both, or none when the quota is for one only
         _ask(session, user, dialogue.batch, turn, renewed, request_key, turn.id)
 
@@ -254,7 +258,7 @@ def finish(session: Session, user: User, dialogue_id: int, wanted: Finish) -> Di
         .limit(1)
     )
     if waiting is not None:
-        raise Conflict("Answers of this dialogue wait to be judged: judge or skip them first.", turn=waiting)
+        raise Conflict("Some answers in this dialogue are not judged yet: judge or skip them first.", turn=waiting)
     dialogue.state, dialogue.finished_at = DialogueState.FINISHED, func.now()
     dialogue.system_kept, dialogue.note = wanted.system_kept, wanted.note
     session.flush()
@@ -273,12 +277,12 @@ def problem_of(replies: Sequence[LiveGeneration]) -> str | None:
     length = live_pace.shared_length(replies)
     broken = sum(not is_usable(reply, length) for reply in replies)
     if broken:
-        return f"{'An answer' if broken == 1 else 'Both answers'} could not be written, or came out empty: ask again."
+        return f"{'An answer' if broken == 1 else 'Both answers'} could not be generated, or came out empty: ask again."
     return SAME if len({reply.text[:length].strip() for reply in replies}) < len(replies) else None
 
 
 def _to_renew(replies: Sequence[LiveGeneration]) -> Sequence[LiveGeneration]:
-    """Of answers that cannot be compared, those to ask for anew."""
+    """Of answers that cannot be compared, those to regenerate."""
     if any(reply.state is LiveState.STOPPED for reply in replies):
         return replies
     return [reply for reply in replies if not is_usable(reply, None)] or replies[-1:]
@@ -303,20 +307,24 @@ def _record(session: Session, reply: LiveGeneration, length: int | None) -> int:
 
 
 def _two(session: Session, turn_id: int) -> list[Deployment]:
-    """Two of what is loaded, different checkpoints where there are two, in an order that says nothing."""
-    loaded = rotation(session)
-    if not loaded:
+    """The champion and whoever stands beside it on this turn, in an order that says nothing."""
+    drawn = [each.deployment for each in draw(turn_id, len(SLOTS), serving(session)) for _ in range(each.n)]
+    if not drawn:
         raise _nobody()
-    drawn = [each.deployment for each in draw(turn_id, len(SLOTS), loaded) for _ in range(each.n)]
     SystemRandom().shuffle(drawn)
     return drawn
 
 
-def _again_by(reply: LiveGeneration, loaded: Sequence[Deployment]) -> Deployment:
-    """The same writer, or one that is there now."""
-    if not loaded:
-        raise _nobody()
-    return next((each for each in loaded if each.id == reply.deployment_id), None) or SystemRandom().choice(loaded)
+def _writers(session: Session, turn_id: int, replies: Sequence[LiveGeneration]) -> dict[int, Deployment]:
+    """By slot the same writer again, or where it is there no more one of those who would answer now; two, if there are."""
+    drawn = _two(session, turn_id)
+    there = {each.id: each for each in rotation(session)}
+    writers = {reply.slot: there[reply.deployment_id] for reply in replies if reply.deployment_id in there}
+    for reply in replies:
+        if reply.slot not in writers:
+            taken = {writer.checkpoint_id for writer in writers.values()}
+            writers[reply.slot] = next((each for each in drawn if each.checkpoint_id not in taken), drawn[0])
+    return writers
 
 
 def _ask(
@@ -349,7 +357,7 @@ def _slot_key(request_key: str, slot: int) -> str:
 
 
 def _nobody() -> Unavailable:
-    return Unavailable("No model is loaded at the moment: what you wrote is kept; try again later.", retry_after=30)
+    return Unavailable("No model is loaded right now. Your message is kept; try again later.", retry_after=30)
 
 
 # ── Checks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -369,14 +377,14 @@ def _lock(session: Session, user: User, dialogue_id: int) -> Dialogue:
 
 def _check_takes(batch: Batch) -> None:
     if batch.state is BatchState.PAUSED:
-        raise Conflict("This batch is paused: go on when it is open again. What you wrote is kept.")
+        raise Conflict("This batch is paused: continue when it is open again. Your message is kept.")
     if batch.state is not BatchState.OPEN:
-        raise Conflict("This batch is closed: nothing is written for it any more.")
+        raise Conflict("This batch is closed: no more answers are generated for it.")
 
 
 def _check_open(dialogue: Dialogue) -> None:
     if dialogue.state is not DialogueState.OPEN:
-        raise Conflict("You have finished this dialogue.")
+        raise Conflict("You already finished this dialogue.")
 
 
 def _check_written(replies: Sequence[LiveGeneration]) -> None:

@@ -14,21 +14,21 @@ from sqlalchemy.orm import Session
 from app.accounts.access import Admin, Reviewer, SignedIn, admin
 from app.accounts.models import User
 from app.candidates import live
-from app.db import DbSession
 from app.dialogues import queries, service
 from app.dialogues.forms import DialogueSettings, Finish, Message, seeds_of
 from app.dialogues.pages import KEPT, BatchPage, DialoguesPage, Form, NewPage, dialogue_page
-from app.errors import AppError, BadInput, Conflict, TooMany, Unavailable
-from app.posted import unknown
+from app.kernel.db import DbSession
+from app.kernel.errors import AppError, BadInput, Conflict, TooMany, Unavailable
+from app.kernel.paging import Cursor
 from app.prompts.forms import field_errors, with_examples
 from app.prompts.intake import AdminForm
 from app.prompts.queries import access_batch
-from app.web import redirect, render
+from app.shell.posted import unknown
+from app.shell.web import redirect, render
 
 router = APIRouter()
 
 TurnId = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
-Before = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
 PAGE = 50
 DEFAULTS = {"dialogues": "1", "max_turns": "8", "max_tokens": "256", "edit_policy": "optional"}
 FIELDS = {*DialogueSettings.model_fields, "dialogues", "systems", "openings"} - {"seeds"}
@@ -64,7 +64,7 @@ def new_batch(request: Request) -> HTMLResponse:
 
 @router.post("/batches/new/dialogues")
 def create_batch(request: Request, session: DbSession, user: Admin, sent: AdminForm) -> Response:
-    """Make the batch; what is wrong is answered beside its field."""
+    """Create the batch; what is wrong is answered beside its field."""
     fields = with_examples(sent.fields)
     unknown(fields.keys() - FIELDS)
     try:
@@ -76,31 +76,33 @@ def create_batch(request: Request, session: DbSession, user: Admin, sent: AdminF
         wrong = field_errors(error)
         if "seeds" in wrong or "dialogues" in wrong:
             wrong["dialogues"] = wrong.pop("seeds", "") or wrong["dialogues"]
-        wrong.setdefault("form", wrong.get("", "Nothing was made yet. Please correct what is marked below."))
+        wrong.setdefault("form", wrong.get("", "Not saved. Please fix the fields marked below."))
         return render(request, "dialogues/new.html", NewPage(sent.fields, wrong), status=422)
     except (ValueError, BadInput) as error:
         named = error.extra.get("errors", []) if isinstance(error, BadInput) else []
         wrong = {one["loc"]: one["msg"] for one in named} or {"dialogues": "This should be a number from 1 to 1,000."}
         return render(request, "dialogues/new.html", NewPage(sent.fields, wrong), status=422)
-    return redirect(request, f"/batches/{batch.id}", flash=f"“{batch.name}” is there. Open it to let annotators begin.")
+    return redirect(
+        request, f"/batches/{batch.id}", flash=f"“{batch.name}” was created. Open it so that annotators can start."
+    )
 
 
 @router.get("/batches/{batch_id}/dialogues")
 def batch_dialogues(
-    request: Request, session: DbSession, user: Reviewer, batch_id: int, before: Before = None
+    request: Request, session: DbSession, user: Reviewer, batch_id: int, before: Cursor = None
 ) -> HTMLResponse:
     """Everybody's dialogues of one batch, for reviewers and admins to read."""
     batch = access_batch(session, user, batch_id)
-    rows = queries.of_batch(session, batch, before=before, limit=PAGE + 1)
+    found = queries.of_batch(session, batch, before=before, limit=PAGE)
     finished, begun, wanted = queries.progress(session, batch)
     page = BatchPage(
         batch=batch,
-        dialogues=rows[:PAGE],
+        dialogues=found.rows,
         finished=finished,
         begun=begun,
         wanted=wanted,
         kept=KEPT,
-        next=rows[PAGE - 1].id if len(rows) > PAGE else None,
+        next=found.next,
         first=before is None,
     )
     return render(request, "dialogues/batch.html", page)
@@ -108,13 +110,13 @@ def batch_dialogues(
 
 # ── The annotator's ──────────────────────────────────────────────────────────────────────────────────────────────────
 @router.get("/dialogues")
-def dialogues(request: Request, session: DbSession, user: SignedIn, before: Before = None) -> HTMLResponse:
-    """What can be begun or gone on with, and the reader's own dialogues, newest first."""
-    rows = queries.mine(session, user, before=before, limit=PAGE + 1)
+def dialogues(request: Request, session: DbSession, user: SignedIn, before: Cursor = None) -> HTMLResponse:
+    """The batches to start or continue in, and the reader's own dialogues, newest first."""
+    found = queries.mine(session, user, before=before, limit=PAGE)
     page = DialoguesPage(
         batches=queries.open_batches(session, user),
-        mine=rows[:PAGE],
-        next=rows[PAGE - 1].id if len(rows) > PAGE else None,
+        mine=found.rows,
+        next=found.next,
         first=before is None,
     )
     return render(request, "dialogues/dialogues.html", page)
@@ -122,7 +124,7 @@ def dialogues(request: Request, session: DbSession, user: SignedIn, before: Befo
 
 @router.post("/dialogues")
 def begin(request: Request, session: DbSession, user: SignedIn, batch: Annotated[int, Field()]) -> Response:
-    """Begin a dialogue, or go on with the one that is open."""
+    """Start a dialogue, or continue the open one."""
     try:
         dialogue = service.begin(session, user, batch)
     except Conflict as error:
@@ -142,7 +144,7 @@ def dialogue(
 def say(
     request: Request, session: DbSession, user: SignedIn, dialogue_id: int, typed: Annotated[Typed, Field()]
 ) -> Response:
-    """Say something, and watch the answers come."""
+    """Send a message, and watch the answers come."""
     after = int(typed.after) if typed.after.isdecimal() and len(typed.after) < 19 else None
     form = Form(text=typed.text, answer=typed.answer)
     try:
@@ -174,7 +176,7 @@ def again(
     turn_id: int,
     key: Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,100}$")],
 ) -> Response:
-    """Ask anew for the answers that cannot be compared."""
+    """Regenerate the answers that cannot be compared."""
     try:
         service.again(session, user, dialogue_id, turn_id, key)
     except (Conflict, TooMany, Unavailable) as error:

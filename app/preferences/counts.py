@@ -6,16 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.annotations.models import Outcome, Strength
-from app.preferences.forms import Shape
+from app.judgements.vocabulary import STRONGEST_FIRST
+from app.preferences.exporters import Shape
 from app.preferences.queries import Tally
-
-STRENGTH_WORDS = {strength.value: strength.name.replace("_", " ").capitalize() for strength in Strength}
-OUTCOME_WORDS = {
-    Outcome.RANKED: "Ranked",
-    Outcome.TIE: "Tie",
-    Outcome.ALL_UNACCEPTABLE: "All unacceptable",
-}
 
 
 @dataclass(frozen=True)
@@ -57,10 +50,8 @@ def sum_up(rows: Sequence[Tally], min_strength: int | None = None) -> Counts:
         annotations=sum(row.annotations for row in rows),
         edited=sum(row.annotations for row in rows if row.edited),
         pairs=strengths.total(),
-        strengths=[
-            (STRENGTH_WORDS[strength], strengths[strength]) for strength in sorted(STRENGTH_WORDS, reverse=True)
-        ],
-        outcomes=_by(rows, lambda row: OUTCOME_WORDS[row.outcome], least),
+        strengths=[(strength.label, strengths[strength]) for strength in STRONGEST_FIRST],
+        outcomes=_by(rows, lambda row: row.outcome.label, least),
         splits=_by(rows, lambda row: row.split.value.replace("_", "-").capitalize(), least),
         batches=_by(rows, lambda row: row.batch, least),
         rounds=_by(rows, lambda row: f"Round {row.round}", least),

@@ -9,23 +9,24 @@ from functools import partial
 from fastapi.responses import FileResponse, StreamingResponse
 from sqlalchemy.orm import Session
 
-from app import origin
 from app.accounts import service as accounts
 from app.accounts.disclosure import disclosed
 from app.accounts.models import User
-from app.db import session_scope
-from app.errors import Conflict, Unavailable
+from app.kernel import origin
+from app.kernel.db import session_scope
+from app.kernel.errors import Conflict, Unavailable
 from app.preferences import export, queries, service
-from app.preferences.forms import ExportFilter, Format, Shape
-from app.preferences.freeze import ROWS_FILE
+from app.preferences.exporters import Format, Shape
+from app.preferences.forms import ExportFilter
 from app.preferences.models import Snapshot, SnapshotState
-from app.spool import Download
+from app.shell.spool import Download
+from training.formats.snapshots import ROWS
 
 
 def download(user: User, shape: Shape, form: Format, wanted: ExportFilter) -> StreamingResponse:
     """Stream the export, made in a transaction of its own that ends when all is made, however slowly it is read."""
     name = f"preferences-{shape.value}-{datetime.now(UTC):%Y%m%d-%H%M}.{form.value}"
-    return Download(name, partial(_chunks, user, shape, form, wanted), media_type=form.media_type)
+    return Download(name, partial(_chunks, user, shape, form, wanted), media_type=form.exporter.media_type)
 
 
 def _chunks(user: User, shape: Shape, form: Format, wanted: ExportFilter) -> Generator[bytes]:
@@ -61,14 +62,16 @@ def download_snapshot(session: Session, user: User, snapshot: Snapshot) -> FileR
     if queries.names_models_too_early(session, user, snapshot):
         origin.current().refusal = origin.Refusal("download.refused", "snapshot", snapshot.id)
         raise Conflict(
-            f"Some comparisons in {snapshot.name} still want annotators, and its rows name the models. Only admins can "
-            "download it until those are done; a snapshot that you freeze yourself leaves them out."
+            f"Some comparisons in {snapshot.name} still need annotators, and its rows name the models. Only admins can "
+            "download it until those are done; a snapshot that you freeze yourself leaves those comparisons out."
         )
-    path = service.folder(snapshot) / ROWS_FILE
+    path = service.folder(snapshot) / ROWS
     if not path.is_file():
         raise Unavailable(
             f"The folder of {snapshot.name} is not on this machine. Restore it, or freeze a new snapshot."
         )
     accounts.audit(session, user, "snapshot.download", "snapshot", snapshot.id, rows=snapshot.rows)
     headers = {"content-encoding": "identity", "cache-control": "private, max-age=3600"}
-    return FileResponse(path, media_type=Format.JSONL.media_type, filename=f"{snapshot.name}.jsonl", headers=headers)
+    return FileResponse(
+        path, media_type=Format.JSONL.exporter.media_type, filename=f"{snapshot.name}.jsonl", headers=headers
+    )

@@ -7,18 +7,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.numbers import Truth, Whole
+from app.kernel.numbers import Truth, Whole
+from app.preferences.exporters import Shape
 from training.formats.prompts import Split
 
 Id = Annotated[Whole, Field(ge=0, le=2**63 - 1)]
 Number = Annotated[Whole, Field(ge=0, le=2**31 - 1)]
-
-
-class Shape(StrEnum):
-    """``canonical``: every pair with all that is known of it. ``trl``: what TRL's trainers read, edits expanded."""
-
-    CANONICAL = "canonical"
-    TRL = "trl"
 
 
 class Side(StrEnum):
@@ -32,20 +26,8 @@ class Side(StrEnum):
 def split_for(shape: Shape, asked: Side | None) -> Split | None:
     """The side of the split that a download has; None is both. What a trainer reads has nothing held out by default."""
     if asked is None:
-        return Split.TRAIN if shape is Shape.TRL else None
+        return shape.exporter.side
     return None if asked is Side.ALL else Split(asked.value)
-
-
-class Format(StrEnum):
-    """JSON Lines for people and scripts, Parquet for ``datasets`` and data frames."""
-
-    JSONL = "jsonl"
-    PARQUET = "parquet"
-
-    @property
-    def media_type(self) -> str:
-        """The registered media type."""
-        return {"jsonl": "application/jsonl", "parquet": "application/vnd.apache.parquet"}[self.value]
 
 
 class ExportFilter(BaseModel):
@@ -64,7 +46,11 @@ class ExportFilter(BaseModel):
         default=None, ge=1, le=4, description="Only ranked pairs of at least this strength; leaves out ties."
     )
     until: Id | None = Field(default=None, description="Only annotations up to this id.")
-    settled: Truth = Field(default=False, description="Only comparisons that no annotator will be given any more.")
+    beyond_snapshot: Id | None = Field(default=None, description="Only annotations that this snapshot does not hold.")
+    checkpoint_ids: tuple[Id, ...] = Field(
+        default=(), description="Only comparisons with a response of one of these checkpoints."
+    )
+    settled: Truth = Field(default=False, description="Only comparisons that no annotator will get any more.")
 
     def stored(self) -> dict[str, Any]:
         """As JSON, without what was left empty."""
@@ -79,7 +65,11 @@ class ExportFilter(BaseModel):
             f"split {self.split.value.replace('_', '-')}" if self.split else "",
             f"strength {self.min_strength} and up" if self.min_strength else "",
             f"annotations up to no. {self.until}" if self.until else "",
-            "comparisons that want no more annotators" if self.settled else "",
+            f"annotations that snapshot {self.beyond_snapshot} does not hold"
+            if self.beyond_snapshot is not None
+            else "",
+            f"responses of checkpoints {', '.join(map(str, self.checkpoint_ids))}" if self.checkpoint_ids else "",
+            "comparisons that need no more annotators" if self.settled else "",
         ]
         return "; ".join(part for part in parts if part) or "everything"
 

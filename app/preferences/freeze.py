@@ -1,4 +1,4 @@
-"""Writes a snapshot's folder: ``preferences.jsonl`` and, last, ``manifest.json``.
+"""Writes a snapshot's folder: ``preferences.jsonl``, ``prompts.jsonl`` and, last, ``manifest.json``.
 
 The folder is filled under a temporary name, synced to disk and renamed. A process that is killed at any moment leaves the
 finished snapshot or none; what it left under the temporary name goes when the snapshot is built again.
@@ -13,16 +13,17 @@ import shutil
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.errors import DiskFull, is_disk_full
-from app.preferences import export, queries
-from app.preferences.forms import ExportFilter, Format, Shape
-from app.settings import get_settings
+from app.kernel.errors import DiskFull, is_disk_full
+from app.kernel.settings import get_settings
+from app.preferences import export, prompt_lines, queries
+from app.preferences.exporters import Format, Shape
+from app.preferences.forms import ExportFilter
+from training.formats import snapshots
 
-ROWS_FILE = "preferences.jsonl"
-MANIFEST_FILE = "manifest.json"
 SAMPLE = 200
 RESERVE_BYTES = 16 * 1024 * 1024
 """Left free on the disk, so that the database and the log still have room."""
@@ -52,29 +53,33 @@ def freeze(session: Session, wanted: ExportFilter, folder: Path) -> Frozen:
     check_disk(folder.parent, estimated_bytes(session, wanted))
     draft.mkdir()
     try:
-        frozen = _write_rows(session, wanted, draft / ROWS_FILE)
-        _write_manifest(wanted, frozen, draft / MANIFEST_FILE)
+        frozen = _write_rows(session, wanted, draft / snapshots.ROWS)
+        prompts = _write_prompts(session, wanted, draft / snapshots.PROMPTS)
+        _write_manifest(wanted, frozen, prompts, draft / snapshots.MANIFEST)
         _sync(draft)
         draft.rename(folder)
         _sync(folder.parent)
     except OSError as error:
         if not is_disk_full(error):
             raise
-        raise DiskFull(f"The disk ran full while {folder.name} was written. Free some space and try again.") from error
+        raise DiskFull(
+            f"The disk filled up while {folder.name} was being written. Free some space and try again."
+        ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return frozen
 
 
 def estimated_bytes(session: Session, wanted: ExportFilter) -> int:
-    """How large the rows will be, judged by the first annotations."""
+    """How large the files will be: the rows judged by the first annotations, and the prompts."""
     percent = get_settings().held_out_percent
+    prompts = prompt_lines.estimated_bytes(session, wanted)
     sample = list(queries.sources(session, wanted, percent, limit=SAMPLE))
     if not sample:
-        return 0
+        return prompts
     size = sum(len(line) for source in sample for line in export.lines_of(source, Shape.CANONICAL, wanted))
     annotations = sum(row.annotations for row in queries.tally(session, wanted, percent))
-    return size * annotations // len(sample)
+    return prompts + size * annotations // len(sample)
 
 
 def check_disk(folder: Path, needed: int) -> None:
@@ -104,12 +109,29 @@ def _write_rows(session: Session, wanted: ExportFilter, path: Path) -> Frozen:
     return Frozen(progress.rows, progress.train_rows, progress.held_out_rows, digest.hexdigest(), ids)
 
 
-def _write_manifest(wanted: ExportFilter, frozen: Frozen, path: Path) -> None:
-    body = asdict(frozen) | {
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "filter": wanted.stored(),
-        "held_out_percent": get_settings().held_out_percent,
-    }
+def _write_prompts(session: Session, wanted: ExportFilter, path: Path) -> dict[str, Any]:
+    """Write them; what the manifest says of them."""
+    digest, count = hashlib.sha256(), 0
+    with path.open("wb") as file:
+        for line in prompt_lines.lines(session, wanted):
+            digest.update(line)
+            file.write(line)
+            count += 1
+        file.flush()
+        os.fsync(file.fileno())
+    return {"prompts": count, "prompts_sha256": digest.hexdigest()}
+
+
+def _write_manifest(wanted: ExportFilter, frozen: Frozen, prompts: dict[str, Any], path: Path) -> None:
+    body = (
+        asdict(frozen)
+        | prompts
+        | {
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "filter": wanted.stored(),
+            "held_out_percent": get_settings().held_out_percent,
+        }
+    )
     del body["annotation_ids"]  # the rows name them, and the database keeps them
     with path.open("w", encoding="utf-8") as file:
         json.dump(body, file, indent=2, sort_keys=True)

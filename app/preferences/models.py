@@ -7,7 +7,7 @@ from enum import StrEnum
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db import Base, Created, Json, Key, enum_column
+from app.kernel.db import Base, Created, Json, Key, enum_column
 
 
 class SnapshotState(StrEnum):
@@ -16,13 +16,15 @@ class SnapshotState(StrEnum):
     BUILDING = "building"
     READY = "ready"
     FAILED = "failed"
+    ERASED = "erased"
+    """It held what an erased person wrote, so its folder goes; the row and its hash stay for the lineage."""
 
 
 class Snapshot(Base):
     """A frozen, hashed export that a training run names."""
 
     __tablename__ = "snapshots"
-    __table_args__ = (CheckConstraint("(state = 'ready') = (sha256 IS NOT NULL)", name="ready_is_hashed"),)
+    __table_args__ = (CheckConstraint("(state IN ('ready', 'erased')) = (sha256 IS NOT NULL)", name="ready_is_hashed"),)
 
     id: Mapped[Key]
     name: Mapped[str] = mapped_column(String(80), unique=True)

@@ -1,4 +1,4 @@
-"""Reads of preferences: the stream of annotations with all that a row names, the tally, snapshots and their lineage.
+"""Reads of preferences: the stream of annotations with all that a row names, the tally, snapshots.
 
 Which side of the split a prompt is on is decided by its hash (``training.formats.prompts.split_of``); the same rule as a range
 of hashes lets the database count by it.
@@ -9,89 +9,42 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Select,
-    Text,
-    any_,
+    and_,
     case,
     cast,
-    column,
     exists,
     func,
     select,
-    table,
     text,
     true,
-    type_coerce,
 )
-from sqlalchemy.dialects.postgresql import JSONPATH, aggregate_order_by
-from sqlalchemy.orm import InstrumentedAttribute, Session
-from sqlalchemy.types import NULLTYPE
+from sqlalchemy.dialects.postgresql import JSONPATH
+from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
-from app.annotations.models import STANDING, Annotation, Comparison, Outcome, Purpose
+from app.annotations.models import COUNTS, RETURNED, STANDING, Annotation
 from app.candidates.models import Candidate
+from app.comparisons import purposes
+from app.comparisons.models import Comparison, ComparisonCandidate
 from app.dialogues.models import Dialogue
-from app.errors import NotFound
-from app.preferences.forms import ExportFilter, Shape
+from app.judgements.vocabulary import Outcome
+from app.kernel.errors import NotFound
+from app.kernel.paging import Order, Page, read_page
+from app.loops.models import Round
+from app.preferences.columns import Source, plan_columns
+from app.preferences.exporters import Shape
+from app.preferences.forms import ExportFilter
 from app.preferences.models import Snapshot, SnapshotAnnotation
 from app.prompts.models import Batch, BatchState, Prompt
-from app.registry.models import Checkpoint
-from training.formats.pairs import Stated, derive, expand
+from training.formats.pairs import Stated, derive
 from training.formats.prompts import Split
 
-ROUNDS = table("rounds", column("id", BigInteger), column("number"))
-"""Only the number is needed here, and rounds are built on preferences, not under them."""
 STREAM_ROWS = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One standing annotation with everything that its rows name.
-
-    ``messages``, ``tools``, ``tests``, ``metadata``, ``samplings``, ``attributes``, ``flags`` and ``spans`` are JSON.
-    """
-
-    annotation_id: int
-    outcome: Outcome
-    ranking: list[list[int]]
-    strengths: list[int]
-    order_shown: list[int]
-    edited_candidate_id: int | None
-    edited_text: str | None
-    edit_source: str | None
-    nothing_to_improve: bool
-    attributes: str
-    flags: str
-    spans: str
-    comment: str
-    active_seconds: float | None
-    created_at: datetime
-    annotator: str
-    prompt_id: int
-    source_id: str
-    reference: str | None
-    tests: str | None
-    metadata: str | None
-    parent_prompt_id: int | None
-    dialogue: int | None
-    system_kept: str | None
-    messages: str
-    tools: str | None
-    content_hash: bytes
-    capability: str | None
-    batch: str
-    round: int
-    candidate_ids: list[int]
-    texts: list[str]
-    finish_reasons: list[str]
-    samplings: list[str]
-    checkpoints: list[str]
 
 
 def sources(
@@ -101,72 +54,18 @@ def sources(
 
     One statement behind one server-side cursor: all rows are of the same moment, and memory stays flat.
     """
-    shown = (
-        select(
-            _listed(Candidate.id).label("candidate_ids"),
-            _listed(Candidate.text).label("texts"),
-            _listed(Candidate.finish_reason).label("finish_reasons"),
-            _listed(cast(Candidate.sampling, Text)).label("samplings"),
-            _listed(Checkpoint.name).label("checkpoints"),
-        )
-        .join(Checkpoint, Checkpoint.id == Candidate.checkpoint_id)
-        .where(Candidate.id == any_(Annotation.order_shown))
-        .lateral("shown")
-    )
+    plan = plan_columns()
     query = (
-        joined(
-            select(
-                Annotation.id,
-                Annotation.outcome,
-                Annotation.ranking,
-                type_coerce(Annotation.strengths, NULLTYPE),
-                type_coerce(Annotation.order_shown, NULLTYPE),
-                Annotation.edited_candidate_id,
-                Annotation.edited_text,
-                Annotation.edit_source,
-                Annotation.nothing_to_improve,
-                cast(Annotation.attributes, Text),
-                cast(Annotation.flags, Text),
-                cast(Annotation.spans, Text),
-                Annotation.comment,
-                Annotation.active_seconds,
-                Annotation.created_at,
-                User.pseudonym,
-                Prompt.id,
-                Prompt.external_id,
-                Prompt.reference,
-                cast(Prompt.tests, Text),
-                func.nullif(cast(Prompt.extra, Text), "{}"),
-                Prompt.parent_id,
-                Prompt.dialogue_id,
-                Dialogue.system_kept,
-                cast(Prompt.messages, Text),
-                cast(Prompt.tools, Text),
-                Prompt.content_hash,
-                func.coalesce(Prompt.capability, Batch.capability),
-                Batch.name,
-                ROUNDS.c.number,
-                shown.c.candidate_ids,
-                shown.c.texts,
-                shown.c.finish_reasons,
-                shown.c.samplings,
-                shown.c.checkpoints,
-            )
-        )
+        joined(select(*plan.selected()))
         .join(User, User.id == Annotation.annotator_id)
         .outerjoin(Dialogue, Dialogue.id == Prompt.dialogue_id)
-        .join(shown, true())
+        .join(plan.shown, true())
         .where(*conditions(wanted, held_out_percent))
         .order_by(Annotation.id)
         .limit(limit)
     )
     for row in session.execute(query, execution_options={"stream_results": True, "yield_per": STREAM_ROWS}):
-        yield Source(*row)
-
-
-def _listed(column: ColumnElement[Any] | InstrumentedAttribute[Any]) -> ColumnElement[Any]:
-    """The values of a comparison's candidates, by id, as the driver's own list: SQLAlchemy would copy each array again."""
-    return type_coerce(func.array_agg(aggregate_order_by(column, Candidate.id)), NULLTYPE)
+        yield plan.source(row)
 
 
 def has_tool_messages(session: Session, wanted: ExportFilter, held_out_percent: int) -> bool:
@@ -195,27 +94,56 @@ def joined(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
         .join(Comparison, Comparison.id == Annotation.comparison_id)
         .join(Prompt, Prompt.id == Comparison.prompt_id)
         .join(Batch, Batch.id == Prompt.batch_id)
-        .join(ROUNDS, ROUNDS.c.id == Batch.round_id)
+        .join(Round, Round.id == Batch.round_id)
     )
 
 
 def conditions(wanted: ExportFilter, percent: int) -> list[ColumnElement[bool]]:
     """Which annotations are preferences at all, and of these the wanted ones."""
-    found: list[ColumnElement[bool]] = [STANDING, Comparison.purpose == Purpose.COLLECT]
+    return [COUNTS, *_wanted(wanted, percent)]
+
+
+def _wanted(wanted: ExportFilter, percent: int) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = [purposes.trains, *of_batches(wanted, percent)]
+    if wanted.until is not None:
+        found.append(Annotation.id <= wanted.until)
+    if wanted.settled:
+        found.append(is_settled())
+    return found + narrowing(wanted)
+
+
+def of_batches(wanted: ExportFilter, percent: int) -> list[ColumnElement[bool]]:
+    """What is asked of a prompt by its batch, its round and its side of the split, whoever judged it."""
+    found: list[ColumnElement[bool]] = []
     if wanted.batch_ids:
         found.append(Batch.id.in_(wanted.batch_ids))
     if wanted.rounds:
-        found.append(ROUNDS.c.number.in_(wanted.rounds))
-    if wanted.until is not None:
-        found.append(Annotation.id <= wanted.until)
+        found.append(Round.number.in_(wanted.rounds))
     if wanted.split is not None:
         found.append(held_out(percent) if wanted.split is Split.HELD_OUT else ~held_out(percent))
-    if wanted.settled:
-        found.append(_settled())
     return found
 
 
-def _settled() -> ColumnElement[bool]:
+def narrowing(wanted: ExportFilter) -> list[ColumnElement[bool]]:
+    """What is asked of an annotation by what held it before, and by whose responses it is on."""
+    found: list[ColumnElement[bool]] = []
+    if wanted.beyond_snapshot is not None:
+        held = exists().where(
+            SnapshotAnnotation.snapshot_id == wanted.beyond_snapshot, SnapshotAnnotation.annotation_id == Annotation.id
+        )
+        found.append(~held)
+    if wanted.checkpoint_ids:
+        shown = select(ComparisonCandidate.comparison_id).join(
+            Candidate, Candidate.id == ComparisonCandidate.candidate_id
+        )
+        shown = shown.where(
+            ComparisonCandidate.comparison_id == Comparison.id, Candidate.checkpoint_id.in_(wanted.checkpoint_ids)
+        )
+        found.append(shown.correlate(Comparison).exists())
+    return found
+
+
+def is_settled() -> ColumnElement[bool]:
     """Nobody will be given this comparison any more: it has its annotations, or its batch is closed for good."""
     return (Comparison.annotators_done >= Comparison.annotators_wanted) | (Batch.state == BatchState.CLOSED)
 
@@ -235,7 +163,7 @@ def names_models_too_early(session: Session, user: User, snapshot: Snapshot) -> 
     unsettled = (
         joined(select(Annotation.id))
         .join(SnapshotAnnotation, SnapshotAnnotation.annotation_id == Annotation.id)
-        .where(SnapshotAnnotation.snapshot_id == snapshot.id, ~_settled())
+        .where(SnapshotAnnotation.snapshot_id == snapshot.id, ~is_settled())
     )
     return bool(session.scalar(select(exists(unsettled))))
 
@@ -262,9 +190,7 @@ class Tally:
 
     def rows(self, shape: Shape, min_strength: int | None) -> int:
         """How many rows an export of this shape has of them."""
-        stated = [row for row in self._stated() if (row.strength or 0) >= (min_strength or 0)]
-        rows = stated if shape is Shape.CANONICAL else list(expand(stated, min_strength or 1))
-        return len(rows) * self.annotations
+        return sum(1 for _ in shape.exporter.pairs(self._stated(), min_strength)) * self.annotations
 
     def _stated(self) -> list[Stated[int]]:
         """The rows of one of them. Only a response in first place is ever edited, and which of those changes no count."""
@@ -285,7 +211,7 @@ def tally(session: Session, wanted: ExportFilter, held_out_percent: int) -> list
     keys = (
         Batch.id,
         Batch.name,
-        ROUNDS.c.number,
+        Round.number,
         Annotation.outcome,
         split,
         Annotation.edited_text.isnot(None),
@@ -301,15 +227,33 @@ def tally(session: Session, wanted: ExportFilter, held_out_percent: int) -> list
     ]
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Annotations that stand and are no preferences now."""
+
+    returned: int
+    """A reviewer asked their annotators to look again: they count once they are corrected or accepted."""
+    retracted: int
+    """An admin took them out."""
+
+
+def left_out(session: Session, wanted: ExportFilter, held_out_percent: int) -> LeftOut:
+    """How many annotations a count or an export of ``wanted`` leaves out for what was said of them since."""
+    retracted = Annotation.retraction_id.is_not(None)
+    query = joined(
+        select(func.count().filter(and_(RETURNED, ~retracted)), func.count().filter(retracted)),
+    ).where(STANDING, ~COUNTS, *_wanted(wanted, held_out_percent))
+    return LeftOut(*session.execute(query).one())
+
+
 def last_annotation_id(session: Session) -> int:
     """The newest annotation's id; 0 when there is none."""
     return session.scalar(select(func.max(Annotation.id))) or 0
 
 
-def list_snapshots(session: Session, *, before: int | None = None, limit: int = 50) -> list[Snapshot]:
-    """Newest first; ``before`` is the last id of the page above."""
-    query = select(Snapshot).order_by(Snapshot.id.desc()).limit(limit)
-    return list(session.scalars(query if before is None else query.where(Snapshot.id < before)))
+def list_snapshots(session: Session, *, before: int | None = None, limit: int = 50) -> Page[Snapshot]:
+    """Newest first."""
+    return read_page(session, select(Snapshot), Order(Snapshot.id), before, limit)
 
 
 def access_snapshot(session: Session, user: User, snapshot_id: int) -> Snapshot:
@@ -320,46 +264,6 @@ def access_snapshot(session: Session, user: User, snapshot_id: int) -> Snapshot:
     return found
 
 
-@dataclass(frozen=True)
-class Use:
-    """A training run that named a snapshot, and what came of it."""
-
-    run_id: int
-    kind: str
-    state: str
-    round: int
-    checkpoint_id: int | None
-    checkpoint: str | None
-
-
-@dataclass(frozen=True)
-class SnapshotLineage:
-    """What a snapshot was made of, and what was made of it."""
-
-    annotations: int
-    annotators: int
-    uses: list[Use]
-
-
-_MADE_OF = text("""
-    SELECT count(*), count(DISTINCT a.annotator_id)
-      FROM snapshot_annotations s JOIN annotations a ON a.id = s.annotation_id
-     WHERE s.snapshot_id = :id
-""")
-_USES = text("""
-    SELECT r.id, r.kind, r.state, n.number, c.id, c.name
-      FROM training_runs r JOIN rounds n ON n.id = r.round_id LEFT JOIN checkpoints c ON c.id = r.checkpoint_id
-     WHERE r.snapshot_id = :id ORDER BY r.id
-""")
-
-
-def lineage(session: Session, snapshot: Snapshot) -> SnapshotLineage:
-    """Back to the annotations and on to the runs and checkpoints (plain SQL: rounds are built on preferences)."""
-    annotations, annotators = session.execute(_MADE_OF, {"id": snapshot.id}).one()
-    uses = session.execute(_USES, {"id": snapshot.id})
-    return SnapshotLineage(annotations, annotators, [Use(*row) for row in uses])
-
-
 def batch_names(session: Session) -> list[tuple[int, str]]:
     """Every batch to choose from, newest first."""
     return [(key, name) for key, name in session.execute(select(Batch.id, Batch.name).order_by(Batch.id.desc()))]
@@ -367,15 +271,4 @@ def batch_names(session: Session) -> list[tuple[int, str]]:
 
 def round_numbers(session: Session) -> list[int]:
     """Every round to choose from, newest first."""
-    return list(session.scalars(select(ROUNDS.c.number).order_by(ROUNDS.c.number.desc())))
-
-
-def snapshots_holding(session: Session, annotation_id: int) -> list[Snapshot]:
-    """Every snapshot that an annotation went into: where a retraction has to look."""
-    query = (
-        select(Snapshot)
-        .join(SnapshotAnnotation, SnapshotAnnotation.snapshot_id == Snapshot.id)
-        .where(SnapshotAnnotation.annotation_id == annotation_id)
-        .order_by(Snapshot.id)
-    )
-    return list(session.scalars(query))
+    return list(session.scalars(select(Round.number).order_by(Round.number.desc())))

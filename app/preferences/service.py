@@ -16,13 +16,14 @@ from sqlalchemy.orm import Session
 
 from app.accounts import service as accounts
 from app.accounts.models import User
-from app.errors import Conflict
-from app.jobs import Job, enqueue
+from app.kernel.errors import Conflict
+from app.kernel.jobs import Job, enqueue
+from app.kernel.settings import get_settings
 from app.preferences import freeze, queries
 from app.preferences.counts import export_rows
-from app.preferences.forms import ExportFilter, Shape
+from app.preferences.exporters import Shape
+from app.preferences.forms import ExportFilter
 from app.preferences.models import Snapshot, SnapshotAnnotation, SnapshotState
-from app.settings import get_settings
 
 log = structlog.get_logger()
 
@@ -37,7 +38,7 @@ def request_snapshot(session: Session, user: User | None, wanted: ExportFilter) 
         wanted = queries.visible_to(user, wanted)
     found = queries.tally(session, wanted, get_settings().held_out_percent)
     if not export_rows(found, Shape.CANONICAL, wanted.min_strength):
-        raise Conflict(f"There is nothing to freeze: no annotation matches ({wanted.words()}).")
+        raise Conflict(f"Nothing to freeze: no annotation matches ({wanted.words()}).")
     if wanted.until is None:
         wanted = wanted.model_copy(update={"until": queries.last_annotation_id(session)})
     snapshot = Snapshot(
@@ -68,7 +69,7 @@ def build_snapshot(session: Session, snapshot: Snapshot) -> None:
     wanted = ExportFilter.model_validate(snapshot.filter)
     frozen = freeze.freeze(session, wanted, get_settings().snapshots_dir / snapshot.name)
     if not frozen.rows:
-        raise Conflict(f"There is nothing to freeze: no annotation matches ({wanted.words()}).")
+        raise Conflict(f"Nothing to freeze: no annotation matches ({wanted.words()}).")
     ids = func.unnest(cast(frozen.annotation_ids, ARRAY(BigInteger)))
     session.execute(
         insert(SnapshotAnnotation).from_select(["snapshot_id", "annotation_id"], select(literal(snapshot.id), ids))
@@ -100,5 +101,5 @@ def ring_for_unfinished(session: Session) -> None:
 
 
 def folder(snapshot: Snapshot) -> Path:
-    """Where a ready snapshot lies."""
+    """The folder of a ready snapshot."""
     return get_settings().snapshots_dir / (snapshot.path or snapshot.name)

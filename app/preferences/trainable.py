@@ -3,25 +3,42 @@
 One function counts them for every page and for the API, and it is the function by which training makes its pairs
 (:mod:`training.formats.judgements`); of the texts only what tells them apart is read. What only training can know is not in
 it: prompts that repeat a held-out one, and what is too long for the recipe, are left out when it begins. So pages say "up to".
+
+What a judgement says never changes, so a process remembers what it counted, in parts by the first bytes of the prompts' hashes:
+the database hands over a digest of each part, and only parts that have another digest than last time are read again.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from itertools import compress, groupby
-from operator import itemgetter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from itertools import groupby
+from operator import xor
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, String, any_, case, cast, func, select, true, type_coerce
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Row,
+    String,
+    case,
+    cast,
+    extract,
+    func,
+    select,
+    true,
+    type_coerce,
+)
 from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.types import NULLTYPE
 
 from app.annotations.models import Annotation
 from app.candidates.models import Candidate
+from app.preferences.columns import listed
 from app.preferences.forms import ExportFilter
-from app.preferences.queries import ROUNDS, STREAM_ROWS, conditions, joined
+from app.preferences.queries import STREAM_ROWS, conditions, joined
 from app.prompts.models import Prompt
 from training.formats.judgements import Judgement, measured_on, plain, trained_on
 from training.formats.prompts import Split, split_of
@@ -33,29 +50,74 @@ class Judged(NamedTuple):
 
     split: Split
     judgements: tuple[Judgement, ...]
-    here: tuple[bool, ...]
-    """Which of the judgements were made in the round that was asked for."""
 
 
-def judged(session: Session, held_out_percent: int, round_number: int) -> Counter[Judged]:
+PARTS = 1 << 12
+"""As many as :func:`_part` tells apart. One judgement more makes a count read this share of all texts."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The prompts whose hashes begin alike."""
+
+    digest: int
+    kinds: Counter[Judged]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the last count of this process found. Replaced as a whole, so that threads may count at the same time."""
+
+    held_out_percent: int
+    parts: Mapping[int, _Part] = field(default_factory=dict)
+    kinds: Counter[Judged] = field(default_factory=Counter)
+    """Of all parts together."""
+
+
+class _Memory:
+    """Holds what this process counted last."""
+
+    last = _Known(0)
+
+
+def judged(session: Session, held_out_percent: int) -> Counter[Judged]:
     """How many prompts with standing annotations there are of each kind."""
-    found: Counter[Judged] = Counter()
-    for digest, rows in groupby(_rows(session, held_out_percent), key=itemgetter(0)):
-        of_prompt = list(rows)
-        here = tuple([row[7] == round_number for row in of_prompt])
-        found[Judged(split_of(digest, held_out_percent), plain([_judgement(row) for row in of_prompt]), here)] += 1
-    return found
+    last = _Memory.last
+    if last.held_out_percent != held_out_percent:
+        last = _Known(held_out_percent)
+    digests = _digests(session, held_out_percent)
+    changed = {part for part in digests.keys() | last.parts.keys() if digests.get(part) != _digest(last, part)}
+    if not changed:
+        return last.kinds
+    read = _read(session, held_out_percent, changed)
+    changed |= read.keys()
+    parts = {key: part for key, part in last.parts.items() if key not in changed} | read
+    kinds = last.kinds.copy()
+    for key in changed & last.parts.keys():
+        kinds.subtract(last.parts[key].kinds)
+    for part in read.values():
+        kinds.update(part.kinds)
+    _Memory.last = _Known(held_out_percent, parts, +kinds)
+    return _Memory.last.kinds
 
 
-def pairs(
-    prompts: Counter[Judged], consumer: Consumer, rule: Rule, min_strength: int, *, of_round: bool = False
-) -> int:
-    """How many pairs ``consumer`` would train on, of all or only of the round, before any is left out as too long."""
+def _digest(known: _Known, part: int) -> int | None:
+    found = known.parts.get(part)
+    return None if found is None else found.digest
+
+
+def pairs(prompts: Counter[Judged], consumer: Consumer, rule: Rule, min_strength: int) -> int:
+    """How many pairs ``consumer`` would train on, before any is left out as too long."""
     return sum(
-        count * trained_on(_of_round(each) if of_round else each.judgements, consumer, rule, min_strength)
+        count * trained_on(each.judgements, consumer, rule, min_strength)
         for each, count in prompts.items()
         if each.split is Split.TRAIN
     )
+
+
+def training_prompts(prompts: Counter[Judged]) -> int:
+    """How many judged prompts are not held out."""
+    return sum(count for each, count in prompts.items() if each.split is Split.TRAIN)
 
 
 def held_out_pairs(prompts: Counter[Judged]) -> int:
@@ -64,42 +126,61 @@ def held_out_pairs(prompts: Counter[Judged]) -> int:
     return sum(count * measured_on(each.judgements) for each, count in held_out)
 
 
-def standing(prompts: Counter[Judged], *, of_round: bool = False) -> int:
-    """How many annotations stand, of all rounds or of the round."""
-    return sum(count * (sum(each.here) if of_round else len(each.here)) for each, count in prompts.items())
+def standing(prompts: Counter[Judged]) -> int:
+    """How many annotations stand, of all rounds."""
+    return sum(count * len(each.judgements) for each, count in prompts.items())
 
 
-def in_other_rounds(prompts: Counter[Judged]) -> bool:
-    """Whether anything was judged in another round than the one that was asked for."""
-    return not all(all(each.here) for each in prompts)
+def _part() -> ColumnElement[int]:
+    """The first 12 bits of the prompt's hash, so that the order of the hashes is that of the parts."""
+    return func.get_byte(Prompt.content_hash, 0) * 16 + func.get_byte(Prompt.content_hash, 1).op("/")(16)
 
 
-def _of_round(each: Judged) -> tuple[Judgement, ...]:
-    return each.judgements if all(each.here) else plain(list(compress(each.judgements, each.here)))
+def _mark() -> ColumnElement[int]:
+    """A number that stands for an annotation; of a part they are joined by XOR.
+
+    The time is in it because ids alone may come again, where a backup is restored while the process runs.
+    """
+    moment = cast(extract("epoch", Annotation.created_at) * 1_000_000, BigInteger)
+    return func.hashint8extended(Annotation.id, moment, type_=BigInteger)
 
 
-def _rows(session: Session, held_out_percent: int) -> Iterator[Any]:
-    shown = (
-        select(
-            type_coerce(func.array_agg(aggregate_order_by(Candidate.id, Candidate.id)), NULLTYPE).label("ids"),
-            type_coerce(func.array_agg(aggregate_order_by(_told_apart(Candidate.text), Candidate.id)), NULLTYPE).label(
-                "texts"
-            ),
-        )
-        .where(Candidate.id == any_(Annotation.order_shown))
-        .lateral("shown")
-    )
+def _digests(session: Session, held_out_percent: int) -> dict[int, int]:
+    """What stands in each part, as a number: no text is read for it."""
+    part = _part().label("part")
+    query = joined(select(part, func.bit_xor(_mark()))).where(*conditions(ExportFilter(), held_out_percent))
+    return dict(session.execute(query.group_by(part)).all())
+
+
+def _read(session: Session, held_out_percent: int, parts: Collection[int]) -> dict[int, _Part]:
+    """Those parts anew. Their digests are of the rows themselves, which may be newer than what was asked before."""
+    found: dict[int, _Part] = {}
+    for key, of_part in groupby(_rows(session, held_out_percent, parts), key=lambda row: row.part):
+        marks: list[int] = []
+        kinds: Counter[Judged] = Counter()
+        for digest, rows in groupby(of_part, key=lambda row: row.content_hash):
+            of_prompt = list(rows)
+            marks += [row.mark for row in of_prompt]
+            kinds[Judged(split_of(digest, held_out_percent), plain([_judgement(row) for row in of_prompt]))] += 1
+        found[key] = _Part(reduce(xor, marks), kinds)
+    return found
+
+
+def _rows(session: Session, held_out_percent: int, parts: Collection[int]) -> Iterator[Row[tuple[Any, ...]]]:
+    shown = listed(ids=Candidate.id, texts=_told_apart(Candidate.text)).lateral("shown")
+    part = _part()
     query = (
         joined(
             select(
+                part.label("part"),
                 Prompt.content_hash,
+                _mark().label("mark"),
                 Annotation.outcome,
                 Annotation.ranking,
-                type_coerce(Annotation.strengths, NULLTYPE),
+                type_coerce(Annotation.strengths, NULLTYPE).label("strengths"),
                 Annotation.edited_candidate_id,
-                _told_apart(Annotation.edited_text),
+                _told_apart(Annotation.edited_text).label("edited"),
                 shown.c.ids,
-                ROUNDS.c.number,
                 shown.c.texts,
             )
         )
@@ -107,6 +188,8 @@ def _rows(session: Session, held_out_percent: int) -> Iterator[Any]:
         .where(*conditions(ExportFilter(), held_out_percent))
         .order_by(Prompt.content_hash, Annotation.id)
     )
+    if len(parts) < PARTS // 2:
+        query = query.where(part.in_(parts))
     yield from session.execute(query, execution_options={"stream_results": True, "yield_per": STREAM_ROWS})
 
 
@@ -116,14 +199,13 @@ def _told_apart(text: InstrumentedAttribute[Any]) -> ColumnElement[str]:
     return case((shows, func.concat("#", cast(func.hashtextextended(text, 0), String))), else_=text)
 
 
-def _judgement(row: Any) -> Judgement:
-    _, outcome, ranking, strengths, improved, edited, ids, _, texts = row
-    place = {candidate: index for index, candidate in enumerate(ids)}
+def _judgement(row: Row[tuple[Any, ...]]) -> Judgement:
+    place = {candidate: index for index, candidate in enumerate(row.ids)}
     return Judgement(
-        outcome.value,
-        tuple([tuple([place[candidate] for candidate in group]) for group in ranking]),
-        tuple(strengths),
-        texts,
-        None if improved is None else place[improved],
-        edited,
+        row.outcome.value,
+        tuple([tuple([place[candidate] for candidate in group]) for group in row.ranking]),
+        tuple(row.strengths),
+        row.texts,
+        None if row.edited_candidate_id is None else place[row.edited_candidate_id],
+        row.edited,
     )

@@ -11,21 +11,21 @@ from fastapi.responses import FileResponse, HTMLResponse, Response, StreamingRes
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.accounts.access import Reviewer
-from app.db import DbSession
-from app.errors import BadInput
+from app.kernel.db import DbSession
+from app.kernel.errors import BadInput
+from app.kernel.settings import get_settings
 from app.preferences import export, queries, service
 from app.preferences.counts import Counts, export_rows, sum_up
 from app.preferences.download import download, download_snapshot
-from app.preferences.forms import ExportFilter, Format, Shape, Side, split_for
-from app.preferences.models import Snapshot, SnapshotState
-from app.preferences.queries import SnapshotLineage
-from app.settings import get_settings
-from app.web import is_exchange, redirect, render
+from app.preferences.exporters import Format, Shape
+from app.preferences.forms import ExportFilter, Side, split_for
+from app.preferences.models import Snapshot
+from app.preferences.queries import LeftOut
+from app.shell.web import redirect, render
 
 router = APIRouter()
 
 PREVIEW_ROWS = 5
-POLL_SECONDS = 2
 FILTER_KEYS = frozenset({"batch", "round", "split", "strength"})
 
 
@@ -43,23 +43,16 @@ class PreferencesPage:
     """What was chosen of the split; empty is what the shape has by itself."""
     left_out: bool
     """Whether rows and downloads leave out what this reader may still be given to judge."""
+    set_aside: LeftOut
+    """What is counted nowhere on the page, although it stands."""
     batches: list[tuple[int, str]]
     rounds: list[int]
     snapshots: list[Snapshot]
     held_out_percent: int
     query: str
     """The filter as a query string, "" where nothing is filtered."""
-
-
-@dataclass(frozen=True)
-class SnapshotPage:
-    """Context of ``preferences/snapshot.html`` and of its fragment."""
-
-    snapshot: Snapshot
-    words: str
-    lineage: SnapshotLineage
-    poll_seconds: int | None
-    may_download: bool
+    shapes: tuple[Shape, ...] = tuple(Shape)
+    formats: tuple[Format, ...] = tuple(Format)
 
 
 def chosen_filter(
@@ -119,9 +112,10 @@ def preferences_page(
         export_rows=export_rows(exported, shape, wanted.min_strength),
         side=request.query_params.get("split", ""),
         left_out=visible.settled and not wanted.settled,
+        set_aside=queries.left_out(session, wanted, percent),
         batches=queries.batch_names(session),
         rounds=queries.round_numbers(session),
-        snapshots=queries.list_snapshots(session),
+        snapshots=queries.list_snapshots(session).rows,
         held_out_percent=percent,
         query=urlencode({key: value for key, value in request.query_params.items() if key in FILTER_KEYS}),
     )
@@ -146,20 +140,6 @@ def freeze_snapshot(
     """Freeze what the form chooses; where it chooses nothing, what the address does."""
     snapshot = service.request_snapshot(session, user, form.chosen() or shown)
     return redirect(request, f"/snapshots/{snapshot.id}", flash="The snapshot is being built.")
-
-
-@router.get("/snapshots/{snapshot_id}")
-def snapshot_page(request: Request, session: DbSession, user: Reviewer, snapshot_id: int) -> HTMLResponse:
-    """One snapshot: its hash, its counts, and what was made of it."""
-    snapshot = queries.access_snapshot(session, user, snapshot_id)
-    page = SnapshotPage(
-        snapshot=snapshot,
-        words=ExportFilter.model_validate(snapshot.filter).words(),
-        lineage=queries.lineage(session, snapshot),
-        poll_seconds=POLL_SECONDS if snapshot.state is SnapshotState.BUILDING else None,
-        may_download=not queries.names_models_too_early(session, user, snapshot),
-    )
-    return render(request, f"preferences/{'_snapshot' if is_exchange(request) else 'snapshot'}.html", page)
 
 
 @router.get("/snapshots/{snapshot_id}/preferences.jsonl")

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
 
-from app.storable import flaw
+from app.kernel.storable import flaw
 
 MOST = 8
 _LINE = re.compile(r"(?:(?P<name>[^=:|]*)=)?(?P<label>[^=:|]*):(?P<scale>.*)", re.DOTALL)
@@ -99,7 +99,7 @@ def _no_name_twice(value: list[Attribute]) -> list[Attribute]:
     names = [each.name for each in value]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise ValueError(f"“{twice}” is there twice")
+        raise ValueError(f"“{twice}” appears twice")
     return value
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from app.storable import flaw, quotable
+from app.kernel.storable import flaw, quotable
 
 MAX_DEPTH = 64
 MAX_FIELDS = 50_000

@@ -8,10 +8,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
-from app.numbers import Real, Truth, Whole
+from app.judgements.vocabulary import EditPolicy, ShowFindings
+from app.kernel.languages import code_of
+from app.kernel.numbers import Real, Truth, Whole
+from app.kernel.storable import flaw
 from app.prompts.attributes import Attributes
-from app.prompts.models import BatchState, EditPolicy
-from app.storable import flaw
+from app.prompts.models import BatchState, PairSelection
+from app.prompts.verifiers import Verifiers
 
 MESSAGES = {
     "string_too_short": "Please fill this in.",
@@ -49,6 +52,17 @@ Guidelines = Annotated[
 ]
 
 
+def _language(value: Any) -> Any:
+    if not isinstance(value, str) or not value.strip():
+        return "" if value == "" else _empty_is_none(value)
+    code = code_of(value)
+    if code is None:
+        raise ValueError("this is no language that Corral knows: use its name or code, such as German or de")
+    return code
+
+
+Language = Annotated[str | None, BeforeValidator(_language)]
+"""A code; as it is typed, a name or a longer code, too."""
 Percent = Annotated[Whole, Field(ge=0, le=100)]
 GoldPercent = Annotated[Whole, Field(ge=0, le=50)]
 QualificationItems = Annotated[Whole, Field(ge=0, le=20)]
@@ -62,7 +76,7 @@ StrengthExamples = Annotated[dict[Literal["1", "2", "3", "4"], Guidelines], Afte
 """Markdown by strength."""
 
 
-def with_examples(fields: dict[str, str]) -> dict[str, Any]:
+def with_examples(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of a form, with ``example_1`` to ``example_4`` put together."""
     names = {f"example_{level}": level for level in "1234"}
     rest: dict[str, Any] = {name: value for name, value in fields.items() if name not in names}
@@ -80,7 +94,10 @@ class BatchSettings(BaseModel):
                 "name": "Support questions, May",
                 "guidelines": "Prefer the answer that a customer could act on.",
                 "candidates_per_prompt": 4,
-                "annotators_per_prompt": 2,
+                "annotators_per_prompt": 1,
+                "overlap_percent": 10,
+                "selection": "bald",
+                "sampled_per_prompt": 8,
                 "edit_policy": "optional",
                 "max_tokens": 256,
                 "strength_examples": {"4": "One is right, the other is wrong."},
@@ -89,6 +106,9 @@ class BatchSettings(BaseModel):
                 "gold_percent": 5,
                 "qualification_items": 0,
                 "qualification_percent": 75,
+                "verifiers": None,
+                "required": ["answer"],
+                "show_findings": "after",
             }
         },
     )
@@ -97,6 +117,10 @@ class BatchSettings(BaseModel):
     guidelines: Guidelines = ""
     candidates_per_prompt: Annotated[Whole, Field(ge=2, le=8)] = 4
     annotators_per_prompt: Annotated[Whole, Field(ge=1, le=20)] = 1
+    language: Language = None
+    overlap_percent: Percent = 10
+    selection: PairSelection = PairSelection.BALD
+    sampled_per_prompt: Annotated[Whole, Field(ge=2, le=16)] = 8
     edit_policy: EditPolicy = EditPolicy.OPTIONAL
     max_tokens: Annotated[Whole, Field(ge=1, le=32768)] = 256
     temperature: Annotated[Real | None, Field(ge=0, le=2), BeforeValidator(_empty_is_none)] = None
@@ -107,6 +131,11 @@ class BatchSettings(BaseModel):
     gold_percent: GoldPercent = 0
     qualification_items: QualificationItems = 0
     qualification_percent: Percent = 75
+    verifiers: Verifiers | None = None
+    """What checks responses and edits; null: every verifier with something to check, an empty list: none."""
+    required: Verifiers = []
+    """Verifiers that a response must pass before training imitates it."""
+    show_findings: ShowFindings = ShowFindings.AFTER
     leave_out_refused: Truth = False
     """Import the valid prompts and leave out the refused lines; without it, any refused line refuses the file."""
 
@@ -134,10 +163,16 @@ class BatchChange(BaseModel):
     guidelines: Guidelines | None = None
     strength_examples: StrengthExamples | None = None
     attributes: Attributes | None = None
+    language: Language = None
+    """Empty text: it is not known any more."""
     verify_percent: Percent | None = None
     gold_percent: GoldPercent | None = None
     qualification_items: QualificationItems | None = None
     qualification_percent: Percent | None = None
+    verifiers: Verifiers | None = None
+    """Null: every verifier with something to check."""
+    required: Verifiers | None = None
+    show_findings: ShowFindings | None = None
 
 
 def field_errors(error: ValidationError) -> dict[str, str]:
@@ -158,9 +193,19 @@ class ProgressJson(BaseModel):
     pending: int = Field(examples=[10])
     generating: int = Field(examples=[4])
     ready: int = Field(examples=[41])
+    unanimous: int = Field(
+        examples=[0], description="Prompts whose answers were all the same, which checks decide about."
+    )
     quarantined: int = Field(examples=[1])
     comparisons: int = Field(examples=[41], description="Prompts with enough different responses to compare.")
     comparisons_done: int = Field(examples=[12], description="Comparisons with all the annotations they want.")
+    comparisons_unstarted: int = Field(
+        examples=[25],
+        description="Comparisons that nobody has begun. Prompts stay pending while there are many: they follow as people work.",
+    )
+    checks: int = Field(examples=[82], description="Responses and submitted edits with something to check.")
+    checks_done: int = Field(examples=[80], description="Of these, how many have been checked, or could not be.")
+    unchecked: int = Field(examples=[1], description="Of those, how many a verifier could say nothing about.")
 
 
 class AttributeJson(BaseModel):
@@ -177,20 +222,35 @@ class BatchJson(BaseModel):
     id: int = Field(examples=[7])
     name: str = Field(examples=["Support questions, May"])
     state: BatchState = Field(examples=["open"])
-    round: int = Field(examples=[1], description="The number of the round that the batch belongs to.")
-    capability: str | None = Field(examples=["general"], description="Set when all prompts share one.")
+    round: int = Field(examples=[1], description="Number of the round this batch belongs to.")
+    capability: str | None = Field(examples=["general"], description="Set if all prompts share one.")
+    language: str | None = Field(
+        examples=["de"], description="Of prompts that do not say their own; who does not read it is not given them."
+    )
     guidelines: str = Field(examples=["Prefer the answer that a customer could act on."])
     candidates_per_prompt: int = Field(examples=[4])
-    annotators_per_prompt: int = Field(examples=[2])
+    annotators_per_prompt: int = Field(examples=[1])
+    overlap_percent: int = Field(examples=[10], description="Share of prompts that a second person judges too.")
+    selection: PairSelection = Field(
+        examples=["bald"],
+        description="What the shown responses are chosen by. A fifth of the training prompts, all held-out ones, and "
+        "everything during a contest are drawn at random.",
+    )
+    sampled_per_prompt: int = Field(examples=[8], description="Responses they are chosen from.")
     edit_policy: EditPolicy = Field(examples=["optional"])
     max_tokens: int = Field(examples=[256])
-    guidelines_version: int = Field(examples=[1], description="Grows with each change of guidelines or examples.")
+    guidelines_version: int = Field(examples=[1], description="Increases with each change of guidelines or examples.")
     strength_examples: dict[str, str] = Field(examples=[{"4": "One is right, the other is wrong."}])
     attributes: list[AttributeJson]
-    verify_percent: int = Field(examples=[10], description="Share of edits that somebody else verifies, blind.")
+    verify_percent: int = Field(examples=[10], description="Share of edits that another annotator verifies blind.")
     gold_percent: int = Field(examples=[5], description="Share of items with a known answer.")
-    qualification_items: int = Field(examples=[0], description="Known answers asked before the first real item.")
-    qualification_percent: int = Field(examples=[75], description="Share of them that must be right.")
+    qualification_items: int = Field(examples=[0], description="Known answers before the first real item.")
+    qualification_percent: int = Field(examples=[75], description="Share of them that must be correct.")
+    verifiers: list[str] | None = Field(
+        examples=[["answer"]], description="What checks responses and edits; null: all that have something to check."
+    )
+    required: list[str] = Field(examples=[["answer"]], description="What a response must pass before it is imitated.")
+    show_findings: ShowFindings = Field(examples=["after"], description="When annotators see what checks found.")
     sampling: dict[str, float] = Field(examples=[{"temperature": 0.8}])
     created_at: datetime = Field(examples=["2026-11-23T09:12:00Z"])
     opened_at: datetime | None = Field(examples=["2026-11-23T10:00:00Z"])
@@ -212,8 +272,8 @@ class Unseen(BaseModel):
         examples=["tools"],
         description="system, tools, tool_calls, tool_results, thinking, names or messages; refused: there will be no response.",
     )
-    prompts: int = Field(examples=[7], description="How many prompts it is about.")
-    lines: list[int] = Field(examples=[[3, 8]], description="The first of them.")
+    prompts: int = Field(examples=[7], description="How many prompts are affected.")
+    lines: list[int] = Field(examples=[[3, 8]], description="The first few of them.")
     reason: str = Field(
         examples=[
             "7 prompts (lines 3, 8 and 5 more) reach the model without their tools, which the chat template of M leaves out."
@@ -224,9 +284,9 @@ class Unseen(BaseModel):
 class ImportedJson(BatchJson):
     """The batch that a file became, and what of the file it is without."""
 
-    left_out: list[LeftOut] = Field(description="Every refused line, where `leave_out_refused` allowed some.")
-    notes: list[str] = Field(description="What was read in a way that you may not expect.", examples=[[]])
-    unseen: list[Unseen] = Field(description="What was imported and does not reach the model in service.")
+    left_out: list[LeftOut] = Field(description="Every refused line, if `leave_out_refused` allowed some.")
+    notes: list[str] = Field(description="What was read differently than you may expect.", examples=[[]])
+    unseen: list[Unseen] = Field(description="What was imported but does not reach the current model.")
 
 
 class BatchList(BaseModel):

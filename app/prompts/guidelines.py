@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import BigInteger, bindparam, cast, func, literal, select
+from sqlalchemy import BigInteger, bindparam, cast, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
 from app.accounts.service import audit
-from app.db import Base
-from app.errors import NotFound
+from app.kernel.errors import NotFound
 from app.prompts.models import Batch, BatchState, GuidelineReading, GuidelineVersion
-from app.prompts.queries import STAFF
 
 HISTORY = 50
 """Versions that are listed, the newest."""
@@ -76,7 +74,7 @@ def rewrite(
 
 # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 def meet(session: Session, user_id: int, batch_id: int) -> None:
-    """Count what stands now as read by somebody who begins with a batch; for everybody else nothing changes."""
+    """Mark the current guidelines as read by a person who starts on a batch; nothing changes for others."""
     session.connection().execute(_newcomer, {"reader": user_id, "batch": batch_id})
 
 
@@ -113,36 +111,6 @@ def mark_read(session: Session, user: User, batch: Batch) -> None:
             },
         )
     )
-
-
-def access(session: Session, user: User, batch_id: int) -> Batch:
-    """The batch whose guidelines ``user`` may read: any for staff, an open one, or one that they have worked on.
-
-    Raises:
-        NotFound: no such batch, or none of theirs.
-    """
-    batch = session.get(Batch, batch_id)
-    if batch is None:
-        raise NotFound
-    if user.role in STAFF or batch.state is BatchState.OPEN:
-        return batch
-    if batch.state is BatchState.PREPARING or not _worked_on(session, user, batch):
-        raise NotFound
-    return batch
-
-
-def _worked_on(session: Session, user: User, batch: Batch) -> bool:
-    if session.get(GuidelineReading, (batch.id, user.id)) is not None:
-        return True
-    # found by name at run time: these tables lie above
-    assignments, comparisons = Base.metadata.tables["assignments"], Base.metadata.tables["comparisons"]
-    worked = (
-        select(literal(1))
-        .select_from(assignments.join(comparisons, comparisons.c.id == assignments.c.comparison_id))
-        .where(assignments.c.annotator_id == user.id, comparisons.c.batch_id == batch.id)
-        .limit(1)
-    )
-    return session.scalar(worked) is not None
 
 
 def history(session: Session, batch: Batch) -> list[tuple[GuidelineVersion, str | None]]:

@@ -16,11 +16,11 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 
 from app.accounts.access import admin, api_admin
-from app.db import DbSession, aside
-from app.errors import BadInput, TooLarge
-from app.posted import reads_form, takes_file
-from app.settings import get_settings
-from app.turns import Turns
+from app.kernel.db import DbSession, without_connection
+from app.kernel.errors import BadInput, TooLarge
+from app.kernel.settings import get_settings
+from app.kernel.turns import Turns
+from app.shell.posted import reads_form, takes_file
 
 UPLOADS = Turns("uploads", lambda: get_settings().database_pool_size)
 """Bodies that are read at once: a slow one keeps other uploads waiting, and nobody else."""
@@ -54,7 +54,7 @@ async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
 
 
 def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"What was sent is larger than {limit // (1024 * 1024):,} MiB: split the file.")
+    return TooLarge(f"The upload is larger than {limit // (1024 * 1024):,} MiB: split the file.")
 
 
 @asynccontextmanager
@@ -101,7 +101,7 @@ async def read_form(request: Request, limit: int) -> Sent:
 
 async def _read_aside(request: Request, session: DbSession, limit: int) -> Sent:
     """Read at the sender's pace, while pages have the connection and the turn that checked the rights."""
-    async with aside(session):
+    async with without_connection(session):
         turn = await UPLOADS.take()
         try:
             return await read_form(request, limit)

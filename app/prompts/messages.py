@@ -197,7 +197,7 @@ def _call(value: Any, number: int) -> Message:
     if unknown is not None:
         raise Refused(f'has a message {number} with a tool call that has the key "{unknown[:40]}": remove it')
     if given.get("type", "function") not in ("function", "tool_use"):
-        raise Refused(f"has a message {number} with a tool call of another type: only functions can be called")
+        raise Refused(f"has a message {number} with a tool call that is not a function: only functions can be called")
     function = given.get("function", given)
     if isinstance(function, str):
         function = {**given, "name": function}
@@ -226,7 +226,7 @@ def _arguments(value: Any, number: int) -> str:
         given = None
     if not isinstance(given, dict):
         raise Refused(
-            f"has a message {number} with a tool call whose arguments are no JSON object: write {{}} for none"
+            f"has a message {number} with a tool call whose arguments are not a JSON object: write {{}} for none"
         )
     return text
 

@@ -5,11 +5,26 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    and_,
+    func,
+    literal_column,
+    or_,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.db import Base, Created, Json, Key, Time, enum_column
+from app.judgements.vocabulary import EditPolicy, ShowFindings
+from app.kernel.db import Base, Created, Json, Key, Time, enum_column
 
 
 class Upload(Base):
@@ -37,19 +52,30 @@ class BatchState(StrEnum):
     CLOSED = "closed"
 
 
-class EditPolicy(StrEnum):
-    """Whether the chosen response is opened for editing."""
-
-    NONE = "none"
-    OPTIONAL = "optional"
-    REQUIRED = "required"
-
-
 class BatchKind(StrEnum):
     """``prompts``: uploaded prompts are answered beforehand. ``dialogue``: annotators write the turns themselves."""
 
     PROMPTS = "prompts"
     DIALOGUE = "dialogue"
+
+
+class PairSelection(StrEnum):
+    """Which of more responses a batch shows. Some prompts, all held-out ones among them, are drawn at random in any case."""
+
+    RANDOM = "random"
+    BALD = "bald"
+    """Those that models of what people said so far contradict one another about most."""
+    DIFFERENT_POLICIES = "different_policies"
+    BEST_WORST = "best_worst"
+
+
+SELECTIONS = {
+    PairSelection.RANDOM: "at random",
+    PairSelection.BALD: "by what teaches most",
+    PairSelection.DIFFERENT_POLICIES: "of different policies",
+    PairSelection.BEST_WORST: "best against worst",
+}
+"""As people read it."""
 
 
 class Batch(Base):
@@ -65,6 +91,8 @@ class Batch(Base):
         CheckConstraint("qualification_items BETWEEN 0 AND 20", name="qualification_items_range"),
         CheckConstraint("qualification_percent BETWEEN 0 AND 100", name="qualification_percent_range"),
         CheckConstraint("max_turns BETWEEN 1 AND 50", name="max_turns_range"),
+        CheckConstraint("sampled_per_prompt BETWEEN 2 AND 16", name="sampled_per_prompt_range"),
+        CheckConstraint("overlap_percent BETWEEN 0 AND 100", name="overlap_percent_range"),
     )
 
     id: Mapped[Key]
@@ -72,9 +100,20 @@ class Batch(Base):
     state: Mapped[BatchState] = mapped_column(enum_column(BatchState, "state"), default=BatchState.PREPARING)
     round_id: Mapped[int] = mapped_column(ForeignKey("rounds.id"), index=True)
     capability: Mapped[str | None] = mapped_column(String(60))
+    language: Mapped[str | None] = mapped_column(String(12))
+    """Code of the language of prompts that do not say their own; None: unknown, everybody is given them."""
     guidelines: Mapped[str] = mapped_column(server_default="")
     candidates_per_prompt: Mapped[int] = mapped_column(default=4)
     annotators_per_prompt: Mapped[int] = mapped_column(default=1)
+    overlap_percent: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Share of prompts that one more person judges where a single one is asked: who agrees with whom is known by these."""
+    selection: Mapped[PairSelection] = mapped_column(
+        enum_column(PairSelection, "selection"),
+        default=PairSelection.RANDOM,
+        server_default=PairSelection.RANDOM.value,
+    )
+    sampled_per_prompt: Mapped[int] = mapped_column(default=8, server_default="8")
+    """Responses from which the shown ones are chosen, where they are not drawn at random."""
     edit_policy: Mapped[EditPolicy] = mapped_column(enum_column(EditPolicy, "edit_policy"), default=EditPolicy.OPTIONAL)
     max_tokens: Mapped[int] = mapped_column(default=256)
     sampling: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"), default=dict)
@@ -98,6 +137,13 @@ class Batch(Base):
     """Share of them that must agree with the known answer."""
     max_turns: Mapped[int] = mapped_column(default=8, server_default="8")
     """Turns of one dialogue, the longest way through its tree."""
+    verifiers: Mapped[list[str] | None] = mapped_column(JSONB(none_as_null=True))
+    """What checks responses and edits: names of verifiers. None: all that have something to check; an empty list: nothing."""
+    required: Mapped[list[str]] = mapped_column(JSONB, server_default=text("'[]'"), default=list)
+    """Those that a response must pass before training imitates it."""
+    show_findings: Mapped[ShowFindings] = mapped_column(
+        enum_column(ShowFindings, "show_findings"), default=ShowFindings.AFTER, server_default=ShowFindings.AFTER.value
+    )
     created_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     opened_at: Mapped[Time | None]
     closed_at: Mapped[Time | None]
@@ -131,11 +177,16 @@ class GuidelineReading(Base):
 
 
 class PromptState(StrEnum):
-    """``pending`` → ``generating`` (leased) → ``ready``; after the last try ``quarantined``, with the reason."""
+    """``pending`` → ``generating`` (leased) → ``ready``; after the last try ``quarantined``, with the reason.
+
+    ``unanimous``: all answers are the same text, so nobody has anything to compare, and checks say whether it is right.
+    Right, it stays so; otherwise it is asked again like any other prompt with identical answers.
+    """
 
     PENDING = "pending"
     GENERATING = "generating"
     READY = "ready"
+    UNANIMOUS = "unanimous"
     QUARANTINED = "quarantined"
 
 
@@ -152,6 +203,7 @@ class Prompt(Base):
             unique=True,
             postgresql_where=text("dialogue_id IS NULL"),  # two people may begin a dialogue with the same words
         ),
+        Index(None, "content_hash"),
         Index("ix_prompts_dialogue_id", "dialogue_id", postgresql_where=text("dialogue_id IS NOT NULL")),
         CheckConstraint("jsonb_typeof(messages) = 'array' AND jsonb_array_length(messages) > 0", name="messages_array"),
         CheckConstraint("messages -> -1 ->> 'role' = 'user'", name="ends_at_user_turn"),
@@ -178,6 +230,8 @@ class Prompt(Base):
     has to fall on one side. (Of the path, not of the dialogue: another branch may begin with words that are a path elsewhere.)
     """
     capability: Mapped[str | None] = mapped_column(String(60))
+    language: Mapped[str | None] = mapped_column(String(12))
+    """Code of the language; None: that of its batch."""
     reference: Mapped[str | None]
     tests: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
     extra: Mapped[Json] = mapped_column("metadata", JSONB, server_default=text("'{}'"), default=dict)
@@ -191,6 +245,19 @@ class Prompt(Base):
     created_at: Mapped[Created]
 
     batch: Mapped[Batch] = relationship(lazy="raise")
+
+
+_NO_LIST: ColumnElement[Any] = literal_column("'[]'::jsonb")
+_NO_OBJECT: ColumnElement[Any] = literal_column("'{}'::jsonb")
+CHECKABLE = and_(
+    or_(
+        func.coalesce(Prompt.reference, "") != "",
+        func.coalesce(Prompt.tests, _NO_LIST).not_in([_NO_LIST, _NO_OBJECT]),
+        func.coalesce(Prompt.tools, _NO_LIST) != _NO_LIST,
+    ),
+    func.coalesce(Batch.verifiers, _NO_OBJECT) != _NO_LIST,
+)
+"""Whether answers to a prompt (joined with its batch) can be checked against something that came with it."""
 
 
 class EarlierPrompt(Base):

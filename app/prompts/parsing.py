@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from app.errors import BadInput
+from app.kernel.errors import BadInput
+from app.kernel.settings import Settings
 from app.prompts.bounded_json import Refused
-from app.prompts.files import Format, Limits, open_file
-from app.prompts.shapes import ParsedPrompt, to_prompt
-from app.settings import Settings
+from app.prompts.files import open_file
+from app.prompts.importers import Importer, Limits
+from app.prompts.records import ParsedPrompt, to_prompt
 
 MAX_REFUSALS = 10_000
 NAMED_REFUSALS = 100
@@ -34,10 +35,10 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(prompt_chars=settings.prompt_limit_chars, file_bytes=settings.upload_limit_bytes)
 
 
-def parse(filename: str, content: bytes, limits: Limits) -> tuple[Format, Iterator[ParsedPrompt | Refusal]]:
+def parse(filename: str, content: bytes, limits: Limits) -> tuple[Importer, Iterator[ParsedPrompt | Refusal]]:
     """What ``content`` is, and what each of its records gives.
 
-    Raises :class:`~app.errors.BadInput`, at once or while iterating, when the file as a whole cannot be used.
+    Raises :class:`~app.kernel.errors.BadInput`, at once or while iterating, when the file as a whole cannot be used.
     """
     kind, rows = open_file(filename, content, limits)
 
@@ -67,7 +68,7 @@ def parse(filename: str, content: bytes, limits: Limits) -> tuple[Format, Iterat
 def _hopeless(unit: str, named: list[dict[str, Any]]) -> BadInput:
     first = named[0]
     return BadInput(
-        f"More than {MAX_REFUSALS:,} {unit}s are refused, so this is hardly a file of prompts. The first: {unit} "
+        f"More than {MAX_REFUSALS:,} {unit}s were refused, so this is probably not a file of prompts. The first: {unit} "
         f"{first['line']:,} {first['reason']}. The first {len(named)} are listed; at least "
         f"{MAX_REFUSALS + 1 - len(named):,} more are not.",
         errors=named,
@@ -88,8 +89,8 @@ class _FirstSeen:
         same_id = self._ids.get(prompt.external_id)
         if same_id is not None:
             name = prompt.external_id[:60]
-            raise Refused(f'has the id "{name}" of {self._unit} {same_id:,}: give each prompt an id of its own')
+            raise Refused(f'has the same id "{name}" as {self._unit} {same_id:,}: give each prompt its own id')
         same_content = self._contents.get(prompt.content_hash)
         if same_content is not None:
-            raise Refused(f"says the same as {self._unit} {same_content:,}: one of them is enough")
+            raise Refused(f"has the same content as {self._unit} {same_content:,}: remove one of them")
         self._ids[prompt.external_id] = self._contents[prompt.content_hash] = prompt.line

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.chat_templates import InService
+from app.kernel.chat_templates import InService
 from app.prompts.messages import Message
 from app.prompts.models import Prompt
-from app.prompts.shapes import ParsedPrompt
+from app.prompts.records import ParsedPrompt
 from training.formats.templates import THINKING
 from training.formats.unseen import Look, Part, look
 
@@ -111,11 +111,14 @@ def left_out(served: InService) -> list[str]:
         {"role": "tool", "content": "y", "tool_call_id": "abcdefghi"},
         {"role": "assistant", "content": "z"},
     ]
+    usable = (
+        tools if _rendered(served, [asked], tools).refusal is None else None
+    )  # else they refuse what calls them, too
     prompts: dict[Part, tuple[list[Message], list[Any] | None]] = {
         Part.SYSTEM: ([{"role": "system", "content": "s"}, asked], None),
         Part.TOOLS: ([asked], tools),
-        Part.CALLS: ([asked, *called, asked], tools),
-        Part.RESULTS: ([asked, *called, asked], tools),
+        Part.CALLS: ([asked, *called, asked], usable),
+        Part.RESULTS: ([asked, *called, asked], usable),
         Part.THINKING: ([asked, {"role": "assistant", "content": "<think>t</think>\n\nz"}, asked], None),
     }
     seen = {part: _rendered(served, messages, given) for part, (messages, given) in prompts.items()}
@@ -128,7 +131,7 @@ def _said(who: str, entry: Mapping[str, Any], *, one: bool) -> str:
     return (
         f"{who} {'reaches' if one else 'reach'} the model without {'its' if one else 'their'} "
         f"{WHAT[Part(entry['part'])]}, which the chat template of {entry['model']} leaves out. "
-        "Write into a message what the model has to see, or serve one whose template shows it."
+        "Put what the model must see into a message, or serve a model whose template includes it."
     )
 
 

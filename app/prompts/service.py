@@ -8,25 +8,27 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path, PurePath
+from random import SystemRandom
 from typing import Any
 
 import psycopg
-from sqlalchemy import column, delete, func, select, table, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
 from app.accounts.service import audit
-from app.chat_templates import in_service
-from app.errors import BadInput, Conflict, TooLarge
-from app.jobs import Job, enqueue
+from app.kernel.chat_templates import in_service
+from app.kernel.errors import BadInput, Conflict, TooLarge
+from app.kernel.jobs import Job, enqueue
+from app.kernel.settings import get_settings
+from app.loops.queries import current_round
 from app.prompts.forms import BatchSettings
 from app.prompts.guidelines import keep_version
 from app.prompts.models import Batch, BatchState, Prompt, PromptState, Upload
 from app.prompts.parsing import Refusal, limits_of, parse
 from app.prompts.reach import Reach, sentences
-from app.prompts.shapes import ParsedPrompt
+from app.prompts.records import ParsedPrompt
 from app.prompts.upkeep import keep_names
-from app.settings import get_settings
 
 SAMPLE_FILE = Path(__file__).with_name("sample.jsonl")
 SAMPLE_NAME = "Sample"
@@ -42,6 +44,8 @@ improve it: your edit is worth more than your click.
 """
 SHOWN_PROMPTS = 5
 UPLOAD_KEPT = timedelta(days=7)
+SHUFFLED_OVER = timedelta(days=1)
+"""The past over which the prompts of a file are due: long enough that no two of them are due at one moment."""
 SHOWN_CHARS = 2_000
 
 TRANSITIONS: dict[BatchState, frozenset[BatchState]] = {
@@ -52,8 +56,7 @@ TRANSITIONS: dict[BatchState, frozenset[BatchState]] = {
 }
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
-# The current round is read by its table: rounds lie above prompts and may not be imported here.
-_ROUNDS = table("rounds", column("id"), column("state"))
+_DICE = SystemRandom()
 
 
 # ── Uploads ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -102,7 +105,7 @@ def _report(filename: str, content: bytes) -> dict[str, Any]:
         if len(shown) < SHOWN_PROMPTS:
             shown.append(_shown(record))
     return {
-        "format": kind.value,
+        "format": kind.name,
         "unit": kind.unit,
         "valid": capabilities.total(),
         "refused": len(errors),
@@ -128,6 +131,7 @@ def _shown(prompt: ParsedPrompt) -> dict[str, Any]:
         "line": prompt.line,
         "id": prompt.external_id,
         "capability": prompt.capability,
+        "language": prompt.language,
         "messages": messages,
         "tools": len(prompt.tools or []),
     }
@@ -136,13 +140,13 @@ def _shown(prompt: ParsedPrompt) -> dict[str, Any]:
 def discard_upload(session: Session, user: User, upload: Upload) -> None:
     """Forget an upload that was not confirmed."""
     if upload.batch_id is not None:
-        raise Conflict("This upload has become a batch: close the batch instead.")
+        raise Conflict("This upload is already a batch: close the batch instead.")
     audit(session, user, "upload.discard", "upload", upload.id, filename=upload.filename)
     session.delete(upload)
 
 
 def forget_old_uploads(session: Session) -> int:
-    """Delete files that nobody confirmed within a week; how many. Their bytes lie in the database."""
+    """Delete files that were not confirmed within a week; returns how many. Their bytes are in the database."""
     old = (Upload.batch_id.is_(None)) & (Upload.created_at < func.now() - UPLOAD_KEPT)
     return len(session.execute(delete(Upload).where(old).returning(Upload.id)).all())
 
@@ -174,9 +178,7 @@ def confirm_upload(session: Session, user: User, upload: Upload, settings: Batch
 def _check_importable(report: dict[str, Any], settings: BatchSettings) -> None:
     valid, refused, unit = report["valid"], report["refused"], report["unit"]
     if valid == 0:
-        raise BadInput(
-            "There is no valid prompt in this file: correct it and upload it again.", errors=report["errors"]
-        )
+        raise BadInput("This file has no valid prompt: correct it and upload it again.", errors=report["errors"])
     if refused and not settings.leave_out_refused:
         plural = f"{refused:,} {unit}s are" if refused > 1 else f"1 {unit} is"
         raise BadInput(
@@ -197,17 +199,22 @@ def _valid(filename: str, content: bytes) -> Iterator[ParsedPrompt]:
 
 
 def copy_prompts(session: Session, batch: Batch, prompts: Iterable[ParsedPrompt]) -> int:
-    """Stream ``prompts`` into ``batch`` by COPY, and count them. Ten thousand take well under a second."""
+    """Stream ``prompts`` into ``batch`` by COPY, and count them. Ten thousand take well under a second.
+
+    Those that are due longest are answered first, so each is due since a moment of the last day that is drawn: a file lists
+    its topics one after the other, and people should meet them mixed from the first item on.
+    """
     connection = session.connection().connection.driver_connection
     assert isinstance(connection, psycopg.Connection)  # noqa: S101 - PostgreSQL by psycopg is the only database
     count = 0
     statement = (
-        "COPY prompts (batch_id, state, external_id, messages, tools, content_hash, capability, reference, tests,"
-        " metadata) FROM STDIN"
+        "COPY prompts (batch_id, state, external_id, messages, tools, content_hash, capability, language,"
+        " reference, tests, metadata, next_try_at) FROM STDIN"
     )
+    now = session.execute(select(func.now())).scalar_one()
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         for row in _rows(batch.id, prompts):
-            copy.write_row(row)
+            copy.write_row((*row, now - SHUFFLED_OVER * _DICE.random()))
             count += 1
     return count
 
@@ -222,6 +229,7 @@ def _rows(batch_id: int, prompts: Iterable[ParsedPrompt]) -> Iterator[tuple[Any,
             None if prompt.tools is None else _ENCODER.encode(prompt.tools),
             prompt.content_hash,
             prompt.capability,
+            prompt.language,
             prompt.reference,
             None if prompt.tests is None else _ENCODER.encode(prompt.tests),
             _ENCODER.encode(prompt.metadata),
@@ -240,17 +248,18 @@ def create_batch(
     # Two admins who take one name at once: the lock makes the second wait and then see the first.
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"batches.name:{settings.name}", 0))))
     if session.scalar(select(Batch.id).where(Batch.name == settings.name)) is not None:
-        message = "There is a batch with this name already: choose another."
+        message = "A batch with this name already exists: choose another name."
         raise BadInput(message, errors=[{"loc": "name", "msg": message}])
-    round_id = session.scalar(select(_ROUNDS.c.id).where(_ROUNDS.c.state != "complete"))
-    if round_id is None:
-        raise Conflict("There is no round to collect for yet: start Corral once with “corral up”.")
+    current = current_round(session)
+    if current is None:
+        raise Conflict("There is no round yet that can collect: start Corral once with “corral up”.")
     batch = Batch(
-        round_id=round_id,
+        round_id=current.id,
         capability=capability,
         sampling=settings.sampling,
         created_by_id=user.id if user else None,
-        **settings.model_dump(exclude={"temperature", "top_p", "leave_out_refused"}),
+        **settings.model_dump(exclude={"temperature", "top_p", "leave_out_refused", "language"}),
+        language=settings.language or None,
         **more,
     )
     session.add(batch)

@@ -19,10 +19,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 from sqlalchemy.orm import Session
 
+from app.kernel.settings import get_settings
 from app.prompts.messages import empty, strict
 from app.prompts.models import Batch
 from app.prompts.queries import SPECIAL, special_prompts
-from app.settings import get_settings
 from training.formats.prompts import Split, content_hash, split_of
 
 SIDE_BYTES = 8
@@ -95,8 +95,8 @@ def loose(session: Session) -> Iterator[tuple[int, str, str]]:
         if written != prompt.messages:
             pairs = zip(written, prompt.messages, strict=True)
             number = next(number for number, (one, other) in enumerate(pairs, 1) if one != other)
-            what = f"has a message {number} that is not in the form of exports (content, names, ids and tool calls)"
-            yield prompt.id, what, "Exports put it right or leave the key out; import the prompt again in a new batch."
+            what = f"has a message {number} that is not in the export format (content, names, ids and tool calls)"
+            yield prompt.id, what, "Exports correct it or leave the key out; import the prompt again in a new batch."
 
 
 def parted(session: Session) -> Iterator[tuple[int, str, str]]:
@@ -110,8 +110,8 @@ def parted(session: Session) -> Iterator[tuple[int, str, str]]:
         mine = prompt.id, split_of(prompt.content_hash, percent)
         older, side = first.setdefault(content_hash(written, prompt.tools), mine)
         if side is not mine[1]:
-            what = f"says the same as prompt {older}, which is on the other side of the split"
-            yield prompt.id, what, "Leave one of their batches out of snapshots, and report how they came about."
+            what = f"has the same content as prompt {older}, which is on the other side of the split"
+            yield prompt.id, what, "Leave one of their batches out of snapshots, and report how this happened."
 
 
 def _plain_now(connection: Connection) -> list[bytes]:

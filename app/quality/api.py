@@ -11,19 +11,20 @@ from sqlalchemy.orm import Session
 from app.accounts.access import ApiReviewer
 from app.accounts.idempotency import TAKES_KEY, once
 from app.accounts.models import User
-from app.annotations.forms import Draft
-from app.annotations.models import Outcome, Review
+from app.annotations.models import Review
 from app.annotations.queries import access_work
-from app.db import DbSession
-from app.errors import NotFound
+from app.judgements.judgement import Draft
+from app.judgements.vocabulary import Outcome
+from app.kernel.db import DbSession
+from app.kernel.errors import NotFound
+from app.kernel.paging import LARGEST, Cursor, Limit
 from app.quality import queries, service
 from app.quality.forms import GoldIn, GoldList, GoldOut, ReviewedOut, ReviewOut, SaidList, SaidOut, VerdictIn
 from app.quality.queries import GoldRow, Show, Wanted
 
 router = APIRouter(tags=["review"])
 
-Id = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
-Limit = Annotated[int, Query(ge=1, le=100)]
+Id = Annotated[int | None, Query(ge=0, le=LARGEST)]
 
 
 @router.get("/review/annotations")
@@ -34,7 +35,7 @@ def list_annotations(
     annotator: Annotated[str, Query(max_length=100, pattern=r"^[^\x00]*$", description="A pseudonym.")] = "",
     outcome: Outcome | None = None,
     show: Show = Show.ALL,
-    before: Id = None,
+    before: Cursor = None,
     limit: Limit = 25,
 ) -> SaidList:
     """Annotations that stand, newest first."""
@@ -54,7 +55,7 @@ def get_annotation(session: DbSession, user: ApiReviewer, annotation_id: int) ->
     annotation = queries.access_annotation(session, user, annotation_id)
     work = access_work(session, annotation.annotator, annotation.assignment_id)
     if work.annotation_id != annotation.id:
-        raise NotFound("This judgement was corrected or taken back meanwhile.")
+        raise NotFound("This judgement has since been corrected or undone.")
     return ReviewedOut(
         id=annotation.id,
         batch_id=work.batch_id,
@@ -100,11 +101,11 @@ def make_gold(request: Request, session: DbSession, user: ApiReviewer, annotatio
 
 @router.get("/review/gold")
 def list_gold(
-    session: DbSession, user: ApiReviewer, batch_id: Id = None, before: Id = None, limit: Limit = 25
+    session: DbSession, user: ApiReviewer, batch_id: Id = None, before: Cursor = None, limit: Limit = 25
 ) -> GoldList:
     """Items with a known answer, newest first."""
-    rows = queries.list_gold(session, user, batch_id=batch_id, before=before, limit=limit + 1)
-    return GoldList(items=[_gold(row) for row in rows[:limit]], next=rows[limit - 1].id if len(rows) > limit else None)
+    page = queries.list_gold(session, user, batch_id=batch_id, before=before, limit=limit)
+    return GoldList(items=[_gold(row) for row in page.rows], next=page.next)
 
 
 @router.post("/review/gold/{comparison_id}/retire", response_model=GoldOut, dependencies=[TAKES_KEY])
@@ -138,7 +139,7 @@ def _setting(session: Session, user: User, comparison_id: int, *, retired: bool)
 
 
 def _item(session: Session, reader: User, comparison_id: int) -> GoldOut:
-    return _gold(queries.list_gold(session, reader, before=comparison_id + 1, limit=1)[0])
+    return _gold(queries.list_gold(session, reader, before=comparison_id + 1, limit=1).rows[0])
 
 
 def _gold(row: GoldRow) -> GoldOut:

@@ -7,8 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.annotations.forms import Draft
-from app.annotations.models import Outcome, Purpose, Verdict
+from app.annotations.models import Decision
+from app.comparisons.models import Purpose
+from app.judgements.judgement import Draft
+from app.judgements.vocabulary import Outcome
 from app.prompts.forms import Guidelines
 
 Words = Guidelines
@@ -68,7 +70,7 @@ class VerdictIn(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"verdict": "returned", "note": "B invents its source."}]}
     )
 
-    verdict: Verdict
+    verdict: Decision
     note: Words = Field(default="", description="Required where the annotation is returned.")
 
 
@@ -79,7 +81,7 @@ class GoldIn(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"explanation": "Only the first response gives the *year*."}]}
     )
 
-    explanation: Words = Field(description="Markdown; read by people while they qualify. It names no positions.")
+    explanation: Words = Field(description="Markdown, shown to people during qualification. Do not refer to positions.")
 
 
 class ReviewOut(BaseModel):
@@ -89,7 +91,7 @@ class ReviewOut(BaseModel):
 
     id: int
     annotation_id: int
-    verdict: Verdict
+    verdict: Decision
     note: str
 
 
@@ -105,7 +107,7 @@ class SaidOut(BaseModel):
     outcome: str = Field(description="In words, by position.")
     edited: bool
     flagged: bool
-    verdict: Verdict | None = Field(description="The latest review; null: none.")
+    verdict: Decision | None = Field(description="The latest review, or null.")
     created_at: datetime
 
 

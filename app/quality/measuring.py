@@ -11,8 +11,11 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session, aliased
 
 from app.accounts.models import User
-from app.annotations.models import STANDING, Annotation, Comparison, GoldAnswer, Outcome, Purpose
+from app.annotations.models import COUNTS, Annotation, GoldAnswer
 from app.candidates.models import Candidate
+from app.comparisons.models import Comparison, Purpose
+from app.judgements.vocabulary import Outcome
+from app.kernel.paging import Order, Page, read_page
 from app.prompts.models import Batch
 from app.quality.queries import is_right
 from app.quality.statistics import Share, Statistics, in_tens
@@ -56,7 +59,8 @@ def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
 def _work(people: Sequence[int]) -> Select[Any]:
     """Annotations, timed ones and their median, pairs with the first preferred, unequal pairs with the longer preferred.
 
-    Of every purpose: a number that did not move with a known answer would tell which item had one.
+    What is returned or retracted counts here as little as in an export. Of every purpose: a number that did not move with a
+    known answer would tell which item had one.
     """
     return (
         select(
@@ -71,7 +75,7 @@ def _work(people: Sequence[int]) -> Select[Any]:
         )
         .outerjoin(_first, and_(_is_pair, _first.id == _shown[1]))
         .outerjoin(_second, and_(_is_pair, _second.id == _shown[2]))
-        .where(Annotation.annotator_id.in_(people), STANDING)
+        .where(Annotation.annotator_id.in_(people), COUNTS)
         .group_by(Annotation.annotator_id)
     )
 
@@ -101,7 +105,7 @@ def _edits() -> Select[Any]:
         .join(Comparison, and_(Comparison.id == Annotation.comparison_id, Comparison.purpose == Purpose.VERIFY_EDIT))
         .join(_author, _author.id == Comparison.verifies_id)
         .join(_edit, and_(_edit.id == func.any(_shown), _edit.edited_from_id.is_not(None)))
-        .where(STANDING)
+        .where(COUNTS)
     )
 
 
@@ -133,13 +137,12 @@ def measure(session: Session, people: Sequence[int], *, exact: bool) -> dict[int
     return made
 
 
-def annotators(session: Session, *, after: int = 0, limit: int = PAGE) -> list[Measured]:
+def annotators(session: Session, *, after: int | None = None, limit: int = PAGE) -> Page[Measured]:
     """People who have submitted anything, in the order in which they joined, with their numbers."""
     has_work = select(Annotation.id).where(Annotation.annotator_id == User.id).exists()
-    query = select(User).where(has_work, User.id > after).order_by(User.id).limit(limit)
-    people = session.scalars(query).all()
-    numbers = measure(session, [user.id for user in people], exact=True)
-    return [Measured(user.id, user.pseudonym, user.name, numbers[user.id]) for user in people]
+    people = read_page(session, select(User).where(has_work), Order(User.id, oldest_first=True), after, limit)
+    numbers = measure(session, [user.id for user in people.rows], exact=True)
+    return people.map(lambda user: Measured(user.id, user.pseudonym, user.name, numbers[user.id]))
 
 
 def edits_by_batch(session: Session, limit: int = 200) -> list[Edits]:

@@ -10,35 +10,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any
 
 from markupsafe import Markup
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select
 from sqlalchemy.orm import Session, aliased, joinedload
 
 from app.accounts.access import STAFF
 from app.accounts.models import User
-from app.annotations import claims
-from app.annotations.claims import GOLD_SEATS, mark_read
-from app.annotations.models import (
-    STANDING,
-    Annotation,
-    Assignment,
-    AssignmentState,
-    Comparison,
-    GoldAnswer,
-    Outcome,
-    Purpose,
-    Qualification,
-    Review,
-    Verdict,
-)
-from app.annotations.queues import BEGINNING, in_words
-from app.errors import NotFound
-from app.markup import to_html
+from app.annotations import gold
+from app.annotations.models import STANDING, Annotation, Decision, GoldAnswer, Qualification, Review
+from app.annotations.queues import BEGINNING
+from app.comparisons.claims import WORKED_ON, in_work, mark_read
+from app.comparisons.models import KNOWN_ANSWER_IN_USE, Comparison, Purpose
+from app.comparisons.purposes import PURPOSES
+from app.judgements.vocabulary import Outcome
+from app.judgements.words import in_words
+from app.kernel.errors import NotFound
+from app.kernel.markup import to_html
+from app.kernel.paging import Order, Page, read_rows
 from app.prompts.models import Batch, BatchState, Prompt
 
 PAGE = 25
+ITEMS_COUNTED = 100
+"""Of known answers that are left; no batch asks for so many."""
 BATCHES_OFFERED = 200
 
 
@@ -78,16 +73,13 @@ class Row:
     edited: bool
     flagged: bool
     purpose: Purpose
-    verdict: Verdict | None
+    verdict: Decision | None
     at: datetime
 
-
-@dataclass(frozen=True, slots=True)
-class RowPage:
-    """One page, newest first; ``next`` is the ``before`` of the following one."""
-
-    rows: list[Row]
-    next: int | None
+    @property
+    def purpose_words(self) -> str:
+        """Why the item exists, where it is not to be collected."""
+        return PURPOSES[self.purpose].words
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +116,11 @@ class QualifiedRow:
     correct: int
     passed: bool
     items_left: int
-    """Known answers of the batch that a claim would still give to this person."""
+    """Known answers of the batch that this person could still be asked, those begun included."""
     items_needed: int
 
 
-_later, _own, _item = aliased(Review), aliased(Assignment), aliased(Comparison)
+_later = aliased(Review)
 _verdict = (
     select(_later.verdict)
     .where(_later.annotation_id == Annotation.id)
@@ -147,7 +139,7 @@ is_right = and_(
 _is_flagged = Annotation.flags != {}
 _shows: dict[Show, ColumnElement[bool]] = {
     Show.UNREVIEWED: _verdict.is_(None),
-    Show.RETURNED: _verdict == Verdict.RETURNED,
+    Show.RETURNED: _verdict == Decision.RETURNED,
     Show.EDITED: Annotation.edited_text.is_not(None),
     Show.FLAGGED: _is_flagged,
     Show.AGAINST_GOLD: select(GoldAnswer.comparison_id)
@@ -157,18 +149,9 @@ _shows: dict[Show, ColumnElement[bool]] = {
 }
 
 
-def _in_work(reader: User) -> Select[int]:
-    """The prompts that ``reader`` is judging at this moment, for whatever purpose."""
-    return (
-        select(_item.prompt_id)
-        .join(_own, _own.comparison_id == _item.id)
-        .where(_own.annotator_id == reader.id, _own.state.in_([AssignmentState.ACTIVE, AssignmentState.RELEASED]))
-    )
-
-
 def _found(query: Select[Any], reader: User, wanted: Wanted) -> Select[Any]:
     """What stands, without what the reader is judging at this moment: that judgement has to be their own."""
-    reviewable = and_(STANDING, Comparison.prompt_id.not_in(_in_work(reader)))
+    reviewable = and_(STANDING, Comparison.prompt_id.not_in(in_work(reader.id)))
     query = query.join(Comparison, Comparison.id == Annotation.comparison_id).where(reviewable)
     if wanted.batch_id is not None:
         query = query.where(Comparison.batch_id == wanted.batch_id)
@@ -182,7 +165,7 @@ def _found(query: Select[Any], reader: User, wanted: Wanted) -> Select[Any]:
 
 def review_page(
     session: Session, reader: User, wanted: Wanted, *, before: int | None = None, limit: int = PAGE
-) -> RowPage:
+) -> Page[Row]:
     """One page of the annotations that ``wanted`` keeps, newest first. Shown is read: the outcome stands in the list."""
     query = select(
         Annotation.id,
@@ -204,20 +187,24 @@ def review_page(
         .join(Batch, Batch.id == Comparison.batch_id)
         .join(Prompt, Prompt.id == Comparison.prompt_id)
         .join(User, User.id == Annotation.annotator_id)
-        .order_by(Annotation.id.desc())
-        .limit(limit + 1)
     )
-    if before is not None:
-        query = query.where(Annotation.id < before)
-    rows = [
-        Row(key, item, batch, prompt, who, in_words(outcome, ranking, shown), edited, flagged, purpose, verdict, at)
-        for key, item, batch, prompt, who, outcome, ranking, shown, edited, flagged, purpose, verdict, at in (
-            session.execute(query)
-        )
-    ]
-    page = RowPage(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
+    page = read_rows(session, query, Order(Annotation.id), before, limit).map(lambda row: _row(*row))
     mark_read(session, reader.id, (row.prompt_id for row in page.rows if row.annotator != reader.pseudonym))
     return page
+
+
+def _row(
+    key: int,
+    prompt_id: int,
+    batch: str,
+    prompt: str,
+    who: str,
+    outcome: Outcome,
+    ranking: list[list[int]],
+    shown: list[int],
+    *rest: Any,
+) -> Row:
+    return Row(key, prompt_id, batch, prompt, who, in_words(outcome, ranking, shown), *rest)
 
 
 def neighbours(session: Session, reader: User, wanted: Wanted, annotation_id: int) -> tuple[int | None, int | None]:
@@ -250,9 +237,9 @@ def access_annotation(session: Session, user: User, annotation_id: int) -> Annot
 
 
 def _refuse_in_work(session: Session, user: User, prompt_id: int) -> None:
-    if session.scalar(_in_work(user).where(_item.prompt_id == prompt_id).limit(1)) is not None:
+    if session.scalar(in_work(user.id).where(WORKED_ON.prompt_id == prompt_id).limit(1)) is not None:
         raise NotFound(
-            "You are judging this item yourself: submit or skip it first, so that your judgement is your own."
+            "You are judging this item yourself: submit or skip it first, so that your judgement stays independent."
         )
 
 
@@ -302,7 +289,7 @@ def access_gold(session: Session, user: User, comparison_id: int) -> Comparison:
 
 def list_gold(
     session: Session, reader: User, *, batch_id: int | None = None, before: int | None = None, limit: int = PAGE
-) -> list[GoldRow]:
+) -> Page[GoldRow]:
     """Items with a known answer, newest first, without what ``reader`` is judging at this moment. Shown is read."""
     query = (
         select(
@@ -316,34 +303,23 @@ def list_gold(
             GoldAnswer.explanation,
             GoldAnswer.from_annotation_id,
             Comparison.annotators_done,
-            Comparison.annotators_wanted < GOLD_SEATS,
+            not_(KNOWN_ANSWER_IN_USE),
         )
         .join(GoldAnswer, GoldAnswer.comparison_id == Comparison.id)
         .join(Batch, Batch.id == Comparison.batch_id)
         .join(Prompt, Prompt.id == Comparison.prompt_id)
-        .where(Comparison.prompt_id.not_in(_in_work(reader)))
-        .order_by(Comparison.id.desc())
-        .limit(limit)
+        .where(Comparison.prompt_id.not_in(in_work(reader.id)))
     )
     if batch_id is not None:
         query = query.where(Comparison.batch_id == batch_id)
-    if before is not None:
-        query = query.where(Comparison.id < before)
-    rows = [GoldRow(*row) for row in session.execute(query)]
-    mark_read(session, reader.id, (row.prompt_id for row in rows))
-    return rows
+    page = read_rows(session, query, Order(Comparison.id), before, limit).map(lambda row: GoldRow(*row))
+    mark_read(session, reader.id, (row.prompt_id for row in page.rows))
+    return page
 
 
 def list_qualifications(session: Session, batch_id: int | None = None, limit: int = 200) -> list[QualifiedRow]:
     """Decided qualifications, newest first, with what is left for another attempt."""
-    annotator = cast("ColumnElement[int]", Qualification.user_id)
-    left = (
-        select(func.count())
-        .select_from(Comparison)
-        .where(Comparison.batch_id == Qualification.batch_id, *claims.fresh_for(annotator, gold=True))
-        .correlate(Qualification)
-        .scalar_subquery()
-    )
+    left = gold.available(Qualification.batch_id, Qualification.user_id, up_to=ITEMS_COUNTED)
     query = (
         select(
             Batch.id,

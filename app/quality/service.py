@@ -8,21 +8,11 @@ from sqlalchemy.orm import Session
 
 from app.accounts import service as accounts
 from app.accounts.models import User
-from app.annotations.claims import GOLD_SEATS
-from app.annotations.models import (
-    Annotation,
-    Assignment,
-    AssignmentState,
-    Comparison,
-    ComparisonCandidate,
-    GoldAnswer,
-    Outcome,
-    Purpose,
-    Qualification,
-    Review,
-    Verdict,
-)
-from app.errors import Conflict, refused
+from app.annotations.models import Annotation, Decision, GoldAnswer, Qualification, Review
+from app.comparisons.models import GOLD_SEATS, Assignment, AssignmentState, Comparison, ComparisonCandidate, Purpose
+from app.comparisons.purposes import PURPOSES
+from app.judgements.vocabulary import Outcome
+from app.kernel.errors import Conflict, refused
 from app.prompts.models import Batch, BatchState, Prompt
 
 
@@ -37,20 +27,23 @@ def make_gold(session: Session, staff: User, annotation: Annotation, explanation
         raise refused("explanation", "Explain the answer: it is what people learn from.")
     best = annotation.ranking[0] if annotation.outcome is Outcome.RANKED else []
     if len(best) > 1:
-        raise refused("outcome", "Several responses share the first place here, so no single answer can be known.")
+        raise refused("outcome", "Several responses share the first place, so there is no single known answer.")
     source = session.get_one(Comparison, annotation.comparison_id)
-    if source.purpose is not Purpose.COLLECT:
-        raise refused("outcome", "Only what was collected can be used as a known answer.")
+    if not PURPOSES[source.purpose].trains:
+        raise refused("outcome", "Only a collected annotation can be used as a known answer.")
     if session.scalar(select(Prompt.dialogue_id).where(Prompt.id == source.prompt_id)) is not None:
-        raise refused("outcome", "A turn of a dialogue is met by its annotator alone, so nobody could be asked it.")
+        raise refused(
+            "outcome", "Dialogue turns are only shown to their author, so they cannot be used as known answers."
+        )
     if annotation.superseded_by_id is not None or annotation.withdrawn_at is not None:
-        raise Conflict("This judgement was corrected or taken back: use the one that stands.")
+        raise Conflict("This judgement has since been corrected or undone: use the current one.")
     made = session.scalars(
         insert(Comparison)
         .values(
             batch_id=source.batch_id,
             prompt_id=source.prompt_id,
             purpose=Purpose.GOLD,
+            language=source.language,
             annotators_wanted=GOLD_SEATS,
             seats_free=GOLD_SEATS,
             not_for_id=annotation.annotator_id,
@@ -59,7 +52,7 @@ def make_gold(session: Session, staff: User, annotation: Annotation, explanation
         .returning(Comparison)
     ).one_or_none()
     if made is None:
-        raise Conflict("This prompt has a known answer already; bring it back if it is retired.")
+        raise Conflict("This prompt already has a known answer. If it is retired, restore it.")
     shown = [{"comparison_id": made.id, "candidate_id": each} for each in annotation.order_shown]
     session.execute(insert(ComparisonCandidate), shown)
     session.add(
@@ -95,27 +88,29 @@ def set_gold(session: Session, staff: User, item: Comparison, *, retired: bool) 
     accounts.audit(session, staff, "gold.retire" if retired else "gold.restore", "comparison", item.id)
 
 
-def review(session: Session, staff: User, annotation: Annotation, verdict: Verdict, note: str = "") -> Review:
+def review(session: Session, staff: User, annotation: Annotation, verdict: Decision, note: str = "") -> Review:
     """A reviewer's word on a standing annotation. Returned, it waits for its annotator to correct it.
 
     Raises:
         BadInput: returned without a note.
         Conflict: it does not stand any more, its batch is closed and it cannot be corrected, or it is their own.
     """
-    if verdict is Verdict.ACCEPTED and annotation.annotator_id == staff.id:
-        raise Conflict("This judgement is your own: somebody else has to accept it.")
+    if verdict is Decision.ACCEPTED and annotation.annotator_id == staff.id:
+        raise Conflict("This is your own judgement: somebody else must accept it.")
     if annotation.superseded_by_id is not None or annotation.withdrawn_at is not None:
-        raise Conflict("This judgement was corrected or taken back meanwhile: look at the one that stands.")
-    if verdict is Verdict.RETURNED:
+        raise Conflict("This judgement has since been corrected or undone: review the current one.")
+    if annotation.retraction_id is not None:
+        raise Conflict("This judgement was retracted by an admin: it is no longer used, and nobody can correct it.")
+    if verdict is Decision.RETURNED:
         if not note.strip():
-            raise refused("note", "Say what should be looked at again.")
+            raise refused("note", "Write what should be looked at again.")
         state = session.scalar(
             select(Batch.state)
             .join(Comparison, Comparison.batch_id == Batch.id)
             .where(Comparison.id == annotation.comparison_id)
         )
         if state is BatchState.CLOSED:
-            raise Conflict("This batch is closed: nothing in it can be corrected any more.")
+            raise Conflict("This batch is closed: its annotations can no longer be corrected.")
     made = Review(annotation_id=annotation.id, reviewer_id=staff.id, verdict=verdict, note=note.strip())
     session.add(made)
     session.flush()
@@ -138,5 +133,5 @@ def reset_qualification(session: Session, staff: User, batch: Batch, user_id: in
         .execution_options(synchronize_session=False)
     )
     if done is None:
-        raise Conflict("This person's qualification is not decided yet.")
+        raise Conflict("This person has not finished the qualification yet.")
     accounts.audit(session, staff, "qualification.reset", "batch", batch.id, user=user_id)

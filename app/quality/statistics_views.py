@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from app.accounts.access import Reviewer, SignedIn
 from app.accounts.models import Role
-from app.db import DbSession
+from app.kernel.db import DbSession
+from app.kernel.paging import Cursor
 from app.quality import measuring
 from app.quality.measuring import Edits, Measured
 from app.quality.statistics import ENOUGH, Share, Statistics
-from app.web import render
+from app.shell.web import render
 
 router = APIRouter()
-
-Key = Annotated[int, Query(ge=0, le=2**63 - 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +60,16 @@ def mine(request: Request, session: DbSession, user: SignedIn) -> HTMLResponse:
 
 
 @router.get("/review/annotators")
-def annotators(request: Request, session: DbSession, user: Reviewer, after: Key = 0) -> HTMLResponse:
+def annotators(request: Request, session: DbSession, user: Reviewer, after: Cursor = None) -> HTMLResponse:
     """The same numbers of everybody, in the order in which people joined."""
-    people = measuring.annotators(session, after=after, limit=measuring.PAGE + 1)
+    found = measuring.annotators(session, after=after)
     page = AnnotatorsPage(
-        people=people[: measuring.PAGE],
+        people=found.rows,
         names=user.role is Role.ADMIN,
         edits=measuring.edits_by_batch(session),
         enough=ENOUGH,
-        next=people[measuring.PAGE - 1].user_id if len(people) > measuring.PAGE else None,
-        first=after == 0,
+        next=found.next,
+        first=not after,
     )
     return render(request, "quality/annotators.html", page)
 
@@ -83,16 +81,16 @@ def _lines(found: Statistics) -> list[Line]:
             "Agreement with known answers",
             found.gold,
             None,
-            "Some items have an answer that a reviewer has explained. This is how often yours was the same. Answers are counted "
-            "in tens, so that no single item can be told from the others.",
+            "Some items have a known answer that a reviewer has explained. This is how often yours matched. Answers "
+            "are counted in tens, so that no single item can be identified.",
         ),
         Line(
             "first",
             "First response preferred",
             found.first_preferred,
             50.0,
-            "Of the pairs that you ranked: how often the better one was the one shown first. The order is drawn at random, so "
-            "without a habit this is near 50 %.",
+            "Of the pairs that you ranked: how often the better one was shown first. The order is random, so without "
+            "a bias this is near 50 %.",
         ),
         Line(
             "longer",
@@ -100,7 +98,7 @@ def _lines(found: Statistics) -> list[Line]:
             found.longer_preferred,
             50.0,
             "Of the pairs that you ranked whose responses differ in length: how often the better one was the longer. Longer "
-            "ones may well be better; a number far from 50 % is worth a thought, no more.",
+            "ones may well be better; a number far from 50 % is only a hint.",
         ),
         Line(
             "edits",

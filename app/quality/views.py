@@ -13,23 +13,27 @@ from markupsafe import Markup
 
 from app.accounts.access import Reviewer
 from app.accounts.models import User
-from app.annotations.models import Annotation, GoldAnswer, Outcome, Purpose, Review, Verdict
+from app.annotations.models import Annotation, Decision, GoldAnswer, Review
 from app.annotations.pages import WorkPage, work_page
 from app.annotations.queries import Work, access_work
 from app.annotations.recording import as_draft
 from app.annotations.said import EndedPage, ended_page, said_before
-from app.db import DbSession
-from app.errors import AppError, BadInput, Conflict
-from app.markup import to_html
+from app.comparisons.models import Purpose
+from app.comparisons.purposes import PURPOSES
+from app.findings.queries import Shown, shown_to_staff
+from app.judgements.vocabulary import Outcome
+from app.kernel.db import DbSession
+from app.kernel.errors import AppError, BadInput, Conflict
+from app.kernel.markup import to_html
+from app.kernel.paging import Cursor, Page
 from app.prompts.models import BatchState
 from app.quality import queries, service
 from app.quality.forms import Words
-from app.quality.queries import GoldRow, QualifiedRow, RowPage, Show, Wanted
-from app.web import redirect, render
+from app.quality.queries import GoldRow, QualifiedRow, Row, Show, Wanted
+from app.shell.web import redirect, render
 
 router = APIRouter()
 
-Key = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
 Text = Annotated[Words, Form()]
 
 SHOWS = {
@@ -40,11 +44,7 @@ SHOWS = {
     Show.FLAGGED: "With a flag",
     Show.AGAINST_GOLD: "Against a known answer",
 }
-OUTCOMES = {
-    Outcome.RANKED: "Ranked",
-    Outcome.TIE: "Equally good",
-    Outcome.ALL_UNACCEPTABLE: "All unacceptable",
-}
+OUTCOMES = {outcome: outcome.label for outcome in Outcome}
 
 
 def wanted(
@@ -82,7 +82,7 @@ def address(wanted: Wanted, **more: int | None) -> str:
 class ReviewsPage:
     """Context of ``quality/reviews.html``."""
 
-    page: RowPage
+    page: Page[Row]
     wanted: Wanted
     query: str
     older: str | None
@@ -109,6 +109,8 @@ class ReviewedPage:
     page: WorkPage
     work: Work
     said: EndedPage
+    found: dict[str, Shown]
+    """What checks found, by position and of the edit."""
     reviews: Sequence[tuple[Review, str]]
     earlier: Sequence[Earlier]
     """What this judgement corrects, the latest first: the reader compares it with that, and with the note that asked for it."""
@@ -140,7 +142,9 @@ class GoldPage:
 
 
 @router.get("/review")
-def reviews(request: Request, session: DbSession, user: Reviewer, wanted: Filter, before: Key = None) -> HTMLResponse:
+def reviews(
+    request: Request, session: DbSession, user: Reviewer, wanted: Filter, before: Cursor = None
+) -> HTMLResponse:
     """What annotators said, newest first."""
     page = queries.review_page(session, user, wanted, before=before)
     context = ReviewsPage(
@@ -173,7 +177,7 @@ def accept(request: Request, session: DbSession, user: Reviewer, annotation_id: 
         return _gone(request, wanted)
     below = queries.neighbours(session, user, wanted, annotation_id)[1]
     try:
-        service.review(session, user, annotation, Verdict.ACCEPTED)
+        service.review(session, user, annotation, Decision.ACCEPTED)
     except Conflict as error:
         page = _page(session, user, annotation, wanted, error=error)
         return render(request, "quality/review.html", page, status=error.status)
@@ -191,12 +195,12 @@ def give_back(
         return _gone(request, wanted)
     below = queries.neighbours(session, user, wanted, annotation_id)[1]
     try:
-        service.review(session, user, annotation, Verdict.RETURNED, note)
+        service.review(session, user, annotation, Decision.RETURNED, note)
     except (BadInput, Conflict) as error:
         page = _page(session, user, annotation, wanted, error=error, note=note)
         return render(request, "quality/review.html", page, status=error.status)
     url = f"/review/annotations/{below}" if below else "/review"
-    return redirect(request, f"{url}{address(wanted)}", flash="Returned: it waits for its annotator, with your note.")
+    return redirect(request, f"{url}{address(wanted)}", flash="Returned to its annotator, with your note.")
 
 
 @router.post("/review/annotations/{annotation_id}/gold")
@@ -215,24 +219,24 @@ def use_as_gold(
     return redirect(
         request,
         f"/review/annotations/{annotation_id}{address(wanted)}",
-        flash="This is a known answer now: others meet the item among their work.",
+        flash="This is a known answer now: others will get the item among their work.",
     )
 
 
 @router.get("/review/gold")
 def gold_items(
-    request: Request, session: DbSession, user: Reviewer, batch: str = "", before: Key = None
+    request: Request, session: DbSession, user: Reviewer, batch: str = "", before: Cursor = None
 ) -> HTMLResponse:
     """Items with a known answer, and who is qualified."""
     chosen = int(batch) if batch.isdecimal() and len(batch) < 19 else None
-    rows = queries.list_gold(session, user, batch_id=chosen, before=before, limit=queries.PAGE + 1)
+    page = queries.list_gold(session, user, batch_id=chosen, before=before)
     context = GoldPage(
-        rows=rows[: queries.PAGE],
+        rows=page.rows,
         qualified=queries.list_qualifications(session, chosen),
         batch=chosen,
         batches=queries.batches_offered(session),
         outcomes=OUTCOMES,
-        next=rows[queries.PAGE - 1].id if len(rows) > queries.PAGE else None,
+        next=page.next,
         first=before is None,
     )
     return render(request, "quality/gold.html", context)
@@ -242,14 +246,14 @@ def gold_items(
 def retire(request: Request, session: DbSession, user: Reviewer, comparison_id: int) -> Response:
     """Give an item with a known answer to nobody any more."""
     service.set_gold(session, user, queries.access_gold(session, user, comparison_id), retired=True)
-    return redirect(request, "/review/gold", flash="Retired: nobody is given this item any more.")
+    return redirect(request, "/review/gold", flash="Retired: nobody will get this item any more.")
 
 
 @router.post("/review/gold/{comparison_id}/restore")
 def restore(request: Request, session: DbSession, user: Reviewer, comparison_id: int) -> Response:
     """Bring a retired item back."""
     service.set_gold(session, user, queries.access_gold(session, user, comparison_id), retired=False)
-    return redirect(request, "/review/gold", flash="This item is given out again.")
+    return redirect(request, "/review/gold", flash="Restored: this item is handed out again.")
 
 
 @router.post("/review/qualifications/{batch_id}/{user_id}/reset")
@@ -261,7 +265,7 @@ def reset(request: Request, session: DbSession, user: Reviewer, batch_id: int, u
     except Conflict as error:
         return redirect(request, f"/review/gold?batch={batch_id}", flash=error.message)
     return redirect(
-        request, f"/review/gold?batch={batch_id}", flash="Reset: this person can try again, with items not met yet."
+        request, f"/review/gold?batch={batch_id}", flash="Reset: this person can try again, with items not seen before."
     )
 
 
@@ -270,7 +274,7 @@ def _stands(annotation: Annotation) -> bool:
 
 
 def _gone(request: Request, wanted: Wanted) -> Response:
-    return redirect(request, f"/review{address(wanted)}", flash="This judgement was corrected or taken back meanwhile.")
+    return redirect(request, f"/review{address(wanted)}", flash="This judgement has since been corrected or undone.")
 
 
 def _page(
@@ -294,6 +298,7 @@ def _page(
         page=page,
         work=work,
         said=ended_page(page),
+        found=shown_to_staff(session, annotation),
         reviews=queries.reviews_of(session, annotation),
         earlier=[
             Earlier(each, said_before(page, as_draft(each)), queries.reviews_of(session, each))
@@ -306,7 +311,7 @@ def _page(
         below=below,
         closed=work.batch_state is BatchState.CLOSED,
         is_gold=annotation.comparison.purpose is Purpose.GOLD,
-        can_be_gold=known is None and one_best and annotation.comparison.purpose is Purpose.COLLECT,
+        can_be_gold=known is None and one_best and PURPOSES[annotation.comparison.purpose].trains,
         problem=error.message if error else None,
         errors=fields,
         note=note,

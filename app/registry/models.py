@@ -1,4 +1,4 @@
-"""What can be sampled: checkpoints, their place in the rotation, and what the engine last said of itself."""
+"""What can be sampled: checkpoints, their place in the rotation and in the loop, and what the engine last said of itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, t
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.db import Base, Created, Json, Key, Time, enum_column
+from app.kernel.db import Base, Created, Json, Key, Time, enum_column
 
 
 class CheckpointKind(StrEnum):
@@ -19,6 +19,8 @@ class CheckpointKind(StrEnum):
     REWARD = "reward"
     SFT = "sft"
     POLICY = "policy"
+    EXTERNAL = "external"
+    """A model that somebody else serves: a rival, a teacher, an expert. It is compared and never trained."""
 
 
 class CheckpointState(StrEnum):
@@ -34,7 +36,7 @@ class Checkpoint(Base):
 
     __tablename__ = "checkpoints"
     __table_args__ = (
-        CheckConstraint("kind = 'base' OR manifest_sha256 IS NOT NULL", name="manifest_known"),
+        CheckConstraint("kind IN ('base', 'external') OR manifest_sha256 IS NOT NULL", name="manifest_known"),
         Index("uq_checkpoints_base", "kind", unique=True, postgresql_where=text("kind = 'base' AND state = 'ready'")),
     )
 
@@ -44,7 +46,7 @@ class Checkpoint(Base):
     state: Mapped[CheckpointState] = mapped_column(enum_column(CheckpointState, "state"), default=CheckpointState.READY)
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("checkpoints.id"))
     path: Mapped[str]
-    """A folder (or, for the base, a hub id)."""
+    """A folder; for the base perhaps a hub id, for an external model the name of its endpoint."""
     manifest_sha256: Mapped[str | None] = mapped_column(String(64))
     weights_mark: Mapped[str | None] = mapped_column(String(64))
     """Of a base in a folder: two models may have one name, and the adapters of one fit no other."""
@@ -52,9 +54,31 @@ class Checkpoint(Base):
     broken_reason: Mapped[str | None]
     created_at: Mapped[Created]
 
+    external: Mapped[External | None] = relationship(lazy="raise")
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether our engine serves it under its name, beside the base."""
+        return self.kind not in {CheckpointKind.BASE, CheckpointKind.EXTERNAL}
+
+
+class External(Base):
+    """Where an external checkpoint is asked, and what may be done with its answers."""
+
+    __tablename__ = "externals"
+
+    checkpoint_id: Mapped[int] = mapped_column(ForeignKey("checkpoints.id"), primary_key=True)
+    endpoint: Mapped[str] = mapped_column(String(40))
+    """Its name in ``CORRAL_ENDPOINTS``, which holds address and key."""
+    model: Mapped[str] = mapped_column(String(200))
+    """What the endpoint calls it."""
+    may_train: Mapped[bool]
+    """Whether its owner's terms allow training on its answers. Where they do not, every training leaves them out."""
+    note: Mapped[str] = mapped_column(String(500), server_default="", default="")
+
 
 class LoadState(StrEnum):
-    """Where the engine stands with a deployment: the database wishes, the reconciler makes it so."""
+    """The state of a deployment in the engine: its row is the desired state, which the reconciler brings about."""
 
     PENDING = "pending"
     LOADED = "loaded"
@@ -83,6 +107,8 @@ class Deployment(Base):
     sampling: Mapped[Json]
     """``temperature``, ``top_p``; what a batch does not override."""
     share: Mapped[float] = mapped_column(server_default="1")
+    """Of a challenger: on which part of the prompts it stands. Of others: their weight in what is left beside the champion,
+    which is on every prompt (:class:`app.registry.rotation.Rotation`)."""
     load_state: Mapped[LoadState] = mapped_column(enum_column(LoadState, "load_state"), default=LoadState.PENDING)
     load_error: Mapped[str | None]
     replaces: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default=text("'{}'"), default=list)
@@ -91,6 +117,26 @@ class Deployment(Base):
     ended_at: Mapped[Time | None]
 
     checkpoint: Mapped[Checkpoint] = relationship(lazy="raise")
+
+
+class LoopRole(StrEnum):
+    """What a checkpoint can be to a loop: what it trains from, who is in charge, who was before, and who is in contest."""
+
+    BASE = "base"
+    CHAMPION = "champion"
+    PREVIOUS = "previous"
+    CHALLENGER = "challenger"
+
+
+class Appointment(Base):
+    """A checkpoint in its role in a loop, which verdicts change (:mod:`app.registry.appointments`)."""
+
+    __tablename__ = "appointments"
+
+    loop_id: Mapped[int] = mapped_column(ForeignKey("loops.id"), primary_key=True)
+    role: Mapped[LoopRole] = mapped_column(enum_column(LoopRole, "role"), primary_key=True)
+    checkpoint_id: Mapped[int] = mapped_column(ForeignKey("checkpoints.id"), index=True)
+    since: Mapped[Created]
 
 
 class EngineState(StrEnum):

@@ -1,23 +1,39 @@
 """Checkpoints, who is in the rotation, and what is known of the engine.
 
-The database wishes and the reconciler (``workers.serving``) makes it so: ``deploy`` only writes a row. A new policy takes
-the place of older ones when it is *loaded*, not when it is wished for, so one that never loads changes nothing.
+The rows are the desired state, which the reconciler (``workers.tasks.serving``) brings about: ``deploy`` only writes a row.
+Who is champion is a pointer (:mod:`app.registry.appointments`) that verdicts move: ``challenge``, ``crown``, ``dismiss`` and
+``roll_back``. What is in the rotation follows it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from pathlib import PurePath
+from collections.abc import Mapping
+from pathlib import Path, PurePath
 from typing import Any
 
 import structlog
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session
 
-from app.errors import Conflict
-from app.jobs import Job, enqueue
+from app.kernel.errors import Conflict
+from app.kernel.jobs import Job, enqueue
+from app.kernel.settings import get_settings
+from app.registry import appointments
+from app.registry.appointments import appoint, appointed, roles, take_turn
+from app.registry.deployments import (
+    SAMPLED_KINDS,
+    check_sampled,
+    deploy,
+    end,
+    in_rotation,
+    leave,
+    rotation,
+    serve,
+    serving,
+    weigh_alike,
+)
 from app.registry.manifest import weights_mark
 from app.registry.models import (
     Checkpoint,
@@ -27,17 +43,12 @@ from app.registry.models import (
     EngineState,
     EngineStatus,
     LoadState,
+    LoopRole,
 )
 
-log = structlog.get_logger()
+__all__ = ["SAMPLED_KINDS", "appointed", "deploy", "in_rotation", "rotation", "serving"]  # beside what is defined here
 
-SAMPLED_KINDS = frozenset({CheckpointKind.BASE, CheckpointKind.SFT, CheckpointKind.POLICY})
-BASE_SAMPLINGS: dict[str, dict[str, Any]] = {
-    "focused": {"temperature": 0.7, "top_p": 0.9},
-    "varied": {"temperature": 1.0, "top_p": 0.95},
-}
-"""Before any training there is one model: two samplings of it are what can be compared."""
-POLICY_SAMPLING: dict[str, Any] = {"temperature": 0.8, "top_p": 0.95}
+log = structlog.get_logger()
 
 
 def ensure_base(session: Session, path: str) -> Checkpoint:
@@ -62,6 +73,19 @@ def ensure_base(session: Session, path: str) -> Checkpoint:
     return base
 
 
+def follow_files(session: Session) -> None:
+    """Note where adapters and reward models lie, after the data folder was moved or copied to another machine.
+
+    A checkpoint is its name and its manifest; what is found in the new place is verified before an engine gets it.
+    """
+    with_files = Checkpoint.kind.not_in([CheckpointKind.BASE, CheckpointKind.EXTERNAL])
+    for checkpoint in session.scalars(select(Checkpoint).where(with_files)):
+        here = get_settings().checkpoints_dir.resolve() / checkpoint.name
+        if checkpoint.path != str(here) and here.is_dir() and not Path(checkpoint.path).is_dir():
+            log.info("checkpoint_moved", name=checkpoint.name, path=str(here))
+            checkpoint.path = str(here)
+
+
 def _same_base(known: Checkpoint, path: str, mark: str | None) -> bool:
     """By their weights, as far as both are known; a hub id, or a folder that this process cannot see, by its path."""
     return known.path == path if None in {mark, known.weights_mark} else known.weights_mark == mark
@@ -76,20 +100,21 @@ def _free_name(session: Session, path: str, mark: str | None) -> str:
 
 
 def _retire_all(session: Session) -> None:
-    session.execute(update(Deployment).where(Deployment.ended_at.is_(None)).values(ended_at=func.now()))
-    session.execute(
-        update(Checkpoint).where(Checkpoint.state == CheckpointState.READY).values(state=CheckpointState.RETIRED)
-    )
+    ours = select(Checkpoint.id).where(Checkpoint.kind != CheckpointKind.EXTERNAL)
+    there = Deployment.ended_at.is_(None), Deployment.checkpoint_id.in_(ours)
+    session.execute(update(Deployment).where(*there).values(ended_at=func.now()))
+    ready = Checkpoint.state == CheckpointState.READY, Checkpoint.kind != CheckpointKind.EXTERNAL
+    session.execute(update(Checkpoint).where(*ready).values(state=CheckpointState.RETIRED))
 
 
 def ensure_rotation(session: Session) -> None:
-    """Put the base's two samplings into an empty rotation: there is always something to sample from."""
-    base = session.scalar(
-        select(Checkpoint).where(Checkpoint.kind == CheckpointKind.BASE, Checkpoint.state == CheckpointState.READY)
-    )
-    if base is not None and not in_rotation(session):
-        for label, sampling in BASE_SAMPLINGS.items():
-            deploy(session, base, label=label, sampling=sampling)
+    """See to it that everybody in a role can serve, and that champion and challenger are in the rotation.
+
+    The base is the champion while there is no other, so there is always something to sample from.
+    """
+    _take_turns(session)
+    appointments.settle(session)
+    serve(session, LoopRole.CHAMPION, LoopRole.CHALLENGER)
 
 
 def register_checkpoint(
@@ -126,128 +151,169 @@ def register_checkpoint(
     return checkpoint
 
 
-def in_rotation(session: Session, *, lock: bool = False) -> list[Deployment]:
-    """Every deployment that is wished for, loaded or not, oldest first."""
-    query = (
-        select(Deployment)
-        .where(Deployment.ended_at.is_(None))
-        .options(joinedload(Deployment.checkpoint))
-        .order_by(Deployment.id)
-    )
-    if lock:
-        query = query.with_for_update(of=Deployment).execution_options(populate_existing=True)
-    return list(session.scalars(query))
+# ── Who is champion ──────────────────────────────────────────────────────────────────────────────────────────────────
+def challenge(session: Session, checkpoint: Checkpoint) -> Deployment:
+    """Appoint a policy challenger and bring it into the rotation beside the champion. Done twice it is the same.
 
-
-def rotation(session: Session) -> list[Deployment]:
-    """What may be sampled now: in rotation and loaded by the engine."""
-    return [
-        deployment
-        for deployment in in_rotation(session)
-        if deployment.load_state is LoadState.LOADED and deployment.checkpoint.state is CheckpointState.READY
-    ]
-
-
-def deploy(
-    session: Session,
-    checkpoint: Checkpoint,
-    *,
-    label: str = "default",
-    sampling: dict[str, Any] | None = None,
-    share: float = 1.0,
-    replaces: Iterable[int] = (),
-) -> Deployment:
-    """Wish for ``checkpoint`` in the rotation; with the same label it stays the one that is there already.
+    Those before whom it is measured come in with it; what has no role leaves as soon as it is loaded.
 
     Raises:
-        Conflict: it cannot be sampled (a reward model), or its files no longer match its manifest.
+        Conflict: it is the champion, another one is in contest, or it cannot be sampled.
     """
-    if checkpoint.kind not in SAMPLED_KINDS:
-        raise Conflict(f"{checkpoint.name} is a reward model: it scores answers and writes none.")
-    if checkpoint.state is not CheckpointState.READY:
-        raise Conflict(f"{checkpoint.name} is {checkpoint.state.value} and cannot be served. Train it again.")
-    session.flush()
-    # Rows of the rotation are locked so that two admins, or an admin and a promotion, take turns.
-    for deployment in in_rotation(session, lock=True):
-        if deployment.checkpoint_id == checkpoint.id and deployment.label == label:
-            return deployment
-    # Who waited for the lock does not see what was added meanwhile: the index lets one through, the other takes its row.
-    values = {
-        "checkpoint_id": checkpoint.id,
-        "label": label,
-        "sampling": sampling if sampling is not None else dict(POLICY_SAMPLING),
-        "share": share,
-        "load_state": LoadState.PENDING,
-        "replaces": sorted(replaces),
-    }
-    session.execute(
-        insert(Deployment)
-        .values(values)
-        .on_conflict_do_nothing(index_elements=["checkpoint_id", "label"], index_where=Deployment.ended_at.is_(None))
-    )
-    enqueue(session, Job.RECONCILE_SERVING)
-    wished = select(Deployment).where(
-        Deployment.checkpoint_id == checkpoint.id, Deployment.label == label, Deployment.ended_at.is_(None)
-    )
-    return session.scalars(wished.options(joinedload(Deployment.checkpoint))).one()
+    there = _take_turns(session)
+    held = roles(session)
+    if held.get(LoopRole.CHAMPION) == checkpoint.id:
+        raise Conflict(f"{checkpoint.name} is the champion already.")
+    _check_ours(checkpoint)
+    _check_free(session, checkpoint, held)
+    share = get_settings().challenger_percent / 100
+    staying = {*held.values(), checkpoint.id}
+    leaving = [each.id for each in there if each.checkpoint_id not in staying]
+    deployment = deploy(session, checkpoint)
+    loaded = deployment.load_state is LoadState.LOADED  # where an admin had added it
+    deployment.share, deployment.replaces = share, [] if loaded else leaving
+    appoint(session, {LoopRole.CHALLENGER: checkpoint.id})
+    serve(session, LoopRole.CHAMPION, LoopRole.PREVIOUS, LoopRole.BASE)
+    if loaded and leaving:
+        end(session, leaving)
+    log.info("challenger_appointed", name=checkpoint.name)
+    return deployment
 
 
-def promote(session: Session, checkpoint: Checkpoint) -> Deployment:
-    """Bring a new policy into the rotation beside the previous policy, or the base where there is none.
-
-    What else is in the rotation leaves once the new one is loaded. Two policies at least are what makes a comparison
-    say something about the training.
-    """
-    there = in_rotation(session, lock=True)
-    others = [deployment for deployment in there if deployment.checkpoint_id != checkpoint.id]
-    policies = [deployment for deployment in others if deployment.checkpoint.kind is not CheckpointKind.BASE]
-    loaded = [deployment for deployment in policies if deployment.load_state is LoadState.LOADED]
-    previous = max(loaded or others, key=lambda deployment: deployment.id, default=None)
-    leaving = [d.id for d in others if previous is None or d.checkpoint_id != previous.checkpoint_id]
-    return deploy(session, checkpoint, replaces=leaving)
-
-
-def end_deployment(session: Session, deployment: Deployment) -> None:
-    """Take a deployment out of the rotation.
+def crown(session: Session, checkpoint: Checkpoint) -> None:
+    """Make a policy the champion, and the champion the previous one. Done twice it is the same.
 
     Raises:
-        Conflict: it is the last one that can be sampled.
+        Conflict: another one is in contest, or it cannot be sampled.
     """
-    there = in_rotation(session, lock=True)
-    if deployment.id not in {other.id for other in there}:
+    _take_turns(session)
+    held = roles(session)
+    before = held.get(LoopRole.CHAMPION)
+    if before == checkpoint.id:
         return
+    _check_ours(checkpoint)
+    check_sampled(checkpoint)
+    _check_free(session, checkpoint, held)
+    appoint(session, {LoopRole.CHAMPION: checkpoint.id, LoopRole.PREVIOUS: before, LoopRole.CHALLENGER: None})
+    leave(session, held.get(LoopRole.PREVIOUS))
+    serve(session, LoopRole.CHAMPION)
+    weigh_alike(session, checkpoint.id)
+    log.info("champion_appointed", name=checkpoint.name)
+
+
+def dismiss(session: Session, checkpoint: Checkpoint) -> None:
+    """End a challenger's contest: it leaves the rotation. Nothing happens to one that is no challenger."""
+    _take_turns(session)
+    if roles(session).get(LoopRole.CHALLENGER) != checkpoint.id:
+        return
+    appoint(session, {LoopRole.CHALLENGER: None})
+    leave(session, checkpoint.id)
+    weigh_alike(session, checkpoint.id)
+    log.info("challenger_dismissed", name=checkpoint.name)
+
+
+def roll_back(session: Session) -> Checkpoint | None:
+    """Make the previous champion champion again and let the present one leave; returns it, None where there is none.
+
+    Who was before the previous one is not known: a second roll back in a row changes nothing.
+    """
+    _take_turns(session)
+    previous = appointed(session, LoopRole.PREVIOUS)
+    return previous and _succeed(session, previous)
+
+
+def _succeed(session: Session, successor: Checkpoint) -> Checkpoint:
+    held = roles(session)
+    challenger = held.get(LoopRole.CHALLENGER)
+    appoint(
+        session,
+        {
+            LoopRole.CHAMPION: successor.id,
+            LoopRole.PREVIOUS: None,
+            LoopRole.CHALLENGER: None if challenger == successor.id else challenger,
+        },
+    )
+    serve(session, LoopRole.CHAMPION)
+    leave(session, held.get(LoopRole.CHAMPION))
+    log.warning("champion_rolled_back", name=successor.name)
+    return successor
+
+
+def end_deployment(session: Session, deployment: Deployment) -> Checkpoint | None:
+    """Take a deployment out of the rotation. Of the champion's last one it returns who is champion now: the one before it.
+
+    Raises:
+        Conflict: it is the last one that can be sampled, the champion's or the challenger's in a contest, or the base is
+            the champion.
+    """
+    there = _take_turns(session)
+    if deployment.id not in {other.id for other in there}:
+        return None
     rest = [other for other in there if other.id != deployment.id]
-    if deployment.load_state is LoadState.LOADED:
-        rest = [other for other in rest if other.load_state is LoadState.LOADED]
-    if not rest:
+    able = [other for other in rest if other.load_state is LoadState.LOADED]
+    if not (able if deployment.load_state is LoadState.LOADED else rest):
         raise Conflict(
-            "This is the last model in rotation, and generation needs one. Put another into the rotation first, and "
+            "This is the last model in rotation, and generation needs one. Add another to the rotation first, and "
             "wait until it is loaded."
         )
-    _end(session, [deployment.id])
+    goes = all(other.checkpoint_id != deployment.checkpoint_id for other in rest)
+    successor = _successor(session, deployment.checkpoint) if goes else None
+    if successor is not None:
+        return _succeed(session, successor)
+    end(session, [deployment.id])
+    return None
 
 
-def _end(session: Session, ids: Iterable[int]) -> None:
-    session.execute(
-        update(Deployment)
-        .where(Deployment.id.in_(list(ids)), Deployment.ended_at.is_(None))
-        .values(ended_at=func.now())
-        .execution_options(synchronize_session="fetch")
-    )
-    enqueue(session, Job.RECONCILE_SERVING)
+def _successor(session: Session, leaving: Checkpoint) -> Checkpoint | None:
+    """Who becomes champion when this checkpoint leaves the rotation; None where it is not the champion."""
+    held = roles(session)
+    contest = LoopRole.CHALLENGER in held
+    if held.get(LoopRole.CHALLENGER) == leaving.id:
+        raise Conflict(
+            f"{leaving.name} is in contest with the champion. Withdraw the contest: that removes it from the rotation."
+        )
+    if held.get(LoopRole.CHAMPION) != leaving.id:
+        return None
+    if contest:
+        raise Conflict(f"{leaving.name} is the champion of an open contest. Withdraw the contest first.")
+    successor = appointed(session, LoopRole.PREVIOUS) or appointed(session, LoopRole.BASE)
+    if successor is None or successor.id == leaving.id:
+        raise Conflict(f"{leaving.name} is the champion, and no other can take its place. Train a policy first.")
+    return successor
+
+
+def _take_turns(session: Session) -> list[Deployment]:
+    """What is in rotation, with nobody else changing that or the champion until the transaction ends."""
+    take_turn(session)
+    return in_rotation(session, lock=True)
+
+
+def _check_ours(checkpoint: Checkpoint) -> None:
+    if checkpoint.kind is CheckpointKind.EXTERNAL:
+        raise Conflict(
+            f"{checkpoint.name} is an external model: it is compared with ours, and never takes their place."
+        )
+
+
+def _check_free(session: Session, checkpoint: Checkpoint, held: Mapping[LoopRole, int]) -> None:
+    other = held.get(LoopRole.CHALLENGER)
+    if other not in {None, checkpoint.id}:
+        name = session.get_one(Checkpoint, other).name
+        raise Conflict(f"{name} is in contest with the champion. Wait for the verdict, or withdraw the contest first.")
 
 
 # ── What the reconciler found ────────────────────────────────────────────────────────────────────────────────────────
 def mark_loaded(session: Session, deployment_id: int) -> None:
     """The engine has it: it is sampled from now on, and what it replaces leaves."""
-    deployment = session.get(Deployment, deployment_id, with_for_update=True)
-    if deployment is None or deployment.ended_at is not None or deployment.load_state is LoadState.LOADED:
+    there = in_rotation(session, lock=True)
+    deployment = next((each for each in there if each.id == deployment_id), None)
+    if deployment is None or deployment.load_state is LoadState.LOADED:
         return
     deployment.load_state, deployment.load_error = LoadState.LOADED, None
     replaced, deployment.replaces = deployment.replaces, []
     session.flush()
     if replaced:
-        _end(session, replaced)
+        end(session, replaced)
     log.info("deployment_loaded", deployment=deployment_id)
     enqueue(session, Job.GENERATE)
 
@@ -272,7 +338,7 @@ def mark_failed(session: Session, deployment_id: int, reason: str) -> None:
 
 def mark_broken(session: Session, checkpoint_id: int, reason: str) -> None:
     """A file no longer matches its manifest: out of the rotation for good, and what it was to replace stays."""
-    there = in_rotation(session, lock=True)
+    there = _take_turns(session)
     session.execute(
         update(Checkpoint)
         .where(Checkpoint.id == checkpoint_id)

@@ -1,47 +1,26 @@
-"""HTML of the registry: checkpoints, their lineage, the rotation, and the engine's banner."""
+"""HTML of the registry: what changes the rotation, and the engine's banner. Its pages are those of the lineage, above it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, Response
 
 from app.accounts import service as accounts
-from app.accounts.access import Admin, Reviewer, reviewer
-from app.accounts.models import Role
-from app.db import DbSession
-from app.registry import queries, service
-from app.registry.models import CheckpointState
-from app.registry.queries import CheckpointRow, EngineView, Lineage
-from app.settings import get_settings
-from app.web import redirect, render
-
-PAGE = 50
+from app.accounts.access import Admin, admin, reviewer
+from app.kernel.db import DbSession
+from app.kernel.errors import BadInput, NotFound
+from app.kernel.settings import get_settings
+from app.registry import externals, queries, service
+from app.registry.forms import ExternalForm
+from app.registry.models import CheckpointKind
+from app.registry.queries import EngineView
+from app.shell.web import redirect, render
 
 router = APIRouter()
-
-
-@dataclass(frozen=True)
-class CheckpointsPage:
-    """Context of ``registry/checkpoints.html``."""
-
-    rows: Sequence[CheckpointRow]
-    next: int | None
-    first: bool
-    engine: EngineView
-
-
-@dataclass(frozen=True)
-class CheckpointPage:
-    """Context of ``registry/checkpoint.html``."""
-
-    row: CheckpointRow
-    lineage: Lineage
-    may_write: bool
-    may_deploy: bool
 
 
 @dataclass(frozen=True)
@@ -51,45 +30,76 @@ class EngineFragment:
     engine: EngineView
 
 
-@router.get("/checkpoints", dependencies=[Depends(reviewer)])
-def checkpoints(
-    request: Request, session: DbSession, before: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None
-) -> HTMLResponse:
-    """Every checkpoint, newest first, with its place in the rotation."""
-    rows = queries.list_checkpoints(session, before=before, limit=PAGE + 1)
-    older = rows[PAGE - 1].checkpoint.id if len(rows) > PAGE else None
-    engine = queries.engine_view(session, get_settings().engine_url)
-    return render(request, "registry/checkpoints.html", CheckpointsPage(rows[:PAGE], older, before is None, engine))
+@dataclass(frozen=True)
+class ExternalPage:
+    """Context of ``registry/external.html``."""
+
+    endpoints: Sequence[str]
+    form: ExternalForm | None = None
+    errors: dict[str, str] = field(default_factory=dict)
 
 
-@router.get("/checkpoints/{checkpoint_id}")
-def checkpoint(request: Request, session: DbSession, user: Reviewer, checkpoint_id: int) -> HTMLResponse:
-    """One checkpoint: metrics, lineage, rotation."""
+@router.get("/externals/new", dependencies=[Depends(admin)])
+def new_external(request: Request) -> HTMLResponse:
+    """The form for a model of another endpoint."""
+    return render(request, "registry/external.html", ExternalPage(sorted(get_settings().endpoints)))
+
+
+@router.post("/externals")
+def add_external(request: Request, session: DbSession, user: Admin, form: Annotated[ExternalForm, Form()]) -> Response:
+    """Add a model of another endpoint to the rotation."""
+    try:
+        added = externals.add_external(session, **form.model_dump(exclude={"temperature"}), sampling=form.sampling)
+    except BadInput as wrong:
+        errors = {each["loc"]: each["msg"] for each in wrong.extra.get("errors", [])}
+        page = ExternalPage(sorted(get_settings().endpoints), form, errors)
+        return render(request, "registry/external.html", page, status=422)
+    about = {"endpoint": form.endpoint, "model": form.model, "may_train": form.may_train}
+    accounts.audit(session, user, "checkpoint.external", "checkpoint", added.id, **about)
+    said = f"{added.name} joins the rotation as soon as {form.endpoint} has answered for it."
+    return redirect(request, f"/checkpoints/{added.id}", flash=said)
+
+
+@router.post("/checkpoints/{checkpoint_id}/training")
+def allow_training(
+    request: Request, session: DbSession, user: Admin, checkpoint_id: int, may_train: Annotated[bool, Form()]
+) -> Response:
+    """Note whether an external model's answers may be trained on."""
     found = queries.access_checkpoint(session, user, checkpoint_id)
-    row = queries.checkpoint_row(session, found)
-    admin = user.role is Role.ADMIN
-    sampled = found.kind in service.SAMPLED_KINDS and found.state is CheckpointState.READY
-    page = CheckpointPage(row, queries.lineage(session, found), admin, admin and sampled and not row.deployments)
-    return render(request, "registry/checkpoint.html", page)
+    if found.kind is not CheckpointKind.EXTERNAL:
+        raise NotFound
+    if externals.allow_training(session, found, may_train=may_train):
+        accounts.audit(session, user, "checkpoint.training", "checkpoint", found.id, may_train=may_train)
+    said = (
+        "may be trained on from the next run on."
+        if may_train
+        else "are left out of every training that starts from now on."
+    )
+    return redirect(request, f"/checkpoints/{found.id}", flash=f"Answers of {found.name} {said}")
 
 
 @router.post("/checkpoints/{checkpoint_id}/deploy")
 def deploy(request: Request, session: DbSession, user: Admin, checkpoint_id: int) -> Response:
-    """Put it into the rotation beside what is there."""
+    """Put it into the rotation beside what is there. The champion stays."""
     found = queries.access_checkpoint(session, user, checkpoint_id)
     service.deploy(session, found)
     accounts.audit(session, user, "checkpoint.deploy", "checkpoint", found.id)
-    said = f"{found.name} is in rotation; it is sampled as soon as the engine has loaded it."
+    said = f"{found.name} is in rotation; it will be sampled beside the champion once the engine has loaded it."
     return redirect(request, f"/checkpoints/{found.id}", flash=said)
 
 
 @router.post("/deployments/{deployment_id}/end")
 def end(request: Request, session: DbSession, user: Admin, deployment_id: int) -> Response:
-    """Take it out of the rotation; the last one stays."""
+    """Take it out of the rotation; the last one stays. Where that moves the champion, page and log say so."""
     deployment = queries.access_deployment(session, user, deployment_id)
-    service.end_deployment(session, deployment)
-    accounts.audit(session, user, "checkpoint.withdraw", "checkpoint", deployment.checkpoint_id, label=deployment.label)
-    said = f"{deployment.checkpoint.name} ({deployment.label}) has left the rotation."
+    successor = service.end_deployment(session, deployment)
+    moved = {"champion": successor.name} if successor else {}
+    accounts.audit(
+        session, user, "checkpoint.withdraw", "checkpoint", deployment.checkpoint_id, label=deployment.label, **moved
+    )
+    said = f"{deployment.checkpoint.name} ({deployment.label}) was removed from the rotation."
+    if successor is not None:
+        said = f"{deployment.checkpoint.name} was removed from the rotation. {successor.name} is the champion now."
     return redirect(request, f"/checkpoints/{deployment.checkpoint_id}", flash=said)
 
 

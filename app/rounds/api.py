@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from app.accounts.access import ApiAdmin, ApiReviewer, api_staff
 from app.accounts.idempotency import TAKES_KEY, once
-from app.db import DbSession
-from app.rounds import queries, service
-from app.rounds.models import RoundState, RunKind, RunState, TrainingRun
+from app.kernel.db import DbSession
+from app.kernel.paging import Cursor, Limit
+from app.loops.models import RoundState, Verdict
+from app.loops.queries import current_round, round_numbers
+from app.rounds import queries, service, timeline
+from app.rounds.models import RunKind, RunState, TrainingRun
 from app.rounds.readiness import readiness
+from app.rounds.timeline import RoundRow
+from training.formats.trainers import Trainer, trainer_of
 
 router = APIRouter(tags=["training"])
 
-Before = Annotated[int | None, Query(ge=0, le=2**63 - 1, description="The `next` of the page before.")]
 _RUN_EXAMPLE: dict[str, Any] = {
     "id": 7,
     "round": 2,
     "kind": "dpo",
+    "trainer": "corral",
     "state": "succeeded",
     "snapshot_id": 3,
     "after_run_id": 6,
@@ -49,6 +54,7 @@ class RunJson(BaseModel):
     id: int
     round: int
     kind: RunKind
+    trainer: Trainer = Field(description="The trainer: Corral's own, or TRL's for this kind and loss.")
     state: RunState
     snapshot_id: int
     after_run_id: int | None
@@ -87,6 +93,9 @@ class RoundJson(BaseModel):
                 {
                     "number": 2,
                     "state": "collecting",
+                    "verdict": None,
+                    "verdict_reason": "",
+                    "contest_id": None,
                     "batch_ids": [4, 5],
                     "annotations": 31,
                     "training_run_ids": [],
@@ -99,8 +108,11 @@ class RoundJson(BaseModel):
 
     number: int
     state: RoundState
+    verdict: Verdict | None = Field(description="How it ended; null before that.")
+    verdict_reason: str
+    contest_id: int | None = Field(description="Of its gate; to reviewers once it is settled.")
     batch_ids: list[int]
-    annotations: int
+    annotations: int = Field(description="Judged in this round, whenever the responses were written.")
     training_run_ids: list[int]
     created_at: datetime
     completed_at: datetime | None
@@ -110,44 +122,46 @@ class RoundList(BaseModel):
     """Rounds, newest first, and what keeps a training from starting (null: nothing does)."""
 
     rounds: list[RoundJson]
-    new_annotations: int = Field(description="Since the last training that was completed.")
-    trainable_pairs: int = Field(
-        description="Pairs that the next reward model learns from, edits among them, before training leaves out what is "
-        "too long and what repeats a held-out prompt."
+    new_annotations: int = Field(
+        description="Of the current round: judged since the last round was trained to its end, whatever its verdict."
     )
-    policy_pairs: int = Field(description="Pairs that the next policy learns from, counted likewise.")
-    held_out_pairs: int = Field(description="Pairs that the result can be measured on, counted likewise.")
+    trainable_pairs: int = Field(
+        description="Pairs that the next reward model learns from, edits included, before training leaves out those "
+        "that are too long or repeat a held-out prompt."
+    )
+    policy_pairs: int = Field(description="Pairs that the next policy learns from, counted the same way.")
+    held_out_pairs: int = Field(description="Pairs for measuring the result, counted the same way.")
+    minutes: int = Field(description="How long a training would take up to the end of its check, as a guess.")
     blocked: str | None = Field(examples=["There are no annotations yet. Annotate some comparisons first."])
 
 
-@router.get("/rounds", dependencies=[Depends(api_staff)])
-def list_rounds(session: DbSession) -> RoundList:
+@router.get("/rounds")
+def list_rounds(session: DbSession, user: ApiReviewer) -> RoundList:
     """The rounds, and whether the current one can be trained."""
-    rounds = queries.list_rounds(session)
-    current = queries.current_round(session)
+    rounds = timeline.list_rounds(session)
+    current = current_round(session)
     ready = readiness(session, current) if current else None
     return RoundList(
-        rounds=[_round_json(row) for row in queries.timeline(session, rounds)],
+        rounds=[_round_json(row) for row in timeline.rows(session, rounds, user)],
         new_annotations=ready.new_annotations if ready else 0,
         trainable_pairs=ready.trainable if ready else 0,
         policy_pairs=ready.policy if ready else 0,
         held_out_pairs=ready.held_out if ready else 0,
+        minutes=ready.minutes if ready else 0,
         blocked=ready.blocked if ready else "There is no round yet.",
     )
 
 
 @router.get("/training-runs", dependencies=[Depends(api_staff)])
-def list_training_runs(
-    session: DbSession, before: Before = None, limit: Annotated[int, Query(ge=1, le=100)] = 25
-) -> RunList:
+def list_training_runs(session: DbSession, before: Cursor = None, limit: Limit = 25) -> RunList:
     """Training runs, newest first."""
-    found = queries.list_runs(session, before=before, limit=limit)
-    return RunList(training_runs=_json(session, found), next=found[-1].id if len(found) == limit else None)
+    page = queries.list_runs(session, before=before, limit=limit)
+    return RunList(training_runs=_json(session, page.rows), next=page.next)
 
 
 @router.post("/training-runs", status_code=202, response_model=StartedRuns, dependencies=[TAKES_KEY])
 def start_training(request: Request, session: DbSession, user: ApiAdmin) -> Response:
-    """Freeze a snapshot and queue a reward model and a policy."""
+    """Freeze a snapshot and queue what trains on it. When all has succeeded, a run of the kind `check` is queued."""
 
     def work() -> StartedRuns:
         return StartedRuns(training_runs=_json(session, _reloaded(session, service.start_training(session, user))))
@@ -179,25 +193,29 @@ def _reloaded(session: Session, runs: Sequence[TrainingRun]) -> Sequence[Trainin
 
 
 def _json(session: Session, runs: Sequence[TrainingRun]) -> list[RunJson]:
-    numbers = queries.round_numbers(session, {run.round_id for run in runs})
+    numbers = round_numbers(session, {run.round_id for run in runs})
     return [_run_json(run, numbers[run.round_id]) for run in runs]
 
 
 def _run_json(run: TrainingRun, number: int) -> RunJson:
-    same = {"round", "checkpoint", "learns_from"}
-    fields = {name: getattr(run, name) for name in RunJson.model_fields if name not in same}
+    others = {"round", "trainer", "checkpoint", "learns_from"}
+    fields = {name: getattr(run, name) for name in RunJson.model_fields if name not in others}
     return RunJson(
         **fields,
         round=number,
+        trainer=trainer_of(run.trained_by),
         checkpoint=run.checkpoint.name if run.checkpoint else None,
         learns_from=run.config["scope"],
     )
 
 
-def _round_json(row: queries.RoundRow) -> RoundJson:
+def _round_json(row: RoundRow) -> RoundJson:
     return RoundJson(
         number=row.round.number,
         state=row.round.state,
+        verdict=row.round.verdict,
+        verdict_reason=row.round.verdict_reason,
+        contest_id=row.contest.id if row.contest else None,
         batch_ids=[batch_id for batch_id, _ in row.batches],
         annotations=row.annotations,
         training_run_ids=[run.id for run in row.runs],

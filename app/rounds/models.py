@@ -1,47 +1,38 @@
-"""Rounds and their training runs: collect → reward model → policy → serve."""
+"""The training runs of a round: reward model → policy."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.db import Base, Created, Json, Key, Time, enum_column
+from app.kernel.db import Base, Created, Json, Key, Time, enum_column
+from app.loops.models import Verdict
 from app.preferences.models import Snapshot
 from app.registry.models import Checkpoint
-
-
-class RoundState(StrEnum):
-    """``collecting`` → ``training`` → ``complete``; a failed or cancelled training goes back to ``collecting``."""
-
-    COLLECTING = "collecting"
-    TRAINING = "training"
-    COMPLETE = "complete"
-
-
-class Round(Base):
-    """Groups batches and checkpoints. Exactly one round is not complete: the current one (a partial unique index)."""
-
-    __tablename__ = "rounds"
-    __table_args__ = (
-        Index("uq_rounds_current", text("(true)"), unique=True, postgresql_where=text("state <> 'complete'")),
-    )
-
-    id: Mapped[Key]
-    number: Mapped[int] = mapped_column(unique=True)
-    state: Mapped[RoundState] = mapped_column(enum_column(RoundState, "state"), default=RoundState.COLLECTING)
-    created_at: Mapped[Created]
-    completed_at: Mapped[Time | None]
+from training.formats import trainers
 
 
 class RunKind(StrEnum):
-    """What is trained, in this order; ``sft`` imitates the best of many samples, where an installation asks for it."""
+    """What a round runs, in this order.
+
+    ``sft`` imitates the best of many samples, where an installation asks for it. ``check`` trains nothing: it measures the
+    reward model and the policy against those before them, and where there are policies before, their average with the new
+    one, which then is its checkpoint.
+    """
 
     REWARD = "reward"
     SFT = "sft"
     DPO = "dpo"
+    CHECK = "check"
+
+    @property
+    def label(self) -> str:
+        """What pages call it."""
+        return {"reward": "Reward model", "sft": "Imitation", "dpo": "Policy", "check": "Check"}[self.value]
 
 
 class RunState(StrEnum):
@@ -59,7 +50,9 @@ class TrainingRun(Base):
 
     __tablename__ = "training_runs"
     __table_args__ = (
-        CheckConstraint("(state = 'succeeded') = (checkpoint_id IS NOT NULL)", name="success_has_checkpoint"),
+        CheckConstraint(
+            "kind = 'check' OR (state = 'succeeded') = (checkpoint_id IS NOT NULL)", name="success_has_checkpoint"
+        ),
         CheckConstraint("state <> 'failed' OR error IS NOT NULL", name="failure_has_reason"),
         Index("ix_training_runs_live", "id", postgresql_where=text("state IN ('queued', 'running')")),
     )
@@ -84,6 +77,8 @@ class TrainingRun(Base):
     cancel_requested_at: Mapped[Time | None]
     error: Mapped[str | None]
     remedy: Mapped[str | None]
+    refused: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    """It failed because what it made did not pass its gates: on the same judgements it would be refused again."""
     log_tail: Mapped[str] = mapped_column(server_default="", default="")
     checkpoint_id: Mapped[int | None] = mapped_column(ForeignKey("checkpoints.id"), unique=True)
     created_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
@@ -93,6 +88,11 @@ class TrainingRun(Base):
 
     snapshot: Mapped[Snapshot] = relationship(lazy="raise")
     checkpoint: Mapped[Checkpoint | None] = relationship(lazy="raise")
+
+    @property
+    def trained_by(self) -> str:
+        """Who trains it, in words."""
+        return trainers.settled(self.config.get("trained_by"))
 
 
 class TrainingEvent(Base):
@@ -109,3 +109,122 @@ class TrainingEvent(Base):
     step: Mapped[int | None]
     values: Mapped[Json]
     at: Mapped[Time]
+
+
+class InputRole(StrEnum):
+    """What a checkpoint was to a run that used it."""
+
+    CHOSE = "chose"
+    """The reward model that chose the samples which are imitated."""
+    SAMPLED = "sampled"
+    """The policy whose samples they are."""
+    AVERAGED = "averaged"
+    MEASURED = "measured"
+    """What an evaluation measures, and what it measures it with."""
+    AGAINST = "against"
+
+
+class RunInput(Base):
+    """A checkpoint that a run used beside the base that it started from: an edge of the lineage."""
+
+    __tablename__ = "run_inputs"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("training_runs.id"), primary_key=True)
+    role: Mapped[InputRole] = mapped_column(enum_column(InputRole, "role"), primary_key=True)
+    checkpoint_id: Mapped[int] = mapped_column(ForeignKey("checkpoints.id"), primary_key=True, index=True)
+
+
+class Evaluation(Base):
+    """What a checkpoint was measured at, by a program and without people, against another one or alone."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = (Index(None, "checkpoint_id"),)
+
+    id: Mapped[Key]
+    round_id: Mapped[int] = mapped_column(ForeignKey("rounds.id"), index=True)
+    checkpoint_id: Mapped[int] = mapped_column(ForeignKey("checkpoints.id"))
+    against_id: Mapped[int | None] = mapped_column(ForeignKey("checkpoints.id"))
+    passed: Mapped[bool]
+    findings: Mapped[list[Any]] = mapped_column(JSONB, server_default=text("'[]'"), default=list)
+    """``[{"step": 1, "level": "refuses" | "warns" | "passed", "words": "…"}]``, as pages show them."""
+    metrics: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"), default=dict)
+    created_at: Mapped[Created]
+
+
+class ContestKind(StrEnum):
+    """``gate``: whether the challenger becomes champion. ``watch``: whether the champion is worse than the one before."""
+
+    GATE = "gate"
+    WATCH = "watch"
+
+
+class Contest(Base):
+    """Two policies compared by people, blind, in the normal queue, until the evidence suffices.
+
+    The sums are those of the last counting (``app.rounds.counting``), which recomputes them from the annotations. Of each kind
+    a loop has at most one open (a partial unique index).
+    """
+
+    __tablename__ = "contests"
+    __table_args__ = (
+        Index("uq_contests_open", "loop_id", "kind", unique=True, postgresql_where=text("verdict IS NULL")),
+        CheckConstraint("(verdict IS NULL) = (closed_at IS NULL)", name="verdict_closes"),
+        CheckConstraint("challenger_id <> champion_id", name="two_policies"),
+        CheckConstraint("counted >= 0 AND budget > 0", name="counts"),
+    )
+
+    id: Mapped[Key]
+    loop_id: Mapped[int] = mapped_column(ForeignKey("loops.id"), server_default="1")
+    round_id: Mapped[int] = mapped_column(ForeignKey("rounds.id"), index=True)
+    """The round whose policy it is about."""
+    kind: Mapped[ContestKind] = mapped_column(enum_column(ContestKind, "kind"))
+    challenger_id: Mapped[int] = mapped_column(ForeignKey("checkpoints.id"))
+    """Of a watch: the champion, who has to stay at least as good as the one before."""
+    champion_id: Mapped[int] = mapped_column(ForeignKey("checkpoints.id"))
+    """Of a watch: the previous champion."""
+    budget: Mapped[int]
+    """Observations after which it ends without a result."""
+    counted: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Observations, one a prompt."""
+    score: Mapped[float | None]
+    """Mean of the observations: 1 the challenger won, 0 it lost."""
+    log_e: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    """Natural log of the evidence that the challenger is better; the greatest so far."""
+    log_e_worse: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    """Of the evidence that ends it against the challenger."""
+    low: Mapped[float | None]
+    high: Mapped[float | None]
+    """A 95% confidence sequence of the score, valid at every look."""
+    people: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Who gave a counted vote."""
+    details: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"), default=dict)
+    """What pages show beside it: the path of score and evidence, by capability, by person, length-controlled."""
+    counted_at: Mapped[Time | None]
+    verdict: Mapped[Verdict | None] = mapped_column(enum_column(Verdict, "verdict"))
+    reason: Mapped[str] = mapped_column(default="", server_default="")
+    opened_at: Mapped[Created]
+    closed_at: Mapped[Time | None]
+    closed_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+
+    challenger: Mapped[Checkpoint] = relationship(lazy="raise", foreign_keys=[challenger_id])
+    champion: Mapped[Checkpoint] = relationship(lazy="raise", foreign_keys=[champion_id])
+
+
+class ContestVote(Base):
+    """An annotation as a vote of a contest, as of the last counting."""
+
+    __tablename__ = "contest_votes"
+    __table_args__ = (
+        Index(None, "annotation_id"),
+        Index(None, "contest_id", "seq"),
+        CheckConstraint("(seq IS NULL) = (left_out IS NOT NULL)", name="counted_or_says_why"),
+        CheckConstraint("score BETWEEN 0 AND 1", name="score_range"),
+    )
+
+    contest_id: Mapped[int] = mapped_column(ForeignKey("contests.id"), primary_key=True)
+    annotation_id: Mapped[int] = mapped_column(ForeignKey("annotations.id"), primary_key=True)
+    seq: Mapped[int | None]
+    """Number of the observation that it is part of, from 1; None where it is not counted."""
+    score: Mapped[float]
+    left_out: Mapped[str | None] = mapped_column(String(40))
+    """Why it is not counted, in one word of ``app.rounds.counting``."""

@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from app.annotations.models import Strength
+from app.judgements.vocabulary import STRONGEST_FIRST
 from app.rounds.models import RunKind, RunState, TrainingEvent, TrainingRun
 
 MARGINS = {
@@ -16,23 +16,21 @@ MARGINS = {
     RunKind.SFT: "held_out/rewards/margins",
     RunKind.DPO: "held_out/rewards/margins",
 }
-STRENGTHS = {
-    f"held_out/accuracy/strength_{strength.value}": strength.name.replace("_", " ").capitalize()
-    for strength in sorted(Strength, reverse=True)
-}
+STRENGTHS = {f"held_out/accuracy/strength_{strength.value}": strength.label for strength in STRONGEST_FIRST}
 
 EXPLAINED = {
     "held_out/accuracy": {
         RunKind.REWARD: "of held-out pairs, the chosen response got the higher reward",
         RunKind.DPO: "of held-out pairs, the policy moved towards the chosen response rather than the rejected one; "
-        "before training it has not moved, which counts one half",
+        "before training it has not moved, which counts as one half",
     },
     "held_out/logp_accuracy": {
         RunKind.DPO: "of held-out pairs, the policy finds the chosen response likelier than the rejected one; long "
         "responses are less likely, so this starts low"
     },
     "held_out/longer_wins_accuracy": {
-        RunKind.REWARD: "of held-out pairs, the longer response is the chosen one: what knowing only length would give"
+        RunKind.REWARD: "of held-out pairs, the longer response is the chosen one: the accuracy of looking only at "
+        "length"
     },
 }
 MEASURES = {
@@ -43,7 +41,7 @@ MEASURES = {
     ),
     "held_out/length_correlation": (
         "Reward and length",
-        "their correlation over held-out responses: far from 0 means that length is being rewarded",
+        "their correlation over held-out responses: far from 0 means that the model rewards length",
     ),
 }
 DATA_WORDS = {
@@ -51,15 +49,17 @@ DATA_WORDS = {
     "pairs/chosen_over_rejected": "chosen over rejected",
     "pairs/edited_over_chosen": "edited over chosen",
     "pairs/edited_over_rejected": "edited over rejected",
+    "verifier_pairs": "pairs that checks found, not people",
     "filtered_by_strength": "rows left out: not strong enough",
     "ties": "rows left out: ties",
     "all_unacceptable": "rows left out: all unacceptable",
     "empty_responses": "rows left out: an empty response",
     "same_text": "rows left out: the same text twice",
     "dropped_unrenderable": "rows left out: the model’s template refuses them",
-    "merged_agreeing": "pairs counted once: annotators agree",
+    "merged_agreeing": "pairs merged: annotators agree",
     "merged_weak": "pairs left out: most annotators found them weaker",
     "dropped_contradictory": "pairs left out: contradictory",
+    "left_out_by_checkpoint": "rows left out: answers of external models that may not be trained on",
     "dropped_contaminated": "rows left out: the prompt repeats a held-out one",
     "dropped_too_long": "pairs left out: too long",
     "held_out_pairs": "held-out pairs measured on",
@@ -188,15 +188,21 @@ def duration(seconds: float | None) -> str:
 
 
 def stage(run: TrainingRun, said: Sequence[TrainingEvent]) -> str:
-    """What a running run does before its first step."""
+    """What a running run does."""
     names = {event.event for event in said}
+    if run.kind is RunKind.CHECK:
+        return (
+            "Measuring the reward model, then the policy’s answers beside the champion’s."
+            if run.step
+            else "Loading the models."
+        )
     if run.step or "step" in names:
         return "Training."
     if "baseline" in names:
-        return "The untrained model is measured; training begins."
+        return "The untrained model has been measured; training begins."
     if "data" in names:
-        return "The data is read; the untrained model is being measured, so that there is something to compare with."
-    return "The model and the data are being loaded."
+        return "The data has been read; the untrained model is being measured as the baseline."
+    return "Loading the model and the data."
 
 
 def data_counts(said: Sequence[TrainingEvent]) -> list[tuple[str, int]]:
@@ -222,7 +228,9 @@ class Column:
 
 
 def columns(kind: RunKind) -> list[Column]:
-    """What is drawn of a run, in the order of the table."""
+    """What is drawn of a run, in the order of the table; nothing of one that trains nothing."""
+    if kind not in MARGINS:
+        return []
     return [
         Column("loss", "Loss"),
         Column("rewards/accuracies", "Accuracy, batch"),

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from app.accounts.models import Role, User
-from app.errors import NotFound
-from app.preferences import queries as preferences
-from app.preferences.forms import ExportFilter
-from app.prompts.models import Batch
-from app.rounds.models import Round, RoundState, RunKind, RunState, TrainingEvent, TrainingRun
-from app.settings import get_settings
+from app.kernel.errors import NotFound
+from app.kernel.paging import Order, Page, read_page
+from app.loops.models import Round
+from app.rounds.models import RunKind, RunState, TrainingEvent, TrainingRun
 
 STAFF = frozenset({Role.REVIEWER, Role.ADMIN})
 LIVE = (RunState.QUEUED, RunState.RUNNING)
@@ -40,11 +37,6 @@ def access_round(session: Session, user: User, number: int) -> Round:
     return found
 
 
-def current_round(session: Session) -> Round | None:
-    """The one round that is not complete."""
-    return session.scalar(select(Round).where(Round.state != RoundState.COMPLETE))
-
-
 # ── Runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 def last_attempt(session: Session, current: Round) -> Sequence[TrainingRun]:
     """The newest chain of runs in a round, as it stands now; earlier attempts failed or were cancelled."""
@@ -58,12 +50,10 @@ def last_attempt(session: Session, current: Round) -> Sequence[TrainingRun]:
     return session.scalars(query.execution_options(populate_existing=True)).all()
 
 
-def list_runs(session: Session, *, before: int | None = None, limit: int = 50) -> Sequence[TrainingRun]:
-    """Newest first; ``before`` is the last id of the page above."""
+def list_runs(session: Session, *, before: int | None = None, limit: int = 50) -> Page[TrainingRun]:
+    """Newest first."""
     query = select(TrainingRun).options(joinedload(TrainingRun.checkpoint), joinedload(TrainingRun.snapshot))
-    if before is not None:
-        query = query.where(TrainingRun.id < before)
-    return session.scalars(query.order_by(TrainingRun.id.desc()).limit(limit)).all()
+    return read_page(session, query, Order(TrainingRun.id), before, limit)
 
 
 def runs_by_id(session: Session, ids: Sequence[int]) -> Sequence[TrainingRun]:
@@ -71,11 +61,6 @@ def runs_by_id(session: Session, ids: Sequence[int]) -> Sequence[TrainingRun]:
     query = select(TrainingRun).where(TrainingRun.id.in_(ids)).order_by(TrainingRun.id)
     query = query.options(joinedload(TrainingRun.checkpoint), joinedload(TrainingRun.snapshot))
     return session.scalars(query.execution_options(populate_existing=True)).all()
-
-
-def round_numbers(session: Session, ids: Collection[int]) -> dict[int, int]:
-    """The number of each round."""
-    return dict(session.execute(select(Round.id, Round.number).where(Round.id.in_(ids))).all())
 
 
 def events(session: Session, run_id: int, *, after: int = -1, limit: int = EVENTS_LIMIT) -> Sequence[TrainingEvent]:
@@ -96,43 +81,3 @@ def recent_steps(session: Session, run_id: int) -> Sequence[TrainingEvent]:
     """The last steps, in their order."""
     query = select(TrainingEvent).where(TrainingEvent.run_id == run_id, TrainingEvent.event == "step")
     return session.scalars(query.order_by(TrainingEvent.seq.desc()).limit(RECENT_STEPS)).all()[::-1]
-
-
-# ── The timeline ─────────────────────────────────────────────────────────────────────────────────────────────────────
-@dataclass(frozen=True)
-class RoundRow:
-    """One round as the timeline shows it."""
-
-    round: Round
-    batches: Sequence[tuple[int, str]]
-    annotations: int
-    runs: Sequence[TrainingRun]
-
-
-def timeline(session: Session, rounds: Sequence[Round]) -> list[RoundRow]:
-    """What belongs to each of ``rounds``."""
-    ids = [found.id for found in rounds]
-    runs = session.scalars(
-        select(TrainingRun)
-        .where(TrainingRun.round_id.in_(ids))
-        .options(joinedload(TrainingRun.checkpoint), joinedload(TrainingRun.snapshot))
-        .order_by(TrainingRun.id.desc())
-    ).all()
-    batches = session.execute(
-        select(Batch.round_id, Batch.id, Batch.name).where(Batch.round_id.in_(ids)).order_by(Batch.id)
-    ).all()
-    rows = preferences.tally(session, ExportFilter(), get_settings().held_out_percent)
-    return [
-        RoundRow(
-            round=found,
-            batches=[(batch_id, name) for round_id, batch_id, name in batches if round_id == found.id],
-            annotations=sum(row.annotations for row in rows if row.round == found.number),
-            runs=[run for run in runs if run.round_id == found.id],
-        )
-        for found in rounds
-    ]
-
-
-def list_rounds(session: Session, limit: int = 30) -> Sequence[Round]:
-    """Newest first."""
-    return session.scalars(select(Round).order_by(Round.number.desc()).limit(limit)).all()

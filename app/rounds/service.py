@@ -1,10 +1,11 @@
-"""The round as a state machine: collecting → training → complete, and the next one begins.
+"""The round as a state machine: collecting → training → checking → challenging → complete, with a verdict.
 
-A round's training is a chain of runs: the reward model, where samples are asked for the imitation of the best of them, and
-the policy. :func:`start_training` writes the chain, workers run what is due (``app.rounds.runs``), and :func:`advance`,
-rung by beat and by everything that ends, looks at the rows and does the next step. It may be called at any time and any
-number of times. Whoever changes a chain holds the lock on its round's row first, so two starts, or a cancel and an advance,
-take turns.
+A round's training is a chain of runs (``app.rounds.plan``): the reward model, the imitation of the best of many samples, and
+the policy. :func:`start_training` writes the chain, workers run what is due (``app.rounds.claims``), and :func:`advance`,
+rung by beat and by everything that ends, looks at the rows and does the next step. When all are trained, one more run checks
+the result (``app.rounds.checking``): it is refused, or goes into a contest with the champion (``app.rounds.contests``), while
+the next round collects. Advance may be called at any time and any number of times. Whoever changes a chain holds the lock on
+its round's row first, so two starts, or a cancel and an advance, take turns.
 """
 
 from __future__ import annotations
@@ -19,87 +20,68 @@ from sqlalchemy.orm import Session
 
 from app.accounts import service as accounts
 from app.accounts.models import User
-from app.errors import Conflict
-from app.jobs import Job, enqueue
+from app.kernel.errors import Conflict
+from app.kernel.jobs import Job, enqueue
+from app.kernel.settings import get_settings
+from app.loops import service as loops
+from app.loops.models import Round, RoundState, Verdict
+from app.loops.queries import current_round
 from app.preferences import service as preferences
 from app.preferences.forms import ExportFilter
 from app.preferences.models import Snapshot, SnapshotState
-from app.registry import service as registry
+from app.registry.externals import left_out_of_training
 from app.registry.models import Checkpoint, CheckpointKind, CheckpointState
-from app.rounds import gate, queries, runs
-from app.rounds.config import MIN_STRENGTH, SEED, trained_by
-from app.rounds.models import Round, RoundState, RunKind, RunState, TrainingRun
-from app.rounds.readiness import new_annotations, readiness
-from app.settings import get_settings
+from app.rounds import checking, claims, contests, endings, gate, plan, queries, recent
+from app.rounds.models import RunKind, RunState, TrainingRun
+from app.rounds.readiness import readiness
+from app.rounds.recipes import MIN_STRENGTH, SEED, trained_by
 
 log = structlog.get_logger()
 
-
-def ensure_first_round(session: Session) -> Round:
-    """The current round; on a new installation round 1."""
-    current = queries.current_round(session)
-    if current is None:
-        current = Round(number=1 + (session.scalar(select(func.max(Round.number))) or 0))
-        session.add(current)
-        session.flush()
-    return current
-
-
-def lock_current_round(session: Session) -> Round:
-    """The current round, locked until the transaction ends.
-
-    Raises:
-        Conflict: the installation has no round yet.
-    """
-    query = select(Round).where(Round.state != RoundState.COMPLETE).with_for_update()
-    current = session.scalar(query.execution_options(populate_existing=True))
-    if current is None:
-        raise Conflict("There is no round yet. Start the installation with `corral up` first.")
-    return current
+PRODUCTS = {RunKind.REWARD: "reward", RunKind.SFT: "sft", RunKind.DPO: "policy"}
+"""What the checkpoint of a run is called."""
+IMITATED = "the best answers of the champion, and people's edits"
 
 
 # ── Start ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 def start_training(session: Session, user: User | None) -> list[TrainingRun]:
     """Freeze what there is and queue the reward model and the policy; ``user`` is None for the nightly start.
 
-    The reward model learns from all rounds, the policy from the batches of this one (Llama 3, arXiv 2407.21783, 4.1), or
-    from all as well while this one has few. Where samples are asked for (``training_samples``), a run between the two imitates
-    those that the reward model likes best, and the policy goes on from there.
+    Both learn from all rounds, the policy more from what is new: of what was tried that keeps most of what earlier rounds
+    taught (docs/decisions/0043). Between the two a run imitates those of many samples that the reward model likes best
+    (``training_samples``), and the policy goes on from there.
 
     Raises:
         Conflict: a training is under way, or there is too little to learn from; the message says how much is missing.
     """
-    current = lock_current_round(session)
+    current = loops.lock_current_round(session)
     ready = readiness(session, current)
     if ready.blocked:
         raise Conflict(ready.blocked)
     base = _base(session)
     everything = preferences.request_snapshot(session, user, ExportFilter())
-    latest, scope = everything, "all rounds"
-    if ready.own_round:
-        wanted = ExportFilter(rounds=(current.number,), until=everything.filter["until"])
-        latest, scope = preferences.request_snapshot(session, user, wanted), f"batches of round {current.number}"
-    elif ready.other_rounds:
-        scope = f"all rounds: round {current.number} has {ready.of_this_round} pairs of its own"
-    reward = _queue(session, current, RunKind.REWARD, everything, _config(current, "reward", base, "all rounds"), user)
-    chain = [reward]
-    if get_settings().training_samples:
-        imitation = _config(current, "sft", base, "the best of the newest policy's answers, and people's edits")
-        chain.append(_queue(session, current, RunKind.SFT, everything, imitation, user, after=reward))
-    policy = _config(current, "policy", base, scope)
-    chain.append(_queue(session, current, RunKind.DPO, latest, policy, user, after=chain[-1]))
+    queued: list[TrainingRun] = []
+    for kind in plan.chain(get_settings()):
+        learns_from = IMITATED if kind is RunKind.SFT else "all rounds"
+        after = queued[-1] if queued else None
+        config = _config(session, current, kind, base, learns_from) | {"units": ready.units.get(kind, 0)}
+        queued.append(_queue(session, current, kind, everything, config, user, after))
     current.state = RoundState.TRAINING
-    accounts.audit(session, user, "training.start", "round", current.id, runs=[run.id for run in chain])
+    accounts.audit(session, user, "training.start", "round", current.id, runs=[run.id for run in queued])
+    log.info("training_queued", runs=[run.id for run in queued], about_minutes=ready.minutes)
     session.flush()
-    return chain
+    return queued
 
 
 def start_nightly(session: Session) -> list[TrainingRun]:
     """Start a training when enough was annotated since the last one; otherwise leave, saying why in the log."""
     needed = get_settings().nightly_min_annotations
-    found = new_annotations(session)
-    if found < needed:
+    found = recent.judged(session, recent.since_last(session))
+    if found < max(1, needed):
         log.info("nightly_not_due", new_annotations=found, needed=needed)
+        return []
+    if _refused_before(session):
+        log.info("nightly_left", reason="A gate refused the last training, and nothing was judged since.")
         return []
     try:
         started = start_training(session, None)
@@ -110,6 +92,15 @@ def start_nightly(session: Session) -> list[TrainingRun]:
     return started
 
 
+def _refused_before(session: Session) -> bool:
+    """Whether the last attempt failed at a gate, which a training on the same judgements would not pass either."""
+    current = current_round(session)
+    attempt = queries.last_attempt(session, current) if current else ()
+    if not any(run.refused for run in attempt):
+        return False
+    return recent.judged(session, ExportFilter(beyond_snapshot=attempt[0].snapshot_id)) == 0
+
+
 def _base(session: Session) -> Checkpoint:
     query = select(Checkpoint).where(Checkpoint.kind == CheckpointKind.BASE, Checkpoint.state == CheckpointState.READY)
     base = session.scalar(query)
@@ -118,19 +109,28 @@ def _base(session: Session) -> Checkpoint:
     return base
 
 
-def _config(current: Round, product: str, base: Checkpoint, scope: str) -> dict[str, Any]:
+def _config(session: Session, current: Round, kind: RunKind, base: Checkpoint, scope: str) -> dict[str, Any]:
     """``run`` is what the run file says; ``scope`` which preferences it learns from and ``trained_by`` by whom, in words."""
-    kind = {"reward": RunKind.REWARD, "sft": RunKind.SFT, "policy": RunKind.DPO}[product]
-    samples = {"samples": get_settings().training_samples} if kind is RunKind.SFT else {}
+    settings = get_settings()
+    samples = {
+        "samples": settings.training_samples,
+        "sample_prompts": settings.training_sample_prompts,
+        "sample_tokens": settings.training_sample_tokens,
+    }
     run: dict[str, Any] = {
         "kind": kind.value,
-        "recipe": get_settings().training_recipe,
+        "recipe": settings.training_recipe,
         "seed": SEED,
-        "name": f"{product}-r{current.number}-{secrets.token_hex(4)}",
+        "name": f"{PRODUCTS[kind]}-r{current.number}-{secrets.token_hex(4)}",
         "base_model": base.path,
         "data": {} if kind is RunKind.SFT else {"min_strength": MIN_STRENGTH},
     }
-    return {"scope": scope, "trained_by": trained_by(kind, run), "base_id": base.id, **samples, "run": run}
+    if kind is RunKind.DPO:  # how much more that counts, the recipe says
+        run["data"]["newest_after"] = recent.newest_trained(session)
+    if barred := left_out_of_training(session):
+        run["data"]["leave_out"] = barred
+    more = samples if kind is RunKind.SFT else {}
+    return {"scope": scope, "trained_by": trained_by(kind, run), "base_id": base.id, **more, "run": run}
 
 
 def _queue(
@@ -166,7 +166,7 @@ def cancel(session: Session, user: User | None, run: TrainingRun) -> None:
     locked = select(TrainingRun).where(TrainingRun.id == run.id).with_for_update()
     run = session.scalars(locked.execution_options(populate_existing=True)).one()
     if run.state not in queries.LIVE:
-        raise Conflict(f"Run {run.id} has ended already: it {run.state.value}.")
+        raise Conflict(f"Run {run.id} has already ended: it {run.state.value}.")
     run.cancel_requested_at = func.now()
     if run.state is RunState.QUEUED:
         run.state, run.finished_at = RunState.CANCELLED, func.now()
@@ -181,20 +181,21 @@ def retry(session: Session, user: User | None, run: TrainingRun) -> None:
     Raises:
         Conflict: it did not fail, something else is training, or it belongs to an attempt that is over.
     """
-    current = lock_current_round(session)
+    current = loops.lock_current_round(session)
     attempt = queries.last_attempt(session, current)
     if current.state is not RoundState.COLLECTING or run.id not in {other.id for other in attempt}:
-        raise Conflict("This run belongs to an attempt that is over. Start a new training instead.")
+        raise Conflict("This run belongs to an earlier attempt. Start a new training instead.")
     if run.state not in {RunState.FAILED, RunState.CANCELLED}:
         raise Conflict(f"Run {run.id} {run.state.value}; there is nothing to retry.")
     if any(gate.base_is_gone(session, other) for other in attempt):
         raise Conflict(f"{gate.BASE_GONE} Start a new training instead.")
-    if any(other.snapshot.state is SnapshotState.FAILED for other in attempt):
-        raise Conflict("The snapshot of this run could not be built. Start a new training instead.")
+    if any(other.snapshot.state in {SnapshotState.FAILED, SnapshotState.ERASED} for other in attempt):
+        raise Conflict("The snapshot of this run could not be built, or was erased. Start a new training instead.")
     for other in attempt:
         if other.state in {RunState.FAILED, RunState.CANCELLED}:
-            runs.queue_again(other)
-    current.state = RoundState.TRAINING
+            endings.queue_again(other)
+    trained = all(other.state is RunState.SUCCEEDED for other in attempt if other.kind is not RunKind.CHECK)
+    current.state = RoundState.CHECKING if trained else RoundState.TRAINING
     accounts.audit(session, user, "training.retry", "training_run", run.id)
     session.flush()
     advance(session)
@@ -204,32 +205,40 @@ def retry(session: Session, user: User | None, run: TrainingRun) -> None:
 def advance(session: Session) -> None:
     """Do the next step of the current round, whatever it is. Safe to call at any time.
 
-    1. Snapshots that wait are rung for; a run whose worker went silent is queued again.
-    2. What cannot succeed any more, for want of its snapshot or its base model, ends. A
+    1. Snapshots that wait are rung for; contests are counted, and those that are decided closed.
+    2. A run whose worker went silent is queued again.
+    3. What cannot succeed any more, for want of its snapshot or its base model, ends. A
        chain with a failed or cancelled link ends, and the round goes back to collecting.
-    3. A chain whose links all succeeded brings its policy into the rotation, and the next round begins.
-    4. Otherwise what is due is rung for.
+    4. A chain whose trainings all succeeded is checked; once it is, its policy is refused or challenges the champion, and
+       the next round begins.
+    5. Otherwise what is due is rung for.
     """
     preferences.ring_for_unfinished(session)
+    # First the round, then the contests: whoever opens one has the lock on the round already.
     current = session.scalar(
         select(Round)
-        .where(Round.state == RoundState.TRAINING)
+        .where(Round.state.in_((RoundState.TRAINING, RoundState.CHECKING)))
         .with_for_update()
         .execution_options(populate_existing=True)
     )
+    contests.look(session)
     if current is None:
         return
-    runs.release_silent(session)
+    endings.release_silent(session)
     attempt = queries.last_attempt(session, current)
     _fail_without_snapshot(attempt)
     _stop_without_base(session, attempt)
     if any(run.state in {RunState.FAILED, RunState.CANCELLED} for run in attempt):
         _end_attempt(current, attempt)
     elif all(run.state is RunState.SUCCEEDED for run in attempt):
-        _complete(session, current, attempt)
+        if attempt[-1].kind is RunKind.CHECK:
+            _conclude(session, current, attempt)
+        else:
+            checking.begin(session, current, attempt)
+            current.state = RoundState.CHECKING
     else:
         for run in attempt:
-            if runs.is_due(run, attempt):
+            if claims.is_due(run, attempt):
                 enqueue(session, Job.RUN_TRAINING, run.id)
     session.flush()
 
@@ -264,19 +273,40 @@ def _end_attempt(current: Round, attempt: Sequence[TrainingRun]) -> None:
         log.info("round_collects_again", round=current.number)
 
 
-def _complete(session: Session, current: Round, attempt: Sequence[TrainingRun]) -> None:
-    """The gate was passed when the last run ended (``runs.succeed``); now its policy is sampled from."""
-    policy = session.get_one(Checkpoint, attempt[-1].checkpoint_id)
+def _conclude(session: Session, current: Round, attempt: Sequence[TrainingRun]) -> None:
+    """What was trained has been checked: it is refused, or people compare it with the champion from now on."""
+    [checkpoint_id] = [run.checkpoint_id for run in attempt if run.kind is RunKind.DPO]
+    trained, candidate = session.get_one(Checkpoint, checkpoint_id), checking.candidate(session, attempt[-1])
     try:
-        registry.promote(session, policy)
+        with session.begin_nested():
+            if candidate is None:
+                _refuse(session, current, trained, " ".join(checking.refusals(session, attempt[-1])))
+            else:
+                _challenge(session, current, candidate)
     except Conflict as conflict:
+        session.refresh(current)
         current.state = RoundState.COLLECTING
-        attempt[-1].error = f"It was trained, but not brought into the rotation. {conflict.message}"
-        attempt[-1].remedy = "The policies in rotation stay, and the round collects on. Start a new training."
-        log.warning("policy_not_promoted", round=current.number, checkpoint=policy.name, reason=conflict.message)
-        return
+        attempt[-1].error = f"It was trained and checked, but could not be added to the rotation. {conflict.message}"
+        attempt[-1].remedy = "The champion stays, and the round continues to collect. Start a new training."
+        log.warning("policy_not_in_contest", round=current.number, checkpoint=trained.name, reason=conflict.message)
+
+
+def _refuse(session: Session, current: Round, policy: Checkpoint, reason: str) -> None:
     current.state, current.completed_at = RoundState.COMPLETE, func.now()
+    current.verdict, current.verdict_reason = Verdict.REFUSED, reason
+    _open_next(session, current)
+    accounts.audit(session, None, "round.complete", "round", current.id, policy=policy.name, verdict="refused")
+    log.info("round_refused", round=current.number, policy=policy.name, reason=reason)
+
+
+def _challenge(session: Session, current: Round, policy: Checkpoint) -> None:
+    current.state = RoundState.CHALLENGING
+    _open_next(session, current)
+    contests.open_gate(session, current, policy)
+    log.info("round_challenges", round=current.number, policy=policy.name)
+
+
+def _open_next(session: Session, current: Round) -> None:
     session.flush()  # before the next round exists: only one may be current
-    session.add(Round(number=current.number + 1))
-    accounts.audit(session, None, "round.complete", "round", current.id, policy=policy.name)
-    log.info("round_complete", round=current.number, policy=policy.name)
+    session.add(Round(loop_id=current.loop_id, number=current.number + 1))
+    session.flush()

@@ -5,24 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy.orm import Session
 
 from app.accounts.access import Admin, Reviewer
 from app.accounts.models import Role, User
-from app.db import DbSession
+from app.kernel.db import DbSession
+from app.kernel.errors import BadInput
+from app.kernel.settings import get_settings
+from app.loops.models import Round, RoundState
+from app.loops.queries import ENDED_COLLECTING
 from app.preferences.forms import ExportFilter
-from app.rounds import progress, queries, service
+from app.rounds import cards, choosing, contests, findings, mixing, progress, queries, service, timeline
+from app.rounds.acts import OVERRIDE, Act, of_round
+from app.rounds.cards import Card
+from app.rounds.choosing import Chosen
+from app.rounds.contest_views import CONTEST_POLL_SECONDS
+from app.rounds.findings import Measured
 from app.rounds.gate import WORDS as GATE_WORDS
-from app.rounds.models import Round, RoundState, RunState, TrainingRun
+from app.rounds.mixing import Mix
+from app.rounds.models import RunKind, RunState, TrainingRun
 from app.rounds.progress import Column, Headline, Results
-from app.rounds.queries import RoundRow
 from app.rounds.readiness import Readiness, readiness
-from app.settings import get_settings
-from app.web import is_exchange, redirect, render
+from app.rounds.steps import Step, steps
+from app.rounds.timeline import RoundRow
+from app.shell.web import is_exchange, redirect, render
 
 router = APIRouter()
 
@@ -36,6 +46,8 @@ class RoundsPage:
     current: Round | None
     readiness: Readiness | None
     rows: list[RoundRow]
+    steps: dict[int, list[Step]]
+    """Of each round, by its id."""
     headlines: dict[int, Headline]
     nightly: datetime | None
     nightly_needs: int
@@ -45,10 +57,18 @@ class RoundsPage:
 
 @dataclass(frozen=True)
 class RoundPage:
-    """Context of ``rounds/round.html``."""
+    """Context of ``rounds/round.html``; ``cards`` are those of its contests that the reader may see."""
 
     row: RoundRow
+    steps: list[Step]
+    cards: list[Card]
+    chosen: Chosen | None
+    mixes: list[tuple[TrainingRun, Mix]]
     headlines: dict[int, Headline]
+    acts: list[Act]
+    reason: str
+    problem: str
+    poll_seconds: int
 
 
 @dataclass(frozen=True)
@@ -62,11 +82,17 @@ class RunPage:
     eta: str
     took: str
     data: list[tuple[str, int]]
+    chosen: Chosen | None
+    mix: Mix | None
     warnings: list[str]
     points: list[dict[str, Any]]
     columns: list[Column]
     snapshot_words: str
     gate_words: str
+    measured: list[Measured]
+    """By a run that checks, where the reader may see it."""
+    log_shown: bool
+    """What measures a policy prints how long its answers are, which a reviewer may not know before the verdict."""
     waits_for: int | None
     may_train: bool
     may_retry: bool
@@ -90,23 +116,56 @@ def train(request: Request, session: DbSession, user: Admin) -> Response:
 @router.get("/rounds/{number}")
 def round_page(request: Request, session: DbSession, user: Reviewer, number: int) -> HTMLResponse:
     """One round with everything that belongs to it."""
-    [row] = queries.timeline(session, [queries.access_round(session, user, number)])
-    return render(request, "rounds/round.html", RoundPage(row=row, headlines=_headlines(row.runs)))
+    return _round(request, session, user, queries.access_round(session, user, number))
+
+
+@router.post("/rounds/{number}/override")
+def override(
+    request: Request, session: DbSession, user: Admin, number: int, reason: Annotated[str, Form()] = ""
+) -> Response:
+    """Put the policy of a round in charge that the gate refused."""
+    found = queries.access_round(session, user, number)
+    try:
+        contests.override(session, user, found, reason)
+    except BadInput as error:
+        return _round(request, session, user, found, (OVERRIDE, reason, error.message))
+    return redirect(request, f"/rounds/{number}", flash="The policy is the champion now.")
+
+
+def _round(
+    request: Request, session: Session, user: User, found: Round, refused: tuple[str, str, str] = ("", "", "")
+) -> HTMLResponse:
+    [row] = timeline.rows(session, [found], user)
+    acted, reason, problem = refused
+    page = RoundPage(
+        row=row,
+        steps=steps(row),
+        cards=cards.of_round(session, user, row.round),
+        chosen=choosing.of_round(session, row.round),
+        mixes=mixing.of_round(session, row.round),
+        headlines=_headlines(row.runs),
+        acts=of_round(user, found, acted),
+        reason=reason,
+        problem=problem,
+        poll_seconds=CONTEST_POLL_SECONDS,
+    )
+    return render(request, "rounds/round.html", page, status=422 if problem else 200)
 
 
 def _rounds(session: Session, user: User) -> RoundsPage:
-    rounds = queries.list_rounds(session)
-    current = next((found for found in rounds if found.state is not RoundState.COMPLETE), None)
-    rows = queries.timeline(session, rounds)
+    rounds = timeline.list_rounds(session)
+    current = next((found for found in rounds if found.state not in ENDED_COLLECTING), None)
+    rows = timeline.rows(session, rounds, user)
     return RoundsPage(
         current=current,
         readiness=readiness(session, current) if current and current.state is RoundState.COLLECTING else None,
         rows=rows,
+        steps={row.round.id: steps(row) for row in rows},
         headlines=_headlines([run for row in rows for run in row.runs]),
         nightly=next_nightly(datetime.now().astimezone()),
         nightly_needs=get_settings().nightly_min_annotations,
         may_train=user.role is Role.ADMIN,
-        poll_seconds=POLL_SECONDS if current and current.state is RoundState.TRAINING else None,
+        poll_seconds=POLL_SECONDS if current and current.state in {RoundState.TRAINING, RoundState.CHECKING} else None,
     )
 
 
@@ -150,18 +209,25 @@ def run_events(session: DbSession, user: Reviewer, run_id: int, after: int = -1)
     }
 
 
+@router.get("/runs/{run_id}/mix.json")
+def run_mix(session: DbSession, user: Reviewer, run_id: int) -> dict[str, Any]:
+    """What the run was trained on, by capability, language and source."""
+    run = queries.access_run(session, user, run_id)
+    return mixing.raw(queries.milestones(session, run.id))
+
+
 @router.post("/runs/{run_id}/cancel")
 def cancel(request: Request, session: DbSession, user: Admin, run_id: int) -> Response:
     """Stop a run."""
     service.cancel(session, user, queries.access_run(session, user, run_id))
-    return redirect(request, f"/runs/{run_id}", flash="The run is being cancelled. What was saved stays.")
+    return redirect(request, f"/runs/{run_id}", flash="The run is being cancelled. Saved steps are kept.")
 
 
 @router.post("/runs/{run_id}/retry")
 def retry(request: Request, session: DbSession, user: Admin, run_id: int) -> Response:
     """Queue a run again."""
     service.retry(session, user, queries.access_run(session, user, run_id))
-    return redirect(request, f"/runs/{run_id}", flash="The run is queued again. It resumes where it was saved.")
+    return redirect(request, f"/runs/{run_id}", flash="The run is queued again. It resumes from its last saved step.")
 
 
 def _run(session: Session, user: User, run_id: int) -> RunPage:
@@ -178,11 +244,15 @@ def _run(session: Session, user: User, run_id: int) -> RunPage:
         eta=progress.duration(progress.seconds_left(run, queries.recent_steps(session, run.id))),
         took=progress.duration(took.total_seconds() if took else None),
         data=progress.data_counts(said),
+        chosen=choosing.of(said),
+        mix=mixing.of(run.id, said),
         warnings=progress.warnings(said),
         points=progress.points(queries.events(session, run.id), run),
         columns=progress.columns(run.kind),
         snapshot_words=ExportFilter.model_validate(run.snapshot.filter).words(),
         gate_words=GATE_WORDS,
+        measured=findings.of_run(session, run) if findings.shown(user, found) else [],
+        log_shown=run.kind is not RunKind.CHECK or findings.shown(user, found),
         waits_for=run.after_run_id if run.state is RunState.QUEUED else None,
         may_train=user.role is Role.ADMIN,
         may_retry=run.id in {other.id for other in attempt} and run.state in {RunState.FAILED, RunState.CANCELLED},

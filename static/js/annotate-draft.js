@@ -16,12 +16,12 @@ export function judged(choice, ranked) {
   return { outcome: "ranked", ranking: [[best], [best === "A" ? "B" : "A"]], strengths: [Number(choice[1])] };
 }
 
-/** A draft in words, to tell two of them apart. */
-export function described({ outcome, ranking = [], strengths = [], edits = {}, comment = "" }) {
+/** A draft in words, to tell two of them apart; `outcomes` are the words where nothing is ranked. */
+export function described({ outcome, ranking = [], strengths = [], edits = {}, comment = "" }, outcomes = {}) {
   const judged =
     outcome === "ranked"
       ? ranking.map((group, i) => group.join(" = ") + (i in strengths ? ` >${strengths[i] ?? "?"}` : "")).join(" ")
-      : { tie: "Equally good", all_unacceptable: "All unacceptable" }[outcome];
+      : outcomes[outcome];
   const edited = Object.entries(edits).map(([name, text]) => `${name}, improved: ${text}`);
   return [judged, ...edited, comment].filter(Boolean).join("\n\n") || "(nothing yet)";
 }

@@ -27,7 +27,7 @@ export function loadDiff(url) {
 export function editProblem(edited, original, required) {
   const same = edited === original.replaceAll("\r\n", "\n");
   if (!same && edited.trim() === "") return "The improved text is empty: write it, or undo all changes.";
-  if (same && required) return "This batch asks for an improved text: correct the response that you chose.";
+  if (same && required) return "This batch requires an improved text: edit the response that you chose.";
   return "";
 }
 
@@ -144,7 +144,7 @@ export class Editor {
     const text = this.area.value;
     const changed = text !== this.original;
     this.undo.hidden = !changed && this.undone === null;
-    this.undo.textContent = this.undone === null ? "Undo all changes" : "Bring my changes back";
+    this.undo.textContent = this.undone === null ? "Undo all changes" : "Restore my changes";
     this.area.setCustomValidity("");
     clearTimeout(this.timer);
     this.pane.setAttribute("aria-label", this.previews ? "Preview" : "Changes");
@@ -163,7 +163,7 @@ export class Editor {
   #render(text) {
     const shown = { target: this.pane, values: { text } }; // swaps the inside, as htmx does where nothing is said
     globalThis.htmx.ajax("POST", "/preview", shown).catch(() => {
-      this.pane.textContent = "The preview cannot be shown now.";
+      this.pane.textContent = "The preview is not available now.";
     });
   }
 
@@ -177,7 +177,7 @@ export class Editor {
     const parts = diff && changes(diff, original, text, 400);
     if (text !== this.area.value || this.previews) return;
     if (!parts) {
-      this.pane.textContent = "The changes cannot be shown.";
+      this.pane.textContent = "Changes cannot be shown.";
       return;
     }
     this.pane.replaceChildren(...shown(parts));

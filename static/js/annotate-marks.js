@@ -74,7 +74,7 @@ export class Marks {
       const start = this.texts[response.value].indexOf(quote);
       text.setSelectionRange(start, start + quote.length);
     } else if (quote) {
-      problem.textContent = "What you selected is not in the text just once as it was written: select it here.";
+      problem.textContent = "The selected text does not occur exactly once in the raw text: select it here.";
     }
   }
 

@@ -2,7 +2,7 @@
 
 import {
   arrange,
-  encoded,
+  complete,
   fromDraft,
   gapOf,
   grouped,
@@ -14,13 +14,7 @@ import {
   toggleTie,
 } from "./annotate-ranking.js";
 
-const WORDS = [
-  "as good as",
-  "marginally better than",
-  "slightly better than",
-  "better than",
-  "significantly better than",
-];
+const EQUAL = "as good as";
 
 /** What a pointer sends while it drags, by mouse and by touch. */
 const MOVES = ["dragover", "pointermove", "touchmove"];
@@ -38,8 +32,8 @@ function loadScript(url) {
 }
 
 export class Ranker {
-  constructor(section, { draft, announce, hint, onChange, sortableUrl, keys }) {
-    Object.assign(this, { section, announce, hint, onChange, keys });
+  constructor(section, { draft, announce, hint, onChange, sortableUrl, keys, words }) {
+    Object.assign(this, { section, announce, hint, onChange, keys, strengths: words.strengths });
     this.list = section.querySelector("[data-ranking-list]");
     this.items = new Map([...this.list.children].map((item) => [item.dataset.place, item]));
     this.state = fromDraft(draft, this.items.size);
@@ -53,6 +47,11 @@ export class Ranker {
     if (now) allow();
     else document.addEventListener("pointermove", allow, { once: true });
     this.#show();
+  }
+
+  /** How a response stands to the next one, for a gap between 0 and 4. */
+  #than(gap) {
+    return gap === 0 ? EQUAL : `${this.strengths[gap]} than`;
   }
 
   focus() {
@@ -79,12 +78,12 @@ export class Ranker {
     };
     dialog.returnValue = "";
     dialog.showModal();
-    return "You left the responses in the order in which they are shown.";
+    return "You left the responses in the order shown.";
   }
 
-  /** The form's `order` field, "" while a strength is missing. */
-  value() {
-    return encoded(this.state);
+  /** Whether every strength is set. */
+  get complete() {
+    return complete(this.state);
   }
 
   /** What a draft says of the ranking, or null while nobody has touched it. */
@@ -99,7 +98,7 @@ export class Ranker {
     const select = this.items.get(this.state.order[at]).querySelector("select[data-gap-select]");
     select.setAttribute("aria-invalid", "true");
     select.focus();
-    return `Say how much better ${this.state.order[at]} is than ${this.state.order[at + 1]}.`;
+    return `Choose how much better ${this.state.order[at]} is than ${this.state.order[at + 1]}.`;
   }
 
   /** Dim the list while another outcome is chosen. */
@@ -124,7 +123,7 @@ export class Ranker {
     const select = document.createElement("select");
     select.dataset.gapSelect = "";
     select.append(new Option("how much better?", ""));
-    for (const value of [4, 3, 2, 1, 0]) select.append(new Option(WORDS[value], String(value)));
+    for (const value of [4, 3, 2, 1, 0]) select.append(new Option(this.#than(value), String(value)));
     select.addEventListener("change", () => {
       const value = select.value === "" ? null : Number(select.value);
       this.#showExample(value);
@@ -181,7 +180,7 @@ export class Ranker {
     this.#row(name).focus();
     const gap = state.gaps[at];
     this.#showExample(gap);
-    this.announce(`${state.order[at]} ${gap === null ? "and" : WORDS[gap]} ${state.order[at + 1]}`);
+    this.announce(`${state.order[at]} ${gap === null ? "and" : this.#than(gap)} ${state.order[at + 1]}`);
   }
 
   #change(state) {
@@ -267,7 +266,7 @@ export class Ranker {
     const onto = this.onto?.dataset.place;
     if (onto) {
       this.#change(join(this.state, name, onto));
-      this.announce(`${name} ${WORDS[0]} ${onto}`);
+      this.announce(`${name} ${EQUAL} ${onto}`);
     } else if (oldIndex !== newIndex) {
       const order = [...this.list.children].map((each) => each.dataset.place);
       this.#change(arrange(this.state, order));

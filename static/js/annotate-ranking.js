@@ -62,10 +62,9 @@ export function shiftGap(state, at, by) {
   return setGap(state, at, Math.max(1, Math.min(4, from + by)));
 }
 
-/** The form's `order` field ("C1A0D4B"), or "" while a gap is unset. */
-export function encoded(state) {
-  if (state.gaps.includes(null)) return "";
-  return state.order.map((name, i) => name + (state.gaps[i] ?? "")).join("");
+/** Whether every gap is set. */
+export function complete(state) {
+  return !state.gaps.includes(null);
 }
 
 /** The place (from 1) that each letter holds, equal ones sharing it. */

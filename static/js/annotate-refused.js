@@ -15,9 +15,9 @@ export async function bringBack(work, { draft, version, sent }) {
     if (stored && sent === fingerprint(stored)) return bringBack(work, { draft, version: newer }); // that page's own, too
     work.mirror.clear();
     const words =
-      "An earlier page could not save this, and meanwhile something newer was saved. Copy what you need of it:";
+      "An earlier page could not save this text, and a newer draft has been saved since. Copy what you need from it:";
     const text = document.createElement("pre");
-    text.textContent = described(draft);
+    text.textContent = described(draft, work.words.outcomes);
     work.say(words, { place: "draft" }).append(text);
   }
 }
@@ -26,11 +26,11 @@ export async function bringBack(work, { draft, version, sent }) {
 export function explain(work, refused) {
   const { saver } = work;
   if (refused.problem.type?.endsWith("stale-version")) {
-    const said = "Another window saved a newer draft of this item. Nothing is lost: choose which one to go on with.";
+    const said = "A newer draft was saved in another window. Nothing is lost: choose which one to keep.";
     showBoth(work, work.say(said, { place: "draft" }), refused.problem);
   } else if (refused.status === 401) {
     saver.resume();
-    const notice = work.say("Your session has ended. What stands here is saved once you are signed in again.", {
+    const notice = work.say("Your session has expired. Your work on this page is saved once you sign in again.", {
       place: "draft",
     });
     const button = notice.appendChild(document.createElement("button"));
@@ -41,7 +41,7 @@ export function explain(work, refused) {
     work.say(`The draft is not saved. ${refused.message}`, { place: "draft" });
   } else {
     saver.stop();
-    work.say(refused.message, { place: "draft", link: { textContent: "Go on", href: "/annotate" } });
+    work.say(refused.message, { place: "draft", link: { textContent: "Continue", href: "/annotate" } });
   }
 }
 
@@ -66,7 +66,7 @@ function showBoth(work, notice, { stored, version }) {
     const side = both.appendChild(document.createElement("section"));
     side.className = "stack stack--tight";
     side.appendChild(document.createElement("h2")).textContent = title;
-    side.appendChild(document.createElement("pre")).textContent = described(draft);
+    side.appendChild(document.createElement("pre")).textContent = described(draft, work.words.outcomes);
     const button = side.appendChild(document.createElement("button"));
     Object.assign(button, {
       type: "button",

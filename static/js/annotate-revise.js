@@ -31,7 +31,7 @@ export class Reviser {
     const feedback = this.feedback.value.trim();
     if (this.askButton.disabled) return;
     if (!feedback) {
-      this.state.textContent = "Say first what should change.";
+      this.state.textContent = "Write what should change first.";
       this.feedback.focus();
       return;
     }
@@ -51,7 +51,7 @@ export class Reviser {
     } catch (error) {
       if (error.status) this.key = null; // refused for good: the next try is another request
       const lost = error instanceof TypeError || error.name === "TimeoutError";
-      this.state.textContent = lost ? "The server cannot be reached: ask again." : error.message;
+      this.state.textContent = lost ? "The server cannot be reached: try again." : error.message;
       this.askButton.disabled = false;
     }
   }
@@ -102,7 +102,7 @@ export class Reviser {
     });
     const buttons = make("div", { className: "toolbar" });
     if (!text.trim()) {
-      buttons.append(make("span", { className: "small soft", textContent: "No text came of this." }), again);
+      buttons.append(make("span", { className: "small soft", textContent: "No text was generated." }), again);
       item.append(buttons);
       return;
     }

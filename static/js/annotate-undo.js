@@ -1,4 +1,4 @@
-// The offer to take back what was just submitted: it goes by itself, but not while somebody is about to use it.
+// The offer to undo the last submission: it goes by itself, but not while somebody is about to use it.
 
 const OFFERED = 10_000;
 

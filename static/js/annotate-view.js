@@ -100,7 +100,7 @@ export class View {
     const on = this.root.dataset.raw !== "on";
     this.#showRaw(on);
     remember({ raw: on });
-    this.announce(on ? "As it was written" : "Rendered");
+    this.announce(on ? "Raw text" : "Rendered");
   }
 
   #showRaw(on) {
@@ -156,11 +156,10 @@ export class View {
       button.addEventListener("click", async () => {
         await navigator.clipboard.writeText(block.querySelector("code").textContent).then(
           () => this.announce("Copied"),
-          () => this.announce("The browser did not allow it: select the code and copy it"),
+          () => this.announce("The browser did not allow copying: select the code and copy it yourself"),
         );
       });
       block.before(button);
-      if (block.scrollWidth > block.clientWidth) block.tabIndex = 0;
     }
   }
 
@@ -211,7 +210,7 @@ export class View {
       const diff = await this.loadDiff().catch(() => null);
       const parts = diff && changes(diff, this.texts[left.value], this.texts[right.value], 800);
       if (parts) pane.replaceChildren(...shown(parts));
-      else pane.textContent = "These two are too different, or too long, to be compared word by word.";
+      else pane.textContent = "These two are too different or too long for a word-by-word comparison.";
     };
     for (const select of [left, right]) select.onchange = compare;
     dialog.showModal();

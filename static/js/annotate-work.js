@@ -14,7 +14,8 @@ import {
   Saver,
 } from "./annotate-draft.js";
 
-const STRENGTHS = ["", "marginally better", "slightly better", "better", "significantly better"];
+/** The fields that go beside the judgement: which item, lease and draft it belongs to. */
+const ENVELOPE = ["fencing_token", "key", "draft_version", "corrects"];
 const make = (tag, values) => Object.assign(document.createElement(tag), values);
 
 /** Say `text` to screen readers. (Importing base.js by another address than the page's would run it twice.) */
@@ -39,8 +40,8 @@ export class Work {
     this.form = root.querySelector("#judge");
     this.fields = this.form.elements;
     this.api = `/api/v1/assignments/${root.dataset.assignment}`;
-    const { texts, draft, keys } = JSON.parse(root.querySelector("[data-work]").textContent);
-    Object.assign(this, { texts, keys });
+    const { texts, draft, keys, words } = JSON.parse(root.querySelector("[data-work]").textContent);
+    Object.assign(this, { texts, keys, words });
     this.shown = Number(root.dataset.shown);
     this.clock = new ActiveClock(draft?.active_seconds ?? 0);
     this.lease = new Lease(Number(root.dataset.lease), Date.now());
@@ -72,8 +73,7 @@ export class Work {
     this.improve = this.root.querySelector("[data-improve]");
     if (this.improve) {
       this.improve.hidden = true;
-      this.improve.querySelector("textarea").removeAttribute("name");
-      this.edited = this.form.appendChild(make("input", { type: "hidden", name: "edited_text" }));
+      this.improve.querySelector("textarea").removeAttribute("name"); // the editor says when it changes
     }
     if (this.shown > 2) {
       const { Ranker } = await import("./annotate-rank.js");
@@ -87,8 +87,10 @@ export class Work {
         },
         sortableUrl: this.root.dataset.sortable,
         keys: this.keys,
+        words: this.words,
       });
     }
+    this.form.addEventListener("formdata", ({ formData }) => this.reading || this.#write(formData));
     this.form.addEventListener("htmx:before:request", () => this.saver.hold()); // a draft would race with the submit
     this.form.addEventListener("htmx:error", (event) => {
       event.stopPropagation(); // what the page says of lost requests in general is "try again"; here that happens by itself
@@ -138,7 +140,7 @@ export class Work {
 
   /** The letter of the response that is preferred so far, or null. */
   get best() {
-    if (this.ranker) return this.choice === "" && this.ranker.value() ? this.ranker.best : null;
+    if (this.ranker) return this.choice === "" && this.ranker.complete ? this.ranker.best : null;
     return preferred(this.choice);
   }
 
@@ -164,10 +166,10 @@ export class Work {
     this.mirror.keep(draft, this.saver.version, this.saver.sent);
   }
 
-  draft() {
+  draft(entries = this.#entries()) {
     return {
       ...judged(this.choice, this.ranker?.said()),
-      ...detailsOf(new FormData(this.form)),
+      ...detailsOf(entries),
       edits: this.editor ? Object.fromEntries(this.editor.edits) : this.edits,
       revisions: this.revisions,
       spans: JSON.parse(this.fields.spans.value || "[]"),
@@ -177,12 +179,39 @@ export class Work {
     };
   }
 
+  /** What is submitted: the draft with the edit that is open, and none that was begun on another response. */
+  #judgement(entries) {
+    const { position, text } = this.editor?.value() ?? {};
+    const revision = this.revisions[position];
+    return {
+      ...this.draft(entries),
+      edits: text ? { [position]: text } : {},
+      revisions: text && revision ? { [position]: revision } : {},
+      active_seconds: Number(this.clock.seconds.toFixed(1)),
+    };
+  }
+
+  /** Put the judgement in the place of the fields that say it for pages without scripts. */
+  #write(formData) {
+    const judgement = JSON.stringify(this.#judgement([...formData])); // while it is made, no other one can be
+    for (const name of [...formData.keys()]) if (!ENVELOPE.includes(name)) formData.delete(name);
+    formData.set("judgement", judgement);
+  }
+
+  /** The fields as they stand. */
+  #entries() {
+    this.reading = true;
+    const entries = [...new FormData(this.form)];
+    this.reading = false;
+    return entries;
+  }
+
   #showChoice() {
     const best = this.best;
     for (const response of this.root.querySelectorAll("[data-response]")) {
       const chosen = response.dataset.response === best;
       response.toggleAttribute("data-chosen", chosen);
-      const words = this.shown === 2 ? STRENGTHS[Number(this.choice[1])] : "best";
+      const words = this.shown === 2 ? this.words.strengths[this.choice[1]] : "best";
       response.querySelector("[data-mark]").textContent = chosen ? words : "";
     }
     this.ranker?.off(this.choice !== "");
@@ -228,13 +257,13 @@ export class Work {
   /** Focus the next rating that is missing, else the first. */
   rate() {
     const name = this.#unrated() ?? this.form.querySelector("[name^='attribute.']")?.name;
-    if (!name) return hint("This batch asks nothing more of each response");
+    if (!name) return hint("This batch has no ratings or flags for responses");
     this.form.querySelector(`[name="${name}"]:checked, [name="${name}"]`).focus();
   }
 
   #unrated() {
     const names = [...new Set([...this.form.querySelectorAll("[name^='attribute.']")].map((field) => field.name))];
-    return missingRating(names, [...new FormData(this.form)]);
+    return missingRating(names, this.#entries());
   }
 
   /** How much waits for the network: what was submitted, skipped or taken back, and a draft that goes along with none of it. */
@@ -254,7 +283,7 @@ export class Work {
   /** The network went, or it is back: then what waits is sent at once. */
   connected(is) {
     this.#showSaved();
-    if (!is) return announce("Offline. What you do here is kept, and sent when the network is back.");
+    if (!is) return announce("Offline. Your work is kept here and sent when the network is back.");
     announce("The network is back.");
     this.#showChoice(); // a part that did not load then loads now
     for (const form of this.unsent) form.requestSubmit();
@@ -272,17 +301,9 @@ export class Work {
     explain(this, refused);
   }
 
-  /** Fill the form's fields. Says what is missing, and returns whether something is. */
+  /** Make ready to be submitted. Says what is missing, and returns whether something is. */
   prepare() {
-    this.fields.active_seconds.value = this.clock.seconds.toFixed(1);
     this.fields.draft_version.value = this.saver.version;
-    if (this.editor) {
-      const { position, text } = this.editor.value();
-      this.edited.value = text;
-      this.fields.edited_position.value = position;
-      this.fields.revision_id.value = (text && this.revisions[position]) || "";
-    }
-    if (this.ranker) this.fields.order.value = this.choice === "" ? this.ranker.value() : "";
     const problem = this.#missing();
     return problem && this.say(problem);
   }
@@ -292,8 +313,9 @@ export class Work {
       const missing = this.ranker.complain();
       if (missing) return missing;
     } else if (this.choice === "") {
-      const { tie, unacceptable } = this.keys;
-      return `Say first which response is better, or equally good (${tie}), or both unacceptable (${unacceptable}).`;
+      const { tie, all_unacceptable: none } = this.words.outcomes;
+      const others = `${tie.toLowerCase()} (${this.keys.tie}), or ${none.toLowerCase()} (${this.keys.unacceptable})`;
+      return `First choose which response is better, or ${others}.`;
     }
     const unrated = this.#unrated();
     if (unrated) {

@@ -32,7 +32,7 @@ function settle(root) {
   const guidelines = root.querySelector("[data-guidelines]");
   if (guidelines) guidelines.open = localStorage.getItem("guidelines") !== "closed";
   guidelines?.addEventListener("toggle", () => localStorage.setItem("guidelines", guidelines.open ? "open" : "closed"));
-  for (const box of root.querySelectorAll(".md-scroll, .md-maths")) {
+  for (const box of root.querySelectorAll(".md-scroll, .md-maths, .md-code > code")) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
   }
 }
@@ -51,7 +51,7 @@ async function renew(item) {
     if (error.status !== 409) return;
     lease.lost();
     item.saver.flush();
-    item.say(error.message, { place: "lease", link: { textContent: "Go on", href: "/annotate" } });
+    item.say(error.message, { place: "lease", link: { textContent: "Continue", href: "/annotate" } });
   }
 }
 
@@ -63,7 +63,7 @@ function tick(now) {
   if (clock.working(now, visible)) {
     if (lease.due(now)) renew(work);
   } else if (lease.ending(now)) {
-    const soon = "This item goes back to the others soon. Press any key to keep it; your draft is kept in any case.";
+    const soon = "This item will soon be released to others. Press any key to keep it; your draft is kept in any case.";
     work.say(soon, { place: "lease" });
   }
 }
@@ -78,7 +78,7 @@ const ACTIONS = {
   improve,
   nothing,
   revise,
-  comment: () => open("[data-comment]", "textarea", "No comment can be written here"),
+  comment: () => open("[data-comment]", "textarea", "Comments are not possible here"),
   layout: async () => (await work.useView()).nextLayout(),
   previous: async () => (await work.useView()).flip(-1),
   next: async () => (await work.useView()).flip(1),
@@ -105,7 +105,7 @@ function flag() {
 /** Whether a response is open for improving; says why not. */
 function editable() {
   if (work.improve && !work.improve.hidden) return true;
-  hint(work.improve ? "Choose a response first" : "This batch asks for no improvement");
+  hint(work.improve ? "Choose a response first" : "This batch does not ask for an improvement");
   return false;
 }
 
@@ -118,7 +118,7 @@ function nothing() {
   const box = work.fields.nothing_to_improve;
   if (!editable()) return;
   box.click();
-  announce(box.checked ? "Nothing to improve" : "There is something to improve");
+  announce(box.checked ? "Nothing to improve" : "Something to improve");
 }
 
 function revise() {
@@ -131,7 +131,7 @@ function revise() {
 function undo() {
   const offer = document.querySelector("[data-undo]");
   if (offer) offer.requestSubmit();
-  else hint("There is nothing to take back: Undo is offered for some seconds after a submit");
+  else hint("Nothing to undo: Undo is offered for a few seconds after a submit");
 }
 
 /** A key that does nothing on this item: say so, and what it would do where. */

@@ -50,7 +50,7 @@ function watch(section) {
         texts[side].textContent = now.text;
         states[side].textContent = stateInWords(now);
       });
-      said.textContent = "Both answers have come.";
+      said.textContent = "Both answers are ready.";
       judge.requestSubmit(); // what cannot be compared is explained on the page that this leads to
     },
   });

@@ -30,7 +30,7 @@ export function followAt(url, { onText, onReset = () => {}, onState = () => {}, 
     source.addEventListener("error", () => {
       // It connects again by itself, and says what it has, unless it was answered: by a proxy, or after the session ended.
       if (source.readyState !== EventSource.CLOSED) return;
-      onState({ error: "The connection was lost: trying again." });
+      onState({ error: "Connection lost: trying again." });
       again = setTimeout(() => open(onReset), wait); // a new one has nothing, so all of it comes again
       wait = Math.min(2 * wait, LATE);
     });

@@ -33,8 +33,8 @@ async function tried(form) {
       body: new URLSearchParams(new FormData(form)),
     });
     if (response.ok) return "";
-    if (response.status === 422) return "This password is not right.";
-    if (response.status === 429) return "Too many tries: wait a little and try again.";
+    if (response.status === 422) return "This password is wrong.";
+    if (response.status === 429) return "Too many attempts: wait a little and try again.";
     return `The server answered ${response.status}: try again.`;
   } catch {
     return "The server cannot be reached: try again.";

@@ -1,4 +1,4 @@
-// What changed between two texts, word by word: the rules of app/word_diff.py, which tests/js/words.json holds together.
+// What changed between two texts, word by word: the rules of app/kernel/word_diff.py, which tests/js/words.json holds together.
 
 const KEPT = 0.25; // share of the shorter text that has to stay for a change to be shown in pieces: below it is written anew
 // Thai, Lao, Myanmar, Khmer; Han and kana: scripts that write no spaces, where each letter is compared by itself

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app.accounts import audit_log, bounded, service, upkeep
 from app.accounts.audit_log import Kind
 from app.accounts.models import AuditEvent, Role
-from app.settings import ROOT, Settings, get_settings
+from app.kernel.settings import ROOT, Settings, get_settings
 from tests.accounts.events import HERE, events, happened, only, session_of
 from tests.factories import PASSWORD, make_assignment, make_comparison, make_user, sign_in
 

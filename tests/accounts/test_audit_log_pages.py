@@ -42,7 +42,7 @@ def test_the_page_names_people_and_says_what_they_did(client: TestClient, sessio
     client.post("/login", data={"email": alice.email, "password": "wrong"})
     client.post(f"/users/{alice.id}/role", data={"role": "reviewer", "password": PASSWORD})
     page = client.get("/audit-log").text
-    for words in ("gave another role", "failed to sign in", "Alice &lt;3", "Bob", HERE, "before: annotator"):
+    for words in ("changed a role", "failed to sign in", "Alice &lt;3", "Bob", HERE, "before: annotator"):
         assert words in page
     assert f"session {session_of(session, bob)}" in page
     assert alice.pseudonym not in page

@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 from app.accounts import idempotency, service
 from app.accounts.access import ApiSignedIn
 from app.accounts.models import AuditEvent
-from app.db import DbSession, session_scope
-from app.errors import Conflict
-from app.main import create_app
+from app.kernel.db import DbSession, session_scope
+from app.kernel.errors import Conflict
+from app.site.main import create_app
 from tests.factories import PASSWORD, make_user, sign_in
 
 URL = "/api/v1/things"
@@ -94,7 +94,7 @@ def test_a_retry_makes_no_second_token_and_its_secret_is_nowhere(client: TestCli
     first = client.post("/api/v1/tokens", json=wish, headers=headers)
     again = client.post("/api/v1/tokens", json=wish, headers=headers)
     assert (first.status_code, again.status_code) == (201, 409)
-    assert "told only once" in again.json()["detail"]
+    assert "shown only once" in again.json()["detail"]
     assert again.json()["made"] == {name: value for name, value in first.json().items() if name != "secret"}
     assert [token["id"] for token in client.get("/api/v1/tokens").json()] == [first.json()["id"]]
     stored = session.execute(text("SELECT body::text FROM idempotency_keys")).scalar_one()

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts import queries, service
 from app.accounts.models import LoginSession, Role, User
-from app.settings import get_settings
+from app.kernel.settings import get_settings
 from tests.factories import PASSWORD, make_user, sign_in
 
 
@@ -59,6 +59,7 @@ def test_a_mistake_in_the_form_is_shown_beside_its_field_and_nothing_is_retyped(
                 "/review",
                 "/preferences",
                 "/rounds",
+                "/board",
                 "/checkpoints",
                 "/users",
                 "/audit-log",
@@ -94,8 +95,8 @@ def test_bob_gives_a_role_closes_and_opens_an_account(client: TestClient, sessio
 
 def test_a_flash_is_said_once(client: TestClient, session: Session) -> None:
     sign_in(client, make_user(session)).post("/profile/name", data={"name": "Alicia"})
-    assert "Your name is saved." in client.get("/profile").text
-    assert "Your name is saved." not in client.get("/profile").text
+    assert "Name saved." in client.get("/profile").text
+    assert "Name saved." not in client.get("/profile").text
 
 
 def test_alice_sees_her_browsers_and_ends_one(client: TestClient, session: Session) -> None:
@@ -189,7 +190,7 @@ def test_an_invite_link_names_the_public_address(
 ) -> None:
     sign_in(client, make_user(session, Role.ADMIN, "Bob"))
     settings = get_settings().model_copy(update={"public_url": "http://corral.example/"})
-    monkeypatch.setattr("app.web.get_settings", lambda: settings)
+    monkeypatch.setattr("app.shell.web.get_settings", lambda: settings)
     assert (
         "http://corral.example/invite/"
         in client.post("/users/invites", data={"role": "admin", "password": PASSWORD}).text

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts import queries, service
 from app.accounts.models import AuditEvent, Role
-from app.errors import BadInput, Conflict, NotFound
+from app.kernel.errors import BadInput, Conflict, NotFound
 from tests.factories import PASSWORD, make_user
 
 HERE = "192.0.2.1"

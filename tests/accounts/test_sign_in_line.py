@@ -15,9 +15,9 @@ from sqlalchemy import Engine
 
 from app.accounts import hashing, passwords, service
 from app.accounts.hashing import Line
-from app.db import TURNS, get_engine, session_scope
-from app.errors import TooMany
-from app.settings import get_settings
+from app.kernel.db import TURNS, get_engine, session_scope
+from app.kernel.errors import TooMany
+from app.kernel.settings import get_settings
 from tests.factories import PASSWORD, make_user
 
 ANYBODY = {"email": "nobody@example.org", "password": "a guess that is wrong"}
@@ -117,6 +117,41 @@ def test_one_address_never_fills_the_line() -> None:
     asyncio.run(act())
 
 
+def test_who_is_refused_hears_of_it_late_and_holds_nothing_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashing, "REFUSED_SECONDS", 3600.0)
+    monkeypatch.setattr(hashing, "REFUSED_WAIT", 2)
+
+    async def act() -> None:
+        line = Line(in_all=1, each=1)
+
+        async def too_often() -> None:
+            async with line.place("192.0.2.1"):
+                raise TooMany("Too many attempts.")
+
+        async def stand(leave: asyncio.Event) -> None:
+            async with line.place("192.0.2.2"):
+                await leave.wait()
+
+        leave = asyncio.Event()
+        refused = [asyncio.create_task(too_often())]
+        await until(lambda: line._refused == 1)
+        standing = asyncio.create_task(stand(leave))  # the place and the turn are free
+        await until(lambda: line._turns.free() == hashing.AT_ONCE - 1)
+        refused.append(asyncio.create_task(stand(leave)))
+        await until(lambda: line._refused == 2)
+        with pytest.raises(TooMany):
+            await stand(leave)  # so many wait that this one need not
+        assert not any(each.done() for each in refused)
+        leave.set()
+        await standing
+        for each in refused:
+            each.cancel()
+        await asyncio.gather(*refused, return_exceptions=True)
+        assert line._refused == 0
+
+    asyncio.run(act())
+
+
 def test_who_changes_the_password_meanwhile_is_not_overtaken(
     committed: Engine, web: FastAPI, slow_hashes: Slow
 ) -> None:
@@ -149,3 +184,39 @@ def test_people_who_are_signed_in_wait_in_few_threads() -> None:
         for _ in seats:
             hashing._seats.release()
     assert passwords.verify(passwords.rehash(PASSWORD), PASSWORD)
+
+
+def test_nothing_is_hashed_for_who_has_left(committed: Engine, web: FastAPI, slow_hashes: Slow) -> None:
+    body = b"email=nobody%40example.org&password=a+guess"
+    kind = (b"content-type", b"application/x-www-form-urlencoded")
+    scope: dict[str, Any] = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/login",
+        "raw_path": b"/login",
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost"), (b"sec-fetch-site", b"same-origin"), kind],
+        "client": ("192.0.2.1", 1),
+        "server": ("127.0.0.1", 80),
+    }
+    said: list[int] = []
+
+    async def visit() -> None:
+        comes = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+        async def receive() -> Any:
+            return next(comes, {"type": "http.disconnect"})
+
+        async def send(message: Any) -> None:
+            said.append(message.get("status", 0))
+
+        await web(scope, receive, send)
+
+    slow_hashes.may_end.set()
+    asyncio.run(visit())
+    assert said[0] == 429
+    assert not slow_hashes.began.is_set()

@@ -6,8 +6,8 @@ from sqlalchemy.orm import Session
 
 from app.accounts import passwords, service
 from app.accounts.models import User
-from app.addresses import network
-from app.errors import TooMany
+from app.kernel.addresses import network
+from app.kernel.errors import TooMany
 from tests.factories import PASSWORD, make_user
 
 OFFICE, CAFE, ATTACKER = "192.0.2.1", "192.0.2.2", "203.0.113.9"

@@ -16,7 +16,8 @@ from app.accounts import service as accounts
 from app.annotations import service
 from app.annotations.api import AnnotationOut, AssignmentOut, DraftOut, LeaseOut
 from app.annotations.forms import DraftSave, Submission
-from app.annotations.models import Annotation, Assignment, AssignmentState, Comparison
+from app.annotations.models import Annotation
+from app.comparisons.models import Assignment, AssignmentState, Comparison
 from app.dashboard import reference
 from app.prompts.models import Batch, BatchState
 from tests.factories import make_assignment, make_batch, make_comparison, make_user

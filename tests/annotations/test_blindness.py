@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.annotations import service
 from app.candidates.models import Candidate
+from app.comparisons import service as comparing
 from tests.annotations.test_pages import EXCHANGE, form, start
 from tests.factories import (
     make_batch,
@@ -46,7 +47,7 @@ def answers(client: TestClient, session: Session) -> list[Any]:
                 engine_version="finch-engine 0.737",
                 finish_reason="stop_was_here",
             )
-        service.create_comparison(session, prompt)
+        comparing.create_comparison(session, prompt)
         session.commit()
     heard: list[Any] = []
     client.event_hooks["response"].append(heard.append)

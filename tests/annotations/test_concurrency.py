@@ -14,9 +14,11 @@ from sqlalchemy.orm import Session
 from app.accounts.models import User
 from app.annotations import recording, service
 from app.annotations.forms import Submission
-from app.annotations.models import Annotation, Assignment, AssignmentState, Comparison, Outcome
-from app.annotations.seats import Held
-from app.errors import Conflict
+from app.annotations.models import Annotation
+from app.comparisons.models import Assignment, AssignmentState, Comparison
+from app.comparisons.seats import Held
+from app.judgements.vocabulary import Outcome
+from app.kernel.errors import Conflict
 from tests.factories import make_assignment, make_batch, make_comparison, make_user
 
 

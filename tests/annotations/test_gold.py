@@ -7,10 +7,12 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
-from app.annotations import claims, gold, recording, service
-from app.annotations.models import Annotation, Assignment, Comparison, Outcome, Purpose, Qualification
+from app.annotations import gold, recording, service
+from app.annotations.models import Annotation, Qualification
 from app.annotations.queries import visible_batches
-from app.errors import BadInput, Conflict
+from app.comparisons.models import GOLD_SEATS, Assignment, Comparison, Purpose
+from app.judgements.vocabulary import Outcome
+from app.kernel.errors import BadInput, Conflict
 from app.preferences import queries as preferences
 from app.preferences.forms import ExportFilter
 from app.prompts.models import Batch, BatchKind, PromptState
@@ -147,7 +149,7 @@ def test_a_retired_answer_is_given_to_nobody_until_it_is_brought_back(session: S
     quality.set_gold(session, bob, made, retired=False)
     assert purpose_of_next(session, charlie, batch) is Purpose.GOLD
     session.refresh(made)
-    assert made.seats_free == claims.GOLD_SEATS - 1
+    assert made.seats_free == GOLD_SEATS - 1
 
 
 def test_a_retired_answer_may_be_finished_by_who_has_it(session: Session, bob: User, alice: User) -> None:

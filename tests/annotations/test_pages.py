@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -11,8 +12,10 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
-from app.annotations import service
-from app.annotations.models import Annotation, Assignment, AssignmentState, Comparison, Outcome
+from app.annotations import recording, service
+from app.annotations.models import Annotation
+from app.comparisons.models import Assignment, AssignmentState, Comparison
+from app.judgements.vocabulary import Outcome
 from app.prompts.models import Batch, BatchState, PromptState
 from tests.factories import make_assignment, make_batch, make_comparison, make_prompt, make_user, sign_in
 
@@ -69,7 +72,7 @@ def test_nothing_left_says_what_to_do(client: TestClient, alice: User) -> None:
 def test_a_paused_batch_is_named(client: TestClient, session: Session, alice: User) -> None:
     make_comparison(session, batch=make_batch(session, name="Maths", state=BatchState.PAUSED))
     page = client.get("/annotate").text
-    assert "Paused for the moment" in page
+    assert "Paused for now" in page
     assert "Maths is paused" in page
 
 
@@ -91,14 +94,71 @@ def test_a_tie_and_all_unacceptable_are_choices(
     assert session.scalars(select(Annotation.outcome)).one() is outcome
 
 
-def test_the_order_that_scripts_send_is_read(client: TestClient, session: Session, alice: User) -> None:
+DRAFT: dict[str, object] = {
+    "outcome": "ranked",
+    "ranking": [["C"], ["A", "D"], ["B"]],
+    "strengths": [1, 4],
+    "edits": {"C": "Better.\nIn two lines."},
+    "flags": {"B": ["unsafe"]},
+    "comment": "why",
+    "active_seconds": 12.5,
+}
+
+
+def test_what_scripts_submit_is_the_draft_that_they_save(client: TestClient, session: Session, alice: User) -> None:
     make_comparison(session, n=4)
     item = start(client)
-    client.post(f"{item}/submit", data=form(client.get(item), order="C1A0D4B"))
+    assert client.put(f"/api/v1{item}/draft", json={"version": 0, "draft": DRAFT}).status_code == 200
+    kept = session.scalars(select(Assignment.draft)).one()
+    client.post(f"{item}/submit", data=form(client.get(item), judgement=json.dumps(DRAFT)))
     stored = session.scalars(select(Annotation)).one()
     a, b, c, d = stored.order_shown
     assert stored.ranking == [[c], [a, d], [b]]
     assert stored.strengths == [1, 4]
+    assert (stored.edited_candidate_id, stored.edited_text) == (c, "Better.\nIn two lines.")
+    assert (stored.flags, stored.comment, stored.active_seconds) == ({str(b): ["unsafe"]}, "why", 12.5)
+    assert recording.as_draft(stored).model_dump(mode="json") == kept
+
+
+def test_scripts_and_fields_say_the_same(client: TestClient, session: Session, alice: User) -> None:
+    batch = make_batch(session, candidates_per_prompt=4)
+    for _ in range(2):
+        make_comparison(session, n=4, batch=batch)
+    item = start(client)
+    client.post(f"{item}/submit", data=form(client.get(item), judgement=json.dumps(DRAFT)))
+    item = start(client)
+    fields = {"rank": ["2", "3", "1", "2"], "strength": ["1", "4"], "flag.B.unsafe": "on", "comment": "why"}
+    fields |= {"edited_text": "Better.\r\nIn two lines.", "active_seconds": "12.5"}
+    client.post(f"{item}/submit", data=form(client.get(item), **fields))
+    one, other = map(recording.as_draft, session.scalars(select(Annotation)))
+    assert one == other
+
+
+BROKEN = {
+    "no JSON": "{",
+    "another shape": "[1]",
+    "a field that there is not": '{"outcome": "tie", "choice": "A1"}',
+    "a place that there is not": '{"outcome": "ranked", "ranking": [["I"], ["A"]], "strengths": [1]}',
+    "a strength left open": '{"outcome": "ranked", "ranking": [["B"], ["A"]], "strengths": [null]}',
+    "nothing said": "{}",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_draft_that_is_no_judgement_is_refused(client: TestClient, session: Session, alice: User, name: str) -> None:
+    make_comparison(session)
+    item = start(client)
+    refused = client.post(f"{item}/submit", data=form(client.get(item), judgement=BROKEN[name]), headers=EXCHANGE)
+    assert refused.status_code == 422
+    assert session.scalar(select(func.count()).select_from(Annotation)) == 0
+
+
+def test_all_in_one_place_is_a_tie(client: TestClient, session: Session, alice: User) -> None:
+    make_comparison(session, n=3)
+    item = start(client)
+    all_equal = '{"outcome": "ranked", "ranking": [["B", "A", "C"]], "strengths": []}'
+    client.post(f"{item}/submit", data=form(client.get(item), judgement=all_equal))
+    assert session.scalars(select(Annotation.outcome)).one() is Outcome.TIE
 
 
 def test_a_submit_brings_the_next_item_in_one_exchange(client: TestClient, session: Session, alice: User) -> None:
@@ -132,7 +192,7 @@ def test_the_next_item_comes_from_the_same_batch_first(client: TestClient, sessi
 
 
 MISTAKES: dict[str, tuple[dict[str, object], str]] = {
-    "nothing chosen": ({}, "Say first which response is better"),
+    "nothing chosen": ({}, "First choose which response is better"),
     "an edit of a tie": ({"choice": "tie"}, "Only a chosen response can be edited"),
     "a comment that is too long": ({"choice": "A1", "comment": "x" * 10_001}, "Comment: String should have at most"),
     "an edit that is too long": (
@@ -178,7 +238,7 @@ def test_the_longest_edit_may_be_chinese(client: TestClient, session: Session, a
 
 
 @pytest.mark.parametrize(
-    "values", [{"choice": "A1\n"}, {"order": "A1B\n"}, {"rank": ["9" * 5000, "1"]}, {"rank": ["²", "1"]}]
+    "values", [{"choice": "A1\n"}, {"judgement": "{}"}, {"rank": ["9" * 5000, "1"]}, {"rank": ["²", "1"]}]
 )
 def test_a_judgement_that_no_page_sends_is_no_judgement(
     client: TestClient, session: Session, alice: User, values: dict[str, object]
@@ -187,7 +247,7 @@ def test_a_judgement_that_no_page_sends_is_no_judgement(
     item = start(client)
     refused = client.post(f"{item}/submit", data=form(client.get(item), strength=["1"], **values), headers=EXCHANGE)
     assert refused.status_code == 422
-    assert "Say first which response is better" in refused.text
+    assert "First choose which response is better" in refused.text
 
 
 def test_after_a_refused_submit_the_page_knows_the_version_that_was_kept(
@@ -263,7 +323,7 @@ def test_stopping_keeps_the_draft(client: TestClient, session: Session, alice: U
     assert client.post(f"{item}/release").headers["location"] == "/"
     assert session.scalars(select(Comparison.seats_free)).one() == 1
     page = client.get("/annotate").text
-    assert "Go on where you stopped" in page
+    assert "Continue where you stopped" in page
     assert "1 item waits for you" in page
     assert start(client) == item
     assert "so far" in client.get(item).text
@@ -274,7 +334,7 @@ def test_an_item_whose_time_ran_out_is_offered_again(client: TestClient, session
     item = start(client)
     session.execute(update(Assignment).values(lease_until=func.now() - func.make_interval(0, 0, 0, 1)))
     service.release_expired(session)
-    assert "Go on where you stopped" in client.get("/annotate").text
+    assert "Continue where you stopped" in client.get("/annotate").text
     assert start(client) == item
 
 

@@ -10,14 +10,15 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
 from app.annotations import service
-from app.annotations.models import Annotation, Assignment
+from app.annotations.models import Annotation
 from app.annotations.queries import visible_batches
+from app.batches.queries import batch_progress
+from app.comparisons.models import Assignment
 from app.prompts.models import Batch, PromptState
-from app.prompts.queries import batch_progress
 from app.quality import service as quality
 from tests.factories import make_annotation, make_batch, make_comparison, make_prompt, make_user, sign_in
 
-RIGHT, WRONG = "Your answer was right", "Your answer was not the known one"
+RIGHT, WRONG = "Your answer was right", "Your answer differs from the known answer"
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_each_answer_is_explained_before_the_next_item(
     client: TestClient, session: Session, alice: User, batch: Batch
 ) -> None:
     sign_in(client, alice)
-    assert "Begins with a qualification: 0 of 2 answered" in client.get("/annotate").text
+    assert "Starts with a qualification: 0 of 2 answered" in client.get("/annotate").text
     assert ">qualification<" in client.get("/").text
     page = submit(client, session, alice, right=False)
     assert WRONG in page
@@ -88,9 +89,9 @@ def test_without_scripts_it_is_on_the_next_page(
     page = submit(client, session, alice, right=False, htmx=False)
     assert WRONG in page
     assert "Qualification for Careful: 2 of 2 answered, 0 right." in page
-    assert "That was not enough." in page
-    assert "a qualification that you have not reached: 0 of 2" in page
-    assert "You have not reached its qualification." in client.get("/").text
+    assert "You did not pass." in page
+    assert "a qualification that you did not pass: 0 of 2" in page
+    assert "You did not pass this batch's qualification." in client.get("/").text
     assert [each.waiting for each in visible_batches(session, alice)] == [0]
 
 
@@ -113,7 +114,7 @@ def test_a_batch_with_too_few_known_answers_says_so_to_everybody(
     page = sign_in(client, alice).get("/annotate").text
     assert "is not ready for you" in page
     assert 'action="/annotate"' not in page
-    assert "an admin has to add items" in client.get("/").text
+    assert "an admin must first add items" in client.get("/").text
     page = sign_in(client, bob).get(f"/batches/{batch.id}").text
     assert re.search(r"takes 5 known answers, and this batch has\s+2", page)
 

@@ -8,9 +8,11 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
 from app.annotations import queues, service
-from app.annotations.forms import Draft
-from app.annotations.models import Annotation, Outcome, Review, Verdict
-from app.annotations.queues import Queue, in_words
+from app.annotations.models import Annotation, Decision, Review
+from app.annotations.queues import Queue
+from app.judgements.judgement import Draft
+from app.judgements.vocabulary import Outcome
+from app.judgements.words import in_words
 from app.prompts.models import Batch, BatchState
 from tests.factories import make_annotation, make_assignment, make_batch, make_comparison, make_user, sign_in
 
@@ -19,9 +21,9 @@ def ids(session: Session, user: User, queue: Queue) -> list[int]:
     return [row.id for row in queues.queue_page(session, user, queue).rows]
 
 
-def give_back(session: Session, annotation: Annotation, verdict: Verdict = Verdict.RETURNED) -> None:
+def give_back(session: Session, annotation: Annotation, verdict: Decision = Decision.RETURNED) -> None:
     rita = make_user(session, Role.REVIEWER, "Rita")
-    note = "B invents a <b>source</b>." if verdict is Verdict.RETURNED else ""
+    note = "B invents a <b>source</b>." if verdict is Decision.RETURNED else ""
     session.add(Review(annotation_id=annotation.id, reviewer_id=rita.id, verdict=verdict, note=note))
     session.commit()
 
@@ -59,7 +61,7 @@ def test_a_returned_item_shows_the_note_until_it_is_reviewed_again(client: TestC
     page = sign_in(client, alice).get("/queues/returned").text
     assert "B invents a &lt;b&gt;source&lt;/b&gt;." in page
     assert f"/assignments/{annotation.assignment_id}?correct=1" in page
-    give_back(session, annotation, Verdict.ACCEPTED)
+    give_back(session, annotation, Decision.ACCEPTED)
     assert ids(session, alice, Queue.RETURNED) == []
     assert ids(session, alice, Queue.SUBMITTED) == [annotation.assignment_id]
 

@@ -9,27 +9,20 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
-from app import audit
 from app.accounts.models import User
 from app.annotations import queries, recording, service
 from app.annotations.forms import Submission
-from app.annotations.models import (
-    STANDING,
-    Annotation,
-    Assignment,
-    AssignmentState,
-    Comparison,
-    EditSource,
-    Outcome,
-    Revision,
-)
-from app.annotations.seats import Held
+from app.annotations.models import STANDING, Annotation, Revision
 from app.candidates.models import LiveGeneration, LiveKind, LiveState
-from app.errors import AppError, BadInput, Conflict, NotFound
+from app.comparisons.models import Assignment, AssignmentState, Comparison
+from app.comparisons.seats import Held
+from app.judgements.vocabulary import EditPolicy, EditSource, Outcome
+from app.kernel.errors import AppError, BadInput, Conflict, NotFound
 from app.preferences import queries as preferences
 from app.preferences.forms import ExportFilter
-from app.prompts.models import Batch, BatchState, EditPolicy
+from app.prompts.models import Batch, BatchState
 from app.registry.models import Deployment
+from app.upkeep.promises import CHECKS
 from tests.factories import make_comparison, make_user
 
 ASKED = [
@@ -67,9 +60,7 @@ def batch_of(session: Session, held: Held) -> Batch:
 
 
 def findings(session: Session) -> list[Any]:
-    return [
-        list(session.execute(text(check.query), {"grace": 60})) for check in audit.CHECKS if "comparison" in check.query
-    ]
+    return [list(session.execute(text(check.query), {"grace": 60})) for check in CHECKS if "comparison" in check.query]
 
 
 def test_what_is_said_of_each_response_is_stored_by_candidate(session: Session, alice: User, held: Held) -> None:
@@ -119,10 +110,10 @@ def test_what_the_batch_did_not_ask_for_is_refused(
 def test_an_edit_that_is_asked_for_may_be_nothing_to_improve(session: Session, alice: User, held: Held) -> None:
     batch_of(session, held).edit_policy = EditPolicy.REQUIRED
     session.flush()
-    with pytest.raises(BadInput, match="nothing to improve"):
+    with pytest.raises(BadInput, match="Nothing to improve"):
         recording.submit(session, alice, held.id, judged(held), "k1")
     both = judged(held, edited_text="better", nothing_to_improve=True)
-    with pytest.raises(BadInput, match="leave one of them out"):
+    with pytest.raises(BadInput, match="Remove one of the two"):
         recording.submit(session, alice, held.id, both, "k1")
     recording.submit(session, alice, held.id, judged(held, nothing_to_improve=True), "k1")
 
@@ -266,13 +257,13 @@ def test_history_cannot_be_written_anew(session: Session, alice: User, held: Hel
 
 def test_what_is_skipped_cannot_be_taken_back(session: Session, alice: User, held: Held) -> None:
     service.skip(session, alice, held.id, "no")
-    with pytest.raises(AppError, match="nothing to take back"):
+    with pytest.raises(AppError, match="nothing to undo"):
         recording.undo(session, alice, held.id)
 
 
 def test_a_retry_from_before_an_upgrade_is_the_same_submission(session: Session, held: Held) -> None:
     """What could not be said then is not part of what is compared, so the hash of an old body stays what it was."""
-    from app.annotations.rules import request_hash
+    from app.annotations.forms import request_hash
 
     assert (
         request_hash(7, judged(held)).hex()

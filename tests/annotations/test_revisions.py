@@ -7,19 +7,23 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts import service as accounts
 from app.accounts.models import User
 from app.annotations import revision_api, revisions, service
 from app.annotations.forms import RevisionRequest
-from app.annotations.models import Comparison
-from app.annotations.seats import Held
 from app.candidates.models import LiveGeneration, LiveKind
-from app.errors import BadInput, Conflict, NotFound, Unavailable
-from app.prompts.models import Batch, BatchState, EditPolicy, Prompt
-from app.registry.models import LoadState
-from tests.factories import make_assignment, make_comparison, make_deployment, make_user
+from app.comparisons.models import Comparison
+from app.comparisons.seats import Held
+from app.judgements.vocabulary import EditPolicy
+from app.kernel.errors import BadInput, Conflict, NotFound, Unavailable
+from app.prompts.models import Batch, BatchState, Prompt
+from app.registry import service as registry
+from app.registry.models import Checkpoint, Deployment, LoadState
+from tests.factories import make_assignment, make_checkpoint, make_comparison, make_deployment, make_user
+from tests.generating import load_all, promote
 
 
 @pytest.fixture
@@ -54,6 +58,25 @@ def test_the_model_is_sent_the_text_and_the_feedback(session: Session, alice: Us
     assert generation.messages[-2] == {"role": "assistant", "content": "Long text."}
     assert "Shorter." in generation.messages[-1]["content"]
     assert (revision.candidate_id, revision.feedback) == (held.order_shown[1], "Shorter.")
+
+
+def test_the_champion_writes_and_who_was_before_it_while_the_engine_has_it_not(
+    session: Session, alice: User, held: Held
+) -> None:
+    base = session.scalars(select(Checkpoint)).one()
+    champion, challenger = make_checkpoint(session, "policy-r1"), make_checkpoint(session, "policy-r2")
+    registry.ensure_rotation(session)
+    promote(session, champion)
+    registry.challenge(session, challenger)
+
+    def writer(key: str) -> int:
+        asked = revisions.ask(session, alice, held.id, wanted(request_key=key))
+        generation = session.get_one(LiveGeneration, asked.generation_id)
+        return session.get_one(Deployment, generation.deployment_id).checkpoint_id
+
+    assert writer("k1") == base.id
+    load_all(session)
+    assert writer("k2") == champion.id, "not the newest, which has yet to win"
 
 
 def test_asked_twice_with_one_key_it_is_written_once(session: Session, alice: User, held: Held) -> None:
@@ -109,7 +132,7 @@ def test_what_cannot_be_revised_is_refused(session: Session, alice: User, held: 
     batch = batch_of(session, held)
     batch.edit_policy = EditPolicy.NONE
     session.flush()
-    with pytest.raises(BadInput, match="takes no edits"):
+    with pytest.raises(BadInput, match="does not allow edits"):
         revisions.ask(session, alice, held.id, wanted())
     batch.edit_policy, batch.state = EditPolicy.OPTIONAL, BatchState.CLOSED
     session.flush()

@@ -7,8 +7,10 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Role
 from app.annotations import recording, service
-from app.annotations.forms import Span, Submission
-from app.annotations.models import Flag, Outcome, Review, SpanLabel, Verdict
+from app.annotations.forms import Submission
+from app.annotations.models import Decision, Review
+from app.judgements.judgement import Span
+from app.judgements.vocabulary import Flag, Outcome, SpanLabel
 from app.prompts.models import Batch, BatchState
 from tests.factories import make_annotation, make_assignment, make_batch, make_comparison, make_user, sign_in
 
@@ -47,18 +49,20 @@ def test_the_reviewers_note_stands_there_and_a_closed_batch_takes_no_correction(
     alice, batch = make_user(session), make_batch(session)
     annotation = make_annotation(session, alice, make_comparison(session, batch=batch), outcome=Outcome.TIE)
     rita = make_user(session, Role.REVIEWER, "Rita")
-    session.add(Review(annotation_id=annotation.id, reviewer_id=rita.id, verdict=Verdict.RETURNED, note="Look again."))
+    session.add(
+        Review(annotation_id=annotation.id, reviewer_id=rita.id, verdict=Decision.RETURNED, note="Check again.")
+    )
     session.commit()
     url = f"/assignments/{annotation.assignment_id}"
     page = sign_in(client, alice).get(url).text
-    assert "Look again." in page
+    assert "Check again." in page
     assert "Equally good" in page
     assert f"{url}?correct=1" in page
     session.get_one(Batch, batch.id).state = BatchState.CLOSED
     session.commit()
     closed = client.get(url).text
     assert f"{url}?correct=1" not in closed
-    assert "what you submitted stands" in closed
+    assert "your submission is final" in closed
 
 
 def test_of_a_skipped_item_only_that_is_said(client: TestClient, session: Session) -> None:
@@ -67,5 +71,5 @@ def test_of_a_skipped_item_only_that_is_said(client: TestClient, session: Sessio
     service.skip(session, alice, held.id, "no")
     session.commit()
     page = sign_in(client, alice).get(f"/assignments/{held.id}").text
-    assert "You have skipped this item" in page
+    assert "You skipped this item" in page
     assert "Correct" not in page

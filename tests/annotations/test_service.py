@@ -8,11 +8,16 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import User
 from app.annotations import recording, service
-from app.annotations.forms import Draft, Submission, position
-from app.annotations.models import Annotation, Assignment, AssignmentState, Comparison, Outcome
+from app.annotations.forms import Submission
+from app.annotations.models import Annotation
 from app.candidates.models import Candidate
-from app.errors import BadInput, Conflict, LeaseLost, NotFound, StaleVersion
-from app.prompts.models import Batch, BatchState, EditPolicy, PromptState
+from app.comparisons import service as comparing
+from app.comparisons.models import Assignment, AssignmentState, Comparison
+from app.judgements.judgement import Draft
+from app.judgements.positions import position
+from app.judgements.vocabulary import EditPolicy, Outcome
+from app.kernel.errors import BadInput, Conflict, LeaseLost, NotFound, StaleVersion
+from app.prompts.models import Batch, BatchState, PromptState
 from tests.factories import (
     make_assignment,
     make_batch,
@@ -55,7 +60,7 @@ def test_a_comparison_shows_each_distinct_text_once(session: Session) -> None:
     prompt = make_prompt(session, make_batch(session, candidates_per_prompt=4), state=PromptState.READY)
     for answer in ["one", "two", " one\n", "three"]:
         make_candidate(session, prompt, answer)
-    comparison = service.create_comparison(session, prompt)
+    comparison = comparing.create_comparison(session, prompt)
     assert comparison is not None
     session.refresh(comparison, ["candidates"])
     assert sorted(candidate.text for candidate in comparison.candidates) == ["one", "three", "two"]
@@ -65,7 +70,7 @@ def test_a_comparison_shows_no_more_than_its_batch_asks_for(session: Session) ->
     prompt = make_prompt(session, make_batch(session, candidates_per_prompt=2), state=PromptState.READY)
     for answer in ["one", "one", "two", "three"]:
         make_candidate(session, prompt, answer)
-    comparison = service.create_comparison(session, prompt)
+    comparison = comparing.create_comparison(session, prompt)
     assert comparison is not None
     session.refresh(comparison, ["candidates"])
     assert sorted(candidate.text for candidate in comparison.candidates) == ["one", "two"]
@@ -75,13 +80,13 @@ def test_there_is_nothing_to_compare_where_all_texts_are_the_same(session: Sessi
     prompt = make_prompt(session, make_batch(session), state=PromptState.READY)
     for _ in range(3):
         make_candidate(session, prompt, "the same")
-    assert service.create_comparison(session, prompt) is None
+    assert comparing.create_comparison(session, prompt) is None
 
 
 def test_creating_a_comparison_twice_gives_the_first(session: Session) -> None:
     comparison = make_comparison(session)
     session.refresh(comparison, ["prompt"])
-    again = service.create_comparison(session, comparison.prompt)
+    again = comparing.create_comparison(session, comparison.prompt)
     assert again is not None
     assert again.id == comparison.id
 
@@ -213,7 +218,7 @@ def test_where_two_share_the_first_place_the_edit_names_one(session: Session) ->
     alice = make_user(session)
     assignment = make_assignment(session, alice, make_comparison(session, n=3))
     fields = {"ranking": [["A", "C"], ["B"]], "strengths": [2], "edited_text": "Better."}
-    with pytest.raises(BadInput, match="say which one"):
+    with pytest.raises(BadInput, match="choose which one"):
         recording.submit(session, alice, assignment.id, ranked(assignment, **fields), "k1")
     annotation = stored(session, alice, assignment.id, ranked(assignment, **fields, edited_position="C"), "k1")
     assert annotation.edited_candidate_id == assignment.order_shown[2]
@@ -222,14 +227,14 @@ def test_where_two_share_the_first_place_the_edit_names_one(session: Session) ->
 def test_a_batch_without_edits_refuses_one(session: Session) -> None:
     alice, batch = make_user(session), make_batch(session, edit_policy=EditPolicy.NONE)
     assignment = make_assignment(session, alice, make_comparison(session, batch=batch))
-    with pytest.raises(BadInput, match="takes no edits"):
+    with pytest.raises(BadInput, match="does not allow edits"):
         recording.submit(session, alice, assignment.id, ranked(assignment, edited_text="x"), "k1")
 
 
 def test_a_batch_that_requires_edits_asks_for_one_unless_nothing_was_chosen(session: Session) -> None:
     alice, batch = make_user(session), make_batch(session, edit_policy=EditPolicy.REQUIRED)
     first = make_assignment(session, alice, make_comparison(session, batch=batch))
-    with pytest.raises(BadInput, match="asks for an improved text"):
+    with pytest.raises(BadInput, match="requires an improved text"):
         recording.submit(session, alice, first.id, ranked(first), "k1")
     tie = Submission(fencing_token=1, outcome=Outcome.TIE)
     assert recording.submit(session, alice, first.id, tie, "k1").outcome is Outcome.TIE

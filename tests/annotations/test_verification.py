@@ -10,9 +10,12 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import User
 from app.annotations import recording, service, verification
-from app.annotations.forms import Submission, position
-from app.annotations.models import Annotation, Assignment, Comparison, ComparisonCandidate, Purpose
+from app.annotations.forms import Submission
+from app.annotations.models import Annotation
 from app.candidates.models import Candidate
+from app.comparisons import service as comparing
+from app.comparisons.models import Assignment, Comparison, ComparisonCandidate, Purpose
+from app.judgements.positions import position
 from app.preferences import queries as preferences
 from app.preferences.forms import ExportFilter
 from app.prompts.models import Batch, Prompt
@@ -102,7 +105,7 @@ def test_a_collected_comparison_never_shows_an_edit(session: Session, alice: Use
     session.execute(delete(ComparisonCandidate))
     session.execute(delete(Comparison).where(Comparison.verifies_id == said.id))
     session.execute(update(Comparison).values(prompt_id=make_prompt(session, batch).id))  # as if it had none yet
-    made = service.create_comparison(session, prompt)
+    made = comparing.create_comparison(session, prompt)
     assert made is not None
     shown = session.scalars(
         select(ComparisonCandidate.candidate_id).where(ComparisonCandidate.comparison_id == made.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import orjson
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
@@ -11,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import User
 from app.annotations.models import Annotation
-from app.prompts.models import EditPolicy
-from tests.annotations.test_pages import form, hidden, start
+from app.judgements.vocabulary import EditPolicy
+from tests.annotations.test_pages import form, start
 from tests.factories import make_batch, make_comparison, make_user, sign_in
 
 
@@ -53,6 +54,27 @@ def test_ranks_and_strengths_work_without_scripts(client: TestClient, session: S
     assert stored.strengths == [3, 1]
 
 
+@pytest.mark.parametrize("headers", [{}, {"hx-request": "true"}])
+def test_a_page_that_was_open_during_an_upgrade_is_refused_with_its_draft_kept(
+    client: TestClient, session: Session, alice: User, headers: dict[str, str]
+) -> None:
+    make_comparison(session, n=3)
+    item = start(client)
+    draft = {"outcome": "ranked", "ranking": [["B"], ["A"], ["C"]], "strengths": [2, 1], "comment": "with care"}
+    client.put(f"/api/v1{item}/draft", json={"version": 0, "draft": draft})
+    # what scripts sent of a ranking before the submit became the JSON of the draft
+    sent = form(client.get(item), order="B2A1C", edited_position="", active_seconds="3.0", comment="with care")
+    refused = client.post(f"{item}/submit", data=sent, headers=headers)
+    assert refused.status_code == 422
+    assert "Please correct: there is no field" in refused.text
+    assert "reload it: your draft is kept" in refused.text
+    assert session.scalars(select(Annotation)).all() == []
+    again = client.get(item)
+    assert "with care" in again.text
+    client.post(f"{item}/submit", data=form(again, judgement=orjson.dumps(draft).decode()))
+    assert session.scalars(select(Annotation)).one().comment == "with care"
+
+
 def test_without_scripts_an_edit_goes_with_whatever_is_chosen_in_the_end(
     client: TestClient, session: Session, alice: User
 ) -> None:
@@ -61,11 +83,9 @@ def test_without_scripts_an_edit_goes_with_whatever_is_chosen_in_the_end(
     client.post(f"{item}/draft", data=form(client.get(item), edited_text="typed before the choice"))
     page = client.get(item)
     assert "typed before the choice" in page.text
-    position = hidden(page.text, "edited_position")
-    client.post(f"{item}/draft", data=form(page, choice="A1", edited_position=position, edited_text="mine"))
+    client.post(f"{item}/draft", data=form(page, choice="A1", edited_text="mine"))
     page = client.get(item)
-    position = hidden(page.text, "edited_position")
-    sent = form(page, choice="B2", edited_position=position, edited_text="mine")
+    sent = form(page, choice="B2", edited_text="mine")
     refused = client.post(f"{item}/submit", data=sent | {"comment": "x" * 10_001})
     assert "typed before the choice" not in refused.text
     client.post(f"{item}/submit", data=sent)
@@ -90,7 +110,7 @@ def test_where_two_share_the_first_place_the_form_asks_which_was_edited(
     page = client.get(item)
     assert "Which response was edited" in page.text
     refused = client.post(f"{item}/submit", data=form(page, **values))
-    assert "say which one was edited" in refused.text
+    assert "choose which one you edited" in refused.text
     client.post(f"{item}/draft", data=form(page, edited_position="B", **values))
     page = client.get(item)
     assert re.search(r'value="B" selected', page.text)
@@ -108,7 +128,7 @@ def test_two_windows_without_scripts_do_not_overwrite_each_other(
     client.post(f"{item}/draft", data=form(other, comment="from the other window"))
     refused = client.post(f"{item}/draft", data=form(one, comment="from this window"))
     assert refused.status_code == 409
-    assert "Another window saved a newer draft" in refused.text
+    assert "A newer draft was saved in another window" in refused.text
     assert "from this window" in refused.text
     assert "from the other window" in client.get(item).text
     client.post(f"{item}/draft", data=form(refused, comment="from this window"))
@@ -122,7 +142,7 @@ def test_without_scripts_the_page_comes_back_with_what_was_typed(
     item = start(client)
     page = client.post(f"{item}/submit", data=form(client.get(item), choice="B2", comment="typed with care"))
     assert page.status_code == 422
-    assert "asks for an improved text" in page.text
+    assert "requires an improved text" in page.text
     assert "typed with care" in page.text
     assert re.search(r'value="B2"[^>]* checked', page.text)
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext
+from playwright.sync_api import Browser, BrowserContext, expect
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.accounts import service as accounts
 from app.accounts.models import User
-from app.db import session_scope
-from app.embedded import free_port
-from app.main import create_app
+from app.kernel.db import session_scope
+from app.services.embedded import free_port
+from app.site.main import create_app
 from tests.browser import chromium
+from tests.patience import PATIENCE, eventually
+
+expect.set_options(timeout=20_000)  # Playwright's five seconds are little on a busy machine
 
 
 @dataclass
@@ -65,7 +67,7 @@ def server(environment: None) -> Iterator[str]:
     running = uvicorn.Server(uvicorn.Config(create_app(), port=port, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=running.run, daemon=True)
     thread.start()
-    wait_for(lambda: running.started)
+    eventually(lambda: running.started, PATIENCE, "the server's start")
     yield f"http://127.0.0.1:{port}"
     running.should_exit = True
     thread.join(10)
@@ -78,11 +80,3 @@ def site(server: str, browser: Browser, committed: Engine) -> Iterator[Site]:
         yield Site(server, session, browser)
     for context in browser.contexts:
         context.close()
-
-
-def wait_for(condition: Callable[[], bool], within: float = 20) -> None:
-    """Poll until ``condition`` holds."""
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, "the server did not start"
-        time.sleep(0.02)

@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import User
 from app.annotations import service
-from app.annotations.models import Annotation, Assignment
+from app.annotations.models import Annotation
+from app.comparisons.models import Assignment
 from app.prompts.models import Batch
 from tests.browser.conftest import Site
 from tests.factories import make_batch, make_comparison, make_user

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts import service as accounts
 from app.accounts.models import Role, User
+from app.annotations.models import Annotation, Retraction, RetractionScope
+from app.board import service as board_service
+from app.board.models import Board
+from app.candidates.models import Candidate
+from app.comparisons import service as comparing
 from app.dialogues.forms import Seed
 from app.dialogues.models import Dialogue
-from app.preferences.models import Snapshot, SnapshotState
+from app.findings import service as checking
+from app.judgements.vocabulary import ShowFindings
+from app.lineage import service as lineage
+from app.preferences.models import Snapshot, SnapshotAnnotation, SnapshotState
 from app.prompts import service as prompts
-from app.prompts.models import Prompt, PromptState
+from app.prompts.models import BatchState, Prompt, PromptState
 from app.quality import service as quality
-from app.registry.models import Checkpoint, CheckpointKind
-from app.rounds.models import RunKind, RunState, TrainingEvent, TrainingRun
+from app.registry.models import Checkpoint, CheckpointKind, External
+from app.rounds.models import InputRole, RunInput, RunKind, RunState, TrainingEvent, TrainingRun
 from tests import factories
+from tests.browser.history import PASTS, make_history
+from tests.findings.checking import checkable, found, submit
 
 MARKDOWN = """Two ways:
 
@@ -44,11 +56,18 @@ class Scene:
     ids: dict[str, int | str]
 
 
-def set_scene(session: Session) -> Scene:
-    """Three people, two batches, work in every state, an upload under preview, a snapshot, a checkpoint and a run."""
+def set_scene(session: Session, path: str = "") -> Scene:
+    """Three people, two batches, work in every state, an upload under preview, a snapshot, a checkpoint and a run.
+
+    The many judgements of a board are there for the pages that show them alone.
+    """
     alice = factories.make_user(session, Role.ANNOTATOR, "Alice")
     rita = factories.make_user(session, Role.REVIEWER, "Rita")
     bob = factories.make_user(session, Role.ADMIN, "Bob")
+    contests = make_history(session)
+    # Names as long as people give them: no list, table or select may push a narrow page sideways.
+    factories.make_user(session, Role.ANNOTATOR, "Wilhelmina Featherstonehaugh-Cholmondeley of the evening shift")
+    factories.make_batch(session, name="Questions_about_refunds_and_returns_from_the_shop_of_last_autumn, second half")
     pairs = factories.make_batch(session, name="Pairs")
     pairs.strength_examples = {"4": "Only *one* of them answers.", "3": "One is plainly clearer."}
     texts = [MARKDOWN, "Just count them."]
@@ -65,8 +84,19 @@ def set_scene(session: Session) -> Scene:
     upload = prompts.create_upload(session, bob, "new.jsonl", b'{"prompt": "Why?"}\n{"prompt": ""}\n')
     invite = accounts.create_invite(session, role=Role.ANNOTATOR, created_by=bob)
     run = make_run(session, bob)
+    retraction = make_lineage(session, bob, run, annotation)
+    if path.startswith("/board"):
+        make_board(session)
+    rival = Checkpoint(name="rival-large", kind=CheckpointKind.EXTERNAL, path="rival")
+    rival.external = External(endpoint="rival", model="large-2", may_train=False, note="Their terms, section 4.")
+    session.add(rival)
+    checked = make_checks(session, alice) if "check" in path else {}
     session.commit()
+    by_name = dict(session.execute(select(Checkpoint.name, Checkpoint.id)).all())
     ids: dict[str, int | str] = {
+        "okapi": by_name["okapi-policy"],
+        "zebra": by_name["zebra-base"],
+        "external": rival.id,
         "invite": invite,
         "upload": upload.id,
         "batch": pairs.id,
@@ -83,8 +113,38 @@ def set_scene(session: Session) -> Scene:
         "checkpoint": run.checkpoint_id or 0,
         "snapshot": run.snapshot_id,
         "run": run.id,
+        "retraction": retraction.id,
+        "retracted": retraction.target_id,
+        "contest": contests[-1].id,
+        "settled": contests[0].id,
+        "challenging": len(PASTS),
+        **checked,
     }
     return Scene({Role.ANNOTATOR: alice, Role.REVIEWER: rita, Role.ADMIN: bob}, ids)
+
+
+def make_checks(session: Session, alice: User) -> dict[str, int]:
+    """An item whose findings are shown while it is judged, and one that Alice submitted with the wrong one first."""
+    batch = factories.make_batch(session, name="Sums")
+    batch.show_findings = ShowFindings.JUDGING
+    evidence = {"wanted": "42", "found": "It is exactly 41, which is a very long way of being wrong " * 3}
+    items = []
+    for _ in range(2):
+        comparison = checkable(session, "It is 42.", "It is 41.", batch=batch)
+        items.append(factories.make_assignment(session, alice, comparison))
+        while (held := checking.claim(session)) is not None:
+            right = "42" in checking.work_of(session, held).case["response"]
+            said = "5 of 5 tests" if right else "language: de wanted, en found in averylongwordwithoutanyplacetobreakit"
+            unsure = found(None, "There is no sandbox here: install bubblewrap.", "calls")
+            checking.record(session, held, "0" * 64, [found(right, said, evidence=evidence), unsure])
+        if len(items) == 1:
+            items[0].order_shown = sorted(items[0].order_shown, reverse=True)
+            session.commit()
+            submit(session, alice, items[0], edited_text="It is surely 42.")
+            held = checking.claim(session)
+            assert held is not None
+            checking.record(session, held, "0" * 64, [found()])
+    return {"checked": items[0].id, "checking": items[1].id}
 
 
 def make_dialogues(session: Session, user: User) -> tuple[Dialogue, list[Prompt], Dialogue]:
@@ -100,6 +160,44 @@ def make_dialogues(session: Session, user: User) -> tuple[Dialogue, list[Prompt]
     writing = factories.begin_dialogue(session, user, another)
     factories.say(session, user, writing, "Hello")
     return talk, [first, second], writing
+
+
+def make_board(session: Session) -> Board:
+    """Three policies that four people have judged, as the worker computed it: enough for every column."""
+    from workers.board.computing import compute  # a second, for the pages that show it alone
+
+    policies = ("zebra-base", "okapi-policy", "policy-r2-5d8f01c2")
+    people = [factories.make_user(session, Role.ANNOTATOR, name) for name in ("Anna", "Amir", "Aida", "Arne")]
+    draw = random.Random(3)
+    batch = factories.make_batch(session, name="Everyday questions", annotators_per_prompt=2)
+    for number in range(24):
+        one, other = policies[number % 3], policies[(number + 1) % 3]
+        prompt = factories.make_prompt(session, batch, state=PromptState.READY)
+        prompt.capability = ("general", "reasoning")[number % 2]
+        for index, name in enumerate((one, other)):
+            text = f"{name} counts them: " + "one by one, " * (number % 5 + 2 * index)
+            factories.make_candidate(
+                session, prompt, text, deployment=factories.make_deployment(session, name), sample_index=index
+            )
+        item = comparing.create_comparison(session, prompt)
+        assert item is not None
+        session.commit()
+        ids = session.scalars(
+            select(Candidate.id).where(Candidate.prompt_id == prompt.id).order_by(Candidate.sample_index)
+        ).all()
+        for person in draw.sample(people, 2):
+            newer = max(one, other, key=policies.index)
+            order = sorted(
+                ids, key=lambda each: ids.index(each) == (one, other).index(newer), reverse=draw.random() < 0.7
+            )
+            factories.make_annotation(
+                session, person, item, ranking=[[each] for each in order], strengths=[draw.randint(1, 4)]
+            )
+    board = board_service.claim(session, board_service.request(session, None).id)
+    assert board is not None
+    board_service.finish(session, board, compute(session, board))
+    session.commit()
+    return board
 
 
 def make_run(session: Session, user: User) -> TrainingRun:
@@ -138,3 +236,24 @@ def make_run(session: Session, user: User) -> TrainingRun:
         )
     session.commit()
     return run
+
+
+def make_lineage(session: Session, user: User, run: TrainingRun, said: Annotation) -> Retraction:
+    """What the run learnt from and what came of it; one of those who judged was retracted since."""
+    batch = factories.make_batch(session, name="Letters")
+    people = [factories.make_user(session, name=name) for name in ("Charlie", "Dora", "Erin")]
+    more = [factories.make_annotation(session, who, factories.make_comparison(session, batch=batch)) for who in people]
+    batch.state = BatchState.CLOSED
+    held = [SnapshotAnnotation(snapshot_id=run.snapshot_id, annotation_id=each.id) for each in (said, *more)]
+    session.add_all(held)
+    imitates = factories.make_checkpoint(session, "sft-r1-00", CheckpointKind.SFT)
+    imitation = TrainingRun(
+        round_id=run.round_id, kind=RunKind.SFT, state=RunState.SUCCEEDED, snapshot_id=run.snapshot_id,
+        config={}, checkpoint_id=imitates.id, created_by_id=user.id,
+    )  # fmt: skip
+    session.add(imitation)
+    session.flush()
+    session.add(RunInput(run_id=imitation.id, role=InputRole.CHOSE, checkpoint_id=run.checkpoint_id or 0))
+    session.commit()
+    dora = more[1].annotator_id
+    return lineage.retract(session, user, RetractionScope.PERSON, dora, "She judged with the sides swapped.")

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import ConsoleMessage, Page, Request
 
 from app.accounts.models import Role, User
-from app.settings import ROOT
+from app.kernel.settings import ROOT
 from tests import factories
 from tests.browser.conftest import Site
 from tests.browser.scenes import Scene, set_scene
@@ -133,11 +133,19 @@ def open_finish(page: Page) -> None:
     page.get_by_role("button", name="Finish").wait_for()
 
 
+def open_evidence(page: Page) -> None:
+    """Open the first finding, by keyboard."""
+    page.locator(".finding__chip").first.wait_for()
+    page.locator(".finding__chip").first.press("Enter")
+    page.locator(".finding[open]").first.wait_for()
+
+
 STOPS = [
     Stop("accounts/login.html", "/login", None),
     Stop("accounts/invite.html", "/invite/{invite}", None),
     Stop("error.html", "/nothing-here"),
     Stop("home.html", "/"),
+    Stop("home.html", "/", Role.REVIEWER),
     Stop("home.html", "/", Role.ANNOTATOR),
     Stop("accounts/people.html", "/users"),
     Stop("accounts/role.html", "/users", act=set_role),
@@ -169,6 +177,10 @@ STOPS = [
     Stop("annotations/keys.html", "/profile/keys", Role.ANNOTATOR),
     Stop("annotations/work.html", "/assignments/{four}", Role.ANNOTATOR, rank_and_improve),
     Stop("annotations/ended.html", "/assignments/{done}", Role.ANNOTATOR),
+    Stop("annotations/ended.html", "/assignments/{checked}", Role.ANNOTATOR, open_evidence),
+    Stop("annotations/work.html", "/assignments/{checking}", Role.ANNOTATOR, open_evidence),
+    Stop("findings/item.html", "/assignments/{checked}/findings", Role.ANNOTATOR, open_evidence),
+    Stop("findings/checks.html", "/checks", Role.REVIEWER),
     Stop("annotations/queues.html", "/queues/pending", Role.ANNOTATOR),
     Stop("annotations/queues.html", "/queues/submitted", Role.ANNOTATOR),
     Stop("dialogues/new.html", "/batches/new/dialogues"),
@@ -180,10 +192,21 @@ STOPS = [
     Stop("dialogues/dialogue.html", "/dialogues/{writing}", Role.ANNOTATOR),
     Stop("dialogues/dialogue.html", "/dialogues/{writing}?turn=0", Role.ANNOTATOR),
     Stop("dialogues/dialogue.html", "/dialogues/{dialogue}", Role.REVIEWER),
+    Stop("board/board.html", "/board"),
+    Stop("board/board.html", "/board", Role.REVIEWER),
+    Stop("board/agreement.html", "/board/agreement"),
+    Stop("board/votes.html", "/board/votes?one={okapi}&other={zebra}"),
     Stop("registry/checkpoints.html", "/checkpoints"),
     Stop("registry/checkpoint.html", "/checkpoints/{checkpoint}"),
+    Stop("registry/checkpoint.html", "/checkpoints/{external}"),
+    Stop("registry/external.html", "/externals/new"),
     Stop("preferences/preferences.html", "/preferences"),
     Stop("preferences/snapshot.html", "/snapshots/{snapshot}"),
+    Stop("lineage/annotation.html", "/lineage/annotations/{said}"),
+    Stop("lineage/retractions.html", "/retractions"),
+    Stop("lineage/retraction.html", "/retractions/{retraction}"),
+    Stop("lineage/retract.html", "/retractions/new?scope=batch&target={batch}"),
+    Stop("lineage/retract.html", "/retractions/new?scope=person&target={retracted}"),
     Stop("quality/reviews.html", "/review"),
     Stop("quality/review.html", "/review/annotations/{said}"),
     Stop("quality/gold.html", "/review/gold"),
@@ -191,6 +214,9 @@ STOPS = [
     Stop("quality/mine.html", "/me/statistics", Role.ANNOTATOR),
     Stop("rounds/rounds.html", "/rounds"),
     Stop("rounds/round.html", "/rounds/1"),
+    Stop("rounds/round.html", "/rounds/{challenging}"),
+    Stop("rounds/contest.html", "/contests/{contest}"),
+    Stop("rounds/contest.html", "/contests/{settled}"),
     Stop("rounds/run.html", "/runs/{run}"),
 ]
 
@@ -252,12 +278,14 @@ def look(site: Site, user: User | None, path: str, act: Callable[[Page], None] |
 
 @pytest.mark.parametrize("stop", STOPS, ids=name_of)
 def test_axe_finds_nothing(site: Site, stop: Stop) -> None:
-    scene: Scene = set_scene(site.session)
+    scene: Scene = set_scene(site.session, stop.path)
     user = scene.people[stop.role] if stop.role else None
     look(site, user, stop.path.format(**scene.ids), stop.act)
 
 
-@pytest.mark.parametrize(("path", "role"), [("/", Role.ADMIN), ("/", Role.ANNOTATOR), ("/annotate", Role.ANNOTATOR)])
+@pytest.mark.parametrize(
+    ("path", "role"), [("/", Role.ADMIN), ("/", Role.ANNOTATOR), ("/annotate", Role.ANNOTATOR), ("/board", Role.ADMIN)]
+)
 def test_axe_finds_nothing_where_nothing_is_yet(site: Site, path: str, role: Role) -> None:
     look(site, factories.make_user(site.session, role), path)
 

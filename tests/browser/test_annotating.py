@@ -9,8 +9,10 @@ from playwright.sync_api import Locator, Route, expect
 from sqlalchemy import func, select
 
 from app.annotations import service
-from app.annotations.forms import Draft
-from app.annotations.models import Annotation, Assignment, Outcome
+from app.annotations.models import Annotation
+from app.comparisons.models import Assignment
+from app.judgements.judgement import Draft
+from app.judgements.vocabulary import Outcome
 from tests.browser.conftest import Site
 from tests.browser.items import item_of, open_item, stored, wait_for_next
 from tests.factories import make_assignment, make_batch, make_comparison, make_user
@@ -64,7 +66,7 @@ def test_the_chosen_response_is_improved_with_its_changes_in_sight(site: Site) -
     expect(page.locator("[data-improve-diff] ins")).to_have_text("In short: ")
     page.get_by_role("button", name="Undo all changes").click()
     expect(field).to_have_value(original)
-    page.get_by_role("button", name="Bring my changes back").click()
+    page.get_by_role("button", name="Restore my changes").click()
     expect(field).to_have_value(f"In short: {original}")
     page.keyboard.press("Control+Enter")
     wait_for_next(page, item)
@@ -217,7 +219,7 @@ def test_in_the_skip_panel_keys_are_not_about_the_responses(site: Site) -> None:
     page.keyboard.press("s")
     for key in ("7", "t", "u", "Control+Enter"):
         page.keyboard.press(key)
-    page.get_by_label("In your words").press("Control+Enter")
+    page.get_by_label("In your own words").press("Control+Enter")
     expect(page.locator('input[value="A3"]')).to_be_checked()
     assert item_of(page) == item
     assert stored(site.session) == []
@@ -337,6 +339,6 @@ def test_single_keys_can_be_turned_off(site: Site) -> None:
 def test_nothing_is_stored_while_nothing_was_judged(site: Site) -> None:
     page, _, _ = open_item(site)
     page.keyboard.press("Control+Enter")
-    expect(page.locator("#work-problem")).to_contain_text("Say first which response is better")
+    expect(page.locator("#work-problem")).to_contain_text("First choose which response is better")
     site.session.rollback()
     assert site.session.scalar(select(func.count()).select_from(Annotation)) == 0

@@ -48,6 +48,58 @@ FOUND = """() => {
 }"""
 
 
+LINE = 'print("a line of code that is longer than a phone is wide, and than half of a page is: " + str(total(rows, by="name")))'
+COMMENTS = [
+    "# the whole",
+    "# 计算所有行的总和，如果没有任何一行符合条件，则返回默认值",
+    "# هذا تعليق طويل جدا يشرح ما تفعله هذه الدالة وكيف يمكن استخدامها",
+]
+CODE = [f"Code:\n\n```python\n{comment}\n{LINE}\n```\n\n```\n{LINE}\n```\n" for comment in COMMENTS]
+NESTED = [
+    f"1. In a list:\n\n   ```python\n   {LINE}\n   ```\n\n   | a | b |\n   |---|---|\n   | `{'x' * 60}` | 2 |\n",
+    f"- قائمة:\n\n  ```js\n  {LINE}\n  ```\n\n> Quoted:\n>\n> ```python\n> {LINE}\n> ```\n",
+]
+BLOCKS = """() => [...document.querySelectorAll(".response pre.md-code")].map((pre) => {
+    const code = pre.querySelector("code"), style = getComputedStyle(pre), range = document.createRange();
+    range.selectNodeContents(code);
+    const [name, copy] = [pre.querySelector(".md-language"), pre.previousElementSibling];
+    const box = (each) => each.getBoundingClientRect();
+    return {
+        language: name !== null,
+        room: Math.round(pre.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight)),
+        width: name ? code.clientWidth : Math.round(box(range).width),
+        lines: Math.round(box(range).height / parseFloat(style.lineHeight)),
+        written: code.textContent.trimEnd().split("\\n").length,
+        above: [name, copy].every((each) => !each || box(each).bottom <= box(range).top + 1),
+        apart: !name || box(name).right <= box(copy).left,
+        reached: !name || code.scrollWidth <= code.clientWidth || code.tabIndex === 0,
+    };
+})"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("texts", [CODE, NESTED], ids=["code in three scripts", "code in lists and quotations"])
+def test_code_has_the_whole_width_and_scrolls_in_itself(site: Site, texts: list[str], scheme: str) -> None:
+    page = open_texts(site, *texts)
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.reload()
+        page.wait_for_load_state("networkidle")
+        blocks = page.evaluate(BLOCKS)
+        assert len(blocks) >= 3
+        for block in blocks:
+            assert block["above"], (width, block)
+            assert block["apart"], (width, block)
+            assert block["reached"], (width, block)
+            if block["language"]:
+                assert block["width"] == block["room"], (width, block)
+                assert block["lines"] == block["written"], (width, block)
+            else:
+                assert block["width"] <= block["room"] + 10, (width, block)  # the space at the end of a line hangs over
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, width
+
+
 @pytest.mark.parametrize("responses", [2, 4], ids=["a pair", "a ranking of four"])
 def test_no_two_controls_of_an_item_overlap(site: Site, responses: int) -> None:
     batch = make_batch(site.session, guidelines="Prefer what is *true*.\n\n" * 8, candidates_per_prompt=responses)

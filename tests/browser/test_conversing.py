@@ -16,15 +16,15 @@ from app.accounts.models import User
 from app.candidates.models import LiveGeneration, LiveState
 from app.dialogues import service as dialogues
 from app.dialogues.models import Dialogue
+from app.kernel.settings import Settings, get_settings
 from app.prompts.models import Prompt
 from app.registry.models import LoadState
-from app.settings import Settings, get_settings
 from tests.browser.conftest import Site
 from tests.factories import make_deployment, make_dialogue_batch, make_user, say, write_replies
 from tests.fake_engine import FakeEngine
 from tests.generating import settings_for, tiny_engine
-from workers import live as worker
-from workers.openai_engine import OpenAIEngine
+from workers.engines.openai import OpenAIEngine
+from workers.tasks import live as worker
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -82,7 +82,7 @@ def test_a_turn_by_keyboard_alone_and_back_again(site: Site, settings: Settings)
     expect(page.get_by_label("Begin the dialogue")).to_be_focused()
     page.keyboard.type("Why is the sky blue?")
     page.keyboard.press("Control+Enter")
-    expect(page.get_by_role("heading", name="Two models answer")).to_be_visible()
+    expect(page.get_by_role("heading", name="Two models are answering")).to_be_visible()
     expect(page.locator("#message")).to_have_count(0)  # nothing can be said before both are complete
     writing = write_waiting(site.session, settings)
     writing.result(30)
@@ -103,7 +103,7 @@ def test_what_is_typed_outlives_a_reload_and_what_was_sent_does_not(site: Site, 
     page.reload()
     expect(page.get_by_label("Begin the dialogue")).to_have_value("A long thought")
     page.keyboard.press("Control+Enter")
-    expect(page.get_by_role("heading", name="Two models answer")).to_be_visible()
+    expect(page.get_by_role("heading", name="Two models are answering")).to_be_visible()
     page.goto(f"{page.url.split('?')[0]}?turn=0")
     expect(page.get_by_label("Begin the dialogue")).to_have_value("")
 
@@ -115,7 +115,7 @@ def test_a_reload_while_they_write_shows_all_that_came_and_goes_on(
     page, _, _ = open_dialogue(site)
     page.keyboard.type("Why?")
     page.keyboard.press("Control+Enter")
-    expect(page.get_by_role("heading", name="Two models answer")).to_be_visible()
+    expect(page.get_by_role("heading", name="Two models are answering")).to_be_visible()
     writing = write_waiting(site.session, settings)
     expect(page.locator("[data-live-text]").first).not_to_be_empty(timeout=20_000)
     before = page.locator("[data-live-text]").first.inner_text()
@@ -130,7 +130,7 @@ def test_both_can_be_stopped_and_what_came_is_judged(site: Site, settings: Setti
     page, _, _ = open_dialogue(site)
     page.keyboard.type("Why?")
     page.keyboard.press("Control+Enter")
-    expect(page.get_by_role("heading", name="Two models answer")).to_be_visible()
+    expect(page.get_by_role("heading", name="Two models are answering")).to_be_visible()
     writing = write_waiting(site.session, settings)
     expect(page.locator("[data-live-text]").nth(1)).not_to_be_empty(timeout=20_000)
     page.get_by_role("button", name="Stop both").click()
@@ -157,7 +157,7 @@ def test_going_back_starts_a_branch(site: Site) -> None:
         page.goto(f"{site.url}/dialogues/{dialogue.id}?turn={turn.id}")
         page.get_by_label("Your next message").fill(text)
         page.keyboard.press("Control+Enter")
-        expect(page.get_by_role("heading", name="Two models answer")).to_be_visible()
+        expect(page.get_by_role("heading", name="Two models are answering")).to_be_visible()
     expect(page.locator(".tree__turn")).to_have_count(3)
     page.get_by_role("link", name="Two being written", exact=False).first.click()
     expect(page.get_by_label("Conversation").get_by_text("Two", exact=True)).to_be_visible()
@@ -172,7 +172,7 @@ def test_a_turn_by_touch_on_a_phone(site: Site) -> None:
     write_replies(site.session, turn, "A first answer.", "Another answer.")
     page = site.context(alice, has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844}).new_page()
     page.goto(f"{site.url}/dialogues")
-    page.get_by_role("link", name="Go on with").tap()
+    page.get_by_role("link", name="Continue with").tap()
     page.get_by_role("button", name="Judge the two answers").tap()
     page.locator("label:has(input[value=A4])").tap()
     page.get_by_role("button", name="Submit").tap()
@@ -180,10 +180,10 @@ def test_a_turn_by_touch_on_a_phone(site: Site) -> None:
     field.tap()
     field.fill("Two")
     page.get_by_role("button", name="Send").tap()
-    expect(page.get_by_role("heading", name="Two models answer")).to_be_visible()
+    expect(page.get_by_role("heading", name="Two models are answering")).to_be_visible()
     page.get_by_role("button", name="Stop both").tap()
     page.get_by_role("button", name="Ask again").tap()
-    expect(page.get_by_role("heading", name="Two models answer")).to_be_visible()
+    expect(page.get_by_role("heading", name="Two models are answering")).to_be_visible()
     page.goto(f"{site.url}/dialogues/{dialogue.id}?turn={turn.id}")
     page.get_by_text("Finish this dialogue").tap()
     page.get_by_role("button", name="Finish", exact=True).tap()

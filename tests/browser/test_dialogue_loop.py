@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from app.settings import ROOT
-from tests.flows.installation import Installation, eventually, running
+from app.kernel.settings import ROOT
+from tests.flows.installation import Installation, running
+from tests.patience import eventually
 from tests.places import temporary_place
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -39,7 +40,7 @@ def make_batch(page: Page, installation: Installation) -> None:
     page.get_by_label("Name", exact=True).fill("Talks")
     page.get_by_label("System prompts").fill(SYSTEM)
     page.get_by_label("Longest answer, in tokens").fill("32")
-    page.get_by_role("button", name="Make the batch").click()
+    page.get_by_role("button", name="Create the batch").click()
     page.get_by_role("button", name="Open to annotators").click()
     expect(page.get_by_text("open", exact=True).first).to_be_visible()
 
@@ -88,7 +89,7 @@ def test_a_dialogue_with_branches_becomes_comparisons(
     converse(page, "Why is the sky blue?", "1")
     converse(page, "And at sunset?", "8", edit="Red. ")
     converse(page, "Who found that out?", "2")
-    page.get_by_role("link", name=re.compile(r"Go on from here\s*\(turn 1\)")).click()
+    page.get_by_role("link", name=re.compile(r"Continue from here\s*\(turn 1\)")).click()
     converse(page, "Explain it to a child.", "7")
     expect(page.locator(".tree__turn")).to_have_count(4)
     page.get_by_text("Finish this dialogue").click()

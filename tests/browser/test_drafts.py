@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+from urllib.parse import parse_qs
+
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Request, Route, expect
 from sqlalchemy import delete, select, update
 
 from app.accounts.models import LoginSession
-from app.annotations import seats, service
-from app.annotations.forms import Draft
-from app.annotations.models import Assignment
+from app.annotations import service
+from app.comparisons import seats
+from app.comparisons.models import Assignment
+from app.judgements.judgement import Draft
+from app.kernel.settings import get_settings
 from app.prompts.models import Batch, BatchState
-from app.settings import get_settings
-from tests.browser.conftest import Site, wait_for
+from tests.browser.conftest import Site
 from tests.browser.items import comment, comment_of_draft, item_of, open_item, stored, wait_for_next
 from tests.factories import PASSWORD, make_user
+from tests.patience import PATIENCE, eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -63,7 +69,7 @@ def test_the_last_words_are_saved_on_leaving_the_page(site: Site) -> None:
     page, _, _ = open_item(site)
     comment(page, "last words")
     page.goto(f"{site.url}/")
-    wait_for(lambda: comment_of_draft(site.session) == "last words")
+    eventually(lambda: comment_of_draft(site.session) == "last words", PATIENCE, "the draft")
 
 
 def test_the_last_words_are_saved_on_going_back(site: Site) -> None:
@@ -74,7 +80,7 @@ def test_the_last_words_are_saved_on_going_back(site: Site) -> None:
     wait_for_next(page, item)
     comment(page, "last words")
     page.go_back()
-    wait_for(lambda: comment_of_draft(site.session) == "last words")
+    eventually(lambda: comment_of_draft(site.session) == "last words", PATIENCE, "the draft")
 
 
 def test_leaving_asks_first_while_the_text_cannot_be_sent(site: Site) -> None:
@@ -150,7 +156,7 @@ def test_a_session_that_ends_costs_no_text(site: Site) -> None:
     expect(dialog.get_by_label("Password")).to_be_focused()
     page.keyboard.type("not this one")
     page.keyboard.press("Enter")
-    expect(dialog).to_contain_text("not right")
+    expect(dialog).to_contain_text("is wrong")
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
     wait_for_next(page, item)  # what was refused is sent again by itself
@@ -260,7 +266,7 @@ def test_a_skip_survives_a_lost_network_and_a_session_that_ends(site: Site) -> N
     site.session.commit()
     page.route("**/skip", lambda route: route.abort(), times=1)
     page.keyboard.press("s")
-    page.get_by_label("In your words").fill("not my language")
+    page.get_by_label("In your own words").fill("not my language")
     page.keyboard.press("Enter")
     expect(page.locator("[data-problem=submit]")).to_contain_text("sent again")
     expect(page.locator("#sign-in").get_by_label("Password")).to_be_focused(timeout=10_000)
@@ -278,7 +284,7 @@ def test_a_skip_survives_a_lost_network_and_a_session_that_ends(site: Site) -> N
 def test_a_lease_that_ends_warns_and_a_key_keeps_the_item(site: Site) -> None:
     page, _, _ = open_item(site)
     warning = page.locator("[data-problem=lease]")
-    expect(warning).to_contain_text("goes back to the others soon", timeout=30_000)
+    expect(warning).to_contain_text("will soon be released to others", timeout=30_000)
     before = site.session.scalars(select(Assignment.lease_until)).one()
     page.keyboard.press("g")
     expect(warning).to_be_empty()
@@ -297,7 +303,7 @@ def test_a_warning_leaves_two_drafts_standing(site: Site) -> None:
     both = page.get_by_role("button", name="Use this window")
     expect(both).to_be_visible()
     page.evaluate("Date.now = ((now) => () => now() + 3600000)(Date.now)")  # an hour passes and nobody touches anything
-    expect(page.locator("[data-problem=lease]")).to_contain_text("goes back to the others soon")
+    expect(page.locator("[data-problem=lease]")).to_contain_text("will soon be released to others")
     expect(both).to_be_visible()
 
 
@@ -311,4 +317,30 @@ def test_a_seat_that_was_taken_is_said_and_the_text_is_still_saved(site: Site) -
     expect(page.locator("[data-problem=lease]")).to_contain_text("somebody else has finished", timeout=30_000)
     comment(page, ", but kept")
     expect_saved(page)
-    wait_for(lambda: comment_of_draft(site.session) == "too late, but kept")
+    eventually(lambda: comment_of_draft(site.session) == "too late, but kept", PATIENCE, "the draft")
+
+
+@pytest.mark.parametrize(("n", "keys"), [(2, ["3"]), (3, ["r", "3", "=", "ArrowUp", "ArrowUp", "+", "+"])])
+def test_what_is_submitted_is_the_draft_that_is_saved(site: Site, n: int, keys: list[str]) -> None:
+    page, _, _ = open_item(site, n)
+    item, saved, submitted = item_of(page), list[Any](), list[dict[str, list[str]]]()
+
+    def note(request: Request) -> None:
+        if request.url.endswith("/draft") and request.method == "PUT":
+            saved.append(json.loads(request.post_data or "")["draft"])
+        elif request.url.endswith("/submit"):
+            submitted.append(parse_qs(request.post_data or "", keep_blank_values=True))
+
+    page.on("request", note)
+    for key in keys:
+        page.keyboard.press(key)
+    comment(page, "because of the second line")
+    expect_saved(page)
+    page.keyboard.press("Control+Enter")
+    wait_for_next(page, item)
+    page.remove_listener("request", note)
+    assert len(submitted) == 1
+    assert set(submitted[0]) == {"fencing_token", "key", "draft_version", "judgement"}, "and no second form"
+    sent = json.loads(submitted[0]["judgement"][0])
+    assert sent | {"active_seconds": 0} == saved[-1] | {"active_seconds": 0}
+    assert sent["outcome"] == "ranked"

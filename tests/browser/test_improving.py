@@ -12,17 +12,18 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.annotations.models import EditSource, Revision
+from app.annotations.models import Revision
 from app.candidates.models import LiveGeneration
+from app.judgements.vocabulary import EditSource
+from app.kernel.settings import Settings, get_settings
 from app.registry.models import LoadState
-from app.settings import Settings, get_settings
 from tests.browser.conftest import Site
 from tests.browser.items import item_of, open_item, stored, wait_for_next
 from tests.factories import make_deployment
 from tests.fake_engine import FakeEngine, Mode
 from tests.generating import settings_for, tiny_engine
-from workers import live as worker
-from workers.openai_engine import OpenAIEngine
+from workers.engines.openai import OpenAIEngine
+from workers.tasks import live as worker
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -46,7 +47,7 @@ def fake(tmp_path: Path) -> Iterator[FakeEngine]:
 @pytest.fixture
 def settings(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     assert fake.model is not None
-    yield settings_for(monkeypatch, fake.url, fake.model, engine_timeout=5)
+    yield settings_for(monkeypatch, fake.url, fake.model, engine_timeout=60)
     monkeypatch.undo()
     get_settings.cache_clear()
 

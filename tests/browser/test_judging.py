@@ -7,7 +7,8 @@ from playwright.sync_api import Page, Route, expect
 
 from app.accounts.models import User
 from app.annotations.keys import ACTIONS, Where
-from app.prompts.models import Batch, EditPolicy
+from app.judgements.vocabulary import EditPolicy
+from app.prompts.models import Batch
 from tests.browser.conftest import Site
 from tests.browser.items import item_of, open_item, stored, wait_for_next
 from tests.factories import make_batch, make_comparison
@@ -119,7 +120,7 @@ def test_an_order_that_was_never_touched_is_asked_about(site: Site) -> None:
         select_.select_option("2")
     page.keyboard.press("Control+Enter")
     expect(page.get_by_text("Is that your ranking?")).to_be_visible()
-    page.get_by_role("button", name="No, go on").click()
+    page.get_by_role("button", name="No, keep ranking").click()
     expect(page.locator("#order")).to_be_hidden()
     page.keyboard.press("Control+Enter")
     page.get_by_role("button", name="Yes, submit").click()
@@ -210,7 +211,7 @@ def test_nothing_to_improve_is_an_act_where_an_edit_is_asked_for(site: Site) -> 
     item = item_of(page)
     page.keyboard.press("1")
     page.keyboard.press("Enter")
-    expect(page.locator("[data-problem=submit]")).to_contain_text("asks for an improved text")
+    expect(page.locator("[data-problem=submit]")).to_contain_text("requires an improved text")
     page.keyboard.press("Escape")
     page.keyboard.press("n")
     page.keyboard.press("Control+Enter")
@@ -227,7 +228,7 @@ def test_a_key_that_was_changed_works_and_the_old_one_does_not(site: Site) -> No
     expect(page.get_by_text("already does something else").first).to_be_visible()
     page.get_by_label("equally good", exact=True).fill("q")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("Your keys are saved")).to_be_visible()
+    expect(page.get_by_text("Keyboard shortcuts saved")).to_be_visible()
     page.goto(url)
     page.wait_for_load_state("networkidle")
     expect(page.locator("label:has(input[value=tie]) kbd")).to_have_text("q")

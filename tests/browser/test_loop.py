@@ -15,8 +15,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Response, expect
 from sqlalchemy import Engine, text
 
-from app.settings import ROOT
-from tests.flows.installation import Installation, eventually, running
+from app.kernel.settings import ROOT
+from tests.flows.installation import Installation, running
+from tests.patience import eventually
 from tests.places import temporary_place
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -32,8 +33,19 @@ TELLING = re.compile(
 
 @pytest.fixture(scope="module")
 def installation() -> Iterator[Installation]:
-    """Corral as a user starts it, without the sample batch; a quarter of the prompts is held out, so that there are some."""
-    settings = {"CORRAL_SAMPLE_BATCH": "false", "CORRAL_HELD_OUT_PERCENT": "25"}
+    """Corral as a user starts it, but with few and short samples, and without the sample batch.
+
+    A quarter of the prompts is held out, so that there are some, and a challenger stands on every prompt of a batch.
+    """
+    settings = {
+        "CORRAL_SAMPLE_BATCH": "false",
+        "CORRAL_HELD_OUT_PERCENT": "25",
+        "CORRAL_TRAINING_SAMPLES": "2",
+        "CORRAL_TRAINING_SAMPLE_PROMPTS": "8",
+        "CORRAL_TRAINING_SAMPLE_TOKENS": "48",
+        "CORRAL_CHECK_TOKENS": "32",
+        "CORRAL_CHALLENGER_PERCENT": "100",
+    }
     with temporary_place() as place, running(place / "var", **settings) as running_installation:
         yield running_installation
 
@@ -109,7 +121,7 @@ def keep_what_arrives(context: BrowserContext, url: str) -> list[tuple[str, str]
 
 
 def train(page: Page, url: str, database: Engine) -> None:
-    """Press the button and wait until the reward model and the policy are there; a failed run shows its last lines."""
+    """Press the button and wait until the policy is there and checked; a failed run shows its last lines."""
     page.goto(f"{url}/rounds")
     page.get_by_role("button", name=re.compile("Train")).first.click()
 
@@ -117,15 +129,16 @@ def train(page: Page, url: str, database: Engine) -> None:
         with database.connect() as connection:
             rows = connection.execute(text("SELECT kind, state, log_tail FROM training_runs ORDER BY id")).all()
         assert not [row for row in rows if row.state in {"failed", "cancelled"}], rows
-        return [row.kind for row in rows if row.state == "succeeded"] == ["reward", "dpo"]
+        return [row.kind for row in rows if row.state == "succeeded"] == ["reward", "sft", "dpo", "check"]
 
-    eventually(finished, 1200, "reward model and policy are trained")
+    eventually(finished, 1200, "reward model, imitation and policy are trained and checked")
 
 
 def check_run_pages(page: Page, url: str, database: Engine) -> None:
     """Held-out accuracy stands there, and the untrained baseline beside it."""
     with database.connect() as connection:
-        runs = connection.execute(text("SELECT id, baseline, metrics FROM training_runs ORDER BY id")).all()
+        query = "SELECT id, baseline, metrics FROM training_runs WHERE kind IN ('reward', 'dpo') ORDER BY id"
+        runs = connection.execute(text(query)).all()
     for run in runs:
         page.goto(f"{url}/runs/{run.id}")
         pairs = round(run.metrics["held_out/pairs"])
@@ -205,7 +218,7 @@ def test_judgement_becomes_the_model_that_answers_next(
     assert sum("data-response" in body for _, body in received) >= PROMPTS
     assert [(where, TELLING.findall(body)) for where, body in received if TELLING.search(body)] == []
 
-    # Bob presses Train; the new policy is served under its own name and answers differently.
+    # Bob presses Train; the new policy challenges the base under its own name and answers differently.
     train(bob, url, database)
     check_run_pages(bob, url, database)
     policy = policy_in_rotation(database)

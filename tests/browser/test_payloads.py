@@ -1,6 +1,6 @@
 """Nothing that people or models write runs, loads or calls in a real browser, wherever it is shown.
 
-Every attack that the rules of ``app.markup`` know is put where text comes from outside (prompts with all that comes with
+Every attack that the rules of ``app.kernel.markup`` know is put where text comes from outside (prompts with all that comes with
 them, responses, guidelines, names, comments, edits, reasons of failures), and every page that shows such text is opened.
 """
 
@@ -16,10 +16,13 @@ from playwright.sync_api import Dialog, Page
 
 from app.accounts.models import ApiToken, Role, User
 from app.annotations import service as annotating
-from app.annotations.forms import Draft
-from app.annotations.models import Annotation, Assignment, Outcome
+from app.annotations.models import Annotation
 from app.candidates import live
+from app.comparisons import service as comparing
+from app.comparisons.models import Assignment
 from app.dialogues.forms import Seed
+from app.judgements.judgement import Draft
+from app.judgements.vocabulary import Outcome
 from app.prompts import guidelines
 from app.prompts import service as prompts
 from app.prompts.models import Batch, Prompt, PromptState
@@ -166,7 +169,7 @@ def _item(site: Site, alice: User, batch: Batch, number: int) -> Assignment:
             factories.make_candidate(
                 session, prompt, f"{part(number)}\n\n{letter}", deployment=source, sample_index=index
             )
-        comparison = annotating.create_comparison(session, prompt)
+        comparison = comparing.create_comparison(session, prompt)
         assert comparison is not None
         session.commit()
         if person is ann:

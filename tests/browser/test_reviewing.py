@@ -52,6 +52,6 @@ def test_an_answer_of_the_qualification_is_shown_and_said(site: Site) -> None:
     page.wait_for_load_state("networkidle")
     page.keyboard.press("t")
     page.keyboard.press("Control+Enter")
-    expect(page.locator("#feedback-head")).to_have_text("Your answer was not the known one")
-    expect(page.locator("#status")).to_have_text("Your answer was not the known one. Next item.")
+    expect(page.locator("#feedback-head")).to_have_text("Your answer differs from the known answer")
+    expect(page.locator("#status")).to_have_text("Your answer differs from the known answer. Next item.")
     expect(page.locator("[data-undo]")).to_have_count(0)

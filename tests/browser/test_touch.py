@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
-from app.annotations.models import Assignment, AssignmentState
+from app.comparisons.models import Assignment, AssignmentState
 from app.prompts.models import Batch
 from tests.browser.conftest import Site
 from tests.browser.items import item_of, stored, wait_for_next
@@ -84,6 +84,8 @@ def test_a_response_is_dragged_by_its_letter(site: Site) -> None:
     for step in range(1, 21):
         touch("touchMove", (x, start + (end - 18 - start) * step / 20))
         page.wait_for_timeout(20)
+    # the list follows the finger by a timer of its own: whoever drags lifts it when the place is seen
+    expect(page.locator("[data-place]").first).to_have_attribute("data-place", "C")
     touch("touchEnd")
     expect(page.locator("[data-place]").first).to_have_attribute("data-place", "C")
     order = page.locator("[data-place]").evaluate_all("items => items.map(item => item.dataset.place).join('')")

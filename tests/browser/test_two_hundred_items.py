@@ -14,10 +14,11 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 from sqlalchemy import delete, select
 
-from app import audit
 from app.accounts.models import LoginSession, User
 from app.annotations import service
-from app.annotations.models import STANDING, Annotation, Assignment
+from app.annotations.models import STANDING, Annotation
+from app.comparisons.models import Assignment
+from app.upkeep import audit
 from tests.browser.conftest import Site
 from tests.browser.items import item_of
 from tests.factories import PASSWORD, make_batch, make_comparison, make_user

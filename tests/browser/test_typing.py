@@ -114,7 +114,7 @@ def test_what_is_pressed_while_a_submit_is_lost_is_for_the_item_that_stays(site:
     [
         (2, "e", "Choose a response first"),
         (2, "r", "Two responses need no ranking"),
-        (2, "z", "nothing to take back"),
+        (2, "z", "othing to undo"),
         (2, "x", "“x” does nothing here"),
         (3, "1", "“1” works on a response in the ranking"),
         (3, "+", "“+” works on a response in the ranking"),

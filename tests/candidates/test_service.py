@@ -7,10 +7,10 @@ from sqlalchemy.orm import Session
 from app.candidates import service
 from app.candidates.models import Candidate
 from app.candidates.service import Claim, SampledText
-from app.db import make_session
+from app.kernel.db import make_session
+from app.kernel.settings import get_settings
 from app.prompts.forms import BatchSettings
 from app.prompts.models import Batch, BatchState, Prompt, PromptState
-from app.settings import get_settings
 from tests.factories import make_batch, make_deployment, make_prompt
 from tests.generating import open_batch
 

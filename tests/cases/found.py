@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import ROOT
+from app.kernel.settings import ROOT
 
 CASES = ROOT.parent / "shared" / "cases"
 

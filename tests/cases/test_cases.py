@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from app.errors import BadInput
+from app.kernel.errors import BadInput
 from app.prompts.messages import strict
 from app.prompts.parsing import Refusal, parse
-from app.prompts.shapes import ParsedPrompt
+from app.prompts.records import ParsedPrompt
 from tests.cases.found import case
 from tests.prompts.reading import LIMITS
 
@@ -27,7 +27,7 @@ OUTCOMES: list[tuple[str, int, list[str]]] = [
     ("import_parts_image.jsonl", 0, ["pictures"]),
     ("import_parts_none.jsonl", 1, []),
     ("import_reasoning_history.jsonl", 1, []),
-    ("import_repr.csv", 0, ["as Python prints it"]),
+    ("import_repr.csv", 0, ["in Python notation"]),
     ("import_sep.csv", 1, []),
     ("import_sharegpt_tools.json", 1, []),
     ("import_tool_empty.jsonl", 0, ["blank"]),

@@ -6,11 +6,11 @@ from collections import Counter
 
 import pytest
 
-from app.settings import ROOT
-from training import snapshot
+from app.kernel.settings import ROOT
+from training.data import snapshot
+from training.data.left_out import LeftOut
 from training.formats import rankings
 from training.formats.rankings import held_out_pairs
-from training.left_out import LeftOut
 
 FILE = ROOT.parent / "shared" / "data" / "preferences" / "hh_helpful_rejection_sampled.jsonl.gz"
 

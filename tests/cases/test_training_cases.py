@@ -11,13 +11,14 @@ import pytest
 
 from tests.cases.found import case
 from tests.training.conftest import CHATML, byte_tokenizer
-from training.config import DataConfig
-from training.data import prepare
-from training.errors import DataError
+from training.data.rows import prepare
+from training.formats.errors import DataError
 from training.formats.prompts import plain
+from training.formats.settings import DataConfig
 
 LIMITS = DataConfig(min_strength=3, max_length=1024, held_out_percent=0)
 # As Gemma's does: it knows no system turn.
+SHOWS_TOOLS = "{% if tools %}{{ tools | tojson }}{% endif %}"
 WITHOUT_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHATML
 
 
@@ -50,7 +51,7 @@ def rows_of(name: str) -> list[dict[str, Any]]:
 def test_a_file_is_trained_on_as_far_as_it_goes(name: str, tmp_path: Path) -> None:
     file, right = case(name), CASE[name]
     tokenizer = byte_tokenizer()
-    tokenizer.chat_template = WITHOUT_SYSTEM
+    tokenizer.chat_template = SHOWS_TOOLS + WITHOUT_SYSTEM
     if name.startswith("poison"):  # prompts: what Alice would have said of their answers
         judged = [row | {"chosen": "Gladly.", "rejected": "No."} for row in rows_of(name)]
         file = tmp_path / name
@@ -63,6 +64,13 @@ def test_a_file_is_trained_on_as_far_as_it_goes(name: str, tmp_path: Path) -> No
     assert counts["pairs"] == right.pairs
     assert {name: counts[name] for name in right.counts} == right.counts
     assert counts["left_out_rows"].get("dropped_unrenderable", []) == right.named
+
+
+def test_rows_with_tools_that_the_template_does_not_show_are_left_out() -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = WITHOUT_SYSTEM
+    with pytest.raises(DataError, match="shows no tools"):
+        prepare(case("mixed_tool_arguments.trl.jsonl"), LIMITS, tokenizer, max_held_out=9)
 
 
 @pytest.mark.parametrize("name", ["mixed_tool_arguments.trl.jsonl", "tool_args_keys.jsonl", "tool_args_mixed.jsonl"])

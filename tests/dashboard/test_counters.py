@@ -12,16 +12,25 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role
-from app.annotations.models import Comparison, Outcome, Purpose
 from app.candidates.models import Candidate
+from app.comparisons.models import Comparison, Purpose
+from app.judgements.vocabulary import Outcome
 from app.preferences import service as preferences
 from app.preferences.models import Snapshot
 from app.registry.models import Checkpoint
-from app.rounds.models import Round, RoundState
-from tests.factories import current_round, make_annotation, make_batch, make_comparison, make_prompt, make_user, sign_in
+from tests.factories import (
+    complete_round,
+    current_round,
+    make_annotation,
+    make_batch,
+    make_comparison,
+    make_prompt,
+    make_user,
+    sign_in,
+)
 from tests.training.conftest import byte_tokenizer
-from training.config import DataConfig
-from training.data import prepare
+from training.data.rows import prepare
+from training.formats.settings import DataConfig
 
 OF_DORA: list[dict[str, Any]] = [
     {"strengths": [3, 4]},
@@ -43,10 +52,7 @@ def bob(session: Session, client: TestClient) -> TestClient:
     first = current_round(session)
     for _ in range(3):
         make_annotation(session, alice, make_comparison(session), strengths=[4])
-    first.state, first.completed_at = RoundState.COMPLETE, func.now()
-    session.flush()
-    session.add(Round(number=2))
-    session.commit()
+    complete_round(session, first)
     for number, of_dora in enumerate(OF_DORA):
         batch = make_batch(session, name=f"Shared {number}", annotators_per_prompt=2, candidates_per_prompt=3)
         batch.verify_percent = 100
@@ -94,7 +100,7 @@ def test_pairs_to_train_on_are_one_number_on_home_on_rounds_in_the_api_and_in_tr
     assert home["pairs to train on, at most"] == rounds["pairs to train on, at most"] == api["trainable_pairs"] == pairs
     assert home["held-out pairs, at most"] == rounds["held-out pairs, at most"] == api["held_out_pairs"] == held_out
     assert api["policy_pairs"] == found["dpo"]["pairs"]
-    assert home["new since the last training"] == rounds["new annotations"] == api["new_annotations"]
+    assert home["annotations of this round"] == rounds["new annotations"] == api["new_annotations"] == 10
 
 
 def test_annotations_are_one_number_wherever_they_are_counted(session: Session, bob: TestClient) -> None:
@@ -116,7 +122,7 @@ def test_what_the_preferences_page_counts_is_what_a_download_and_a_snapshot_hold
     for shape in ("canonical", "trl"):
         page = bob.get(f"/preferences{query or '?'}&shape={shape}").text
         rows = len(bob.get(f"/preferences/export{query or '?'}&shape={shape}").text.splitlines())
-        assert f"has {rows} row" in page, shape
+        assert f"downloads as {rows} row" in page, shape
     snapshot = frozen(session, query, bob)
     held, shown = stats(bob, f"/snapshots/{snapshot.id}"), stats(bob, f"/preferences{query}")
     assert held["annotations"] == shown["annotations"]
@@ -126,7 +132,7 @@ def test_what_the_preferences_page_counts_is_what_a_download_and_a_snapshot_hold
 def test_nothing_is_frozen_of_what_a_filter_leaves_no_row_of(session: Session, bob: TestClient) -> None:
     refused = bob.post("/snapshots?split=held_out&strength=4")
     assert refused.status_code == 409
-    assert "There is nothing to freeze" in refused.text
+    assert "Nothing to freeze" in refused.text
 
 
 def test_a_persons_items_are_one_number_for_them_and_for_reviewers(session: Session, bob: TestClient) -> None:

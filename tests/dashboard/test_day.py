@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Role
 from app.annotations import recording, service
-from app.annotations.models import Review, Verdict
+from app.annotations.models import Decision, Review
 from app.dashboard import day
 from app.prompts import guidelines
 from app.prompts.models import Batch
@@ -61,7 +61,7 @@ def test_returned_items_come_before_what_is_begun(client: TestClient, session: S
     held = make_assignment(session, alice, make_comparison(session, batch=batch))
     rita = make_user(session, Role.REVIEWER, "Rita")
     session.add(
-        Review(annotation_id=annotation.id, reviewer_id=rita.id, verdict=Verdict.RETURNED, note="Read A again.")
+        Review(annotation_id=annotation.id, reviewer_id=rita.id, verdict=Decision.RETURNED, note="Read A again.")
     )
     session.commit()
     page = sign_in(client, alice).get("/").text

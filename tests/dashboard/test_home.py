@@ -10,10 +10,10 @@ from app.accounts.models import Role
 from app.annotations import queries as annotating
 from app.annotations import service
 from app.dashboard import day, queries
+from app.kernel.settings import get_settings
+from app.loops.models import RoundState
 from app.prompts.models import BatchState, PromptState
 from app.registry.models import EngineState, EngineStatus
-from app.rounds.models import RoundState
-from app.settings import get_settings
 from tests.factories import (
     current_round,
     make_annotation,
@@ -65,7 +65,7 @@ def test_a_comparison_begun_is_offered_first(client: TestClient, session: Sessio
         service.release(session, alice, held.id)
         session.commit()
     page = sign_in(client, alice).get("/").text
-    assert "Go on where you stopped" in page
+    assert "Continue where you stopped" in page
     assert "1 waiting" in page
     assert client.post("/annotate").headers["location"] == f"/assignments/{held.id}"
 
@@ -77,7 +77,7 @@ def test_what_alice_stopped_with_and_somebody_else_took_does_not_wait_for_her(
     service.release(session, alice, make_assignment(session, alice, comparison).id)
     make_assignment(session, make_user(session, name="Charlie"), comparison)
     page = sign_in(client, alice).get("/").text
-    assert "Go on" not in page
+    assert "Continue" not in page
     assert "nothing waiting for you" in page
 
 
@@ -146,7 +146,7 @@ def test_the_next_step_follows_the_loop(session: Session, monkeypatch: pytest.Mo
     make_annotation(session, make_user(session, name="Rita"))
     training = step(session, Role.ADMIN)
     assert training
-    assert training.title == "Training is possible now"
+    assert training.title == "Start a training: 1 new judgement"
 
     current.state = RoundState.TRAINING
     session.commit()
@@ -155,11 +155,31 @@ def test_the_next_step_follows_the_loop(session: Session, monkeypatch: pytest.Mo
     assert watching.busy
 
 
+def test_a_batch_that_is_far_ahead_can_be_opened_and_its_prompts_are_not_said_to_be_generated(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = get_settings().model_copy(update={"generation_ahead": 1})
+    monkeypatch.setattr("app.batches.queries.get_settings", lambda: settings)
+    batch = make_batch(session, name="Long", state=BatchState.PREPARING)
+    make_prompt(session, batch)
+    busy = step(session, Role.ADMIN)
+    assert busy
+    assert busy.busy, "nothing is ready yet"
+    make_comparison(session, batch=batch)
+    opening = step(session, Role.ADMIN)
+    assert opening
+    assert opening.title == "Open the batch"
+    assert opening.reason == "“Long” has enough responses to begin with; the others follow as people work."
+    batch.state = BatchState.PAUSED
+    session.commit()
+    assert step(session, Role.REVIEWER) is None, "nothing is being generated"
+
+
 def test_rita_sees_the_round_and_the_engine(client: TestClient, session: Session) -> None:
     make_comparison(session, batch=make_batch(session, name="Everyday questions"))
     session.add(EngineStatus(url=get_settings().engine_url, state=EngineState.AWAY, error="gone"))
     session.commit()
     page = sign_in(client, make_user(session, Role.REVIEWER, "Rita")).get("/").text
     assert "Round 1" in page
-    assert "engine: away" in page
+    assert "engine: unavailable" in page
     assert "0 of 1" in page

@@ -64,7 +64,7 @@ def test_a_whole_turn_without_scripts(client: TestClient, session: Session, alic
     turn = newest(session)
     assert said.headers["location"] == f"{where}?turn={turn.id}"
     watching = client.get(said.headers["location"]).text
-    assert "Two models answer" in watching
+    assert "Two models are answering" in watching
     assert "zebra" not in watching
     assert "okapi" not in watching
     write_replies(session, turn, "Arr, **aye**!", "Hello.")
@@ -126,9 +126,9 @@ def test_answers_that_cannot_be_compared_are_asked_for_again(client: TestClient,
     back = client.post(f"{where}/turns/{turn.id}/judge")
     assert back.headers["location"] == f"{where}?turn={turn.id}"
     page = client.get(back.headers["location"]).text
-    assert "Both answers are the same" in page
+    assert "Both answers are identical" in page
     client.post(f"{where}/turns/{turn.id}/again", data={"key": "k2"})
-    assert "Two models answer" in client.get(where).text
+    assert "Two models are answering" in client.get(where).text
     client.post(f"{where}/turns/{turn.id}/stop")
     session.expire_all()
     assert [each.state for each in live.replies(session, turn.id)] == [LiveState.DONE, LiveState.STOPPED]
@@ -142,7 +142,7 @@ def test_skipping_leads_back_to_the_dialogue(client: TestClient, session: Sessio
     session.commit()
     answer = client.post(f"/assignments/{item}/skip", data={"reason": "private"})
     assert answer.headers["location"] == f"/dialogues/{dialogue.id}?turn={turn.id}"
-    assert "begin anew" in client.get(answer.headers["location"]).text
+    assert "begin again" in client.get(answer.headers["location"]).text
     assert 'name="text"' in client.get(f"/dialogues/{dialogue.id}?turn=0").text
 
 
@@ -156,7 +156,7 @@ def test_the_tree_shows_every_branch(client: TestClient, session: Session, alice
         session.query(LiveGeneration).update({"state": LiveState.DONE})
     page = client.get(f"/dialogues/{dialogue.id}?turn={root.id}").text
     assert page.count('class="tree__turn ') == 3
-    assert "2 ways on" in page
+    assert "2 branches" in page
     assert "Your edit of the better answer" in page
     assert 'value="edited" checked' in page
 

@@ -9,29 +9,33 @@ from sqlalchemy.orm import Session
 from app.accounts.models import Role
 from app.annotations import recording
 from app.annotations import service as annotating
-from app.annotations.models import Assignment, AssignmentState, Comparison, Verdict
+from app.annotations.models import Decision
 from app.annotations.queues import Queue, queue_page
-from app.audit import audit
 from app.candidates import live
 from app.candidates.models import Candidate, LiveGeneration, LiveState
+from app.comparisons.models import Assignment, AssignmentState, Comparison
 from app.dialogues import queries, service
 from app.dialogues.forms import Finish, Message, Seed, seeds_of
 from app.dialogues.models import DialogueSeed, DialogueState, Kept
 from app.dialogues.queries import TurnState
-from app.errors import BadInput, Conflict, NotFound, TooMany, Unavailable
+from app.kernel.errors import BadInput, Conflict, NotFound, TooMany, Unavailable
+from app.kernel.settings import get_settings
 from app.prompts.models import Batch, BatchState, Prompt
 from app.quality import service as quality
-from app.registry.models import LoadState
-from app.settings import get_settings
+from app.registry import service as registry
+from app.registry.models import Deployment, LoadState, LoopRole
+from app.upkeep.audit import audit
 from tests.factories import (
     begin_dialogue,
     judge_turn,
+    make_checkpoint,
     make_deployment,
     make_dialogue_batch,
     make_user,
     say,
     write_replies,
 )
+from tests.generating import load_all, promote
 
 PROMPT = 20
 """More tokens than "Hello" is counted for, and fewer than an answer."""
@@ -54,6 +58,46 @@ def test_a_turn_is_asked_of_two_policies_and_compared_by_its_annotator_alone(ses
     assert (comparison.annotators_wanted, comparison.seats_free) == (1, 0)
     session.commit()
     assert audit(session, files=False) == []
+
+
+def test_each_turn_is_answered_by_the_champion_and_one_other(session: Session) -> None:
+    alice = make_user(session)
+    dialogue = begin_dialogue(session, alice)
+    champion, challenger = make_checkpoint(session, "policy-r1"), make_checkpoint(session, "policy-r2")
+    registry.ensure_rotation(session)
+    promote(session, champion)
+    registry.challenge(session, challenger)
+    load_all(session)
+    beside = set()
+    for number in range(8):
+        turn = say(session, alice, dialogue, f"Question {number}?")
+        asked = {reply.deployment.checkpoint_id for reply in live.replies(session, turn.id)}
+        assert champion.id in asked
+        beside |= asked - {champion.id}
+        write_replies(session, turn, f"One {number}.", f"Two {number}.")
+    base = registry.appointed(session, LoopRole.BASE)
+    assert base is not None
+    assert beside <= {challenger.id, base.id}
+
+
+def test_an_answer_whose_writer_has_left_is_asked_of_who_would_answer_now(session: Session) -> None:
+    alice = make_user(session)
+    dialogue = begin_dialogue(session, alice)
+    turn = say(session, alice, dialogue, "Hello")
+    write_replies(session, turn, "Hi.", "Hello!")
+    broken, other = live.replies(session, turn.id)
+    broken.state = LiveState.FAILED
+    registry.ensure_rotation(session)
+    promote(session, make_checkpoint(session, "policy-r1"))
+    load_all(session)
+    session.get_one(Deployment, broken.deployment_id).ended_at = broken.created_at
+    session.commit()
+    service.again(session, alice, dialogue.id, turn.id, "k2")
+    renewed, kept = live.replies(session, turn.id)
+    assert kept.id == other.id
+    loaded = {each.id for each in registry.rotation(session)}
+    assert renewed.deployment_id in loaded
+    assert renewed.deployment.checkpoint_id != kept.deployment.checkpoint_id
 
 
 def test_the_dialogue_goes_on_from_the_chosen_answer_or_from_the_edited_one(session: Session) -> None:
@@ -177,7 +221,7 @@ def test_the_same_answer_twice_is_asked_for_again_and_only_one_of_them(session: 
     dialogue = begin_dialogue(session, alice)
     turn = say(session, alice, dialogue, "Hello")
     write_replies(session, turn, "Hi.", "Hi. ")
-    with pytest.raises(Conflict, match="same"):
+    with pytest.raises(Conflict, match="identical"):
         service.judge(session, alice, dialogue.id, turn.id)
     service.again(session, alice, dialogue.id, turn.id, "k2")
     service.again(session, alice, dialogue.id, turn.id, "k2")
@@ -196,7 +240,7 @@ def test_an_answer_that_failed_is_written_again_beside_the_one_that_did_not(sess
     broken = live.replies(session, turn.id)[0]
     broken.state, broken.error = LiveState.FAILED, "away"
     session.commit()
-    with pytest.raises(Conflict, match="could not be written"):
+    with pytest.raises(Conflict, match="could not be generated"):
         service.judge(session, alice, dialogue.id, turn.id)
     service.again(session, alice, dialogue.id, turn.id, "k2")
     renewed = live.replies(session, turn.id)
@@ -296,7 +340,7 @@ def test_a_dialogue_has_an_end_and_other_ways_stay_open(session: Session) -> Non
 def test_a_given_opening_is_said_as_it_is(session: Session) -> None:
     alice = make_user(session)
     dialogue = begin_dialogue(session, alice, make_dialogue_batch(session, Seed(opening="What is love?")))
-    with pytest.raises(BadInput, match="as it is given"):
+    with pytest.raises(BadInput, match="send it unchanged"):
         service.say(session, alice, dialogue.id, Message(text="What is hate?", key="k"))
     assert say(session, alice, dialogue, "What is love?").messages == [{"role": "user", "content": "What is love?"}]
 
@@ -309,7 +353,7 @@ def test_a_finished_dialogue_says_whether_its_system_prompt_was_kept(session: Se
     service.judge(session, alice, dialogue.id, turn.id)
     with pytest.raises(BadInput, match="system prompt"):
         service.finish(session, alice, dialogue.id, Finish())
-    with pytest.raises(Conflict, match="wait to be judged"):
+    with pytest.raises(Conflict, match="not judged yet"):
         service.finish(session, alice, dialogue.id, Finish(system_kept=Kept.PARTLY))
     judge_turn(session, alice, turn)
     done = service.finish(session, alice, dialogue.id, Finish(system_kept=Kept.PARTLY, note="Once it rambled."))
@@ -412,7 +456,7 @@ def test_a_turn_is_reviewed_like_all_work_but_makes_no_known_answer(session: Ses
     turn = say(session, alice, dialogue, "Hello")
     write_replies(session, turn, "Hi.", "Hello!")
     said = judge_turn(session, alice, turn)
-    with pytest.raises(BadInput, match="turn of a dialogue"):
+    with pytest.raises(BadInput, match="Dialogue turns"):
         quality.make_gold(session, rita, said, "Because.")
-    quality.review(session, rita, said, Verdict.RETURNED, "Too harsh.")
+    quality.review(session, rita, said, Decision.RETURNED, "Too harsh.")
     assert [row.id for row in queue_page(session, alice, Queue.RETURNED).rows] == [said.assignment_id]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from app.db import session_scope
-from app.settings import get_settings
+from app.kernel.db import session_scope
+from app.kernel.settings import get_settings
 from tests.faults.rig import Rig
 from tests.generating import serve_base, settings_for, tiny_engine
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,23 +14,27 @@ from pathlib import Path
 import psutil
 import redis
 
-from app.audit import audit
-from app.db import session_scope
-from app.embedded import Valkey
-from app.jobs import Queue
-from app.settings import ROOT
+from app.kernel.db import session_scope
+from app.kernel.jobs import Queue
+from app.kernel.settings import ROOT
+from app.services.embedded import Valkey
+from app.upkeep.audit import audit
+from tests import patience
 from tests.fake_engine import FakeEngine
 from tests.generating import assert_nothing_lost_or_doubled, counts
+from tests.patience import PATIENCE
 
-POOLS = {Queue.GENERATION: ("prefork", "1"), Queue.CONTROL: ("threads", "4")}
+POOLS = {Queue.GENERATION: ("prefork", "1"), Queue.CONTROL: ("threads", "4"), Queue.CHECKS: ("prefork", "1")}
+USUAL = (Queue.GENERATION, Queue.CONTROL)
 
 
-def eventually(look: Callable[[], bool], what: str, within: float = 90) -> None:
-    """Wait until ``look`` is true; fail after ``within`` seconds, saying ``what`` never came."""
-    deadline = time.monotonic() + within
-    while not look():
-        assert time.monotonic() < deadline, f"not within {within:.0f} s: {what}; {counts()}"
-        time.sleep(0.05)
+def eventually(look: Callable[[], bool], what: str, within: float = PATIENCE) -> None:
+    """Wait until ``look`` is true; fail after ``within`` seconds, saying ``what`` never came and what there is."""
+    try:
+        patience.eventually(look, within, what)
+    except AssertionError as error:
+        error.add_note(str(counts()))
+        raise
 
 
 @dataclass
@@ -52,7 +55,7 @@ class Rig:
     def start_broker(self) -> None:
         """Start Valkey, on the same port as before, and wait for it."""
         self._start("broker", self.broker.command())
-        eventually(self.broker.ready, "the broker answers", 20)
+        eventually(self.broker.ready, "the broker answers")
 
     def start_worker(self, queue: Queue) -> None:
         """Start the worker of ``queue`` as an installation does."""
@@ -64,9 +67,9 @@ class Rig:
         self._start("beat", [*_celery(), "beat", "--pidfile=", "-l", "INFO"])
 
     def start_all(self) -> None:
-        """Broker, workers and beat."""
+        """Broker, beat, and the workers of generation and control."""
         self.start_broker()
-        for queue in POOLS:
+        for queue in USUAL:
             self.start_worker(queue)
         self.start_beat()
 

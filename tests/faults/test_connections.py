@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -11,12 +12,13 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import Engine, text
 
-import app.db
+import app.kernel.db
 from app.accounts import service as accounts
 from app.accounts.models import Role
-from app.db import IDLE_SECONDS, TURNS, make_engine, session_scope
-from app.settings import get_settings
-from app.spool import MAKERS
+from app.kernel.db import IDLE_SECONDS, TURNS, make_engine, session_scope
+from app.kernel.settings import get_settings
+from app.shell.bodies import ARRIVING, FORM_LIMIT_BYTES, LARGE_BODY
+from app.shell.spool import MAKERS, SHELF
 from tests.factories import make_annotation, make_comparison, make_user
 
 CLIENTS = 9
@@ -26,11 +28,11 @@ CLIENTS = 9
 @pytest.fixture
 def few_connections(committed: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     few = get_settings().model_copy(update={"database_pool_size": 4})
-    monkeypatch.setattr("app.db.get_settings", lambda: few)
-    monkeypatch.setattr("app.spool.get_settings", lambda: few)
+    monkeypatch.setattr("app.kernel.db.get_settings", lambda: few)
+    monkeypatch.setattr("app.shell.spool.get_settings", lambda: few)
     engine = make_engine(few.database_url, few.database_pool_size)
-    monkeypatch.setattr(app.db, "get_engine", lambda: engine)
-    monkeypatch.setattr("app.turns.PATIENCE", 60)
+    monkeypatch.setattr(app.kernel.db, "get_engine", lambda: engine)
+    monkeypatch.setattr("app.kernel.turns.PATIENCE", 60)
     yield engine
     engine.dispose()
 
@@ -153,14 +155,17 @@ def test_a_download_that_is_broken_off_stops_being_made(
         task = client.start()
         await client.waits.wait()
         await end([client], [task])
-        await until(lambda: bool(made) and in_use(few_connections) == 0)
-        assert MAKERS.free() == 1
+        await until(lambda: bool(made) and in_use(few_connections) == 0 and MAKERS.free() == 1)
 
     asyncio.run(attack())
 
 
 def test_uploads_that_do_not_end_hold_neither_connection_nor_turn(few_connections: Engine, web: FastAPI) -> None:
     token = bobs_token()
+    turns = few_connections.pool.size() * 3 // 2  # type: ignore[attr-defined]
+
+    def nothing_is_held() -> bool:
+        return in_use(few_connections) == 0 and TURNS.free() == turns
 
     async def attack() -> None:
         uploads = [
@@ -170,12 +175,11 @@ def test_uploads_that_do_not_end_hold_neither_connection_nor_turn(few_connection
         tasks = [upload.start(b"--x\r\n") for upload in uploads]
         try:
             await asyncio.gather(*(upload.waits.wait() for upload in uploads))
-            assert in_use(few_connections) == 0
-            assert TURNS.free() == few_connections.pool.size() * 3 // 2  # type: ignore[attr-defined]
+            await until(nothing_is_held)
             await a_page_answers(web, token)
         finally:
             await end(uploads, tasks)
-        assert TURNS.free() == few_connections.pool.size() * 3 // 2  # type: ignore[attr-defined]
+        await until(nothing_is_held)
 
     asyncio.run(attack())
 
@@ -184,7 +188,7 @@ def test_a_client_that_waits_in_vain_for_a_download_is_told_to_come_back(
     few_connections: Engine, web: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = bobs_token()
-    monkeypatch.setattr("app.turns.PATIENCE", 0)
+    monkeypatch.setattr("app.kernel.turns.PATIENCE", 0)
 
     async def attack() -> int:
         turn = await MAKERS.take()
@@ -196,6 +200,111 @@ def test_a_client_that_waits_in_vain_for_a_download_is_told_to_come_back(
         return int(client.said[0]["status"])
 
     assert asyncio.run(attack()) == 503
+
+
+def limited(monkeypatch: pytest.MonkeyPatch, **limits: Any) -> None:
+    few = get_settings().model_copy(update={"database_pool_size": 4} | limits)
+    monkeypatch.setattr("app.shell.spool.get_settings", lambda: few)
+    monkeypatch.setattr("app.shell.bodies.get_settings", lambda: few)
+
+
+def answer_of(client: Client) -> tuple[int, str, str]:
+    """Status, ``Retry-After`` and text."""
+    headers = {name.decode(): value.decode() for name, value in client.said[0]["headers"]}
+    return client.said[0]["status"], headers.get("retry-after", ""), client.said[1]["body"].decode()
+
+
+def test_files_of_downloads_that_are_read_slowly_are_only_so_many(
+    few_connections: Engine, web: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = bobs_token()
+    limited(monkeypatch, downloads=3)
+
+    async def ask(count: int) -> tuple[list[Client], list[asyncio.Task[None]]]:
+        clients = [Client(web, "GET", "/api/v1/preferences/export", token) for _ in range(count)]
+        tasks = [client.start() for client in clients]
+        await asyncio.gather(*(client.waits.wait() for client in clients))
+        return clients, tasks
+
+    async def attack() -> None:
+        slow, reading = await ask(3)
+        assert {client.said[0]["status"] for client in slow} == {200}
+        assert SHELF.bytes > 0
+        (late,), refused = await ask(1)
+        status, again, said = answer_of(late)
+        assert (status, again) == (503, "60")
+        assert "Too many downloads" in said
+        await end([late, slow[0]], [*refused, reading[0]])
+        await until(lambda: SHELF.files == 2)
+        (next_one,), more = await ask(1)
+        assert next_one.said[0]["status"] == 200, "who leaves makes room"
+        await end([next_one, *slow], [*more, *reading])
+        await until(lambda: (SHELF.files, SHELF.bytes) == (0, 0))
+
+    asyncio.run(attack())
+
+
+def test_files_of_downloads_take_their_share_of_the_disk_and_no_more(
+    few_connections: Engine, web: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, made = bobs_token(), []
+
+    def endless(*_: Any) -> Iterator[bytes]:
+        while True:
+            made.append(1024)
+            yield bytes(1024)
+
+    monkeypatch.setattr("app.preferences.export.stream", endless)
+    monkeypatch.setattr("app.shell.spool.shutil.disk_usage", lambda _: SimpleNamespace(free=65536 - SHELF.bytes))
+    limited(monkeypatch, downloads_disk_share=0.25)
+
+    async def attack() -> None:
+        first = Client(web, "GET", "/api/v1/preferences/export", token)
+        broken = first.start()
+        await first.waits.wait()
+        await until(lambda: MAKERS.free() == 1)
+        assert len(made) == 17, "the seventeenth found no room"
+        assert SHELF.bytes == 16384
+        late = Client(web, "GET", "/api/v1/preferences/export", token)
+        refused = late.start()
+        await late.waits.wait()
+        status, again, said = answer_of(late)
+        assert (status, again) == (503, "60")
+        assert "disk space" in said
+        await end([first, late], [broken, refused])
+        assert not any(message.get("more_body") is False for message in first.said), "what is broken off has no end"
+        await until(lambda: (SHELF.files, SHELF.bytes) == (0, 0))
+
+    asyncio.run(attack())
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["declared", "chunked"])
+def test_uploads_are_only_so_many_bytes_and_judgements_pass(
+    few_connections: Engine, web: FastAPI, monkeypatch: pytest.MonkeyPatch, *, declared: bool
+) -> None:
+    token = bobs_token()
+    limit = 2**20
+    limited(monkeypatch, uploads=1, upload_limit_bytes=limit)
+    large = b"--x\r\n" + b"x" * (FORM_LIMIT_BYTES - LARGE_BODY)
+    form = {"content_type": "multipart/form-data; boundary=x"}
+
+    async def attack() -> None:
+        slow = Client(web, "POST", "/api/v1/batches", token, **form)
+        reading = slow.start(large)
+        await slow.waits.wait()
+        assert ARRIVING.bytes == len(large) - LARGE_BODY
+        more = form | ({"content_length": str(limit + 3 * LARGE_BODY)} if declared else {})
+        late = Client(web, "POST", "/api/v1/batches", token, **more)
+        late.goes.set()
+        await late.start(b"" if declared else b"--x\r\n" + b"x" * (limit + 3 * LARGE_BODY))
+        status, again, said = answer_of(late)
+        assert (status, again) == (503, "60")
+        assert "Too many uploads" in said
+        await a_page_answers(web, token)
+        await end([slow], [reading])
+        await until(lambda: ARRIVING.bytes == 0)
+
+    asyncio.run(attack())
 
 
 def test_the_server_ends_transactions_that_were_forgotten(few_connections: Engine) -> None:
@@ -219,5 +328,5 @@ def test_a_busy_server_is_ready_and_a_database_that_hangs_is_not(
         return answer
 
     assert asyncio.run(busy()) == 200
-    monkeypatch.setattr("app.health.READY_SECONDS", 0)
+    monkeypatch.setattr("app.site.health.READY_SECONDS", 0)
     assert asyncio.run(ask()) == 503

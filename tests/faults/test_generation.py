@@ -9,8 +9,8 @@ import psutil
 import pytest
 from sqlalchemy import select
 
-from app.db import session_scope
-from app.jobs import Queue
+from app.kernel.db import session_scope
+from app.kernel.jobs import Queue
 from app.prompts.models import Prompt, PromptState
 from tests.faults.rig import Rig, all_settled, assert_nothing_is_wrong, eventually
 from tests.generating import counts, open_batch
@@ -62,7 +62,7 @@ def test_a_poison_prompt_is_quarantined_after_three_tries_and_the_rest_proceed(r
     assert counts() == {"ready": 11, "quarantined": 1, "candidates": 44, "comparisons": 11}
     poison = prompt(ids[3])
     assert (poison.state, poison.attempts) == (PromptState.QUARANTINED, 3)
-    assert "worker ended" in (poison.last_error or "")
+    assert "worker stopped" in (poison.last_error or "")
     assert_nothing_is_wrong()
 
 

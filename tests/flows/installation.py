@@ -9,36 +9,22 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 import httpx
 import psutil
 from sqlalchemy import Engine, text
 
-from app.db import make_engine
-from app.embedded import free_port
-from app.settings import ROOT
+from app.kernel.db import make_engine
+from app.kernel.settings import ROOT
+from app.services.embedded import free_port
+from tests.patience import eventually
 
-T = TypeVar("T")
 LINK = re.compile(r"https?://\S+/invite/\S+")
-
-
-def eventually(look: Callable[[], T | None], within: float, what: str) -> T:
-    """Call ``look`` until it gives something true; fail after ``within`` seconds, saying ``what`` never came."""
-    deadline = time.monotonic() + within
-    while True:
-        found = look()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within:.0f} s: {what}")
-        time.sleep(0.2)
 
 
 @dataclass
@@ -74,7 +60,7 @@ class Installation:
     def corral(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run another ``corral`` command against this installation, with ``stdin`` as its input."""
         return subprocess.run(
-            [sys.executable, "-m", "app.cli", *arguments],
+            [sys.executable, "-m", "app.commands.cli", *arguments],
             env=self.environment,
             cwd=ROOT,
             input=stdin,
@@ -155,7 +141,7 @@ class Installation:
 
 @contextmanager
 def running(folder: Path, *arguments: str, **settings: str) -> Iterator[Installation]:
-    """``corral up`` over ``folder`` with ``CORRAL_*`` settings; stopped at the end."""
+    """``corral up`` over ``folder`` with ``CORRAL_*`` settings, and the code that ``PYTHONPATH`` names; stopped at the end."""
     port = free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CORRAL_")}
     clean.pop("DATABASE_URL", None)
@@ -164,9 +150,9 @@ def running(folder: Path, *arguments: str, **settings: str) -> Iterator[Installa
     log = folder.parent / f"{folder.name}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", "up", "--port", str(port), *arguments],
+            [sys.executable, "-m", "app.commands.cli", "up", "--port", str(port), *arguments],
             env=environment,
-            cwd=ROOT,
+            cwd=settings.get("PYTHONPATH", ROOT),
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy.orm import Session
 
 from tests.fake_engine import FakeEngine
-from tests.flows.installation import Installation, eventually, running
+from tests.flows.installation import Installation, running
 from tests.generating import open_batch, tiny_engine
+from tests.patience import eventually
 from tests.places import temporary_place
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -92,6 +93,6 @@ def test_a_power_cut_that_breaks_all_that_can_be_made_again_costs_nothing(place:
             "valkey.conf",
             "logs",
         ):
-            assert f"what was there is now {broken}.broken-" in second.said()
+            assert f"the old one is now {broken}.broken-" in second.said()
         assert second.corral("audit").stdout == "Every promise holds.\n"
         assert second.stop() == 0

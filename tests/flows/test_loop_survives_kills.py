@@ -20,8 +20,9 @@ import httpx
 import psutil
 import pytest
 
-from app.settings import ROOT
-from tests.flows.installation import Installation, eventually, running
+from app.kernel.settings import ROOT
+from tests.flows.installation import Installation, running
+from tests.patience import PATIENCE, eventually
 from tests.places import temporary_place
 
 pytestmark = [pytest.mark.engine, pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -34,6 +35,9 @@ SETTINGS = {
     "CORRAL_GENERATION_LEASE": "20",
     "CORRAL_SWEEP_INTERVAL": "3",
     "CORRAL_GENERATION_TRIES": "6",
+    "CORRAL_TRAINING_SAMPLES": "0",
+    "CORRAL_CHECK_TOKENS": "16",
+    "CORRAL_CHALLENGER_PERCENT": "100",
 }
 
 
@@ -131,7 +135,7 @@ def kill_when(installation: Installation, due: Callable[[], bool], *words: str) 
     def work() -> list[int]:
         eventually(due, 900, f"the moment to kill {words}")
         victims = installation.kill9(*words)
-        eventually(lambda: not any(map(psutil.pid_exists, victims)), 30, f"the end of {words}")
+        eventually(lambda: not any(map(psutil.pid_exists, victims)), PATIENCE, f"the end of {words}")
         return victims
 
     return KILLER.submit(work)
@@ -161,7 +165,7 @@ def test_kills_at_random_moments_lose_and_double_nothing(installation: Installat
 
     # Annotation: every submit is sent twenty times at once, and the web server is killed on the way.
     halfway = dice.randint(2, PROMPTS // 2)
-    web = kill_when(installation, lambda: len(alice.acknowledged) >= halfway, "app.serve")
+    web = kill_when(installation, lambda: len(alice.acknowledged) >= halfway, "app.site.serve")
     while annotate(alice):
         pass
     web.result()
@@ -178,9 +182,13 @@ def test_kills_at_random_moments_lose_and_double_nothing(installation: Installat
     kill_when(installation, steps("reward"), "training.reward").result()
     killer = kill_when(installation, steps("dpo"), "-Q training")
     done = "SELECT count(*) FROM training_runs WHERE state = 'succeeded'"
-    eventually(lambda: none_failed(installation) and installation.scalar(done) == 2, 1200, "both runs succeed")
+    eventually(
+        lambda: none_failed(installation) and installation.scalar(done) == 3, 1200, "both are trained and checked"
+    )
     killer.result()
-    assert installation.scalar("SELECT count(*) FROM training_runs") == 2
+    assert installation.scalar("SELECT count(*) FROM training_runs") == 3
+    states = "SELECT string_agg(state, ' ' ORDER BY number) FROM rounds"
+    eventually(lambda: installation.scalar(states) == "challenging collecting", PATIENCE, "the policy challenges")
     assert installation.scalar("SELECT count(*) FROM checkpoints WHERE kind IN ('reward', 'policy')") == 2
 
     # The next batch is answered by what came of it.

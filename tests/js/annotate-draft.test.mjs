@@ -42,7 +42,7 @@ test("only time at work is counted", () => {
 
 test("unchanged text is no edit, and an empty one is refused", () => {
   assert.equal(editProblem("a\nb", "a\r\nb", false), "");
-  assert.match(editProblem("a", "a", true), /asks for/);
+  assert.match(editProblem("a", "a", true), /requires/);
   assert.match(editProblem("  ", "a", false), /empty/);
   assert.equal(editProblem("b", "a", true), "");
 });
@@ -50,7 +50,7 @@ test("unchanged text is no edit, and an empty one is refused", () => {
 test("two drafts can be told apart in words", () => {
   const draft = { outcome: "ranked", ranking: [["B"], ["A", "C"]], strengths: [3], edits: { B: "Better." }, comment: "why" };
   assert.equal(described(draft), "B >3 A = C\n\nB, improved: Better.\n\nwhy");
-  assert.equal(described({ outcome: "tie" }), "Equally good");
+  assert.equal(described({ outcome: "tie" }, { tie: "Equally good" }), "Equally good");
   assert.equal(described({}), "(nothing yet)");
 });
 

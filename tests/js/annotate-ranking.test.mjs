@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   arrange,
-  encoded,
+  complete,
   fromDraft,
   grouped,
   join,
@@ -32,11 +32,11 @@ test("moving beyond the ends stays at the ends", () => {
   assert.deepEqual(place(ranking(3), "B", 9).order, ["A", "C", "B"]);
 });
 
-test("a ranking is encoded only when every gap is set", () => {
+test("a ranking is complete when every gap is set", () => {
   let state = ranking(3);
-  assert.equal(encoded(state), "");
+  assert.equal(complete(state), false);
   state = setGap(setGap(state, 0, 3), 1, 0);
-  assert.equal(encoded(state), "A3B0C");
+  assert.equal(complete(state), true);
   assert.deepEqual(grouped(state), { ranking: [["A"], ["B", "C"]], strengths: [3] });
   assert.deepEqual([...places(state)], [["A", 1], ["B", 2], ["C", 2]]);
 });

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 import redis
 
-from app.broker_log import LOG, set_broken_aside
-from app.embedded import Valkey
-from app.settings import Settings
-from tests.flows.installation import eventually
+from app.kernel.settings import Settings
+from app.services.broker_log import LOG, set_broken_aside
+from app.services.embedded import Valkey
+from tests.patience import PATIENCE, eventually
 
 
 def run(broker: Valkey, meanwhile: Callable[[redis.Redis], object]) -> None:
     process = subprocess.Popen(broker.command(), stdout=subprocess.DEVNULL)
     try:
-        eventually(broker.ready, 20, "the broker")
+        eventually(broker.ready, PATIENCE, "the broker")
         meanwhile(redis.Redis.from_url(broker.url))
     finally:
         process.terminate()

@@ -15,16 +15,17 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 from typer.testing import CliRunner, Result
 
-from app import cli, doctor
 from app.accounts.models import Role
 from app.accounts.service import SCOPES, authenticate
+from app.commands import cli
 from app.commands.user import RoleName
-from app.db import get_engine
-from app.doctor import Finding, Level
-from app.embedded import free_port
-from app.errors import AppError, one_sentence
+from app.kernel.db import get_engine
+from app.kernel.errors import AppError, one_sentence
+from app.kernel.settings import ROOT, Settings, get_settings
 from app.prompts.models import Batch
-from app.settings import ROOT, Settings, get_settings
+from app.services.embedded import free_port
+from app.upkeep import doctor
+from app.upkeep.diagnoses import Diagnosis, Level
 from tests.factories import PASSWORD, current_round, make_annotation, make_batch, make_comparison, make_user
 
 Corral = Callable[..., Result]
@@ -33,7 +34,7 @@ Corral = Callable[..., Result]
 @pytest.fixture
 def corral(session: Session, monkeypatch: pytest.MonkeyPatch) -> Corral:
     """Runs a command inside the test's transaction; ``typed`` is what comes from standard input."""
-    monkeypatch.setattr(type(get_engine()), "dispose", lambda *_: None)
+    monkeypatch.setattr(get_engine(), "dispose", lambda: None)  # its pool holds the connection of that transaction
 
     def run(*arguments: str, typed: str = "") -> Result:
         return CliRunner().invoke(cli.app, arguments, input=typed)
@@ -66,7 +67,7 @@ def test_setup_makes_what_is_missing_and_shows_the_link_until_there_is_an_admin(
     get_settings.cache_clear()
     try:
         first = corral("setup")
-        assert "This link makes the first, once: http://127.0.0.1:8000/invite/" in first.stdout
+        assert "This one-time link creates the first: http://127.0.0.1:8000/invite/" in first.stdout
         make_user(session, role=Role.ADMIN)
         assert corral("setup").stdout == "The database is ready.\n"
     finally:
@@ -126,7 +127,7 @@ def test_a_token_is_shown_once_and_can_be_revoked(corral: Corral, session: Sessi
     number = listed.splitlines()[1].split()[0]
     assert corral("token", "revoke", number).exit_code == 0
     assert "laptop" not in corral("token", "list", alice.email).stdout
-    refused(corral("token", "revoke", number), "no token")
+    refused(corral("token", "revoke", number), "no active token")
 
 
 def test_a_token_cannot_do_more_than_its_owner(corral: Corral, session: Session) -> None:
@@ -221,7 +222,7 @@ def test_the_address_of_the_database_is_printed(corral: Corral) -> None:
     ],
 )
 def test_what_cannot_work_is_one_sentence(arguments: list[str], environment: dict[str, str], words: str) -> None:
-    command = [sys.executable, "-m", "app.cli", *arguments]
+    command = [sys.executable, "-m", "app.commands.cli", *arguments]
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False
     )
@@ -232,7 +233,7 @@ def test_what_cannot_work_is_one_sentence(arguments: list[str], environment: dic
 
 
 def test_the_doctor_says_what_is_wrong_and_ends_with_1(corral: Corral, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> list[Finding]:
+    def broken(*_: object) -> list[Diagnosis]:
         raise RuntimeError("the stethoscope is gone")
 
     monkeypatch.setattr(doctor, "CHECKS", (doctor.look_at_python, broken))
@@ -242,7 +243,7 @@ def test_the_doctor_says_what_is_wrong_and_ends_with_1(corral: Corral, monkeypat
     assert "RuntimeError: the stethoscope is gone" in answer.stdout
 
 
-def findings(check: doctor.Check) -> dict[str, Finding]:
+def findings(check: doctor.Check) -> dict[str, Diagnosis]:
     return {finding.subject: finding for finding in check(get_settings(), None)}
 
 
@@ -310,22 +311,49 @@ def test_the_doctor_sees_services_that_do_not_answer(corral: Corral) -> None:
     [broker] = doctor.look_at_broker(settings, None)
     assert (broker.level, broker.remedy) == (
         Level.FAIL,
-        "Start it, or correct BROKER_URL. Nothing is lost meanwhile.",
+        "Start it, or correct BROKER_URL. Nothing is lost in the meantime.",
     )
     [engine] = doctor.look_at_engine(settings, None)
     assert engine.level is Level.FAIL
     assert nowhere in engine.found
 
 
+@pytest.mark.parametrize(
+    ("told", "level", "words"),
+    [
+        ('{"error": "This kernel has no Landlock."}', Level.WARN, "no Landlock"),
+        ('{"sandbox": "landlock"}\n{"attack": "net", "open": true, "got": ""}', Level.FAIL, "does not stop: net"),
+        ('{"sandbox": "landlock"}\n{"attack": "net", "open": null, "got": ""}', Level.FAIL, "does not stop: net"),
+        ('{"sandbox": "landlock"}\n{"attack": "net", "open": false, "got": ""}', Level.OK, "bubblewrap would also"),
+        ('{"sandbox": "bubblewrap"}\n{"attack": "net", "open": false, "got": ""}', Level.OK, "bubblewrap stops net"),
+    ],
+)
+def test_the_doctor_says_what_the_sandbox_stops(
+    corral: Corral, monkeypatch: pytest.MonkeyPatch, told: str, level: Level, words: str
+) -> None:
+    monkeypatch.setattr(
+        "app.upkeep.doctor.subprocess.run", lambda *_, **__: subprocess.CompletedProcess([], 0, told, "")
+    )
+    found = findings(doctor.look_at_sandbox)["sandbox"]
+    assert found.level is level
+    assert words in found.found
+    assert (found.remedy == "") is (level is Level.OK)
+
+
+def test_the_doctor_proves_the_sandbox_by_attacking_it(corral: Corral) -> None:
+    found = findings(doctor.look_at_sandbox)["sandbox"]
+    assert found.level is Level.WARN or found.found.partition(" stops ")[2].startswith("secrets and net")
+
+
 def test_the_doctor_names_the_queues_that_nobody_serves(corral: Corral, monkeypatch: pytest.MonkeyPatch) -> None:
     control = type("Control", (), {"ping": lambda *_, **__: [{"control@here": {"ok": "pong"}}]})
-    monkeypatch.setattr("app.jobs.producer", lambda: type("Producer", (), {"control": control()}))
+    monkeypatch.setattr("app.kernel.jobs.producer", lambda: type("Producer", (), {"control": control()}))
     [workers] = doctor._workers()
-    assert (workers.level, workers.found) == (Level.FAIL, "no answer from: generation, training, live")
+    assert (workers.level, workers.found) == (Level.FAIL, "no answer from: generation, training, live, checks")
 
 
 def test_the_doctor_misses_no_engine_where_one_runs_elsewhere(corral: Corral, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.engine.installed", lambda: False)
+    monkeypatch.setattr("app.laptop.engine_command.installed", lambda: False)
     here, elsewhere = Settings.model_construct(), Settings(engine_url="http://engine:8000/v1")
     assert "packages (engine)" in {finding.subject for finding in doctor.look_at_packages(here, None)}
     assert "packages (engine)" not in {finding.subject for finding in doctor.look_at_packages(elsewhere, None)}
@@ -337,11 +365,11 @@ def test_the_audit_log_is_read_and_exported_at_the_command_line(corral: Corral, 
     shown = corral("audit-log", "--kind", "people", "--person", alice.email, "--since", "1h").stdout.splitlines()
     assert shown[0].split() == ["at", "(UTC)", "who", "what", "about", "address", "by"]
     assert len(shown) == 2
-    assert "gave another role  Alice  command line" in shown[1]
+    assert "changed a role  Alice  command line" in shown[1]
     assert corral("audit-log", "--kind", "people", "--until", "1h").stdout.count("\n") == 1
     exported = corral("audit-log", "--json", "--kind", "people", "--address", "command line")
     (event,) = map(json.loads, exported.stdout.splitlines())
-    assert (event["what"], event["subject"]["name"], event["actor"]) == ("gave another role", "Alice", None)
+    assert (event["what"], event["subject"]["name"], event["actor"]) == ("changed a role", "Alice", None)
     done = json.loads(corral("audit-log", "--json", "--kind", "download", "--limit", "2").stdout.splitlines()[1])
     assert (done["action"], done["details"]["rows"], done["address"]) == ("audit_log.exported", 1, "command line")
 

@@ -11,12 +11,13 @@ import psutil
 import psycopg
 import pytest
 
-from app import cluster_notes, engine
-from app.aside import set_aside, unless
-from app.embedded import SOCKET, Postgres
-from app.errors import CannotStart
-from app.instance import Instance, Running
-from app.settings import Settings
+from app.kernel.errors import CannotStart
+from app.kernel.settings import Settings
+from app.laptop import engine_command as engine
+from app.services import cluster_notes
+from app.services.aside import set_aside, unless
+from app.services.embedded import SOCKET, Postgres
+from app.services.instance import Instance, Running
 from tests.generating import write_adapter
 from tests.launcher.test_launch import RUNNING
 from tests.places import temporary_place
@@ -93,7 +94,7 @@ def test_notes_of_a_killed_database_that_are_broken_do_not_stop_the_next(
     assert starts(killed) == ["kept"]
     said = capfd.readouterr().err
     assert all(
-        f"{note} is broken: it is made anew, and what was there is now {note.name}.broken-" in said for note in broken
+        f"{note} is damaged: it is created again, and the old one is now {note.name}.broken-" in said for note in broken
     )
 
 
@@ -154,7 +155,7 @@ def test_what_cannot_be_set_aside_is_one_sentence(tmp_path: Path, monkeypatch: p
 
     (tmp_path / "beat").mkdir()
     monkeypatch.setattr(Path, "rename", refused)
-    with pytest.raises(CannotStart, match=r"beat is broken and cannot be set aside \(Permission denied\): remove it"):
+    with pytest.raises(CannotStart, match=r"beat is damaged and cannot be set aside \(Permission denied\): remove it"):
         unless(Path.is_file, tmp_path / "beat")
 
 

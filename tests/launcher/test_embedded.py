@@ -15,11 +15,11 @@ import psycopg
 import pytest
 import redis
 
-from app import embedded
-from app.embedded import SOCKET_PATH_LIMIT, Postgres, Valkey, start_postgres, stop_postgres
-from app.errors import CannotStart
-from app.settings import ROOT
-from tests.flows.installation import eventually
+from app.kernel.errors import CannotStart
+from app.kernel.settings import ROOT
+from app.services import embedded
+from app.services.embedded import SOCKET_PATH_LIMIT, Postgres, Valkey, start_postgres, stop_postgres
+from tests.patience import PATIENCE, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +64,7 @@ def test_a_running_server_is_found_and_a_killed_one_recovers(folder: Path) -> No
 STARTER = """
 import sys, time
 from pathlib import Path
-from app.embedded import Postgres
+from app.services.embedded import Postgres
 server = Postgres(Path(sys.argv[1]))
 server.start()
 print(server.pid(), flush=True)
@@ -79,7 +79,7 @@ def test_a_server_ends_with_the_command_that_started_it(folder: Path, end: signa
         assert starter.stdout is not None
         pid = int(starter.stdout.readline())
         starter.send_signal(end)
-    eventually(lambda: not psutil.pid_exists(pid), 30, "the server's end")
+    eventually(lambda: not psutil.pid_exists(pid), PATIENCE, "the server's end")
 
 
 def test_a_process_number_that_went_to_a_stranger_does_not_stop_the_next_start(folder: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_socket_folder_that_somebody_put_there_is_refused(place: Path, monkeyp
 def test_data_of_another_version_is_refused_with_the_remedy(folder: Path) -> None:
     folder.mkdir()
     (folder / "PG_VERSION").write_text("16\n")
-    with pytest.raises(CannotStart, match="was made by PostgreSQL 16; this installation brings 18"):
+    with pytest.raises(CannotStart, match="was created by PostgreSQL 16; this installation comes with 18"):
         Postgres(folder).prepare()
     (folder / "PG_VERSION").unlink()
 
@@ -146,7 +146,7 @@ def broker(place: Path) -> Valkey:
 def served(broker: Valkey) -> subprocess.Popen[bytes]:
     broker.prepare()
     process = subprocess.Popen(broker.command(), stdout=subprocess.DEVNULL)
-    eventually(broker.ready, 20, "the broker")
+    eventually(broker.ready, PATIENCE, "the broker")
     return process
 
 
@@ -154,7 +154,7 @@ def test_the_broker_keeps_what_it_was_given_through_kill_9(broker: Valkey) -> No
     process = served(broker)
     client = redis.Redis.from_url(broker.url)
     client.lpush("generation", "look")
-    eventually(lambda: b"look" in b"".join(p.read_bytes() for p in broker.folder.rglob("*.aof")), 10, "the log")
+    eventually(lambda: b"look" in b"".join(p.read_bytes() for p in broker.folder.rglob("*.aof")), PATIENCE, "the log")
     process.kill()
     process.wait()
     assert not broker.ready()

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from app import engine, launch
-from app.errors import CannotStart
-from app.instance import Instance, Running
-from app.launch import address_of, troubles
-from app.processor import fast_dtype
-from app.settings import Settings
-from app.supervisor import Console
+from app.kernel.errors import CannotStart
+from app.kernel.processor import fast_dtype
+from app.kernel.settings import Settings
+from app.laptop import engine_command as engine
+from app.laptop import launch
+from app.laptop.launch import address_of, troubles
+from app.laptop.supervisor import Console
+from app.services.instance import Instance, Running
 
 RUNNING = Running(
     pid=os.getpid(),
@@ -59,7 +60,7 @@ def held(instance: Instance, request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.mark.parametrize("held", [RUNNING], indirect=True)
 def test_a_folder_in_use_by_another_start_is_refused_with_its_address(instance: Instance, held: None) -> None:
     with (
-        pytest.raises(CannotStart, match=r"runs over .* already, at http://127.0.0.1:8000"),
+        pytest.raises(CannotStart, match=r"already runs on .*, at http://127.0.0.1:8000"),
         launch._hold(instance, Console()),
     ):
         raise AssertionError
@@ -74,7 +75,7 @@ def test_a_folder_in_use_by_a_command_is_waited_for(
 ) -> None:
     monkeypatch.setattr(launch, "LOCK_PATIENCE", 0.3)
     assert instance.running() is None
-    with pytest.raises(CannotStart, match="Another corral command holds"), launch._hold(instance, Console()):
+    with pytest.raises(CannotStart, match="Another corral command is using"), launch._hold(instance, Console()):
         raise AssertionError
 
 
@@ -171,6 +172,29 @@ def test_the_engine_is_told_its_precision(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(engine, "on_cpu", lambda on_cpu=on_cpu: on_cpu)
         words = engine.command(Settings(), "python", 9000)
         assert words[words.index("--dtype") + 1] == dtype
+
+
+@pytest.mark.parametrize(
+    ("config", "asked", "context"),
+    [
+        ('{"max_position_embeddings": 8192}', 0, 4096),
+        ('{"max_position_embeddings": 1024}', 0, 1024),
+        ('{"max_position_embeddings": 8192}', 8192, 8192),
+        ('{"max_position_embeddings": null}', 0, 4096),
+        ("[]", 0, 4096),
+        ("half of a {", 0, 4096),
+        (None, 0, 4096),
+    ],
+)
+def test_the_context_is_what_is_asked_for_or_no_more_than_the_model_was_made_for(
+    tmp_path: Path, config: str | None, asked: int, context: int
+) -> None:
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+
+    words = engine.command(Settings(base_model=str(tmp_path), engine_context=asked), "python", 9000)
+
+    assert words[words.index("--max-model-len") + 1] == str(context)
 
 
 def test_a_hub_id_may_be_loaded_and_a_folder_needs_no_hub(tmp_path: Path) -> None:

@@ -10,15 +10,15 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Invite, Role
 from app.accounts.service import accept_invite
-from app.audit import audit
-from app.bootstrap import ensure
-from app.drift import Drift, check
-from app.errors import NotFound
-from app.migrating import current, heads
-from app.prepare import prepare
+from app.kernel.errors import NotFound
+from app.laptop.prepare import prepare
+from app.loops.models import Round, RoundState
 from app.prompts.models import Batch
 from app.registry.models import Checkpoint, CheckpointKind, Deployment
-from app.rounds.models import Round, RoundState
+from app.services.migrating import current, heads
+from app.site.first_start import ensure
+from app.upkeep.audit import audit
+from app.upkeep.drift import Drift, check
 from tests.factories import make_user
 
 
@@ -58,7 +58,7 @@ def test_two_first_starts_at_once_make_everything_once(committed: Engine, databa
         invites = list(pool.map(lambda _: prepare(database_url), range(2)))
     assert all(invites)
     with Session(committed) as session:
-        for table, wanted in (("rounds", 1), ("batches", 1), ("checkpoints", 1), ("deployments", 2)):
+        for table, wanted in (("loops", 1), ("rounds", 1), ("batches", 1), ("checkpoints", 1), ("deployments", 2)):
             assert session.scalar(text(f"SELECT count(*) FROM {table}")) == wanted, table
 
 
@@ -76,7 +76,7 @@ def test_migrations_agree_with_the_models(database_url: str) -> None:
 def test_a_table_that_no_migration_makes_is_drift(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from sqlalchemy import Column, Integer, Table
 
-    from app.models import metadata
+    from app.site.tables import metadata
 
     forgotten = Table("forgotten", metadata, Column("id", Integer, primary_key=True))
     try:
@@ -90,7 +90,7 @@ def test_a_table_that_no_migration_makes_is_drift(database_url: str, monkeypatch
 def test_a_condition_that_no_migration_sets_is_drift(database_url: str) -> None:
     from sqlalchemy import CheckConstraint
 
-    from app.annotations.models import Comparison
+    from app.comparisons.models import Comparison
 
     table = Comparison.metadata.tables["comparisons"]
     forgotten = CheckConstraint("annotators_wanted <> 13", name="unlucky")
@@ -103,6 +103,6 @@ def test_a_condition_that_no_migration_sets_is_drift(database_url: str) -> None:
 
 
 def test_two_newest_migrations_are_a_mistake(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.drift.heads", lambda: {"a1", "b2"})
+    monkeypatch.setattr("app.upkeep.drift.heads", lambda: {"a1", "b2"})
     with pytest.raises(Drift, match=r"There are 2 newest migrations \(a1, b2\)"):
         check(database_url)

@@ -17,12 +17,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from app import embedded, standin
-from app.embedded import Postgres
-from app.errors import CannotStart
-from app.instance import Instance
-from app.settings import ROOT
-from tests.flows.installation import Installation, eventually, running
+from app.kernel.errors import CannotStart
+from app.kernel.settings import ROOT
+from app.services import embedded, standin
+from app.services.embedded import Postgres
+from app.services.instance import Instance
+from tests.flows.installation import Installation, running
+from tests.patience import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="is about root")
@@ -81,7 +82,7 @@ def judged(installation: Installation) -> None:
     assert exported.returncode == 0, exported.stderr
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     seal = (
-        "import os, sys; os.umask(0o077); from pathlib import Path; from training import checkpoints as c;"
+        "import os, sys; os.umask(0o077); from pathlib import Path; from training.formats import checkpoints as c;"
         "\nwith c.write(Path(sys.argv[1]), c.Manifest('one', 'policy', 'base')) as folder:"
         "\n    (folder / 'adapter.safetensors').write_text('weights')"
     )

@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.errors import CannotStart
-from app.processes import KEPT_LOGS, Child, Command, rotate
-from app.settings import ROOT
-from app.supervisor import ChildFailed, Console, Supervisor
-from tests.flows.installation import eventually
+from app.kernel.errors import CannotStart
+from app.kernel.settings import ROOT
+from app.laptop.supervisor import ChildFailed, Console, Supervisor
+from app.services.processes import KEPT_LOGS, Child, Command, rotate
+from tests.patience import PATIENCE, eventually
 
 # a child whose own child leads a session of its own: killing the group would not reach that one
 STRAY = """
@@ -29,8 +29,8 @@ SUPERVISOR = f"""
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from app.processes import Command
-from app.supervisor import Console, Supervisor
+from app.services.processes import Command
+from app.laptop.supervisor import Console, Supervisor
 def hears(line):
     print(line, flush=True)
     return False
@@ -81,7 +81,7 @@ def killed_supervisor(logs: Path) -> dict[str, int]:
 
 
 def test_a_killed_supervisor_takes_even_strays_with_it(killed_supervisor: dict[str, int]) -> None:
-    eventually(lambda: all(map(gone, killed_supervisor.values())), 20, "the end of child and grandchild")
+    eventually(lambda: all(map(gone, killed_supervisor.values())), PATIENCE, "the end of child and grandchild")
 
 
 def test_an_orderly_stop_ends_strays_too(logs: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_failure_is_told_by_its_last_word(logs: Path) -> None:
 
 def test_what_takes_too_long_is_ended(logs: Path) -> None:
     with Supervisor(logs, Console()) as supervisor:
-        with pytest.raises(CannotStart, match="sleeper did not end in time"):
+        with pytest.raises(CannotStart, match="sleeper did not finish in time"):
             supervisor.run(Command("sleeper", python("import time; time.sleep(600)"), once=True), 0.2)
         sleeper = supervisor.children["sleeper"].process
     assert sleeper is not None
@@ -164,7 +164,7 @@ def test_what_takes_too_long_is_ended(logs: Path) -> None:
 def test_an_essential_child_that_keeps_dying_ends_everything(logs: Path) -> None:
     with Supervisor(logs, Console()) as supervisor:
         supervisor.start(Command("heart", python("raise SystemExit('stopped beating')"), essential=True))
-        with pytest.raises(CannotStart, match="heart ended 4 times within a minute, so everything was stopped"):
+        with pytest.raises(CannotStart, match="heart ended 4 times within a minute, so Corral stopped everything"):
             supervisor.until(lambda: False, 60, "it went on")
 
 
@@ -183,7 +183,7 @@ def test_another_child_that_keeps_dying_is_started_again_ever_more_slowly(
 def test_a_console_that_is_closed_stops_nothing() -> None:
     code = (
         "import os, sys; os.close(1)\n"
-        "from app.supervisor import Console\n"
+        "from app.laptop.supervisor import Console\n"
         "Console().say('web', 'a line that nobody reads'); sys.stderr.write('goes on'); os._exit(0)"
     )
     done = subprocess.run(python(code), cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=30, check=True)
@@ -220,6 +220,6 @@ def test_half_a_line_waits_for_its_end_and_last_words_need_none(logs: Path) -> N
         lines.extend(child.lines())
         return child.output < 0
 
-    eventually(read, 30, "its end")
+    eventually(read, PATIENCE, "its end")
     assert lines == ["half", "......"]
     assert (logs / "slow.log").read_text() == "half\n......\n"

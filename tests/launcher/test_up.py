@@ -16,9 +16,10 @@ import httpx
 import psutil
 import pytest
 
-from app.embedded import free_port
-from app.settings import ROOT
-from tests.flows.installation import Installation, eventually, running
+from app.kernel.settings import ROOT
+from app.services.embedded import free_port
+from tests.flows.installation import Installation, running
+from tests.patience import PATIENCE, eventually
 from tests.places import temporary_place
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("launcher")]
@@ -75,7 +76,7 @@ def alive(processes: list[psutil.Process]) -> list[str]:
 def corral_up(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Another ``corral up``, which is expected to end by itself."""
     clean = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "BROKER_URL"}}
-    command = [sys.executable, "-m", "app.cli", "up", "--no-engine", *arguments]
+    command = [sys.executable, "-m", "app.commands.cli", "up", "--no-engine", *arguments]
     return subprocess.run(
         command, env=clean | environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
@@ -88,7 +89,18 @@ def test_the_printed_link_opens_and_a_second_start_keeps_the_data(folder: Path) 
         assert page.status_code == 200
         assert "password" in page.text
         assert link.rsplit("/", 1)[1] not in "".join(log.read_text() for log in (folder / "logs").glob("*.log"))
-        add = [sys.executable, "-m", "app.cli", "user", "add", "bob@example.org", "--name", "Bob", "--role", "admin"]
+        add = [
+            sys.executable,
+            "-m",
+            "app.commands.cli",
+            "user",
+            "add",
+            "bob@example.org",
+            "--name",
+            "Bob",
+            "--role",
+            "admin",
+        ]
         subprocess.run(add, env=first.environment, cwd=ROOT, input=PASSWORD, text=True, check=True, timeout=60)
         assert first.stop() == 0
     with up(folder) as second:
@@ -126,7 +138,7 @@ def test_kill_9_of_the_supervisor_leaves_no_orphan_and_the_next_start_recovers(f
     with up(folder) as first:
         processes = everything(first)
         first.process.kill()
-        eventually(lambda: not alive(processes), 20, f"the end of {alive(processes)}")
+        eventually(lambda: not alive(processes), PATIENCE, f"the end of {alive(processes)}")
     with up(folder) as second:
         eventually(lambda: serves(second, 2), 120, "the start after kill -9")
         assert httpx.get(f"{second.url}/readyz", timeout=30).status_code == 200
@@ -173,14 +185,14 @@ def test_a_web_server_that_keeps_dying_stops_everything_with_one_sentence(instal
     killed: set[int] = set()
 
     def over() -> bool:
-        for child in installation.children("app.serve") if installation.process.poll() is None else []:
+        for child in installation.children("app.site.serve") if installation.process.poll() is None else []:
             child.kill()
             killed.add(child.pid)
         return installation.process.poll() is not None
 
     eventually(over, 120, "the end of it all")
     assert installation.process.returncode == 1
-    assert "corral: web ended 4 times within a minute, so everything was stopped." in installation.said()
+    assert "corral: web ended 4 times within a minute, so Corral stopped everything." in installation.said()
     assert "The last time it was killed (SIGKILL); see " in installation.said()
     assert len(killed) == 4
     assert alive(processes) == []
@@ -189,7 +201,7 @@ def test_a_web_server_that_keeps_dying_stops_everything_with_one_sentence(instal
 def test_a_second_start_over_the_same_data_is_refused(shared: Installation) -> None:
     second = corral_up("--data-dir", str(shared.data_dir), "--port", str(free_port()))
     assert second.returncode == 1
-    assert second.stderr.startswith(f"corral: Corral runs over {shared.data_dir} already, at {shared.url}")
+    assert second.stderr.startswith(f"corral: Corral already runs on {shared.data_dir}, at {shared.url}")
     assert httpx.get(f"{shared.url}/healthz", timeout=30).status_code == 200
 
 

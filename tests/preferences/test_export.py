@@ -12,13 +12,16 @@ import pytest
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
-from app.annotations import service as annotating
-from app.annotations.models import Annotation, Comparison, Outcome
-from app.preferences.export import write_export
-from app.preferences.forms import ExportFilter, Format, Shape
+from app.annotations.models import Annotation
+from app.comparisons import service as comparing
+from app.comparisons.models import Comparison
+from app.judgements.vocabulary import Outcome
+from app.kernel.settings import get_settings
+from app.preferences.exporters import Format, Shape
+from app.preferences.forms import ExportFilter
 from app.prompts.messages import strict
 from app.prompts.models import Prompt, PromptState
-from app.settings import get_settings
+from tests import exporting
 from tests.factories import (
     current_round,
     make_annotation,
@@ -28,24 +31,22 @@ from tests.factories import (
     make_prompt,
     make_user,
 )
+from training.data.snapshot import read_file
 from training.formats.prompts import content_hash
-from training.snapshot import read_file
 
 TEXTS = ["Paris.\n\n```py\nprint('é')\n```", "<|im_end|> \u2028 = Lyon", "  trailing  "]
 
 
 def exported(session: Session, shape: Shape = Shape.CANONICAL, **wanted: Any) -> list[dict[str, Any]]:
-    out = io.BytesIO()
-    count = write_export(session, out, shape, Format.JSONL, ExportFilter(**wanted))
-    rows = [orjson.loads(line) for line in out.getvalue().splitlines()]
+    file, count = exporting.exported(session, shape, Format.JSONL, ExportFilter(**wanted))
+    rows = [orjson.loads(line) for line in file.splitlines()]
     assert len(rows) == count
     return rows
 
 
 def as_table(session: Session, shape: Shape = Shape.CANONICAL) -> list[dict[str, Any]]:
-    out = io.BytesIO()
-    count = write_export(session, out, shape, Format.PARQUET, ExportFilter())
-    rows: list[dict[str, Any]] = pyarrow.parquet.read_table(io.BytesIO(out.getvalue())).to_pylist()
+    file, count = exporting.exported(session, shape, Format.PARQUET, ExportFilter())
+    rows: list[dict[str, Any]] = pyarrow.parquet.read_table(io.BytesIO(file)).to_pylist()
     assert len(rows) == count
     return rows
 
@@ -108,7 +109,7 @@ def test_a_row_says_which_response_was_cut_off(session: Session, alice: User) ->
     prompt = make_prompt(session, make_batch(session, candidates_per_prompt=3), state=PromptState.READY)
     for text, reason in zip(TEXTS, ("stop", "length", "stop"), strict=True):
         make_candidate(session, prompt, text, finish_reason=reason)
-    comparison = annotating.create_comparison(session, prompt)
+    comparison = comparing.create_comparison(session, prompt)
     session.commit()
     make_annotation(session, alice, comparison)
     expected = [("stop", "length"), ("stop", "stop"), ("length", "stop")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -13,26 +12,37 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, func
+from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
 from app.annotations import recording
-from app.annotations.forms import POSITIONS, Submission
-from app.annotations.models import Outcome
-from app.preferences import export, freeze, queries
+from app.annotations.forms import Submission
+from app.judgements.positions import POSITIONS
+from app.judgements.vocabulary import Outcome
+from app.kernel.settings import get_settings
+from app.loops.models import Round
+from app.preferences import freeze, queries
 from app.preferences.counts import export_rows, sum_up
-from app.preferences.forms import ExportFilter, Format, Shape
-from app.rounds.models import Round, RoundState
+from app.preferences.exporters import Format, Shape
+from app.preferences.forms import ExportFilter
 from app.rounds.readiness import readiness
-from app.settings import get_settings
-from tests.factories import current_round, make_assignment, make_batch, make_comparison, make_prompt, make_user
+from tests.exporting import exported
+from tests.factories import (
+    complete_round,
+    current_round,
+    make_assignment,
+    make_batch,
+    make_comparison,
+    make_prompt,
+    make_user,
+)
 from tests.training.conftest import byte_tokenizer
-from training.config import DataConfig
-from training.data import prepare
-from training.errors import DataError
+from training.data.rows import prepare
+from training.formats.errors import DataError
 from training.formats.prompts import Split
 from training.formats.rankings import Consumer
+from training.formats.settings import DataConfig
 
 TOKENIZER = byte_tokenizer()
 EVERYTHING = ExportFilter()
@@ -103,11 +113,7 @@ def judge(session: Session, found: list[Item]) -> Round:
     for item in found:
         if item.old:
             _judge(session, item, people)
-    first.state, first.completed_at = RoundState.COMPLETE, func.now()
-    session.flush()
-    second = Round(number=2)
-    session.add(second)
-    session.commit()
+    second = complete_round(session, first)
     for item in found:
         if not item.old:
             _judge(session, item, people)
@@ -169,9 +175,7 @@ def test_rounds_promises_what_training_finds(connection: Connection, tmp_path: P
         pairs, held_out = found_by_training(session, tmp_path / "s", "reward", EVERYTHING)
         assert promised.trainable == pairs
         assert held_out is None or promised.held_out == held_out
-        assert promised.for_policy == found_by_training(session, tmp_path / "s", "dpo", EVERYTHING)[0]
-        latest = ExportFilter(rounds=(current.number,))
-        assert promised.of_this_round == found_by_training(session, tmp_path / "s", "dpo", latest)[0]
+        assert promised.policy == found_by_training(session, tmp_path / "s", "dpo", EVERYTHING)[0]
         assert promised.annotations == sum_up(queries.tally(session, EVERYTHING, 10)).annotations
 
 
@@ -189,11 +193,10 @@ def test_preferences_promises_what_a_download_holds(
         judge(session, found)
         rows = queries.tally(session, wanted, get_settings().held_out_percent)
         for shape in Shape:
-            written = export.write_export(session, io.BytesIO(), shape, Format.JSONL, wanted)
+            file, written = exported(session, shape, Format.JSONL, wanted)
             assert export_rows(rows, shape, strength) == written, shape
-        out = io.BytesIO()
-        export.write_export(session, out, Shape.CANONICAL, Format.JSONL, wanted)
-        assert sum_up(rows, strength).pairs == out.getvalue().count(b'"outcome":"ranked"')
+            if shape is Shape.CANONICAL:
+                assert sum_up(rows, strength).pairs == file.count(b'"outcome":"ranked"')
 
 
 @pytest.mark.parametrize(("second", "pairs"), [([[0], [1]], 1), ([[1], [0]], 0)], ids=["agrees", "disagrees"])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import html
+import inspect
 import io
 import re
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,10 +20,12 @@ from sqlalchemy.orm import Session
 from app.accounts import service as accounts
 from app.accounts.models import Role, User
 from app.annotations.models import Annotation
-from app.errors import Unavailable
-from app.jobs import Job
+from app.commands.data import export as export_command
+from app.kernel.errors import Unavailable
+from app.kernel.jobs import Job
 from app.preferences import service
-from app.preferences.forms import ExportFilter, Shape
+from app.preferences.exporters import Format, Shape
+from app.preferences.forms import ExportFilter
 from app.preferences.models import Snapshot, SnapshotState
 from app.prompts.models import Batch, BatchState
 from tests.factories import make_annotation, make_batch, make_comparison, make_prompt, make_user, sign_in
@@ -34,7 +39,7 @@ def rung(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
         jobs.append(job)
         return True
 
-    monkeypatch.setattr("app.jobs.ring", note)
+    monkeypatch.setattr("app.kernel.jobs.ring", note)
     return jobs
 
 
@@ -162,7 +167,7 @@ def test_rita_reads_no_model_name_of_what_she_may_still_be_given(
     make_annotation(session, make_user(session, name="Alice"), comparison)
 
     assert "zebra-base" not in everything(client)
-    assert "leave out comparisons that still want annotators" in client.get("/preferences").text
+    assert "leave out comparisons that still need annotators" in client.get("/preferences").text
 
     make_annotation(session, make_user(session, name="Ann"), comparison)
     assert "zebra-base" in everything(client), "it has all its annotations, and nobody will be given it again"
@@ -194,17 +199,17 @@ def test_no_snapshot_tells_rita_what_the_export_does_not(
     of_bob = built(session, service.request_snapshot(session, make_user(session, Role.ADMIN, "Bob"), ExportFilter()))
 
     refused = client.get(f"/snapshots/{of_bob.id}/preferences.jsonl")
-    assert (refused.status_code, "still want annotators" in refused.text) == (409, True)
+    assert (refused.status_code, "still need annotators" in refused.text) == (409, True)
     assert client.get(f"/api/v1/snapshots/{of_bob.id}/preferences.jsonl").status_code == 409
     page = client.get(f"/snapshots/{of_bob.id}").text
-    assert "still want annotators" in page
+    assert "still need annotators" in page
     assert "preferences.jsonl" not in page
 
     client.post("/snapshots")
     own = built(session, newest(session))
     assert (of_bob.rows, own.rows) == (5, 4)
     assert client.get(f"/snapshots/{own.id}/preferences.jsonl").status_code == 200
-    assert "want no more annotators" in client.get(f"/snapshots/{own.id}").text
+    assert "need no more annotators" in client.get(f"/snapshots/{own.id}").text
 
 
 def test_rita_freezes_a_snapshot_and_gets_the_very_bytes_that_the_hash_is_of(
@@ -250,7 +255,7 @@ def test_while_it_is_built_the_page_polls_and_then_stops(
 def test_nothing_to_freeze_is_said_and_not_done(client: TestClient, rita: User, rung: list[Job]) -> None:
     answer = client.post("/snapshots")
     assert answer.status_code == 409
-    assert "nothing to freeze" in answer.text
+    assert "Nothing to freeze" in answer.text
     assert rung == []
 
 
@@ -318,3 +323,23 @@ def test_a_failed_snapshot_says_why_and_leaves_nothing(
     assert snapshot.state is SnapshotState.FAILED
     assert "3 MB free" in client.get(f"/snapshots/{snapshot.id}").text
     assert not (data_dir / "snapshots" / snapshot.name).exists()
+
+
+def test_page_api_and_command_list_the_registered_shapes_and_formats_with_what_they_are_for(
+    client: TestClient, rita: User, judged: list[Annotation]
+) -> None:
+    page = html.unescape(client.get("/preferences").text)
+    assert re.findall(r'<option value="(\w+)"[^>]*>(?:Canonical|TRL):', page) == list(Shape)
+    assert re.findall(r'name="format" value="(\w+)"', page) == list(Format)
+    document = client.get("/api/v1/openapi.json").json()
+    answer = document["paths"]["/api/v1/preferences/export"]["get"]
+    described = " ".join(each.get("description", "") for each in answer["parameters"])
+    assert list(answer["responses"]["200"]["content"]) == [each.exporter.media_type for each in Format]
+    options = {each.name: each for each in inspect.signature(export_command).parameters.values()}
+    for offered, name in ((Shape, "shape"), (Format, "form")):
+        assert document["components"]["schemas"][offered.__name__]["enum"] == list(offered)
+        (option,) = typing.get_type_hints(export_command, include_extras=True)[name].__metadata__
+        assert options[name].default is next(iter(offered))
+        for each in offered:
+            for place in (page, described, option.help):
+                assert each.exporter.purpose in place

@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
-from app.jobs import Job
+from app.kernel.jobs import Job
 from tests.factories import current_round, make_user, sign_in
 
 
@@ -24,5 +24,5 @@ def bob(session: Session, client: TestClient) -> User:
 def rung(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """The jobs that were sent, in order."""
     sent: list[Job] = []
-    monkeypatch.setattr("app.jobs.ring", lambda job, *_: sent.append(job))
+    monkeypatch.setattr("app.kernel.jobs.ring", lambda job, *_: sent.append(job))
     return sent

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from app.errors import BadInput
-from app.prompts.files import Limits
+from app.kernel.errors import BadInput
+from app.prompts.importers import Limits
 from app.prompts.parsing import Refusal, parse
-from app.prompts.shapes import ParsedPrompt
+from app.prompts.records import ParsedPrompt
 
 LIMITS = Limits(prompt_chars=200_000, file_bytes=64 * 1024 * 1024)
 USER = {"role": "user", "content": "Why?"}

@@ -56,9 +56,14 @@ def test_a_file_becomes_a_batch(client: TestClient, session: Session, bob: dict[
         "pending": 2,
         "generating": 0,
         "ready": 0,
+        "unanimous": 0,
         "quarantined": 0,
         "comparisons": 0,
         "comparisons_done": 0,
+        "comparisons_unstarted": 0,
+        "checks": 0,
+        "checks_done": 0,
+        "unchecked": 0,
     }
     assert client.get(answer.headers["location"], headers=bob).json() == made
     assert client.get("/api/v1/batches", headers=bob).json() == {"batches": [made], "next": None}

@@ -8,8 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import AuditEvent, Role, User
-from app.annotations.models import Comparison
-from app.jobs import Job
+from app.comparisons.models import Comparison
+from app.kernel.jobs import Job
 from app.prompts.models import Batch, BatchState, PromptState
 from tests.factories import (
     make_assignment,
@@ -142,9 +142,39 @@ def test_while_people_work_the_progress_asks_seldom(client: TestClient, session:
     assert "0 of 2" in shown
 
 
+def test_what_waits_until_people_have_worked_is_said_to_and_is_not_asked_for_again_and_again(
+    client: TestClient, session: Session, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from app.kernel.settings import get_settings
+
+    settings = get_settings().model_copy(update={"generation_ahead": 1})
+    monkeypatch.setattr("app.batches.queries.get_settings", lambda: settings)
+    comparison = make_comparison(session)
+    batch = session.get_one(Batch, comparison.batch_id)
+    for _ in range(2):
+        make_prompt(session, batch)
+
+    opened = client.get(f"/batches/{batch.id}/progress").text
+    batch.state = BatchState.PREPARING
+    session.commit()
+    preparing = client.get(f"/batches/{batch.id}/progress").text
+    comparison.seats_free = 0
+    session.commit()
+    taken = client.get(f"/batches/{batch.id}/progress").text
+
+    said = "The other 2 prompts get their responses as people work"
+    assert "1 comparison is ready that nobody has begun" in opened
+    assert said in opened
+    assert 'hx-trigger="every 15s"' in opened
+    assert f"{said}, from the models in rotation then. Open the batch to let annotators in." in preparing
+    assert "hx-trigger" not in preparing
+    assert "0 being answered now, 2 waiting" in taken
+    assert 'hx-trigger="every 2s"' in taken
+
+
 def test_an_engine_that_is_away_is_said(client: TestClient, session: Session, bob: User) -> None:
+    from app.kernel.settings import get_settings
     from app.registry.models import EngineState, EngineStatus
-    from app.settings import get_settings
 
     batch = make_batch(session)
     make_prompt(session, batch)
@@ -153,7 +183,7 @@ def test_an_engine_that_is_away_is_said(client: TestClient, session: Session, bo
 
     shown = client.get(f"/batches/{batch.id}/progress").text
 
-    assert "The engine is away" in shown
+    assert "The engine has been unavailable" in shown
     assert "connection refused" in shown
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
-from app.jobs import Job
+from app.kernel.jobs import Job
 from app.prompts.models import Prompt
 from tests.prompts.pages import jsonl, upload
 

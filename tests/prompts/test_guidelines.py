@@ -8,9 +8,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
+from app.kernel.word_diff import COMPARED, word_diff
 from app.prompts import guidelines
 from app.prompts.models import Batch, BatchState, GuidelineVersion
-from app.word_diff import COMPARED, word_diff
 from tests.factories import make_assignment, make_batch, make_comparison, make_user, sign_in
 from tests.prompts.pages import jsonl, upload
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from app.prompts.bounded_json import Refused
 from app.prompts.messages import read, strict
 from app.prompts.parsing import Refusal
-from app.prompts.shapes import ParsedPrompt
+from app.prompts.records import ParsedPrompt
 from tests.prompts.reading import ASSISTANT, USER, line, one, reason
 from tests.prompts.reading import read as read_file
 from training.formats.texts import shows_nothing
@@ -87,11 +87,11 @@ def test_each_result_has_the_id_of_its_call() -> None:
         (called(["w"]), "a tool call that is text"),
         (called([{"arguments": GIVEN}]), "names no function"),
         (called([{"name": ["w"], "arguments": {}}]), "name is a list"),
-        (called([{"name": "w", "arguments": "city=Oslo"}]), "no JSON object"),
-        (called([{"name": "w", "arguments": [1]}]), "no JSON object"),
+        (called([{"name": "w", "arguments": "city=Oslo"}]), "not a JSON object"),
+        (called([{"name": "w", "arguments": [1]}]), "not a JSON object"),
         (called([{"name": "w", "cost": 3}]), '"cost"'),
         (called([{"function": {"name": "w", "cost": 3}}]), '"cost"'),
-        (called([{"type": "web_search", "name": "w"}]), "another type"),
+        (called([{"type": "web_search", "name": "w"}]), "not a function"),
         (called([{"id": {"a": 1}, "name": "w"}]), "id is an object"),
         (called([STRICT], function_call={"name": "w"}), "keep one"),
         ({"messages": [{"role": "user", "content": "x", "tool_calls": [STRICT]}]}, "only the assistant"),

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.errors import BadInput
+from app.kernel.errors import BadInput
 from app.prompts.parsing import Refusal
-from app.prompts.shapes import ParsedPrompt
+from app.prompts.records import ParsedPrompt
 from tests.prompts.reading import ASSISTANT, USER, line, one, read, reason
 from training.formats.prompts import content_hash
 
@@ -173,7 +173,7 @@ def test_text_is_kept_to_the_letter_in_every_format(text: str) -> None:
         ({"system": 3, "prompt": "x"}, '"system"'),
         ({"prompt": "x", "id": True}, "id"),
         ({"prompt": "x", "id": 1.5}, "whole number"),
-        ({"prompt": "x", "id": " "}, "spaces"),
+        ({"prompt": "x", "id": " "}, "a blank id"),
         ({"prompt": "x", "id": "i" * 201}, "200"),
         ({"prompt": "x", "capability": "c" * 61}, "60"),
         ({"prompt": "x", "capability": 3}, '"capability"'),
@@ -233,8 +233,8 @@ def test_duplicates_are_refused_and_name_the_first_line() -> None:
 
     refusals = [answer for answer in answers if isinstance(answer, Refusal)]
     assert [refusal.line for refusal in refusals] == [3, 4]
-    assert 'the id "a" of line 1' in refusals[0].reason
-    assert "the same as line 2" in refusals[1].reason
+    assert 'the same id "a" as line 1' in refusals[0].reason
+    assert "the same content as line 2" in refusals[1].reason
 
 
 def test_a_refused_line_does_not_make_a_later_one_a_duplicate() -> None:

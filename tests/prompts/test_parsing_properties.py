@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.errors import BadInput
-from app.prompts.files import Limits
+from app.kernel.errors import BadInput
+from app.kernel.settings import ROOT
+from app.prompts.importers import Limits
 from app.prompts.parsing import Refusal, parse
-from app.prompts.shapes import ParsedPrompt
-from app.settings import ROOT
+from app.prompts.records import ParsedPrompt
 from training.formats.texts import shows_nothing
 
 LIMITS = Limits(prompt_chars=1000, file_bytes=1024 * 1024)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
-from app.doctor import look_at_chat_template
+from app.kernel.settings import get_settings
 from app.prompts import service
 from app.prompts.models import Batch, Prompt
-from app.settings import get_settings
+from app.upkeep.doctor import look_at_chat_template
 from tests.fake_engine import write_tiny_model
 from tests.prompts.pages import jsonl, upload
 from tests.prompts.test_api import headers, post
@@ -28,7 +29,9 @@ WITH_TOOLS = [{"prompt": f"Look up {number}.", "tools": TOOLS} for number in ran
 NO_SYSTEM = """\
 {% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}\
 {{ m.content }}{% endfor %}"""
-SHOWS_TOOLS = "{{ tools | tojson }}{% for m in messages %}{{ m.content }}{% endfor %}"
+SHOWS_MESSAGES = "{% for m in messages %}{{ m.content }}{% endfor %}"
+SHOWS_TOOLS = "{{ tools | tojson }}" + SHOWS_MESSAGES
+NO_TOOLS = "the model's chat template shows no tools"
 
 
 @pytest.fixture
@@ -67,26 +70,37 @@ def unseen(
     return found
 
 
-def test_bob_reads_before_and_after_the_import_that_tools_are_left_out(
+def test_bob_reads_before_and_after_the_import_that_prompts_with_tools_get_no_response(
     client: TestClient, session: Session, bob: User, model: Path
 ) -> None:
     page = upload(client, jsonl(PLAIN, *WITH_TOOLS))
-    said = "7 prompts (lines 2, 3, 4, 5, 6 and 2 more) reach the model without their tools"
-    assert f"{said}, which the chat template of small-chat leaves out." in client.get(page).text
+    said = f"7 prompts (lines 2, 3, 4, 5, 6 and 2 more) get no response: {NO_TOOLS}"
+    assert said in unescape(client.get(page).text)
 
     client.post(f"{page}/confirm", data={"name": "Questions"})
 
     batch = session.scalars(select(Batch)).one()
-    assert said in client.get(f"/batches/{batch.id}").text
+    assert said in unescape(client.get(f"/batches/{batch.id}").text)
     first, second = session.scalars(select(Prompt).order_by(Prompt.id).limit(2))
-    assert "reaches the model without" not in client.get(f"/prompts/{first.id}").text
-    assert "This prompt reaches the model without its tools" in client.get(f"/prompts/{second.id}").text
+    assert "gets no response" not in client.get(f"/prompts/{first.id}").text
+    assert f"This prompt gets no response: {NO_TOOLS}" in unescape(client.get(f"/prompts/{second.id}").text)
 
 
 def test_a_script_learns_it_in_the_answer(client: TestClient, admin: dict[str, str], model: Path) -> None:
     (entry,) = unseen(client, admin, PLAIN, *WITH_TOOLS)
-    assert (entry["part"], entry["prompts"], entry["lines"]) == ("tools", 7, [2, 3, 4, 5, 6])
-    assert entry["reason"].startswith("7 prompts (lines 2, 3, 4, 5, 6 and 2 more) reach the model without their tools")
+    assert (entry["part"], entry["prompts"], entry["lines"]) == ("refused", 7, [2, 3, 4, 5, 6])
+    assert entry["reason"].startswith("7 prompts (lines 2, 3, 4, 5, 6 and 2 more) get no response")
+
+
+def test_tools_of_which_only_the_names_are_shown_reach_the_model_in_part(
+    client: TestClient, admin: dict[str, str], model: Path
+) -> None:
+    (model / TOOL_USE).parent.mkdir()
+    (model / TOOL_USE).write_text("{% for t in tools or [] %}{{ t.function.name }}{% endfor %}" + SHOWS_MESSAGES)
+    (entry,) = unseen(client, admin, PLAIN, *WITH_TOOLS)
+    assert entry["part"] == "tools"
+    said = "7 prompts (lines 2, 3, 4, 5, 6 and 2 more) reach the model without their tools"
+    assert entry["reason"].startswith(f"{said}, which the chat template of small-chat leaves out.")
 
 
 def test_a_template_that_shows_everything_is_not_complained_of(
@@ -141,7 +155,7 @@ def test_a_model_of_the_hub_is_read_where_the_worker_has_put_it_and_never_downlo
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text("0" * 40)
     (entry,) = unseen(client, admin, *WITH_TOOLS, name="Again")
-    assert "the chat template of zoo/small-chat leaves out" in entry["reason"]
+    assert NO_TOOLS in entry["reason"]
 
 
 @pytest.mark.parametrize("state", ["another engine", "no model yet", "broken template"])

@@ -13,13 +13,13 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
-from app.db import session_scope
-from app.errors import BadInput, Conflict, NotFound, TooLarge
+from app.kernel.db import session_scope
+from app.kernel.errors import BadInput, Conflict, NotFound, TooLarge
+from app.kernel.settings import get_settings
 from app.prompts import queries, service
 from app.prompts.forms import BatchSettings
 from app.prompts.models import Batch, BatchState, Prompt, PromptState, Upload
-from app.prompts.shapes import ParsedPrompt
-from app.settings import get_settings
+from app.prompts.records import ParsedPrompt
 from tests.factories import current_round, make_batch, make_prompt, make_user
 from training.formats.prompts import content_hash
 
@@ -41,6 +41,19 @@ def lower(limits: pytest.MonkeyPatch, name: str, value: int) -> None:
 
 def rows(session: Session, model: type[Batch | Prompt | Upload]) -> int:
     return session.scalar(select(func.count()).select_from(model)) or 0
+
+
+def test_prompts_are_due_in_a_drawn_order_and_not_in_that_of_their_file(session: Session, bob: User) -> None:
+    lines = "\n".join(json.dumps({"id": f"{number:02}", "prompt": f"Question {number}?"}) for number in range(30))
+    upload = service.create_upload(session, bob, "x.jsonl", lines.encode())
+    batch = service.confirm_upload(session, bob, upload, BatchSettings(name="B"))
+    of_batch = select(Prompt.external_id).where(Prompt.batch_id == batch.id)
+    due = session.scalars(of_batch.order_by(Prompt.next_try_at, Prompt.id)).all()
+    listed = session.scalars(of_batch.order_by(Prompt.id)).all()
+    assert sorted(due) == list(listed)
+    assert due != listed, "once in 30! times it is"
+    late = select(func.count()).where(Prompt.batch_id == batch.id, Prompt.next_try_at > func.now())
+    assert session.scalar(late) == 0, "each is due at once"
 
 
 def test_everything_that_was_parsed_is_stored_as_it_was(session: Session, bob: User) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import AuditEvent, Role, User
-from app.annotations.models import Comparison
+from app.comparisons.models import Comparison
 from app.prompts.attributes import from_lines, to_lines
 from app.prompts.models import Batch
 from tests.factories import make_annotation, make_assignment, make_batch, make_comparison, make_user, sign_in
@@ -50,7 +50,7 @@ def test_a_batch_is_made_with_everything(client: TestClient, session: Session, b
         ("H = Helpful: no | yes", "put a name of a–z"),
         ("Helpful: no | | yes", "each step has 1 to 40"),
         ("Helpful: no | no", "two steps of the scale are the same"),
-        ("Safe: no | yes\nSafe: no | yes", "“safe” is there twice"),
+        ("Safe: no | yes\nSafe: no | yes", "“safe” appears twice"),
         ("\n".join(f"a{'b' * at}: no | yes" for at in range(9)), "at most 8"),
         ("Safe\0: no | yes", "NUL"),
     ],
@@ -74,7 +74,7 @@ def test_attributes_stay_once_somebody_has_annotated(client: TestClient, session
     make_annotation(session, make_user(session), comparison)
     refused = client.post(url, data={"attributes": "Safe: no | yes"} | NUMBERS)
     assert refused.status_code == 422
-    assert "People have annotated this batch already" in refused.text
+    assert "People have already annotated this batch" in refused.text
     assert client.post(url, data={"attributes": ""} | NUMBERS).status_code == 303
     batch = session.get_one(Batch, comparison.batch_id, populate_existing=True)
     assert (batch.attributes, batch.gold_percent) == ([], 5)

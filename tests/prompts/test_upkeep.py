@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from alembic import command
-from alembic.script import ScriptDirectory
 from fastapi.testclient import TestClient
-from sqlalchemy import Connection, make_url, select, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
-from app.db import make_engine
-from app.drift import drop
-from app.embedded import ensure_database
-from app.migrating import config
 from app.prompts.messages import strict
 from app.prompts.models import Batch, Prompt
 from app.prompts.upkeep import bring_into_form, loose, parted
+from app.services.migrating import config
+from tests.earlier import before
 from tests.factories import make_batch, make_prompt
 from tests.prompts.pages import jsonl, upload
 from training.formats.prompts import Split, content_hash, split_of
@@ -160,23 +156,14 @@ def test_prompts_of_texts_alone_are_not_touched(session: Session) -> None:
 @pytest.fixture
 def earlier(server_url: str) -> Iterator[Connection]:
     """A database of its own, as it was before the migration, with a prompt of each form."""
-    name = f"corral_upkeep_{os.getpid()}"
-    ensure_database(server_url, name)
-    engine = make_engine(make_url(server_url).set(database=name).render_as_string(hide_password=False))
-    try:
-        with engine.connect() as connection:
-            before = ScriptDirectory.from_config(config()).get_revision(MIGRATION)
-            command.upgrade(config(connection), str(before.down_revision))
-            connection.execute(text("INSERT INTO rounds (number, state) VALUES (1, 'collecting')"))
-            connection.execute(text(OLD_BATCH))
-            for messages in (OBJECT, SPACED, FLAT, NUMBERED, UNREADABLE, PLAIN):
-                row = {"messages": json.dumps(messages), "hash": hash_of_then(messages)}
-                connection.execute(text(INSERT), row)
-            connection.commit()
-            yield connection
-    finally:
-        engine.dispose()
-        drop(server_url, name)
+    with before(server_url, MIGRATION) as connection:
+        connection.execute(text("INSERT INTO rounds (number, state) VALUES (1, 'collecting')"))
+        connection.execute(text(OLD_BATCH))
+        for messages in (OBJECT, SPACED, FLAT, NUMBERED, UNREADABLE, PLAIN):
+            row = {"messages": json.dumps(messages), "hash": hash_of_then(messages)}
+            connection.execute(text(INSERT), row)
+        connection.commit()
+        yield connection
 
 
 OLD_BATCH = """

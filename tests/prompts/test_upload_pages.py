@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
-from app.jobs import Job
+from app.kernel.jobs import Job
 from app.prompts.models import Batch, BatchState, Prompt, Upload
 from tests.factories import (
     make_batch,
@@ -223,7 +223,7 @@ def test_importing_the_same_file_again_is_pointed_out(client: TestClient, bob: U
     content = jsonl({"prompt": "One?"})
     client.post(f"{upload(client, content)}/confirm", data=SETTINGS)
 
-    assert "This very file was imported before" in client.get(upload(client, content)).text
+    assert "This exact file was already imported" in client.get(upload(client, content)).text
 
 
 def test_html_in_every_field_stays_text(client: TestClient, session: Session, bob: User) -> None:

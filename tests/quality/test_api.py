@@ -45,8 +45,8 @@ def test_a_review_is_written_once(api: TestClient, session: Session, alice: User
     url, headers = f"{URL}/annotations/{said.id}/reviews", {"idempotency-key": "one"}
     assert api.post(url, json={"verdict": "returned"}).status_code == 422
     for _ in range(2):
-        answer = api.post(url, json={"verdict": "returned", "note": "Look again."}, headers=headers)
-        assert (answer.status_code, answer.json()["note"]) == (201, "Look again.")
+        answer = api.post(url, json={"verdict": "returned", "note": "Check again."}, headers=headers)
+        assert (answer.status_code, answer.json()["note"]) == (201, "Check again.")
     assert session.scalar(select(func.count()).select_from(Review)) == 1
     assert api.get(f"{URL}/annotations/{said.id}").json()["reviews"][0]["verdict"] == "returned"
 

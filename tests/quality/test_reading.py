@@ -9,9 +9,11 @@ from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
-from app.annotations import claims
 from app.annotations import service as annotating
-from app.annotations.models import Annotation, Comparison, Purpose
+from app.annotations.models import Annotation
+from app.comparisons import claims
+from app.comparisons.models import Comparison, Purpose
+from app.comparisons.purposes import Asked
 from app.quality import service
 from tests.factories import make_annotation, make_assignment, make_comparison, make_user, sign_in
 
@@ -66,7 +68,7 @@ def test_who_has_read_a_known_answer_is_neither_asked_it_nor_given_its_prompt(
     known = service.make_gold(session, make_user(session, Role.ADMIN, "Bob"), _said(session, item), "Plain.")
     session.commit()
     assert reviewing.get(url).status_code == 200
-    assert claims.claim(session, rita.id, known.batch_id, gold=True) is None
+    assert claims.claim(session, rita.id, known.batch_id, Asked.KNOWN_ANSWER) is None
     assert claims.claim(session, rita.id, known.batch_id) is None
 
 
@@ -78,7 +80,7 @@ def test_an_item_in_work_hides_every_judgement_of_its_prompt(
     said = _said(session, item)
     known = service.make_gold(session, make_user(session, Role.ADMIN, "Bob"), said, "Plain.")
     session.commit()
-    held = claims.claim(session, rita.id, item.batch_id, gold=True)
+    held = claims.claim(session, rita.id, item.batch_id, Asked.KNOWN_ANSWER)
     session.commit()
     assert held is not None
     assert held.comparison_id == known.id

@@ -8,23 +8,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
-from app.annotations import claims, queues, recording
+from app.annotations import queues, recording
 from app.annotations import service as annotating
-from app.annotations.claims import GOLD_SEATS
 from app.annotations.forms import Submission
-from app.annotations.models import (
-    Annotation,
-    Assignment,
-    Comparison,
-    Flag,
-    GoldAnswer,
-    Outcome,
-    Purpose,
-    Qualification,
-    Review,
-    Verdict,
-)
+from app.annotations.models import Annotation, Decision, GoldAnswer, Qualification, Review
 from app.annotations.queues import Queue
+from app.comparisons import claims
+from app.comparisons.models import GOLD_SEATS, Assignment, Comparison, Purpose
+from app.comparisons.purposes import Asked
+from app.judgements.vocabulary import Flag, Outcome
 from app.prompts.models import Batch, BatchState
 from app.quality import queries, service
 from app.quality.queries import Show, Wanted
@@ -65,7 +57,7 @@ def test_the_list_keeps_what_the_filter_asks_for(session: Session, rita: User, a
     edited = make_annotation(session, alice, edited_text="Better.")
     flagged = make_flagged(session, make_user(session, name="Charlie"))
     returned = make_annotation(session, alice)
-    service.review(session, rita, returned, Verdict.RETURNED, "Look again.")
+    service.review(session, rita, returned, Decision.RETURNED, "Check again.")
     session.commit()
     everything = [returned.id, flagged.id, edited.id, plain.id]
     assert shown(session, rita, Wanted()) == everything
@@ -136,7 +128,7 @@ def test_accepting_goes_on_to_the_next_of_the_list(reviewing: TestClient, sessio
     answer = reviewing.post(f"/review/annotations/{newer.id}/accept?show=unreviewed")
     assert answer.headers["location"] == f"/review/annotations/{older.id}?show=unreviewed"
     assert reviewing.post(f"/review/annotations/{older.id}/accept").headers["location"] == "/review"
-    assert session.scalars(select(Review.verdict)).all() == [Verdict.ACCEPTED] * 2
+    assert session.scalars(select(Review.verdict)).all() == [Decision.ACCEPTED] * 2
 
 
 def test_returning_needs_a_note_and_puts_it_into_the_annotators_queue(
@@ -203,7 +195,7 @@ def test_a_known_answer_is_made_retired_and_brought_back(reviewing: TestClient, 
     assert reviewing.post(f"/review/gold/{made.id}/retire").status_code == 303
     session.refresh(made)
     assert made.seats_free == 0
-    assert "Bring back" in reviewing.get("/review/gold").text
+    assert ">Restore<" in reviewing.get("/review/gold").text
     assert reviewing.post(f"/review/gold/{made.id}/restore").status_code == 303
     session.refresh(made)
     assert made.seats_free == GOLD_SEATS
@@ -242,7 +234,7 @@ def test_items_left_are_those_that_a_claim_gives(session: Session, rita: User, a
     service.make_gold(session, rita, second, "Plain.")
     session.commit()
     (row,) = [each for each in queries.list_qualifications(session) if each.user_id == alice.id]
-    assert claims.claim(session, alice.id, batch.id, gold=True) is None, "she has judged these responses"
+    assert claims.claim(session, alice.id, batch.id, Asked.KNOWN_ANSWER) is None, "she has judged these responses"
     assert row.items_left == 0
 
 

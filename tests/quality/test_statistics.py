@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
 from app.annotations import verification
-from app.annotations.models import Annotation, Comparison, Outcome
+from app.annotations.models import Annotation
+from app.comparisons.models import Comparison
+from app.judgements.vocabulary import Outcome
 from app.prompts.models import Batch
 from app.quality import measuring, service
 from app.quality.statistics import Share, Statistics, in_tens, wilson
@@ -124,7 +126,7 @@ def test_an_edit_counts_for_who_made_it(session: Session, *, preferred: bool) ->
     assert of(session, charlie).edits_preferred == Share(0, 0)
     (row,) = measuring.edits_by_batch(session)
     assert row.preferred == Share(int(preferred), 1)
-    assert [each.user_id for each in measuring.annotators(session)] == [alice.id, charlie.id]
+    assert [each.user_id for each in measuring.annotators(session).rows] == [alice.id, charlie.id]
 
 
 def _edit_of(session: Session, comparison: Comparison) -> int:

@@ -14,7 +14,7 @@ def test_few_annotations_say_nothing_and_enough_do(client: TestClient, session: 
     alice = make_user(session)
     make_annotation(session, alice)
     sign_in(client, alice)
-    assert "too few to say (1 of 10)" in client.get("/me/statistics").text
+    assert "too few to tell (1 of 10)" in client.get("/me/statistics").text
     for _ in range(ENOUGH - 1):
         make_annotation(session, alice)
     page = client.get("/me/statistics").text

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.accounts.models import Role
-from app.registry import service
+from app.accounts.models import AuditEvent, Role
+from app.kernel.errors import Conflict
+from app.kernel.settings import get_settings
+from app.registry import externals, service
 from app.registry.models import Checkpoint, EngineState
-from app.settings import get_settings
 from tests.factories import make_user, sign_in
-from tests.generating import register_policy
+from tests.generating import promote, register_policy
 
 
 @pytest.fixture
@@ -40,17 +43,18 @@ def bob(client: TestClient, session: Session) -> TestClient:
 def test_rita_sees_every_checkpoint_with_its_share_and_its_parent(
     client: TestClient, session: Session, policy: Checkpoint
 ) -> None:
-    service.promote(session, policy)
+    promote(session, policy)
     load_all(session)
     sign_in(client, make_user(session, Role.REVIEWER, "Rita"))
     page = client.get("/checkpoints").text
     assert "policy-r1" in page
-    assert page.count("50&nbsp;% of samples") == 2
+    assert page.count("on 100&nbsp;% of prompts") == 2, "each stands on every prompt"
+    assert [page.count(f">{word}</span>") for word in ("base", "champion", "previous champion")] == [1, 1, 1]
     assert "70&nbsp;%" in page
     one = client.get(f"/checkpoints/{policy.id}").text
     assert "tiny-base" in one
     assert "held_out/accuracy" in one
-    assert "Take out" not in one, "reviewers read"
+    assert "Remove from rotation" not in one, "reviewers read"
 
 
 def test_charlie_the_annotator_learns_no_models_name(client: TestClient, session: Session, policy: Checkpoint) -> None:
@@ -84,13 +88,56 @@ def test_bob_puts_a_policy_into_rotation_and_takes_it_out(
     answer = client.post(f"/checkpoints/{policy.id}/deploy")
     assert (answer.status_code, answer.headers["location"]) == (303, f"/checkpoints/{policy.id}")
     page = client.get(answer.headers["location"]).text
-    assert "waits to be loaded" in page
-    assert "Put into rotation" not in page
+    assert "waiting to load" in page
+    assert "Add to rotation" not in page
     load_all(session)
     deployment = next(d for d in service.in_rotation(session) if d.checkpoint_id == policy.id)
     assert client.post(f"/deployments/{deployment.id}/end").status_code == 303
     session.expire_all()
     assert policy.id not in {d.checkpoint_id for d in service.in_rotation(session)}
+
+
+def test_bob_takes_the_champion_out_and_is_told_who_follows_and_the_log_keeps_it(
+    client: TestClient, session: Session, policy: Checkpoint
+) -> None:
+    promote(session, policy)
+    load_all(session)
+    bob(client, session)
+    assert (
+        "Removing it outside of a contest makes the previous champion" in client.get(f"/checkpoints/{policy.id}").text
+    )
+    deployment = next(d for d in service.in_rotation(session) if d.checkpoint_id == policy.id)
+    page = client.post(f"/deployments/{deployment.id}/end", follow_redirects=True).text
+    assert "policy-r1 was removed from the rotation. tiny-base is the champion now." in page
+    event = session.scalars(select(AuditEvent).where(AuditEvent.action == "checkpoint.withdraw")).one()
+    assert event.details["champion"] == "tiny-base"
+
+
+def test_bob_takes_nobody_out_of_an_open_contest(client: TestClient, session: Session, policy: Checkpoint) -> None:
+    service.challenge(session, policy)
+    load_all(session)
+    bob(client, session)
+    assert "withdrawing the contest removes it" in client.get(f"/checkpoints/{policy.id}").text
+    for deployment in service.in_rotation(session)[1:]:
+        refused = client.post(f"/deployments/{deployment.id}/end")
+        if deployment.checkpoint_id == policy.id:
+            assert refused.status_code == 409
+            assert "Withdraw the contest: that removes it from the rotation." in refused.text
+    (base,) = (d for d in service.in_rotation(session) if d.checkpoint_id != policy.id)
+    refused = client.post(f"/deployments/{base.id}/end")
+    assert refused.status_code == 409
+    assert "champion of an open contest. Withdraw the contest first." in refused.text
+
+
+def test_the_api_says_who_is_who(client: TestClient, session: Session, policy: Checkpoint) -> None:
+    service.challenge(session, policy)
+    load_all(session)
+    bob(client, session)
+    listed = client.get("/api/v1/checkpoints").json()["checkpoints"]
+    assert {each["name"]: (each["roles"], each["rotation_percent"]) for each in listed} == {
+        "policy-r1": (["challenger"], 80),
+        "tiny-base": (["base", "champion"], 100),
+    }
 
 
 def test_bob_cannot_empty_the_rotation(client: TestClient, session: Session, base: Checkpoint) -> None:
@@ -111,7 +158,7 @@ def test_a_broken_checkpoint_says_what_and_offers_no_rotation(
     bob(client, session)
     page = client.get(f"/checkpoints/{policy.id}").text
     assert "adapter_model.safetensors has changed." in page
-    assert "Put into rotation" not in page
+    assert "Add to rotation" not in page
     assert client.post(f"/checkpoints/{policy.id}/deploy").status_code == 409
 
 
@@ -122,8 +169,8 @@ def test_the_banner_speaks_only_while_the_engine_does_not_answer(client: TestCli
     service.note_engine(session, url, EngineState.AWAY, error="It does not <accept> connections.")
     session.commit()
     away = client.get("/engine").text
-    assert "away since" in away
-    assert "resumes by itself" in away
+    assert "unavailable since" in away
+    assert "resumes automatically" in away
     assert "&lt;accept&gt;" in away
     service.note_engine(session, url, EngineState.READY, version="vllm 0.32.0")
     session.commit()
@@ -146,3 +193,71 @@ def test_the_api_tells_the_lineage(client: TestClient, session: Session, policy:
 def test_an_empty_registry_says_what_will_come(client: TestClient, session: Session) -> None:
     bob(client, session)
     assert "No checkpoint yet" in client.get("/checkpoints").text
+
+
+RIVAL = {"name": "rival-1", "endpoint": "rival", "model": "large", "note": "Their terms, § 4", "temperature": ""}
+
+
+@pytest.fixture
+def endpoints(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("CORRAL_ENDPOINTS", '{"rival": {"url": "http://127.0.0.1:9/v1"}}')
+    get_settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    get_settings.cache_clear()
+
+
+def test_bob_adds_an_external_model_and_later_allows_training_on_it(
+    client: TestClient, session: Session, base: Checkpoint, endpoints: None
+) -> None:
+    bobs = bob(client, session)
+    assert "Its answers may be trained on" in bobs.get("/externals/new").text
+    made = bobs.post("/externals", data=RIVAL, follow_redirects=False)
+    page = bobs.get(made.headers["location"]).text
+
+    assert "every training leaves out the pairs with its answers" in page
+    assert "Their terms, § 4" in page
+    assert externals.left_out_of_training(session) == ["rival-1"]
+
+    bobs.post(made.headers["location"] + "/training", data={"may_train": "true"})
+    assert externals.left_out_of_training(session) == []
+    said = session.scalars(select(AuditEvent.action).where(AuditEvent.action.like("checkpoint.%"))).all()
+    assert said == ["checkpoint.external", "checkpoint.training"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"name": "tiny-base"}, "A checkpoint named tiny-base exists"),
+        ({"endpoint": "nobody"}, "No endpoint called nobody is set up"),
+    ],
+)
+def test_what_is_wrong_with_an_external_model_stands_beside_its_field(
+    client: TestClient, session: Session, base: Checkpoint, endpoints: None, changes: dict[str, str], says: str
+) -> None:
+    answer = bob(client, session).post("/externals", data=RIVAL | changes)
+
+    assert answer.status_code == 422
+    assert says in answer.text
+    assert 'value="large"' in answer.text
+
+
+def test_without_endpoints_the_page_says_who_sets_them_up(client: TestClient, session: Session) -> None:
+    assert "CORRAL_ENDPOINTS" in bob(client, session).get("/externals/new").text
+
+
+def test_an_external_model_is_neither_challenger_nor_champion(
+    session: Session, base: Checkpoint, endpoints: None
+) -> None:
+    rival = externals.add_external(session, name="r", endpoint="rival", model="m", may_train=True, note="", sampling={})
+    for act in (service.challenge, service.crown):
+        with pytest.raises(Conflict, match="external model"):
+            act(session, rival)
+
+
+def test_rita_cannot_add_one(client: TestClient, session: Session, endpoints: None) -> None:
+    ritas = sign_in(client, make_user(session, Role.REVIEWER, "Rita"))
+
+    assert ritas.get("/externals/new").status_code == 403
+    assert ritas.post("/externals", data=RIVAL).status_code == 403
+    assert "/externals/new" not in ritas.get("/checkpoints").text

@@ -4,12 +4,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from app.db import session_scope
-from app.errors import Conflict
-from app.registry import queries, service
+from app.kernel.db import session_scope
+from app.kernel.errors import Conflict
+from app.registry import deployments, queries, service
 from app.registry.models import (
     Checkpoint,
     CheckpointKind,
@@ -18,6 +18,7 @@ from app.registry.models import (
     EngineState,
     LoadState,
 )
+from tests.generating import promote
 
 
 def load_all(session: Session) -> None:
@@ -72,7 +73,7 @@ def test_a_moved_data_folder_keeps_the_base_and_only_changes_its_path(session: S
 def test_other_weights_under_the_same_name_are_another_base(session: Session, tmp_path: Path) -> None:
     old = service.ensure_base(session, model(tmp_path / "one" / "base", b"weights"))
     adapter = policy(session, "policy-r1")
-    service.promote(session, adapter)
+    promote(session, adapter)
     new = service.ensure_base(session, model(tmp_path / "other" / "base", b"tuned!!"))
     session.expire_all()
     assert (old.state, adapter.state, new.state) == (
@@ -99,7 +100,7 @@ def test_two_hub_ids_with_one_name_are_two_bases(session: Session) -> None:
 def test_another_base_model_retires_the_old_one_with_its_adapters(session: Session) -> None:
     old = service.ensure_base(session, "/models/old")
     adapter = policy(session, "policy-r1")
-    service.promote(session, adapter)
+    promote(session, adapter)
     new = service.ensure_base(session, "/models/new")
     session.expire_all()
     assert (old.state, adapter.state, new.state) == (
@@ -113,28 +114,28 @@ def test_another_base_model_retires_the_old_one_with_its_adapters(session: Sessi
 def test_a_promoted_policy_joins_the_base_and_changes_nothing_before_it_is_loaded(session: Session) -> None:
     service.ensure_base(session, "/models/base")
     load_all(session)
-    promoted = service.promote(session, policy(session, "policy-r1"))
+    promoted = promote(session, policy(session, "policy-r1"))
     assert {d.checkpoint.name for d in service.rotation(session)} == {"base"}
     service.mark_loaded(session, promoted.id)
     assert names(session) == {"base", "policy-r1"}
 
 
-def test_the_second_policy_replaces_the_base_and_the_third_replaces_the_first(session: Session) -> None:
+def test_champion_and_previous_serve_beside_the_base_and_older_ones_leave(session: Session) -> None:
     service.ensure_base(session, "/models/base")
     load_all(session)
     seen = []
     for name in ("policy-r1", "policy-r2", "policy-r3"):
-        service.promote(session, policy(session, name))
+        promote(session, policy(session, name))
         load_all(session)
         seen.append(names(session))
-    assert seen == [{"base", "policy-r1"}, {"policy-r1", "policy-r2"}, {"policy-r2", "policy-r3"}]
+    assert seen == [{"base", "policy-r1"}, {"base", "policy-r1", "policy-r2"}, {"base", "policy-r2", "policy-r3"}]
 
 
 def test_a_double_click_deploys_once(committed: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     with session_scope() as session:
         service.ensure_base(session, "/models/base")
         wanted = policy(session, "policy-r1")
-    together, look = threading.Barrier(2), service.in_rotation
+    together, look = threading.Barrier(2), deployments.in_rotation
     made: list[int] = []
 
     def both_look(session: Session, *, lock: bool = False) -> list[Deployment]:
@@ -146,7 +147,7 @@ def test_a_double_click_deploys_once(committed: Engine, monkeypatch: pytest.Monk
         with session_scope() as session:
             made.append(service.deploy(session, session.get_one(Checkpoint, wanted.id)).id)
 
-    monkeypatch.setattr(service, "in_rotation", both_look)
+    monkeypatch.setattr(deployments, "in_rotation", both_look)
     threads = [threading.Thread(target=click) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -156,19 +157,19 @@ def test_a_double_click_deploys_once(committed: Engine, monkeypatch: pytest.Monk
     assert len(set(made)) == 1
 
 
-def test_promoting_twice_deploys_once(session: Session) -> None:
+def test_challenging_twice_deploys_once(session: Session) -> None:
     service.ensure_base(session, "/models/base")
     checkpoint = policy(session, "policy-r1")
-    assert service.promote(session, checkpoint) is service.promote(session, checkpoint)
+    assert service.challenge(session, checkpoint) is service.challenge(session, checkpoint)
 
 
 def test_a_policy_that_never_loads_takes_nobodys_place(session: Session) -> None:
     service.ensure_base(session, "/models/base")
     load_all(session)
-    service.promote(session, policy(session, "policy-r1"))
+    promote(session, policy(session, "policy-r1"))
     load_all(session)
     broken = policy(session, "policy-r2")
-    service.promote(session, broken)
+    promote(session, broken)
     service.mark_broken(session, broken.id, "a byte flipped")
     assert names(session) == {"base", "policy-r1"}
     session.expire_all()
@@ -178,7 +179,7 @@ def test_a_policy_that_never_loads_takes_nobodys_place(session: Session) -> None
 def test_when_everything_in_rotation_breaks_the_base_returns(session: Session) -> None:
     base = service.ensure_base(session, "/models/base")
     only = policy(session, "policy-r1")
-    service.promote(session, only)
+    promote(session, only)
     load_all(session)
     for deployment in service.in_rotation(session):
         if deployment.checkpoint_id == base.id:
@@ -236,9 +237,18 @@ def test_the_engines_state_remembers_since_when(session: Session) -> None:
     assert queries.engine_view(session, url).version == "vllm 0.32.0"
 
 
-def test_the_list_says_who_is_drawn_how_often(session: Session, tmp_path: Path) -> None:
+def test_the_list_says_on_how_many_prompts_each_stands(session: Session) -> None:
     service.ensure_base(session, "/models/base")
-    service.promote(session, policy(session, "policy-r1"))
-    shares = {row.checkpoint.name: row.percent for row in queries.list_checkpoints(session)}
-    assert shares == {"base": 50, "policy-r1": 50}
-    assert session.scalars(select(Deployment.share)).all() == [1.0, 1.0, 1.0]
+    for name in ("policy-r1", "policy-r2"):
+        promote(session, policy(session, name))
+    service.challenge(session, policy(session, "policy-r3"))
+    service.challenge(session, policy(session, "policy-r3"))
+    rows = {row.checkpoint.name: row for row in queries.list_checkpoints(session).rows}
+    parts = {name: row.percent for name, row in rows.items()}
+    assert parts == {"base": 10, "policy-r1": 10, "policy-r2": 100, "policy-r3": 80}
+    assert {name: [role.value for role in row.roles] for name, row in rows.items()} == {
+        "base": ["base"],
+        "policy-r1": ["previous"],
+        "policy-r2": ["champion"],
+        "policy-r3": ["challenger"],
+    }

@@ -5,25 +5,29 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, func, select, text
 
 from app.accounts.models import Role, User
-from app.db import session_scope
-from app.jobs import Job
+from app.kernel.db import session_scope
+from app.kernel.jobs import Job
+from app.kernel.settings import get_settings
+from app.loops.models import Round, RoundState, Verdict
 from app.preferences.models import Snapshot, SnapshotState
-from app.rounds import queries, service
-from app.rounds.models import Round, RoundState, RunKind, TrainingRun
-from app.settings import get_settings
+from app.registry import service as registry
+from app.registry.models import Checkpoint
+from app.rounds import plan, queries, service
+from app.rounds.models import Contest, RunKind, TrainingRun
+from app.rounds.plan import Stage
 from tests.factories import make_annotation, make_batch, make_comparison, make_prompt, make_user
 from training.formats.prompts import Split, split_of
-from workers import trainer
-from workers.rounds import run_training
+from workers.tasks.rounds import run_training
+from workers.training import stages
 
 
 @pytest.fixture(autouse=True)
@@ -43,14 +47,27 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Job, int]]:
         rung.append((job, row_id))
         return True
 
-    monkeypatch.setattr("app.jobs.ring", note)
+    monkeypatch.setattr("app.kernel.jobs.ring", note)
     return rung
+
+
+def faked(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """The trainings and the measurements of a plan, each by its stand-in."""
+    return tuple(
+        replace(stage, command=("tests.rounds.fake_training", "{run.toml}"))
+        if plan.CHECKPOINT in stage.makes
+        else replace(
+            stage, command=(f"tests.rounds.fake_{stage.command[0].rpartition('.')[2]}", f"{{{stage.settings_file}}}")
+        )
+        for stage in stages
+        if plan.CHECKPOINT in stage.makes or stage.run is RunKind.CHECK
+    )
 
 
 @pytest.fixture
 def fake_training(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Runs the stand-in instead of ``training``; call it with the fault it is to have."""
-    monkeypatch.setattr(trainer, "MODULES", dict.fromkeys(RunKind, "tests.rounds.fake_training"))
+    monkeypatch.setattr(plan, "PLAN", faked(plan.PLAN))
 
     def behave(fault: str) -> None:
         monkeypatch.setenv("FAKE_TRAINING", fault)
@@ -90,13 +107,15 @@ def alice(committed: Engine) -> User:
 
 @pytest.fixture
 def annotated(alice: User) -> None:
-    """Ten trainable pairs, two held out, and a base model to start from."""
+    """Ten trainable pairs, two held out, and a base model that is the champion."""
     annotate(alice, 10)
+    with session_scope() as session:
+        registry.ensure_rotation(session)
 
 
 def build_snapshots() -> None:
     """What the control worker does with the messages of a start."""
-    from workers.snapshots import build_snapshot
+    from workers.tasks.snapshots import build_snapshot
 
     with session_scope() as session:
         waiting = session.scalars(select(Snapshot.id).where(Snapshot.state == SnapshotState.BUILDING)).all()
@@ -110,15 +129,6 @@ def run_of(kind: RunKind) -> TrainingRun:
         found = session.scalar(select(TrainingRun).where(TrainingRun.kind == kind).order_by(TrainingRun.id.desc()))
         assert found is not None
         return found
-
-
-def wait_until(holds: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    """Look again until it holds; fail by name when it never does."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {seconds:.0f} s for: {what}")
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -172,6 +182,64 @@ def training_processes(run_id: int) -> list[psutil.Process]:
             command = process.cmdline()
         except psutil.Error:
             continue
-        if "tests.rounds.fake_training" in command and any(folder in part for part in command):
+        stands_in = {"tests.rounds.fake_training", "tests.rounds.fake_evaluate"} & set(command)
+        if stands_in and any(folder in part for part in command):
             found.append(process)
     return found
+
+
+def train() -> None:
+    """What the training worker does of a started round, up to its check."""
+    for kind in (RunKind.REWARD, RunKind.DPO):
+        run_training(run_of(kind).id)
+
+
+def check() -> None:
+    """The check of a round whose trainings have succeeded."""
+    run_training(run_of(RunKind.CHECK).id)
+
+
+@pytest.fixture
+def trained(queued: TrainingRun, fake_training: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> TrainingRun:
+    """The run that checks what was trained, due."""
+    monkeypatch.setattr(stages, "REPORT_SECONDS", 0.2)
+    train()
+    return run_of(RunKind.CHECK)
+
+
+@pytest.fixture
+def find(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Lets the measurement find something, as ``fake_evaluate`` knows it."""
+    return lambda faults: monkeypatch.setenv("FAKE_EVALUATION", faults)
+
+
+def next_round(bob: User, alice: User) -> None:
+    """Alice judges more, and a second round trains."""
+    annotate(alice, 10, held_out=0, first=50)
+    with session_scope() as session:
+        service.start_training(session, bob)
+    build_snapshots()
+    train()
+
+
+@pytest.fixture
+def second(
+    bob: User, alice: User, trained: TrainingRun, messages: list[tuple[Job, int]], find: Callable[[str], None]
+) -> Callable[[str], list[RoundState]]:
+    """Promotes the first policy, trains a second round, and checks it with what is to be found."""
+    check()
+    with session_scope() as session:
+        first = session.get_one(Checkpoint, run_of(RunKind.DPO).checkpoint_id)
+        registry.crown(session, first)
+        for contest in session.scalars(select(Contest)):
+            contest.verdict, contest.closed_at = Verdict.PROMOTED, func.now()
+        ended = session.scalars(select(Round).where(Round.number == 1)).one()
+        ended.state, ended.completed_at, ended.verdict = RoundState.COMPLETE, func.now(), Verdict.PROMOTED
+
+    def go_on(faults: str) -> list[RoundState]:
+        next_round(bob, alice)
+        find(faults)
+        check()
+        return round_states()
+
+    return go_on

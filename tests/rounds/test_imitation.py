@@ -7,24 +7,27 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import select
 
 from app.accounts.models import User
-from app.db import session_scope
-from app.jobs import Job
+from app.kernel.db import session_scope
+from app.kernel.jobs import Job
+from app.kernel.settings import Settings, get_settings
+from app.loops.models import RoundState
 from app.registry import service as registry
 from app.registry.models import Checkpoint, CheckpointKind
-from app.rounds import runs, service
-from app.rounds.config import RECIPES, max_length, write_run_file
-from app.rounds.models import RoundState, RunKind, RunState, TrainingRun
-from app.settings import get_settings
-from tests.fake_engine import FakeEngine
+from app.rounds import claims, plan, service
+from app.rounds.models import InputRole, RunInput, RunKind, RunState, TrainingRun
+from app.rounds.recipes import RECIPES, max_length
+from tests.fake_engine import FakeEngine, Mode
 from tests.generating import settings_for
-from tests.rounds.conftest import build_snapshots, round_states, run_of
+from tests.patience import PATIENCE, eventually
+from tests.rounds.conftest import build_snapshots, faked, in_thread, question, round_states, run_of
 from tests.training.conftest import tiny_base  # noqa: F401 - a fixture
-from workers import imitation
-from workers.rounds import run_training
+from training.formats.prompts import Split
+from workers.tasks.rounds import run_training
 
 SAMPLES = 4
 
@@ -55,9 +58,12 @@ def folder_of(run: TrainingRun) -> Path:
     return get_settings().runs_dir / f"run-{run.id}"
 
 
-def test_without_samples_asked_for_there_is_no_such_run(
-    bob: User, annotated: None, messages: list[tuple[Job, int]]
+def test_a_round_is_reward_model_best_of_ten_and_policy_unless_the_installation_says_otherwise(
+    bob: User, annotated: None, messages: list[tuple[Job, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("CORRAL_TRAINING_SAMPLES")
+    assert Settings().training_samples == 10
+    assert plan.chain(Settings()) == [RunKind.REWARD, RunKind.SFT, RunKind.DPO]
     with session_scope() as session:
         assert [run.kind for run in service.start_training(session, bob)] == [RunKind.REWARD, RunKind.DPO]
 
@@ -71,7 +77,30 @@ def test_each_run_waits_for_the_one_before_it(started: None) -> None:
         assert list(chain) == [RunKind.REWARD, RunKind.SFT, RunKind.DPO]
         assert chain[RunKind.SFT][1] == chain[RunKind.REWARD][0]
         assert chain[RunKind.DPO][1] == chain[RunKind.SFT][0]
-        assert runs.claim(session, chain[RunKind.SFT][0]) is None
+        assert claims.claim(session, chain[RunKind.SFT][0]) is None
+
+
+def killed_while_it_samples(fake: FakeEngine, run: TrainingRun) -> list[str]:
+    """Kill the run's process when it has all but the prompts that the engine hangs at; the prompts that it has."""
+    samples = folder_of(run) / "samples.jsonl"
+    fake.fault(Mode.HANG, match=question(9, Split.TRAIN))
+    thread = in_thread(run.id)
+    try:
+        eventually(lambda: samples.exists() and len(samples.read_text().splitlines()) == 9, PATIENCE, "nine prompts")
+        [process] = [found for found in psutil.process_iter() if str(samples) in command_of(found)]
+        process.kill()
+    finally:
+        thread.join(60)
+        fake.heal()
+    assert run_of(RunKind.SFT).state is RunState.QUEUED
+    return [str(json.loads(line)["prompt"][-1]["content"]) for line in samples.read_text().splitlines()]
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
 
 
 @pytest.mark.slow
@@ -81,26 +110,46 @@ def test_the_best_samples_are_imitated_and_the_policy_goes_on_from_there(
     fake: FakeEngine,
     tiny_base: Path,  # noqa: F811
 ) -> None:
+    asked_before: list[str] = []
     for kind in RunKind:
+        if kind is RunKind.SFT:
+            asked_before = killed_while_it_samples(fake, run_of(kind))
         run_training(run_of(kind).id)
         run = run_of(kind)
         assert run.state is RunState.SUCCEEDED, f"{run.error}\n{run.log_tail}"
-    assert round_states() == [RoundState.COMPLETE, RoundState.COLLECTING]
+    assert round_states() == [RoundState.CHALLENGING, RoundState.COLLECTING]
+    assert asked_before, "a killed process leaves what it has sampled"
+    asked = fake.prompts_asked()
+    assert all(sum(prompt in text for text in asked) == 1 for prompt in asked_before), (
+        "and nothing of it is asked again"
+    )
     imitation = run_of(RunKind.SFT)
     samples = [json.loads(line) for line in (folder_of(imitation) / "samples.jsonl").read_text().splitlines()]
     assert len(samples) == 10, "each training prompt once, and no held-out one"
+    settings = get_settings()
     assert {len(each["samples"]) for each in samples} == {SAMPLES}
     longest = tomllib.loads((RECIPES / "sft.laptop.toml").read_text())["data"]["max_length"]
-    assert {each["sampling"]["max_tokens"] for each in samples} == {longest}, (
-        "else what is long would be cut, and dropped"
-    )
-    assert tomllib.loads((folder_of(imitation) / "selection.toml").read_text())["max_length"] == longest
+    assert {each["sampling"]["max_tokens"] for each in samples} == {settings.training_sample_tokens}
+    choose = tomllib.loads((folder_of(imitation) / "choose.toml").read_text())
+    assert (choose["max_length"], choose["checks"][-1]) == (longest, "workers.verifiers")
+    run_file = tomllib.loads((folder_of(run_of(RunKind.DPO)) / "run.toml").read_text())
+    assert run_file["verified"] == str(folder_of(imitation) / "verified.jsonl"), "the policy's recipe may ask for them"
+    report = json.loads((folder_of(imitation) / "sft.report.json").read_text())
+    assert report["checks"]["unavailable"] is None, "the verifiers were asked"
     chosen = [json.loads(line) for line in (folder_of(imitation) / "sft.jsonl").read_text().splitlines()]
     assert 1 <= len(chosen) <= 3, "of the best of each prompt the best quarter"
     with session_scope() as session:
         made = {
-            run.kind: session.get_one(Checkpoint, run.checkpoint_id) for run in session.scalars(select(TrainingRun))
+            run.kind: session.get_one(Checkpoint, run.checkpoint_id)
+            for run in session.scalars(select(TrainingRun))
+            if run.kind is not RunKind.CHECK
         }
+        edges = session.execute(
+            select(RunInput.role, Checkpoint).join(Checkpoint).where(RunInput.run_id == imitation.id)
+        )
+        used = dict(edges.all())
+        assert used[InputRole.CHOSE] is made[RunKind.REWARD]
+        assert used[InputRole.SAMPLED].kind is CheckpointKind.BASE, "which is the champion of the first round"
         assert {row["reward_model"] for row in chosen} == {made[RunKind.REWARD].name}
         assert made[RunKind.SFT].kind is CheckpointKind.SFT
         assert made[RunKind.DPO].parent_id == made[RunKind.SFT].id
@@ -117,22 +166,16 @@ def test_answers_are_as_long_as_the_run_or_its_recipe_says() -> None:
     assert max_length(RunKind.SFT, {"data": {"ngram": 3}}) == 512
 
 
-def test_nothing_to_sample_ends_it_with_what_to_do(
-    committed: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_an_engine_that_is_away_ends_the_run_with_what_to_do(
+    started: None, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_file = write_run_file(tmp_path, {"base_model": "nowhere"})
-    imitation.write_plan(tmp_path, runs.Imitation(tmp_path / "snapshot", SAMPLES, tmp_path / "reward"))
-    assert imitation.main([str(run_file)]) == 1
-    assert "retry when the engine is ready" in capsys.readouterr().err
-
-
-def test_a_choice_that_was_made_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_file = write_run_file(tmp_path, {"base_model": "nowhere"})
-    imitation.write_plan(tmp_path, runs.Imitation(tmp_path / "snapshot", SAMPLES, tmp_path / "reward"))
-    (tmp_path / "sft.jsonl").write_text("{}\n")
-    became: list[tuple[str, ...]] = []
-    monkeypatch.setenv("CORRAL_ENGINE_API_KEY", "secret")
-    monkeypatch.setattr("os.execve", lambda _, command, environment: became.append((*command[1:], *environment)))
-    imitation.main([str(run_file)])
-    assert became[0][:3] == ("-m", "training.sft", str(run_file))
-    assert not any(name.startswith("CORRAL_") for name in became[0][3:]), "training knows no secrets"
+    reward, *_ = faked(plan.PLAN)
+    monkeypatch.setattr(plan, "PLAN", (reward, *plan.PLAN[1:]))
+    run_training(run_of(RunKind.REWARD).id)
+    fake.stop()
+    run_training(run_of(RunKind.SFT).id)
+    run = run_of(RunKind.SFT)
+    assert run.state is RunState.FAILED
+    assert "Start again when the engine is back" in (run.error or "")
+    assert "Wait until the engine is ready, then retry" in (run.remedy or "")
+    assert round_states() == [RoundState.COLLECTING]

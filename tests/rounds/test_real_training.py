@@ -9,16 +9,17 @@ import pytest
 from sqlalchemy import select
 
 from app.accounts.models import User
-from app.db import session_scope
-from app.jobs import Job
+from app.kernel.db import session_scope
+from app.kernel.jobs import Job
+from app.kernel.settings import get_settings
+from app.loops.models import Round, RoundState
 from app.registry.manifest import verify
 from app.registry.models import Checkpoint, CheckpointKind
 from app.rounds import progress, queries, service
-from app.rounds.models import Round, RoundState, RunKind, RunState, TrainingRun
-from app.settings import get_settings
-from tests.rounds.conftest import build_snapshots, run_of
+from app.rounds.models import Evaluation, RunKind, RunState, TrainingRun
+from tests.rounds.conftest import build_snapshots, check, run_of
 from tests.training.conftest import tiny_base  # noqa: F401 - a fixture
-from workers.rounds import run_training
+from workers.tasks.rounds import run_training
 
 
 @pytest.mark.slow
@@ -47,14 +48,21 @@ def test_a_round_of_real_training_ends_with_measured_and_verified_checkpoints(
         assert run.step == run.total_steps
         assert progress.results(run).pairs == 2
         assert run.baseline["held_out/pairs"] == run.metrics["held_out/pairs"] == 2
+    check()
+    assert run_of(RunKind.CHECK).state is RunState.SUCCEEDED, run_of(RunKind.CHECK).log_tail
     with session_scope() as session:
         policy = session.get_one(TrainingRun, run_of(RunKind.DPO).id)
         made = session.get_one(Checkpoint, policy.checkpoint_id)
         verify(Path(made.path), manifest_sha256=made.manifest_sha256)
         said = dict(progress.data_counts(queries.milestones(session, policy.id)))
         states = list(session.scalars(select(Round.state).order_by(Round.number)))
+        reward, measured = session.scalars(select(Evaluation).order_by(Evaluation.id))
+    assert (reward.passed, measured.passed) == (True, True), "two prompts refuse nothing"
+    assert measured.metrics["data"]["prompts"] == 2
+    assert measured.metrics["after_metrics"]["kl_per_token"]["value"] > 0
+    assert "on fewer than 10 nothing is refused" in measured.findings[0]["words"]
     assert said["pairs trained on"] == 10
-    assert states == [RoundState.COMPLETE, RoundState.COLLECTING]
+    assert states == [RoundState.CHALLENGING, RoundState.COLLECTING]
     manifest = json.loads((Path(made.path) / "manifest.json").read_text())
     assert manifest["name"] == made.name
     assert manifest["config"]["trainer"] == trainer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,15 +13,19 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
-from app.jobs import Job
+from app.kernel.jobs import Job
+from app.kernel.settings import get_settings
+from app.loops.models import Round
+from app.loops.service import ensure_first_round
+from app.registry.models import Checkpoint
 from app.rounds import service
-from app.rounds.config import RECIPES, recipe
 from app.rounds.models import RunKind, RunState, TrainingEvent, TrainingRun
-from app.rounds.service import ensure_first_round
+from app.rounds.recipes import RECIPES, recipe
 from app.rounds.views import next_nightly
-from app.settings import get_settings
-from tests.factories import make_user, sign_in
+from tests.factories import make_deployment, make_user, sign_in
 from tests.rounds.conftest import annotate
+from training.formats import mix
+from training.formats.mix import Portion
 
 Messages = list[tuple[Job, int]]
 Said = tuple[str, int | None, dict[str, object]]
@@ -62,13 +67,15 @@ def test_bob_trains_with_one_button_and_lands_on_the_run(
     session: Session, client: TestClient, bob: User, annotated: None, messages: Messages
 ) -> None:
     page = client.get("/rounds").text
-    assert "a reward model on up to 9 pairs and then a policy on up to 9," in page
+    assert "a reward model on up to 9 pairs and then a policy on up to 9." in page
+    assert re.search(r"It takes about \d+ minutes?, up to the end of the check\.", page)
+    assert client.get("/api/v1/rounds").json()["minutes"] >= 1
     answer = client.post("/rounds/train")
     run = session.scalars(select(TrainingRun).order_by(TrainingRun.id)).first()
     assert run is not None
     assert answer.headers["location"] == f"/runs/{run.id}"
-    assert "Waits for its snapshot" in client.get(f"/runs/{run.id}").text
-    assert "The policies in rotation stay as they are" in client.get("/rounds").text
+    assert "Waiting for its snapshot" in client.get(f"/runs/{run.id}").text
+    assert "The policies in rotation stay unchanged" in client.get("/rounds").text
 
 
 def test_the_page_says_what_is_missing_and_disables_the_button(
@@ -78,7 +85,7 @@ def test_the_page_says_what_is_missing_and_disables_the_button(
     session.commit()
     page = client.get("/rounds").text
     assert "There are no annotations yet" in page
-    assert "50 are missing" in page
+    assert "50 more are needed" in page
     assert 'button--large" disabled' in page
     assert client.post("/rounds/train").status_code == 409
 
@@ -121,7 +128,9 @@ def test_a_running_run_says_step_and_time_left_and_shows_the_baseline_beside_the
     assert "pairs trained on" in page
 
 
-@pytest.mark.parametrize(("recipe", "words"), [("laptop", "Corral"), ("trl", "TRL (RewardTrainer)")])
+@pytest.mark.parametrize(
+    ("recipe", "words", "trainer"), [("laptop", "Corral", "corral"), ("trl", "TRL (RewardTrainer)", "trl")]
+)
 def test_a_round_and_a_run_say_who_trains(
     session: Session,
     client: TestClient,
@@ -130,6 +139,7 @@ def test_a_round_and_a_run_say_who_trains(
     monkeypatch: pytest.MonkeyPatch,
     recipe: str,
     words: str,
+    trainer: str,
 ) -> None:
     settings = get_settings().model_copy(update={"training_recipe": recipe})
     monkeypatch.setattr(service, "get_settings", lambda: settings)
@@ -137,6 +147,8 @@ def test_a_round_and_a_run_say_who_trains(
     run = session.scalars(select(TrainingRun).where(TrainingRun.kind == RunKind.REWARD)).one()
     assert f"<dt>Trainer</dt><dd>{words}</dd>" in client.get(f"/runs/{run.id}").text
     assert f"trainer: {words}" in client.get("/rounds/1").text
+    assert client.get(f"/api/v1/training-runs/{run.id}").json()["trainer"] == trainer
+    assert {each["trainer"] for each in client.get("/api/v1/training-runs").json()["training_runs"]} == {trainer}
 
 
 def test_a_run_of_before_there_were_two_trainers_was_corrals(
@@ -145,7 +157,32 @@ def test_a_run_of_before_there_were_two_trainers_was_corrals(
     run.config = {name: value for name, value in run.config.items() if name != "trained_by"}
     session.commit()
     assert "<dt>Trainer</dt><dd>Corral</dd>" in client.get(f"/runs/{run.id}").text
-    assert client.get("/rounds/1").status_code == 200
+    assert "trainer: Corral" in client.get("/rounds/1").text
+    assert client.get(f"/api/v1/training-runs/{run.id}").json()["trainer"] == "corral"
+
+
+@pytest.mark.parametrize(
+    ("stored", "words", "trainer"),
+    [
+        ({"trained_by": "TRL (DPOTrainer)"}, "TRL (DPOTrainer)", "trl"),
+        ({"trained_by": "Corral"}, "Corral", "corral"),
+        ({}, "Corral", "corral"),
+    ],
+)
+def test_a_checkpoint_says_whose_trainer_made_it_and_the_base_says_nobodys(
+    session: Session, client: TestClient, run: TrainingRun, stored: dict[str, str], words: str, trainer: str
+) -> None:
+    trained = session.get_one(Checkpoint, make_deployment(session, "zebra-policy").checkpoint_id)
+    run.config = {name: value for name, value in run.config.items() if name != "trained_by"} | stored
+    run.state, run.checkpoint = RunState.SUCCEEDED, trained
+    base = session.get_one(Checkpoint, make_deployment(session).checkpoint_id)
+    session.commit()
+    listed = {each["id"]: each["trainer"] for each in client.get("/api/v1/checkpoints").json()["checkpoints"]}
+    assert (listed[trained.id], listed[base.id]) == (trainer, None)
+    assert client.get(f"/api/v1/checkpoints/{trained.id}").json()["trainer"] == trainer
+    assert client.get(f"/api/v1/checkpoints/{base.id}").json()["trainer"] is None
+    assert f"<dt>Trainer</dt><dd>{words}</dd>" in client.get(f"/checkpoints/{trained.id}").text
+    assert "<dt>Trainer</dt>" not in client.get(f"/checkpoints/{base.id}").text
 
 
 def test_an_ended_run_polls_no_more(session: Session, client: TestClient, run: TrainingRun) -> None:
@@ -284,3 +321,87 @@ def test_every_run_of_a_chain_with_samples_has_its_pages(
     snapshot = client.get(f"/snapshots/{runs[0].snapshot_id}")
     assert snapshot.status_code == 200
     assert f"Imitation, run {runs[1].id}" in snapshot.text
+
+
+CHOSE: Said = (
+    "chosen",
+    None,
+    {
+        "counts": {"prompts": 40, "samples": 400, "solved": 21, "unsolved": 1, "rows/rejection_sampling": 9},
+        "dropped": {"failed/maths": 150, "unchecked/code": 3, "truncated": 7, "empty": 0},
+        "checks": {
+            "unavailable": None,
+            "verifiers": {
+                "code": {"passed": 5, "failed": 0, "unchecked": 4},
+                "maths": {"passed": 91, "failed": 150, "unchecked": 0},
+            },
+        },
+    },
+)
+
+
+@pytest.fixture
+def imitating(session: Session, run: TrainingRun) -> TrainingRun:
+    """The run of the same round that samples, chooses and imitates."""
+    found = TrainingRun(
+        round_id=run.round_id, kind=RunKind.SFT, snapshot_id=run.snapshot_id, config=run.config, created_by_id=None
+    )
+    session.add(found)
+    session.commit()
+    return found
+
+
+def words_of(page: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", page).split())
+
+
+def test_run_and_round_say_what_checks_found_and_what_was_left_out(
+    session: Session, client: TestClient, imitating: TrainingRun
+) -> None:
+    number = session.get_one(Round, imitating.round_id).number
+    pages = [f"/runs/{imitating.id}", f"/rounds/{number}"]
+    assert not any("Sampled answers" in client.get(page).text for page in pages)
+    say(session, imitating, CHOSE)
+    for page in pages:
+        words = words_of(client.get(page).text)
+        assert "maths 91 150 0" in words
+        assert "code 5 0 4" in words
+        assert "21 prompts with a right answer, 1 with wrong ones only" in words
+        assert "failed the check maths 150 cut off 7 code could not check them, and another answer passed 3" in words
+        assert "empty 0" not in words
+
+
+def test_a_run_without_checks_says_that_wrong_answers_stayed_in(
+    session: Session, client: TestClient, imitating: TrainingRun
+) -> None:
+    event, at, values = CHOSE
+    say(
+        session,
+        imitating,
+        (event, at, values | {"checks": {"unavailable": "“verify” cannot be started", "verifiers": {}}}),
+    )
+    words = words_of(client.get(f"/runs/{imitating.id}").text)
+    assert "No answer was checked: “verify” cannot be started. Wrong answers were not left out." in words
+
+
+def test_run_and_round_say_what_was_trained_on_and_what_a_recipe_misses(
+    session: Session, client: TestClient, imitating: TrainingRun
+) -> None:
+    number = session.get_one(Round, imitating.round_id).number
+    portions = [
+        Portion("maths", "english", "rejection_sampling", 3, 75),
+        Portion("advice", "english", "human_edit", 2, 25),
+    ]
+    report = mix.report(portions, {"capability:advice": 0.5})
+    assert client.get(f"/runs/{imitating.id}/mix.json").json() == {"rows": 0, "portions": []}
+    say(session, imitating, ("mix", None, report))
+    for page in (f"/runs/{imitating.id}", f"/rounds/{number}"):
+        words = words_of(client.get(page).text)
+        assert "5 rows, 100 tokens of responses." in words
+        assert "maths english rejection sampling 3 75 75.0%" in words
+        assert "The recipe asks for 50% of capability advice, and it is 25.0%: about 50 tokens are missing." in words
+        assert "capability advice 50.0% 25.0% 50" in words
+        assert "rejection sampled 75.0% 18.8%" in words
+    assert client.get(f"/runs/{imitating.id}/mix.json").json() == report
+    sign_in(client, make_user(session, name="Charlie"))
+    assert client.get(f"/runs/{imitating.id}/mix.json").status_code in {403, 404}

@@ -10,28 +10,24 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select, text
 
 from app.accounts.models import User
-from app.annotations.models import Assignment, AssignmentState
 from app.candidates import service as ledger
-from app.db import session_scope
-from app.errors import Conflict
-from app.jobs import Job
-from app.main import create_app
+from app.comparisons.models import Assignment, AssignmentState
+from app.kernel.db import session_scope
+from app.kernel.errors import Conflict
+from app.kernel.jobs import Job
+from app.kernel.settings import get_settings
+from app.loops.models import RoundState
 from app.preferences import service as preferences
 from app.preferences.forms import ExportFilter
 from app.prompts.models import Prompt, PromptState
 from app.registry.models import Checkpoint, CheckpointKind, Deployment
-from app.rounds import runs, service
-from app.rounds.models import RoundState, RunKind, RunState, TrainingRun
-from app.settings import get_settings
+from app.rounds import claims, service
+from app.rounds.models import RunKind, RunState, TrainingRun
+from app.site.main import create_app
 from tests.factories import make_assignment, make_batch, make_prompt, sign_in
-from tests.rounds.conftest import (
-    pretend_silence,
-    round_states,
-    run_of,
-    steps_of,
-)
-from workers import rounds, sweeper
-from workers.rounds import run_training
+from tests.rounds.conftest import check, pretend_silence, round_states, run_of, steps_of, train
+from workers.tasks import rounds, sweeper
+from workers.tasks.rounds import run_training
 
 Messages = list[tuple[Job, int]]
 Behave = Callable[[str], None]
@@ -39,14 +35,15 @@ pytestmark = pytest.mark.faults
 
 
 # ── The way it should go ─────────────────────────────────────────────────────────────────────────────────────────────
-def test_a_whole_round_ends_with_the_policy_in_rotation_and_the_next_round_collecting(
+def test_a_whole_round_leads_to_a_policy_that_challenges_and_the_next_round_collecting(
     queued: TrainingRun, fake_training: Behave, messages: Messages
 ) -> None:
     run_training(queued.id)
     policy_run = run_of(RunKind.DPO)
     assert (Job.RUN_TRAINING, policy_run.id) in messages
     run_training(policy_run.id)
-    assert round_states() == [RoundState.COMPLETE, RoundState.COLLECTING]
+    check()
+    assert round_states() == [RoundState.CHALLENGING, RoundState.COLLECTING]
     with session_scope() as session:
         reward, policy = (session.get_one(TrainingRun, run.id) for run in (queued, policy_run))
         made = session.get_one(Checkpoint, policy.checkpoint_id)
@@ -67,15 +64,15 @@ def test_a_policy_that_cannot_be_promoted_says_so_on_the_pages_of_its_round_and_
     def refuse(*_: object) -> None:
         raise Conflict("policy-r1 is broken and cannot be served.")
 
-    monkeypatch.setattr("app.registry.service.promote", refuse)
-    run_training(queued.id)
-    run_training(run_of(RunKind.DPO).id)
+    monkeypatch.setattr("app.rounds.contests.open_gate", refuse)
+    train()
+    check()
     assert round_states() == [RoundState.COLLECTING]
     with TestClient(create_app(), headers={"sec-fetch-site": "same-origin"}) as client:
         sign_in(client, bob)
-        for path in ("/rounds/1", f"/runs/{run_of(RunKind.DPO).id}"):
+        for path in ("/rounds/1", f"/runs/{run_of(RunKind.CHECK).id}"):
             page = client.get(path).text
-            assert "not brought into the rotation. policy-r1 is broken" in page, path
+            assert "could not be added to the rotation. policy-r1 is broken" in page, path
 
 
 def test_a_second_message_for_the_same_run_changes_nothing(queued: TrainingRun, fake_training: Behave) -> None:
@@ -110,7 +107,7 @@ def test_one_sweep_takes_back_everything_that_was_left_lying(
         assert prompt.id in {claim.prompt_id for claim in ledger.claim_prompts(session, 100)}
         held = make_assignment(session, alice)
         waiting = preferences.request_snapshot(session, bob, ExportFilter(rounds=(1,)))
-        runs.claim(session, queued.id)
+        claims.claim(session, queued.id)
         for table in ("prompts", "assignments"):
             session.execute(text(f"UPDATE {table} SET lease_until = lease_until - interval '1 day'"))
     pretend_silence(queued.id)
@@ -127,13 +124,13 @@ def test_one_sweep_takes_back_everything_that_was_left_lying(
 @pytest.mark.parametrize(
     ("fault", "error", "remedy"),
     [
-        ("bad-data", "row 7 of preferences.jsonl has no prompt", "Correct what the sentence names"),
+        ("bad-data", "row 7 of preferences.jsonl has no prompt", "Fix what the message above names"),
         ("nan", "loss is nan at step 4", "Nothing was saved or promoted"),
         ("disk", "no space left", "Free some space"),
         ("crash", "RuntimeError: the matrix is not square", "Read the last lines"),
         ("null-loss", "The loss of step 4 is not a finite number", "Nothing was promoted"),
         ("flip", "has changed since it was written", "Nothing was promoted"),
-        ("reversed", "right in at most 30.4% of the pairs", "Nothing was promoted"),
+        ("reversed", "right on at most 30.4% of the pairs", "Nothing was promoted"),
     ],
 )
 def test_a_failed_run_says_why_and_the_round_collects_again(
@@ -215,4 +212,4 @@ def test_a_folder_that_cannot_be_written_fails_the_run_in_words(
         (data_dir / "runs").unlink()
     run = run_of(RunKind.REWARD)
     assert run.state is RunState.FAILED
-    assert "could not be started" in (run.error or "")
+    assert "“reward” could not be started" in (run.error or "")

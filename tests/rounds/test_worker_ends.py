@@ -16,13 +16,15 @@ import pytest
 from sqlalchemy import func, select, text
 
 from app.accounts.models import User
-from app.db import session_scope
-from app.errors import Conflict
-from app.jobs import Job
+from app.kernel.db import session_scope
+from app.kernel.errors import Conflict
+from app.kernel.jobs import Job
+from app.kernel.settings import ROOT, get_settings
+from app.loops.models import RoundState
 from app.registry import service as registry
-from app.rounds import runs, service
-from app.rounds.models import RoundState, RunKind, RunState, TrainingEvent, TrainingRun
-from app.settings import ROOT, get_settings
+from app.rounds import claims, endings, reports, service
+from app.rounds.models import RunKind, RunState, TrainingEvent, TrainingRun
+from tests.patience import PATIENCE, eventually
 from tests.rounds.conftest import (
     in_thread,
     pretend_silence,
@@ -31,10 +33,11 @@ from tests.rounds.conftest import (
     said,
     steps_of,
     training_processes,
-    wait_until,
 )
-from workers import rounds, stopping, trainer
-from workers.rounds import advance_round, run_training
+from workers import stopping
+from workers.tasks.rounds import advance_round, run_training
+from workers.training import stages
+from workers.training.process import StageProcess, environment
 
 Messages = list[tuple[Job, int]]
 Behave = Callable[[str], None]
@@ -47,11 +50,11 @@ def test_cancelling_a_running_run_stops_its_process(
     bob: User, queued: TrainingRun, fake_training: Behave, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_training(fault)
-    monkeypatch.setattr(rounds, "REPORT_SECONDS", 0.2)
-    monkeypatch.setattr(trainer.Trainer.stop, "__defaults__", (1.0,))
+    monkeypatch.setattr(stages, "REPORT_SECONDS", 0.2)
+    monkeypatch.setattr(StageProcess.stop, "__defaults__", (1.0,))
     thread = in_thread(queued.id)
     try:
-        wait_until(lambda: run_of(RunKind.REWARD).step == 3, "three steps")
+        eventually(lambda: run_of(RunKind.REWARD).step == 3, PATIENCE, "three steps")
         [process] = training_processes(queued.id)
         with session_scope() as session:
             service.cancel(session, bob, session.get_one(TrainingRun, queued.id))
@@ -69,15 +72,15 @@ def test_a_cancel_in_the_moment_in_which_a_run_ends_still_counts(
 ) -> None:
     if kind is RunKind.DPO:
         run_training(queued.id)
-    settle = rounds.settle
+    settle = stages.settle
 
-    def cancel_first(claim: runs.Claim, *ended: Any) -> None:
+    def cancel_first(claim: claims.Claim, *ended: Any) -> None:
         with session_scope() as session:
             service.cancel(session, bob, session.get_one(TrainingRun, claim.run_id))
         settle(claim, *ended)
 
     with monkeypatch.context() as late:
-        late.setattr(rounds, "settle", cancel_first)
+        late.setattr(stages, "settle", cancel_first)
         run_training(run_of(kind).id)
     run = run_of(kind)
     assert (run.state, run.checkpoint_id) == (RunState.CANCELLED, None)
@@ -98,10 +101,10 @@ def test_another_base_model_ends_what_was_being_trained_on_the_old_one(
     bob: User, queued: TrainingRun, fake_training: Behave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_training("hang")
-    monkeypatch.setattr(rounds, "REPORT_SECONDS", 0.2)
+    monkeypatch.setattr(stages, "REPORT_SECONDS", 0.2)
     thread = in_thread(queued.id)
     try:
-        wait_until(lambda: run_of(RunKind.REWARD).step == 3, "three steps")
+        eventually(lambda: run_of(RunKind.REWARD).step == 3, PATIENCE, "three steps")
         replace_the_base()
         advance_round()
     finally:
@@ -118,13 +121,13 @@ def test_another_base_model_ends_what_was_being_trained_on_the_old_one(
 def test_the_gate_refuses_what_was_trained_on_another_base(
     queued: TrainingRun, fake_training: Behave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settle = rounds.settle
+    settle = stages.settle
 
     def replace_first(*ended: Any) -> None:
         replace_the_base()
         settle(*ended)
 
-    monkeypatch.setattr(rounds, "settle", replace_first)
+    monkeypatch.setattr(stages, "settle", replace_first)
     run_training(queued.id)
     run = run_of(RunKind.REWARD)
     assert run.state is RunState.FAILED
@@ -139,7 +142,7 @@ def test_a_worker_that_shuts_down_puts_its_run_back_without_blame(
     monkeypatch.setattr(stopping, "requested", asked.is_set)
     thread = in_thread(queued.id)
     try:
-        wait_until(lambda: run_of(RunKind.REWARD).step == 3, "three steps")
+        eventually(lambda: run_of(RunKind.REWARD).step == 3, PATIENCE, "three steps")
     finally:
         asked.set()
         thread.join(30)
@@ -151,8 +154,8 @@ def test_a_worker_that_shuts_down_puts_its_run_back_without_blame(
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A silence of a second counts as hanging, from the third step on: a busy machine starts slowly."""
-    spoke = trainer.Trainer.spoke
-    monkeypatch.setattr(trainer.Trainer, "spoke", lambda self: spoke(self) or run_of(RunKind.REWARD).step < 3)
+    spoke = StageProcess.spoke
+    monkeypatch.setattr(StageProcess, "spoke", lambda self: spoke(self) or run_of(RunKind.REWARD).step < 3)
     monkeypatch.setenv("CORRAL_TRAINING_STALL", "1")
     get_settings.cache_clear()
     yield
@@ -177,12 +180,12 @@ def test_a_training_that_hangs_is_ended_and_resumed_where_it_was_saved(
 def test_a_training_that_hangs_again_and_again_is_given_up_with_a_reason_of_its_own(
     queued: TrainingRun, fake_training: Behave, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "MAX_ATTEMPTS", 1)
+    monkeypatch.setattr(endings, "MAX_ATTEMPTS", 1)
     fake_training("hang")
     run_training(queued.id)
     run = run_of(RunKind.REWARD)
     assert run.state is RunState.FAILED
-    assert "said nothing" in (run.error or "")
+    assert "printed nothing" in (run.error or "")
     assert "CORRAL_TRAINING_STALL" in (run.remedy or "")
     assert round_states() == [RoundState.COLLECTING]
 
@@ -194,12 +197,14 @@ def test_killing_the_worker_ends_its_training_and_the_next_worker_resumes_it(
     fake_training("hang")
     worker = subprocess.Popen([sys.executable, "-m", "tests.rounds.worker_process", str(queued.id)], cwd=ROOT)
     try:
-        wait_until(lambda: run_of(RunKind.REWARD).step == 3, "three steps")
+        eventually(lambda: run_of(RunKind.REWARD).step == 3, PATIENCE, "three steps")
         [orphan] = training_processes(queued.id)
     finally:
         worker.kill()
         worker.wait(10)
-    wait_until(lambda: not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE, "the orphan to end")
+    eventually(
+        lambda: not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE, PATIENCE, "the orphan to end"
+    )
     run_training(queued.id)
     assert run_of(RunKind.REWARD).state is RunState.RUNNING, "nobody may take a run over before its lease is out"
     pretend_silence(queued.id)
@@ -216,22 +221,27 @@ def test_a_training_process_killed_from_outside_is_resumed_and_given_up_after_fi
     queued: TrainingRun, fake_training: Behave
 ) -> None:
     def went_on(times: int) -> Callable[[], bool]:
-        return lambda: said(queued.id).count("resumed") == times
+        def look() -> bool:
+            run = run_of(RunKind.REWARD)
+            assert run.state is not RunState.FAILED, run.error
+            return said(queued.id).count("resumed") == times
+
+        return look
 
     fake_training("hang")
     # the second start resumes the three steps that the first one saved; after it nothing gets any further
-    for resumed, attempt in enumerate((1, *range(1, runs.MAX_ATTEMPTS + 1))):
+    for resumed, attempt in enumerate((1, *range(1, endings.MAX_ATTEMPTS + 1))):
         thread = in_thread(queued.id)
-        wait_until(lambda: bool(training_processes(queued.id)), "the process")
-        wait_until(lambda: run_of(RunKind.REWARD).step == 3, "three steps")
-        wait_until(went_on(resumed), "it to go on")
+        eventually(lambda: bool(training_processes(queued.id)), PATIENCE, "the process")
+        eventually(lambda: run_of(RunKind.REWARD).step == 3, PATIENCE, "three steps")
+        eventually(went_on(resumed), PATIENCE, "it to go on")
         [process] = training_processes(queued.id)
         os.kill(process.pid, signal.SIGKILL)
         thread.join(30)
         run = run_of(RunKind.REWARD)
         assert run.attempts == attempt
-        assert run.state is (RunState.QUEUED if attempt < runs.MAX_ATTEMPTS else RunState.FAILED)
-    assert "without getting any further" in (run.error or "")
+        assert run.state is (RunState.QUEUED if attempt < endings.MAX_ATTEMPTS else RunState.FAILED)
+    assert "without making progress" in (run.error or "")
     assert "memory" in (run.error or "")
     assert round_states() == [RoundState.COLLECTING]
 
@@ -240,33 +250,40 @@ def test_a_long_run_that_is_preempted_again_and_again_but_gets_on_is_never_given
     queued: TrainingRun, messages: Messages
 ) -> None:
     now = datetime.now(UTC)
-    events: list[runs.Event] = []
-    for step in range(10, 10 + 3 * runs.MAX_ATTEMPTS, 3):
+    events: list[reports.Event] = []
+    for step in range(10, 10 + 3 * endings.MAX_ATTEMPTS, 3):
         with session_scope() as session:
-            claim = runs.claim(session, queued.id)
+            claim = claims.claim(session, queued.id)
             assert claim is not None, f"given up before step {step}"
-            events.append(runs.Event(len(events), "resumed", now, step, {}))
-            runs.report(session, claim, runs.Report(events))
-            runs.put_back(session, claim, "", blameless=False)
+            events.append(reports.Event(len(events), "resumed", now, step, {}))
+            reports.report(session, claim, reports.Report(events))
+            endings.put_back(session, claim, "", blameless=False)
     run = run_of(RunKind.REWARD)
     assert (run.state, run.attempts) == (RunState.QUEUED, 1)
 
 
 def test_a_training_sees_one_gpu_unless_somebody_chose(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert trainer.environment({"base_model": "somebody/model"})["CUDA_VISIBLE_DEVICES"] == "0"
+    assert environment({"base_model": "somebody/model"})["CUDA_VISIBLE_DEVICES"] == "0"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,2")
-    assert trainer.environment({"base_model": "somebody/model"})["CUDA_VISIBLE_DEVICES"] == "1,2"
+    assert environment({"base_model": "somebody/model"})["CUDA_VISIBLE_DEVICES"] == "1,2"
+
+
+def test_a_training_sees_no_secret_and_knows_where_checks_may_run_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORRAL_ENGINE_KEY", "secret")
+    monkeypatch.setenv("CORRAL_SANDBOX", "service")
+    seen = environment({"base_model": "somebody/model"})
+    assert {name: seen[name] for name in seen if name.startswith("CORRAL_")} == {"CORRAL_SANDBOX": "service"}
 
 
 def test_a_worker_that_lost_its_run_kills_its_process_and_writes_nothing(
     queued: TrainingRun, fake_training: Behave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_training("hang")
-    monkeypatch.setattr(rounds, "REPORT_SECONDS", 0.2)
+    monkeypatch.setattr(stages, "REPORT_SECONDS", 0.2)
     thread = in_thread(queued.id)
     try:
-        wait_until(lambda: run_of(RunKind.REWARD).step == 3, "three steps")
+        eventually(lambda: run_of(RunKind.REWARD).step == 3, PATIENCE, "three steps")
         pretend_silence(queued.id)
         with session_scope() as session:
             # its own next report may come first and prove that it lives; then there is nothing to take over
@@ -290,7 +307,7 @@ def test_a_finished_output_of_a_worker_that_died_before_saying_so_is_taken_as_it
         raise KeyboardInterrupt
 
     with monkeypatch.context() as dying:
-        dying.setattr(rounds, "settle", die)
+        dying.setattr(stages, "settle", die)
         with pytest.raises(KeyboardInterrupt):
             run_training(queued.id)
     assert run_of(RunKind.REWARD).state is RunState.RUNNING

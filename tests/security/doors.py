@@ -97,7 +97,7 @@ def _doors(web: FastAPI) -> Iterator[Door]:
 def _roles(calls: set[Callable[..., Any] | None]) -> frozenset[Role]:
     if calls & {access.admin, access.api_admin}:
         return frozenset({Role.ADMIN})
-    if calls & {access.reviewer, access.api_staff}:
+    if calls & {access.reviewer, access.staff_alone, access.api_staff}:
         return frozenset({Role.ADMIN, Role.REVIEWER})
     return frozenset(Role) if calls & {access.signed_in, access.api_signed_in} else frozenset()
 

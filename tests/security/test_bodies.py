@@ -14,9 +14,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role
-from app.main import create_app
 from app.prompts.models import Batch
 from app.prompts.service import create_upload
+from app.site.main import create_app
 from tests.factories import make_batch, make_user, sign_in
 from tests.security.doors import Door
 

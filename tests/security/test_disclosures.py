@@ -6,12 +6,13 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
-import workers.snapshots
+import workers.tasks.snapshots
 from app.accounts.models import Role
-from app.errors import Unavailable
+from app.kernel.errors import Unavailable
 from app.preferences import download, service
 from app.preferences.export import Progress
-from app.preferences.forms import ExportFilter, Format, Shape
+from app.preferences.exporters import Format, Shape
+from app.preferences.forms import ExportFilter
 from app.preferences.models import Snapshot
 from tests.accounts.events import HERE, events, only, session_of
 from tests.factories import make_annotation, make_user, sign_in
@@ -27,11 +28,11 @@ PAGES = ("text/html", "application/json")
 @pytest.fixture
 def snapshot(session: Session, monkeypatch: pytest.MonkeyPatch) -> Snapshot:
     """Alice has judged a comparison, and it is frozen."""
-    monkeypatch.setattr("app.jobs.ring", lambda *_: True)
+    monkeypatch.setattr("app.kernel.jobs.ring", lambda *_: True)
     make_annotation(session, make_user(session, name="Alice"))
     asked = service.request_snapshot(session, None, ExportFilter())
     session.commit()
-    workers.snapshots.build_snapshot(asked.id)
+    workers.tasks.snapshots.build_snapshot(asked.id)
     session.refresh(asked)
     return asked
 

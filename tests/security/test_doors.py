@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts import service
 from app.accounts.models import Role
-from app.settings import get_settings
+from app.kernel.settings import get_settings
 from tests.factories import make_user, sign_in
 from tests.security.doors import OPEN_DOORS, SAFE, WRITING_GETS, Door
 
@@ -127,7 +127,7 @@ def test_this_site_can_by_its_own_address_and_by_the_public_one(
     stranger: TestClient, session: Session, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], *, passes: bool
 ) -> None:
     public = get_settings().model_copy(update={"public_url": "https://corral.example.org"})
-    monkeypatch.setattr("app.web.get_settings", lambda: public)
+    monkeypatch.setattr("app.shell.web.get_settings", lambda: public)
     answer = stranger.post("/theme", data={"theme": "dark"}, headers=headers)
     assert answer.status_code == (303 if passes else 403)
 

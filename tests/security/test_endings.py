@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from app.accounts import passwords, queries, service
 from app.accounts.models import Role, User
-from app.errors import BadInput, Conflict, NotFound
-from app.settings import get_settings
+from app.kernel.errors import BadInput, Conflict, NotFound
+from app.kernel.settings import get_settings
 from tests.factories import PASSWORD, make_user, sign_in
 
 API = "/api/v1/tokens"
@@ -42,7 +42,7 @@ def test_a_token_works_for_a_time(client: TestClient, session: Session, alice: U
     session.commit()
     refused = client.get("/api/v1/me", headers=shown(secret))
     assert refused.status_code == 401
-    assert "has run out" in refused.json()["detail"]
+    assert "expired" in refused.json()["detail"]
     assert queries.live_tokens(session, alice) == []
 
 

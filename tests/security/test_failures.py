@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 
 from app.accounts.access import SignedIn
 from app.accounts.models import Role, User
-from app.db import DbSession
-from app.errors import Conflict
-from app.main import create_app
+from app.kernel.db import DbSession
+from app.kernel.errors import Conflict
+from app.site.main import create_app
 from tests.factories import make_user, sign_in
 
 SECRET = "postgresql://corral:hunter2@db/corral"

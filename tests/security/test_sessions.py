@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from app.accounts import service
 from app.accounts.models import Role, User
-from app.main import create_app
-from app.web import safe_next
+from app.shell.web import safe_next
+from app.site.main import create_app
 from tests.factories import PASSWORD, make_user, sign_in
 
 TARGETS = [

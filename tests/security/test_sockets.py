@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import socket
 import threading
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvicorn
 
-from app.connections import HEAD_BYTES, LARGE_BODY, Connection
-from app.embedded import free_port, poll
-from app.serve import configured
-from app.settings import get_settings
+from app.kernel.settings import get_settings
+from app.services.embedded import free_port, poll
+from app.shell.bodies import LARGE_BODY
+from app.site import serve
+from app.site.connections import HEAD_BYTES, Connection
+from app.site.serve import configured
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -50,11 +53,11 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @contextmanager
-def serving(**limits: Any) -> Iterator[int]:
-    """A server with these settings, on the port that is given."""
+def serving(web: Any = echo, **limits: Any) -> Iterator[int]:
+    """A server of ``web`` with these settings, on the port that is given."""
     port = free_port()
     wide = {"request_seconds": OPEN, "host": "127.0.0.1", "port": port}
-    config = configured(echo, get_settings().model_copy(update=wide | limits))
+    config = configured(web, get_settings().model_copy(update=wide | limits))
     config.lifespan, config.timeout_keep_alive, config.timeout_graceful_shutdown = "off", OPEN, 0  # type: ignore[assignment]
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
@@ -114,7 +117,7 @@ SLOW = {
 
 @pytest.mark.parametrize("sent", SLOW.values(), ids=SLOW.keys())
 def test_a_request_that_does_not_come_is_given_up(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.connections.REST_SECONDS", 0.1)
+    monkeypatch.setattr("app.site.connections.REST_SECONDS", 0.1)
     with serving(request_seconds=0.2) as port, connected(port) as client:
         before = WHOLE if sent.startswith(WHOLE) else b""
         client.sendall(before)
@@ -136,7 +139,7 @@ def test_a_stream_is_not_a_request_that_does_not_come() -> None:
 
 
 def test_a_body_that_comes_at_a_pace_may_take_as_long_as_it_likes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pieces are sent for as long as it takes until ten windows were measured."""
+    """Pieces are sent for as long as it takes until three windows were measured."""
     measured: list[int] = []
     see = Connection._see_pace
 
@@ -145,12 +148,22 @@ def test_a_body_that_comes_at_a_pace_may_take_as_long_as_it_likes(monkeypatch: p
         see(connection, before)
 
     monkeypatch.setattr(Connection, "_see_pace", noted)
-    with serving(request_seconds=0.1, body_bytes_per_second=1) as port, connected(port) as client:
+    with serving(request_seconds=1, body_bytes_per_second=1) as port, connected(port) as client:
         client.sendall(b"POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n")
-        while len(measured) < 10:
+        while len(measured) < 3:
             client.sendall(b"3e8\r\n" + b"x" * 1000 + b"\r\n")
         client.sendall(b"0\r\n\r\n")
         assert b" 200 OK" in heard(client)
+
+
+def test_no_collection_walks_what_was_loaded_at_the_start(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: kept.append(gc.get_freeze_count()))
+    try:
+        serve.main([])
+    finally:
+        gc.unfreeze()
+    assert kept[0] > 100_000
 
 
 def test_a_head_without_end_is_refused() -> None:
@@ -168,9 +181,48 @@ def test_framing_without_a_body_is_refused() -> None:
 @pytest.mark.parametrize("limits", [{"connections": 16}, {"connections_per_address": 16}], ids=["in all", "of one"])
 def test_connections_that_wait_for_their_client_block_nobody(sent: bytes, limits: dict[str, int]) -> None:
     with serving(**limits) as port, ExitStack() as stack:
-        clients = [stack.enter_context(connected(port, sent)) for _ in range(50)]
+        clients = []
+        for _ in range(50):
+            clients.append(stack.enter_context(connected(port, sent)))
+            if sent == WHOLE:  # one that is still being answered would not give way
+                until(clients[-1], b"http 0")
         assert b" 200 OK" in asked(port)
         assert b" 408 " not in heard(clients[0]), "the oldest gave way"
+
+
+def test_half_a_request_that_gives_way_does_not_come_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.site.connections.PUSHED_SECONDS", OPEN)
+    monkeypatch.setattr("app.site.connections.PUSHED_WAIT", 1)
+    with serving(connections=8) as port, ExitStack() as stack:
+        first, second, *_ = [stack.enter_context(connected(port, HALF_A_HEAD)) for _ in range(8)]
+        assert b" 200 OK" in asked(port), "its place is free"
+        first.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            first.recv(1)
+        stack.enter_context(connected(port, HALF_A_HEAD))
+        assert b" 200 OK" in asked(port)
+        assert b" 503 " in heard(second), "no more than so many are kept"
+
+
+def test_the_rest_of_a_body_that_was_answered_is_not_read_as_fast_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.site.connections.REST_PAUSE", OPEN)
+    monkeypatch.setattr("app.site.connections.REST_SECONDS", 0.5)
+    parts: list[int] = []
+    receive = Connection.data_received
+
+    def noted(connection: Connection, data: bytes) -> None:
+        parts.append(len(data))
+        receive(connection, data)
+
+    monkeypatch.setattr(Connection, "data_received", noted)
+    with (
+        serving() as port,
+        connected(port, HALF_A_BODY.replace(b"POST /", b"POST /unread").replace(b"100", b"99999999")) as client,
+    ):
+        until(client, b"http 0")
+        with pytest.raises(OSError):  # noqa: PT011 - which of the several depends on the system
+            client.sendall(bytes(64 * 2**20))
+    assert len(parts) == 2, "the head, and one part that came after the answer"
 
 
 def test_nobody_gives_way_who_is_being_answered_or_sends_much() -> None:

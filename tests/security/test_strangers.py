@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role
-from app.bodies import FORM_LIMIT_FIELDS, STRANGERS_LIMIT_BYTES, STRANGERS_LIMIT_FIELDS
+from app.shell.bodies import FORM_LIMIT_FIELDS, STRANGERS_LIMIT_BYTES, STRANGERS_LIMIT_FIELDS
 from tests.factories import make_user, sign_in
 from tests.security.doors import Door
 
@@ -53,6 +53,6 @@ def test_a_body_of_files_is_taken_only_where_files_are(
     for door in all_doors:
         if door.method not in {"GET", "HEAD"}:
             answer = door.knock(client, files={"file": ("x.jsonl", b"{}")})
-            if "No file is taken here" not in answer.text or answer.status_code != 422:
+            if "This form accepts no files" not in answer.text or answer.status_code != 422:
                 taken.append(str(door))
     assert taken == FOR_FILES

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from training.config import RECIPES
+from training.run.config import RECIPES
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
@@ -106,21 +107,31 @@ def make_rows(train: int = 16, held_out: int = 6) -> list[Row]:
     return rows + [make_row(number, split="held_out", strength=number % 4 + 1) for number in judged]
 
 
-def write_snapshot(folder: Path, rows: list[Row]) -> Path:
+def write_snapshot(folder: Path, rows: list[Row], prompts: list[Row] | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     body = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
     (folder / "preferences.jsonl").write_bytes(body)
-    facts = {"rows": len(rows), "sha256": hashlib.sha256(body).hexdigest()}
+    facts: Row = {"rows": len(rows), "sha256": hashlib.sha256(body).hexdigest()}
+    if prompts is not None:  # those of an earlier release have none
+        lines = "".join(json.dumps(prompt, ensure_ascii=False) + "\n" for prompt in prompts).encode()
+        (folder / "prompts.jsonl").write_bytes(lines)
+        facts |= {"prompts": len(prompts), "prompts_sha256": hashlib.sha256(lines).hexdigest()}
     (folder / "manifest.json").write_text(json.dumps(facts))
     return folder
 
 
-def to_toml(table: dict[str, Any], name: str = "") -> str:
-    """Enough TOML for run files: JSON writes strings, numbers, booleans and lists the same way."""
-    plain = {key: value for key, value in table.items() if not isinstance(value, dict)}
-    lines = [f"[{name}]"] if name else []
-    lines += [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
-    return "\n".join(lines + [to_toml(value, key) for key, value in table.items() if isinstance(value, dict)])
+def make_asked(question: str, **changes: Any) -> Row:
+    """A prompt of a snapshot that nobody judged; its answer is checked where `reference` or `tests` say against what."""
+    row: Row = {
+        "prompt_hash": hashlib.sha256(question.encode()).hexdigest(),
+        "prompt": [{"role": "user", "content": question}],
+        "tools": None,
+        "reference": None,
+        "tests": None,
+        "capability": None,
+        "split": "train",
+    }
+    return row | changes
 
 
 RunFile = Callable[..., Path]
@@ -146,7 +157,7 @@ def run_file(tmp_path: Path, tiny_base: Path) -> RunFile:
         for table, values in QUICK.items():
             settings[table] = values | changes.pop(table, {})
         path = folder / "run.toml"
-        path.write_text(to_toml(settings | changes))
+        path.write_text(tomli_w.dumps(settings | changes))
         return path
 
     return build

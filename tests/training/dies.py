@@ -13,7 +13,10 @@ from typing import Any
 
 from transformers import Trainer
 
-from training import checkpoints, dpo, models, reward, runner, sft
+from training import dpo, reward, sft
+from training.formats import checkpoints
+from training.model import models
+from training.run import runner
 
 STATUS = 137
 SAVE = "checkpoint-4"  # of the second state: a whole one lies before it
@@ -78,4 +81,4 @@ PLACES: dict[str, Callable[[], None]] = {
 if __name__ == "__main__":
     place, kind, run_file = sys.argv[1:]
     PLACES[place]()
-    sys.exit(runner.main(kind, KINDS[kind].train, [run_file]))  # type: ignore[arg-type]
+    sys.exit(runner.main(kind, KINDS[kind].build_trainer, [run_file]))  # type: ignore[arg-type]

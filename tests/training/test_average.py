@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from tests.training.conftest import to_toml
-from training import average, checkpoints, inference, models, tool
+from training import average
 from training.average import AverageConfig
-from training.checkpoints import Manifest
-from training.inference import RewardModel
+from training.formats import checkpoints
+from training.formats.checkpoints import Manifest
+from training.measure import inference
+from training.measure.inference import RewardModel
+from training.model import models
+from training.run import tool
 
 
 def adapter(folder: Path, base: Path, seed: int, *, kind: str = "policy", accuracy: float = 0.7, **lora: Any) -> Path:
@@ -39,7 +43,7 @@ def adapter(folder: Path, base: Path, seed: int, *, kind: str = "policy", accura
 
 def run(folder: Path, *names: str, **settings: Any) -> int:
     table = {"name": "mean", "checkpoints": list(names), "output": "mean"} | settings
-    (folder / "run.toml").write_text(to_toml(table))
+    (folder / "run.toml").write_text(tomli_w.dumps(table))
     return tool.main(average.__doc__ or "", AverageConfig, average.average, [str(folder / "run.toml")])
 
 
@@ -168,7 +172,7 @@ def test_strangers_are_refused_by_name(tmp_path: Path, tiny_base: Path, capsys: 
     with (tmp_path / "one" / average.ADAPTER).open("r+b") as stream:
         stream.seek(-1, 2)
         stream.write(b"\x7f")
-    assert "is not what was written" in refusal("one", "few")
+    assert "has changed since it was written" in refusal("one", "few")
 
 
 def test_checkpoints_without_a_score_above_chance_cannot_be_weighed(
@@ -180,3 +184,17 @@ def test_checkpoints_without_a_score_above_chance_cannot_be_weighed(
     assert 'no checkpoint has "held_out/accuracy" above 0.5' in capsys.readouterr().err
     assert run(tmp_path, "one", "two", weights="held_out", metric="held_out/beauty") == 2
     assert 'one has no metric "held_out/beauty"' in capsys.readouterr().err
+
+
+def test_a_round_is_told_whether_its_policies_could_be_averaged(tmp_path: Path, tiny_base: Path) -> None:
+    for name, seed, rank in (("one", 1, 3), ("two", 2, 3), ("wide", 3, 4)):
+        adapter(tmp_path / name, tiny_base, seed, r=rank)
+    assert run(tmp_path, "one", "wide", report="average.json") == 0
+    said = json.loads((tmp_path / "average.json").read_text())
+    assert "wide and one differ in r" in said["left_out"]
+    assert not (tmp_path / "mean").exists()
+    for _ in range(2):  # who was killed between the checkpoint and the report finds the one, and writes the other
+        (tmp_path / "average.json").unlink(missing_ok=True)
+        assert run(tmp_path, "one", "two", rank=3, report="average.json") == 0
+        assert json.loads((tmp_path / "average.json").read_text()) == {"name": "mean", "left_out": None}
+    checkpoints.verify(tmp_path / "mean", "policy")

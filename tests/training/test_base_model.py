@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from training import base_model, checkpoints
-from training.checkpoints import Manifest
+from training import base_model
+from training.formats import checkpoints
+from training.formats.checkpoints import Manifest
 from training.formats.templates import TOOL_USE, read
-from training.models import weights_sha256
+from training.model.models import weights_sha256
 
 
 def unpacked_earlier(folder: Path, name: str = base_model.NAME) -> Path:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from training import bootstrap
+from training.measure import bootstrap
 
 
 def test_the_interval_of_a_mean_covers_the_truth_about_as_often_as_it_says() -> None:

@@ -12,8 +12,8 @@ from transformers import AutoTokenizer
 
 from tests.training.conftest import SPECIAL, byte_tokenizer
 from training.base_model import GGUF, package_dir
-from training.chat import encode_chat, encode_response
-from training.errors import ConfigError, DataError
+from training.data.chat import encode_chat, encode_response
+from training.formats.errors import ConfigError, DataError
 
 TINY = byte_tokenizer()
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=40)
@@ -115,6 +115,16 @@ def test_a_template_that_forgets_the_answer_is_refused() -> None:
     )
     with pytest.raises(ConfigError, match="choose a base model whose template does"):
         encode_response(tokenizer, [{"role": "user", "content": "Hi"}], "Yes")
+
+
+@pytest.mark.parametrize("tools", [None, []])
+def test_a_conversation_with_tools_that_the_template_does_not_show_is_refused(tools: list[Any] | None) -> None:
+    asked, given = [{"role": "user", "content": "Hi"}], [{"type": "function", "function": {"name": "f"}}]
+    with pytest.raises(DataError, match="shows no tools"):
+        encode_chat(TINY, asked, tools=given)
+    with pytest.raises(DataError, match="shows no tools"):
+        encode_response(TINY, asked, "Hello", given)
+    assert encode_chat(TINY, asked, tools=tools) == encode_chat(TINY, asked)
 
 
 def test_a_tool_that_spells_a_control_token_is_refused() -> None:

@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from training import checkpoints
-from training.checkpoints import Manifest
-from training.errors import CheckpointError
+from training.formats import checkpoints
+from training.formats.checkpoints import Manifest
+from training.formats.errors import CheckpointError
 
 POLICY = Manifest(name="policy-r1", kind="policy", base_model="base", seed=17)
 
@@ -71,7 +71,7 @@ def test_a_flipped_byte_is_refused_by_name(policy: Path, position: int) -> None:
     content = bytearray(file.read_bytes())
     content[position] ^= 1
     file.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"adapter_model\.safetensors is not what was written"):
+    with pytest.raises(CheckpointError, match=r"adapter_model\.safetensors has changed since it was written"):
         checkpoints.verify(policy)
 
 
@@ -98,9 +98,16 @@ def test_pickled_weights_are_not_written_either(tmp_path: Path) -> None:
     assert not (tmp_path / "policy-r1").exists()
 
 
+def test_weights_in_another_format_are_not_written(tmp_path: Path) -> None:
+    refused = pytest.raises(CheckpointError, match=r"model\.gguf contains weights that are not safetensors")
+    with refused, checkpoints.write(tmp_path / "policy-r1", POLICY) as draft:
+        (draft / "model.gguf").write_bytes(b"GGUF")
+    assert not (tmp_path / "policy-r1").exists()
+
+
 def test_weights_that_the_manifest_does_not_know_are_refused(policy: Path) -> None:
     save_file({"x": torch.ones(1)}, policy / "extra.safetensors")
-    with pytest.raises(CheckpointError, match=r"extra\.safetensors holds weights that the manifest does not name"):
+    with pytest.raises(CheckpointError, match=r"extra\.safetensors contains weights that the manifest does not name"):
         checkpoints.verify(policy)
 
 
@@ -136,7 +143,7 @@ def test_a_format_of_the_future_is_refused(policy: Path) -> None:
 def test_a_reward_model_is_not_taken_for_a_policy(tmp_path: Path) -> None:
     with checkpoints.write(tmp_path / "r", replace(POLICY, kind="reward")) as draft:
         (draft / "adapter_config.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="of kind reward, wanted policy"):
+    with pytest.raises(CheckpointError, match="of kind reward, but must be policy"):
         checkpoints.verify(tmp_path / "r", "policy")
 
 

@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
-from tests.training.conftest import recipe, to_toml
-from training import config
-from training.errors import ConfigError
+from tests.training.conftest import recipe
+from training.formats.errors import ConfigError
+from training.formats.settings import DpoSettings
+from training.run import config
 
 REQUIRED: dict[str, Any] = {"seed": 1, "snapshot": "s", "base_model": "org/model", "output": "o", "name": "n"}
 
 
 def write(folder: Path, **changes: Any) -> Path:
     path = folder / "run.toml"
-    path.write_text(to_toml(REQUIRED | changes))
+    path.write_text(tomli_w.dumps(REQUIRED | changes))
     return path
 
 
@@ -25,7 +27,7 @@ def test_the_laptop_recipe_fills_what_the_file_leaves_out(tmp_path: Path) -> Non
     run = config.load(write(tmp_path), "dpo")
     assert (run.lora.r, run.lora.alpha, run.data.max_length) == (16, 32, 512)
     assert (run.optim.batch_size, run.model.pack_tokens) == (4, 512)
-    assert run.dpo == config.DpoSettings(beta=0.1, nll_weight=0.2, mask_format_tokens=True)
+    assert run.dpo == DpoSettings(beta=0.1, nll_weight=0.2, mask_format_tokens=True)
 
 
 @pytest.mark.parametrize(("kind", "rate"), [("reward", 3e-4), ("dpo", 2e-4)])
@@ -35,7 +37,6 @@ def test_each_kind_has_its_learning_rate_on_a_laptop(tmp_path: Path, kind: Any, 
 
 def test_the_llama3_recipe_has_the_numbers_of_the_paper(tmp_path: Path) -> None:
     run = config.load(write(tmp_path, recipe="llama3", model={"trains": "all"}), "dpo")
-    assert run.dpo is not None
     assert (run.optim.learning_rate, run.dpo.beta, run.dpo.nll_weight, run.data.min_strength) == (1e-5, 0.1, 0.2, 3)
 
 
@@ -65,6 +66,18 @@ def test_paths_are_relative_to_the_file_and_hub_ids_stay_as_they_are(tmp_path: P
     assert config.load(write(tmp_path, base_model="model"), "dpo").base_model == str(tmp_path / "model")
 
 
+def test_a_run_has_the_table_of_its_kind_and_says_null_of_the_other_in_its_manifest(tmp_path: Path) -> None:
+    told = {kind: config.load(write(tmp_path), kind).to_json() for kind in ("reward", "sft", "dpo")}
+    assert {
+        kind: [list(said)[-2:], [kind for kind in ("reward", "dpo") if said[kind]]] for kind, said in told.items()
+    } == {
+        "reward": [["reward", "dpo"], ["reward"]],
+        "sft": [["reward", "dpo"], []],
+        "dpo": [["reward", "dpo"], ["dpo"]],
+    }
+    assert {str(said["kind"]) for said in told.values()} == set(told)
+
+
 def test_settings_survive_as_json(tmp_path: Path) -> None:
     settings = config.load(write(tmp_path), "dpo").to_json()
     assert json.loads(json.dumps(settings)) == settings
@@ -84,7 +97,10 @@ def test_settings_survive_as_json(tmp_path: Path) -> None:
         ({"optim": {"learning_rate": 0.0}}, '"optim.learning_rate" must be above 0'),
         ({"data": {"min_strength": 5}}, '"data.min_strength" must be between 1 and 4'),
         ({"checkpointing": {"keep": 1}}, '"checkpointing.keep" must be at least 2'),
-        ({"lora": {"targets": [1, 2]}}, '"lora.targets"'),
+        ({"lora": {"targets": [1, 2]}}, '"lora.targets" is 1, which is not of type str'),
+        ({"lora": {"targets": 5}}, '"lora.targets" is 5, which is not of type str | list[str]'),
+        ({"model": {"sharded": "true"}}, "\"model.sharded\" is 'true', which is not of type bool"),
+        ({"lora": {"r": 8.0}}, '"lora.r" is 8.0, which is not of type int'),
         ({"reward": {"center_rewards": 0.1}}, "a dpo run has no table [reward]"),
         ({"kind": "reward"}, "run training.reward"),
         ({"data": {"conflicts": "loudest"}}, "must be one of 'keep_all', 'majority', 'reliability'"),
@@ -92,6 +108,7 @@ def test_settings_survive_as_json(tmp_path: Path) -> None:
         ({"dpo": {"loss_type": "simpo"}}, "must be one of 'sigmoid', 'sigmoid_norm', 'robust', 'ipo'"),
         ({"dpo": {"label_smoothing": 0.5}}, '"dpo.label_smoothing" must be at least 0 and at most 0.4'),
         ({"model": {"trains": "all"}, "parent_adapter": "p"}, "set base_model instead"),
+        ({"model": {"trains": ["all"]}}, "\"model.trains\" is ['all'], but must be one of 'adapter', 'all'"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
@@ -137,5 +154,4 @@ def test_the_recipe_says_who_trains_and_the_file_goes_over_it(tmp_path: Path, ki
 def test_what_a_recipe_says_for_corral_alone_is_taken_back_where_trl_trains(tmp_path: Path) -> None:
     for loss, nll in (("sigmoid", 0.2), ("kto", 0.0), ("orpo", 0.0)):
         dpo = config.load(write(tmp_path, trainer="trl", dpo={"loss_type": loss}), "dpo").dpo
-        assert dpo is not None
         assert (dpo.mask_format_tokens, dpo.nll_weight) == (False, nll)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.conftest import byte_tokenizer, make_row, make_rows, turn, write_snapshot
-from training.config import DataConfig
-from training.data import Prepared, prepare
-from training.errors import ConfigError, DataError
+from training.data.rows import Prepared, prepare
+from training.data.snapshot import Preference, read_snapshot
+from training.formats.errors import ConfigError, DataError
 from training.formats.pairs import CHOSEN_REJECTED
 from training.formats.prompts import content_hash
 from training.formats.rankings import held_out_pairs
-from training.snapshot import Preference, read_snapshot
+from training.formats.settings import DataConfig, Kind
 
 TOKENIZER = byte_tokenizer()
 
@@ -285,6 +285,17 @@ def settings(**changes: Any) -> DataConfig:
     return DataConfig(**{"min_strength": 3, "max_length": 256} | changes)
 
 
+def test_what_a_model_wrote_that_may_not_be_learnt_from_is_left_out_and_counted(tmp_path: Path) -> None:
+    whose = [("ours", "ours"), ("rival", "ours"), ("ours", "rival"), (None, None)]
+    rows = [make_row(n, chosen_checkpoint=c, rejected_checkpoint=r) for n, (c, r) in enumerate(whose)]
+    snapshot = write_snapshot(tmp_path / "s", [*rows, make_row(9, split="held_out", chosen_checkpoint="rival")])
+    prepared = prepare(snapshot, settings(leave_out=["rival"]), TOKENIZER, max_held_out=1)
+
+    assert sorted(row.id.split(":")[0] for row in prepared.rows) == ["0", "3"]
+    assert prepared.counts["left_out_by_checkpoint"] == 2
+    assert prepared.counts["left_to_other_batches"] == 0
+
+
 def test_a_run_may_take_the_latest_rounds_or_named_batches_only(tmp_path: Path) -> None:
     rows = [make_row(n, round=n // 2, batch=f"b{n}") for n in range(6)]
     snapshot = write_snapshot(tmp_path / "s", rows)
@@ -297,6 +308,23 @@ def test_a_run_may_take_the_latest_rounds_or_named_batches_only(tmp_path: Path) 
     assert ids(settings(batches=["b1", "b2"])) == ["1", "2"]
     counts = prepare(snapshot, settings(latest_rounds=2), TOKENIZER, max_held_out=1).counts
     assert (counts["pairs"], counts["left_to_other_batches"]) == (4, 2)
+
+
+def test_the_newest_round_may_weigh_more_than_what_is_older(tmp_path: Path) -> None:
+    rows = [make_row(n, round=n // 2 if n < 4 else None) for n in range(5)]
+    snapshot = write_snapshot(tmp_path / "s", rows)
+
+    def weights(config: DataConfig, consumer: Kind) -> list[float]:
+        prepared = prepare(snapshot, config, TOKENIZER, max_held_out=1, consumer=consumer)
+        return [row.weight if consumer == "sft" else row.pairs[0].weight for row in prepared.rows]
+
+    for consumer in get_args(Kind):
+        assert weights(settings(), consumer) == [1.0] * 5
+        assert weights(settings(newest_weight=3.0), consumer) == [1.0, 1.0, 3.0, 3.0, 1.0]
+        assert weights(settings(newest_weight=3.0, newest_after=3), consumer) == [1.0, 1.0, 1.0, 1.0, 3.0]
+    for wrong in (0.0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(ConfigError, match="newest_weight"):
+            settings(newest_weight=wrong)
 
 
 def test_a_training_prompt_that_says_a_held_out_one_again_is_left_out_and_counted(tmp_path: Path) -> None:

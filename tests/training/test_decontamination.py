@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from training import texts
-from training.decontamination import contains_any
+from training.data import texts
+from training.data.decontamination import contains_any
 
 
 def repeats(held_out: str, training: str, *, n: int = 8, overlap: float = 0.8) -> bool:

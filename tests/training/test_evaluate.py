@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from training.chat import Response
-from training.data import Example
-from training.evaluate import policy_metrics, reward_metrics
-from training.events import EventLog
+from training.data.chat import Response
+from training.data.rows import Example
+from training.formats.events import EventLog
+from training.measure.metrics import policy_metrics, reward_metrics
 
 
 def example(number: int, strength: int, chosen_length: int, rejected_length: int) -> Example:

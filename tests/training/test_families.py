@@ -10,11 +10,12 @@ import pytest
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
-from training import dry_run, layouts
-from training.chat import Response
-from training.data import Prepared, Row, RowPair
-from training.packing import ADDED, PLAIN, SHARED, Form, lay_out, length, pack, widest
-from training.room import Shape
+from training.data.chat import Response
+from training.data.rows import Prepared, Row, RowPair
+from training.model import layouts
+from training.model.packing import ADDED, PLAIN, SHARED, Form, lay_out, length, pack, widest
+from training.run import dry_run
+from training.run.room import Shape
 
 COMMON: dict[str, Any] = {
     "vocab_size": 256,

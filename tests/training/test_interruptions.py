@@ -17,15 +17,16 @@ import pytest
 
 from tests.training.conftest import RunFile, events_of, make_rows, write_snapshot
 from tests.training.test_runs import run
-from training import runner, stages
-from training.progress import trainer_dir
+from training import reward
+from training.run import stages
+from training.run.progress import trainer_dir
 
 DEADLINE = 240.0  # of a process on a busy machine; a hang is what it is for
 
 
 def start(kind: str, path: Path, **options: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", f"training.{kind}", str(path)]
-    root = Path(runner.__file__).parents[1]
+    root = Path(reward.__file__).parents[1]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, cwd=root, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, **options
@@ -121,7 +122,7 @@ def test_a_state_of_other_settings_is_refused_by_name_and_kept(
     assert "other settings (optim.learning_rate was 0.01, is 0.001)" in capsys.readouterr().err
     write_snapshot(path.parents[1] / "snapshot", make_rows(train=15))
     assert run("reward", run_file("reward", optim={"max_steps": 4})) == 2
-    assert "the data is another" in capsys.readouterr().err
+    assert "the data differs" in capsys.readouterr().err
     assert sorted(trainer_dir(path.parent).iterdir()) == states
 
 

@@ -11,9 +11,11 @@ import pytest
 
 from tests.training.conftest import RunFile, events_of
 from tests.training.dies import PLACES, SAVE, STATUS
-from training import checkpoints, reward, runner
-from training.errors import CheckpointError
-from training.progress import trainer_dir
+from training import reward
+from training.formats import checkpoints
+from training.formats.errors import CheckpointError
+from training.run import runner
+from training.run.progress import trainer_dir
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
@@ -24,7 +26,7 @@ def test_a_run_that_dies_in_the_middle_of_a_save_ends_as_if_it_had_not(run_file:
     command = [sys.executable, "-m", "tests.training.dies", place, "reward", str(path)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     died = subprocess.run(
-        command, cwd=Path(runner.__file__).parents[1], env=environment, capture_output=True, text=True, check=False
+        command, cwd=Path(reward.__file__).parents[1], env=environment, capture_output=True, text=True, check=False
     )
     assert died.returncode == STATUS, died.stderr
     final = path.parent / "final"
@@ -37,14 +39,14 @@ def test_a_run_that_dies_in_the_middle_of_a_save_ends_as_if_it_had_not(run_file:
     else:
         assert [folder.name for folder in path.parent.iterdir() if folder.name.startswith(".final.tmp-")]
 
-    assert runner.main("reward", reward.train, [str(path)]) == 0
+    assert runner.main("reward", reward.build_trainer, [str(path)]) == 0
     [resumed] = events_of(path, "resumed")
     assert resumed["step"] == (2 if in_state else 6), "of the newest whole state"
     assert [folder.name for folder in path.parent.iterdir() if folder.is_dir()] == ["final"], "nothing is left over"
     manifest = checkpoints.verify(final)
 
     undisturbed = run_file("reward", "undisturbed")
-    assert runner.main("reward", reward.train, [str(undisturbed)]) == 0
+    assert runner.main("reward", reward.build_trainer, [str(undisturbed)]) == 0
     assert manifest.metrics == pytest.approx(checkpoints.read(undisturbed.parent / "final").metrics, abs=1e-5)
     last, expected = (events_of(run, "step")[-1] for run in (path, undisturbed))
     assert last["step"] == expected["step"] == 6

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import ROOT
-from training import models
-from training.errors import CheckpointError
+from app.kernel.settings import ROOT
+from training.formats.errors import CheckpointError
+from training.model import models
 
 FACTORIES = ("AutoConfig", "AutoModel", "AutoTokenizer", "AutoProcessor", "factory")
 LOADS = {"from_pretrained", "from_config"}

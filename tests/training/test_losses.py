@@ -14,13 +14,15 @@ from torch.nn.functional import logsigmoid
 
 from benchmarks import trl_reference
 from tests.training.conftest import RunFile, make_row, turn
-from training import config as configs
-from training import dpo, layouts, losses, models, reward, sft
-from training.data import Example, Prepared, prepare
-from training.events import EventLog
-from training.packing import ADDED, PLAIN, Form, pack
-from training.progress import Progress
-from training.trainer import RowTrainer
+from training import dpo, reward, sft
+from training.data.rows import Example, Prepared, prepare
+from training.formats.events import EventLog
+from training.formats.settings import RunConfig
+from training.model import layouts, losses, models
+from training.model.packing import ADDED, PLAIN, Form, pack
+from training.run import config as configs
+from training.run.progress import Progress
+from training.run.trainer import RowTrainer
 
 MODULES: dict[Any, Any] = {"reward": reward, "dpo": dpo, "sft": sft}
 RELATIVE = 1e-5
@@ -77,7 +79,7 @@ def long_rows() -> list[Any]:
     return rows
 
 
-Setting = tuple[Path, configs.RunConfig, Any, Prepared]
+Setting = tuple[Path, RunConfig, Any, Prepared]
 
 
 @pytest.fixture(params=["adapter", "all"])

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from tests.training.conftest import make_row, turn, write_snapshot
-from training import baselines, judged, metrics, texts
-from training.errors import DataError
-from training.judged import Judgement
-from training.snapshot import Preference
+from training.data import texts
+from training.data.snapshot import Preference
+from training.formats.errors import DataError
+from training.measure import baselines, judged, metrics
+from training.measure.judged import Judgement
 
 
 def judgement(number: int, chosen: str, rejected: str, **changes: Any) -> Judgement:

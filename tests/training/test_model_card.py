@@ -10,9 +10,13 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.training.conftest import RunFile, make_rows, recipe
-from training import checkpoints, dpo, model_card, plots, reward, runner
-from training.checkpoints import Manifest
-from training.plots import Line, Panel, Range
+from training import dpo, reward
+from training import model_card as command
+from training.formats import checkpoints
+from training.formats.checkpoints import Manifest
+from training.measure import model_card, plots
+from training.measure.plots import Line, Panel, Range
+from training.run import runner
 
 METRICS: dict[str, Any] = {
     "baseline": {"held_out/accuracy": 0.45, "held_out/accuracy/low": 0.3, "held_out/accuracy/high": 0.6},
@@ -103,6 +107,7 @@ def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
         ),
         ("dpo", {"dpo": {"beta": 0.3, "nll_weight": 0.2}}, "Beta is 0.3; the paper has 0.1"),
         ("dpo", {"data": {"min_strength": 1}}, "from strength 1 on"),
+        ("dpo", {"data": {"newest_weight": 2.0}}, "the newest round counts 2 times"),
         ("dpo", {"optim": {"learning_rate": 2e-4}}, "The learning rate is 0.0002"),
     ],
 )
@@ -148,7 +153,7 @@ def test_plots_are_valid_and_keep_their_points_inside() -> None:
 
 def test_a_run_leaves_its_card_beside_its_weights(run_file: RunFile, capsys: pytest.CaptureFixture[str]) -> None:
     path = run_file("reward")
-    assert runner.main("reward", reward.train, [str(path)]) == 0
+    assert runner.main("reward", reward.build_trainer, [str(path)]) == 0
     folder = path.parent / "final"
     assert {model_card.CARD, model_card.CURVES} <= set(checkpoints.verify(folder).files)
     page = (folder / model_card.CARD).read_text()
@@ -156,10 +161,10 @@ def test_a_run_leaves_its_card_beside_its_weights(run_file: RunFile, capsys: pyt
     assert "pairs trained on" in page
     assert str(path.parents[1]) not in page
     capsys.readouterr()
-    assert model_card.main([str(folder)]) == 0
+    assert command.main([str(folder)]) == 0
     assert capsys.readouterr().out == page
-    assert model_card.main([str(path.parent)]) == 2
-    assert model_card.main(["--help"]) == 2
+    assert command.main([str(path.parent)]) == 2
+    assert command.main(["--help"]) == 2
     assert "usage" in capsys.readouterr().err
     assert "“The shorter answer wins” | " in page
     assert page.count("[") > 6, "both rules of length stand there with their intervals"
@@ -168,10 +173,10 @@ def test_a_run_leaves_its_card_beside_its_weights(run_file: RunFile, capsys: pyt
 def test_a_run_without_held_out_prompts_says_that_nothing_was_measured_and_where_it_began(run_file: RunFile) -> None:
     rows = make_rows(train=8, held_out=0)
     first = run_file("dpo", "first", rows, optim={"max_steps": 1})
-    assert runner.main("dpo", dpo.train, [str(first)]) == 0
+    assert runner.main("dpo", dpo.build_trainer, [str(first)]) == 0
     page = (first.parent / "final" / model_card.CARD).read_text()
-    assert "Nothing: the data holds no prompt out" in page
+    assert "Nothing: the data has no held-out prompts" in page
     assert "It starts from the base model" in page
     second = run_file("dpo", "second", rows, optim={"max_steps": 1}, parent_adapter="../first/final")
-    assert runner.main("dpo", dpo.train, [str(second)]) == 0
+    assert runner.main("dpo", dpo.build_trainer, [str(second)]) == 0
     assert "It starts from the base model" not in (second.parent / "final" / model_card.CARD).read_text()

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from tests.training.conftest import RunFile, events_of, make_rows
-from training import config, dry_run, pace, progress, reward, room, runner, stages
-from training.events import EventLog
-from training.progress import Progress
+from training import reward
+from training.formats.events import EventLog
+from training.run import config, dry_run, pace, progress, room, runner, stages
+from training.run.progress import Progress
 
 
 def test_a_large_held_out_set_is_measured_less_often(run_file: RunFile) -> None:
@@ -18,7 +19,7 @@ def test_a_large_held_out_set_is_measured_less_often(run_file: RunFile) -> None:
     for held_out in (1, 40):
         rows = make_rows(16, held_out)
         path = run_file("reward", f"run-{held_out}", rows=rows, evaluation={"every_steps": 2, "share": 0.5})
-        assert runner.main("reward", reward.train, [str(path)]) == 0
+        assert runner.main("reward", reward.build_trainer, [str(path)]) == 0
         measured[held_out] = len(events_of(path, "evaluation"))
     assert measured == {1: 2, 40: 0}, "one of 40 pairs costs more than half of the six steps"
 

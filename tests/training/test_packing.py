@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.chat import Response
-from training.data import Row, RowPair
-from training.packing import lay_out, pack
+from training.data.chat import Response
+from training.data.rows import Row, RowPair
+from training.model.packing import lay_out, pack
 
 
 def row(number: int, prompt: int, *sizes: int) -> Row:

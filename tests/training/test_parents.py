@@ -12,8 +12,9 @@ from transformers import AutoModelForCausalLM
 
 from tests.training.conftest import RunFile, events_of
 from tests.training.test_runs import run
-from training import checkpoints, inference
-from training.errors import CheckpointError
+from training.formats import checkpoints
+from training.formats.errors import CheckpointError
+from training.measure import inference
 
 
 @pytest.mark.slow
@@ -43,7 +44,7 @@ def test_a_damaged_parent_is_refused_by_file(run_file: RunFile, capsys: pytest.C
     weights = first.parent / "final" / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
     assert run("dpo", run_file("dpo", "second", parent_adapter="../first/final")) == 2
-    assert "adapter_model.safetensors is not what was written" in capsys.readouterr().err.splitlines()[-1]
+    assert "adapter_model.safetensors has changed since it was written" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.slow
@@ -78,8 +79,8 @@ def test_a_parent_adapter_of_another_base_model_is_refused(
     model.save_pretrained(other)
     third = run_file("dpo", "third", parent_adapter="../first/final", base_model=str(other))
     assert run("dpo", third) == 2
-    assert "set base_model to the model that it belongs to" in capsys.readouterr().err.splitlines()[-1]
-    with pytest.raises(CheckpointError, match="holds other weights: set base_model"):
+    assert "set base_model to the model it was trained on" in capsys.readouterr().err.splitlines()[-1]
+    with pytest.raises(CheckpointError, match="has other weights: set base_model"):
         inference.served(tmp_path / "first" / "final", base_model=str(other))
 
 

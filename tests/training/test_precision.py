@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from app import processor as processor_of_the_engine
+from app.kernel import processor as processor_of_the_engine
 from tests.training.conftest import RunFile, events_of, recipe
-from training import checkpoints, config, precision, reward, runner
-from training.errors import ConfigError
-from training.progress import trainer_dir
+from training import reward
+from training.formats import checkpoints
+from training.formats.errors import ConfigError
+from training.model import precision
+from training.run import config, runner
+from training.run.progress import trainer_dir
 
 
 def processor(monkeypatch: pytest.MonkeyPatch, **flags: bool) -> None:
@@ -95,7 +98,7 @@ def test_a_run_goes_on_on_its_machine_and_starts_over_on_one_of_another_precisio
         monkeypatch.setattr(precision, "training_dtype", lambda: dtype)
         with monkeypatch.context() as patch:
             patch.setattr(shutil, "rmtree", lambda *_, **__: None)  # the state stays, as after a kill
-            assert runner.main("reward", reward.train, [str(path)]) == 0
+            assert runner.main("reward", reward.build_trainer, [str(path)]) == 0
         return path.parent / "final"
 
     def forget(final: Path) -> None:

@@ -14,10 +14,13 @@ from transformers import LlamaForCausalLM
 
 from tests.training.conftest import RunFile, byte_tokenizer, events_of, make_rows
 from tests.training.test_families import FAMILIES, model_of
-from training import checkpoints, dpo, layouts, reward, runner
+from training import dpo, reward
+from training.formats import checkpoints
+from training.model import layouts
+from training.run import runner
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-TRAIN: dict[Any, Any] = {"reward": reward.train, "dpo": dpo.train}
+TRAIN: dict[Any, Any] = {"reward": reward.build_trainer, "dpo": dpo.build_trainer}
 
 
 def launch(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -25,7 +28,7 @@ def launch(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
     return subprocess.run(
         [sys.executable, "-m", *command, "-m", module, *arguments],
-        cwd=Path(runner.__file__).parents[1],
+        cwd=Path(reward.__file__).parents[1],
         env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
         capture_output=True,
         text=True,
@@ -69,7 +72,7 @@ def test_two_processes_of_trls_have_the_losses_of_one_where_an_epoch_is_whole_st
     rows = [row | {"edited": None} for row in make_rows()]
     settings: dict[str, Any] = {"trainer": "trl", "model": {"pack_tokens": 4096}, "optim": {"learning_rate": 1e-3}}
     alone, together = run_file("dpo", "alone", rows, **settings), run_file("dpo", "together", cache="cache", **settings)
-    assert runner.main("dpo", dpo.train, [str(alone)]) == 0
+    assert runner.main("dpo", dpo.build_trainer, [str(alone)]) == 0
     ended = launch("training.dpo", str(together))
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert losses(together) == pytest.approx(losses(alone), rel=1e-4)
@@ -88,7 +91,7 @@ def test_the_rest_of_an_epoch_is_learnt_from_once(run_file: RunFile, sharded: bo
     }
     alone = run_file("reward", "alone", make_rows(train=13), **settings)
     together = run_file("reward", "together", **settings)
-    assert runner.main("reward", reward.train, [str(alone)]) == 0
+    assert runner.main("reward", reward.build_trainer, [str(alone)]) == 0
     ended = launch("training.reward", str(together))
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert len(losses(alone)) == 8
@@ -99,7 +102,7 @@ def test_the_rest_of_an_epoch_is_learnt_from_once(run_file: RunFile, sharded: bo
 
 def test_processes_with_unlike_memory_cut_their_packs_alike(run_file: RunFile) -> None:
     alone, together = run_file("dpo", "alone"), run_file("dpo", "together", cache="cache")
-    assert runner.main("dpo", dpo.train, [str(alone)]) == 0
+    assert runner.main("dpo", dpo.build_trainer, [str(alone)]) == 0
     ended = launch("tests.training.uneven", "dpo", str(together))
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert losses(together) == pytest.approx(losses(alone), rel=1e-4)
@@ -116,12 +119,12 @@ def test_sharded_weights_go_on_where_they_were_killed_on_any_number_of_processes
         run_file("dpo", "undisturbed", **settings),
         run_file("dpo", "killed", cache="cache", **settings),
     )
-    assert runner.main("dpo", dpo.train, [str(undisturbed)]) == 0
+    assert runner.main("dpo", dpo.build_trainer, [str(undisturbed)]) == 0
     died = launch("tests.training.dies", "state without its optimizer", "dpo", str(killed))
     assert died.returncode != 0
     assert not (killed.parent / "final").exists()
     if then == 1:
-        assert runner.main("dpo", dpo.train, [str(killed)]) == 0
+        assert runner.main("dpo", dpo.build_trainer, [str(killed)]) == 0
     else:
         ended = launch("training.dpo", str(killed))
         assert ended.returncode == 0, ended.stderr[-3000:]
@@ -141,7 +144,7 @@ def test_accelerates_own_sharding_is_refused_in_favour_of_ours(
     run_file: RunFile, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    assert runner.main("reward", reward.train, [str(run_file("reward"))]) == 2
+    assert runner.main("reward", reward.build_trainer, [str(run_file("reward"))]) == 2
     assert "set model.sharded = true instead" in capsys.readouterr().err.splitlines()[-1]
 
 
@@ -163,7 +166,7 @@ def test_sharded_processes_in_bfloat16_find_the_form_that_one_finds(
         "optim": {"learning_rate": 1e-4, "max_steps": 2},
     }
     alone, together = run_file("reward", "alone", **changes), run_file("reward", "together", **changes)
-    assert runner.main("reward", reward.train, [str(alone)]) == 0
+    assert runner.main("reward", reward.build_trainer, [str(alone)]) == 0
     ended = launch("training.reward", str(together))
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert losses(together) == pytest.approx(losses(alone), rel=0.02)

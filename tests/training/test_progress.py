@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from tests.training.conftest import RunFile
-from training import checkpoints, config, progress, stages
-from training.config import RunConfig
-from training.data import Prepared
-from training.errors import NonFiniteError
-from training.events import EventLog
-from training.progress import Progress
+from training.data.rows import Prepared
+from training.formats import checkpoints
+from training.formats.errors import NonFiniteError
+from training.formats.events import EventLog
+from training.formats.settings import RunConfig
+from training.run import config, progress, stages
+from training.run.progress import Progress
 
 
 @pytest.fixture

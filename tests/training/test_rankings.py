@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.conftest import make_row, turn, write_snapshot
+from training.data.snapshot import Preference, read_snapshot
 from training.formats.pairs import CHOSEN_REJECTED, EDITED_CHOSEN, EDITED_REJECTED, KINDS, Pair
 from training.formats.rankings import rank, reliability, take
-from training.snapshot import Preference, read_snapshot
 
 RULES: tuple[Any, ...] = ("keep_all", "majority", "reliability")
 

@@ -12,14 +12,17 @@ import torch
 
 from tests.training.conftest import RunFile, events_of, make_rows
 from tests.training.test_losses import build, disturb
-from training import checkpoints, config, dpo, models, runner
-from training.checkpoints import Manifest
-from training.reference import ReferenceStore, identity
+from training import dpo
+from training.formats import checkpoints
+from training.formats.checkpoints import Manifest
+from training.model import models
+from training.run import config, runner
+from training.run.reference import ReferenceStore, identity
 
 
 def run(path: Path) -> dict[str, Any]:
     """Train, and return what was said of the reference."""
-    assert runner.main("dpo", dpo.train, [str(path)]) == 0
+    assert runner.main("dpo", dpo.build_trainer, [str(path)]) == 0
     return events_of(path, "reference")[-1]
 
 

@@ -8,13 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 import torch
 
-from tests.training.conftest import RunFile, make_row, to_toml, turn, write_snapshot
+from tests.training.conftest import RunFile, make_asked, make_row, turn, write_snapshot
 from tests.training.test_average import adapter
-from training import average, dpo, evaluate, inference, judged, models, policy_report, reward, runner, snapshot, tool
+from tests.training.test_checks import VERIFIER
+from training import average, dpo, evaluate, reward
+from training.data import snapshot
 from training.evaluate import EvaluateConfig
-from training.inference import Policy, RewardModel
+from training.formats.events import EventLog
+from training.measure import inference, judged, policy_report
+from training.measure.inference import Policy, RewardModel
+from training.model import models
+from training.run import runner, tool
 
 EDIT = "Gladly! Edited by Alice."
 
@@ -30,7 +37,7 @@ def rows() -> list[dict[str, Any]]:
 @pytest.fixture
 def trained(run_file: RunFile, capsys: pytest.CaptureFixture[str]) -> Path:
     """The folder with `reward/final`, `dpo/final` and the snapshot that they are of."""
-    for kind, train in (("reward", reward.train), ("dpo", dpo.train)):
+    for kind, train in (("reward", reward.build_trainer), ("dpo", dpo.build_trainer)):
         path = run_file(kind, kind, rows() if kind == "reward" else None)
         assert runner.main(kind, train, [str(path)]) == 0, capsys.readouterr().err  # type: ignore[arg-type]
     return path.parents[1]
@@ -39,7 +46,7 @@ def trained(run_file: RunFile, capsys: pytest.CaptureFixture[str]) -> Path:
 def run(folder: Path, *arguments: str, **settings: Any) -> int:
     (folder / "evaluation").mkdir(exist_ok=True)
     path = folder / "evaluation" / "run.toml"
-    path.write_text(to_toml({"data": "../snapshot", "output": "report", "resamples": 200} | settings))
+    path.write_text(tomli_w.dumps({"data": "../snapshot", "output": "report", "resamples": 200} | settings))
     return tool.main(evaluate.__doc__ or "", EvaluateConfig, evaluate.evaluate, [str(path), *arguments])
 
 
@@ -90,6 +97,46 @@ def test_a_policy_is_measured_against_its_base_and_against_itself(trained: Path)
     same = report(trained)["compared"]
     assert (same["win_rate"]["value"], same["same_answer"]["value"]) == (0.5, 1.0)
     assert same["length_drift"]["value"] == same["reward_gain"]["value"] == 0.0
+    assert same["length_controlled_win_rate"]["value"] == pytest.approx(0.5)
+    assert {same[f"more_{fault}"]["value"] for fault in ("cut_off", "empty", "repeated_4_grams")} == {0.0}
+
+
+def test_a_policy_is_measured_on_held_out_prompts_that_nobody_judged_by_what_checks_find(trained: Path) -> None:
+    sums = [make_asked(f"{n} + {n}?", split="held_out", reference=str(2 * n), capability="sums") for n in range(5)]
+    write_snapshot(trained / "snapshot", rows(), [*sums, make_asked("1 + 1?", reference="2")])
+    settings = {"kind": "policy", "checkpoint": "../dpo/final", "reward_model": "../reward/final", "max_new_tokens": 4}
+    assert run(trained, **settings, checks=VERIFIER, events="events.jsonl") == 0
+    found = report(trained)
+    assert (found["data"]["prompts"], found["data"]["checked_prompts"]) == (12, 5)
+    assert found["after_metrics"]["verified/sums"]["prompts"] == found["verified"]["measured"] == 5
+    assert found["compared"]["verified_gain/sums"]["value"] == 0.0, "neither model can add"
+    assert found["verified"]["verifiers"]["sum"] == {"passed": 0, "failed": 10, "unchecked": 0}
+    lines = (trained / "evaluation" / "report" / "checked.jsonl").read_text().splitlines()
+    assert {json.loads(line)["capability"] for line in lines} == {"sums"}
+    steps = EventLog(trained / "evaluation").every()
+    assert steps[-1]["step"] == steps[-1]["total_steps"], "their answers are part of the progress"
+    assert run(trained, **settings) == 0
+    assert report(trained)["data"]["checked_prompts"] == 0, "where nothing can check, nothing is asked"
+
+
+def test_a_reward_model_is_compared_with_the_one_before_it_on_the_same_pairs(trained: Path) -> None:
+    settings = {"kind": "reward", "checkpoint": "../reward/final", "lenient": True, "events": "events.jsonl"}
+    assert run(trained, **settings, before="../reward/final") == 0
+    assert report(trained)["compared"]["held_out/accuracy_above_before"]["value"] == 0.0
+    steps = EventLog(trained / "evaluation").every()
+    assert [(event["step"], event["total_steps"]) for event in steps] == [(1, 2), (2, 2)]
+    assert run(trained, **settings, before="../gone") == 0
+    alone = report(trained)
+    assert "gone" in alone["before_left_out"]
+    assert "held_out/accuracy_above_before" not in alone["compared"]
+
+
+def test_a_lenient_measurement_of_nothing_says_so_in_its_report(trained: Path) -> None:
+    write_snapshot(trained / "other", [make_row(1)])
+    for kind, checkpoint in (("reward", "../reward/final"), ("policy", "../dpo/final")):
+        settings = {"checkpoint": checkpoint, "reward_model": "../reward/final", "data": "../other"}
+        assert run(trained, kind=kind, **settings, lenient=True) == 0
+        assert "no held-out judgement" in report(trained)["unmeasured"]
 
 
 def test_an_averaged_checkpoint_is_measured_on_what_all_its_parts_held_out(trained: Path, run_file: RunFile) -> None:
@@ -99,11 +146,11 @@ def test_an_averaged_checkpoint_is_measured_on_what_all_its_parts_held_out(train
     for name, percent in (("a", 60), ("b", 30)):
         path = run_file("reward", name, data={"held_out_percent": percent}, optim={"max_steps": 2})
         path.write_text(path.read_text().replace('"../snapshot"', '"../preferences.jsonl"'))
-        assert runner.main("reward", reward.train, [str(path)]) == 0
+        assert runner.main("reward", reward.build_trainer, [str(path)]) == 0
         assert run(trained, kind="reward", checkpoint=f"../{name}/final", data="../preferences.jsonl") == 0
         held_out[name] = report(trained)["data"]["held_out_judgements"]
     table = {"name": "mean", "checkpoints": ["a/final", "b/final"], "output": "mean"}
-    (trained / "average.toml").write_text(to_toml(table))
+    (trained / "average.toml").write_text(tomli_w.dumps(table))
     assert tool.main("", average.AverageConfig, average.average, [str(trained / "average.toml")]) == 0
     assert run(trained, kind="reward", checkpoint="../mean", data="../preferences.jsonl") == 0
     measured = report(trained)["data"]["held_out_judgements"]
@@ -122,8 +169,8 @@ def test_what_cannot_be_measured_is_refused_in_a_sentence(trained: Path, capsys:
         return capsys.readouterr().err
 
     assert 'set "reward_model"' in refusal(kind="policy", checkpoint="../dpo/final")
-    assert "kind policy, wanted reward" in refusal(kind="reward", checkpoint="../dpo/final")
-    assert "raise it" in refusal(kind="reward", checkpoint="../reward/final", max_length=8)
+    assert "kind policy, but must be reward" in refusal(kind="reward", checkpoint="../dpo/final")
+    assert "raise max_length" in refusal(kind="reward", checkpoint="../reward/final", max_length=8)
     assert 'did you mean "checkpoint"' in refusal(kind="reward", chekpoint="../reward/final")
     stranger = trained / "stranger"
     shutil.copytree(inference.served(trained / "dpo" / "final").base_model, stranger)
@@ -154,7 +201,7 @@ def test_likelihoods_and_rewards_do_not_depend_on_the_batch(trained: Path) -> No
     policy = Policy(sources[1], tokenizer, 1)
     policy.model.float()
     answers = policy.sample(prompts, **greedy)  # type: ignore[arg-type]
-    policy._batch_size = 3
+    policy.batch_size = 3
     assert policy.sample(prompts, **greedy) == answers  # type: ignore[arg-type]
     logps = policy.logps(prompts[0], answers[0].ids)
     assert logps.argmax(dim=1).tolist() == answers[0].ids, "a greedy answer is the likeliest token at each place"
@@ -169,7 +216,7 @@ def test_the_file_that_was_trained_on_is_measured_on_what_its_run_held_out(
     lines = [{"prompt": row["prompt"], "chosen": row["chosen"], "rejected": row["rejected"]} for row in rows()]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     path = run_file("reward", "of-file", snapshot="../pairs.jsonl", data={"held_out_percent": 40})
-    assert runner.main("reward", reward.train, [str(path)]) == 0
+    assert runner.main("reward", reward.build_trainer, [str(path)]) == 0
     held_out = json.loads((path.parent / "final" / "metrics.json").read_text())["data"]["held_out_rows"]
     assert 0 < held_out < len(lines)
     assert run(tmp_path, kind="reward", checkpoint="../of-file/final", data="../pairs.jsonl") == 0
@@ -187,7 +234,7 @@ def test_a_reward_is_read_behind_the_token_that_closes_a_turn(
     tokenizer.pad_token = tokenizer.eos_token
     tokenizer.save_pretrained(base)
     path = run_file("reward", "closing", rows(), base_model=str(base))
-    assert runner.main("reward", reward.train, [str(path)]) == 0
+    assert runner.main("reward", reward.build_trainer, [str(path)]) == 0
     final = path.parent / "final"
     assert run(path.parents[1], kind="reward", checkpoint="../closing/final") == 0
     told, found = json.loads((final / "metrics.json").read_text())["final"], report(path.parents[1])["after_metrics"]
@@ -198,7 +245,7 @@ def test_a_policy_diverges_from_its_parent_and_not_from_the_base_of_both(trained
     path = run_file(
         "dpo", "next", parent_adapter=str(trained / "dpo" / "final"), optim={"max_steps": 1, "learning_rate": 1e-9}
     )
-    assert runner.main("dpo", dpo.train, [str(path)]) == 0
+    assert runner.main("dpo", dpo.build_trainer, [str(path)]) == 0
     settings = {"kind": "policy", "reward_model": "../reward/final", "max_new_tokens": 12, "before": "../dpo/final"}
     assert run(trained, **settings, checkpoint="../next/final") == 0
     found = report(trained)

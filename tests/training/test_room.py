@@ -14,10 +14,13 @@ import torch
 import transformers
 
 from tests.training.conftest import RunFile, events_of
-from training import checkpoints, config, dpo, models, reward, room, runner, stages
-from training.errors import ConfigError
-from training.events import EventLog
-from training.progress import Progress, trainer_dir
+from training import dpo, reward
+from training.formats import checkpoints
+from training.formats.errors import ConfigError
+from training.formats.events import EventLog
+from training.model import models
+from training.run import config, room, runner, stages
+from training.run.progress import Progress, trainer_dir
 
 MODULES: dict[Any, Any] = {"reward": reward, "dpo": dpo}
 
@@ -35,11 +38,11 @@ def test_a_disk_without_room_for_the_run_stops_it_before_the_model_is_loaded(
     path = run_file(kind)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(10**9, 10**9 - 5000, 5000))
     monkeypatch.setattr(MODULES[kind], "build_trainer", lambda *_: pytest.fail("the model is loaded"))
-    assert runner.main(kind, MODULES[kind].train, [str(path)]) == 4
+    assert runner.main(kind, MODULES[kind].build_trainer, [str(path)]) == 4
     said = capsys.readouterr().err.splitlines()[-1]
     assert "has 0.0 MB free, and this run writes about" in said
     assert "(3 saved states and the checkpoint): free some space" in said
-    assert [event["event"] for event in events_of(path)] == ["data"]
+    assert [event["event"] for event in events_of(path)] == ["data", "mix"]
 
 
 def test_what_a_resumed_run_has_written_already_needs_no_room_again(
@@ -69,7 +72,7 @@ def test_the_estimate_counts_the_weights_that_are_trained(run_file: RunFile, tar
 def test_a_run_writes_no_more_than_its_estimate(run_file: RunFile, monkeypatch: pytest.MonkeyPatch) -> None:
     path = run_file("dpo", lora={"r": 256})  # large enough to outweigh the small files
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # so that the states stay to be counted
-    assert runner.main("dpo", dpo.train, [str(path)]) == 0
+    assert runner.main("dpo", dpo.build_trainer, [str(path)]) == 0
     settings = config.load(path, "dpo")
     estimate = room.bytes_of(settings, models.load_tokenizer(settings.base_model))
     states = list(trainer_dir(path.parent).glob("checkpoint-*"))
@@ -84,7 +87,7 @@ def test_a_base_model_of_an_unknown_kind_is_refused_in_a_sentence(
     base = shutil.copytree(tiny_base, tmp_path / "strange")
     written = json.loads((base / "config.json").read_text())
     (base / "config.json").write_text(json.dumps(written | {"model_type": "abacus"}))
-    assert runner.main("dpo", dpo.train, [str(run_file("dpo", base_model=str(base)))]) == 2
+    assert runner.main("dpo", dpo.build_trainer, [str(run_file("dpo", base_model=str(base)))]) == 2
     assert "strange cannot be loaded" in capsys.readouterr().err.splitlines()[-1]
 
 
@@ -140,9 +143,9 @@ def test_a_run_whose_memory_ends_after_all_goes_on_in_smaller_packs_and_learns_t
     run_file: RunFile, monkeypatch: pytest.MonkeyPatch, *, on_a_processor: bool
 ) -> None:
     ample, short = (run_file("reward", name, model={"pack_tokens": 1024}) for name in ("ample", "short"))
-    assert runner.main("reward", reward.train, [str(ample)]) == 0
+    assert runner.main("reward", reward.build_trainer, [str(ample)]) == 0
     runs_out_of_memory_above(512, monkeypatch, on_a_processor=on_a_processor)
-    assert runner.main("reward", reward.train, [str(short)]) == 0
+    assert runner.main("reward", reward.build_trainer, [str(short)]) == 0
     [warning] = events_of(short, "warning")
     assert "a pass takes 512 tokens instead of 1024" in warning["message"]
     for name in ("loss", "rewards/accuracies", "num_tokens"):
@@ -154,7 +157,7 @@ def test_memory_that_ends_in_the_smallest_packs_is_said_with_what_to_set(
     run_file: RunFile, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs_out_of_memory_above(0, monkeypatch)
-    assert runner.main("reward", reward.train, [str(run_file("reward"))]) == 2
+    assert runner.main("reward", reward.build_trainer, [str(run_file("reward"))]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert "memory ran out in a pass of 256 tokens: set model.gradient_checkpointing = true" in said
 
@@ -177,9 +180,9 @@ def test_a_run_that_is_short_of_memory_learns_the_same_and_says_so(
     run_file: RunFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ample, short = run_file("dpo", "ample"), run_file("dpo", "short")
-    assert runner.main("dpo", dpo.train, [str(ample)]) == 0
+    assert runner.main("dpo", dpo.build_trainer, [str(ample)]) == 0
     monkeypatch.setattr(room, "available", lambda: 10**6)
-    assert runner.main("dpo", dpo.train, [str(short)]) == 0
+    assert runner.main("dpo", dpo.build_trainer, [str(short)]) == 0
     [warning] = events_of(short, "warning")
     assert "a pass takes 256 tokens instead of 512, and activations are computed twice" in warning["message"]
     losses = [[event["metrics"]["loss"] for event in events_of(path, "step")] for path in (ample, short)]
@@ -190,7 +193,7 @@ def test_a_run_that_is_short_of_memory_learns_the_same_and_says_so(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"sliding_window": 64}, "layers of sliding_attention, which do not see a whole row"),
+        ({"sliding_window": 64}, "layers of sliding_attention, which do not attend to a whole row"),
         ({"sliding_window": 4096}, None),
         ({"layer_types": ["full_attention", "linear_attention"]}, "layers of linear_attention"),
         ({"layer_types": ["full_attention", "full_attention"], "sliding_window": 64}, None),

@@ -9,12 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 
-from tests.training.conftest import make_row, to_toml, turn, write_snapshot
+from tests.training.conftest import byte_tokenizer, make_row, turn, write_snapshot
+from tests.training.test_asked import DATA
 from tests.training.test_average import adapter
-from training import near_duplicates, selection, snapshot, tool
-from training.config import DataConfig
-from training.rules import FUNCTION_WORDS, LANGUAGE_OF, Rules, broken_rule
+from tests.training.test_checks import VERIFIER
+from training import selection
+from training.data import near_duplicates, snapshot
+from training.data.rows import prepare
+from training.data.rules import FUNCTION_WORDS, LANGUAGE_OF, Rules, broken_rule
+from training.formats.settings import DataConfig
+from training.run import tool
 from training.selection import Pick, SelectionConfig
 
 ENGLISH = "What is the best way to learn about the history of bread?"
@@ -177,7 +183,7 @@ def sample_line(number: int, *texts: str, cut_off: str | None = None) -> dict[st
 
 def run(folder: Path, *arguments: str, **settings: Any) -> int:
     table = {"samples": "samples.jsonl", "reward_model": "reward", "output": "sft.jsonl", "closest": 1.0}
-    (folder / "run.toml").write_text(to_toml(table | settings))
+    (folder / "run.toml").write_text(tomli_w.dumps(table | settings))
     return tool.main(selection.__doc__ or "", SelectionConfig, selection.select, [str(folder / "run.toml"), *arguments])
 
 
@@ -216,6 +222,34 @@ def test_the_best_of_each_prompt_is_kept_with_where_it_came_from(round_of: Path)
     }
     kept = report["counts"]["rows/rejection_sampling"]
     assert report["counts"]["samples"] == kept + sum(report["dropped"].values()), "every sample is accounted for"
+
+
+def test_what_people_preferred_is_imitated_where_they_edited_nothing(round_of: Path) -> None:
+    cut_off, shouted = {"chosen_finish_reason": "length"}, {"chosen": turn("Go! Now! Yes! Run! Do! Bees! Go on!")}
+    tie = {"outcome": "tie", "strength": None}
+    rows = [make_row(3, split="held_out"), make_row(4, edited=turn("Bees hum, says Alice."))]
+    rows += [make_row(5), make_row(6, **cut_off), make_row(7, **shouted), make_row(8, **tie)]
+    write_snapshot(round_of / "snapshot", rows)
+    assert run(round_of, top_share=1.0, snapshot="snapshot", best_responses=True) == 0
+    rows = [json.loads(line) for line in (round_of / "sft.jsonl").read_text().splitlines()]
+    assert [row["source"] for row in rows[:3]] == ["human_edit", "preferred", "rejection_sampling"]
+    assert rows[1]["completion"] == make_row(5)["chosen"]
+    counts = json.loads((round_of / "sft.report.json").read_text())["counts"]
+    assert (counts["human_edits"], counts["preferred"], counts["rows/preferred"]) == (1, 1, 1)
+    (round_of / "sft.jsonl").unlink()
+    assert run(round_of, top_share=1.0, snapshot="snapshot") == 0
+    assert '"preferred"' not in (round_of / "sft.jsonl").read_text(), "only where it is asked for"
+
+
+def test_what_improves_an_answer_that_may_not_be_learnt_from_is_left_out_and_counted(round_of: Path) -> None:
+    edits = [("rival", "Bees hum, says Alice."), ("ours", "Bees sing, says Alice.")]
+    rows = [make_row(n, edited=turn(said), chosen_checkpoint=by) for n, (by, said) in enumerate(edits, start=4)]
+    write_snapshot(round_of / "snapshot", rows)
+    assert run(round_of, top_share=1.0, snapshot="snapshot", leave_out=["rival"]) == 0
+
+    written = [json.loads(line) for line in (round_of / "sft.jsonl").read_text().splitlines()]
+    assert [row["completion"] for row in written if row["source"] == "human_edit"] == [turn("Bees sing, says Alice.")]
+    assert json.loads((round_of / "sft.report.json").read_text())["counts"]["left_out_by_checkpoint"] == 1
 
 
 LONG = "Tell me in a few sentences how the old clock in the tower of our town is wound"
@@ -293,3 +327,111 @@ def test_samples_that_make_no_sense_are_named_by_line(round_of: Path, capsys: py
     (round_of / "samples.jsonl").write_text(json.dumps(line) + "\n")
     assert run(round_of) == 2
     assert "line 1: prompt must be text or a list of messages with a known role and text" in capsys.readouterr().err
+
+
+# ── Checks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.fixture
+def sums(round_of: Path) -> Path:
+    """Three sums and a question that nothing checks, each with answers of every kind."""
+    lines = [
+        sample_line(0, "It is 7 surely", "So: 7", "Well, 8", "perhaps 7") | {"reference": "7"},
+        sample_line(1, "It makes 5", "Or is it 6", "perhaps 9") | {"reference": "9", "capability": "sums"},
+        sample_line(2, "Maps fold.", "Maps are flat."),
+        sample_line(4, "perhaps 3", "perhaps") | {"reference": "3"},
+    ]
+    (round_of / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return round_of
+
+
+def kept_by(folder: Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """The answers that were kept, by their prompt, and the report."""
+    rows = [json.loads(line) for line in (folder / "sft.jsonl").read_text().splitlines()]
+    return {row["prompt_id"]: row["completion"][0]["content"] for row in rows}, json.loads(
+        (folder / "sft.report.json").read_text()
+    )
+
+
+def test_wrong_answers_are_dropped_before_the_reward_model_chooses_and_counted_by_verifier(
+    sums: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(sums, top_share=1.0, checks=VERIFIER) == 0
+    kept, report = kept_by(sums)
+    assert kept["p0"] in {"It is 7 surely", "So: 7"}
+    assert kept["p1"] == "perhaps 9", "what could not be checked is not wrong"
+    assert kept["p2"] in {"Maps fold.", "Maps are flat."}, "nothing checks it"
+    assert (report["counts"]["solved"], report["counts"]["unsolved"]) == (1, 1)
+    dropped = report["dropped"]
+    assert (dropped["failed/sum"], dropped["unchecked/sum"]) == (3, 1)
+    assert report["counts"]["samples"] == len(kept) + sum(dropped.values()), "every sample is accounted for"
+    assert report["checks"]["verifiers"]["sum"] == {"passed": 2, "failed": 3, "unchecked": 4}
+    assert "sum: passed: 2  failed: 3  unchecked: 4" in capsys.readouterr().out
+
+
+def test_only_what_is_required_drops_an_answer(sums: Path) -> None:
+    assert run(sums, top_share=1.0, checks=VERIFIER, required=["short"]) == 0
+    _, report = kept_by(sums)
+    assert [name for name in report["dropped"] if name.startswith(("failed", "unchecked"))] == []
+    assert report["checks"]["verifiers"]["sum"]["failed"] == 3, "what is found is still said"
+    lines = [json.loads(line) for line in (sums / "samples.jsonl").read_text().splitlines()]
+    lines[0]["required"] = ["sum"]
+    (sums / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run(sums, top_share=1.0, checks=VERIFIER, required=["short"]) == 0
+    _, report = kept_by(sums)
+    assert report["dropped"]["failed/sum"] == 1, "a batch says what its own prompts require"
+    lines[0]["required"], lines[1]["verifiers"] = [], []
+    (sums / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run(sums, top_share=1.0, checks=VERIFIER) == 0
+    _, report = kept_by(sums)
+    assert not any(name.startswith("failed") for name in report["dropped"]), "or that they require nothing, or no check"
+    assert report["checks"]["verifiers"]["sum"] == {"passed": 2, "failed": 1, "unchecked": 3}
+
+
+@pytest.mark.parametrize("command", [[], ["/nowhere/verifiers"], [*VERIFIER, "deaf"]])
+def test_where_nothing_can_check_nothing_is_filtered_and_the_report_says_so(sums: Path, command: list[str]) -> None:
+    assert run(sums, top_share=1.0, checks=command) == 0
+    kept, report = kept_by(sums)
+    assert set(kept) == {"p0", "p1", "p2", "p4"}
+    assert report["checks"]["unavailable"]
+    assert (report["counts"]["solved"], report["counts"]["unsolved"]) == (0, 0)
+
+
+def test_a_round_in_which_everything_is_wrong_says_what_to_do(sums: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = sample_line(0, "8", "9") | {"reference": "7"}
+    (sums / "samples.jsonl").write_text(json.dumps(line) + "\n")
+    assert run(sums, top_share=1.0, checks=VERIFIER) == 2
+    assert "'failed/sum': 2" in capsys.readouterr().err
+
+
+def test_what_was_put_right_is_imitated_behind_the_wrong_answer_and_its_finding(sums: Path) -> None:
+    asked = sample_line(6, "no")["prompt"]
+    told = [
+        *asked,
+        {"role": "assistant", "content": "It is 8"},
+        {"role": "user", "content": "It is wrong. Correct it."},
+    ]
+    right = {"prompt_id": "p6", "asked": asked, "prompt": told, "completion": "It is 7", "checkpoint": "policy-r1"}
+    shouted, wrong = right | {"completion": "7! 7! 7! 7! 7! 7! 7"}, right | {"completion": None}
+    held_out = right | {"asked": sample_line(3, "no")["prompt"]}
+    lines = [right | {"tools": None}, wrong, shouted, held_out]
+    (sums / "corrections.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run(sums, top_share=1.0, checks=VERIFIER, corrections="corrections.jsonl", snapshot="snapshot") == 0
+    rows = [json.loads(line) for line in (sums / "sft.jsonl").read_text().splitlines()]
+    [corrected] = [row for row in rows if row["source"] == "correction"]
+    assert (corrected["prompt"], corrected["completion"]) == (told, turn("It is 7"))
+    assert kept_by(sums)[1]["counts"]["rows/correction"] == 1
+    tokenizer = byte_tokenizer()
+    trained = prepare(sums / "sft.jsonl", DATA, tokenizer, max_held_out=9, consumer="sft").rows
+    [prepared] = [row for row in trained if "Correct it." in tokenizer.decode(row.prompt_ids)]
+    assert [tokenizer.decode(response.ids) for response in prepared.responses] == ["It is 7<|im_end|>\n"]
+    (sums / "corrections.jsonl").write_text('{"prompt_id": "p6"}\n')
+    assert run(sums, checks=VERIFIER, corrections="corrections.jsonl") == 2
+
+
+def test_right_and_wrong_answers_make_pairs_that_no_person_stated(sums: Path) -> None:
+    assert run(sums, top_share=1.0, checks=VERIFIER, pairs="verified.jsonl") == 0
+    [pair] = [json.loads(line) for line in (sums / "verified.jsonl").read_text().splitlines()]
+    assert (pair["chosen"], pair["rejected"]) == (turn("It is 7 surely"), turn("Well, 8"))
+    assert (pair["source"], pair["id"]) == ("verifier", "verifier:p0:0")
+    assert kept_by(sums)[1]["counts"]["verifier_pairs"] == 1
+    assert run(sums, top_share=1.0, pairs="verified.jsonl") == 0
+    assert (sums / "verified.jsonl").read_text() == "", "where nothing checks"

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from tests.training.conftest import byte_tokenizer, turn
-from training import judged, snapshot
-from training.config import DataConfig
-from training.data import prepare
-from training.errors import DataError
+from training.data import snapshot
+from training.data.left_out import LeftOut
+from training.data.rows import prepare
+from training.data.snapshot import read_file
+from training.formats.errors import DataError
 from training.formats.prompts import content_hash, split_of
-from training.left_out import LeftOut
-from training.snapshot import read_file
+from training.formats.settings import DataConfig
+from training.measure import judged
 
 ALL_TRAIN = DataConfig(min_strength=3, max_length=256, held_out_percent=0)
 
@@ -69,7 +70,7 @@ def test_a_completion_alone_is_enough_for_fine_tuning(tmp_path: Path) -> None:
     prepared = prepare(file, ALL_TRAIN, byte_tokenizer(), max_held_out=9, consumer="sft")
     [[response]] = [row.responses for row in prepared.rows]
     assert byte_tokenizer().decode(response.ids) == "Because.<|im_end|>\n"
-    with pytest.raises(DataError, match="from which only"):
+    with pytest.raises(DataError, match=r"which only training\.sft can train on"):
         prepare(file, ALL_TRAIN, byte_tokenizer(), max_held_out=9)
 
 
@@ -80,7 +81,7 @@ def test_a_completion_alone_is_enough_for_fine_tuning(tmp_path: Path) -> None:
         ([{"chosen": "x", "rejected": "y"}], "the column 'prompt' is missing"),
         ([TEXT | {"chosen": ""}, TEXT | {"chosen": ""}], "chosen is empty in all 2 rows"),
         ([TEXT | {"rejected": ""}], "rejected is empty in all 1 rows"),
-        ([TEXT | {"rejected": "Because."}], "the same in all 1 rows: nothing is preferred"),
+        ([TEXT | {"rejected": "Because."}], "the same in all 1 rows: no response is preferred"),
         ([], "has no rows"),
         ([TEXT | {"strength": 9}], "line 1: strength is 9, but must be a number from 1 to 4"),
         ([TEXT | {"split": "train"}, TEXT | {"split": "held_out"}], "have the same prompt"),

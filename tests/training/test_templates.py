@@ -13,10 +13,10 @@ from tokenizers import AddedToken
 
 from tests.training.conftest import byte_tokenizer
 from training.base_model import FOR_TOOLS
-from training.chat import encode_chat, encode_response
-from training.errors import ConfigError, DataError
+from training.data.chat import encode_chat, encode_response
 from training.formats import templates
-from workers.chat import ChatEncoder
+from training.formats.errors import ConfigError, DataError
+from workers.engines.chat import ChatEncoder
 
 SPEC = find_spec("trl")
 FOLDER = Path((SPEC.submodule_search_locations or [""])[0] if SPEC else "") / "chat_templates"

@@ -13,18 +13,21 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import tomli_w
 from trl import DPOTrainer
 
-from tests.training.conftest import RunFile, events_of, make_row, make_rows, to_toml
-from training import checkpoints, config, dpo, evaluate, models, reward, runner, sft, stages, tool
-from training.backends import steps, trl
-from training.errors import ConfigError
+from tests.training.conftest import RunFile, events_of, make_row, make_rows
+from training import dpo, evaluate, reward, sft
 from training.evaluate import EvaluateConfig
-from training.events import EventLog
-from training.formats import trainers
-from training.progress import Progress
+from training.formats import checkpoints, trainers
+from training.formats.errors import ConfigError
+from training.formats.events import EventLog
+from training.model import models
+from training.run import config, runner, stages, tool
+from training.run.backends import steps, trl
+from training.run.progress import Progress
 
-TRAIN: dict[Any, Any] = {"reward": reward.train, "dpo": dpo.train, "sft": sft.train}
+TRAIN: dict[Any, Any] = {"reward": reward.build_trainer, "dpo": dpo.build_trainer, "sft": sft.build_trainer}
 # What both compute: one mask, one term.
 CLASSES = {"reward": "RewardTrainer", "dpo": "DPOTrainer", "sft": "SFTTrainer"}
 SAME = {"mask_format_tokens": False, "nll_weight": 0.0}
@@ -94,7 +97,7 @@ def measure(folder: Path, **settings: Any) -> dict[str, Any]:
     """What `training.evaluate` says of a checkpoint as it lies on the disk."""
     (folder / "evaluation").mkdir()
     path = folder / "evaluation" / "run.toml"
-    path.write_text(to_toml({"data": "../snapshot", "output": "report", "resamples": 50} | settings))
+    path.write_text(tomli_w.dumps({"data": "../snapshot", "output": "report", "resamples": 50} | settings))
     assert tool.main("", EvaluateConfig, evaluate.evaluate, [str(path)]) == 0
     report: dict[str, Any] = json.loads((folder / "evaluation" / "report" / "report.json").read_text())
     return report
@@ -105,7 +108,7 @@ def test_a_run_of_trls_reports_publishes_and_says_who_trained(run_file: RunFile,
     path = run_file(kind, trainer="trl")  # the mask and the second term are the recipe's
     assert run(kind, path) == 0
     names = [event["event"] for event in events_of(path) if event["event"] != "reference"]
-    assert names == ["data", "baseline", *["step"] * 3, "evaluation", *["step"] * 3, "final", "checkpoint"]
+    assert names == ["data", "mix", "baseline", *["step"] * 3, "evaluation", *["step"] * 3, "final", "checkpoint"]
     metrics = [step["metrics"] for step in events_of(path, "step")]
     assert all(step["tokens_per_second"] > 0 for step in metrics)
     if kind != "sft":
@@ -271,7 +274,7 @@ def test_weights_are_refused_rather_than_forgotten(run_file: RunFile, kind: Any)
 def test_what_trl_itself_refuses_is_one_sentence(run_file: RunFile, capsys: pytest.CaptureFixture[str]) -> None:
     path = run_file("dpo", trainer="trl", lora={"targets": ["lm_head"]})
     assert run("dpo", path) == 2
-    assert "TRL does not train this run: Applying a PEFT adapter to `lm_head`" in capsys.readouterr().err
+    assert "TRL cannot train this run: Applying a PEFT adapter to `lm_head`" in capsys.readouterr().err
 
 
 def test_margins_by_strength_reach_trl(run_file: RunFile) -> None:
@@ -351,7 +354,8 @@ def test_nobody_is_told_that_a_training_of_trls_began(run_file: RunFile, monkeyp
 
 
 def test_corrals_trainers_do_not_import_trl() -> None:
-    code = "import sys; from training import dpo, dry_run, evaluate, reward, sft; sys.exit('trl' in sys.modules)"
+    modules = "training.reward, training.sft, training.dpo, training.evaluate, training.run.dry_run"
+    code = f"import sys, {modules}; sys.exit('trl' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -83,15 +83,24 @@ def test_a_template_that_shows_everything_hides_nothing(name: str) -> None:
     assert unseen(name, [user("Hi")]) == unseen(name, SYSTEM) == unseen(name, CALLED, TOOLS) == set()
 
 
-@pytest.mark.parametrize(
-    "name", ["smollm2 of before", "llama3", "gemma3", "deepseek_r1_distill", "names of tools only"]
-)
-def test_tools_that_a_template_drops_are_unseen(name: str) -> None:
-    assert unseen(name, [user("Hi")], TOOLS) == {Part.TOOLS}
+@pytest.mark.parametrize("name", ["smollm2 of before", "llama3", "gemma3", "deepseek_r1_distill", "no q, no tools"])
+def test_a_prompt_whose_tools_a_template_drops_is_refused(name: str) -> None:
+    seen = look(compiled(template(name)), [user("Hi")], TOOLS, names=NAMES)
+    assert seen.refusal == "the model's chat template shows no tools"
+
+
+@pytest.mark.parametrize("name", ["smollm2 of before", "llama3", "deepseek_r1_distill"])
+def test_calls_do_not_stand_for_the_tools_that_a_template_drops(name: str) -> None:
+    seen = look(compiled(template(name)), CALLED, TOOLS, names=NAMES)
+    assert seen.refusal == "the model's chat template shows no tools"
+
+
+def test_what_a_template_shows_of_tools_is_told_from_what_it_drops() -> None:
+    assert unseen("names of tools only", [user("Hi")], TOOLS) == {Part.TOOLS}
 
 
 def test_calls_and_results_that_a_template_drops_are_unseen() -> None:
-    assert unseen("smollm2 of before", CALLED, TOOLS) == {Part.TOOLS, Part.CALLS}
+    assert unseen("smollm2 of before", CALLED) == {Part.CALLS}
     assert unseen("smollm2", CALLED) == {Part.CALLS}  # without tools its template for tools is not asked
     assert unseen("phi3", CALLED) == {Part.CALLS, Part.RESULTS}
 
@@ -118,7 +127,6 @@ def test_a_prompt_that_a_template_refuses_says_why(name: str, messages: list[dic
 
 def test_a_template_that_refuses_only_the_marks_is_not_said_to_refuse() -> None:
     assert unseen("no q", [user("Hi")], TOOLS) == set()
-    assert unseen("no q, no tools", [user("Hi")], TOOLS) == {Part.TOOLS}
 
 
 def test_a_tool_of_many_parameters_is_looked_at_in_a_moment() -> None:

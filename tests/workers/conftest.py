@@ -10,11 +10,11 @@ import redis
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from app import live_stream
 from app.accounts.models import User
-from app.embedded import Valkey
-from app.jobs import Job
-from app.settings import Settings, get_settings
+from app.kernel import live_stream
+from app.kernel.jobs import Job
+from app.kernel.settings import Settings, get_settings
+from app.services.embedded import Valkey
 from tests.factories import make_user
 from tests.fake_engine import FakeEngine
 from tests.generating import settings_for, tiny_engine
@@ -31,7 +31,7 @@ def fake(tmp_path: Path) -> Iterator[FakeEngine]:
 def rung(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """The doorbells that were rung; nobody hears them here."""
     rung: list[Job] = []
-    monkeypatch.setattr("app.jobs.ring", lambda job, *_: rung.append(job))
+    monkeypatch.setattr("app.kernel.jobs.ring", lambda job, *_: rung.append(job))
     return rung
 
 
@@ -40,9 +40,17 @@ def settings(
     fake: FakeEngine, committed: Engine, rung: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Settings]:
     assert fake.model is not None
-    yield settings_for(monkeypatch, fake.url, fake.model, engine_timeout=3)
+    yield settings_for(
+        monkeypatch, fake.url, fake.model, engine_timeout=60
+    )  # no answer takes so long on a busy machine
     monkeypatch.undo()
     get_settings.cache_clear()
+
+
+@pytest.fixture
+def impatient(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The settings of a test in which the engine never answers: it is given up soon."""
+    return settings_for(monkeypatch, settings.engine_url, Path(settings.base_model_path), engine_timeout=3)
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,11 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from app.jobs import QUEUES, Job
-from app.settings import Settings
-from workers import celery_app, stopping, sweeper
+from app.kernel.jobs import QUEUES, Job
+from app.kernel.settings import Settings
+from workers import celery_app, stopping
 from workers.celery_app import beat_schedule, make_app
+from workers.tasks import sweeper
 
 
 def test_every_job_has_a_body() -> None:

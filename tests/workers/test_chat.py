@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fake_engine import write_tiny_model
-from workers.chat import ChatEncoder, NoChatTemplate, Unrenderable
+from workers.engines.chat import ChatEncoder, NoChatTemplate, Unrenderable
 
 TOOLS = [{"type": "function", "function": {"name": "weather", "description": "Say what the sky does."}}]
 CALL = {
@@ -82,7 +82,7 @@ def with_templates(model: Path, folder: Path, **templates: str) -> Path:
 def test_what_a_tool_was_asked_and_said_gets_identical_ids(
     model: Path, tmp_path: Path, messages: list[dict[str, Any]], tools: list[Any] | None
 ) -> None:
-    from training.chat import encode_chat
+    from training.data.chat import encode_chat
 
     folder = with_templates(model, tmp_path / "tools", default=TOOL_USE)
     trainers = transformers.PreTrainedTokenizerFast.from_pretrained(str(folder))
@@ -100,9 +100,12 @@ def test_what_a_tool_was_asked_and_said_gets_identical_ids(
 def test_a_model_with_a_template_for_tools_uses_it_for_them_on_both_sides(
     model: Path, tmp_path: Path, tools: list[Any] | None, place: str
 ) -> None:
-    from training.chat import encode_chat
+    from training.data.chat import encode_chat
 
-    templates = {"default": "plain {{ messages[0].content }}", "tool_use": "tools {{ messages[0].content }}"}
+    templates = {
+        "default": "plain {{ messages[0].content }}",
+        "tool_use": "tools {{ tools }} {{ messages[0].content }}",
+    }
     folder = with_templates(model, tmp_path / "two", **(templates if place == "files" else {}))
     if place == "config":
         config = json.loads((folder / "tokenizer_config.json").read_text())
@@ -115,7 +118,7 @@ def test_a_model_with_a_template_for_tools_uses_it_for_them_on_both_sides(
 
 
 def test_a_template_that_marks_what_the_model_says_is_rendered_without_the_marks(model: Path, tmp_path: Path) -> None:
-    from training.chat import encode_chat
+    from training.data.chat import encode_chat
 
     marked = "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}"
     folder = with_templates(model, tmp_path / "marked", default=marked)
@@ -133,7 +136,7 @@ def test_a_template_that_is_no_template_says_so(model: Path, tmp_path: Path) -> 
 def test_the_worker_and_the_trainer_give_identical_ids(
     encoder: ChatEncoder, trainers: Any, messages: list[dict[str, Any]]
 ) -> None:
-    from training.chat import encode_chat
+    from training.data.chat import encode_chat
 
     assert encoder.encode(messages) == encode_chat(trainers, messages, add_generation_prompt=True)
 
@@ -149,7 +152,7 @@ def test_the_worker_and_the_trainer_give_identical_ids(
     )
 )
 def test_whatever_a_user_types_the_ids_are_identical(encoder: ChatEncoder, trainers: Any, texts: list[str]) -> None:
-    from training.chat import encode_chat
+    from training.data.chat import encode_chat
 
     roles = ["user", "assistant"] * 2
     messages = [{"role": role, "content": content} for role, content in zip(roles, texts, strict=False)]

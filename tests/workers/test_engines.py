@@ -1,19 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import pytest
 
-from app.settings import EngineKind, Settings
+from app.kernel.settings import EngineKind, Settings
 from tests.fake_engine import FakeEngine, Mode
-from workers import openai_engine
-from workers.chat import ChatEncoder
-from workers.engines import Ask, EngineAway, ModelMissing, PromptRefused, Reply
-from workers.openai_engine import OpenAIEngine
-from workers.replies import EngineReplyError
+from workers.engines import openai as openai_engine
+from workers.engines.chat import ChatEncoder
+from workers.engines.openai import OpenAIEngine
+from workers.engines.protocol import Ask, EngineAway, EngineInfo, ModelMissing, PromptRefused, Reply
+from workers.engines.replies import EngineReplyError
 
 T = TypeVar("T")
 
@@ -36,11 +37,6 @@ def ask(text: str = "Why is the sky blue?", **changes: Any) -> Ask:
 
 def sample(settings: Settings, **changes: Any) -> Reply:
     return using(settings, lambda engine: engine.sample(ask(**changes)))
-
-
-@pytest.fixture(autouse=True)
-def short_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai_engine, "PROBE_TIMEOUT", 4.0)
 
 
 def test_it_says_what_it_is_and_serves(settings: Settings, fake: FakeEngine) -> None:
@@ -98,28 +94,60 @@ def test_an_unusable_reply_is_named_and_may_be_asked_again(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", [Mode.ERROR, Mode.DISCONNECT, Mode.HANG, Mode.STALL])
-def test_when_only_this_prompt_fails_the_prompt_is_to_blame(settings: Settings, fake: FakeEngine, mode: Mode) -> None:
+def test_when_only_this_prompt_fails_the_prompt_is_to_blame(impatient: Settings, fake: FakeEngine, mode: Mode) -> None:
     fake.fault(mode, match="sky")
     with pytest.raises(EngineReplyError, match=r"HTTP 500|dropped|within"):
-        sample(settings)
+        sample(impatient)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", [Mode.ERROR, Mode.DISCONNECT, Mode.HANG, Mode.STALL])
-def test_when_not_even_a_probe_is_answered_the_engine_is_away(settings: Settings, fake: FakeEngine, mode: Mode) -> None:
+def test_when_not_even_a_probe_is_answered_the_engine_is_away(
+    impatient: Settings, fake: FakeEngine, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openai_engine, "PROBE_TIMEOUT", 3.0)
     fake.fault(mode)
     with pytest.raises(EngineAway, match="does not answer"):
-        sample(settings)
+        sample(impatient)
 
 
-def test_requests_that_fail_together_share_one_probe(settings: Settings, fake: FakeEngine) -> None:
+def test_requests_that_fail_together_share_one_probe(
+    settings: Settings, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake.fault(Mode.ERROR, match="sky")
+    blame, probe, failed = OpenAIEngine._blame, OpenAIEngine.probe, itertools.count(1)
+    all_failed = asyncio.Event()
+
+    async def counted(engine: OpenAIEngine, doubt: Any) -> None:
+        if next(failed) == 8:
+            all_failed.set()
+        await blame(engine, doubt)
+
+    async def late(engine: OpenAIEngine) -> EngineInfo:
+        await all_failed.wait()
+        return await probe(engine)
+
+    monkeypatch.setattr(OpenAIEngine, "_blame", counted)
+    monkeypatch.setattr(OpenAIEngine, "probe", late)
 
     async def eight(engine: OpenAIEngine) -> list[Reply | BaseException]:
         return await asyncio.gather(*(engine.sample(ask()) for _ in range(8)), return_exceptions=True)
 
     assert all(isinstance(error, EngineReplyError) for error in using(settings, eight))
     assert sum(asked["text"] == "Hi" for asked in fake.asked) == 1
+
+
+def test_an_engine_that_dies_after_a_probe_is_not_taken_for_alive(settings: Settings, fake: FakeEngine) -> None:
+    fake.fault(Mode.ERROR, match="sky")
+
+    async def one_after_the_other(engine: OpenAIEngine) -> None:
+        with pytest.raises(EngineReplyError, match="HTTP 500"):
+            await engine.sample(ask())  # a probe was answered: it is this prompt
+        fake.fault(Mode.DISCONNECT)
+        with pytest.raises(EngineAway):
+            await engine.sample(ask("Why is the sea salty?"))
+
+    using(settings, one_after_the_other)
 
 
 def test_nobody_listening_is_away(settings: Settings, fake: FakeEngine) -> None:
@@ -132,7 +160,7 @@ def test_nobody_listening_is_away(settings: Settings, fake: FakeEngine) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "remedy"),
-    [(OSError("the hub is away"), "way to the hub"), (Exception("EOF at line 1"), "way to the hub")],
+    [(OSError("the hub is away"), "connection to the hub"), (Exception("EOF at line 1"), "connection to the hub")],
 )
 def test_a_tokeniser_that_cannot_be_read_is_nobodys_prompt_and_is_not_read_again_at_once(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, fault: Exception, remedy: str
@@ -162,7 +190,7 @@ def test_an_adapter_that_is_not_served_is_missing(settings: Settings) -> None:
 
 
 def test_a_prompt_that_is_too_long_is_refused_with_both_numbers(settings: Settings, fake: FakeEngine) -> None:
-    with pytest.raises(PromptRefused, match=r"3,\d\d\d tokens .* holds 2,048"):
+    with pytest.raises(PromptRefused, match=r"3,\d\d\d tokens .* length is 2,048"):
         sample(settings, text="x" * 3000)
     assert fake.asked == []
 

@@ -5,29 +5,43 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
 
+from app.annotations import service as annotating
 from app.candidates import service as ledger
 from app.candidates.models import Candidate
-from app.db import session_scope
+from app.kernel.db import session_scope
+from app.kernel.jobs import Job
+from app.kernel.settings import Settings
 from app.prompts.models import Batch, BatchState, Prompt, PromptState
 from app.registry import service as registry
-from app.registry.models import EngineState
+from app.registry.models import Checkpoint, EngineState
 from app.registry.queries import engine_view
-from app.settings import Settings
+from tests.factories import make_user
 from tests.fake_engine import FakeEngine, Mode
-from tests.generating import assert_nothing_lost_or_doubled, counts, open_batch, serve_base
-from workers import generation, openai_engine, stopping
+from tests.generating import (
+    assert_nothing_lost_or_doubled,
+    counts,
+    load_all,
+    open_batch,
+    register_policy,
+    serve_base,
+    settings_for,
+)
+from tests.patience import PATIENCE, eventually
+from workers import stopping
+from workers.tasks import generation
+from workers.tasks.sweeper import sweep
 
 
 @pytest.fixture(autouse=True)
-def base_is_served(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(openai_engine, "PROBE_TIMEOUT", 10.0)
+def base_is_served(settings: Settings) -> Iterator[None]:
     with session_scope() as session:
         serve_base(session, settings)
     yield
@@ -55,18 +69,24 @@ def quarantined() -> Prompt:
         return session.scalars(select(Prompt).where(Prompt.state == PromptState.QUARANTINED)).one()
 
 
+def after(fake: FakeEngine, requests: int, act: Callable[[], None]) -> AbstractContextManager[None]:
+    """``act`` once so many more requests have reached the engine."""
+    start = len(fake.prompts_asked())
+    return once(lambda: len(fake.prompts_asked()) >= start + requests, act)
+
+
 @contextmanager
-def after(fake: FakeEngine, requests: int, act: Callable[[], None]) -> Iterator[None]:
-    """``act``, in a thread of its own, once so many more requests have reached the engine."""
+def once(look: Callable[[], bool], act: Callable[[], None]) -> Iterator[None]:
+    """``act``, in a thread of its own beside the block, once ``look`` is true."""
 
     def wait_and_act() -> None:
-        fake.wait_for(requests)
+        eventually(look, PATIENCE, "the moment to act")
         act()
 
     thread = threading.Thread(target=wait_and_act)
     thread.start()
     yield
-    thread.join(60)
+    thread.join(PATIENCE)
 
 
 def test_every_prompt_gets_its_candidates_from_both_samplings_and_a_comparison(settings: Settings) -> None:
@@ -80,6 +100,122 @@ def test_every_prompt_gets_its_candidates_from_both_samplings_and_a_comparison(s
     assert {candidate.engine_version for candidate in first} == {"vllm 0.0-fake"}
     assert {candidate.finish_reason for candidate in first} == {"stop"}
     assert all(candidate.completion_tokens > 0 and candidate.prompt_tokens > 0 for candidate in first)
+
+
+@pytest.fixture
+def ahead(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many comparisons of a batch are made before somebody works."""
+    settings_for(monkeypatch, settings.engine_url, Path(settings.base_model_path), generation_ahead=3)
+    return 3
+
+
+def judge(count: int) -> None:
+    """Somebody begins so many items of each batch."""
+    with session_scope() as session:
+        session.execute(
+            text("""
+                UPDATE comparisons SET seats_free = 0 WHERE id IN (
+                    SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY batch_id ORDER BY position) AS place
+                                      FROM comparisons WHERE seats_free > 0) waits WHERE place <= :count)
+            """),
+            {"count": count},
+        )
+
+
+def test_generation_runs_ahead_by_so_much_and_goes_on_as_people_work(settings: Settings, ahead: int) -> None:
+    batch_of(8, wanted=2)
+    assert generation.generate() == ahead
+    assert generation.generate() == 0
+    with session_scope() as session:
+        assert not ledger.work_is_due(session), "what waits for people is not rung for"
+    judge(2)
+    assert generation.generate() == 2
+    judge(3)
+    assert generation.generate() == 3
+    judge(3)
+    assert generation.generate() == 0, "all eight have their answers"
+    assert_nothing_lost_or_doubled()
+
+
+def test_a_batch_that_is_far_ahead_keeps_no_other_one_waiting(settings: Settings, ahead: int) -> None:
+    batch_of(5, wanted=2)
+    assert generation.generate() == ahead
+    batch_of(5, "Why?", wanted=2)
+    assert generation.generate() == ahead
+    judge(1)
+    assert generation.generate() == 2, "one of each"
+
+
+def test_what_one_of_three_annotators_has_begun_makes_room(settings: Settings, ahead: int) -> None:
+    batch_of(5, wanted=2)
+    with session_scope() as session:
+        session.execute(text("UPDATE batches SET annotators_per_prompt = 3"))
+    assert generation.generate() == ahead
+    with session_scope() as session:
+        session.execute(text("UPDATE comparisons SET seats_free = 2 WHERE id = (SELECT min(id) FROM comparisons)"))
+    assert generation.generate() == 1
+
+
+def test_prompts_in_flight_count_as_ahead(settings: Settings, ahead: int) -> None:
+    batch_of(5, wanted=2)
+    with session_scope() as session:
+        assert len(ledger.claim_prompts(session, 2)) == 2
+    with session_scope() as session:
+        assert len(ledger.claim_prompts(session, 9)) == ahead - 2
+        assert ledger.claim_last_try(session) is None
+
+
+def test_a_prompt_that_is_given_up_makes_room_for_the_next(settings: Settings, fake: FakeEngine, ahead: int) -> None:
+    batch_of(4, "poison", wanted=2)
+    fake.fault(Mode.REFUSED, match="poison")
+    assert generation.generate() == ahead
+    assert quarantined().messages[-1]["content"] == "poison"
+
+
+def test_the_sweeper_rings_when_people_have_made_room(settings: Settings, ahead: int, rung: list[Job]) -> None:
+    batch_of(5, wanted=2)
+    generation.generate()
+    rung.clear()
+    sweep()
+    assert Job.GENERATE not in rung
+    judge(1)
+    sweep()
+    assert Job.GENERATE in rung
+
+
+def test_somebody_who_finds_nothing_left_has_more_made_at_once(settings: Settings, ahead: int, rung: list[Job]) -> None:
+    batch_of(5, wanted=2)
+    generation.generate()
+    with session_scope() as session:
+        alice = make_user(session)
+        rung.clear()
+        for _ in range(ahead):
+            held = annotating.next_assignment(session, alice)
+            assert held is not None
+            annotating.skip(session, alice, held.id, "next")
+        session.execute(text("UPDATE comparisons SET seats_free = 0"))
+        session.commit()
+        assert rung == [], "an item that is found waits for no doorbell"
+        assert annotating.next_assignment(session, alice) is None
+    assert rung == [Job.GENERATE]
+
+
+def test_a_new_challenger_is_in_what_people_make_room_for(
+    settings: Settings, fake: FakeEngine, ahead: int, tmp_path: Path
+) -> None:
+    batch_of(40, wanted=2)
+    generation.generate()
+    with session_scope() as session:
+        registry.challenge(session, register_policy(session, tmp_path / "policy-r1"))
+        fake.adapters["policy-r1"] = str(tmp_path / "policy-r1")
+        load_all(session)
+        policy = session.scalars(select(Checkpoint.id).where(Checkpoint.name == "policy-r1")).one()
+    for _ in range(4):
+        judge(ahead)
+        generation.generate()
+    with session_scope() as session:
+        met = set(session.scalars(select(Candidate.prompt_id).where(Candidate.checkpoint_id == policy)))
+    assert len(met) >= 6, "four prompts in five"
 
 
 def test_nothing_due_asks_nothing(settings: Settings, fake: FakeEngine) -> None:
@@ -141,7 +277,7 @@ def test_a_prompt_that_fails_every_time_is_quarantined_and_the_rest_proceed(
 
 @pytest.mark.slow
 def test_a_prompt_that_hangs_the_engine_for_itself_alone_is_quarantined_too(
-    settings: Settings, fake: FakeEngine
+    impatient: Settings, fake: FakeEngine
 ) -> None:
     batch_of(3, "the slow one")
     fake.fault(Mode.HANG, match="slow")
@@ -163,7 +299,7 @@ def test_a_prompt_that_is_too_long_is_quarantined_at_once_with_the_reason(settin
     generation.generate()
     prompt = quarantined()
     assert prompt.attempts == 1
-    assert "context holds 2,048" in (prompt.last_error or "")
+    assert "context length is 2,048" in (prompt.last_error or "")
     assert counts()["ready"] == 1
 
 
@@ -176,8 +312,9 @@ def test_identical_answers_are_quarantined_with_what_to_do(settings: Settings, f
 
 def test_the_engine_going_away_pauses_counts_nothing_and_says_so(settings: Settings, fake: FakeEngine) -> None:
     batch_of(30)
-    fake.dies_after = 11
-    generation.generate()
+    fake.fault(Mode.HANG, match="number 2")  # eleven prompts are still asked about when it dies
+    with once(lambda: counts().get("ready", 0) > 0, fake.stop):
+        generation.generate()
     left = counts()
     assert 0 < left["ready"] < 30
     assert left["ready"] + left["pending"] == 30
@@ -185,7 +322,7 @@ def test_the_engine_going_away_pauses_counts_nothing_and_says_so(settings: Setti
         view = engine_view(session, settings.engine_url)
         assert session.scalars(select(Prompt.attempts).distinct()).all() == [0]
     assert view.state is EngineState.AWAY
-    assert "does not accept connections" in (view.error or "")
+    assert "connection" in (view.error or "")  # refused, or dropped where one was still open
     assert_nothing_lost_or_doubled()
 
 
@@ -261,7 +398,7 @@ def test_a_mistake_of_ours_costs_one_prompt_a_try_and_not_the_worker(
 ) -> None:
     batch_of(3, "the odd one")
     with monkeypatch.context() as patched:
-        patched.setattr("workers.generation.sampling_of", lambda *_: 1 / 0)
+        patched.setattr("workers.tasks.generation.sampling_of", lambda *_: 1 / 0)
         generation.generate()
     assert counts() == {"pending": 4, "candidates": 0, "comparisons": 0}
     let_retries_be_due()

@@ -13,24 +13,24 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, update
 from sqlalchemy.orm import Session
 
-from app import live_stream
 from app.accounts import service as accounts
 from app.accounts.models import User
 from app.candidates import live, live_events
 from app.candidates.models import LiveGeneration, LiveState
-from app.db import session_scope
-from app.errors import NotFound, TooMany
-from app.jobs import Job
-from app.main import create_app
+from app.kernel import live_stream
+from app.kernel.db import session_scope
+from app.kernel.errors import NotFound, TooMany
+from app.kernel.jobs import Job
+from app.kernel.settings import Settings
 from app.registry import service as registry
 from app.registry.models import Deployment
-from app.settings import Settings
+from app.site.main import create_app
 from tests.factories import make_user
 from tests.fake_engine import FakeEngine, Mode
-from tests.generating import register_policy
+from tests.generating import promote, register_policy
 from tests.living import asked, entries, followed, row, run, snapshot
-from workers import live as worker
-from workers.serving import reconcile_serving
+from workers.tasks import live as worker
+from workers.tasks.serving import reconcile_serving
 
 pytestmark = pytest.mark.slow
 
@@ -167,7 +167,7 @@ def test_an_engine_that_is_away_leaves_it_waiting(streamed: Settings, alice: Use
     asyncio.run(run(generation.id, streamed))
     found = row(generation)
     assert (found.state, found.attempts) == (LiveState.QUEUED, 0)
-    assert "away" in str(snapshot(generation).error)
+    assert "unavailable" in str(snapshot(generation).error)
     with session_scope() as session:
         assert live.release_expired(session) == 1
     fake.start()
@@ -188,7 +188,7 @@ def test_a_text_goes_on_as_soon_as_its_model_is_loaded(
     streamed: Settings, alice: User, fake: FakeEngine, rung: list[Job], tmp_path: Path
 ) -> None:
     with session_scope() as session:
-        registry.promote(session, register_policy(session, tmp_path / "policy-r1"))
+        promote(session, register_policy(session, tmp_path / "policy-r1"))
     reconcile_serving()
     generation = asked(alice, "k1", "policy-r1")
     fake.adapters.clear()  # restarted between two probes
@@ -204,7 +204,7 @@ def test_a_text_whose_model_cannot_be_loaded_rings_in_no_circle(
     streamed: Settings, alice: User, rung: list[Job], tmp_path: Path
 ) -> None:
     with session_scope() as session:
-        registry.promote(session, register_policy(session, tmp_path / "policy-r1"))
+        promote(session, register_policy(session, tmp_path / "policy-r1"))
     generation = asked(alice, "k1", "otter-policy")
     reconcile_serving()
     rung.clear()
@@ -299,7 +299,7 @@ def test_the_quota_counts_what_was_read_whatever_became_of_it(
                 live.fail(session, held, "It is too long.")
             else:
                 live.finish(session, held, live.Written("Yes.", "stop", 600, 1, {}, ""), stopped=False)
-    with pytest.raises(TooMany, match="read and written"):
+    with pytest.raises(TooMany, match="can use in 24 hours"):
         asked(alice, "k2", messages=long)
 
 
@@ -337,7 +337,7 @@ def test_two_texts_at_once_share_one_event_loop_from_the_first(monkeypatch: pyte
         time.sleep(0.05)  # long enough for the other thread to come in
         return new_event_loop()
 
-    monkeypatch.setattr("workers.live.asyncio.new_event_loop", slow)
+    monkeypatch.setattr("workers.tasks.live.asyncio.new_event_loop", slow)
     worker._started.cache_clear()
     with ThreadPoolExecutor(2) as threads:
         first, second = (threads.submit(worker._loop) for _ in range(2))

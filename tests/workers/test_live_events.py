@@ -17,17 +17,17 @@ import uvicorn
 from sqlalchemy import create_engine, func, update
 from sqlalchemy.engine import Engine
 
-import app.db
-from app import live_stream
+import app.kernel.db
 from app.accounts import queries
 from app.accounts import service as accounts
 from app.accounts.models import User
 from app.candidates import live, live_events
 from app.candidates.models import LiveGeneration, LiveState
-from app.db import get_engine, session_scope
-from app.embedded import Valkey, free_port, poll
-from app.main import create_app
-from app.settings import Settings
+from app.kernel import live_stream
+from app.kernel.db import get_engine, session_scope
+from app.kernel.settings import Settings
+from app.services.embedded import Valkey, free_port, poll
+from app.site.main import create_app
 from tests.fake_engine import FakeEngine
 from tests.living import Browser, Pen, asked, entries, followed, listening, parsed, row, run
 
@@ -315,7 +315,7 @@ def test_what_the_stream_carries_is_the_text(streamed: Settings, alice: User, fa
 def one_connection(committed: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """A pool that has one connection, and nobody waits for it for long."""
     pool = create_engine(get_engine().url, pool_size=1, max_overflow=0, pool_timeout=5)
-    monkeypatch.setattr(app.db, "get_engine", lambda: pool)
+    monkeypatch.setattr(app.kernel.db, "get_engine", lambda: pool)
     yield pool
     pool.dispose()
 

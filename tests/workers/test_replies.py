@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from workers.replies import EngineReplyError, parse_answers, parse_object
+from workers.engines.replies import EngineReplyError, parse_answers, parse_object
 
 
 def reply(**changes: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""The reconciler against a fake engine: the engine's adapters become what the database wishes, whatever happened."""
+"""The reconciler against a fake engine: the engine's adapters become the desired state in the database, whatever happened."""
 
 from __future__ import annotations
 
@@ -8,22 +8,18 @@ import pytest
 from sqlalchemy import Engine, select
 
 from app.candidates.models import Candidate
-from app.db import session_scope
-from app.jobs import Job
+from app.kernel.db import session_scope
+from app.kernel.jobs import Job
+from app.kernel.settings import Settings
 from app.registry import service as registry
 from app.registry.models import Checkpoint, CheckpointState, Deployment, EngineState, LoadState
 from app.registry.queries import EngineView, engine_view
-from app.settings import Settings
+from tests import generating
 from tests.fake_engine import FakeEngine, Mode
 from tests.generating import counts, open_batch, register_policy, serve_base, settings_for
-from workers import openai_engine
-from workers.generation import generate
-from workers.serving import alone, reconcile_serving
-
-
-@pytest.fixture(autouse=True)
-def short_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai_engine, "PROBE_TIMEOUT", 4.0)
+from workers.engines import openai as openai_engine
+from workers.tasks.generation import generate
+from workers.tasks.serving import alone, reconcile_serving
 
 
 def sampled() -> set[str]:
@@ -38,16 +34,21 @@ def engine_state(settings: Settings) -> EngineView:
 
 def promote(folder: Path) -> None:
     with session_scope() as session:
-        registry.promote(session, register_policy(session, folder))
+        generating.promote(session, register_policy(session, folder))
 
 
-def base_is_wished(settings: Settings) -> None:
+def challenge(folder: Path) -> None:
+    with session_scope() as session:
+        registry.challenge(session, register_policy(session, folder))
+
+
+def base_is_desired(settings: Settings) -> None:
     with session_scope() as session:
         registry.ensure_base(session, settings.base_model_path)
 
 
 def test_the_base_is_sampled_as_soon_as_the_engine_answers(settings: Settings, rung: list[Job]) -> None:
-    base_is_wished(settings)
+    base_is_desired(settings)
     assert sampled() == set()
     reconcile_serving()
     assert sampled() == {"tiny-base"}
@@ -59,7 +60,7 @@ def test_the_base_is_sampled_as_soon_as_the_engine_answers(settings: Settings, r
 def test_a_promoted_policy_is_loaded_by_its_name_and_sampled(
     settings: Settings, fake: FakeEngine, tmp_path: Path
 ) -> None:
-    base_is_wished(settings)
+    base_is_desired(settings)
     promote(tmp_path / "policy-r1")
     reconcile_serving()
     assert fake.adapters == {"policy-r1": str(tmp_path / "policy-r1")}
@@ -69,7 +70,7 @@ def test_a_promoted_policy_is_loaded_by_its_name_and_sampled(
 
 
 def test_the_next_batch_is_sampled_from_the_policy_and_says_so(settings: Settings, tmp_path: Path) -> None:
-    base_is_wished(settings)
+    base_is_desired(settings)
     promote(tmp_path / "policy-r1")
     reconcile_serving()
     with session_scope() as session:
@@ -78,13 +79,14 @@ def test_the_next_batch_is_sampled_from_the_policy_and_says_so(settings: Setting
     with session_scope() as session:
         names = session.scalars(select(Checkpoint.name).join(Candidate)).all()
     assert set(names) == {"tiny-base", "policy-r1"}
+    assert len([name for name in names if name == "policy-r1"]) == 4, "half of each prompt's"
     assert counts()["candidates"] == 8
 
 
 def test_a_flipped_byte_is_refused_and_the_previous_policy_stays_served(
     settings: Settings, fake: FakeEngine, tmp_path: Path
 ) -> None:
-    base_is_wished(settings)
+    base_is_desired(settings)
     promote(tmp_path / "policy-r1")
     reconcile_serving()
     promote(tmp_path / "policy-r2")
@@ -99,7 +101,7 @@ def test_a_flipped_byte_is_refused_and_the_previous_policy_stays_served(
 
 
 def test_adapters_come_back_after_the_engine_restarts(settings: Settings, fake: FakeEngine, tmp_path: Path) -> None:
-    base_is_wished(settings)
+    base_is_desired(settings)
     promote(tmp_path / "policy-r1")
     reconcile_serving()
     fake.stop()
@@ -117,7 +119,7 @@ def test_adapters_come_back_after_the_engine_restarts(settings: Settings, fake: 
 def test_a_generation_that_meets_a_restarted_engine_counts_no_try(
     settings: Settings, fake: FakeEngine, tmp_path: Path, rung: list[Job]
 ) -> None:
-    base_is_wished(settings)
+    base_is_desired(settings)
     promote(tmp_path / "policy-r1")
     reconcile_serving()
     fake.adapters.clear()
@@ -136,20 +138,23 @@ def test_an_engine_that_never_answered_is_starting_and_not_away(settings: Settin
 
 
 @pytest.mark.slow
-def test_an_engine_that_hangs_is_away_although_it_listens(settings: Settings, fake: FakeEngine) -> None:
-    base_is_wished(settings)
+def test_an_engine_that_hangs_is_away_although_it_listens(
+    settings: Settings, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base_is_desired(settings)
     reconcile_serving()
+    monkeypatch.setattr(openai_engine, "PROBE_TIMEOUT", 2.0)
     fake.fault(Mode.HANG)
     reconcile_serving()
     view = engine_state(settings)
     assert view.state is EngineState.AWAY
-    assert "listens but does not answer" in (view.error or "")
+    assert "accepts connections but does not answer" in (view.error or "")
 
 
 def test_a_second_reconciler_leaves_and_does_not_wait_for_an_engine_that_hangs(
     settings: Settings, fake: FakeEngine, committed: Engine
 ) -> None:
-    base_is_wished(settings)
+    base_is_desired(settings)
     with alone() as mine:
         assert mine
         reconcile_serving()
@@ -161,11 +166,12 @@ def test_a_second_reconciler_leaves_and_does_not_wait_for_an_engine_that_hangs(
 def test_an_engine_that_hangs_over_an_adapter_is_not_waited_for(
     settings: Settings, fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openai_engine, "ADAPTER_TIMEOUT", 0.2)
-    base_is_wished(settings)
+    base_is_desired(settings)
     promote(tmp_path / "policy-r1")
     fake.fault(Mode.HANG, match="policy-r1")
-    reconcile_serving()
+    with monkeypatch.context() as patched:
+        patched.setattr(openai_engine, "ADAPTER_TIMEOUT", 0.2)
+        reconcile_serving()
     with session_scope() as session:
         refused = session.scalars(select(Deployment).where(Deployment.load_state == LoadState.FAILED)).one()
     assert "did not answer within" in (refused.load_error or "")
@@ -175,23 +181,23 @@ def test_an_engine_that_hangs_over_an_adapter_is_not_waited_for(
     assert sampled() == {"tiny-base", "policy-r1"}
 
 
-def test_what_nobody_wishes_for_is_unloaded(settings: Settings, fake: FakeEngine) -> None:
-    base_is_wished(settings)
+def test_what_is_no_longer_desired_is_unloaded(settings: Settings, fake: FakeEngine) -> None:
+    base_is_desired(settings)
     fake.adapters["policy-r0"] = "/old"
     reconcile_serving()
     assert fake.adapters == {}
 
 
-def test_round_after_round_the_newest_policy_is_served_beside_the_one_before(
+def test_round_after_round_the_champion_is_served_beside_the_one_before_and_the_base(
     settings: Settings, fake: FakeEngine, tmp_path: Path
 ) -> None:
-    base_is_wished(settings)
+    base_is_desired(settings)
     seen = []
     for name in ("policy-r1", "policy-r2", "policy-r3", "policy-r4"):
         promote(tmp_path / name)
         reconcile_serving()
         seen.append(sampled())
-    assert seen[2:] == [{"policy-r2", "policy-r3"}, {"policy-r3", "policy-r4"}]
+    assert seen[2:] == [{"tiny-base", "policy-r2", "policy-r3"}, {"tiny-base", "policy-r3", "policy-r4"}]
     reconcile_serving()
     assert sorted(fake.adapters) == ["policy-r3", "policy-r4"]
 
@@ -199,7 +205,7 @@ def test_round_after_round_the_newest_policy_is_served_beside_the_one_before(
 @pytest.fixture
 def three(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of as many adapters as the engine holds."""
-    settings_for(monkeypatch, settings.engine_url, Path(settings.base_model_path), engine_timeout=3, engine_adapters=3)
+    settings_for(monkeypatch, settings.engine_url, Path(settings.base_model_path), engine_adapters=3)
     return ["policy-0", "policy-1", "policy-2"]
 
 
@@ -219,7 +225,7 @@ def test_no_more_adapters_than_the_engine_was_started_for(
     assert sorted(fake.adapters) == three
 
 
-def test_a_full_engine_still_takes_the_policy_that_replaces_another(
+def test_a_full_engine_still_takes_a_challenger(
     settings: Settings, fake: FakeEngine, tmp_path: Path, three: list[str]
 ) -> None:
     with session_scope() as session:
@@ -227,25 +233,41 @@ def test_a_full_engine_still_takes_the_policy_that_replaces_another(
         for name in three:
             registry.deploy(session, register_policy(session, tmp_path / name))
     reconcile_serving()
-    promote(tmp_path / "policy-new")
+    challenge(tmp_path / "policy-new")
     aside = (tmp_path / "policy-new").rename(tmp_path / "aside")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("workers.serving.verify", lambda *_, **__: None)
+        patched.setattr("workers.tasks.serving.verify", lambda *_, **__: None)
         reconcile_serving()
     assert sampled() == {"tiny-base", *three}, "one that does not load takes nobody's place"
     aside.rename(tmp_path / "policy-new")
     reconcile_serving()
-    assert sampled() == {"policy-2", "policy-new"}
+    assert sampled() == {"tiny-base", "policy-new"}, "what has no role makes room"
+
+
+def test_champion_and_challenger_are_loaded_before_what_an_admin_added(
+    settings: Settings, fake: FakeEngine, tmp_path: Path, three: list[str]
+) -> None:
+    base_is_desired(settings)
+    promote(tmp_path / "policy-r1")
+    challenge(tmp_path / "policy-r2")
+    with session_scope() as session:
+        for name in three:
+            registry.deploy(session, register_policy(session, tmp_path / name))
+    reconcile_serving()
+    assert sorted(fake.adapters) == ["policy-2", "policy-r1", "policy-r2"]
+    fake.adapters.clear()
+    reconcile_serving()
+    assert sorted(fake.adapters) == ["policy-2", "policy-r1", "policy-r2"]
 
 
 def test_an_adapter_that_the_engine_refuses_shows_its_reason_and_is_tried_again(
     settings: Settings, fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    base_is_wished(settings)
+    base_is_desired(settings)
     promote(tmp_path / "policy-r1")
     hidden = fake.adapters
     with monkeypatch.context() as patched:
-        patched.setattr("workers.serving.verify", lambda *_, **__: None)
+        patched.setattr("workers.tasks.serving.verify", lambda *_, **__: None)
         (tmp_path / "policy-r1" / "adapter_model.safetensors").rename(tmp_path / "aside")
         reconcile_serving()
         with session_scope() as session:

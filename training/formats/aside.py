@@ -1,4 +1,4 @@
-"""What can be made again may be broken: it is set aside, kept for whoever wants to look, and made anew."""
+"""Files that can be rebuilt may be broken: they are set aside, kept for inspection, and rebuilt."""
 
 import shutil
 import time

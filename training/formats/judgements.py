@@ -21,7 +21,7 @@ SHAPES_KEPT = 20_000
 
 
 class Judgement(NamedTuple):
-    """One annotator's word on one prompt, by the texts of the responses or by whatever tells these apart.
+    """One annotator's judgement of one prompt, by the texts of the responses or by any key that distinguishes them.
 
     ``ranking`` holds places in ``shown``, best first, those of a group tied; ``strengths`` one number per two neighbouring
     groups. ``improved`` is the place of the response that ``edited`` improves.

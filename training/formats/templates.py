@@ -95,13 +95,38 @@ def render(
 ) -> tuple[str, Slots]:
     """The conversation as text with slots, and what is in them; the template called "tool_use" is for prompts with tools.
 
-    The arguments of calls are given as objects, which most templates want, and as text where that is refused.
+    The arguments of calls are given as objects, which most templates want, and as text where that is refused. Tools that
+    change nothing are tools that the model does not see: an answer without them would pass for one with them.
 
     Raises:
-        Unrenderable: the template refuses it.
+        Unrenderable: the template refuses it, or shows nothing of its tools.
     """
     template = templates.get("tool_use", templates["default"]) if tools else templates["default"]
     options = {"documents": None, "add_generation_prompt": add_generation_prompt, **names}
+    text, slots = _rendered(template, messages, tools, options, markup)
+    if tools and _is_same(text, template, messages, options, markup):
+        raise Unrenderable("the model's chat template shows no tools")
+    return text, slots
+
+
+def _is_same(
+    text: str, template: Template, messages: Sequence[Message], options: Mapping[str, Any], markup: re.Pattern[str]
+) -> bool:
+    """Whether the template writes the same without any tools; slots are numbered after those of the tools."""
+    try:
+        bare, _ = _rendered(template, messages, None, options, markup)
+    except Unrenderable:
+        return False
+    return SLOT.sub("\ue000\ue001", bare) == SLOT.sub("\ue000\ue001", text)
+
+
+def _rendered(
+    template: Template,
+    messages: Sequence[Message],
+    tools: Sequence[Any] | None,
+    options: Mapping[str, Any],
+    markup: re.Pattern[str],
+) -> tuple[str, Slots]:
     objects = [_as_objects(message) for message in messages]
     refusals: list[Exception] = []
     for conversation in (objects, messages) if objects != list(messages) else (objects,):

@@ -7,7 +7,7 @@ is trained by TRL.
 from typing import Literal, get_args
 
 Trainer = Literal["corral", "trl"]
-# The four of training/losses.py; then those of TRL's DPOTrainer, its KTOTrainer and its ORPOTrainer.
+# The four of training/model/losses.py; then those of TRL's DPOTrainer, its KTOTrainer and its ORPOTrainer.
 OwnLoss = Literal["sigmoid", "sigmoid_norm", "robust", "ipo"]
 PairLoss = Literal[
     "sigmoid", "sigmoid_norm", "robust", "ipo", "hinge", "exo_pair", "nca_pair", "bco_pair", "sppo_hard", "aot",
@@ -43,3 +43,13 @@ def class_of(kind: str, loss_type: object = None) -> str:
 def words(trainer: object, kind: str, loss_type: object = None) -> str:
     """Who trained, for a person: “Corral” or “TRL (DPOTrainer)”."""
     return f"TRL ({class_of(kind, loss_type)})" if trainer == "trl" else "Corral"
+
+
+def settled(stored: str | None) -> str:
+    """The words that a finished run kept; before there was a choice it kept none, and Corral trained."""
+    return stored or words("corral", "reward")
+
+
+def trainer_of(said: str) -> Trainer:
+    """Which trainer the words of `words` name."""
+    return "trl" if said.startswith("TRL") else "corral"

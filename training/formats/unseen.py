@@ -7,7 +7,6 @@ part with a mark, and a part whose mark is not in what came out is unseen.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,8 +65,6 @@ def look(
             text = rendered(messages, tools)
         except Unrenderable as refused:
             return Look(refusal=str(refused))
-        with contextlib.suppress(Unrenderable):
-            missing = {Part.TOOLS} if tools and rendered(messages, None) == text else set()
     slots = {int(found[1]) for found in SLOT.finditer(text)}
     unseen = {part for number, part in enumerate(_texts(messages)) if number not in slots}
     return Look(frozenset(unseen | missing))

@@ -1,0 +1,240 @@
+"""JSON of prompts: the same services as the pages, with the errors of a file listed by line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+
+from app.accounts.access import ApiAdmin, ApiReviewer, api_staff
+from app.accounts.idempotency import TAKES_KEY, once
+from app.batches import settings
+from app.batches.queries import Progress, batch_progress
+from app.kernel.db import DbSession
+from app.kernel.errors import BadInput
+from app.kernel.paging import Cursor, Limit
+from app.loops.queries import round_numbers
+from app.prompts import importers, queries, service
+from app.prompts.forms import (
+    AttributeJson,
+    BatchChange,
+    BatchJson,
+    BatchList,
+    BatchSettings,
+    ImportedJson,
+    LeftOut,
+    ProgressJson,
+    StateChange,
+    Unseen,
+    field_errors,
+)
+from app.prompts.intake import ApiFile, Sent, SentFile
+from app.prompts.models import Batch
+from app.prompts.reach import sentence
+
+router = APIRouter(tags=["batches"])
+
+# Written out here, because the body is read by hand; the enums that it refers to are in the description anyway.
+_SETTINGS_SCHEMA = BatchSettings.model_json_schema(ref_template="#/components/schemas/{model}")
+_SETTINGS_SCHEMA.pop("$defs")
+_UPLOAD_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file", "settings"],
+                    "properties": {
+                        "file": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": f"{importers.names()}; the file's name says which.",
+                        },
+                        "settings": _SETTINGS_SCHEMA,
+                    },
+                },
+                "encoding": {"settings": {"contentType": "application/json"}},
+            }
+        },
+    }
+}
+_REFUSED: dict[int | str, dict[str, Any]] = {
+    422: {
+        "description": "The file or the settings are invalid; `errors` lists every refused line or field.",
+        "content": {
+            "application/problem+json": {
+                "example": {
+                    "type": "/api/v1/problems/bad-input",
+                    "title": "This input cannot be used",
+                    "status": 422,
+                    "detail": "1 line is refused. Correct the file and upload it again, or choose to import the 55 "
+                    "valid prompts and leave the rest out.",
+                    "errors": [
+                        {
+                            "line": 12,
+                            "reason": "ends with the assistant, so there is nothing to answer: remove the last answer",
+                        }
+                    ],
+                }
+            }
+        },
+    }
+}
+
+
+@router.post(
+    "/batches",
+    status_code=201,
+    response_model=ImportedJson,
+    responses=_REFUSED,
+    openapi_extra=_UPLOAD_BODY,
+    dependencies=[TAKES_KEY],
+)
+def create_batch(request: Request, session: DbSession, user: ApiAdmin, sent: ApiFile) -> Response:
+    """Import a file of prompts as a new batch: all of it, or (with `leave_out_refused`) all of its valid lines."""
+    file, chosen = _file(sent), _settings(sent)
+
+    def work() -> ImportedJson:
+        upload = service.create_upload(session, user, file.filename, file.content)
+        made = _json(session, [service.confirm_upload(session, user, upload, chosen)])[0]
+        return ImportedJson(
+            **dict(made),
+            left_out=[LeftOut.model_validate(each) for each in upload.report["errors"]],
+            notes=[note for note, _ in upload.report["notes"]],
+            unseen=[_unseen(entry, upload.report["unit"]) for entry in upload.report["unseen"]],
+        )
+
+    # not the body as it was sent: a client draws a new multipart boundary for each try
+    same = b"\0".join(
+        [file.filename.encode(), hashlib.sha256(file.content).digest(), chosen.model_dump_json().encode()]
+    )
+    answer = once(session, user, request, same, work, status=201)
+    answer.headers["location"] = f"/api/v1/batches/{json.loads(bytes(answer.body))['id']}"
+    return answer
+
+
+@router.get("/batches", dependencies=[Depends(api_staff)])
+def list_batches(session: DbSession, before: Cursor = None, limit: Limit = 25) -> BatchList:
+    """Batches with their progress, newest first."""
+    page = queries.list_batches(session, before=before, limit=limit)
+    return BatchList(batches=_json(session, page.rows), next=page.next)
+
+
+@router.get("/batches/{batch_id:int}")
+def get_batch(session: DbSession, user: ApiReviewer, batch_id: int) -> BatchJson:
+    """One batch with its progress."""
+    return _json(session, [queries.access_batch(session, user, batch_id)])[0]
+
+
+@router.post("/batches/{batch_id}/state", response_model=BatchJson, dependencies=[TAKES_KEY])
+def set_state(
+    request: Request,
+    session: DbSession,
+    user: ApiAdmin,
+    batch_id: int,
+    change: StateChange,
+) -> Response:
+    """Open, pause or close a batch. Closing is final; setting the current state again changes nothing."""
+    batch = queries.access_batch(session, user, batch_id)
+
+    def work() -> BatchJson:
+        service.set_state(session, user, batch, change.state)
+        return _json(session, [batch])[0]
+
+    return once(session, user, request, change.model_dump_json().encode(), work)
+
+
+@router.patch("/batches/{batch_id:int}", response_model=BatchJson, dependencies=[TAKES_KEY])
+def change_batch(request: Request, session: DbSession, user: ApiAdmin, batch_id: int, change: BatchChange) -> Response:
+    """Change settings while people work. Attributes can change only until the first annotation."""
+    batch = queries.access_batch(session, user, batch_id)
+
+    def work() -> BatchJson:
+        settings.change(session, user, batch, change)
+        return _json(session, [batch])[0]
+
+    return once(session, user, request, change.model_dump_json(exclude_unset=True).encode(), work)
+
+
+def _unseen(entry: dict[str, Any], unit: str) -> Unseen:
+    return Unseen(part=entry["part"], prompts=entry["prompts"], lines=entry["lines"], reason=sentence(entry, unit))
+
+
+def _file(sent: Sent) -> SentFile:
+    if sent.file is None:
+        raise BadInput("Send the prompts as a file in the field “file”.", errors=[_wrong("file", "No file was sent.")])
+    return sent.file
+
+
+def _settings(sent: Sent) -> BatchSettings:
+    unknown = sent.fields.keys() - {"settings"}
+    if unknown:
+        name = min(unknown)
+        raise BadInput("Send only “file” and “settings”.", errors=[_wrong(name, "There is no such field.")])
+    try:
+        return BatchSettings.model_validate_json(sent.fields.get("settings", ""))
+    except ValidationError as error:
+        errors = [_wrong(f"settings.{name}".rstrip("."), said) for name, said in field_errors(error).items()]
+        raise BadInput("Please correct the settings; they are one JSON object.", errors=errors) from None
+
+
+def _wrong(field: str, message: str) -> dict[str, str]:
+    return {"loc": field, "msg": message}
+
+
+def _json(session: Session, batches: list[Batch]) -> list[BatchJson]:
+    progress = batch_progress(session, [batch.id for batch in batches])
+    rounds = round_numbers(session, {batch.round_id for batch in batches})
+    return [_batch_json(batch, progress[batch.id], rounds[batch.round_id]) for batch in batches]
+
+
+def _batch_json(batch: Batch, progress: Progress, round_number: int) -> BatchJson:
+    return BatchJson(
+        id=batch.id,
+        name=batch.name,
+        state=batch.state,
+        round=round_number,
+        capability=batch.capability,
+        language=batch.language,
+        guidelines=batch.guidelines,
+        candidates_per_prompt=batch.candidates_per_prompt,
+        annotators_per_prompt=batch.annotators_per_prompt,
+        overlap_percent=batch.overlap_percent,
+        selection=batch.selection,
+        sampled_per_prompt=batch.sampled_per_prompt,
+        edit_policy=batch.edit_policy,
+        max_tokens=batch.max_tokens,
+        guidelines_version=batch.guidelines_version,
+        strength_examples=batch.strength_examples,
+        attributes=[AttributeJson.model_validate(each) for each in batch.attributes],
+        verify_percent=batch.verify_percent,
+        gold_percent=batch.gold_percent,
+        qualification_items=batch.qualification_items,
+        qualification_percent=batch.qualification_percent,
+        verifiers=batch.verifiers,
+        required=batch.required,
+        show_findings=batch.show_findings,
+        sampling=batch.sampling,
+        created_at=batch.created_at,
+        opened_at=batch.opened_at,
+        closed_at=batch.closed_at,
+        progress=ProgressJson(
+            prompts=progress.total,
+            pending=progress.pending,
+            generating=progress.generating,
+            ready=progress.ready,
+            unanimous=progress.unanimous,
+            quarantined=progress.quarantined,
+            comparisons=progress.comparisons,
+            comparisons_done=progress.done,
+            comparisons_unstarted=progress.unstarted,
+            checks=progress.checks,
+            checks_done=progress.checks_done,
+            unchecked=progress.unchecked,
+        ),
+    )

@@ -1,0 +1,75 @@
+"""HTML of a single prompt."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+
+from app.accounts.access import Admin, Reviewer
+from app.accounts.models import Role
+from app.batches.queries import CandidateView, candidates_of
+from app.kernel.chat_templates import in_service
+from app.kernel.db import DbSession
+from app.prompts import queries, service
+from app.prompts.models import Batch, Prompt
+from app.prompts.reach import warnings_of
+from app.shell.web import redirect, render
+
+router = APIRouter()
+
+
+@dataclass(frozen=True)
+class PromptPage:
+    """Context of ``prompts/prompt.html``."""
+
+    prompt: Prompt
+    batch: Batch
+    messages: list[dict[str, str]]
+    attachments: list[tuple[str, str]]
+    candidates: list[CandidateView]
+    may_write: bool
+    unseen: list[str]
+
+
+@router.get("/prompts/{prompt_id}")
+def prompt_page(request: Request, session: DbSession, user: Reviewer, prompt_id: int) -> HTMLResponse:
+    """One prompt with everything that came with it, and its responses."""
+    prompt = queries.access_prompt(session, user, prompt_id)
+    context = PromptPage(
+        prompt=prompt,
+        batch=prompt.batch,
+        messages=[_said(message) for message in prompt.messages],
+        attachments=_attachments(prompt),
+        candidates=candidates_of(session, user, prompt),
+        may_write=user.role is Role.ADMIN,
+        unseen=warnings_of(in_service(), prompt),
+    )
+    return render(request, "prompts/prompt.html", context)
+
+
+@router.post("/prompts/{prompt_id}/retry")
+def retry_prompt(request: Request, session: DbSession, user: Admin, prompt_id: int) -> Response:
+    """Try one quarantined prompt again."""
+    prompt = queries.access_prompt(session, user, prompt_id)
+    count = service.retry_quarantined(session, user, prompt.batch, prompt.id)
+    said = "The prompt will be tried again." if count else "The prompt is no longer quarantined."
+    return redirect(request, f"/batches/{prompt.batch_id}", flash=said)
+
+
+def _said(message: dict[str, Any]) -> dict[str, str]:
+    calls = {"calls": _pretty(message["tool_calls"])} if message.get("tool_calls") else {}
+    return {"role": message["role"], "content": message["content"], **calls}
+
+
+def _attachments(prompt: Prompt) -> list[tuple[str, str]]:
+    """What came with a prompt, as text: tools and the like as they were sent, indented."""
+    came = {"Reference": prompt.reference, "Tools": prompt.tools, "Tests": prompt.tests, "Metadata": prompt.extra}
+    return [(label, value if isinstance(value, str) else _pretty(value)) for label, value in came.items() if value]
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)

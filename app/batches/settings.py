@@ -1,0 +1,84 @@
+"""Changing a batch while people work on it: what is safe at any time, and what only before the first annotation."""
+
+from __future__ import annotations
+
+from sqlalchemy import literal, select, update
+from sqlalchemy.orm import Session
+
+from app.accounts.models import User
+from app.accounts.service import audit
+from app.comparisons import purposes
+from app.comparisons.models import Comparison
+from app.kernel.errors import Conflict
+from app.prompts.forms import BatchChange
+from app.prompts.guidelines import rewrite
+from app.prompts.models import Batch, BatchKind, BatchState, Prompt
+
+SHARED = ("verify_percent", "gold_percent", "qualification_items")
+NUMBERS = (*SHARED, "qualification_percent")
+PLAIN = (*NUMBERS, "required", "show_findings")
+
+
+def change(session: Session, user: User, batch: Batch, wanted: BatchChange) -> None:
+    """Take over what ``wanted`` names; the values before stay in the audit trail.
+
+    Raises:
+        Conflict: other attributes, and somebody has annotated by the present ones; or known answers among dialogues.
+    """
+    session.refresh(batch, with_for_update=True)
+    if batch.kind is BatchKind.DIALOGUE and any(getattr(wanted, name) for name in SHARED):
+        raise Conflict(
+            "Dialogue turns are only shown to their author, so their edits cannot be verified and they have no known "
+            "answers."
+        )
+    after = _asked(wanted)
+    before: dict[str, object] = {
+        name: getattr(batch, name) for name, value in after.items() if value != getattr(batch, name)
+    }
+    if "attributes" in before:
+        _check_unused(session, batch)
+    for name in before:
+        setattr(batch, name, after[name])
+    if before:
+        audit(session, user, "batch.settings", "batch", batch.id, before=before)
+    session.flush()
+    if "language" in before:
+        _follow(session, batch)
+    if wanted.guidelines is not None or wanted.strength_examples is not None:
+        text = batch.guidelines if wanted.guidelines is None else wanted.guidelines
+        rewrite(session, user, batch, text, wanted.strength_examples)
+
+
+def _asked(wanted: BatchChange) -> dict[str, object]:
+    """The columns that a change names, with their new values."""
+    after: dict[str, object] = {name: value for name in PLAIN if (value := getattr(wanted, name)) is not None}
+    if wanted.attributes is not None:
+        after["attributes"] = [each.model_dump() for each in wanted.attributes]
+    if wanted.language is not None:
+        after["language"] = wanted.language or None
+    if "verifiers" in wanted.model_fields_set:
+        after["verifiers"] = wanted.verifiers
+    return after
+
+
+def _follow(session: Session, batch: Batch) -> None:
+    """Comparisons of prompts that do not say their own language have that of the batch, those that wait, too."""
+    silent = select(Prompt.id).where(
+        Prompt.batch_id == batch.id, Prompt.language.is_(None), Prompt.dialogue_id.is_(None)
+    )
+    session.execute(
+        update(Comparison)
+        .where(Comparison.batch_id == batch.id, Comparison.prompt_id.in_(silent))
+        .values(language=batch.language or "")
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _check_unused(session: Session, batch: Batch) -> None:
+    """Nobody has judged by the present attributes, and nobody is about to: a submit would not see the new ones."""
+    of_batch = Comparison.batch_id == batch.id
+    if session.scalar(select(literal(1)).where(of_batch, Comparison.annotators_done > 0).limit(1)):
+        raise Conflict("People have already annotated this batch, so its attributes can no longer change.")
+    at_work = purposes.trains, Comparison.seats_free < Comparison.annotators_wanted
+    if batch.state is BatchState.OPEN and session.scalar(select(literal(1)).where(of_batch, *at_work).limit(1)):
+        raise Conflict("Somebody is working on this batch: pause it, then change its attributes.")

@@ -1,0 +1,382 @@
+"""HTML of prompts: batches, and the upload with its preview."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse, Response
+from pydantic import ValidationError
+
+from app.accounts.access import Admin, Reviewer, admin
+from app.accounts.models import Role
+from app.batches import settings
+from app.batches.queries import Progress, batch_progress
+from app.kernel.db import DbSession
+from app.kernel.errors import BadInput, Conflict
+from app.kernel.paging import Cursor, Page
+from app.kernel.settings import get_settings
+from app.loops.queries import round_numbers
+from app.prompts import importers, queries, service
+from app.prompts.attributes import to_lines
+from app.prompts.forms import BatchChange, BatchSettings, GuidelinesForm, field_errors, with_examples
+from app.prompts.guidelines import rewrite
+from app.prompts.intake import AdminFile, AdminForm
+from app.prompts.models import SELECTIONS, Batch, BatchState, PairSelection, Prompt, PromptState, Upload
+from app.prompts.reach import sentences
+from app.prompts.verifiers import known, to_text
+from app.registry.queries import EngineView, engine_view
+from app.shell.posted import unknown
+from app.shell.web import redirect, render
+
+router = APIRouter()
+
+
+@dataclass(frozen=True)
+class BatchesPage:
+    """Context of ``prompts/batches.html``."""
+
+    batches: list[Batch]
+    progress: dict[int, Progress]
+    rounds: dict[int, int]
+    uploads: list[Upload]
+    next: int | None
+    first: bool
+    may_write: bool
+    formats: str
+
+
+@dataclass(frozen=True)
+class UploadPage:
+    """Context of ``prompts/new.html``."""
+
+    errors: dict[str, str]
+    unit: str
+    refused: list[dict[str, Any]]
+    """The first refused lines of a file that has too many of them."""
+    limit_mib: int
+    prompt_limit: int
+    formats: str
+    endings: str
+    accepted: str
+
+
+@dataclass(frozen=True)
+class PreviewPage:
+    """Context of ``prompts/preview.html``. ``values`` are the settings as typed, so that nothing is typed twice."""
+
+    upload: Upload
+    twin: Batch | None
+    values: dict[str, str]
+    errors: dict[str, str]
+    unseen: list[str]
+    there_are: tuple[str, ...]
+    """The names of the verifiers."""
+    selections: Mapping[PairSelection, str] = field(default_factory=lambda: SELECTIONS)
+
+
+@dataclass(frozen=True)
+class BatchPage:
+    """Context of ``prompts/batch.html``; ``_progress.html`` takes the first six."""
+
+    batch: Batch
+    progress: Progress
+    engine: EngineView | None
+    poll_seconds: int | None
+    quarantined: Page[Prompt]
+    may_write: bool
+    round: int
+    prompts: Page[Prompt]
+    state: PromptState | None
+    first: bool
+    guidelines: str
+    values: dict[str, str]
+    """The settings that can be changed, as text; or as typed, where something is wrong with them."""
+    errors: dict[str, str]
+    unseen: list[str]
+    """What the model did not see of the prompts by the template that was in service when they were imported."""
+    there_are: tuple[str, ...]
+    """The names of the verifiers."""
+    selections: Mapping[PairSelection, str] = field(default_factory=lambda: SELECTIONS)
+
+
+@dataclass(frozen=True)
+class ProgressFragment:
+    """Context of ``prompts/_progress.html`` alone."""
+
+    batch: Batch
+    progress: Progress
+    engine: EngineView | None
+    poll_seconds: int | None
+    quarantined: Page[Prompt]
+    may_write: bool
+
+
+# ── Upload and preview ───────────────────────────────────────────────────────────────────────────────────────────────
+@router.get("/batches/new", dependencies=[Depends(admin)])
+def new_batch(request: Request) -> HTMLResponse:
+    """The form that takes a file."""
+    return _upload_page(request)
+
+
+@router.post("/batches/new")
+def upload(request: Request, session: DbSession, user: Admin, sent: AdminFile) -> Response:
+    """Take a file and show its preview; a file that cannot be used is answered beside the field."""
+    unknown(set(sent.fields))
+    if sent.file is None or not sent.file.filename:
+        return _upload_page(request, BadInput("Choose a file first."))
+    try:
+        made = service.create_upload(session, user, sent.file.filename, sent.file.content)
+    except BadInput as error:
+        return _upload_page(request, error)
+    return redirect(request, f"/uploads/{made.id}")
+
+
+@router.get("/uploads/{upload_id}")
+def preview(request: Request, session: DbSession, user: Admin, upload_id: int) -> Response:
+    """What is in the file, what will be left out, and the settings of the batch to be."""
+    found = queries.access_upload(session, user, upload_id)
+    if found.batch_id is not None:
+        return redirect(request, f"/batches/{found.batch_id}")
+    return _preview_page(request, session, found, _suggested(found), {})
+
+
+@router.post("/uploads/{upload_id}/confirm")
+def confirm(request: Request, session: DbSession, user: Admin, upload_id: int, sent: AdminForm) -> Response:
+    """Create the batch. A second click gets the same batch; a wrong setting is answered beside its field."""
+    found = queries.access_upload(session, user, upload_id)
+    try:
+        batch = service.confirm_upload(
+            session, user, found, BatchSettings.model_validate(with_examples(_all_if_empty(sent.fields)))
+        )
+    except ValidationError as error:
+        return _preview_page(request, session, found, sent.fields, field_errors(error), status=422)
+    except BadInput as error:
+        return _preview_page(request, session, found, sent.fields, _beside(error), status=422)
+    return redirect(
+        request, f"/batches/{batch.id}", flash=f"“{batch.name}” is imported. Its responses are being generated."
+    )
+
+
+@router.post("/uploads/{upload_id}/discard")
+def discard(request: Request, session: DbSession, user: Admin, upload_id: int) -> Response:
+    """Forget the file."""
+    service.discard_upload(session, user, queries.access_upload(session, user, upload_id))
+    return redirect(request, "/batches", flash="File discarded; nothing was imported.")
+
+
+# ── Batches ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+@router.get("/batches")
+def batches(request: Request, session: DbSession, user: Reviewer, before: Cursor = None) -> HTMLResponse:
+    """All batches, newest first, with their progress."""
+    page = queries.list_batches(session, before=before)
+    context = BatchesPage(
+        batches=page.rows,
+        progress=batch_progress(session, [batch.id for batch in page.rows]),
+        rounds=round_numbers(session, {batch.round_id for batch in page.rows}),
+        uploads=queries.unconfirmed_uploads(session) if user.role is Role.ADMIN and before is None else [],
+        next=page.next,
+        first=before is None,
+        may_write=user.role is Role.ADMIN,
+        formats=importers.names(),
+    )
+    return render(request, "prompts/batches.html", context)
+
+
+@router.get("/batches/{batch_id}")
+def batch_page(
+    request: Request,
+    session: DbSession,
+    user: Reviewer,
+    batch_id: int,
+    after: Cursor = None,
+    state: PromptState | None = None,
+) -> HTMLResponse:
+    """One batch: progress, what it can become, guidelines, quarantined prompts, and all prompts by page."""
+    batch = queries.access_batch(session, user, batch_id)
+    return _batch_page(request, session, user.role is Role.ADMIN, batch, after=after, state=state)
+
+
+@router.get("/batches/{batch_id}/progress")
+def progress(request: Request, session: DbSession, user: Reviewer, batch_id: int) -> HTMLResponse:
+    """The part of the batch's page that moves; it stops asking when nothing will move any more."""
+    batch = queries.access_batch(session, user, batch_id)
+    return render(request, "prompts/_progress.html", _progress(session, batch, may_write=user.role is Role.ADMIN))
+
+
+@router.post("/batches/{batch_id}/open")
+def open_batch(request: Request, session: DbSession, user: Admin, batch_id: int) -> Response:
+    """Let annotators in."""
+    return _change_state(request, session, user, batch_id, BatchState.OPEN, "Annotators can work on this batch now.")
+
+
+@router.post("/batches/{batch_id}/pause")
+def pause_batch(request: Request, session: DbSession, user: Admin, batch_id: int) -> Response:
+    """Stop handing out work, for now."""
+    said = "Paused. No new work is handed out; open the batch again whenever you like."
+    return _change_state(request, session, user, batch_id, BatchState.PAUSED, said)
+
+
+@router.post("/batches/{batch_id}/close")
+def close_batch(request: Request, session: DbSession, user: Admin, batch_id: int) -> Response:
+    """Close a batch permanently."""
+    said = "Closed. Its annotations are kept and used."
+    return _change_state(request, session, user, batch_id, BatchState.CLOSED, said)
+
+
+@router.post("/batches/{batch_id}/guidelines")
+def guidelines(request: Request, session: DbSession, user: Admin, batch_id: int, sent: AdminForm) -> Response:
+    """Replace the guidelines; annotators see the new ones with their next item."""
+    batch = queries.access_batch(session, user, batch_id)
+    try:
+        form = GuidelinesForm.model_validate(with_examples(sent.fields))
+    except ValidationError as error:
+        return _batch_page(request, session, True, batch, sent=sent.fields, errors=field_errors(error))
+    rewrite(session, user, batch, form.guidelines, form.strength_examples)
+    return redirect(request, f"/batches/{batch.id}", flash="Guidelines saved.")
+
+
+@router.post("/batches/{batch_id}/settings")
+def change_settings(request: Request, session: DbSession, user: Admin, batch_id: int, sent: AdminForm) -> Response:
+    """Change what can be changed while people work."""
+    batch = queries.access_batch(session, user, batch_id)
+    try:
+        settings.change(session, user, batch, BatchChange.model_validate(_all_if_empty(sent.fields)))
+    except ValidationError as error:
+        return _batch_page(request, session, True, batch, sent=sent.fields, errors=field_errors(error))
+    except Conflict as error:
+        return _batch_page(request, session, True, batch, sent=sent.fields, errors={"attributes": error.message})
+    return redirect(request, f"/batches/{batch.id}", flash="Settings saved.")
+
+
+@router.post("/batches/{batch_id}/retry")
+def retry_batch(request: Request, session: DbSession, user: Admin, batch_id: int) -> Response:
+    """Try all quarantined prompts of the batch again."""
+    batch = queries.access_batch(session, user, batch_id)
+    count = service.retry_quarantined(session, user, batch)
+    return redirect(request, f"/batches/{batch.id}", flash=f"{count:,} quarantined prompts will be tried again.")
+
+
+def _all_if_empty(fields: dict[str, str]) -> dict[str, Any]:
+    """An empty field of verifiers stands for all of them."""
+    return {name: None if name == "verifiers" and not text.strip() else text for name, text in fields.items()}
+
+
+# ── Contexts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+def _upload_page(request: Request, error: BadInput | None = None) -> HTMLResponse:
+    settings = get_settings()
+    context = UploadPage(
+        errors={"file": error.message} if error else {},
+        unit=error.extra.get("unit", "line") if error else "line",
+        refused=error.extra.get("errors", []) if error else [],
+        limit_mib=settings.upload_limit_bytes // (1024 * 1024),
+        prompt_limit=settings.prompt_limit_chars,
+        formats=importers.names(),
+        endings=importers.endings(),
+        accepted=importers.accepted(),
+    )
+    return render(request, "prompts/new.html", context, status=422 if error else 200)
+
+
+def _preview_page(
+    request: Request,
+    session: DbSession,
+    upload: Upload,
+    values: dict[str, str],
+    errors: dict[str, str],
+    *,
+    status: int = 200,
+) -> HTMLResponse:
+    twin = queries.batch_of_file(session, upload.sha256)
+    context = PreviewPage(upload, twin, values, errors, unseen=sentences(upload.report), there_are=known())
+    return render(request, "prompts/preview.html", context, status=status)
+
+
+def _suggested(upload: Upload) -> dict[str, str]:
+    """The form before anything was typed: the defaults, and a name from the file's."""
+    fields = BatchSettings.model_fields
+    values = {name: str(field.default) for name, field in fields.items() if isinstance(field.default, str | int)}
+    name = upload.filename.rpartition(".")[0].replace("_", " ").replace("-", " ").strip()
+    return (
+        {key: values.get(key, "") for key in fields}
+        | {"leave_out_refused": ""}
+        | {"name": name[:120], "edit_policy": "optional", "selection": PairSelection.BALD.value}
+        | {"show_findings": "after"}
+    )
+
+
+def _beside(error: BadInput) -> dict[str, str]:
+    """The error by the field that it names, else at the top of the form."""
+    named = [one for one in error.extra.get("errors", []) if "loc" in one]
+    return {one["loc"]: one["msg"] for one in named} or {"form": error.message}
+
+
+def _change_state(
+    request: Request, session: DbSession, user: Admin, batch_id: int, target: BatchState, said: str
+) -> Response:
+    batch = queries.access_batch(session, user, batch_id)
+    service.set_state(session, user, batch, target)
+    return redirect(request, f"/batches/{batch.id}", flash=said)
+
+
+def _progress(session: DbSession, batch: Batch, *, may_write: bool) -> ProgressFragment:
+    progress = batch_progress(session, [batch.id])[batch.id]
+    engine = engine_view(session, get_settings().engine_url) if progress.unsettled else None
+    quarantined = queries.list_prompts(session, batch, state=PromptState.QUARANTINED, limit=10)
+    return ProgressFragment(batch, progress, engine, _poll_seconds(batch, progress), quarantined, may_write)
+
+
+def _poll_seconds(batch: Batch, progress: Progress) -> int | None:
+    """How soon the page should ask again: often while prompts are generated, seldom while people work, else never."""
+    moves = progress.generating or (progress.unsettled and not progress.far_ahead)
+    if batch.state in {BatchState.PREPARING, BatchState.OPEN} and moves:
+        return 2
+    if progress.checks_done < progress.checks:
+        return 2
+    people_work = batch.state is BatchState.OPEN and progress.done < progress.comparisons
+    return 15 if people_work else None
+
+
+def _values(batch: Batch) -> dict[str, str]:
+    numbers = ("verify_percent", "gold_percent", "qualification_items", "qualification_percent")
+    return (
+        {name: str(getattr(batch, name)) for name in numbers}
+        | {"attributes": to_lines(batch.attributes), "language": batch.language or ""}
+        | {"verifiers": to_text(batch.verifiers), "required": ", ".join(batch.required)}
+        | {"show_findings": batch.show_findings.value}
+        | {f"example_{level}": batch.strength_examples.get(level, "") for level in "1234"}
+    )
+
+
+def _batch_page(
+    request: Request,
+    session: DbSession,
+    may_write: bool,  # noqa: FBT001 - one page, two kinds of reader
+    batch: Batch,
+    *,
+    after: int | None = None,
+    state: PromptState | None = None,
+    sent: dict[str, str] | None = None,
+    errors: dict[str, str] | None = None,
+) -> HTMLResponse:
+    moving = _progress(session, batch, may_write=may_write)
+    context = BatchPage(
+        batch=batch,
+        progress=moving.progress,
+        engine=moving.engine,
+        poll_seconds=moving.poll_seconds,
+        round=round_numbers(session, {batch.round_id})[batch.round_id],
+        quarantined=moving.quarantined,
+        prompts=queries.list_prompts(session, batch, state=state, after=after),
+        state=state,
+        first=after is None,
+        may_write=may_write,
+        guidelines=(sent or {}).get("guidelines", batch.guidelines),
+        values=_values(batch) | (sent or {}),
+        errors=errors or {},
+        unseen=sentences(queries.unseen_at_import(session, batch)),
+        there_are=known(),
+    )
+    return render(request, "prompts/batch.html", context, status=422 if errors else 200)

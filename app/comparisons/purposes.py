@@ -1,0 +1,174 @@
+"""Why comparisons exist: one entry a purpose says who may be given it, what follows a submit, and whether it trains.
+
+What hands items out and what counts them ask the same function, :func:`fresh_for`: a number on a page is what a claim would
+give. The page that annotators see shows no difference between purposes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from types import MappingProxyType
+
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    ScalarSelect,
+    SQLColumnExpression,
+    String,
+    and_,
+    func,
+    literal_column,
+    or_,
+    select,
+)
+from sqlalchemy.orm import aliased
+
+from app.accounts.models import User
+from app.comparisons.models import KNOWN_ANSWER_IN_USE, Assignment, Comparison, Drawn, JudgementRead, Purpose
+from app.comparisons.seats import ONE, ZERO, has_free_seat, written_out
+
+UNKNOWN_LANGUAGE = literal_column("''", String)
+
+
+class Asked(Enum):
+    """What a claim asks for. An annotator is never told which it was."""
+
+    WORK = auto()
+    KNOWN_ANSWER = auto()
+
+
+class After(Enum):
+    """What follows the submit of a judgement."""
+
+    QUALIFY = auto()
+    """Where its batch asks for a qualification, it may be decided by this answer."""
+    VERIFY_EDIT = auto()
+    """An edit may be drawn to be compared with its original by somebody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """All that is decided by the purpose of a comparison."""
+
+    claimed_as: Asked
+    words: str
+    """What staff read; empty: nothing."""
+    never_with: Purpose | None = None
+    """Nobody who has met the prompt's comparison of this purpose is given it: the responses are the same."""
+    in_use: ColumnElement[bool] | None = None
+    """Which of them are given to anybody at all; None: every one."""
+    met_by_all: bool = False
+    """Whether everybody may meet it, so that its assignments are looked up by annotator and not by comparison."""
+    after: tuple[After, ...] = ()
+    trains: bool = False
+    """Whether what is said of it becomes preferences."""
+
+
+PURPOSES: Mapping[Purpose, Entry] = MappingProxyType(
+    {
+        Purpose.COLLECT: Entry(Asked.WORK, "", never_with=Purpose.GOLD, after=(After.VERIFY_EDIT,), trains=True),
+        Purpose.GOLD: Entry(
+            Asked.KNOWN_ANSWER,
+            "known answer",
+            never_with=Purpose.COLLECT,
+            in_use=KNOWN_ANSWER_IN_USE,
+            met_by_all=True,
+            after=(After.QUALIFY,),
+        ),
+        # those who judged the prompt may verify an edit of it, but for the one who wrote it
+        Purpose.VERIFY_EDIT: Entry(Asked.WORK, "verifies an edit"),
+    }
+)
+
+trains = or_(*(Comparison.purpose == purpose for purpose, entry in PURPOSES.items() if entry.trains))
+"""Whether what is said of a comparison becomes preferences."""
+votes = and_(trains, Comparison.drawn == Drawn.RANDOM)
+"""Whether what is said of it counts in gate and board as well: its responses were drawn, not chosen to teach most."""
+
+_reader = aliased(User, name="reader")
+_twin = aliased(Comparison, name="twin")
+
+
+def fresh_for(annotator: SQLColumnExpression[int], asked: Asked = Asked.WORK) -> list[ColumnElement[bool]]:
+    """The conditions under which a comparison has a seat for ``annotator``: the one place where this is decided.
+
+    It has a free seat and is in use. The annotator has not met it, is not the one whom it measures, has not read another's
+    judgement of its prompt, has not met the same responses for a purpose that it is never met with, and reads its language.
+    """
+    entries = {purpose: entry for purpose, entry in PURPOSES.items() if entry.claimed_as is asked}
+    met_by_all = all(entry.met_by_all for entry in entries.values())
+    read = (
+        select(JudgementRead.prompt_id)
+        .where(JudgementRead.prompt_id == Comparison.prompt_id, JudgementRead.user_id == annotator)
+        .limit(ONE)
+        .scalar_subquery()
+    )
+    return [
+        has_free_seat,
+        _met(Comparison.id, annotator, of_few=not met_by_all).is_(None),
+        read.is_(None),
+        or_(Comparison.not_for_id.is_(None), Comparison.not_for_id != annotator),
+        _reads(annotator),
+        or_(*(_may_have(annotator, purpose, entry) for purpose, entry in entries.items())),
+    ]
+
+
+def _reads(annotator: SQLColumnExpression[int]) -> ColumnElement[bool]:
+    """Whether the annotator reads the language of a comparison, as far as either is known; looked up once a statement."""
+    languages = select(_reader.languages).where(_reader.id == annotator).limit(ONE).scalar_subquery()
+    return or_(
+        Comparison.language == UNKNOWN_LANGUAGE,
+        func.cardinality(languages) == ZERO,
+        func.array_position(languages, Comparison.language).is_not(None),
+    )
+
+
+def _may_have(annotator: SQLColumnExpression[int], purpose: Purpose, entry: Entry) -> ColumnElement[bool]:
+    conditions = [Comparison.purpose == written_out(purpose)]
+    if entry.in_use is not None:
+        conditions.append(entry.in_use)
+    if entry.never_with is not None:
+        conditions.append(_met(_of_same_prompt(entry.never_with), annotator).is_(None))
+    return and_(*conditions)
+
+
+# Scalar subqueries with LIMIT instead of EXISTS or JOIN: the planner might reorder those and scan the annotator's whole
+# history. `+ 0` stops it from using ix_assignments_annotator; the redundant ORDER BY steers it to
+# uq_comparisons_one_per_purpose. Either way it reads at most one comparison's seats.
+def _met(
+    comparison_id: SQLColumnExpression[int], annotator: SQLColumnExpression[int], *, of_few: bool = True
+) -> ScalarSelect[int]:
+    """The annotator's assignment of a comparison, if any; ``of_few``: it has fewer of them than the annotator."""
+    who = Assignment.annotator_id + ZERO if of_few else Assignment.annotator_id
+    same = Assignment.comparison_id == comparison_id
+    return select(Assignment.id).where(same, who == annotator).limit(ONE).scalar_subquery()
+
+
+def _of_same_prompt(purpose: Purpose) -> ScalarSelect[int]:
+    """The comparison of the same prompt for a purpose of which there is one a prompt."""
+    return (
+        select(_twin.id)
+        .where(
+            _twin.prompt_id == Comparison.prompt_id,
+            _twin.purpose != written_out(Purpose.VERIFY_EDIT),
+            func.concat(_twin.purpose) == written_out(purpose),
+        )
+        .order_by(_twin.prompt_id, _twin.purpose)
+        .limit(ONE)
+        .correlate(Comparison)
+        .scalar_subquery()
+    )
+
+
+def count_fresh(
+    batch_id: SQLColumnExpression[int], annotator: SQLColumnExpression[int], asked: Asked = Asked.WORK, *, up_to: int
+) -> ScalarSelect[int]:
+    """How many items of a batch claims would give to ``annotator``; counting stops at ``up_to``.
+
+    ``batch_id`` and ``annotator`` may be columns of the statement around it.
+    """
+    fresh = select(Comparison.id).where(Comparison.batch_id == batch_id, *fresh_for(annotator, asked))
+    fresh = fresh.limit(literal_column(str(up_to), Integer))  # written out, as in the claim
+    return select(func.count()).select_from(fresh.correlate_except(Comparison).subquery()).scalar_subquery()

@@ -1,0 +1,97 @@
+"""Making comparisons. Nothing here commits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, delete, func, literal_column, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app.accounts.models import Role, User
+from app.candidates.models import Candidate
+from app.comparisons.drawing import asked_twice
+from app.comparisons.models import ChoiceAwaited, Comparison, ComparisonCandidate, Drawn, Purpose
+from app.prompts.models import Batch, Prompt
+
+RESPONSES_SHOWN = 8
+ONE_PER_PURPOSE: ColumnElement[bool] = literal_column(
+    "purpose <> 'verify_edit'"
+)  # as the index says it: a parameter would not match
+
+
+def distinct_candidates(session: Session, prompt_id: int) -> list[int]:
+    """The sampled responses that do not look alike, in their order: white space around a text makes no other one."""
+    rows = session.execute(
+        select(Candidate.id, Candidate.text)
+        .where(Candidate.prompt_id == prompt_id, Candidate.edited_from_id.is_(None))
+        .order_by(Candidate.id)
+    )
+    distinct: dict[str, int] = {}
+    for candidate_id, text in rows:
+        distinct.setdefault(text.strip(), candidate_id)
+    return list(distinct.values())
+
+
+def create_comparison(
+    session: Session, prompt: Prompt, shown: Sequence[int] | None = None, propensity: float | None = None
+) -> Comparison | None:
+    """The comparison of ``prompt``'s candidates with distinct texts; ``None`` when fewer than two are distinct.
+
+    A prompt whose answers were all the same is sampled again and then has more of them than its batch asks for: no more
+    than that are shown. Called again, it returns the comparison that exists.
+
+    Args:
+        session: It is not committed.
+        prompt: Nothing of it waits for a choice afterwards.
+        shown: Ids of candidates, where they are not just the first.
+        propensity: How probable these were, where they were chosen; without it they were drawn at random.
+    """
+    batch = session.get_one(Batch, prompt.batch_id)
+    most = min(batch.candidates_per_prompt, RESPONSES_SHOWN)
+    chosen = list(shown) if shown is not None else distinct_candidates(session, prompt.id)[:most]
+    if len(chosen) < 2:
+        return None
+    language = prompt.language or batch.language or ""
+    wanted = _wanted(session, batch, prompt)
+    comparison = session.scalars(
+        insert(Comparison)
+        .values(
+            batch_id=prompt.batch_id,
+            prompt_id=prompt.id,
+            purpose=Purpose.COLLECT,
+            language="" if prompt.dialogue_id else language,  # its author alone judges a turn
+            drawn=Drawn.RANDOM if propensity is None else Drawn.SELECTED,
+            propensity=propensity,
+            annotators_wanted=wanted,
+            seats_free=wanted,
+        )
+        .on_conflict_do_nothing(index_elements=["prompt_id", "purpose"], index_where=ONE_PER_PURPOSE)
+        .returning(Comparison)
+    ).one_or_none()
+    session.execute(delete(ChoiceAwaited).where(ChoiceAwaited.prompt_id == prompt.id))
+    if comparison is None:
+        return session.scalars(
+            select(Comparison).where(Comparison.prompt_id == prompt.id, Comparison.purpose == Purpose.COLLECT)
+        ).one()
+    session.execute(
+        insert(ComparisonCandidate), [{"comparison_id": comparison.id, "candidate_id": each} for each in chosen]
+    )
+    return comparison
+
+
+def await_choice(session: Session, prompt: Prompt) -> None:
+    """Leave it to a worker what of this prompt is shown."""
+    session.execute(
+        insert(ChoiceAwaited).values(prompt_id=prompt.id, batch_id=prompt.batch_id).on_conflict_do_nothing()
+    )
+
+
+def _wanted(session: Session, batch: Batch, prompt: Prompt) -> int:
+    """How many people judge it: one more where a single one is asked, it is its turn, and there is a second one to ask."""
+    wanted = batch.annotators_per_prompt
+    if wanted > 1 or not asked_twice(prompt.id, batch.overlap_percent):
+        return wanted
+    at_work = select(User.id).where(User.role == Role.ANNOTATOR, User.disabled_at.is_(None)).limit(2)
+    several = session.scalar(select(func.count()).select_from(at_work.subquery())) or 0
+    return 2 if several > 1 else wanted

@@ -1,0 +1,108 @@
+"""JSON of checks and findings: counts and conflicts for reviewers, all findings for admins, one's own edit for annotators."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from app.accounts.access import ApiAdmin, ApiReviewer, ApiSignedIn
+from app.accounts.idempotency import TAKES_KEY, once
+from app.findings import orders, queries
+from app.findings.forms import (
+    CheckedAgain,
+    ConflictList,
+    ConflictOut,
+    EditCheck,
+    EditFinding,
+    EditIn,
+    FindingList,
+    FindingOut,
+    PreferredOut,
+    TallyList,
+    TallyOut,
+)
+from app.findings.models import Check
+from app.kernel.db import DbSession
+from app.kernel.errors import NotFound
+from app.kernel.paging import LARGEST, Cursor, Limit
+from app.prompts.queries import access_batch
+
+router = APIRouter(tags=["checks"])
+
+Id = Annotated[int | None, Query(ge=0, le=LARGEST)]
+
+
+@router.get("/checks")
+def counts(session: DbSession, _: ApiReviewer, batch_id: Id = None) -> TallyList:
+    """Findings by verifier and capability, of all batches or of one."""
+    names = TallyOut.model_fields
+    rows = queries.tallies(session, batch_id)
+    return TallyList(counts=[TallyOut(**{name: getattr(row, name) for name in names}) for row in rows])
+
+
+@router.get("/checks/conflicts")
+def conflicts(
+    session: DbSession, user: ApiReviewer, batch_id: Id = None, before: Cursor = None, limit: Limit = 25
+) -> ConflictList:
+    """Annotations that rank a response that fails above one that passes the same verifier, newest first."""
+    page = queries.conflicts(session, user, batch_id=batch_id, before=before, limit=limit)
+    rows = [
+        ConflictOut(
+            annotation_id=row.id,
+            batch=row.batch_name,
+            prompt=row.external_id,
+            annotator=row.annotator,
+            preferred=[
+                PreferredOut(verifier=one.verifier, above=one.above, why=one.why, below=one.below)
+                for one in row.preferred
+            ],
+        )
+        for row in page.rows
+    ]
+    return ConflictList(annotations=rows, next=page.next)
+
+
+@router.get("/batches/{batch_id}/findings")
+def findings(
+    session: DbSession, user: ApiAdmin, batch_id: int, before: Cursor = None, limit: Limit = 25
+) -> FindingList:
+    """The findings that stand in a batch, newest first, with the ids of candidates."""
+    page = queries.findings_of_batch(session, access_batch(session, user, batch_id), before=before, limit=limit)
+    names = FindingOut.model_fields
+    rows = [FindingOut(**{name: getattr(row, name) for name in names}) for row in page.rows]
+    return FindingList(findings=rows, next=page.next)
+
+
+@router.post("/batches/{batch_id}/check-again", response_model=CheckedAgain, dependencies=[TAKES_KEY])
+def check_again(request: Request, session: DbSession, user: ApiAdmin, batch_id: int) -> Response:
+    """Check what could not be checked in a batch, and responses that never were."""
+    batch = access_batch(session, user, batch_id)
+
+    def work() -> CheckedAgain:
+        return CheckedAgain(checks=orders.check_again(session, user, batch))
+
+    return once(session, user, request, b"", work)
+
+
+@router.post("/assignments/{assignment_id}/check")
+def check_edit(session: DbSession, user: ApiSignedIn, assignment_id: int, edit: EditIn) -> EditCheck:
+    """Have an edit checked before it is submitted. The text of the latest check again gives that check."""
+    return _of(orders.order_draft(session, user, assignment_id, edit.text))
+
+
+@router.get("/assignments/{assignment_id}/check")
+def checked_edit(session: DbSession, user: ApiSignedIn, assignment_id: int) -> EditCheck:
+    """How far the latest check of an edit is; 404 where none was asked for."""
+    queries.written(session, user, assignment_id)
+    latest = orders.latest_draft(session, assignment_id)
+    if latest is None:
+        raise NotFound("Nothing of this item is being checked, or its edit has been submitted.")
+    return _of(latest)
+
+
+def _of(check: Check) -> EditCheck:
+    shown = queries.shown_of_draft(check)
+    names = EditFinding.model_fields
+    found = [EditFinding(**{name: getattr(chip, name) for name in names}) for chip in shown.chips]
+    return EditCheck(waiting=shown.waiting, findings=found)

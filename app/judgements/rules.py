@@ -1,0 +1,145 @@
+"""What makes a judgement valid, as pure functions on positions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.judgements.judgement import Details, Judgement
+from app.judgements.positions import POSITIONS
+from app.judgements.vocabulary import EditPolicy, Outcome
+from app.kernel.errors import refused
+from training.formats.texts import shows_nothing
+
+
+def check(judgement: Judgement, shown: int, policy: EditPolicy) -> Judgement:
+    """The judgement with what goes without saying: the one group of a tie, and which response was edited.
+
+    Args:
+        judgement: What was sent.
+        shown: Number of responses.
+        policy: Whether the batch asks for edits.
+
+    Raises:
+        BadInput: with the field and the remedy.
+    """
+    ranking = _ranking(judgement, shown)
+    if judgement.outcome is Outcome.RANKED:
+        _check_strengths(judgement, ranking)
+    elif len(ranking) != 1 or judgement.strengths:
+        what = "A tie" if judgement.outcome is Outcome.TIE else '"All unacceptable"'
+        raise refused("ranking", f"{what} has one group with every response and no strengths.")
+    return judgement.model_copy(update={"ranking": ranking, "edited_position": _edited(judgement, ranking, policy)})
+
+
+def check_edit(edited: str, original: str) -> None:
+    """An edit must say something, and something else than the original.
+
+    Raises:
+        BadInput: it does not.
+    """
+    if shows_nothing(edited):
+        raise refused("edited_text", "The edited text is empty: write the improved response, or undo the edit.")
+    if edited.replace("\r\n", "\n") == original.replace("\r\n", "\n"):
+        raise refused("edited_text", "The edited text is the same as the response: change it, or undo the edit.")
+
+
+def _ranking(judgement: Judgement, shown: int) -> list[list[str]]:
+    """The groups. Only a ranked outcome has to spell them out."""
+    if not judgement.ranking and judgement.outcome is not Outcome.RANKED:
+        return [list(POSITIONS[:shown])]
+    known = POSITIONS[:shown]
+    named = [name for group in judgement.ranking for name in group]
+    strangers = sorted(set(named) - set(known))
+    if strangers:
+        raise refused(
+            "ranking", f"Response {strangers[0]} is not in this comparison: the responses are {', '.join(known)}."
+        )
+    if sorted(named) != list(known) or not all(judgement.ranking):
+        raise refused("ranking", f"Rank each of the responses {', '.join(known)} exactly once.")
+    return judgement.ranking
+
+
+def _check_strengths(judgement: Judgement, ranking: list[list[str]]) -> None:
+    if len(ranking) < 2:
+        raise refused("ranking", 'A ranking has at least two groups: if all are equally good, the outcome is "tie".')
+    wanted = len(ranking) - 1
+    if len(judgement.strengths) != wanted:
+        raise refused(
+            "strengths",
+            f"{wanted} strength(s) are needed, one between each pair of neighbouring groups; got "
+            f"{len(judgement.strengths)}.",
+        )
+
+
+def _edited(judgement: Judgement, ranking: list[list[str]], policy: EditPolicy) -> str | None:
+    """Which response was edited; the chosen one, unless several share the first place."""
+    if judgement.edited_text is None:
+        asked = policy is EditPolicy.REQUIRED and judgement.outcome is Outcome.RANKED
+        if asked and not judgement.nothing_to_improve:
+            raise refused(
+                "edited_text",
+                "This batch requires an improved text: edit the response that you chose, or tick “Nothing to improve”.",
+            )
+        if judgement.edited_position is not None:
+            raise refused(
+                "edited_text",
+                "The submission names an edited position but has no edited text: send the text, or leave out the position.",
+            )
+        return None
+    if judgement.nothing_to_improve:
+        raise refused(
+            "nothing_to_improve", "You edited the response and also ticked “Nothing to improve”. Remove one of the two."
+        )
+    if policy is EditPolicy.NONE:
+        raise refused("edited_text", "This batch does not allow edits: submit without the edited text.")
+    if judgement.outcome is not Outcome.RANKED:
+        raise refused("edited_text", "Only a chosen response can be edited: rank the responses, or leave the edit out.")
+    best = ranking[0]
+    if judgement.edited_position is None:
+        if len(best) > 1:
+            raise refused("edited_position", "Several responses share the first place: choose which one you edited.")
+        return best[0]
+    if judgement.edited_position not in best:
+        raise refused("edited_position", "The edited response must be the one in first place.")
+    return judgement.edited_position
+
+
+def check_details(details: Details, shown: int, asked: list[dict[str, Any]], lengths: list[int]) -> None:
+    """Check what is said of each response.
+
+    Args:
+        details: What is said.
+        shown: Number of responses.
+        asked: The batch's attributes: each needs an answer for each response.
+        lengths: Characters of each response, in the order shown; empty when no passage is marked.
+
+    Raises:
+        BadInput: with the field and the remedy.
+    """
+    known = POSITIONS[:shown]
+    marked = {span.position for span in details.spans}
+    strangers = sorted({*details.attributes, *details.flags, *marked} - set(known))
+    if strangers:
+        raise refused(
+            "ranking", f"Response {strangers[0]} is not in this comparison: the responses are {', '.join(known)}."
+        )
+    for name in known:
+        _check_attributes(name, details.attributes.get(name, {}), asked)
+    length_of = dict(zip(POSITIONS, lengths, strict=False))
+    for span in details.spans:
+        if span.end > length_of[span.position]:
+            raise refused(
+                "spans", f"A passage marked in response {span.position} ends after the response does: mark it again."
+            )
+
+
+def _check_attributes(name: str, said: dict[str, int], asked: list[dict[str, Any]]) -> None:
+    scales = {attribute["name"]: attribute for attribute in asked}
+    strangers = sorted(said.keys() - scales.keys())
+    if strangers:
+        raise refused("attributes", f"This batch does not ask for “{strangers[0]}”.")
+    for attribute, about in scales.items():
+        if attribute not in said:
+            raise refused("attributes", f"Rate response {name}: {about['label']}.")
+        if said[attribute] > len(about["scale"]):
+            raise refused("attributes", f"{about['label']} of response {name} has {len(about['scale'])} steps.")

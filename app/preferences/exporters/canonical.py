@@ -1,0 +1,76 @@
+"""The canonical shape: a row for each pair that a judgement states, with all that is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from app.preferences.exporters.kinds import Row, RowShape
+from training.formats import columns
+from training.formats.pairs import EDITED, Stated, derive
+
+if TYPE_CHECKING:
+    from app.preferences.columns import Source
+
+
+def pairs(stated: Iterable[Stated[Any]], min_strength: int | None) -> Iterator[Stated[Any]]:
+    """What is stated with at least this strength; ties have none."""
+    return (pair for pair in stated if (pair.strength or 0) >= (min_strength or 0))
+
+
+def stated(source: Source) -> Iterator[Stated[Any]]:
+    """What the annotation says of its responses, by their ids."""
+    said = source.selected
+    return derive(said["outcome"], said["ranking"], source.strengths, source.order_shown, source.edited_candidate_id)
+
+
+def messages(source: Source) -> dict[int | str | None, orjson.Fragment | None]:
+    """Each candidate's text, and the edited one, as a list of one assistant message, encoded once.
+
+    None stands for "nothing was chosen", so that it is looked up like any candidate.
+    """
+    texts: dict[int | str | None, str] = dict(zip(source.candidate_ids, source.texts, strict=True))
+    if source.edited_text is not None:
+        texts[EDITED] = source.edited_text
+    encoded = {key: orjson.dumps([{"role": "assistant", "content": text}]) for key, text in texts.items()}
+    return {None: None, **{key: orjson.Fragment(text) for key, text in encoded.items()}}
+
+
+def _rows(source: Source, min_strength: int | None, *, flat: bool) -> tuple[Row, Iterator[Row]]:
+    nested = str if flat else orjson.Fragment
+    return source.values(nested), _pairs(source, min_strength, nested)
+
+
+def _pairs(source: Source, min_strength: int | None, nested: Callable[[str], Any]) -> Iterator[Row]:
+    texts = messages(source)
+    facts = [(fact.column, fact.side, source.known(fact, nested)) for fact in source.plan.facts]
+    position: dict[int | None, int | None] = {None: None}
+    position |= {candidate: place for place, candidate in enumerate(source.order_shown)}
+    for pair in pairs(stated(source), min_strength):
+        chosen, rejected = pair.chosen, pair.rejected
+        row: Row = {
+            "id": f"{source.annotation_id}:{'' if chosen is None else chosen}:{rejected}",
+            "chosen": texts[chosen],
+            "rejected": texts[rejected],
+            "edited": texts[EDITED] if pair.edited else None,
+            "strength": pair.strength,
+        }
+        for column, side, known in facts:
+            if side is None:
+                row[column] = {"chosen": known[chosen], "rejected": known[rejected]}
+            else:
+                row[column] = known[chosen if side == "chosen" else rejected]
+        row["position_shown"] = {"chosen": position[chosen], "rejected": position[rejected]}
+        yield row
+
+
+SHAPE = RowShape(
+    label="Canonical: all fields",
+    purpose="Canonical rows keep all that is known of every pair, ties included: for analysis, snapshots and Corral’s training.",
+    side=None,
+    columns=lambda: columns.COLUMNS,
+    pairs=pairs,
+    rows=_rows,
+)

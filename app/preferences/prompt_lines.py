@@ -1,0 +1,76 @@
+"""The prompts of a snapshot, judged or not, each with what its answers can be checked against.
+
+Sampling asks them and the gate measures on them, so they follow the batches, rounds and side of the split that a snapshot is
+of, and nothing that is said of annotations. They name no person and no model. Turns of dialogues are not among them: what a
+person wrote there is in a snapshot where it was judged, and goes with the judgement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from sqlalchemy import Select, SQLColumnExpression, Text, cast, func, literal, select
+from sqlalchemy.orm import Session
+
+from app.kernel.settings import get_settings
+from app.loops.models import Round
+from app.preferences.columns import in_one_form
+from app.preferences.forms import ExportFilter
+from app.preferences.queries import STREAM_ROWS, of_batches
+from app.prompts.models import Batch, Prompt
+from training.formats.prompts import Split, split_of
+
+MORE_BYTES = 400
+"""Of a line, beside its texts: keys, hash, names."""
+
+
+COLUMNS: dict[str, SQLColumnExpression[Any]] = {
+    "prompt_id": Prompt.id,
+    "source_id": Prompt.external_id,
+    "prompt_hash": Prompt.content_hash,
+    "prompt": cast(Prompt.messages, Text),
+    "tools": cast(Prompt.tools, Text),
+    "reference": Prompt.reference,
+    "tests": cast(Prompt.tests, Text),
+    "capability": func.coalesce(Prompt.capability, Batch.capability),
+    "verifiers": cast(Batch.verifiers, Text),
+    "required": cast(Batch.required, Text),
+    "batch": Batch.name,
+    "round": Round.number,
+}
+"""Where each key of a line stands; ``split`` follows from the hash."""
+
+
+def lines(session: Session, wanted: ExportFilter) -> Iterator[bytes]:
+    """Each prompt as a line of JSON, in the order of their ids; one statement, so all are of the same moment."""
+    query = _of(wanted, select(*(value.label(name) for name, value in COLUMNS.items()))).order_by(Prompt.id)
+    for row in session.execute(query, execution_options={"stream_results": True, "yield_per": STREAM_ROWS}):
+        yield orjson.dumps(_line(row._asdict()), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def estimated_bytes(session: Session, wanted: ExportFilter) -> int:
+    """How large the lines will be together."""
+    texts = (cast(Prompt.messages, Text), cast(Prompt.tools, Text), cast(Prompt.tests, Text), Prompt.reference)
+    each = sum((func.coalesce(func.octet_length(column), 0) for column in texts), start=literal(MORE_BYTES))
+    return int(session.scalar(_of(wanted, select(func.coalesce(func.sum(each), 0)))) or 0)
+
+
+def to_train_on(session: Session, most: int) -> int:
+    """How many prompts of all batches are not held out; ``most`` stands for more."""
+    found = _of(ExportFilter(split=Split.TRAIN), select(Prompt.id)).limit(most).subquery()
+    return session.scalar(select(func.count()).select_from(found)) or 0
+
+
+def _of(wanted: ExportFilter, query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+    joined = query.select_from(Prompt).join(Batch, Batch.id == Prompt.batch_id).join(Round, Round.id == Batch.round_id)
+    return joined.where(Prompt.dialogue_id.is_(None), *of_batches(wanted, get_settings().held_out_percent))
+
+
+def _line(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON stays as the database has it: a number of thirty digits is one that no other encoder takes."""
+    digest: bytes = row["prompt_hash"]
+    nested = {name: row[name] and orjson.Fragment(row[name]) for name in ("tools", "tests", "verifiers", "required")}
+    side = split_of(digest, get_settings().held_out_percent).value
+    return row | nested | {"prompt_hash": digest.hex(), "prompt": in_one_form(row["prompt"]), "split": side}

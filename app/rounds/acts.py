@@ -1,0 +1,70 @@
+"""What an admin can do to a contest, and to a round that the gate refused: each with a reason that stays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.accounts.models import Role, User
+from app.loops.models import Round, RoundState, Verdict
+from app.rounds.models import Contest, ContestKind
+
+WITHDRAW, OVERRIDE = "withdraw", "override"
+
+
+@dataclass(frozen=True)
+class Act:
+    """One thing to do, as a form: its address, its words, and the question before it is done."""
+
+    name: str
+    url: str
+    title: str
+    hint: str
+    button: str
+    question: str
+    open: bool
+    """Whether it was tried and refused just now."""
+
+
+def of_contest(user: User, contest: Contest, round_verdict: Verdict | None, acted: str = "") -> list[Act]:
+    """What ``user`` can do to a contest; ``acted`` is what was just refused."""
+    if user.role is not Role.ADMIN:
+        return []
+    is_gate = contest.kind is ContestKind.GATE
+    acts = [_withdraw(contest, acted)] if contest.verdict is None else []
+    settled_against = contest.verdict is not None and round_verdict is not None and not round_verdict.promotes
+    if is_gate and (contest.verdict is None or settled_against):
+        acts.append(_override(f"/contests/{contest.id}/override", acted))
+    return acts
+
+
+def of_round(user: User, found: Round, acted: str = "") -> list[Act]:
+    """What ``user`` can do to a round without a contest of its own page: take what the checks refused."""
+    refused = found.state is RoundState.COMPLETE and found.verdict is not None and not found.verdict.promotes
+    return [_override(f"/rounds/{found.number}/override", acted)] if user.role is Role.ADMIN and refused else []
+
+
+def _withdraw(contest: Contest, acted: str) -> Act:
+    is_gate = contest.kind is ContestKind.GATE
+    return Act(
+        name=WITHDRAW,
+        url=f"/contests/{contest.id}/withdraw",
+        title="Withdraw the contest" if is_gate else "Stop the watch",
+        hint="The champion stays, and what was judged stays training data. The reason stays on the card and in the log.",
+        button="Withdraw" if is_gate else "Stop",
+        question="End this contest without a result? It cannot be opened again."
+        if is_gate
+        else "Stop watching the champion? It cannot be watched again.",
+        open=acted == WITHDRAW,
+    )
+
+
+def _override(url: str, acted: str) -> Act:
+    return Act(
+        name=OVERRIDE,
+        url=url,
+        title="Promote it against the gate",
+        hint="The policy becomes the champion although the gate has not said so. The reason stays on the card and in the log.",
+        button="Promote",
+        question="Make this policy the champion, against the gate?",
+        open=acted == OVERRIDE,
+    )

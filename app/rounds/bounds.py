@@ -1,0 +1,215 @@
+"""What the measurements of a round mean for its policy: which refuse it, which only warn, in words with their numbers.
+
+Reads the reports of ``training.evaluate`` (docs/evaluation.md names each number). Something is *sure* when the whole 95%
+interval over prompts says it, of :data:`ENOUGH_PROMPTS` prompts at least; what is not sure refuses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from app.rounds.gate import ENOUGH_PROMPTS
+
+FEW_PAIRS = 100
+"""Held-out pairs below which a reward model's accuracy says little: ± 10 points."""
+REWARDS_LENGTH = 0.3
+"""Correlation of reward and length from which on a reward model is said to reward length, or brevity."""
+MUCH_LONGER = 1.3
+MORE_FAULTS = 0.05
+FAR = 1.0
+"""Nats a token between a policy and what it was trained from."""
+FAULTS = {
+    "more_repeated_4_grams": "Repeated word groups",
+    "more_empty": "Empty answers",
+    "more_cut_off": "Answers cut off at the limit of tokens",
+}
+
+VERIFIED, VERIFIED_GAIN = "verified", "verified_gain"
+"""Of the answers that checks pass: the rate, and how far it is from the champion's; a slash and a capability follow."""
+
+Report = Mapping[str, Any]
+Measure = Mapping[str, Any]
+"""``value``, ``low``, ``high`` (None where they cannot be known) and ``prompts``."""
+
+
+class Level(StrEnum):
+    """What a finding does to the policy."""
+
+    REFUSES = "refuses"
+    WARNS = "warns"
+    PASSED = "passed"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at in step 1 or 2 of the gate."""
+
+    step: int
+    level: Level
+    words: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As a row of ``evaluations`` keeps it."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Finding:
+        """From what :meth:`to_json` gave."""
+        return cls(row["step"], Level(row["level"]), row["words"])
+
+
+# ── Step 1 ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+def of_reward_model(report: Report) -> list[Finding]:
+    """The reward model against the one before it, on the same held-out pairs."""
+    if "unmeasured" in report:
+        return [Finding(1, Level.WARNS, f"The reward model could not be measured: {report['unmeasured']}.")]
+    return [*_against_before(report), *_alone(report)]
+
+
+def _against_before(report: Report) -> Iterator[Finding]:
+    above = report["compared"].get("held_out/accuracy_above_before")
+    if above is None:
+        reason = report.get("before_left_out")
+        level = Level.WARNS if reason else Level.PASSED
+        words = (
+            "There is no earlier reward model to compare it with."
+            if reason is None
+            else (f"The reward model before it could not be read, so they are not compared: {reason}.")
+        )
+        yield Finding(1, level, words)
+        return
+    worse = _surely_below(above, 0.0)
+    words = (
+        f"On the same {report['data']['held_out_judgements']} held-out pairs the reward model is "
+        f"{points(above)} from the one before it in accuracy{': it is worse' if worse else ''}."
+    )
+    yield Finding(1, Level.REFUSES if worse else Level.PASSED, words)
+
+
+def _alone(report: Report) -> Iterator[Finding]:
+    pairs, after = report["data"]["held_out_judgements"], report["after_metrics"]
+    accuracy, above = after["held_out/accuracy"], report["compared"]["held_out/accuracy_above_bag_of_words"]
+    correlation = after["held_out/length_correlation"]
+    if pairs < FEW_PAIRS:
+        words = f"Its accuracy of {share(accuracy)} rests on {pairs} held-out pairs; below {FEW_PAIRS} it says little."
+        yield Finding(1, Level.WARNS, words)
+    else:
+        yield Finding(1, Level.PASSED, f"Its accuracy is {share(accuracy)} on {pairs} held-out pairs.")
+    if above["value"] <= 0 or _reaches(above, 0.0):
+        words = f"It is not surely above a bag of words, which sees no order and no prompt: {points(above)}."
+        yield Finding(1, Level.WARNS, words)
+    if _surely_above(correlation, REWARDS_LENGTH) or _surely_below(correlation, -REWARDS_LENGTH):
+        longer = "longer" if correlation["value"] > 0 else "shorter"
+        words = f"It rewards {longer} responses: reward and length correlate by {correlation['value']:+.2f}."
+        yield Finding(1, Level.WARNS, words)
+
+
+# ── Step 2 ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+def of_policy(report: Report, reward_report: Report) -> list[Finding]:
+    """The policy against the champion on held-out prompts; ``reward_report`` says what their judge is worth."""
+    if "unmeasured" in report:
+        return [Finding(2, Level.WARNS, f"The policy could not be measured: {report['unmeasured']}.")]
+    few = report["data"]["prompts"]
+    warned = [
+        Finding(
+            2, Level.WARNS, f"Both answered {few} held-out prompts; on fewer than {ENOUGH_PROMPTS} nothing is refused."
+        )
+    ]
+    return [
+        *(warned if few < ENOUGH_PROMPTS else []),
+        _win_rate(report["compared"], reward_report),
+        *_length(report["compared"]),
+        *(_fault(report["compared"][name], words) for name, words in FAULTS.items()),
+        *_distance(report["after_metrics"]),
+        *_verified(report),
+    ]
+
+
+def _win_rate(compared: Report, reward_report: Report) -> Finding:
+    rate = compared["win_rate"]
+    words = f"By the reward model it beats the champion on {share(rate)} of {rate['prompts']} held-out prompts."
+    if not _surely_below(rate, 0.5):
+        return Finding(2, Level.PASSED, words)
+    accuracy = reward_report.get("after_metrics", {}).get("held_out/accuracy")
+    if accuracy is not None and _surely_above(accuracy, 0.5):
+        return Finding(2, Level.REFUSES, f"{words} It is worse.")
+    words += (
+        " That would be worse, but the reward model itself is not surely right on more than half of the held-out pairs."
+    )
+    return Finding(2, Level.WARNS, words)
+
+
+def _length(compared: Report) -> Iterator[Finding]:
+    ratio, controlled = compared.get("length_ratio"), compared["length_controlled_win_rate"]
+    if ratio is None:
+        return
+    words = f"Its answers are {ratio['value']:.2f} times as long, and at equal length it would win {share(controlled)}."
+    refuses = ratio["value"] > MUCH_LONGER and controlled["value"] <= 0.5 and ratio["prompts"] >= ENOUGH_PROMPTS
+    yield Finding(2, Level.REFUSES if refuses else Level.PASSED, words)
+
+
+def _fault(more: Measure, name: str) -> Finding:
+    return Finding(2, Level.REFUSES if _surely_above(more, MORE_FAULTS) else Level.PASSED, f"{name}: {points(more)}.")
+
+
+def _distance(after: Report) -> Iterator[Finding]:
+    divergence = after.get("kl_per_token")
+    if divergence is not None:
+        far = divergence["value"] > FAR
+        words = f"It lies {divergence['value']:.2f} nats a token from what it was trained from."
+        yield Finding(2, Level.WARNS if far else Level.PASSED, words)
+
+
+def _verified(report: Report) -> Iterator[Finding]:
+    """How many held-out prompts it solves beside the champion, by capability; where checks are required, worse is refused."""
+    checked = report.get("verified", {})
+    if checked.get("unavailable") and checked.get("prompts"):
+        words = f"Answers to {checked['prompts']} held-out prompts could not be checked: {checked['unavailable']}."
+        yield Finding(2, Level.WARNS, words)
+    for capability, gain in verified_gains(report):
+        worse, required = _surely_below(gain, 0.0), capability in checked.get("required", ())
+        words = (
+            f"Checks pass {share(report['after_metrics'][f'{VERIFIED}/{capability}'])} of its answers to {gain['prompts']} "
+            f"held-out prompts of the capability {capability}, {points(gain)} from the champion."
+        )
+        ending = (
+            "" if not worse else " It is worse." if required else " It is worse, but no batch requires these checks."
+        )
+        level = Level.PASSED if not worse else Level.REFUSES if required else Level.WARNS
+        yield Finding(2, level, words + ending)
+
+
+def verified_gains(report: Report) -> Iterator[tuple[str, Measure]]:
+    """Of each capability, how far its rate of answers that pass their checks is from the champion's."""
+    for name, gain in report.get("compared", {}).items():
+        kind, _, capability = name.partition("/")
+        if kind == VERIFIED_GAIN and capability:
+            yield capability, gain
+
+
+# ── Numbers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+def _surely_below(found: Measure, bound: float) -> bool:
+    return found["high"] is not None and found["high"] < bound and found["prompts"] >= ENOUGH_PROMPTS
+
+
+def _surely_above(found: Measure, bound: float) -> bool:
+    return found["low"] is not None and found["low"] > bound and found["prompts"] >= ENOUGH_PROMPTS
+
+
+def _reaches(found: Measure, bound: float) -> bool:
+    return found["low"] is None or found["low"] <= bound
+
+
+def share(found: Measure) -> str:
+    """In percent, with its interval where there is one."""
+    ends = "" if found["low"] is None else f" [{found['low']:.1%}, {found['high']:.1%}]"
+    return f"{found['value']:.1%}{ends}"
+
+
+def points(found: Measure) -> str:
+    """A difference of shares, with its interval where there is one."""
+    ends = "" if found["low"] is None else f" [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
+    return f"{100 * found['value']:+.1f} points{ends}"

@@ -1,0 +1,107 @@
+"""What became of the answers that were sampled for imitation, as pages say it: what was dropped, and what checks found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.loops.models import Round
+from app.rounds.models import RunKind, TrainingEvent, TrainingRun
+
+EVENT = "chosen"
+"""What ``training.selection`` says once it has chosen."""
+COUNTED = {
+    "prompts": "prompts sampled",
+    "samples": "answers sampled",
+    "rows/rejection_sampling": "sampled answers trained on",
+    "rows/correction": "corrected answers trained on",
+    "rows/human_edit": "edits trained on",
+    "verifier_pairs": "pairs of a right and a wrong answer",
+    "rows/preferred": "preferred responses trained on",
+}
+DROPPED = {
+    "held_out_prompt": "the prompt is held out",
+    "contaminated": "the prompt repeats a held-out one",
+    "empty": "empty",
+    "truncated": "cut off",
+    "repetition": "repetitive",
+    "emoji": "many emoji",
+    "exclamations": "many exclamation marks",
+    "apologies": "many apologies",
+    "language": "another language than the question",
+    "same_text": "the same text twice",
+    "unrenderable": "the model’s template refuses them",
+    "too_long": "too long",
+    "not_the_best": "another answer has a higher reward",
+    "below_top_share": "the reward is not among the highest",
+    "near_duplicate": "nearly the same as another",
+}
+
+
+@dataclass(frozen=True)
+class CheckedBy:
+    """How many answers one verifier found right and wrong, and how many it could not check."""
+
+    verifier: str
+    passed: int
+    failed: int
+    unchecked: int
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What became of the samples of one run; ``unavailable`` says why nothing was checked, where nothing was."""
+
+    counts: list[tuple[str, int]]
+    dropped: list[tuple[str, int]]
+    checks: list[CheckedBy]
+    solved: int
+    unsolved: int
+    unavailable: str | None
+
+
+def of(said: Sequence[TrainingEvent]) -> Chosen | None:
+    """By what a run said; None before it has chosen, and of a run that does not choose. A run that chose again said so last."""
+    last = next((event.values for event in reversed(said) if event.event == EVENT), None)
+    return None if last is None else _read(last)
+
+
+def of_round(session: Session, found: Round) -> Chosen | None:
+    """By the newest run of a round that has chosen."""
+    query = (
+        select(TrainingEvent)
+        .join(TrainingRun, TrainingRun.id == TrainingEvent.run_id)
+        .where(TrainingRun.round_id == found.id, TrainingRun.kind == RunKind.SFT, TrainingEvent.event == EVENT)
+        .order_by(TrainingEvent.run_id.desc(), TrainingEvent.seq.desc())
+        .limit(1)
+    )
+    return of(session.scalars(query).all())
+
+
+def _read(said: Mapping[str, Any]) -> Chosen:
+    counts, checks = said.get("counts", {}), said.get("checks", {})
+    dropped = {_words(reason): count for reason, count in said.get("dropped", {}).items() if count}
+    return Chosen(
+        counts=[(words, counts[name]) for name, words in COUNTED.items() if name in counts],
+        dropped=sorted(dropped.items(), key=lambda each: -each[1]),
+        checks=[
+            CheckedBy(name, *(found.get(side, 0) for side in ("passed", "failed", "unchecked")))
+            for name, found in checks.get("verifiers", {}).items()
+        ],
+        solved=counts.get("solved", 0),
+        unsolved=counts.get("unsolved", 0),
+        unavailable=checks.get("unavailable"),
+    )
+
+
+def _words(reason: str) -> str:
+    kind, _, verifier = reason.partition("/")
+    if kind == "failed":
+        return f"failed the check {verifier}"
+    if kind == "unchecked":
+        return f"{verifier} could not check them, and another answer passed"
+    return DROPPED.get(reason, reason.replace("_", " "))

@@ -1,0 +1,108 @@
+"""HTML of contests: the page, the card that other pages show, and what an admin can do to one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, Response
+from sqlalchemy.orm import Session
+
+from app.accounts.access import Admin, SignedIn
+from app.accounts.models import User
+from app.kernel.db import DbSession
+from app.kernel.errors import BadInput
+from app.rounds import cards, contests, drawing, findings
+from app.rounds.acts import OVERRIDE, WITHDRAW, Act, of_contest
+from app.rounds.cards import Card
+from app.rounds.drawing import Curve
+from app.rounds.findings import Solved
+from app.shell.web import is_exchange, redirect, render
+
+router = APIRouter()
+
+CONTEST_POLL_SECONDS = 10
+"""How often an open contest's card asks for itself; it changes with a vote, not with the second."""
+
+
+@dataclass(frozen=True)
+class ContestPage:
+    """Context of ``rounds/contest.html`` and of the fragment ``rounds/_contest.html``."""
+
+    card: Card
+    score: Curve | None
+    evidence: Curve | None
+    solved: list[Solved]
+    acts: list[Act]
+    reason: str
+    problem: str
+    poll_seconds: int
+
+
+@dataclass(frozen=True)
+class CardPage:
+    """Context of the fragment ``rounds/_card.html``."""
+
+    card: Card
+    poll_seconds: int
+
+
+@router.get("/contests/{contest_id}")
+def contest_page(request: Request, session: DbSession, user: SignedIn, contest_id: int) -> HTMLResponse:
+    """One contest: for admins, and once it is settled for reviewers. For anybody else there is none."""
+    return _page(request, session, user, contest_id)
+
+
+@router.get("/contests/{contest_id}/card")
+def contest_card(request: Request, session: DbSession, user: SignedIn, contest_id: int) -> HTMLResponse:
+    """The card alone; once the contest is settled it polls no more."""
+    card = cards.card_of(session, cards.access_contest(session, user, contest_id))
+    return render(request, "rounds/_card.html", CardPage(card, CONTEST_POLL_SECONDS))
+
+
+@router.post("/contests/{contest_id}/withdraw")
+def withdraw(
+    request: Request, session: DbSession, user: Admin, contest_id: int, reason: Annotated[str, Form()] = ""
+) -> Response:
+    """End a contest before its votes do."""
+    contest = cards.access_contest(session, user, contest_id)
+    try:
+        contests.withdraw(session, user, contest, reason)
+    except BadInput as error:
+        return _page(request, session, user, contest_id, (WITHDRAW, reason, error.message))
+    return redirect(request, f"/contests/{contest_id}", flash="The contest is withdrawn.")
+
+
+@router.post("/contests/{contest_id}/override")
+def override(
+    request: Request, session: DbSession, user: Admin, contest_id: int, reason: Annotated[str, Form()] = ""
+) -> Response:
+    """Put the challenger in charge, against the gate or before it has decided."""
+    contest = cards.access_contest(session, user, contest_id)
+    try:
+        contests.override(session, user, contest, reason)
+    except BadInput as error:
+        return _page(request, session, user, contest_id, (OVERRIDE, reason, error.message))
+    return redirect(request, f"/contests/{contest_id}", flash="The policy is the champion now.")
+
+
+def _page(
+    request: Request, session: Session, user: User, contest_id: int, refused: tuple[str, str, str] = ("", "", "")
+) -> HTMLResponse:
+    """``refused``: the act whose reason was refused, what it was, and why."""
+    contest = cards.access_contest(session, user, contest_id)
+    card = cards.card_of(session, contest)
+    acted, reason, problem = refused
+    page = ContestPage(
+        card=card,
+        score=drawing.of_score(card),
+        evidence=drawing.of_evidence(card),
+        solved=findings.solved(session, contest),
+        acts=of_contest(user, contest, card.round_verdict, acted),
+        reason=reason,
+        problem=problem,
+        poll_seconds=CONTEST_POLL_SECONDS,
+    )
+    template = f"rounds/{'_contest' if is_exchange(request) and not problem else 'contest'}.html"
+    return render(request, template, page, status=422 if problem else 200)

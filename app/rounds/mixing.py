@@ -1,0 +1,70 @@
+"""What a run was trained on, by capability, language and source, as pages and the API say it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.loops.models import Round
+from app.rounds.models import TrainingEvent, TrainingRun
+
+EVENT = "mix"
+"""What a training says before its first step (``training.formats.mix``)."""
+MOST = 50
+"""Combinations that a page lists; the JSON has all."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """The mix of one run: ``portions`` the combinations, ``asked`` what its recipe wants, ``paper`` what Llama 3 had."""
+
+    run_id: int
+    rows: int
+    tokens: int
+    portions: list[dict[str, Any]]
+    asked: list[dict[str, Any]]
+    paper: list[dict[str, Any]]
+    missing: list[str]
+    more: int
+    """Combinations that are not listed."""
+
+
+def of(run_id: int, said: Sequence[TrainingEvent]) -> Mix | None:
+    """By what a run said; None before it has read its data."""
+    last = next((event.values for event in reversed(said) if event.event == EVENT), None)
+    return None if last is None else _read(run_id, last)
+
+
+def of_round(session: Session, found: Round) -> list[tuple[TrainingRun, Mix]]:
+    """Of the newest run of each kind, in the order of training."""
+    query = (
+        select(TrainingRun, TrainingEvent)
+        .join(TrainingEvent, TrainingEvent.run_id == TrainingRun.id)
+        .where(TrainingRun.round_id == found.id, TrainingEvent.event == EVENT)
+        .order_by(TrainingRun.id, TrainingEvent.seq)
+    )
+    newest = {run.kind: (run, _read(run.id, event.values)) for run, event in session.execute(query)}
+    return list(newest.values())
+
+
+def raw(said: Sequence[TrainingEvent]) -> dict[str, Any]:
+    """The report as JSON; without any rows where the run has not read its data."""
+    return next((dict(event.values) for event in reversed(said) if event.event == EVENT), {"rows": 0, "portions": []})
+
+
+def _read(run_id: int, said: Mapping[str, Any]) -> Mix:
+    portions, groups = said.get("portions", []), said.get("groups", [])
+    return Mix(
+        run_id=run_id,
+        rows=said.get("rows", 0),
+        tokens=said.get("tokens", 0),
+        portions=portions[:MOST],
+        asked=[each for each in groups if each.get("target") is not None],
+        paper=said.get("paper", []),
+        missing=said.get("missing", []),
+        more=max(0, len(portions) - MOST),
+    )

@@ -1,0 +1,108 @@
+"""What is of this round: judged since the last snapshot that a round ended with, whatever its verdict.
+
+By snapshot and not by number or time: a judgement that was returned and is settled again, or was being written while the
+snapshot was asked for, is in none, and so is new. A correction is a new judgement. What a failed or cancelled training was
+to learn stays new.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from sqlalchemy import BigInteger, ColumnElement, and_, case, cast, func, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Session
+
+from app.annotations.models import COUNTS, Annotation
+from app.comparisons import purposes
+from app.comparisons.models import Comparison
+from app.loops.models import Round
+from app.loops.queries import ENDED_COLLECTING
+from app.preferences.forms import ExportFilter
+from app.preferences.models import Snapshot, SnapshotAnnotation
+from app.preferences.queries import narrowing
+from app.rounds.models import RunKind, RunState, TrainingRun
+
+TRAINED = and_(
+    Round.state.in_(ENDED_COLLECTING), TrainingRun.kind == RunKind.REWARD, TrainingRun.state == RunState.SUCCEEDED
+)
+"""Reward models of rounds that were trained to their end: their snapshots hold all that there was."""
+
+
+def last_run(session: Session) -> TrainingRun | None:
+    """The reward model's run of the last round that was trained to its end."""
+    query = select(TrainingRun).join(Round, Round.id == TrainingRun.round_id).where(TRAINED)
+    return session.scalar(query.order_by(Round.number.desc(), TrainingRun.id.desc()).limit(1))
+
+
+def since_last(session: Session) -> ExportFilter:
+    """All that was judged since."""
+    last = last_run(session)
+    return ExportFilter() if last is None else ExportFilter(beyond_snapshot=last.snapshot_id)
+
+
+def newest_trained(session: Session) -> int:
+    """The id of the newest annotation that the last training knew; of this round are those after it. 0 before the first.
+
+    One that was returned before and is settled again has an id of its own time: it is learnt from as what is older is.
+    """
+    last = last_run(session)
+    return 0 if last is None else int(session.get_one(Snapshot, last.snapshot_id).filter["until"])
+
+
+def judged(session: Session, wanted: ExportFilter) -> int:
+    """How many annotations count that ``wanted`` narrows down to."""
+    query = (
+        select(func.count())
+        .select_from(Annotation)
+        .join(Comparison, Comparison.id == Annotation.comparison_id)
+        .where(COUNTS, purposes.trains, *narrowing(wanted))
+    )
+    return session.scalar(query) or 0
+
+
+def by_round(session: Session) -> dict[int, int]:
+    """How many annotations count of each round, by its number; together they are all.
+
+    Of the current round are those of :func:`since_last`; before it, each belongs to the first snapshot that came after it.
+    """
+    until = Snapshot.filter["until"].astext.cast(BigInteger)
+    ended = session.execute(
+        select(Round.number, func.max(until))
+        .join(TrainingRun, TrainingRun.round_id == Round.id)
+        .join(Snapshot, Snapshot.id == TrainingRun.snapshot_id)
+        .where(TRAINED)
+        .group_by(Round.number)
+        .order_by(Round.number)
+    ).all()
+    numbers = [number for number, _ in ended] + [session.scalar(select(func.max(Round.number))) or 1]
+    place: ColumnElement[int] = literal(len(ended))
+    if ended:
+        after = cast([last + 1 for _, last in ended], ARRAY(BigInteger))
+        before = func.least(func.width_bucket(Annotation.id, after), len(ended) - 1)
+        place = case((and_(*narrowing(since_last(session))), len(ended)), else_=before)
+    query = (
+        select(place.label("place"), func.count())
+        .select_from(Annotation)
+        .join(Comparison, Comparison.id == Annotation.comparison_id)
+        .where(COUNTS, purposes.trains)
+        .group_by("place")
+    )
+    found: Counter[int] = Counter()
+    for index, count in session.execute(query):
+        found[numbers[index]] += count
+    return dict(found)
+
+
+def taken_back(session: Session) -> int:
+    """Annotations that the last training learnt from and that count no more: corrected, returned or retracted."""
+    last = last_run(session)
+    if last is None:
+        return 0
+    query = (
+        select(func.count())
+        .select_from(SnapshotAnnotation)
+        .join(Annotation, Annotation.id == SnapshotAnnotation.annotation_id)
+        .where(SnapshotAnnotation.snapshot_id == last.snapshot_id, ~COUNTS)
+    )
+    return session.scalar(query) or 0

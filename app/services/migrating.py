@@ -1,0 +1,61 @@
+"""Migrations from inside the program: upgrade, and see whether that is needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.kernel.settings import ROOT
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from sqlalchemy import Connection
+    from sqlalchemy.orm import Session
+
+
+def config(connection: Connection | None = None) -> Config:
+    """Alembic's configuration, on ``connection`` instead of the configured database where one is given."""
+    from alembic.config import Config
+
+    made = Config()
+    made.set_main_option("script_location", str(ROOT / "migrations").replace("%", "%%"))
+    if connection is not None:
+        made.attributes["connection"] = connection
+    return made
+
+
+def upgrade(url: str) -> None:
+    """Bring the database at ``url`` to the newest schema. Two at once wait for each other."""
+    from alembic import command
+    from sqlalchemy import text
+
+    from app.kernel.db import make_engine
+
+    engine = make_engine(url, idle_seconds=0)  # the guard below waits in a transaction while tables are changed
+    try:
+        with engine.connect() as guard, engine.connect() as connection:
+            # a lock of the session, on a connection of its own: it outlives the transactions of the migrations
+            guard.execute(text("SELECT pg_advisory_lock(hashtext('corral.migrations'))"))
+            try:
+                if current(connection) != heads():
+                    connection.rollback()
+                    command.upgrade(config(connection), "head")
+            finally:
+                guard.execute(text("SELECT pg_advisory_unlock(hashtext('corral.migrations'))"))
+    finally:
+        engine.dispose()
+
+
+def heads() -> set[str]:
+    """The newest revisions that the code knows; more than one is a mistake."""
+    from alembic.script import ScriptDirectory
+
+    return set(ScriptDirectory.from_config(config()).get_heads())
+
+
+def current(connection: Connection | Session) -> set[str]:
+    """The revisions that the database is at; empty for a database without tables."""
+    from sqlalchemy import text
+
+    if connection.execute(text("SELECT to_regclass('alembic_version')")).scalar() is None:
+        return set()
+    return set(connection.execute(text("SELECT version_num FROM alembic_version")).scalars())

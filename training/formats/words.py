@@ -1,0 +1,12 @@
+"""What strengths and outcomes are called: once for the site, its scripts, the model card and the reports."""
+
+from __future__ import annotations
+
+from training.formats.pairs import ALL_UNACCEPTABLE, RANKED, TIE
+
+STRENGTHS = {4: "significantly better", 3: "better", 2: "slightly better", 1: "marginally better"}
+"""By level, the strongest first."""
+OUTCOMES = {RANKED: "ranked", TIE: "equally good", ALL_UNACCEPTABLE: "all unacceptable"}
+OF_TWO = {TIE: "equally good", ALL_UNACCEPTABLE: "both unacceptable"}
+"""The same where exactly two responses were shown."""
+OF_MORE = {TIE: "all equal", ALL_UNACCEPTABLE: "all unacceptable"}

@@ -1,0 +1,224 @@
+"""Rows that share their prompt: the prompt once, and its responses behind it, through the model unchanged.
+
+    tokens      p p p a a a b b        what each token sees, itself included:
+    positions   0 1 2 3 4 5 3 4        of the prompt what is before it; of a response the prompt and what is before it
+                                       in the same response
+
+The mask is exact, so that a response has the hidden states that it would have alone behind its prompt, and a loss over
+pairs has the gradients that it would have with every pair a row of its own (prefix sharing: arXiv 2410.20305). A prompt
+of P tokens with R responses of A costs P + R*A tokens; as pairs it costs 2(P + A) for each of them.
+
+A step of the optimizer is laid out in *packs* of at most `budget` tokens, padding included. The longest row that is left
+gives a pack its width, and shorter rows fill the lines up (first fit, decreasing): no attention is wider than that row
+needs, and little is padding. The packs of a step are summed before the optimizer sees them, so how they are cut changes
+nothing but memory and speed.
+
+Some models add the mask to their scores instead of reading it as yes and no, and some look at none: for those it is written
+as numbers (`ADDED`), or every response is a line of its own behind its prompt (`PLAIN`); `layouts.py` finds out.
+
+Left out: FlexAttention, which knows such masks as blocks; SDPA takes them on every device.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from training.data.rows import Row
+
+Line = list[Row]
+Form = Literal["shared", "added", "plain"]
+SHARED: Form = "shared"  # the mask says what is seen, true or false
+ADDED: Form = "added"  # the same as numbers that are added to the scores
+PLAIN: Form = "plain"  # nothing is shared
+
+
+@dataclass(frozen=True)
+class Pack:
+    """One forward pass: B lines of T tokens with R responses, N response tokens and P pairs between responses."""
+
+    input_ids: Tensor  # [B, T]
+    position_ids: Tensor  # [B, T]
+    attention_mask: Tensor  # [B, 1, T, T]: query, key; bool, or float32 in the form ADDED; [B, T] in PLAIN
+    picks: Tensor  # [N] places in the flattened [B * T] where a response token is predicted
+    labels: Tensor  # [N] that token
+    content: Tensor  # [N] bool: what was said, not a format token
+    owner: Tensor  # [N] the response it belongs to
+    ends: Tensor  # [R] the place of each response's last token
+    share: Tensor  # [R] the weight of each response in fine-tuning
+    reference: Tensor  # [R] log-probability under the reference, nats; not a number where none is known
+    better: Tensor  # [P] response
+    worse: Tensor  # [P] response
+    weight: Tensor  # [P]
+    agreement: Tensor  # [P]
+    strength: Tensor  # [P]; 0 where nobody said it
+    tokens: int  # without padding
+
+    def to(self, device: torch.device | str) -> "Pack":
+        """The same on a device."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.type is Tensor}
+        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """What the model is called with."""
+        return {name: getattr(self, name) for name in ("input_ids", "position_ids", "attention_mask")}
+
+    def per_response(self, values: Tensor) -> Tensor:
+        """Sums of values over the tokens of each response: [N] to [R]."""
+        return values.new_zeros(len(self.ends)).index_add(0, self.owner, values)
+
+
+def lay_out(rows: Sequence[Row], budget: int, form: Form = SHARED) -> list[list[Line]]:
+    """The rows as packs, each a list of lines of rows; a row longer than the budget is a pack of its own."""
+    if form == PLAIN:
+        return _lay_out_plain(rows, budget)
+    left = sorted(rows, key=lambda row: row.length, reverse=True)
+    packs = []
+    while left:
+        width = left[0].length
+        lines: list[Line] = [[] for _ in range(max(1, budget // width))]
+        room = [width] * len(lines)
+        later = []
+        for row in left:
+            place = next((index for index, free in enumerate(room) if row.length <= free), None)
+            if place is None:
+                later.append(row)
+            else:
+                lines[place].append(row)
+                room[place] -= row.length
+        packs.append([line for line in lines if line])
+        left = later
+    return packs
+
+
+def widest(rows: Sequence[Row], form: Form) -> int:
+    """Tokens of the largest row, which is never cut: with its prompt once, or where it is plain before each response."""
+    return max(len(row.responses) * _longest(row) if form == PLAIN else row.length for row in rows)
+
+
+def length(row: Row, form: Form) -> int:
+    """Tokens of a row as it goes through the model, without padding."""
+    if form == PLAIN:
+        return sum(len(row.prompt_ids) + len(response.ids) for response in row.responses)
+    return row.length
+
+
+def _lay_out_plain(rows: Sequence[Row], budget: int) -> list[list[Line]]:
+    """Rows together as long as all their responses, each as long as the longest, are within the budget."""
+    packs: list[list[Line]] = []
+    width = used = 0
+    for row in sorted(rows, key=_longest, reverse=True):
+        if not packs or (used + len(row.responses)) * width > budget:
+            packs.append([])
+            width, used = _longest(row), 0
+        packs[-1].append([row])
+        used += len(row.responses)
+    return packs
+
+
+def _longest(row: Row) -> int:
+    return len(row.prompt_ids) + max(len(response.ids) for response in row.responses)
+
+
+def pack(lines: Sequence[Line], pad_token_id: int, form: Form = SHARED) -> Pack:
+    """Tensors of one pack, padded on the right."""
+    laid = alone(lines) if form == PLAIN else lines
+    width = max(sum(row.length for row in line) for line in laid)
+    grids = zip(*(_grid(line, width, pad_token_id) for line in laid), strict=True)
+    input_ids, position_ids, rows, parts = (torch.tensor(grid) for grid in grids)
+    return Pack(
+        input_ids=input_ids,
+        position_ids=position_ids,
+        attention_mask=(rows > 0).long() if form == PLAIN else _mask(rows, parts, form),
+        **_responses(laid, width),
+        **_pairs(lines),
+        tokens=sum(row.length for line in lines for row in line),
+    )
+
+
+def alone(lines: Sequence[Line]) -> list[Line]:
+    """Every response as a line of its own, in the same order."""
+    return [
+        [replace(row, responses=(response,), reference=row.reference[number : number + 1], pairs=())]
+        for line in lines
+        for row in line
+        for number, response in enumerate(row.responses)
+    ]
+
+
+def _grid(line: Line, width: int, pad_token_id: int) -> tuple[list[int], ...]:
+    """Token, position, number of the row (0 is padding) and of the part (0 is the prompt), for every place of a line."""
+    ids: list[int] = []
+    positions: list[int] = []
+    rows: list[int] = []
+    parts: list[int] = []
+    for number, row in enumerate(line, start=1):
+        behind = len(row.prompt_ids)
+        for part, tokens in enumerate((row.prompt_ids, *(response.ids for response in row.responses))):
+            ids += tokens
+            positions += range(behind, behind + len(tokens)) if part else range(behind)
+            parts += [part] * len(tokens)
+        rows += [number] * row.length
+    padding = [0] * (width - len(ids))
+    return ids + [pad_token_id] * len(padding), positions + padding, rows + padding, parts + padding
+
+
+def _responses(lines: Sequence[Line], width: int) -> dict[str, Tensor]:
+    """Where the tokens of each response are predicted, and what of them is known."""
+    responses = [response for line in lines for row in line for response in row.responses]
+    picks: list[int] = []
+    ends: list[int] = []
+    for index, line in enumerate(lines):
+        at = index * width
+        for row in line:
+            at += len(row.prompt_ids)
+            last_of_prompt = at - 1
+            for response in row.responses:
+                size = len(response.ids)
+                picks += [last_of_prompt, *range(at, at + size - 1)]  # the token at t is predicted at t-1
+                at += size
+                ends.append(at - 1)
+    known = [value for line in lines for row in line for value in row.reference or (math.nan,) * len(row.responses)]
+    return {
+        "picks": torch.tensor(picks),
+        "labels": torch.tensor([token for response in responses for token in response.ids]),
+        "content": torch.tensor([flag for response in responses for flag in response.content], dtype=torch.bool),
+        "owner": torch.repeat_interleave(torch.tensor([len(response.ids) for response in responses])),
+        "ends": torch.tensor(ends),
+        "share": torch.tensor([row.weight for line in lines for row in line for _ in row.responses]),
+        "reference": torch.tensor(known),
+    }
+
+
+def _pairs(lines: Sequence[Line]) -> dict[str, Tensor]:
+    """The pairs of all rows, their responses counted through the pack."""
+    found = []
+    first = 0
+    for row in (row for line in lines for row in line):
+        found += [(first + pair.better, first + pair.worse, pair) for pair in row.pairs]
+        first += len(row.responses)
+    return {
+        "better": torch.tensor([better for better, _, _ in found], dtype=torch.long),
+        "worse": torch.tensor([worse for _, worse, _ in found], dtype=torch.long),
+        "weight": torch.tensor([pair.weight for _, _, pair in found]),
+        "agreement": torch.tensor([pair.agreement for _, _, pair in found]),
+        "strength": torch.tensor([pair.strength or 0 for _, _, pair in found], dtype=torch.long),
+    }
+
+
+def _mask(rows: Tensor, parts: Tensor, form: Form) -> Tensor:
+    """[B, T] row numbers (0 is padding) and part numbers (0 is the prompt) to a mask of [B, 1, T, T]."""
+    query, key = rows[:, :, None], rows[:, None, :]
+    same_part = (parts[:, None, :] == 0) | (parts[:, :, None] == parts[:, None, :])
+    width = rows.shape[1]
+    causal = torch.ones(width, width, dtype=torch.bool).tril()
+    seen = (query == key) & (query > 0) & same_part & causal
+    itself = torch.eye(width, dtype=torch.bool)  # padding sees itself: a softmax over nothing is not a number
+    mask = (seen | itself)[:, None]
+    if form == SHARED:
+        return mask
+    return torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)

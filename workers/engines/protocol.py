@@ -1,0 +1,84 @@
+"""The engine protocol: requests, replies, and what can go wrong.
+
+The last has four names, and the caller does a different thing for each::
+
+    EngineAway        nobody answers, or not even a one-token probe   pause everything, count nothing
+    ModelMissing      the engine does not serve that name             let the reconciler load it, count nothing
+    EngineReplyError  it answered something unusable                  count a try, try again later
+    PromptRefused     this prompt can never work                      quarantine at once, with the reason
+
+The third is of ``workers.engines.replies``, which reads the answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from workers.engines.replies import Answer
+
+
+class EngineAway(Exception):
+    """The engine does not answer; the message says how."""
+
+
+class ModelMissing(Exception):
+    """The engine does not serve this model name (an adapter after a restart)."""
+
+
+class PromptRefused(Exception):
+    """No retry can help: too long for the model, or its chat template refuses the conversation."""
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What the engine says of itself."""
+
+    version: str
+    base: str
+    adapters: frozenset[str]
+    context: int | None
+    """Tokens of prompt and answer together, where the engine says it."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request: ``n`` answers to a conversation from one model. ``model`` None is the base."""
+
+    messages: list[dict[str, Any]]
+    tools: list[Any] | None
+    model: str | None
+    n: int
+    max_tokens: int
+    sampling: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answers with what was really sent."""
+
+    answers: list[Answer]
+    sampling: dict[str, Any]
+    engine_version: str
+
+
+class Engine(Protocol):
+    """What generation and serving need of an engine."""
+
+    async def describe(self) -> EngineInfo:
+        """Ask who it is and what it serves."""
+
+    async def probe(self) -> EngineInfo:
+        """Like ``describe``, and make it produce one token."""
+
+    async def sample(self, ask: Ask) -> Reply:
+        """Sample; raises one of the four errors above."""
+
+    async def load_adapter(self, name: str, path: str) -> None:
+        """Serve the adapter in ``path`` as ``name``; one that is there already is left alone."""
+
+    async def unload_adapter(self, name: str) -> None:
+        """Stop serving ``name``; one that is not there is no error."""
+
+    async def aclose(self) -> None:
+        """Close the connections."""

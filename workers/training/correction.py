@@ -1,0 +1,240 @@
+"""Let the champion correct itself where none of its sampled answers passes the checks.
+
+    python -m workers.training.correction SAMPLES.jsonl CORRECTIONS.jsonl
+
+Of each prompt in SAMPLES that is unsolved (an answer failed a required check, and none passed) the first wrong answer is put
+before the model with what the check found, as a turn of the user's; after a second wrong answer it is told once more. What then
+passes is kept: a line of CORRECTIONS, which ``training.selection`` imitates, its last turn only. A line is written for each
+prompt that was tried, so a command that is given again goes on behind them; ``CORRECTIONS.report.json`` is written last.
+
+Exit codes: 0 every unsolved prompt was tried, or nothing can be checked here, which the report says; 1 the engine is away, or
+does not have the champion: start again later; 2 the arguments or the samples; 4 the disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from app.kernel.settings import Settings, get_settings
+from workers.engines.openai import OpenAIEngine
+from workers.engines.protocol import Ask, Engine, EngineAway, ModelMissing, PromptRefused
+from workers.engines.replies import EngineReplyError
+from workers.training.rejection import Writer, champion, without_half_a_line
+from workers.verifiers.checker import Checker, CheckerBroken, WrongCase
+from workers.verifiers.protocol import Finding, case_of
+
+log = structlog.get_logger()
+
+ROUNDS = 2
+"""How often the model is told what is wrong; who does not find it then seldom does."""
+TRIES = 4
+"""Answers that are sampled each time."""
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """An answer that failed, and the finding that says so."""
+
+    text: str
+    finding: Finding
+
+    def told(self, reference: str | None) -> str:
+        """What the model is told of it. A finding that names the right answer would only be copied."""
+        message = self.finding.message.rstrip(".")
+        found = "it is wrong" if not message or (reference and reference.strip() in message) else message
+        return f"A check of your answer ({self.finding.verifier}) found: {found}. Correct your answer, and give it in full."
+
+
+class Judge:
+    """Says of answers to one prompt whether they pass what its batch requires."""
+
+    def __init__(self, checker: Checker) -> None:
+        self._checker = checker
+
+    def look(self, line: Line, texts: Sequence[str]) -> tuple[str | None, Wrong | None]:
+        """The first of ``texts`` that passes, if any; and else the first that fails.
+
+        Raises:
+            CheckerBroken: nothing can be checked.
+        """
+        first: Wrong | None = None
+        for text in dict.fromkeys(texts):
+            found = self._required(line, text)
+            failed = next((each for each in found if each.passed is False), None)
+            if failed is not None:
+                first = first or Wrong(text, failed)
+            elif found and all(each.passed for each in found):
+                return text, None
+        return None, first
+
+    def _required(self, line: Line, text: str) -> list[Finding]:
+        required = line.get("required")
+        try:
+            found = self._checker.check(case_of({**line, "response": text}), line.get("verifiers"))
+        except (WrongCase, ValueError) as error:
+            log.warning("answer_not_checked", prompt=line["prompt_id"], error=str(error))
+            return []
+        return [each for each in found if required is None or each.verifier in required]
+
+
+def unsolved(samples: Path, judge: Judge, checkpoint: str, known: set[str]) -> Iterator[tuple[Line, Wrong]]:
+    """Each prompt that no answer of this policy solves, with a wrong one; those that are ``known`` were tried before.
+
+    Raises:
+        OSError, ValueError, KeyError: the samples cannot be read.
+        CheckerBroken: nothing can be checked.
+    """
+    with samples.open(encoding="utf-8", newline="\n") as lines:
+        for text in lines:
+            line = json.loads(text)
+            if line["prompt_id"] in known or line["checkpoint"] != checkpoint:
+                continue
+            whole = [sample["text"] for sample in line["samples"] if sample.get("finish_reason") in {None, "stop"}]
+            passed, wrong = judge.look(line, whole)
+            _say(f"{line['prompt_id'][:12]}: {len(whole)} answers checked")  # whoever watches must not take it for dead
+            if passed is None and wrong is not None:
+                yield line, wrong
+
+
+async def correct(engine: Engine, writer: Writer, judge: Judge, line: Line, wrong: Wrong, max_tokens: int) -> Line:
+    """Tell the model what is wrong, up to :data:`ROUNDS` times; ``completion`` is None where it never got it right.
+
+    Raises:
+        EngineAway, ModelMissing: nothing can be asked now.
+        CheckerBroken: nothing can be checked.
+    """
+    messages, first = list(line["prompt"]), wrong
+    kept = {key: line.get(key) for key in ("prompt_id", "tools", "capability")}
+    made = kept | {"asked": line["prompt"], "checkpoint": writer.checkpoint, "verifier": first.finding.verifier}
+    for number in range(1, ROUNDS + 1):
+        told = wrong.told(line.get("reference"))
+        messages += [{"role": "assistant", "content": wrong.text}, {"role": "user", "content": told}]
+        try:
+            reply = await engine.sample(
+                Ask(messages, line.get("tools"), writer.model, TRIES, max_tokens, writer.sampling)
+            )
+        except (PromptRefused, EngineReplyError) as error:
+            log.warning("answer_not_corrected", prompt=line["prompt_id"], error=str(error))
+            break
+        texts = [answer.text for answer in reply.answers if answer.finish_reason == "stop"]
+        passed, again = await asyncio.to_thread(judge.look, line, texts)
+        if passed is not None:
+            return made | {"prompt": messages, "completion": passed, "rounds": number}
+        if again is None:
+            break
+        wrong = again
+    return made | {"prompt": messages, "completion": None, "rounds": 0}
+
+
+def main(argv: list[str]) -> int:
+    """Correct what the samples leave unsolved; returns the exit code."""
+    given = _arguments(argv)
+    settings = get_settings()
+    writer = champion() if settings.database_url else None
+    if writer is None:
+        return _end("The engine does not serve the champion yet: wait until it is loaded, then start again.", 1)
+    try:
+        tried = before(given.corrections, writer.checkpoint)
+        with Checker() as checker:
+            judge = Judge(checker)
+            known = {line["prompt_id"] for line in tried}
+            todo = list(unsolved(given.samples, judge, writer.checkpoint, known))
+            asyncio.run(_all(settings, writer, judge, todo, given))
+        write_report(given.corrections, None)
+    except CheckerBroken as error:
+        given.corrections.touch()
+        write_report(given.corrections, str(error))
+        _say(f"nothing is corrected: {error}")
+    except (EngineAway, ModelMissing) as error:
+        return _end(f"{error} Start again when the engine is back: the corrections so far are kept.", 1)
+    except (ValueError, KeyError, FileNotFoundError) as error:
+        return _end(str(error), 2)
+    except OSError as error:
+        return _end(f"Writing failed ({error}). Free some space, then start again: the corrections so far are kept.", 4)
+    return 0
+
+
+async def _all(
+    settings: Settings, writer: Writer, judge: Judge, todo: Sequence[tuple[Line, Wrong]], given: argparse.Namespace
+) -> None:
+    engine: Engine = OpenAIEngine(settings)
+    room = asyncio.Semaphore(max(1, settings.engine_concurrency // TRIES))
+    given.corrections.parent.mkdir(parents=True, exist_ok=True)
+    given.corrections.touch()
+
+    async def one(line: Line, wrong: Wrong) -> None:
+        async with room:
+            made = await correct(engine, writer, judge, line, wrong, given.max_tokens)
+        with given.corrections.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(made, ensure_ascii=False) + "\n")
+        _say(f"{line['prompt_id'][:12]}: {'corrected' if made['completion'] else 'stays wrong'}")
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for line, wrong in todo:
+                group.create_task(one(line, wrong))
+    except* (EngineAway, ModelMissing, OSError, CheckerBroken) as errors:
+        raise errors.exceptions[0] from errors
+    finally:
+        await engine.aclose()
+
+
+def before(corrections: Path, checkpoint: str) -> list[Line]:
+    """What an earlier start has tried; of another policy nothing is kept, and half a line is cut off."""
+    if not corrections.exists():
+        return []
+    found = [json.loads(line) for line in without_half_a_line(corrections)]
+    if any(line["checkpoint"] != checkpoint for line in found):
+        corrections.unlink()
+        return []
+    return found
+
+
+def write_report(corrections: Path, unavailable: str | None) -> None:
+    """Say beside the corrections what came of them; the file appears whole."""
+    lines = [json.loads(line) for line in without_half_a_line(corrections)]
+    rounds = Counter(line["rounds"] for line in lines if line["completion"] is not None)
+    path = corrections.with_suffix(".report.json")
+    draft = path.with_name(f".{path.name}.tmp")
+    body = {
+        "unavailable": unavailable,
+        "tried": len(lines),
+        "corrected": rounds.total(),
+        "by_round": {str(number): rounds[number] for number in range(1, ROUNDS + 1)},
+    }
+    draft.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("samples", type=Path)
+    parser.add_argument("corrections", type=Path)
+    parser.add_argument("--max-tokens", type=int, default=256)
+    return parser.parse_args(argv)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _end(sentence: str, status: int) -> int:
+    sys.stderr.write(f"{sentence}\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

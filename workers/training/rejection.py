@@ -1,0 +1,283 @@
+"""Sample K answers to each training prompt from the champion, for training.selection to choose from.
+
+    python -m workers.training.rejection SNAPSHOT SAMPLES.jsonl --k 16
+
+Every training prompt of the snapshot is asked, judged or not, and each line says what its answers can be checked against.
+One request a prompt asks for all K, so that the engine reads the prompt once and shares it. A line is written as soon as
+its prompt is done, and a command that is given again goes on behind the lines that are there; ``SAMPLES.report.json`` is
+written when every prompt was asked. docs/formats.md describes both. In a round it is a stage of the run that imitates
+(``app.rounds.plan``).
+
+Exit codes: 0 every prompt was asked; 1 the engine is away or does not have the champion: start it again later, what was
+sampled is kept; 2 the arguments or the snapshot; 4 the disk.
+
+Held-out prompts are not sampled: what is learnt from their answers could not be measured on them. Prompts that nearly repeat
+one are, and ``training.selection``, which knows how to tell, leaves their answers out and counts them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from app.candidates.policy import sampling_of
+from app.kernel.db import session_scope
+from app.kernel.settings import Settings, get_settings
+from app.registry import service as registry
+from app.registry.models import LoopRole
+from training.formats.snapshots import ABOUT, CHECKED_BY, ROWS, asked
+from workers.engines.openai import OpenAIEngine
+from workers.engines.protocol import Ask, Engine, EngineAway, ModelMissing, PromptRefused, Reply
+from workers.engines.replies import EngineReplyError
+
+log = structlog.get_logger()
+
+MOST = 64
+"""Samples of one prompt; Llama 3 takes 10 to 30 (arXiv 2407.21783, 4.2.2)."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A training prompt of a snapshot; `known` is what its answers can be checked against, and what it tests."""
+
+    prompt_id: str
+    messages: list[dict[str, Any]]
+    tools: list[Any] | None
+    known: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who answers: ``model`` is None for the base."""
+
+    checkpoint: str
+    model: str | None
+    sampling: dict[str, Any]
+
+
+@dataclass
+class Tally:
+    """What came of the prompts."""
+
+    done: int = 0
+    there_before: int = 0
+    refused: int = 0
+
+
+def champion() -> Writer | None:
+    """The champion as the engine has it; None where it does not: what another policy wrote would teach something else."""
+    with session_scope() as session:
+        appointed = registry.appointed(session, LoopRole.CHAMPION)
+        writer = registry.serving(session).writer
+        if appointed is None or writer is None or writer.checkpoint_id != appointed.id:
+            return None
+        adapter = appointed.is_adapter
+        return Writer(appointed.name, appointed.name if adapter else None, sampling_of(writer, {}))
+
+
+def questions(snapshot: Path, most: int | None = None) -> list[Question]:
+    """Each training prompt of a snapshot once, judged ones first; of more than ``most`` so many, others of each snapshot.
+
+    Two rows of the same prompt may differ in what they can be checked against: the first that says anything is taken. What a
+    judged row does not say, such as what its batch requires, is taken from the prompt's own.
+    """
+    found: dict[str, Question] = {}
+    for row in chain(_judged(snapshot), asked(snapshot)):
+        if row["split"] == "train":
+            known = {name: row[name] for name in (*CHECKED_BY, *ABOUT) if name in row}
+            question = Question(row["prompt_hash"], row["prompt"], row.get("tools"), known)
+            other = found.setdefault(question.prompt_id, question)
+            # a later turn of a dialogue has the hash of the first one, and other messages
+            if other.messages == question.messages:
+                says = known if not _is_checked(other) and _is_checked(question) else known | other.known
+                found[question.prompt_id] = replace(other, known=says)
+    drawn = set(sorted(found, key=lambda key: hashlib.sha256(f"{snapshot.name} {key}".encode()).digest())[:most])
+    return [question for key, question in found.items() if key in drawn]
+
+
+def _judged(snapshot: Path) -> Iterator[dict[str, Any]]:
+    with (snapshot / ROWS).open(encoding="utf-8", newline="\n") as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
+def _is_checked(question: Question) -> bool:
+    return any(question.known.get(name) not in (None, []) for name in CHECKED_BY)
+
+
+def answered(samples: Path, checkpoint: str, k: int) -> set[str]:
+    """The prompts that have their samples already; a line that a killed process left unfinished is cut off.
+
+    Raises:
+        ValueError: the file has samples of another policy, or another number of them.
+    """
+    if not samples.exists():
+        return set()
+    rows = [json.loads(line) for line in without_half_a_line(samples)]
+    for row in rows:
+        if (row["checkpoint"], row["k"]) != (checkpoint, k):
+            raise ValueError(
+                f"{samples} has {row['k']} samples a prompt of {row['checkpoint']}, not {k} of {checkpoint}: "
+                "choose another file"
+            )
+    return {row["prompt_id"] for row in rows}
+
+
+def without_half_a_line(file: Path) -> list[bytes]:
+    """The lines of a file that a killed process may have been writing; what it left unfinished is cut off."""
+    body = file.read_bytes()
+    whole = body[: body.rfind(b"\n") + 1]
+    if whole != body:
+        with file.open("r+b") as stream:
+            stream.truncate(len(whole))
+    return whole.splitlines()
+
+
+async def sample(
+    settings: Settings,
+    asked: Sequence[Question],
+    writer: Writer,
+    samples: Path,
+    *,
+    k: int,
+    max_tokens: int,
+    told: Callable[[Tally], None] = lambda _: None,
+) -> Tally:
+    """Ask for ``k`` answers to each prompt and append them to ``samples``.
+
+    A prompt that the engine refuses, or answers unusably, is counted and left out. ``told`` hears of each that is done.
+
+    Raises:
+        EngineAway, ModelMissing, OSError: nothing more can be sampled, or written, now; what is written stays.
+        ValueError: see :func:`answered`.
+    """
+    known = answered(samples, writer.checkpoint, k)
+    todo = [question for question in asked if question.prompt_id not in known]
+    tally = Tally(there_before=len(asked) - len(todo))
+    engine: Engine = OpenAIEngine(settings)
+    room = asyncio.Semaphore(max(1, settings.engine_concurrency // k))
+    samples.parent.mkdir(parents=True, exist_ok=True)
+
+    async def one(question: Question) -> None:
+        ask = Ask(question.messages, question.tools, writer.model, k, max_tokens, writer.sampling)
+        try:
+            async with room:
+                reply = await engine.sample(ask)
+        except (PromptRefused, EngineReplyError) as error:
+            tally.refused += 1
+            log.warning("prompt_not_sampled", prompt=question.prompt_id, error=str(error))
+            return
+        with samples.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_line(question, writer, reply, k), ensure_ascii=False) + "\n")
+        tally.done += 1
+        told(tally)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for question in todo:
+                group.create_task(one(question))
+    except* (EngineAway, ModelMissing, OSError) as errors:
+        raise errors.exceptions[0] from errors
+    finally:
+        await engine.aclose()
+    return tally
+
+
+def _line(question: Question, writer: Writer, reply: Reply, k: int) -> dict[str, Any]:
+    return {
+        "prompt_id": question.prompt_id,
+        "prompt": question.messages,
+        "tools": question.tools,
+        **question.known,
+        "checkpoint": writer.checkpoint,
+        "k": k,
+        "sampling": reply.sampling,
+        "engine_version": reply.engine_version,
+        "samples": [
+            {"text": answer.text, "finish_reason": answer.finish_reason, "tokens": answer.completion_tokens}
+            for answer in reply.answers
+        ],
+    }
+
+
+def main(argv: list[str]) -> int:
+    """Sample what a snapshot asks for; returns the exit code."""
+    given = _arguments(argv)
+    settings = get_settings()
+    if not settings.database_url:
+        return _end("This command asks an installation for its champion: run it where DATABASE_URL is set.", 2)
+    writer = champion()
+    if writer is None:
+        return _end("The engine does not serve the champion yet: wait until it is loaded, then start again.", 1)
+    try:
+        wanted = questions(given.snapshot, given.prompts)
+        if given.replace:
+            drop_another_policys(given.samples, writer.checkpoint, given.k)
+        answered(given.samples, writer.checkpoint, given.k)
+    except (OSError, ValueError, KeyError) as error:
+        return _end(str(error), 2)
+
+    def told(tally: Tally) -> None:
+        sys.stdout.write(f"{tally.done + tally.there_before} of {len(wanted)} prompts sampled\n")
+        sys.stdout.flush()
+
+    sampling = sample(settings, wanted, writer, given.samples, k=given.k, max_tokens=given.max_tokens, told=told)
+    try:
+        tally = asyncio.run(sampling)
+        write_report(given.samples, writer, tally)
+    except (EngineAway, ModelMissing) as error:
+        return _end(f"{error} Start again when the engine is back: the samples so far are kept.", 1)
+    except OSError as error:
+        return _end(f"Writing failed ({error}). Free some space, then start again: the samples so far are kept.", 4)
+    sys.stdout.write(
+        f"{tally.done} prompts sampled from {writer.checkpoint}, {tally.there_before} already existed, "
+        f"{tally.refused} were refused\n"
+    )
+    return 0
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("snapshot", type=Path)
+    parser.add_argument("samples", type=Path)
+    parser.add_argument("--k", type=int, default=16, choices=range(1, MOST + 1), metavar=f"1..{MOST}")
+    parser.add_argument("--prompts", type=int, help="ask so many at most; the default is all")
+    parser.add_argument("--max-tokens", type=int, default=256)
+    parser.add_argument("--replace", action="store_true", help="drop samples of another policy or with another k")
+    return parser.parse_args(argv)
+
+
+def drop_another_policys(samples: Path, checkpoint: str, k: int) -> None:
+    """Make room where the file has samples that cannot be added to: those of two policies are not mixed."""
+    try:
+        answered(samples, checkpoint, k)
+    except ValueError:
+        samples.unlink()
+
+
+def write_report(samples: Path, writer: Writer, tally: Tally) -> None:
+    """Say beside the samples that every prompt was asked, and what came of it; the file appears whole."""
+    path = samples.with_suffix(".report.json")
+    draft = path.with_name(f".{path.name}.tmp")
+    body = {"checkpoint": writer.checkpoint, "sampled": tally.done + tally.there_before, "refused": tally.refused}
+    draft.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+def _end(sentence: str, status: int) -> int:
+    sys.stderr.write(f"{sentence}\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

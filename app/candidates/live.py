@@ -87,13 +87,13 @@ def request(  # noqa: PLR0913 - each is a column of the row
     session: Session,
     user: User,
     *,
-    prompt_id: int,
     kind: LiveKind,
     messages: list[dict[str, Any]],
     deployment: Deployment,
     max_tokens: int,
     request_key: str,
     asked: Any,
+    prompt_id: int | None = None,
     sampling: dict[str, Any] | None = None,
     slot: int = 0,
 ) -> LiveGeneration:
@@ -195,10 +195,24 @@ def replies(session: Session, prompt_id: int) -> Sequence[LiveGeneration]:
 
 def side_by_side(session: Session, generation: LiveGeneration) -> Sequence[LiveGeneration]:
     """The texts that its user watches together, left to right: itself among them, and alone where nothing is beside it."""
-    if generation.kind is not LiveKind.REPLY:
+    if generation.kind is LiveKind.TRIAL:
+        return _of_trial(session, generation)
+    if generation.kind is not LiveKind.REPLY or generation.prompt_id is None:
         return [generation]
     found = replies(session, generation.prompt_id)
     return found if generation in found else [generation]  # a newer one stands in its place
+
+
+def _of_trial(session: Session, generation: LiveGeneration) -> Sequence[LiveGeneration]:
+    """Both answers of a trial: their keys are ``…:0`` and ``…:1``."""
+    stem = generation.request_key.rpartition(":")[0]
+    both = LiveGeneration.request_key.in_([f"{stem}:0", f"{stem}:1"])
+    return session.scalars(
+        select(LiveGeneration)
+        .where(LiveGeneration.user_id == generation.user_id, LiveGeneration.kind == LiveKind.TRIAL, both)
+        .order_by(LiveGeneration.slot)
+        .execution_options(populate_existing=True)
+    ).all()
 
 
 def stop(session: Session, user: User, generation_id: int) -> LiveGeneration:
@@ -253,7 +267,7 @@ def claim(session: Session, generation_id: int) -> LiveClaim | None:
         fencing_token=row.fencing_token,
         attempts=row.attempts,
         messages=row.messages,
-        tools=row.prompt.tools,
+        tools=row.prompt.tools if row.prompt else None,
         model=checkpoint.name if checkpoint.is_adapter else None,
         max_tokens=row.max_tokens,
         sampling=row.sampling,

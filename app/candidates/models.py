@@ -71,10 +71,11 @@ class CandidateFeatures(Base):
 
 
 class LiveKind(StrEnum):
-    """What is generated while somebody waits: a ``reply`` in a dialogue, or a ``revision`` of a response."""
+    """What is generated while somebody waits: a ``reply`` in a dialogue, a ``revision``, or one side of a ``trial``."""
 
     REPLY = "reply"
     REVISION = "revision"
+    TRIAL = "trial"
 
 
 class LiveState(StrEnum):
@@ -94,6 +95,7 @@ class LiveGeneration(Base):
     __table_args__ = (
         UniqueConstraint("user_id", "request_key"),
         CheckConstraint("max_tokens BETWEEN 1 AND 32768", name="max_tokens_range"),
+        CheckConstraint("(kind = 'trial') = (prompt_id IS NULL)", name="prompt_unless_trial"),
         CheckConstraint("(state = 'streaming') = (lease_until IS NOT NULL)", name="lease_while_streaming"),
         Index("ix_live_generations_open", "id", postgresql_where=text("state IN ('queued', 'streaming')")),
         Index(None, "user_id", "created_at"),
@@ -102,7 +104,7 @@ class LiveGeneration(Base):
 
     id: Mapped[Key]
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
-    prompt_id: Mapped[int] = mapped_column(ForeignKey("prompts.id"))
+    prompt_id: Mapped[int | None] = mapped_column(ForeignKey("prompts.id"))
     kind: Mapped[LiveKind] = mapped_column(enum_column(LiveKind, "kind"))
     slot: Mapped[int] = mapped_column(default=0, server_default="0")
     """Which of the replies that stand side by side; says nothing of who writes it."""
@@ -135,5 +137,5 @@ class LiveGeneration(Base):
     finished_at: Mapped[Time | None]
 
     user: Mapped[User] = relationship(lazy="raise")
-    prompt: Mapped[Prompt] = relationship(lazy="raise")
+    prompt: Mapped[Prompt | None] = relationship(lazy="raise")
     deployment: Mapped[Deployment] = relationship(lazy="raise")

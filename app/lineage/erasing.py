@@ -88,6 +88,7 @@ _BLANKED = (
            state = CASE WHEN state IN ('queued', 'streaming') THEN 'stopped' ELSE state END
      WHERE user_id = :person
     """,
+    "UPDATE trials SET messages = '[]' WHERE user_id = :person",
     "UPDATE reviews SET note = CASE WHEN note = '' THEN '' ELSE CAST(:erased AS text) END WHERE reviewer_id = :person",
     "UPDATE gold_answers SET explanation = '' WHERE written_by_id = :person",
     "DELETE FROM checks WHERE asked_by_id = :person",

@@ -29,6 +29,8 @@ import app.findings.views
 import app.lineage.api
 import app.lineage.retraction_views
 import app.lineage.views
+import app.playground.api
+import app.playground.views
 import app.preferences.api
 import app.preferences.views
 import app.quality.api
@@ -61,6 +63,7 @@ PAGES = (
     app.annotations.preferences_views.router,
     app.dialogues.views.router,
     app.findings.views.router,
+    app.playground.views.router,
     app.preferences.views.router,
     app.rounds.views.router,
     app.board.views.router,
@@ -83,6 +86,7 @@ API = (
     app.candidates.live_api.router,
     app.dialogues.api.router,
     app.findings.api.router,
+    app.playground.api.router,
     app.preferences.api.router,
     app.rounds.api.router,
     app.board.api.router,

@@ -34,6 +34,9 @@ from app.judgements.vocabulary import EditPolicy, Outcome
 from app.kernel.db import session_scope
 from app.loops.models import Round, RoundState
 from app.loops.queries import ENDED_COLLECTING
+from app.playground import service as playground
+from app.playground.forms import Ask
+from app.playground.models import Trial
 from app.preferences.models import Snapshot, SnapshotAnnotation, SnapshotState
 from app.prompts.models import Batch, BatchState, Prompt, PromptState
 from app.registry.models import Checkpoint, CheckpointKind, Deployment, LoadState
@@ -289,12 +292,27 @@ def write_replies(session: Session, turn: Prompt, *texts: str, state: LiveState 
     replies = session.scalars(
         select(LiveGeneration).where(LiveGeneration.prompt_id == turn.id).order_by(LiveGeneration.slot)
     ).all()
-    waiting = [reply for reply in replies if reply.state in {LiveState.QUEUED, LiveState.STREAMING}]
+    _write([reply for reply in replies if reply.state in {LiveState.QUEUED, LiveState.STREAMING}], texts, state)
+    session.commit()
+
+
+def _write(waiting: Sequence[LiveGeneration], texts: Sequence[str], state: LiveState) -> None:
     for reply, text in zip(waiting, texts, strict=True):
         reply.state, reply.text, reply.lease_until = state, text, None
         reply.finish_reason, reply.prompt_tokens, reply.completion_tokens = "stop", 7, len(text.split())
         reply.engine_version = "fake-1"
+
+
+def make_trial(session: Session, admin: User, message: str, *texts: str, **more: Any) -> Trial:
+    """A trial in the playground: complete where ``texts`` says what was answered, else it is being written."""
+    for checkpoint, label in (("zebra-base", "focused"), ("okapi-policy", "varied")):
+        make_deployment(session, checkpoint, label).load_state = LoadState.LOADED
+    session.flush()
+    trial = playground.ask(session, admin, Ask(message=message, key=secrets.token_hex(8), **more))
+    if texts:
+        _write([trial.left, trial.right], texts, LiveState.DONE)
     session.commit()
+    return trial
 
 
 def judge_turn(

@@ -119,6 +119,7 @@ def set_scene(session: Session, path: str = "") -> Scene:
         "settled": contests[0].id,
         "challenging": len(PASTS),
         **checked,
+        **(make_trials(session, bob) if "playground" in path else {}),
     }
     return Scene({Role.ANNOTATOR: alice, Role.REVIEWER: rita, Role.ADMIN: bob}, ids)
 
@@ -145,6 +146,18 @@ def make_checks(session: Session, alice: User) -> dict[str, int]:
             assert held is not None
             checking.record(session, held, "0" * 64, [found()])
     return {"checked": items[0].id, "checking": items[1].id}
+
+
+def make_trials(session: Session, user: User) -> dict[str, int]:
+    """A trial that went on from an answer and is complete, and one that is being written."""
+    first = factories.make_trial(
+        session, user, "How many pairs are there among n things?", MARKDOWN, "Just count them."
+    )
+    after = factories.make_trial(
+        session, user, "ماذا عن 日本語?", MARKDOWN, "```\nn * (n - 1) // 2\n```", after=first.id
+    )
+    trying = factories.make_trial(session, user, "Hello", blind=True)
+    return {"trial": after.id, "trying": trying.id}
 
 
 def make_dialogues(session: Session, user: User) -> tuple[Dialogue, list[Prompt], Dialogue]:

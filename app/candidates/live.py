@@ -211,7 +211,6 @@ def _of_trial(session: Session, generation: LiveGeneration) -> Sequence[LiveGene
         select(LiveGeneration)
         .where(LiveGeneration.user_id == generation.user_id, LiveGeneration.kind == LiveKind.TRIAL, both)
         .order_by(LiveGeneration.slot)
-        .execution_options(populate_existing=True)
     ).all()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import PurePosixPath
 
@@ -77,9 +77,7 @@ class LocalSandbox:
             NoSandbox: it cannot be started here.
             ValueError: a file is outside of that folder.
         """
-        for name in files:
-            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-                raise ValueError(f"{name!r} is outside of the folder of the program")
+        refuse_outside(files)
         try:
             command = self.command(argv, files, limits)
         except OSError as error:
@@ -98,6 +96,17 @@ class LocalSandbox:
         """Run a program to its end."""
         with self.start(argv, files=files, limits=limits) as box:
             return box.finish(stdin)
+
+
+def refuse_outside(files: Iterable[str]) -> None:
+    """Refuse names of files that are not below the folder of a program.
+
+    Raises:
+        ValueError: one is; the message names it.
+    """
+    for name in files:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ValueError(f"{name!r} is outside of the folder of the program")
 
 
 def pipes() -> tuple[Streams, Streams]:

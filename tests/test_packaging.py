@@ -16,6 +16,7 @@ from app.kernel.jobs import Queue
 from app.kernel.settings import ROOT
 from app.kernel.weak_secrets import weakness
 from scripts import bootstrap, write_secrets
+from workers.sandbox.serve import secrets_in
 
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 ADDRESS = re.compile(r"https?://[^\s\"']*(simple|pypi|npm|registry)", re.IGNORECASE)
@@ -65,6 +66,31 @@ def test_nothing_starts_without_secrets_and_none_has_a_default() -> None:
         uses = re.findall(rf"\$\{{{name}([^}}]*)\}}", text)
         assert uses, name
         assert all(use.startswith(":?") for use in uses), name
+
+
+def test_code_that_models_wrote_runs_without_network_secrets_and_data_and_only_who_needs_it_asks_for_it() -> None:
+    found = services()
+    sandbox = found["sandbox"]
+    assert sandbox["network_mode"] == "none"
+    assert "networks" not in sandbox
+    assert secrets_in(sandbox["environment"]) == []
+    assert sandbox["cap_drop"] == ["ALL"]
+    assert sandbox["security_opt"] == ["no-new-privileges:true"]
+    assert sandbox["read_only"]
+    assert sandbox["init"]
+    assert sandbox["pids_limit"]
+    users = {service.get("user") for service in (found | services("docker-compose.gpu.yml")).values()}
+    assert users == {None, "10001:10001", "10002:10001"}, "the system counts the processes of a user"
+    assert sandbox["volumes"] == ["sandbox:/run/corral"]
+    asking = {name for name, service in found.items() if "sandbox:/run/corral:ro" in service.get("volumes", [])}
+    assert asking == {"checks", "trainer"}
+    told = {
+        name
+        for name, service in found.items()
+        if "DATABASE_URL" in service.get("environment", {}) and name != "sandbox"
+    }
+    assert all(found[name]["environment"]["CORRAL_SANDBOX_SOCKET"] == "/run/corral/sandbox.sock" for name in told)
+    assert asking <= told
 
 
 def test_every_queue_has_a_worker() -> None:

@@ -29,7 +29,7 @@ from workers.sandbox.serve import CannotServe, say, serve
 from workers.sandbox.service import ServiceSandbox
 from workers.sandbox.wire import VARIABLE
 
-_KINDS: Final[dict[str, Callable[[], Sandbox]]] = {"bubblewrap": BubblewrapSandbox, "landlock": LandlockSandbox}
+KINDS: Final[dict[str, Callable[[], Sandbox]]] = {"bubblewrap": BubblewrapSandbox, "landlock": LandlockSandbox}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     proving = commands.add_parser("prove", help="let attacks loose in the sandbox that runs code")
     proving.add_argument("attacks", nargs="*", help="the quick ones without a name", metavar="attack")
     proving.add_argument("--all", action="store_true", help="every attack that there is")
-    proving.add_argument("--kind", choices=_KINDS, help="that sandbox instead of the one that would be taken")
+    proving.add_argument("--kind", choices=KINDS, help="that sandbox instead of the one that would be taken")
     asked = parser.parse_args(arguments)
     if asked.command == "prove":
         return _prove(asked.kind, list(attacks.ATTACKS) if asked.all else asked.attacks or list(QUICK))
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _prove(kind: str | None, names: list[str]) -> int:
     try:
-        sandbox = _KINDS[kind]() if kind else find_sandbox()
+        sandbox = KINDS[kind]() if kind else find_sandbox()
         stopped = True
         for line in _lines(sandbox, names):
             print(json.dumps(line), flush=True)  # noqa: T201  # a command line prints

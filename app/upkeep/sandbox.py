@@ -90,5 +90,5 @@ def _away(settings: Settings, said: str) -> Diagnosis:
 
 def _remedy() -> str:
     if sys.platform != "linux":
-        return "Run the workers on Linux. Here checks that run code stay empty; all else works."
+        return "Run the worker that makes checks on Linux. Here checks that run code stay empty; all else works."
     return "Install it: `apt install bubblewrap`. Without it, checks that run code stay empty; all else works."

@@ -20,6 +20,7 @@ import pytest
 from app.kernel.settings import ROOT
 from tests.patience import PATIENCE, eventually
 from workers.sandbox import Limits, NoSandbox, SandboxAway, find_sandbox
+from workers.sandbox.choose import find_local
 from workers.sandbox.serve import CannotServe, Service, secrets_in
 from workers.sandbox.service import ServiceSandbox
 from workers.sandbox.wire import VARIABLE, Connection
@@ -303,6 +304,17 @@ def test_where_a_service_is_named_nothing_else_runs_code(tmp_path: Path, monkeyp
     assert "does not answer" in finding.message
     shell = Static().check(Case([], "```bash\necho 1\n```"))
     assert (shell.passed, shell.again) == (None, True)
+
+
+def test_no_code_runs_on_a_machine_that_has_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr("workers.sandbox.choose.sys.platform", "darwin")
+    find_local.cache_clear()
+    try:
+        with pytest.raises(NoSandbox, match="only run on Linux"):
+            find_sandbox()
+    finally:
+        find_local.cache_clear()
 
 
 def test_checks_by_way_of_the_service_say_what_they_say_without(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -37,6 +38,8 @@ def find_local() -> LocalSandbox:
     Raises:
         NoSandbox: there is none; the message says why of each and what to install.
     """
+    if sys.platform != "linux":
+        raise NoSandbox("Code is only run on Linux: elsewhere there is neither bubblewrap nor Landlock.")
     why = []
     for kind in _KINDS:
         try:

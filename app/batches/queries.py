@@ -44,6 +44,8 @@ class Progress:
     """Of these, all that wait no more."""
     unchecked: int = 0
     """Of those, the ones of which a verifier could say nothing."""
+    checks_put_off: int = 0
+    """Checks that wait because the service that runs code is away."""
 
     @property
     def total(self) -> int:

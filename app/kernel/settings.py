@@ -132,6 +132,9 @@ class Settings(BaseSettings):
     """Seconds after which the check of a silent worker is given to another; a living one renews at each third."""
     check_tries: int = Field(default=3, ge=1)
     """Times that a worker may be lost over a check, after which it says that the text could not be checked."""
+    sandbox_socket: str = ""
+    """Where the service answers that runs code which models wrote (:mod:`workers.sandbox`). Empty: each worker runs it in a
+    sandbox of its own."""
     edit_checks_per_minute: int = Field(default=10, ge=1)
     """Checks of an edit before it is submitted that one person may ask for within a minute."""
     sweep_interval: int = 15

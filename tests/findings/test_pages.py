@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
@@ -258,6 +258,14 @@ def test_the_batch_page_shows_how_far_checks_are_and_bob_checks_again(
     progress = client.get(f"/batches/{batch.id}/progress").text
     assert "0 of 2" in progress
     assert "every 2s" in progress
+    assert "is away" not in progress
+    held = service.claim(session)
+    assert held is not None
+    assert service.put_off(session, held, "The service is away.")
+    session.commit()
+    assert "1 text waits to be checked" in client.get(f"/batches/{batch.id}/progress").text
+    session.execute(update(Check).values(next_try_at=func.now()))
+    session.commit()
     check_waiting(session)
     progress = client.get(f"/batches/{batch.id}/progress").text
     assert "1 text could not be checked" in progress

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Protocol
 
 LIMIT_S: Final = 10.0
@@ -67,6 +67,7 @@ class Finding:
         score: Between 0 and 1 where there are degrees (tests passed of all), else None.
         message: One line for a person: "5 of 5 tests", "language: de wanted, en found".
         evidence: What a person would ask to see: inputs, outputs, errors. At most 16 KB.
+        again: Of a finding that is null: what the check needed was away, so the same check may succeed later.
     """
 
     verifier: str
@@ -75,6 +76,7 @@ class Finding:
     message: str
     score: float | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
+    again: bool = False
 
 
 class Verifier(Protocol):
@@ -123,19 +125,12 @@ def checked(verifier: Verifier, case: Case) -> Finding:
         finding = verifier.check(case)
     except Exception as error:  # noqa: BLE001  # whatever breaks in a check is no fault of the response
         finding = unchecked(verifier, f"The check broke: {type(error).__name__}: {error}")
-    return Finding(
-        verifier=finding.verifier,
-        version=finding.version,
-        passed=finding.passed,
-        score=finding.score,
-        message=_line(finding.message),
-        evidence=_bounded(finding.evidence),
-    )
+    return replace(finding, message=_line(finding.message), evidence=_bounded(finding.evidence))
 
 
-def unchecked(verifier: Verifier, why: str) -> Finding:
-    """The finding of a check that could not be made."""
-    return Finding(verifier=verifier.name, version=verifier.version, passed=None, message=_line(why))
+def unchecked(verifier: Verifier, why: str, *, again: bool = False) -> Finding:
+    """The finding of a check that could not be made, and whether it may be made later."""
+    return Finding(verifier=verifier.name, version=verifier.version, passed=None, message=_line(why), again=again)
 
 
 def _line(text: str) -> str:

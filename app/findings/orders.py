@@ -127,10 +127,10 @@ def order_draft(session: Session, user: User, assignment_id: int, written: str) 
     if not checkable:
         raise Conflict("This prompt came with nothing to check an answer against.")
     if when is ShowFindings.NEVER:
-        raise Conflict("In this batch findings are not shown to annotators.")
+        raise Conflict("This batch does not show findings to annotators.")
     texts = session.scalars(select(Candidate.text).where(Candidate.id.in_(shown)))
     if any(each.split() == written.split() for each in texts):  # it would tell what is hidden until submission
-        raise BadInput("This is a response as it is: change it first, then run the checks.")
+        raise BadInput("This is an unchanged response. Edit it first, then run the checks.")
     latest = latest_draft(session, assignment_id)
     if latest is not None and latest.draft == written and latest.state is not CheckState.FAILED:
         return latest

@@ -36,7 +36,7 @@ class Mark(StrEnum):
 
 
 WORDS = {
-    Mark.TAINTED: "Trained on annotations that have been retracted since, or made of weights that were.",
+    Mark.TAINTED: "Trained on annotations that were retracted later, or made from such weights.",
     Mark.TOUCHED: "Not trained on retracted annotations itself, but its data were chosen or written by a model that was.",
 }
 _MIXED_IN = (InputRole.CHOSE, InputRole.SAMPLED)

@@ -140,4 +140,6 @@ def retrain(request: Request, session: DbSession, user: Admin, retraction_id: in
     """Start a training, which leaves out all that is retracted."""
     queries.access_retraction(session, user, retraction_id)
     first, *_ = rounds.start_training(session, user)
-    return redirect(request, f"/runs/{first.id}", flash="The training is queued. It leaves out all that is retracted.")
+    return redirect(
+        request, f"/runs/{first.id}", flash="The training is queued. It leaves out everything that is retracted."
+    )

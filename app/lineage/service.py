@@ -81,9 +81,9 @@ def restore(session: Session, actor: User | None, retraction: Retraction) -> int
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(_TURN, 0))))
     session.refresh(retraction, with_for_update=True)
     if retraction.erased:
-        raise Conflict("What this person wrote was erased with it: it cannot be restored.")
+        raise Conflict("It erased what the person wrote, so it cannot be restored.")
     if retraction.restored_at is not None:
-        raise Conflict("This retraction was restored already.")
+        raise Conflict("This retraction has already been restored.")
     _hand_over(session, retraction)
     restored = _changed(
         session, update(Annotation).where(Annotation.retraction_id == retraction.id).values(retraction_id=None)
@@ -112,7 +112,7 @@ def left_of(target: Target) -> Select[int]:
 def _checked(reason: str) -> str:
     reason = reason.strip()
     if not reason:
-        raise refused("reason", "Write why: the reason is kept with the retraction and in the audit log.")
+        raise refused("reason", "Give a reason: it is kept with the retraction and in the audit log.")
     if len(reason) > REASON_LIMIT:
         raise refused("reason", f"A reason has at most {REASON_LIMIT:,} characters.")
     wrong = flaw(reason)

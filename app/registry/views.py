@@ -56,7 +56,7 @@ def add_external(request: Request, session: DbSession, user: Admin, form: Annota
         return render(request, "registry/external.html", page, status=422)
     about = {"endpoint": form.endpoint, "model": form.model, "may_train": form.may_train}
     accounts.audit(session, user, "checkpoint.external", "checkpoint", added.id, **about)
-    said = f"{added.name} joins the rotation as soon as {form.endpoint} has answered for it."
+    said = f"{added.name} joins the rotation once {form.endpoint} answers for it."
     return redirect(request, f"/checkpoints/{added.id}", flash=said)
 
 
@@ -71,7 +71,7 @@ def allow_training(
     if externals.allow_training(session, found, may_train=may_train):
         accounts.audit(session, user, "checkpoint.training", "checkpoint", found.id, may_train=may_train)
     said = (
-        "may be trained on from the next run on."
+        "may be trained on, starting with the next run."
         if may_train
         else "are left out of every training that starts from now on."
     )

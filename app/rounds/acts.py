@@ -49,7 +49,7 @@ def _withdraw(contest: Contest, acted: str) -> Act:
         name=WITHDRAW,
         url=f"/contests/{contest.id}/withdraw",
         title="Withdraw the contest" if is_gate else "Stop the watch",
-        hint="The champion stays, and what was judged stays training data. The reason stays on the card and in the log.",
+        hint="The champion stays, and the judgements still train. The reason stays on the card and in the audit log.",
         button="Withdraw" if is_gate else "Stop",
         question="End this contest without a result? It cannot be opened again."
         if is_gate
@@ -62,9 +62,9 @@ def _override(url: str, acted: str) -> Act:
     return Act(
         name=OVERRIDE,
         url=url,
-        title="Promote it against the gate",
-        hint="The policy becomes the champion although the gate has not said so. The reason stays on the card and in the log.",
+        title="Promote it despite the gate",
+        hint="The policy becomes the champion without passing the gate. The reason stays on the card and in the audit log.",
         button="Promote",
-        question="Make this policy the champion, against the gate?",
+        question="Make this policy the champion despite the gate?",
         open=acted == OVERRIDE,
     )

@@ -308,8 +308,8 @@ def test_a_watch_speaks_of_the_champion_and_the_one_before(
     crown(session, champion)
     page = sign_in(client, bob).get(f"/contests/{watch.id}").text
     assert "Watch of round 1" in page
-    assert "that one takes over again" in page
-    assert "Evidence that it is worse than the one before" in client.get("/").text
+    assert "the previous one is restored" in page
+    assert "Evidence that it is worse than the previous one" in client.get("/").text
 
 
 # ── Who sees what ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -347,8 +347,8 @@ def test_no_door_tells_a_reviewer_how_an_open_contest_stands(
         assert answer.status_code == 200, path
         for secret in ("okapi-r1", "1.2 times", "7791", "7,791", "60%", "0.6,", "evidence"):
             assert secret not in answer.text, (path, secret)
-    assert "for admins until" in client.get("/").text
-    assert "for admins until the verdict" in client.get("/rounds/1").text
+    assert "Only admins see the numbers until" in client.get("/").text
+    assert "only for admins until the verdict" in client.get("/rounds/1").text
     assert client.get(f"/api/v1/contests/{contest.id}").status_code == 404
 
 

@@ -66,7 +66,7 @@ def test_bob_sees_votes_as_they_are_counted(
     assert ballot.alice.pseudonym in page
     assert ballot.alice.name not in page
     assert "coding" in page
-    assert "at the 20 of the last 24 hours" in page
+    assert "at the pace of the last 24 hours (20)" in page
 
 
 def test_bob_withdraws_with_a_reason_that_stays_on_the_card(

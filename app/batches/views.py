@@ -201,7 +201,7 @@ def batch_page(
 
 @router.get("/batches/{batch_id}/progress")
 def progress(request: Request, session: DbSession, user: Reviewer, batch_id: int) -> HTMLResponse:
-    """The part of the batch's page that moves; it stops asking when nothing will move any more."""
+    """The part of the batch's page that changes; it stops polling once nothing will change."""
     batch = queries.access_batch(session, user, batch_id)
     return render(request, "prompts/_progress.html", _progress(session, batch, may_write=user.role is Role.ADMIN))
 
@@ -240,7 +240,7 @@ def guidelines(request: Request, session: DbSession, user: Admin, batch_id: int,
 
 @router.post("/batches/{batch_id}/settings")
 def change_settings(request: Request, session: DbSession, user: Admin, batch_id: int, sent: AdminForm) -> Response:
-    """Change what can be changed while people work."""
+    """Change the settings that can change while people work."""
     batch = queries.access_batch(session, user, batch_id)
     try:
         settings.change(session, user, batch, BatchChange.model_validate(_all_if_empty(sent.fields)))
@@ -329,7 +329,7 @@ def _progress(session: DbSession, batch: Batch, *, may_write: bool) -> ProgressF
 
 
 def _poll_seconds(batch: Batch, progress: Progress) -> int | None:
-    """How soon the page should ask again: often while prompts are generated, seldom while people work, else never."""
+    """The polling interval: short while prompts are generated, long while people work, else none."""
     moves = progress.generating or (progress.unsettled and not progress.far_ahead)
     if batch.state in {BatchState.PREPARING, BatchState.OPEN} and moves:
         return 2

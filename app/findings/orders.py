@@ -1,4 +1,4 @@
-"""What is put into the ledger of checks: the responses of a prompt, an edit with its submission, an edit before it.
+"""Orders checks: of a prompt's responses, of an edit on submission, of an edit before submission.
 
 A prompt with nothing to check against (:data:`app.prompts.models.CHECKABLE`) gets no row.
 """
@@ -171,7 +171,7 @@ def forget_drafts(session: Session) -> int:
 
 
 def check_again(session: Session, user: User, batch: Batch) -> int:
-    """Check what has not been checked in a batch: responses without a check, and those that could not be; how many."""
+    """Order checks of a batch's responses that have none or could not be checked; returns how many."""
     null = select(Finding.id).where(STANDS, Finding.passed.is_(None)).exists()
     # the edit of an erased person is blank, which is nothing to check
     erased = select(Annotation.id).where(Annotation.id == Check.annotation_id, Annotation.edited_text == "").exists()

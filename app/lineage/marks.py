@@ -1,4 +1,4 @@
-"""What a retraction means for models: which were trained on what is retracted, and which only met such a model.
+"""What a retraction means for models: which were trained on retracted annotations, and which only on data of such models.
 
 Derived from the lineage whenever it is asked, and stored nowhere: a restored retraction, or one more edge, changes it by
 itself. There are few checkpoints, so the graph is walked here; what is large (annotations, candidates) stays in the database.

@@ -1,4 +1,4 @@
-"""Reads of the lineage from whichever end one stands at: an annotation, a snapshot, a checkpoint, a retraction. For staff."""
+"""Reads of the lineage from either end: an annotation, a snapshot, a checkpoint, a retraction. For staff."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retracting and restoring: what an admin takes out of exports, training and contests, and brings back. Nothing here commits.
+"""Retracting and restoring: admins remove annotations from exports, training and contests. Nothing here commits.
 
 A retraction is a row with its reason, and the annotations that it took out point at it. Nothing is deleted, so the lineage
 still finds what they went into; what is marked because of it is derived (:mod:`app.lineage.marks`).

@@ -80,7 +80,7 @@ def allow_training(
 
 @router.post("/checkpoints/{checkpoint_id}/deploy")
 def deploy(request: Request, session: DbSession, user: Admin, checkpoint_id: int) -> Response:
-    """Put it into the rotation beside what is there. The champion stays."""
+    """Add a checkpoint to the rotation. The champion stays."""
     found = queries.access_checkpoint(session, user, checkpoint_id)
     service.deploy(session, found)
     accounts.audit(session, user, "checkpoint.deploy", "checkpoint", found.id)
@@ -90,7 +90,7 @@ def deploy(request: Request, session: DbSession, user: Admin, checkpoint_id: int
 
 @router.post("/deployments/{deployment_id}/end")
 def end(request: Request, session: DbSession, user: Admin, deployment_id: int) -> Response:
-    """Take it out of the rotation; the last one stays. Where that moves the champion, page and log say so."""
+    """Remove a deployment from the rotation, except the last one. If that changes the champion, page and log say so."""
     deployment = queries.access_deployment(session, user, deployment_id)
     successor = service.end_deployment(session, deployment)
     moved = {"champion": successor.name} if successor else {}

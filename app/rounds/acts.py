@@ -1,4 +1,4 @@
-"""What an admin can do to a contest, and to a round that the gate refused: each with a reason that stays."""
+"""The actions of an admin on a contest, and on a round that the gate refused; each keeps its reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WITHDRAW, OVERRIDE = "withdraw", "override"
 
 @dataclass(frozen=True)
 class Act:
-    """One thing to do, as a form: its address, its words, and the question before it is done."""
+    """One action as a form: its address, its texts, and the question that confirms it."""
 
     name: str
     url: str
@@ -22,7 +22,7 @@ class Act:
     button: str
     question: str
     open: bool
-    """Whether it was tried and refused just now."""
+    """Whether the last attempt was refused."""
 
 
 def of_contest(user: User, contest: Contest, round_verdict: Verdict | None, acted: str = "") -> list[Act]:

@@ -159,7 +159,7 @@ def list_training_runs(session: DbSession, before: Cursor = None, limit: Limit =
 
 @router.post("/training-runs", status_code=202, response_model=StartedRuns, dependencies=[TAKES_KEY])
 def start_training(request: Request, session: DbSession, user: ApiAdmin) -> Response:
-    """Freeze a snapshot and queue what trains on it. When all has succeeded, a run of the kind `check` is queued."""
+    """Freeze a snapshot and queue the runs that train on it. Once all have succeeded, a run of the kind `check` is queued."""
 
     def work() -> StartedRuns:
         return StartedRuns(training_runs=_json(session, _reloaded(session, service.start_training(session, user))))

@@ -30,7 +30,7 @@ SAID = 3
 
 @dataclass(frozen=True)
 class Entry:
-    """What a round came to."""
+    """The result of a round."""
 
     round: Round
     contest: Contest | None

@@ -82,7 +82,7 @@ class Forecast:
 
     @property
     def days(self) -> float | None:
-        """At the pace of the last 24 hours; None where nobody judged in them."""
+        """Days at the pace of the last 24 hours; None where nobody judged in them."""
         return self.more / self.last_day if self.last_day else None
 
     @property
@@ -261,7 +261,7 @@ def _last_day(session: Session, contest: Contest) -> int:
 
 
 def evidence(log_e: float) -> float:
-    """From its logarithm; what nobody would read is cut off."""
+    """Evidence from its logarithm, capped at a readable size."""
     return math.exp(min(log_e, MOST_LOG))
 
 
@@ -277,7 +277,7 @@ def _scales(contest: Contest) -> list[Scale]:
 
 
 def _forecast(contest: Contest, last_day: int) -> Forecast:
-    """Each evidence grows by a mean of its own; what comes first decides, and nothing lasts longer than the budget."""
+    """Each kind of evidence grows at its own mean rate; the first to reach its bound decides, the budget at the latest."""
     left = max(0, contest.budget - contest.counted)
     score = contest.score
     if score is None or contest.counted < MIN_FORECAST:

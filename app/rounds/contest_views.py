@@ -78,7 +78,7 @@ def withdraw(
 def override(
     request: Request, session: DbSession, user: Admin, contest_id: int, reason: Annotated[str, Form()] = ""
 ) -> Response:
-    """Put the challenger in charge, against the gate or before it has decided."""
+    """Make the challenger the champion despite the gate, or before it has decided."""
     contest = cards.access_contest(session, user, contest_id)
     try:
         contests.override(session, user, contest, reason)
@@ -90,7 +90,7 @@ def override(
 def _page(
     request: Request, session: Session, user: User, contest_id: int, refused: tuple[str, str, str] = ("", "", "")
 ) -> HTMLResponse:
-    """``refused``: the act whose reason was refused, what it was, and why."""
+    """``refused``: the act whose reason was refused, the reason as typed, and the error."""
     contest = cards.access_contest(session, user, contest_id)
     card = cards.card_of(session, contest)
     acted, reason, problem = refused

@@ -228,7 +228,7 @@ def _complete(
 def _watch(
     session: Session, round_: Round, champion: Checkpoint, previous: Checkpoint, team: Sequence[int] = ()
 ) -> None:
-    """Go on comparing the new champion with the one before; whoever was watched until now is not in charge any more."""
+    """Keep comparing the new champion with the previous one; older watches end, their champion is no longer champion."""
     for contest in _lock_open(session, ContestKind.WATCH):
         _close(session, contest, Verdict.INCONCLUSIVE, f"{champion.name} is the champion now.")
     _add(session, round_, ContestKind.WATCH, champion, previous, WATCH_BUDGET, team)
@@ -260,11 +260,11 @@ def withdraw(session: Session, user: User, contest: Contest, reason: str) -> Non
 
 
 def override(session: Session, user: User, of: Contest | Round, reason: str) -> None:
-    """Put a round's policy in charge against the gate, or before it has decided. The reason stays on the policy's card.
+    """Make a round's policy the champion despite the gate, or before it has decided. The policy's card keeps the reason.
 
     Raises:
         BadInput: no reason is given.
-        Conflict: it is in charge already or cannot be served, or another policy is in contest.
+        Conflict: it is the champion already or cannot be served, or another policy is in contest.
     """
     reason = _said(reason)
     _lock_open(session)
@@ -343,7 +343,7 @@ def _policy(session: Session, round_: Round, contest: Contest | None) -> Checkpo
 
 # ── Again ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 def recount(session: Session, contest_ids: Sequence[int]) -> None:
-    """Count these again. One that has ended keeps its verdict, and what was counted then stays beside what is counted now."""
+    """Recount these. One that has ended keeps its verdict, and the old count beside the new one."""
     if not contest_ids:
         return
     for contest in _lock(session, select(Contest).where(Contest.id.in_(contest_ids)).order_by(Contest.id)):
@@ -366,7 +366,7 @@ def _outdated() -> Select[int]:
 
 
 def _lock_open(session: Session, *kinds: ContestKind) -> list[Contest]:
-    """Those that are open, in one order, so that no two who lock them wait for each other."""
+    """Lock the open contests, always in one order, so that no two transactions wait for each other."""
     query = select(Contest).where(Contest.verdict.is_(None), Contest.kind.in_(kinds or tuple(ContestKind)))
     return _lock(session, query.order_by(Contest.id))
 

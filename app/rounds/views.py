@@ -123,7 +123,7 @@ def round_page(request: Request, session: DbSession, user: Reviewer, number: int
 def override(
     request: Request, session: DbSession, user: Admin, number: int, reason: Annotated[str, Form()] = ""
 ) -> Response:
-    """Put the policy of a round in charge that the gate refused."""
+    """Make the policy of a round that the gate refused the champion."""
     found = queries.access_round(session, user, number)
     try:
         contests.override(session, user, found, reason)

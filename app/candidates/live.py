@@ -26,6 +26,7 @@ from app.kernel.errors import BadInput, NotFound, TooMany
 from app.kernel.fingerprint import fingerprint
 from app.kernel.jobs import Job, enqueue
 from app.kernel.live_stream import announce
+from app.kernel.locks import wait_for_turn
 from app.kernel.settings import get_settings
 from app.registry.models import Checkpoint, Deployment, External
 
@@ -107,7 +108,7 @@ def request(  # noqa: PLR0913 - each is a column of the row
     """
     settings = get_settings()
     # one after another for each person, so that two tabs cannot spend the same tokens
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"live:{user.id}", 0))))
+    wait_for_turn(session, f"live:{user.id}")
     earlier = asked_before(session, user, request_key, asked)
     if earlier is not None:
         return earlier

@@ -23,6 +23,7 @@ from app.findings.service import Found, row_of
 from app.judgements.vocabulary import ShowFindings
 from app.kernel.errors import BadInput, Conflict, NotFound, TooMany
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locks import wait_for_turn
 from app.kernel.settings import get_settings
 from app.prompts.models import CHECKABLE, Batch, Prompt
 
@@ -146,7 +147,7 @@ def order_draft(session: Session, user: User, assignment_id: int, written: str) 
 
 def _within_limit(session: Session, user: User) -> None:
     """One at a time for each person, in the order of the lock; and so many within a minute."""
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"checks.asked:{user.id}", 0))))
+    wait_for_turn(session, f"checks.asked:{user.id}")
     most = get_settings().edit_checks_per_minute
     within = literal(timedelta(minutes=1))
     asked = session.scalar(

@@ -16,6 +16,7 @@ from app.accounts.models import User
 from app.annotations.models import Annotation, Retraction, RetractionScope
 from app.kernel.errors import Conflict, refused
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locks import wait_for_turn
 from app.kernel.storable import flaw
 from app.lineage import erasing, targets
 from app.lineage.targets import Target
@@ -39,7 +40,7 @@ def retract(
         raise refused("erase", "Only a person can be erased: retract this, or erase the person who wrote it.")
     target = targets.find(session, scope, target_id)
     # one at a time: two that overlap would each wait for rows of the other
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(_TURN, 0))))
+    wait_for_turn(session, _TURN)
     made = Retraction(
         scope=scope,
         target_id=target_id,
@@ -78,7 +79,7 @@ def restore(session: Session, actor: User | None, retraction: Retraction) -> int
     Raises:
         Conflict: it is restored already, or what was written was erased.
     """
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(_TURN, 0))))
+    wait_for_turn(session, _TURN)
     session.refresh(retraction, with_for_update=True)
     if retraction.erased:
         raise Conflict("It erased what the person wrote, so it cannot be restored.")

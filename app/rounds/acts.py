@@ -9,6 +9,7 @@ from app.loops.models import Round, RoundState, Verdict
 from app.rounds.models import Contest, ContestKind
 
 WITHDRAW, OVERRIDE = "withdraw", "override"
+DONE = {WITHDRAW: "The contest is withdrawn.", OVERRIDE: "The policy is the champion now."}
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,19 @@ class Act:
     question: str
     open: bool
     """Whether the last attempt was refused."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An act whose reason was refused, as its form shows it again; empty where none was."""
+
+    act: str = ""
+    reason: str = ""
+    """As typed."""
+    problem: str = ""
+
+
+NOTHING_REFUSED = Refused()
 
 
 def of_contest(user: User, contest: Contest, round_verdict: Verdict | None, acted: str = "") -> list[Act]:

@@ -22,7 +22,7 @@ from app.registry.models import CheckpointState, EngineState, LoopRole
 from app.rounds import contests, counting
 from app.rounds.models import Contest, ContestKind, Evaluation
 from tests.factories import make_checkpoint, make_user
-from tests.rounds.balloting import Ballot, open_ballot
+from tests.rounds.balloting import Ballot, begin, champion, open_ballot
 
 
 @pytest.fixture
@@ -35,24 +35,9 @@ def bob(session: Session) -> User:
     return make_user(session, Role.ADMIN, "Bob")
 
 
-def begin(session: Session, ballot: Ballot) -> Contest:
-    """The round's policy meets the champion, and the next round collects."""
-    round_ = session.get_one(Round, ballot.batch.round_id)
-    contest = contests.open_gate(session, round_, ballot.challenger)
-    session.add(Round(number=round_.number + 1))
-    session.commit()
-    return contest
-
-
 @pytest.fixture
 def contest(session: Session, ballot: Ballot) -> Contest:
     return begin(session, ballot)
-
-
-def champion(session: Session) -> str:
-    found = appointed(session, LoopRole.CHAMPION)
-    assert found is not None
-    return found.name
 
 
 def challenger(session: Session) -> str | None:

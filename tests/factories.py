@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.accounts import service as accounts
+from app.accounts import signing_in
 from app.accounts.models import Role, User
 from app.annotations import recording
 from app.annotations import service as annotating
@@ -68,7 +68,7 @@ def make_user(session: Session, role: Role = Role.ANNOTATOR, name: str = "Alice"
 def sign_in(client: TestClient, user: User) -> TestClient:
     """Put a fresh session of ``user`` into ``client``'s cookie jar, without the cost of a password."""
     with session_scope() as session:
-        secret = accounts.start_session(session, user)
+        secret = signing_in.start_session(session, user)
     client.cookies.set("corral", secret)
     return client
 

@@ -1,4 +1,4 @@
-"""Changing a batch while people work on it: what is safe at any time, and what only before the first annotation."""
+"""Changes to a batch while people work on it: which are safe at any time, and which only before the first annotation."""
 
 from __future__ import annotations
 

@@ -63,23 +63,31 @@ class UploadPage:
     accepted: str
 
 
-@dataclass(frozen=True)
-class PreviewPage:
-    """Context of ``prompts/preview.html``. ``values`` are the settings as typed, so that nothing is typed twice."""
+@dataclass(frozen=True, kw_only=True)
+class SettingsFields:
+    """What the fields of a batch's settings take, on the preview of a file and on the batch's page."""
 
-    upload: Upload
-    twin: Batch | None
     values: dict[str, str]
+    """The settings as text; as typed, where something is wrong with them."""
     errors: dict[str, str]
     unseen: list[str]
-    there_are: tuple[str, ...]
+    """What of the prompts the model does not see, by the template in service at the preview or the import."""
+    there_are: tuple[str, ...] = field(default_factory=known)
     """The names of the verifiers."""
     selections: Mapping[PairSelection, str] = field(default_factory=lambda: SELECTIONS)
 
 
-@dataclass(frozen=True)
-class BatchPage:
-    """Context of ``prompts/batch.html``; ``_progress.html`` takes the first six."""
+@dataclass(frozen=True, kw_only=True)
+class PreviewPage(SettingsFields):
+    """Context of ``prompts/preview.html``."""
+
+    upload: Upload
+    twin: Batch | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressFragment:
+    """Context of ``prompts/_progress.html``."""
 
     batch: Batch
     progress: Progress
@@ -87,31 +95,17 @@ class BatchPage:
     poll_seconds: int | None
     quarantined: Page[Prompt]
     may_write: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchPage(ProgressFragment, SettingsFields):
+    """Context of ``prompts/batch.html``."""
+
     round: int
     prompts: Page[Prompt]
     state: PromptState | None
     first: bool
     guidelines: str
-    values: dict[str, str]
-    """The settings that can be changed, as text; or as typed, where something is wrong with them."""
-    errors: dict[str, str]
-    unseen: list[str]
-    """What the model did not see of the prompts by the template that was in service when they were imported."""
-    there_are: tuple[str, ...]
-    """The names of the verifiers."""
-    selections: Mapping[PairSelection, str] = field(default_factory=lambda: SELECTIONS)
-
-
-@dataclass(frozen=True)
-class ProgressFragment:
-    """Context of ``prompts/_progress.html`` alone."""
-
-    batch: Batch
-    progress: Progress
-    engine: EngineView | None
-    poll_seconds: int | None
-    quarantined: Page[Prompt]
-    may_write: bool
 
 
 # ── Upload and preview ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -201,7 +195,7 @@ def batch_page(
 
 @router.get("/batches/{batch_id}/progress")
 def progress(request: Request, session: DbSession, user: Reviewer, batch_id: int) -> HTMLResponse:
-    """The part of the batch's page that moves; it stops asking when nothing will move any more."""
+    """The part of the batch's page that changes; it stops polling once nothing will change."""
     batch = queries.access_batch(session, user, batch_id)
     return render(request, "prompts/_progress.html", _progress(session, batch, may_write=user.role is Role.ADMIN))
 
@@ -240,7 +234,7 @@ def guidelines(request: Request, session: DbSession, user: Admin, batch_id: int,
 
 @router.post("/batches/{batch_id}/settings")
 def change_settings(request: Request, session: DbSession, user: Admin, batch_id: int, sent: AdminForm) -> Response:
-    """Change what can be changed while people work."""
+    """Change the settings that can change while people work."""
     batch = queries.access_batch(session, user, batch_id)
     try:
         settings.change(session, user, batch, BatchChange.model_validate(_all_if_empty(sent.fields)))
@@ -290,7 +284,7 @@ def _preview_page(
     status: int = 200,
 ) -> HTMLResponse:
     twin = queries.batch_of_file(session, upload.sha256)
-    context = PreviewPage(upload, twin, values, errors, unseen=sentences(upload.report), there_are=known())
+    context = PreviewPage(upload=upload, twin=twin, values=values, errors=errors, unseen=sentences(upload.report))
     return render(request, "prompts/preview.html", context, status=status)
 
 
@@ -325,11 +319,18 @@ def _progress(session: DbSession, batch: Batch, *, may_write: bool) -> ProgressF
     progress = batch_progress(session, [batch.id])[batch.id]
     engine = engine_view(session, get_settings().engine_url) if progress.unsettled else None
     quarantined = queries.list_prompts(session, batch, state=PromptState.QUARANTINED, limit=10)
-    return ProgressFragment(batch, progress, engine, _poll_seconds(batch, progress), quarantined, may_write)
+    return ProgressFragment(
+        batch=batch,
+        progress=progress,
+        engine=engine,
+        poll_seconds=_poll_seconds(batch, progress),
+        quarantined=quarantined,
+        may_write=may_write,
+    )
 
 
 def _poll_seconds(batch: Batch, progress: Progress) -> int | None:
-    """How soon the page should ask again: often while prompts are generated, seldom while people work, else never."""
+    """The polling interval: short while prompts are generated, long while people work, else none."""
     moves = progress.generating or (progress.unsettled and not progress.far_ahead)
     if batch.state in {BatchState.PREPARING, BatchState.OPEN} and moves:
         return 2
@@ -361,22 +362,15 @@ def _batch_page(
     sent: dict[str, str] | None = None,
     errors: dict[str, str] | None = None,
 ) -> HTMLResponse:
-    moving = _progress(session, batch, may_write=may_write)
     context = BatchPage(
-        batch=batch,
-        progress=moving.progress,
-        engine=moving.engine,
-        poll_seconds=moving.poll_seconds,
+        **vars(_progress(session, batch, may_write=may_write)),
         round=round_numbers(session, {batch.round_id})[batch.round_id],
-        quarantined=moving.quarantined,
         prompts=queries.list_prompts(session, batch, state=state, after=after),
         state=state,
         first=after is None,
-        may_write=may_write,
         guidelines=(sent or {}).get("guidelines", batch.guidelines),
         values=_values(batch) | (sent or {}),
         errors=errors or {},
         unseen=sentences(queries.unseen_at_import(session, batch)),
-        there_are=known(),
     )
     return render(request, "prompts/batch.html", context, status=422 if errors else 200)

@@ -141,7 +141,7 @@ class AskedOut(BaseModel):
 
 
 class AgreementOut(BaseModel):
-    """How far people agree, as of the last board."""
+    """Agreement between people, as of the last board."""
 
     computed_at: datetime | None
     agreement: Agreement

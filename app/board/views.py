@@ -29,7 +29,7 @@ POLL_SECONDS = 2
 
 @dataclass(frozen=True)
 class Status:
-    """How old the numbers are, and whether newer ones are on their way."""
+    """The age of the numbers, and whether newer ones are being computed."""
 
     board: Board | None
     computing: bool
@@ -102,7 +102,7 @@ def board_page(request: Request, session: DbSession, user: StaffAlone, wanted: F
 
 @router.post("/board")
 def compute(request: Request, session: DbSession, user: Admin) -> Response:
-    """Compute it anew."""
+    """Recompute the board."""
     service.request(session, user)
     return redirect(request, "/board")
 

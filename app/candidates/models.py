@@ -5,12 +5,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.accounts.models import User
 from app.kernel.db import Base, Created, Json, Key, Time, enum_column
+from app.kernel.leases import Leased
 from app.prompts.models import Prompt
 from app.registry.models import Checkpoint, Deployment
 
@@ -88,7 +89,7 @@ class LiveState(StrEnum):
     FAILED = "failed"
 
 
-class LiveGeneration(Base):
+class LiveGeneration(Leased, Base):
     """The ledger row of one text that is generated while its user watches. The stream is elsewhere; what came is here."""
 
     __tablename__ = "live_generations"
@@ -128,9 +129,6 @@ class LiveGeneration(Base):
     completion_tokens: Mapped[int] = mapped_column(default=0, server_default="0")
     engine_version: Mapped[str | None] = mapped_column(String(80))
     error: Mapped[str | None]
-    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
-    lease_until: Mapped[Time | None]
-    fencing_token: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     stop_asked_at: Mapped[Time | None]
     created_at: Mapped[Created]
     started_at: Mapped[Time | None]

@@ -148,7 +148,7 @@ def renew(session: Session, claims: Iterable[Claim]) -> set[int]:
 
 
 def release(session: Session, claims: Iterable[Claim]) -> int:
-    """Give prompts back untried: no attempt is counted. They wait a moment, each its own, so that others come first."""
+    """Return prompts without counting an attempt. Each waits a moment of its own, so that others come first."""
     return sum(
         _end_lease(session, claim, state=PromptState.PENDING, next_try_at=func.now() + _seconds(_jitter(2.0)))
         for claim in claims

@@ -102,7 +102,7 @@ class HoldsJson(BaseModel):
 
 
 class MarkedJson(BaseModel):
-    """A checkpoint that was trained on them, or only met one that was, and how many responses it wrote since."""
+    """A checkpoint that was trained on them, or on data of one that was, and how many responses it wrote since."""
 
     id: int = Field(examples=[5])
     name: str = Field(examples=["policy-r1-a1b2c3d4"])

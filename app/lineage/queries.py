@@ -1,4 +1,4 @@
-"""Reads of the lineage from whichever end one stands at: an annotation, a snapshot, a checkpoint, a retraction. For staff."""
+"""Reads of the lineage from either end: an annotation, a snapshot, a checkpoint, a retraction. For staff."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def access_annotation(session: Session, user: User, annotation_id: int) -> Annot
         raise NotFound
     annotation, batch_id, batch, stands, returned, settled = row
     if user.role is not Role.ADMIN and not settled:
-        raise NotFound("This item still needs annotators, and its lineage names the models: ask again when it is done.")
+        raise NotFound("This item still needs annotators, and its lineage names the models. Come back when it is done.")
     retraction = session.get(Retraction, annotation.retraction_id) if annotation.retraction_id else None
     went = reach.reach(session, select(Annotation.id).where(Annotation.id == annotation_id))
     went = replace(went, contests=_shown(user, went.contests))

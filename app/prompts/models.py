@@ -6,7 +6,6 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     CheckConstraint,
     ColumnElement,
     ForeignKey,
@@ -25,6 +24,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.judgements.vocabulary import EditPolicy, ShowFindings
 from app.kernel.db import Base, Created, Json, Key, Time, enum_column
+from app.kernel.leases import Retried
 
 
 class Upload(Base):
@@ -190,7 +190,7 @@ class PromptState(StrEnum):
     QUARANTINED = "quarantined"
 
 
-class Prompt(Base):
+class Prompt(Retried, Base):
     """Messages that end at a user turn, and the ledger row of their generation."""
 
     __tablename__ = "prompts"
@@ -236,12 +236,6 @@ class Prompt(Base):
     tests: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
     extra: Mapped[Json] = mapped_column("metadata", JSONB, server_default=text("'{}'"), default=dict)
     state: Mapped[PromptState] = mapped_column(enum_column(PromptState, "state"), default=PromptState.PENDING)
-    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
-    last_error: Mapped[str | None]
-    next_try_at: Mapped[Created]
-    lease_until: Mapped[Time | None]
-    fencing_token: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
-    """Grows with each lease; what comes back with an older one is dropped."""
     created_at: Mapped[Created]
 
     batch: Mapped[Batch] = relationship(lazy="raise")

@@ -20,6 +20,7 @@ from app.accounts.service import audit
 from app.kernel.chat_templates import in_service
 from app.kernel.errors import BadInput, Conflict, TooLarge
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locks import wait_for_turn
 from app.kernel.settings import get_settings
 from app.loops.queries import current_round
 from app.prompts.forms import BatchSettings
@@ -246,7 +247,7 @@ def create_batch(
         Conflict: there is no round yet.
     """
     # Two admins who take one name at once: the lock makes the second wait and then see the first.
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"batches.name:{settings.name}", 0))))
+    wait_for_turn(session, f"batches.name:{settings.name}")
     if session.scalar(select(Batch.id).where(Batch.name == settings.name)) is not None:
         message = "A batch with this name already exists: choose another name."
         raise BadInput(message, errors=[{"loc": "name", "msg": message}])
@@ -314,7 +315,7 @@ def unseen_in_sample() -> list[str]:
 
 def load_sample(session: Session) -> Batch | None:
     """The sample batch, open, where there is no batch yet (the first start); else None."""
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("batches.sample", 0))))
+    wait_for_turn(session, "batches.sample")
     if session.scalar(select(Batch.id).limit(1)) is not None:
         return None
     settings = BatchSettings(name=SAMPLE_NAME, guidelines=SAMPLE_GUIDELINES, candidates_per_prompt=2)

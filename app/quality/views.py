@@ -171,7 +171,7 @@ def one(request: Request, session: DbSession, user: Reviewer, annotation_id: int
 
 @router.post("/review/annotations/{annotation_id}/accept")
 def accept(request: Request, session: DbSession, user: Reviewer, annotation_id: int, wanted: Filter) -> Response:
-    """Say that an annotation is good, and go on to the next of the list."""
+    """Accept an annotation and open the next one of the list."""
     annotation = queries.access_annotation(session, user, annotation_id)
     if not _stands(annotation):
         return _gone(request, wanted)
@@ -189,7 +189,7 @@ def accept(request: Request, session: DbSession, user: Reviewer, annotation_id: 
 def give_back(
     request: Request, session: DbSession, user: Reviewer, annotation_id: int, wanted: Filter, note: Text = ""
 ) -> Response:
-    """Ask the annotator to look at it again."""
+    """Return an annotation to its annotator with a note."""
     annotation = queries.access_annotation(session, user, annotation_id)
     if not _stands(annotation):
         return _gone(request, wanted)
@@ -244,7 +244,7 @@ def gold_items(
 
 @router.post("/review/gold/{comparison_id}/retire")
 def retire(request: Request, session: DbSession, user: Reviewer, comparison_id: int) -> Response:
-    """Give an item with a known answer to nobody any more."""
+    """Stop handing out an item with a known answer."""
     service.set_gold(session, user, queries.access_gold(session, user, comparison_id), retired=True)
     return redirect(request, "/review/gold", flash="Retired: nobody will get this item any more.")
 

@@ -110,9 +110,9 @@ class RoundJson(BaseModel):
     state: RoundState
     verdict: Verdict | None = Field(description="How it ended; null before that.")
     verdict_reason: str
-    contest_id: int | None = Field(description="Of its gate; to reviewers once it is settled.")
+    contest_id: int | None = Field(description="Its gate's contest; reviewers see it once it is settled.")
     batch_ids: list[int]
-    annotations: int = Field(description="Judged in this round, whenever the responses were written.")
+    annotations: int = Field(description="Made in this round, whenever the responses were written.")
     training_run_ids: list[int]
     created_at: datetime
     completed_at: datetime | None
@@ -122,16 +122,14 @@ class RoundList(BaseModel):
     """Rounds, newest first, and what keeps a training from starting (null: nothing does)."""
 
     rounds: list[RoundJson]
-    new_annotations: int = Field(
-        description="Of the current round: judged since the last round was trained to its end, whatever its verdict."
-    )
+    new_annotations: int = Field(description="Made since the last fully trained round, whatever its verdict.")
     trainable_pairs: int = Field(
         description="Pairs that the next reward model learns from, edits included, before training leaves out those "
         "that are too long or repeat a held-out prompt."
     )
     policy_pairs: int = Field(description="Pairs that the next policy learns from, counted the same way.")
     held_out_pairs: int = Field(description="Pairs for measuring the result, counted the same way.")
-    minutes: int = Field(description="How long a training would take up to the end of its check, as a guess.")
+    minutes: int = Field(description="Estimate: from the start of a training to the end of its check.")
     blocked: str | None = Field(examples=["There are no annotations yet. Annotate some comparisons first."])
 
 
@@ -161,7 +159,7 @@ def list_training_runs(session: DbSession, before: Cursor = None, limit: Limit =
 
 @router.post("/training-runs", status_code=202, response_model=StartedRuns, dependencies=[TAKES_KEY])
 def start_training(request: Request, session: DbSession, user: ApiAdmin) -> Response:
-    """Freeze a snapshot and queue what trains on it. When all has succeeded, a run of the kind `check` is queued."""
+    """Freeze a snapshot and queue the runs that train on it. Once all have succeeded, a run of the kind `check` is queued."""
 
     def work() -> StartedRuns:
         return StartedRuns(training_runs=_json(session, _reloaded(session, service.start_training(session, user))))

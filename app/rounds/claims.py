@@ -78,7 +78,7 @@ def is_due(run: TrainingRun, attempt: Sequence[TrainingRun]) -> bool:
 
 
 def claim(session: Session, run_id: int) -> Claim | None:
-    """Take a run that is due, or None when it is not, or not any more: messages may come twice."""
+    """Claim a run that is due; None when it is not, or no longer, since messages may come twice."""
     before = aliased(TrainingRun)
     query = (
         select(TrainingRun, Snapshot, Checkpoint)

@@ -20,7 +20,7 @@ LAPTOP = {RunKind.REWARD: (40, 1.6), RunKind.SFT: (60, 0.006), RunKind.DPO: (40,
 
 
 def units(*, trainable: int, policy: int, prompts: int, held_out: int) -> dict[RunKind, int]:
-    """How much each run of a round would read: pairs, or the tokens of which answers consist at most.
+    """How much each run of a round would read: pairs, or at most so many tokens of answers.
 
     Args:
         trainable: Pairs for the reward model.

@@ -20,17 +20,16 @@ STRENGTHS = {f"held_out/accuracy/strength_{strength.value}": strength.label for 
 
 EXPLAINED = {
     "held_out/accuracy": {
-        RunKind.REWARD: "of held-out pairs, the chosen response got the higher reward",
-        RunKind.DPO: "of held-out pairs, the policy moved towards the chosen response rather than the rejected one; "
+        RunKind.REWARD: "held-out pairs in which the chosen response gets the higher reward",
+        RunKind.DPO: "held-out pairs in which the policy moved towards the chosen response rather than the rejected one; "
         "before training it has not moved, which counts as one half",
     },
     "held_out/logp_accuracy": {
-        RunKind.DPO: "of held-out pairs, the policy finds the chosen response likelier than the rejected one; long "
+        RunKind.DPO: "held-out pairs in which the policy finds the chosen response likelier than the rejected one; long "
         "responses are less likely, so this starts low"
     },
     "held_out/longer_wins_accuracy": {
-        RunKind.REWARD: "of held-out pairs, the longer response is the chosen one: the accuracy of looking only at "
-        "length"
+        RunKind.REWARD: "held-out pairs in which the longer response is the chosen one: the accuracy of length alone"
     },
 }
 MEASURES = {
@@ -41,7 +40,7 @@ MEASURES = {
     ),
     "held_out/length_correlation": (
         "Reward and length",
-        "their correlation over held-out responses: far from 0 means that the model rewards length",
+        "correlation over held-out responses; far from 0, the model rewards length",
     ),
 }
 DATA_WORDS = {

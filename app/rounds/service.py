@@ -81,7 +81,7 @@ def start_nightly(session: Session) -> list[TrainingRun]:
         log.info("nightly_not_due", new_annotations=found, needed=needed)
         return []
     if _refused_before(session):
-        log.info("nightly_left", reason="A gate refused the last training, and nothing was judged since.")
+        log.info("nightly_left", reason="A gate refused the last training, and there are no new judgements since.")
         return []
     try:
         started = start_training(session, None)

@@ -1,7 +1,7 @@
 // The chosen response, open for editing, with what has changed so far beside it. Each response keeps its own edit.
 
 import { call } from "./annotate-draft.js";
-import { announce } from "./annotate-work.js";
+import { announce } from "./annotate-say.js";
 import { changes, shown, words } from "./word-diff.js";
 
 const DIFF_LIMIT = 60_000;

@@ -13,26 +13,10 @@ import {
   SAID,
   Saver,
 } from "./annotate-draft.js";
+import { announce, clearNotice, hint, notice } from "./annotate-say.js";
 
 /** The fields that go beside the judgement: which item, lease and draft it belongs to. */
 const ENVELOPE = ["fencing_token", "key", "draft_version", "corrects"];
-const make = (tag, values) => Object.assign(document.createElement(tag), values);
-
-/** Say `text` to screen readers. (Importing base.js by another address than the page's would run it twice.) */
-export function announce(text) {
-  const live = document.querySelector("#status"); // looked up each time: going back and forward replaces the whole body
-  live.textContent = "";
-  // a live region speaks only when its text changes: the same words twice need a moment of silence between
-  setTimeout(() => {
-    live.textContent = text;
-  }, 50);
-}
-
-/** Say why what was pressed does nothing, to those who listen and those who look. */
-export async function hint(text) {
-  announce(text);
-  (await import("./annotate-hint.js")).show(text);
-}
 
 export class Work {
   constructor(root) {
@@ -392,19 +376,12 @@ export class Work {
     this.retryTimer = setTimeout(() => this.form.isConnected && this.form.requestSubmit(), seconds * 1000);
   }
 
-  /** Show `message` in a place of its own, so that it takes no other one away: about the submit, the draft or the lease. */
   say(message, { place = "submit", link } = {}) {
-    const notice = make("div", { className: "notice notice--warn" });
-    notice.append(make("p", { textContent: message }));
-    if (link) notice.append(make("a", { className: "button button--small", ...link }));
-    const problem = this.root.querySelector(`[data-problem="${place}"]`);
-    problem.replaceChildren(notice);
-    problem.scrollIntoView({ block: "nearest" });
-    return notice;
+    return notice(this.root, place, message, link);
   }
 
   clear(place) {
-    this.root.querySelector(`[data-problem="${place}"]`).replaceChildren();
+    clearNotice(this.root, place);
   }
 
   /** Another item takes this one's place. What was typed is still saved, unless the item is `done`. */

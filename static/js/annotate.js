@@ -2,7 +2,8 @@
 // works without any of this; here it gets keys, drafts, an editor for the chosen response, and submits that survive a lost network.
 
 import { call } from "./annotate-draft.js";
-import { announce, hint, Work } from "./annotate-work.js";
+import { announce, hint } from "./annotate-say.js";
+import { Work } from "./annotate-work.js";
 
 const { corralKeys } = globalThis;
 let work = null;

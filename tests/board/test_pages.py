@@ -65,7 +65,7 @@ def test_bob_asks_for_a_board_and_the_worker_computes_it(
     page = client.get("/board").text
     words = text_of(page)
     assert "4 votes on 4 prompts, 0 of them ties, judged by 1 person." in words
-    assert "The intervals cannot say how others would judge." in words
+    assert "With so few people, the intervals do not cover how others would judge." in words
     assert "Win rate against zebra-base" in words
     assert "75 %" in words
     assert "Nothing new since." in words
@@ -224,4 +224,4 @@ def test_reviewers_hear_that_items_are_left_out(
     compute()
     page = sign_in(client, make_user(session, Role.REVIEWER, "Rita")).get("/board").text
     assert "gnu" not in page
-    assert "Items that still want a judgement, or that a contest waits for, are left out." in page
+    assert "Items that still need a judgement, or that a contest waits for, are left out." in page

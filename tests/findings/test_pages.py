@@ -124,7 +124,7 @@ def test_what_could_not_be_checked_says_why_and_blames_nobody(
     shown = seen(client, item)
     assert "holds: could not be checked" in shown
     assert "no sandbox here" in shown
-    assert "says nothing against the response" in shown
+    assert "This does not count against the response." in shown
 
 
 def test_others_and_other_positions_find_nothing(client: TestClient, session: Session, alice: User) -> None:
@@ -170,7 +170,7 @@ def test_scripts_send_the_whole_draft_and_the_edit_of_the_first_place_is_checked
     ("written", "status", "said"),
     [
         ("", 422, "There is nothing to check yet"),
-        ("It is\n42. ", 422, "This is a response as it is"),
+        ("It is\n42. ", 422, "This is an unchanged response"),
     ],
 )
 def test_what_cannot_be_checked_is_said_beside_the_button(
@@ -231,7 +231,7 @@ def test_what_could_not_be_checked_is_no_conflict(
         service.record(session, held, "", [found(None)])
     submit(session, alice, item)
     sign_in(client, rita)
-    assert "Nobody preferred" in client.get("/checks").text
+    assert "Nobody ranked a failing response" in client.get("/checks").text
 
 
 def test_an_item_that_the_reviewer_is_judging_is_left_out(
@@ -241,7 +241,7 @@ def test_an_item_that_the_reviewer_is_judging_is_left_out(
     prefer(session, alice, "It is 41.", batch=batch)
     sign_in(client, rita)
     make_assignment(session, rita, session.query(Comparison).filter_by(batch_id=batch.id).one())
-    assert "Nobody preferred" in client.get("/checks").text
+    assert "Nobody ranked a failing response" in client.get("/checks").text
 
 
 def test_alice_sees_no_page_of_checks(client: TestClient, alice: User) -> None:

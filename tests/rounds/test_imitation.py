@@ -21,7 +21,8 @@ from app.registry.models import Checkpoint, CheckpointKind
 from app.rounds import claims, plan, service
 from app.rounds.models import InputRole, RunInput, RunKind, RunState, TrainingRun
 from app.rounds.recipes import RECIPES, max_length
-from tests.fake_engine import FakeEngine, Mode
+from tests.engine_faults import Mode
+from tests.fake_engine import FakeEngine
 from tests.generating import settings_for
 from tests.patience import PATIENCE, eventually
 from tests.rounds.conftest import build_snapshots, faked, in_thread, question, round_states, run_of

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import pytest
 
 from app.kernel.settings import EngineKind, Settings
-from tests.fake_engine import FakeEngine, Mode
+from tests.engine_faults import Mode
+from tests.fake_engine import FakeEngine
 from workers.engines import openai as openai_engine
 from workers.engines.chat import ChatEncoder
 from workers.engines.openai import OpenAIEngine

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from app.kernel.settings import Settings
 from app.registry import service as registry
-from tests.fake_engine import FakeEngine, Fault, Mode
+from tests.engine_faults import Fault, Mode
+from tests.fake_engine import FakeEngine
 from tests.generating import load_all, promote, register_policy, serve_base
 from workers.engines.protocol import EngineAway
 from workers.training import rejection

@@ -104,6 +104,11 @@ def samples_wanted(settings: Settings) -> bool:
     return settings.training_samples > 0
 
 
+def checks_wanted(settings: Settings) -> bool:
+    """For the stage that learns from what can be checked."""
+    return settings.training_checked_steps > 0
+
+
 @dataclass(frozen=True)
 class Stage:
     """One process of a run."""
@@ -238,6 +243,15 @@ PLAN: tuple[Stage, ...] = (
         needs=("snapshot",),
         makes=(CHECKPOINT,),
         gates=gate.EVERY_CHECKPOINT,
+    ),
+    Stage(
+        "checked",
+        RunKind.GRPO,
+        command=("training.grpo", "{run.toml}"),
+        needs=("snapshot",),
+        makes=(CHECKPOINT,),
+        gates=gate.EVERY_CHECKPOINT,
+        wanted=checks_wanted,
     ),
     Stage(
         "average",

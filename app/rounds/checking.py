@@ -144,9 +144,10 @@ def record(session: Session, run: TrainingRun, folder: Path) -> None:
         NotPromotable: the average does not verify.
     """
     reward, policy = (_read(folder / name) for name in (plan.REWARD_REPORT, plan.POLICY_REPORT))
+    head = _read(folder / plan.HEAD_REPORT) if (folder / plan.HEAD_REPORT).exists() else {}
     inputs = _inputs(session, run)
     for kind, report, found in (
-        (True, reward, bounds.of_reward_model(reward)),
+        (True, reward | {"head": head}, [*bounds.of_reward_model(reward), *bounds.of_head(head)]),
         (False, policy, bounds.of_policy(policy, reward)),
     ):
         checkpoint, against = inputs[InputRole.MEASURED, kind], inputs.get((InputRole.AGAINST, kind))

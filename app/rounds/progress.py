@@ -260,7 +260,6 @@ def columns(kind: RunKind) -> list[Column]:
             Column("loss", "Loss"),
             Column("reward", "Reward, of the step’s answers"),
             Column("reward_std", "Spread of rewards"),
-            Column("tokens", "Tokens of an answer"),
             Column("held_out/verified", "Solved, held-out"),
         ]
     if kind not in MARGINS:

@@ -79,7 +79,8 @@ def test_a_planted_rule_is_learnt_and_the_report_says_how_far(tiny_base: Path, t
     told = [event["event"] for event in events]
     assert told == ["data", "baseline", *["step"] * 25, "final", "checkpoint"]
     assert events[1]["metrics"]["held_out/verified"] == 0
-    assert set(events[2]["metrics"]) >= {"loss", "reward", "tokens"}
+    assert set(events[2]["metrics"]) >= {"loss", "reward"}
+    assert "tokens" not in events[2]["metrics"], "which would tell whose answers are long"
     card = (tmp_path / "final" / "README.md").read_text()
     assert "Solved, as checks find" in card
     assert run(tmp_path, tiny_base, "rule") == 0, "what is finished is not done again"

@@ -217,7 +217,9 @@ def _metrics(rates: Intervals, held_out: Sequence[Checked]) -> Metrics:
     found: Metrics = {"held_out/verified_prompts": float(len(held_out))} if rates else {}
     for name, rate in rates.items():
         key = f"{HELD_OUT}/{name}"
-        found |= {key: rate.value, f"{key}/low": rate.low, f"{key}/high": rate.high}
+        found[key] = rate.value
+        if rate.low is not None and rate.high is not None:  # of one prompt alone there is no interval
+            found |= {f"{key}/low": rate.low, f"{key}/high": rate.high}
     return found
 
 

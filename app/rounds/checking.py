@@ -147,7 +147,7 @@ def record(session: Session, run: TrainingRun, folder: Path) -> None:
     head = _read(folder / plan.HEAD_REPORT) if (folder / plan.HEAD_REPORT).exists() else {}
     inputs = _inputs(session, run)
     for kind, report, found in (
-        (True, reward | {"head": head}, [*bounds.of_reward_model(reward), *bounds.of_head(head)]),
+        (True, {**reward, "head": head}, [*bounds.of_reward_model(reward), *bounds.of_head(head)]),
         (False, policy, bounds.of_policy(policy, reward)),
     ):
         checkpoint, against = inputs[InputRole.MEASURED, kind], inputs.get((InputRole.AGAINST, kind))

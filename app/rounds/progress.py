@@ -174,8 +174,8 @@ def headline(run: TrainingRun) -> Headline:
     """For lists of runs."""
     of = _measured_on(run)
     if run.kind is RunKind.GRPO:
-        solved = (_share(each, "held_out/verified", of) for each in (run.baseline, run.metrics))
-        return Headline(*solved, words="held-out prompts solved", before="before")
+        before, after = (_share(each, "held_out/verified", of) for each in (run.baseline, run.metrics))
+        return Headline(before, after, "held-out prompts solved", "before")
     return Headline(_share(run.baseline, "held_out/accuracy", of), _share(run.metrics, "held_out/accuracy", of))
 
 

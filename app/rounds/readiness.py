@@ -55,7 +55,10 @@ def readiness(session: Session, current: Round) -> Readiness:
     prompts = trainable.judged(session, settings.held_out_percent)
     name = settings.training_recipe
     by_reward, by_dpo = conflicts(RunKind.REWARD, name), conflicts(RunKind.DPO, name)
-    checkable = Checkable(*(prompt_lines.to_check(session, side, MOST) for side in (Split.TRAIN, Split.HELD_OUT)))
+    checkable = Checkable(
+        train=prompt_lines.to_check(session, Split.TRAIN, MOST) if plan.checks_wanted(settings) else 0,
+        held_out=prompt_lines.to_check(session, Split.HELD_OUT, settings.check_prompts),
+    )
     found = Readiness(
         annotations=trainable.standing(prompts),
         new_annotations=recent.judged(session, recent.since_last(session)),

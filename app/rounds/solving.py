@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, aliased
 
 from app.accounts.models import User
@@ -70,14 +70,14 @@ def of_policies(session: Session, user: User) -> Solved:
         .limit(MOST)
     )
     found: dict[int, Solver] = {}
-    for evaluation, number, measured, against in session.execute(query):
-        if not findings.shown(user, number):
+    rows: Select[*tuple[Any, ...]] = query
+    for evaluation, of, measured, against in session.execute(rows):
+        if not findings.shown(user, of):
             continue
         for checkpoint, side in ((measured, "after_metrics"), (against, "before_metrics")):
             rates = dict(_rates(evaluation.metrics.get(side, {})))
             if checkpoint is not None and rates:
-                solver = Solver(checkpoint.id, checkpoint.name, number.number, rates)
-                found.setdefault(checkpoint.id, solver)
+                found.setdefault(checkpoint.id, Solver(checkpoint.id, checkpoint.name, of.number, rates))
     capabilities = sorted({name for solver in found.values() for name in solver.rates})
     return Solved(capabilities, sorted(found.values(), key=lambda solver: -solver.checkpoint_id))
 

@@ -128,9 +128,8 @@ def _measured(train: Votes, measured: Votes, vectors: dict[int, bytes], scored: 
     place = {candidate: row for row, candidate in enumerate(used)}
     rows = reading.as_rows([vectors[each] for each in used])
     prompts, one, other, share = zip(*train.rows, strict=True)
-    judged = Judged(
-        *(np.array([place[each] for each in side]) for side in (one, other)), np.array(share), np.array(prompts)
-    )
+    sides = [np.array([place[each] for each in side]) for side in (one, other)]
+    judged = Judged(sides[0], sides[1], np.array(share, dtype=float), np.array(prompts))
     rewards = head.fit(rows, judged).rewards(rows)
     by_head = [_right(rewards[place[a]] - rewards[place[b]], said) for _, a, b, said in measured.rows]
     by_model = [_right(scored[a] - scored[b], said) for _, a, b, said in measured.rows]
@@ -151,7 +150,7 @@ def _right(margin: float, said: float) -> float:
 def _interval(prompts: Sequence[int], values: Sequence[float]) -> Report:
     """The mean with its 95% interval by bootstrap over prompts, as evaluations say theirs; of one prompt without ends."""
     _, places = np.unique(np.array(prompts), return_inverse=True)
-    sums: Floats = np.bincount(places, weights=np.array(values))
+    sums: Floats = np.bincount(places, weights=np.array(values, dtype=float)).astype(float)
     counts: Floats = np.bincount(places).astype(float)
     ends: tuple[float | None, float | None] = (None, None)
     if len(sums) > 1:

@@ -5,7 +5,7 @@
 
 The rule is a format that nobody asks for: an answer of a few words, though not of none. The bundled model seldom keeps it by
 itself. Of two runs of `python -m training.grpo` with the same prompts and seed, one is rewarded by the verifier `instructions`,
-the other by dice; both are measured by the verifier, on prompts that neither learns from. A run that has finished is not repeated.
+the other by dice; both are measured by the verifier, on prompts that neither learns from. A finished run is not repeated.
 """
 
 import argparse

@@ -19,12 +19,14 @@ from app.board.forms import (
     ItemOut,
     PolicyId,
     RoundNumber,
+    SolverOut,
 )
 from app.board.models import ALL, ALL_ROUNDS
 from app.board.queries import Wanted
 from app.board.results import Agreement
 from app.kernel.db import DbSession
 from app.kernel.paging import Cursor, Limit
+from app.rounds import solving
 
 router = APIRouter(tags=["board"])
 
@@ -45,6 +47,7 @@ def get_board(
         failed=last.error if last else None,
         settled_alone=user.role is not Role.ADMIN,
         method=board.method if board else "",
+        solved=[SolverOut.model_validate(asdict(each)) for each in solving.of_policies(session, user).policies],
         strengths=queries.strengths(session, user, board, Wanted(capability, number)) if board else None,
     )
 

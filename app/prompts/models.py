@@ -243,14 +243,14 @@ class Prompt(Retried, Base):
 
 _NO_LIST: ColumnElement[Any] = literal_column("'[]'::jsonb")
 _NO_OBJECT: ColumnElement[Any] = literal_column("'{}'::jsonb")
-CHECKABLE = and_(
-    or_(
-        func.coalesce(Prompt.reference, "") != "",
-        func.coalesce(Prompt.tests, _NO_LIST).not_in([_NO_LIST, _NO_OBJECT]),
-        func.coalesce(Prompt.tools, _NO_LIST) != _NO_LIST,
-    ),
-    func.coalesce(Batch.verifiers, _NO_OBJECT) != _NO_LIST,
+_SAYS = or_(
+    func.coalesce(Prompt.reference, "") != "",
+    func.coalesce(Prompt.tests, _NO_LIST).not_in([_NO_LIST, _NO_OBJECT]),
 )
+_IS_CHECKED = func.coalesce(Batch.verifiers, _NO_OBJECT) != _NO_LIST
+ANSWER_KNOWN = and_(_SAYS, _IS_CHECKED)
+"""Whether a prompt (joined with its batch) says what an answer must come to: what training measures and learns by."""
+CHECKABLE = and_(or_(_SAYS, func.coalesce(Prompt.tools, _NO_LIST) != _NO_LIST), _IS_CHECKED)
 """Whether answers to a prompt (joined with its batch) can be checked against something that came with it."""
 
 

@@ -18,9 +18,11 @@ from app.annotations.pages import WorkPage, work_page
 from app.annotations.queries import Work, access_work
 from app.annotations.recording import as_draft
 from app.annotations.said import EndedPage, ended_page, said_before
+from app.candidates import scores
 from app.comparisons.models import Purpose
 from app.comparisons.purposes import PURPOSES
 from app.findings.queries import Shown, shown_to_staff
+from app.judgements.positions import POSITIONS
 from app.judgements.vocabulary import Outcome
 from app.kernel.db import DbSession
 from app.kernel.errors import AppError, BadInput, Conflict
@@ -30,6 +32,7 @@ from app.prompts.models import BatchState
 from app.quality import queries, service
 from app.quality.forms import Words
 from app.quality.queries import GoldRow, QualifiedRow, Row, Show, Wanted
+from app.registry.models import Checkpoint
 from app.shell.web import redirect, render
 
 router = APIRouter()
@@ -102,6 +105,14 @@ class Earlier:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """What the newest reward model that read them says of an item's responses, by position."""
+
+    judge: Checkpoint
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
 class ReviewedPage:
     """Context of ``quality/review.html``: what one annotator said, and what can be done about it."""
 
@@ -110,6 +121,7 @@ class ReviewedPage:
     work: Work
     said: EndedPage
     found: dict[str, Shown]
+    scored: Scored | None
     """What checks found, by position and of the edit."""
     reviews: Sequence[tuple[Review, str]]
     earlier: Sequence[Earlier]
@@ -277,6 +289,15 @@ def _gone(request: Request, wanted: Wanted) -> Response:
     return redirect(request, f"/review{address(wanted)}", flash="This judgement has since been corrected or undone.")
 
 
+def _scored(session: DbSession, annotation: Annotation) -> Scored | None:
+    newest = scores.newest(session, annotation.order_shown)
+    if newest is None:
+        return None
+    judge, found = newest
+    letters = {POSITIONS[place]: found[candidate] for place, candidate in enumerate(annotation.order_shown)}
+    return Scored(session.get_one(Checkpoint, judge), letters)
+
+
 def _page(
     session: DbSession,
     user: User,
@@ -299,6 +320,7 @@ def _page(
         work=work,
         said=ended_page(page),
         found=shown_to_staff(session, annotation),
+        scored=_scored(session, annotation),
         reviews=queries.reviews_of(session, annotation),
         earlier=[
             Earlier(each, said_before(page, as_draft(each)), queries.reviews_of(session, each))

@@ -109,6 +109,23 @@ def _alone(report: Report) -> Iterator[Finding]:
         yield Finding(1, Level.WARNS, words)
 
 
+def of_head(report: Report) -> Iterator[Finding]:
+    """The reward model against a linear head on the base model's frozen features, on the same held-out votes."""
+    if report.get("unmeasured"):
+        words = f"It could not be compared with a linear head on frozen features: {report['unmeasured']}."
+        yield Finding(1, Level.WARNS, words)
+    if not report.get("pairs"):
+        return
+    above = report["above"]
+    worse, better = _surely_below(above, 0.0), _surely_above(above, 0.0)
+    words = (
+        f"On {report['pairs']} held-out votes a linear head on the base model’s frozen features, which is fitted in "
+        f"milliseconds, is right on {share(report['head'])}; the reward model is {points(above)} from it"
+    )
+    ending = ": it is worse." if worse else "." if better else ": it is not surely above it."
+    yield Finding(1, Level.REFUSES if worse else Level.PASSED if better else Level.WARNS, words + ending)
+
+
 # ── Step 2 ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 def of_policy(report: Report, reward_report: Report) -> list[Finding]:
     """The policy against the champion on held-out prompts; ``reward_report`` says what their judge is worth."""

@@ -331,7 +331,7 @@ def _policy(session: Session, round_: Round, contest: Contest | None) -> Checkpo
         Evaluation.round_id == round_.id
     )
     trained = policies.join(TrainingRun, TrainingRun.checkpoint_id == Checkpoint.id).where(
-        TrainingRun.round_id == round_.id, TrainingRun.kind == RunKind.DPO
+        TrainingRun.round_id == round_.id, TrainingRun.kind.in_([kind for kind in RunKind if kind.makes_policy])
     )
     found = session.scalar(measured.order_by(Evaluation.id.desc()).limit(1)) or session.scalar(
         trained.order_by(TrainingRun.id.desc()).limit(1)

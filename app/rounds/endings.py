@@ -133,9 +133,9 @@ def _note_choice(session: Session, run: TrainingRun, folder: Path) -> None:
 
 
 def _started_from(session: Session, run: TrainingRun) -> Checkpoint:
-    """The policy that imitates, where this one goes on from it; else the base."""
+    """The policy before it in its chain, where this one goes on from that; else the base."""
     before = session.get(TrainingRun, run.after_run_id) if run.after_run_id else None
-    if before is not None and before.kind is RunKind.SFT:
+    if before is not None and before.kind in {RunKind.SFT, RunKind.DPO}:
         return session.get_one(Checkpoint, before.checkpoint_id)
     return session.get_one(Checkpoint, run.config["base_id"])
 

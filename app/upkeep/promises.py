@@ -272,7 +272,7 @@ CHECKS = (
         """
         SELECT t.id, c.name, c.kind, c.state FROM training_runs t JOIN checkpoints c ON c.id = t.checkpoint_id
          WHERE t.state = 'succeeded'
-           AND (c.state = 'broken' OR c.kind <> CASE WHEN t.kind IN ('dpo', 'check') THEN 'policy' ELSE t.kind END)
+           AND (c.state = 'broken' OR c.kind <> CASE WHEN t.kind IN ('dpo', 'grpo', 'check') THEN 'policy' ELSE t.kind END)
         """,
     ),
     Check(

@@ -297,3 +297,15 @@ def test_settings_of_checks_are_in_the_form_and_can_be_changed(
         client.post(url, data={"verifiers": text})
         session.expire_all()
         assert batch.verifiers == kept
+
+
+def test_the_lineage_of_an_annotation_shows_them_to_staff(
+    client: TestClient, session: Session, alice: User, bob: User
+) -> None:
+    item = checked_item(session, alice)
+    said = submit(session, alice, item, edited_text="It is surely 42.")
+    check_waiting(session)
+    page = sign_in(client, bob).get(f"/lineage/annotations/{said.id}").text
+    assert FAILS in page
+    assert "1 of 1 tests" in page
+    assert "<h3>Edit</h3>" in page

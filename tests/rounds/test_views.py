@@ -333,7 +333,7 @@ def test_run_and_round_say_what_checks_found_and_what_was_left_out(
     session: Session, client: TestClient, imitating: TrainingRun
 ) -> None:
     number = session.get_one(Round, imitating.round_id).number
-    pages = [f"/runs/{imitating.id}", f"/rounds/{number}"]
+    pages = [f"/runs/{imitating.id}", f"/rounds/{number}", f"/snapshots/{imitating.snapshot_id}"]
     assert not any("Sampled answers" in client.get(page).text for page in pages)
     say(session, imitating, CHOSE)
     for page in pages:
@@ -369,7 +369,8 @@ def test_run_and_round_say_what_was_trained_on_and_what_a_recipe_misses(
     report = mix.report(portions, {"capability:advice": 0.5})
     assert client.get(f"/runs/{imitating.id}/mix.json").json() == {"rows": 0, "portions": []}
     say(session, imitating, ("mix", None, report))
-    for page in (f"/runs/{imitating.id}", f"/rounds/{number}"):
+    snapshot = f"/snapshots/{imitating.snapshot_id}"
+    for page in (f"/runs/{imitating.id}", f"/rounds/{number}", snapshot):
         words = words_of(client.get(page).text)
         assert "5 rows, 100 tokens of responses." in words
         assert "maths english rejection sampling 3 75 75.0%" in words
@@ -377,5 +378,6 @@ def test_run_and_round_say_what_was_trained_on_and_what_a_recipe_misses(
         assert "capability advice 50.0% 25.0% 50" in words
         assert "rejection sampled 75.0% 18.8%" in words
     assert client.get(f"/runs/{imitating.id}/mix.json").json() == report
+    assert f"What it holds: imitation, run {imitating.id}" in client.get(snapshot).text
     sign_in(client, make_user(session, name="Charlie"))
     assert client.get(f"/runs/{imitating.id}/mix.json").status_code in {403, 404}

@@ -122,7 +122,7 @@ def of_head(report: Report) -> Iterator[Finding]:
         f"On {report['pairs']} held-out votes a linear head on the base model’s frozen features, which is fitted in "
         f"milliseconds, is right on {share(report['head'])}; the reward model is {points(above)} from it"
     )
-    ending = ": it is worse." if worse else "." if better else ": it is not surely above it."
+    ending = ": it is worse." if worse else "." if better else ": that is not significantly better."
     yield Finding(1, Level.REFUSES if worse else Level.PASSED if better else Level.WARNS, words + ending)
 
 

@@ -1,7 +1,7 @@
 """learning from checks: the kind grpo, between the policy and the run that checks
 
 Revision ID: c41d7e90b6a3
-Revises: 9a3c5e17d804
+Revises: 7b1e4d90c35a
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "c41d7e90b6a3"
-down_revision = "9a3c5e17d804"
+down_revision = "7b1e4d90c35a"
 branch_labels = None
 depends_on = None
 

@@ -79,7 +79,7 @@ def test_both_are_asked_of_the_same_held_out_votes_and_scores_stay(
     assert report["above"]["prompts"] == MEASURED
     [found] = bounds.of_head(report)
     assert (found.step, found.level) == (1, Level.WARNS)
-    assert "it is not surely above it" in found.words
+    assert "that is not significantly better" in found.words
     assert models.asked == {"training.scores": BOTH, "training.features": BOTH}
     with Session(committed) as session:
         assert len(session.scalars(select(CandidateScore)).all()) == BOTH

@@ -34,7 +34,7 @@ def open_blank(site: Site) -> Page:
 def test_an_answer_is_written_by_keyboard_and_survives_a_reload(site: Site) -> None:
     page = open_blank(site)
     item = item_of(page)
-    answer, size = page.get_by_label("Your answer", exact=True), page.locator("[data-improve-size]")
+    answer, size = page.get_by_role("textbox", name="Your answer"), page.locator("[data-improve-size]")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#work-problem")).to_contain_text("Write the answer before you submit it.")
     page.keyboard.press("Escape")

@@ -38,7 +38,7 @@ from app.playground import service as playground
 from app.playground.forms import Ask
 from app.playground.models import Trial
 from app.preferences.models import Snapshot, SnapshotAnnotation, SnapshotState
-from app.prompts.models import Batch, BatchState, Prompt, PromptState
+from app.prompts.models import Batch, BatchState, BatchTask, Prompt, PromptState
 from app.registry.models import Checkpoint, CheckpointKind, Deployment, LoadState
 from app.rounds.models import Contest, ContestKind, RunKind, RunState, TrainingRun
 
@@ -210,6 +210,24 @@ def make_comparison(
     return comparison
 
 
+def make_writing(
+    session: Session, *texts: str, wanted: int = 1, held_out: bool = False, **more: Any
+) -> list[Comparison]:
+    """Items of a new open batch whose answers people write: one for each prompt text, or one; ``more`` is the batch's."""
+    batch = make_batch(session, annotators_per_prompt=wanted, **more)
+    batch.task = BatchTask.WRITE
+    for each in texts or (None,):
+        make_prompt(session, batch, each, state=PromptState.READY, held_out=held_out)
+    comparing.ask_for_answers(session, batch)
+    items = session.scalars(
+        select(Comparison).where(Comparison.batch_id == batch.id).order_by(Comparison.prompt_id)
+    ).all()
+    for place, item in enumerate(items):
+        item.position = place
+    session.commit()
+    return list(items)
+
+
 def make_assignment(session: Session, user: User, comparison: Comparison | None = None) -> Assignment:
     """The next item of ``user``; without ``comparison`` a new one is made first."""
     if comparison is None:
@@ -231,8 +249,13 @@ def make_annotation(
     edited_text: str | None = None,
     comment: str = "",
 ) -> Annotation:
-    """A submission of ``user``; ``ranking`` names candidates by id, best first (default: in order of their ids)."""
+    """A submission of ``user``; ``ranking`` names candidates by id, best first (default: in order of their ids).
+
+    Of an item without responses it is ``edited_text``, the answer.
+    """
     assignment = make_assignment(session, user, comparison)
+    if not assignment.order_shown:
+        outcome, edited_text = Outcome.WRITTEN, edited_text or "An answer from scratch."
     letters = {candidate: position(index) for index, candidate in enumerate(assignment.order_shown)}
     groups = ranking or [[candidate] for candidate in sorted(assignment.order_shown)]
     ranked = outcome is Outcome.RANKED

@@ -26,7 +26,7 @@ from app.judgements.vocabulary import EditPolicy, Outcome
 from app.kernel.db import DbSession
 from app.kernel.errors import Conflict
 from app.kernel.numbers import Whole
-from app.prompts.models import BatchState
+from app.prompts.models import BatchState, BatchTask
 from app.shell.failures import answer
 
 router = APIRouter(tags=["annotate"])
@@ -56,6 +56,9 @@ class BatchOut(Out):
     state: BatchState
     guidelines: str = Field(description="Markdown.")
     edit_policy: EditPolicy
+    task: BatchTask = Field(
+        description="`write`: there are no responses; send `outcome` written with your answer in `edited_text`."
+    )
     attributes: list[dict[str, Any]] = Field(description="Attributes to rate for each response.")
     strength_examples: dict[str, str] = Field(description='Markdown, by strength from "1" to "4".')
 
@@ -85,6 +88,7 @@ _ASSIGNMENT: dict[str, Any] = _LEASE | {
         "state": "open",
         "guidelines": "Prefer what is *true* over what is long.",
         "edit_policy": "optional",
+        "task": "compare",
         "attributes": [{"name": "helpful", "label": "Helpful", "scale": ["no", "partly", "yes"]}],
         "strength_examples": {"4": "Only one of them answers the question."},
     },
@@ -319,6 +323,7 @@ def _assignment(work: queries.Work) -> dict[str, Any]:
             "state": work.batch_state,
             "guidelines": work.guidelines,
             "edit_policy": work.edit_policy,
+            "task": work.task,
             "attributes": work.attributes,
             "strength_examples": work.strength_examples,
         },

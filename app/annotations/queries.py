@@ -35,7 +35,7 @@ from app.comparisons.purposes import Asked, count_fresh
 from app.judgements.vocabulary import EditPolicy, ShowFindings
 from app.kernel.errors import NotFound
 from app.kernel.markup import to_html
-from app.prompts.models import CHECKABLE, Batch, BatchKind, BatchState, Prompt
+from app.prompts.models import CHECKABLE, Batch, BatchKind, BatchState, BatchTask, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class Work:
     guidelines: str
     edit_policy: EditPolicy
     kind: BatchKind
+    task: BatchTask
     attributes: list[dict[str, Any]]
     strength_examples: dict[str, str]
     guidelines_version: int
@@ -135,6 +136,8 @@ _texts = (
     .correlate(Assignment)
     .scalar_subquery()
 )
+_NO_TEXTS = cast([], ARRAY(String))
+"""Where people write the answer."""
 _work = (
     select(
         Assignment.id,
@@ -150,6 +153,7 @@ _work = (
         Batch.guidelines,
         Batch.edit_policy,
         Batch.kind,
+        Batch.task,
         Batch.attributes,
         Batch.strength_examples,
         Batch.guidelines_version,
@@ -157,7 +161,7 @@ _work = (
         Prompt.dialogue_id,
         Prompt.messages,
         Prompt.tools,
-        _texts.label("texts"),
+        func.coalesce(_texts, _NO_TEXTS).label("texts"),
         Batch.show_findings,
         CHECKABLE.label("checkable"),
     )

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from app.accounts.access import Admin, Reviewer, admin
 from app.accounts.models import Role
-from app.batches import settings
+from app.batches import importing, settings
 from app.batches.queries import Progress, batch_progress
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput, Conflict
@@ -24,7 +24,17 @@ from app.prompts.attributes import to_lines
 from app.prompts.forms import BatchChange, BatchSettings, GuidelinesForm, field_errors, with_examples
 from app.prompts.guidelines import rewrite
 from app.prompts.intake import AdminFile, AdminForm
-from app.prompts.models import SELECTIONS, Batch, BatchState, PairSelection, Prompt, PromptState, Upload
+from app.prompts.models import (
+    SELECTIONS,
+    TASKS,
+    Batch,
+    BatchState,
+    BatchTask,
+    PairSelection,
+    Prompt,
+    PromptState,
+    Upload,
+)
 from app.prompts.reach import sentences
 from app.prompts.verifiers import known, to_text
 from app.registry.queries import EngineView, engine_view
@@ -75,6 +85,7 @@ class SettingsFields:
     there_are: tuple[str, ...] = field(default_factory=known)
     """The names of the verifiers."""
     selections: Mapping[PairSelection, str] = field(default_factory=lambda: SELECTIONS)
+    tasks: Mapping[BatchTask, str] = field(default_factory=lambda: TASKS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,16 +153,16 @@ def confirm(request: Request, session: DbSession, user: Admin, upload_id: int, s
     """Create the batch. A second click gets the same batch; a wrong setting is answered beside its field."""
     found = queries.access_upload(session, user, upload_id)
     try:
-        batch = service.confirm_upload(
+        batch = importing.confirm(
             session, user, found, BatchSettings.model_validate(with_examples(_all_if_empty(sent.fields)))
         )
     except ValidationError as error:
         return _preview_page(request, session, found, sent.fields, field_errors(error), status=422)
     except BadInput as error:
         return _preview_page(request, session, found, sent.fields, _beside(error), status=422)
-    return redirect(
-        request, f"/batches/{batch.id}", flash=f"“{batch.name}” is imported. Its responses are being generated."
-    )
+    writes = batch.task is BatchTask.WRITE
+    said = "Open it, and people can write." if writes else "Its responses are being generated."
+    return redirect(request, f"/batches/{batch.id}", flash=f"“{batch.name}” is imported. {said}")
 
 
 @router.post("/uploads/{upload_id}/discard")

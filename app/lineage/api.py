@@ -105,6 +105,7 @@ def get_snapshot(session: DbSession, user: ApiReviewer, snapshot_id: int) -> Sna
     return SnapshotDetail.of(
         snapshot,
         annotations=found.annotations,
+        written=found.written,
         annotators=found.annotators,
         retracted=found.retracted,
         uses=[UseJson.of(use) for use in found.uses],

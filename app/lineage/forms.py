@@ -83,11 +83,14 @@ class SnapshotDetail(SnapshotJson):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{**SNAPSHOT, "annotations": 128, "annotators": 5, "retracted": 0, "uses": [_USE]}]
+            "examples": [
+                {**SNAPSHOT, "annotations": 128, "written": 12, "annotators": 5, "retracted": 0, "uses": [_USE]}
+            ]
         }
     )
 
     annotations: int
+    written: int = Field(description="Of the annotations, answers that were written from scratch.")
     annotators: int
     retracted: int
     uses: list[UseJson]

@@ -59,6 +59,17 @@ class BatchKind(StrEnum):
     DIALOGUE = "dialogue"
 
 
+class BatchTask(StrEnum):
+    """What people do with the prompts: judge responses of models, or write the answer, and then nothing is generated."""
+
+    COMPARE = "compare"
+    WRITE = "write"
+
+
+TASKS = {BatchTask.COMPARE: "compare responses of models", BatchTask.WRITE: "write the answer from scratch"}
+"""As people read it."""
+
+
 class PairSelection(StrEnum):
     """Which of more responses a batch shows. Some prompts, all held-out ones among them, are drawn at random in any case."""
 
@@ -127,6 +138,10 @@ class Batch(Base):
     """Markdown by strength, "1" to "4": what a response looks like that is better by so much."""
     attributes: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"), default=list)
     """What is asked of each response: ``[{"name": "helpful", "label": "Helpful", "scale": ["no", "partly", "yes"]}]``."""
+    task: Mapped[BatchTask] = mapped_column(
+        enum_column(BatchTask, "task"), default=BatchTask.COMPARE, server_default=BatchTask.COMPARE.value
+    )
+    """Decided when the prompts are imported."""
     verify_percent: Mapped[int] = mapped_column(default=0, server_default="0")
     """Share of edits that somebody else compares with the original, blind."""
     gold_percent: Mapped[int] = mapped_column(default=0, server_default="0")

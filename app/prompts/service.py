@@ -25,7 +25,7 @@ from app.kernel.settings import get_settings
 from app.loops.queries import current_round
 from app.prompts.forms import BatchSettings
 from app.prompts.guidelines import keep_version
-from app.prompts.models import Batch, BatchState, Prompt, PromptState, Upload
+from app.prompts.models import Batch, BatchState, BatchTask, Prompt, PromptState, Upload
 from app.prompts.parsing import Refusal, limits_of, parse
 from app.prompts.reach import Reach, sentences
 from app.prompts.records import ParsedPrompt
@@ -214,17 +214,19 @@ def copy_prompts(session: Session, batch: Batch, prompts: Iterable[ParsedPrompt]
     )
     now = session.execute(select(func.now())).scalar_one()
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in _rows(batch.id, prompts):
+        for row in _rows(batch, prompts):
             copy.write_row((*row, now - SHUFFLED_OVER * _DICE.random()))
             count += 1
     return count
 
 
-def _rows(batch_id: int, prompts: Iterable[ParsedPrompt]) -> Iterator[tuple[Any, ...]]:
+def _rows(batch: Batch, prompts: Iterable[ParsedPrompt]) -> Iterator[tuple[Any, ...]]:
+    # where people write the answer there is nothing to wait for
+    state = PromptState.READY if batch.task is BatchTask.WRITE else PromptState.PENDING
     for prompt in prompts:
         yield (
-            batch_id,
-            PromptState.PENDING.value,
+            batch.id,
+            state.value,
             prompt.external_id,
             _ENCODER.encode(prompt.messages),
             None if prompt.tools is None else _ENCODER.encode(prompt.tools),

@@ -29,8 +29,8 @@ def make_gold(session: Session, staff: User, annotation: Annotation, explanation
     if len(best) > 1:
         raise refused("outcome", "Several responses share the first place, so there is no single known answer.")
     source = session.get_one(Comparison, annotation.comparison_id)
-    if not PURPOSES[source.purpose].trains:
-        raise refused("outcome", "Only a collected annotation can be used as a known answer.")
+    if not PURPOSES[source.purpose].compares:
+        raise refused("outcome", "Only a collected comparison can be used as a known answer.")
     if session.scalar(select(Prompt.dialogue_id).where(Prompt.id == source.prompt_id)) is not None:
         raise refused(
             "outcome", "Dialogue turns are only shown to their author, so they cannot be used as known answers."

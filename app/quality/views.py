@@ -333,7 +333,7 @@ def _page(
         below=below,
         closed=work.batch_state is BatchState.CLOSED,
         is_gold=annotation.comparison.purpose is Purpose.GOLD,
-        can_be_gold=known is None and one_best and PURPOSES[annotation.comparison.purpose].trains,
+        can_be_gold=known is None and one_best and PURPOSES[annotation.comparison.purpose].compares,
         problem=error.message if error else None,
         errors=fields,
         note=note,

@@ -19,6 +19,7 @@ COUNTED = {
     "samples": "answers sampled",
     "rows/rejection_sampling": "sampled answers trained on",
     "rows/correction": "corrected answers trained on",
+    "rows/human": "answers written from scratch trained on",
     "rows/human_edit": "edits trained on",
     "verifier_pairs": "pairs of a right and a wrong answer",
     "rows/preferred": "preferred responses trained on",

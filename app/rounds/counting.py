@@ -131,7 +131,7 @@ def _showing_both(contest: Contest) -> Any:
         .join(Candidate, Candidate.id == ComparisonCandidate.candidate_id)
         .where(
             Comparison.prompt_id.in_(answered),
-            purposes.trains,
+            purposes.compares,
             Candidate.checkpoint_id.in_((contest.challenger_id, contest.champion_id)),
         )
         .cte("shown")
@@ -213,7 +213,7 @@ def team(session: Session, of: Round) -> list[int]:
     query = (
         select(Annotation.annotator_id)
         .join(Comparison, Comparison.id == Annotation.comparison_id)
-        .where(COUNTS, purposes.trains, Annotation.created_at >= of.created_at)
+        .where(COUNTS, purposes.compares, Annotation.created_at >= of.created_at)
         .group_by(Annotation.annotator_id)
         .having(func.count() >= FLOOR)
     )

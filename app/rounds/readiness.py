@@ -37,6 +37,8 @@ class Readiness:
     """Pairs that the reward model learns from."""
     policy: int
     """Pairs that the policy learns from."""
+    written: int
+    """Answers written from scratch that the fine-tuning imitates: they are in no pair."""
     held_out: int
     """Pairs, of every strength, that a result can be measured on."""
     needed: int
@@ -65,6 +67,7 @@ def readiness(session: Session, current: Round) -> Readiness:
         taken_back=recent.taken_back(session),
         trainable=trainable.pairs(prompts, "reward", by_reward, MIN_STRENGTH),
         policy=trainable.pairs(prompts, "dpo", by_dpo, MIN_STRENGTH),
+        written=trainable.written(prompts),
         held_out=trainable.held_out_pairs(prompts),
         needed=settings.training_min_pairs,
         checkable=checkable.train if plan.checks_wanted(settings) else None,

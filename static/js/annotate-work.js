@@ -27,6 +27,7 @@ export class Work {
     const { texts, draft, keys, words } = JSON.parse(root.querySelector("[data-work]").textContent);
     Object.assign(this, { texts, keys, words });
     this.shown = Number(root.dataset.shown);
+    this.writes = root.dataset.task === "write";
     this.clock = new ActiveClock(draft?.active_seconds ?? 0);
     this.lease = new Lease(Number(root.dataset.lease), Date.now());
     this.tries = 0;
@@ -56,7 +57,7 @@ export class Work {
     this.revisions = draft?.revisions ?? {};
     this.improve = this.root.querySelector("[data-improve]");
     if (this.improve) {
-      this.improve.hidden = true;
+      this.improve.hidden = !this.writes;
       this.improve.querySelector("textarea").removeAttribute("name"); // the editor says when it changes
     }
     if (this.shown > 2) {
@@ -93,6 +94,7 @@ export class Work {
     if (this.spans.length) this.#load(this.useMarks());
     // most items are read as they stand: what changes how they are shown comes when it is used, or needed at once, as for code,
     // headings and texts of many parts
+    if (this.writes) return;
     const { layout, raw } = this.root.dataset;
     const rich = this.root.querySelector(
       ".response__text > :nth-child(9), .response__text :is(pre.md-code, h4, h5, h6)",
@@ -235,6 +237,7 @@ export class Work {
   }
 
   focusChoice() {
+    if (this.writes) return this.root.querySelector("#work-title").focus();
     (this.form.querySelector("input[name=choice]:checked") ?? this.form.querySelector("input[name=choice]")).focus();
   }
 

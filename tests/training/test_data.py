@@ -82,6 +82,24 @@ def test_held_out_lines_that_prefer_nothing_are_counted_by_reason(tmp_path: Path
     assert counts["held_out_pairs"] == 1
 
 
+def test_answers_written_from_scratch_are_fine_tuned_on_and_in_no_pair(tmp_path: Path) -> None:
+    from_scratch = {"chosen": None, "rejected": None, "strength": None, "outcome": "written"}
+    rows = [make_row(0), make_row(1, edited=turn("Ask a bee."), **from_scratch)]
+    rows += [make_row(2, split="held_out", edited=turn("Ask Alice."), **from_scratch)]
+    limits = DataConfig(min_strength=1, max_length=256)
+    consumers: tuple[Kind, ...] = ("reward", "dpo", "sft")
+    snapshot = write_snapshot(tmp_path / "s", rows)
+    reward, dpo, sft = (prepare(snapshot, limits, TOKENIZER, max_held_out=9, consumer=each) for each in consumers)
+    for found in (reward, dpo):
+        assert (found.counts["written"], found.counts["written_answers"], found.counts["pairs"]) == (1, 0, 1)
+        assert (found.counts["held_out_written"], found.counts["all_unacceptable"]) == (1, 0)
+    assert (sft.counts["written"], sft.counts["written_answers"], len(sft.rows)) == (0, 1, 2)
+    alone = write_snapshot(tmp_path / "alone", rows[1:2])
+    assert prepare(alone, limits, TOKENIZER, max_held_out=9, consumer="sft").counts["responses"] == 1
+    with pytest.raises(DataError, match=r"only training\.sft can train on"):
+        prepare(alone, limits, TOKENIZER, max_held_out=9)
+
+
 def test_long_pairs_are_left_out_and_named(tmp_path: Path) -> None:
     long = make_row(1, chosen=turn("long " * 100))
     long_held_out = make_row(2, chosen=turn("long " * 100), split="held_out")

@@ -125,6 +125,19 @@ def test_what_people_preferred_is_imitated_where_they_edited_nothing(round_of: P
     assert '"preferred"' not in (round_of / "sft.jsonl").read_text(), "only where it is asked for"
 
 
+def test_answers_that_people_wrote_from_scratch_are_imitated_with_their_origin(round_of: Path) -> None:
+    from_scratch = {"chosen": None, "rejected": None, "strength": None, "outcome": "written"}
+    written = [make_row(n, edited=turn(text), **from_scratch) for n, text in ((5, "Ask a bee."), (6, "Ask Alice."))]
+    held_out = make_row(3, split="held_out", edited=turn("Ask nobody."), **from_scratch)
+    write_snapshot(round_of / "snapshot", [held_out, make_row(4, edited=turn("Bees hum.")), *written])
+    assert run(round_of, top_share=1.0, snapshot="snapshot", best_responses=True) == 0
+    rows = [json.loads(line) for line in (round_of / "sft.jsonl").read_text().splitlines()]
+    assert [row["completion"] for row in rows if row["source"] == "human"] == [turn("Ask a bee."), turn("Ask Alice.")]
+    counts = json.loads((round_of / "sft.report.json").read_text())["counts"]
+    assert (counts["human_edits"], counts["written_answers"], counts["preferred"]) == (1, 2, 0)
+    assert (counts["rows/human"], counts["rows/human_edit"]) == (2, 1)
+
+
 def test_what_improves_an_answer_that_may_not_be_learnt_from_is_left_out_and_counted(round_of: Path) -> None:
     edits = [("rival", "Bees hum, says Alice."), ("ours", "Bees sing, says Alice.")]
     rows = [make_row(n, edited=turn(said), chosen_checkpoint=by) for n, (by, said) in enumerate(edits, start=4)]

@@ -29,7 +29,7 @@ def stated(source: Source) -> Iterator[Stated[Any]]:
 def messages(source: Source) -> dict[int | str | None, orjson.Fragment | None]:
     """Each candidate's text, and the edited one, as a list of one assistant message, encoded once.
 
-    None stands for "nothing was chosen", so that it is looked up like any candidate.
+    None stands for "nothing was chosen" or "there is nothing else", so that it is looked up like any candidate.
     """
     texts: dict[int | str | None, str] = dict(zip(source.candidate_ids, source.texts, strict=True))
     if source.edited_text is not None:
@@ -51,7 +51,7 @@ def _pairs(source: Source, min_strength: int | None, nested: Callable[[str], Any
     for pair in pairs(stated(source), min_strength):
         chosen, rejected = pair.chosen, pair.rejected
         row: Row = {
-            "id": f"{source.annotation_id}:{'' if chosen is None else chosen}:{rejected}",
+            "id": f"{source.annotation_id}:{_key(chosen)}:{_key(rejected)}",
             "chosen": texts[chosen],
             "rejected": texts[rejected],
             "edited": texts[EDITED] if pair.edited else None,
@@ -64,6 +64,10 @@ def _pairs(source: Source, min_strength: int | None, nested: Callable[[str], Any
                 row[column] = known[chosen if side == "chosen" else rejected]
         row["position_shown"] = {"chosen": position[chosen], "rejected": position[rejected]}
         yield row
+
+
+def _key(candidate: int | None) -> int | str:
+    return "" if candidate is None else candidate
 
 
 SHAPE = RowShape(

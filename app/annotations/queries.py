@@ -64,6 +64,8 @@ class Work:
     messages: list[dict[str, Any]]
     tools: list[Any] | None
     texts: list[str]
+    steps: list[list[dict[str, Any]] | None] | None = None
+    """What came before each, where tools were called; None where no response may call any."""
     show_findings: ShowFindings = ShowFindings.AFTER
     checkable: bool = False
     """Whether there is something that responses can be checked against; what was found is fetched by the page."""
@@ -75,6 +77,10 @@ class Work:
     retracted: bool = False
     """Whether an admin has taken the submission out: it is no longer used, and not corrected."""
     """Why a reviewer gave it back; gone once a correction supersedes it."""
+
+    def before(self, index: int) -> list[dict[str, Any]] | None:
+        """What came before the text at a position."""
+        return self.steps[index] if self.steps else None
 
 
 COUNT_UP_TO = 200
@@ -135,6 +141,13 @@ _texts = (
     .correlate(Assignment)
     .scalar_subquery()
 )
+_steps = (
+    select(func.jsonb_agg(aggregate_order_by(Candidate.steps, _shown.c.place)))
+    .select_from(_shown)
+    .join(Candidate, Candidate.id == _shown.c.id)
+    .correlate(Assignment)
+    .scalar_subquery()
+)
 _work = (
     select(
         Assignment.id,
@@ -158,6 +171,7 @@ _work = (
         Prompt.messages,
         Prompt.tools,
         _texts.label("texts"),
+        case((Prompt.tools.is_not(None), _steps)).label("steps"),
         Batch.show_findings,
         CHECKABLE.label("checkable"),
     )

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
 
-from sqlalchemy import func, select, update
+from sqlalchemy import cast, func, select, update
+from sqlalchemy.dialects.postgresql import JSONPATH
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
@@ -29,6 +30,7 @@ MOST_BYTES = 2 * 1024 * 1024
 MOST_OF_A_BATCH = 20 * 1024 * 1024
 """Bytes of all documents of a batch: their index is in the worker's memory."""
 MOST_DOCUMENTS = 200
+HAS_SEARCH = '$[*] ? (@.function.name == "search" || @.name == "search")'
 NO_DOCUMENTS = "This prompt has the search tool, and its batch has no documents: upload some on the batch's page."
 """Why a prompt is quarantined. It is tried again when a document comes."""
 
@@ -67,8 +69,9 @@ def texts(session: Session, batch_id: int) -> dict[str, str]:
 
 def searched(session: Session, batch: Batch) -> bool:
     """Whether a prompt of the batch has a tool called search."""
-    tools = Prompt.tools.op("@?")('$[*] ? (@.function.name == "search" || @.name == "search")')
-    return bool(session.scalar(select(select(Prompt.id).where(Prompt.batch_id == batch.id, tools).exists())))
+    has_it = func.jsonb_path_exists(Prompt.tools, cast(HAS_SEARCH, JSONPATH))
+    found = select(Prompt.id).where(Prompt.batch_id == batch.id, Prompt.tools.is_not(None), has_it)
+    return bool(session.scalar(select(found.exists())))
 
 
 def add(session: Session, user: User | None, batch: Batch, filename: str, content: bytes) -> Document:

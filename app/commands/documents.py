@@ -48,7 +48,10 @@ def list_(name: Name) -> None:
 
 
 @commands.command("delete")
-def delete(name: Name, document: Annotated[int, typer.Argument(min=1, max=2**63 - 1, help="As `corral documents list` shows it.")]) -> None:
+def delete(
+    name: Name,
+    document: Annotated[int, typer.Argument(min=1, max=2**63 - 1, help="As `corral documents list` shows it.")],
+) -> None:
     """Delete a document; what was found in it stays in the responses that found it."""
     with transaction() as session:
         from app.prompts import documents

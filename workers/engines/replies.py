@@ -79,8 +79,9 @@ def with_calls(text: Any, calls: Any) -> str:
     Raises:
         EngineReplyError: they are no calls.
     """
-    functions = [_field(call, "function") for call in calls] if isinstance(calls, list) else [None]
-    if not all(isinstance(each, dict) and isinstance(each.get("name"), str) for each in functions):
+    found = [_field(call, "function") for call in calls] if isinstance(calls, list) else [None]
+    functions = [each for each in found if isinstance(each, dict) and isinstance(each.get("name"), str)]
+    if len(functions) < len(found):
         raise EngineReplyError("The engine's answer calls a tool without saying which.")
     written = [
         f'<tool_call>\n{{"name": {json.dumps(each["name"])}, "arguments": {_arguments(each)}}}\n</tool_call>'

@@ -6,6 +6,7 @@ The cast: Alice annotates, Rita reviews, Bob administers, Charlie is refused.
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from collections.abc import Sequence
 from functools import lru_cache
@@ -420,3 +421,34 @@ def complete_round(session: Session, ended: Round, **values: Any) -> Round:
     session.add(following)
     session.commit()
     return following
+
+
+def make_steps(*results: str, said: str = "", failed: bool = False, **arguments: Any) -> list[dict[str, Any]]:
+    """The steps of a response that called the calculator once for each result."""
+    steps: list[dict[str, Any]] = []
+    for number, result in enumerate(results, 1):
+        function = {"name": "calculator", "arguments": json.dumps(arguments, ensure_ascii=False)}
+        call = {"id": f"call_{number}", "type": "function", "function": function}
+        raw = f"<function=calculator>{function['arguments']}</function>"
+        steps += [
+            {"role": "assistant", "content": said, "tool_calls": [call], "said": raw},
+            {"role": "tool", "name": "calculator", "tool_call_id": call["id"], "content": result}
+            | ({"failed": True} if failed else {}),
+        ]
+    return steps
+
+
+def make_traced(session: Session, *steps: list[dict[str, Any]] | None, batch: Batch | None = None) -> Comparison:
+    """A comparison of responses to a prompt with a calculator, each with the steps that came before it."""
+    prompt = make_prompt(
+        session, batch or make_batch(session, candidates_per_prompt=len(steps)), state=PromptState.READY
+    )
+    prompt.tools = [{"type": "function", "function": {"name": "calculator"}}]
+    for index, each in enumerate(steps):
+        source = make_deployment(session, label="focused" if index % 2 == 0 else "varied")
+        make_candidate(session, prompt, f"It is {42 + index}.", deployment=source, sample_index=index, steps=each)
+    comparison = comparing.create_comparison(session, prompt)
+    assert comparison is not None
+    comparison.position = 0
+    session.commit()
+    return comparison

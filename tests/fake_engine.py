@@ -83,6 +83,8 @@ class FakeEngine:
     adapters: dict[str, str] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
     """Every sampling request, with the prompt as text under ``text``."""
+    script: list[tuple[str, str | None]] = field(default_factory=list)
+    """What is answered where a text stands in the prompt; the last that is there says it, None the usual words."""
     port: int = 0
 
     def __post_init__(self) -> None:
@@ -225,11 +227,18 @@ class FakeEngine:
             Mode.HUGE: "x" * 5_000_000,
             Mode.IDENTICAL: "Always the same.",
         }.get(mode or Mode.ERROR, text)
+        if self.script:
+            asked = self.read(body)
+            text = next((said for found, said in reversed(self.script) if found in asked), None) or text
         length = min(len(text.split()), int(body["max_tokens"]))
         answer: dict[str, Any] = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
         finish = None if mode is Mode.UNFINISHED else "stop"
         if mode is Mode.TOOL_CALL:
-            call = {"type": "function", "function": {"name": "weather", "arguments": "{}"}}
+            call = {
+                "id": "theirs-7",
+                "type": "function",
+                "function": {"name": "weather", "arguments": '{"in": "Łódź"}'},
+            }
             answer, finish = {"message": {"role": "assistant", "content": None, "tool_calls": [call]}}, "tool_calls"
         return {"index": index, "finish_reason": finish, "token_ids": list(range(length)), **answer}
 

@@ -18,6 +18,7 @@ from app.accounts.access import ApiSignedIn
 from app.accounts.models import User
 from app.annotations import gold, queries, recording, service
 from app.annotations.forms import DraftSave, Skip, Submission
+from app.candidates.traces import blind
 from app.comparisons import seats
 from app.comparisons.models import AssignmentState
 from app.judgements.judgement import Draft
@@ -75,6 +76,9 @@ class ResponseOut(Out):
 
     position: str = Field(examples=["A"])
     text: str
+    steps: list[dict[str, Any]] = Field(
+        default=[], description="Messages before the text, where tools were called: the calls, and what they answered."
+    )
 
 
 _LEASE: dict[str, Any] = {"fencing_token": 1, "lease_until": "2026-11-23T03:04:20Z", "lease_seconds": 1800}
@@ -328,7 +332,10 @@ def _assignment(work: queries.Work) -> dict[str, Any]:
             "strength_examples": work.strength_examples,
         },
         "prompt": {"messages": work.messages, "tools": work.tools},
-        "responses": [{"position": position(index), "text": text} for index, text in enumerate(work.texts)],
+        "responses": [
+            {"position": position(index), "text": text, "steps": blind(work.before(index))}
+            for index, text in enumerate(work.texts)
+        ],
         "draft": work.draft,
         "draft_version": work.draft_version,
         "annotation_id": work.annotation_id,

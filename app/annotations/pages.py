@@ -15,6 +15,7 @@ from app.annotations.display import LAYOUTS, Display
 from app.annotations.gold import Feedback
 from app.annotations.keys import Action
 from app.annotations.queries import OpenBatch, Work
+from app.candidates.traces import Step, steps_of
 from app.comparisons.models import AssignmentState
 from app.judgements.judgement import Draft
 from app.judgements.positions import POSITIONS
@@ -62,6 +63,8 @@ class Response:
     html: Markup
     text: str
     excerpt: str
+    steps: Sequence[Step] = ()
+    """The calls of tools before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +204,7 @@ def work_page(
         work=work,
         turns=[_turn(message) for message in work.messages],
         tools=[_tool(tool) for tool in work.tools or []],
-        responses=[
-            Response(POSITIONS[index], to_html(text), text, " ".join(text[: 4 * EXCERPT].split())[:EXCERPT])
-            for index, text in enumerate(work.texts)
-        ],
+        responses=[_response(index, text, work.before(index)) for index, text in enumerate(work.texts)],
         guidelines=to_html(work.guidelines) if work.guidelines.strip() else Markup(),
         choices=_choices(chosen_keys),
         strengths=strengths,
@@ -230,6 +230,11 @@ def work_page(
         guidelines_changed=guidelines_changed,
         feedback=feedback,
     )
+
+
+def _response(index: int, text: str, steps: Sequence[dict[str, Any]] | None) -> Response:
+    excerpt = " ".join(text[: 4 * EXCERPT].split())[:EXCERPT]
+    return Response(POSITIONS[index], to_html(text), text, excerpt, steps_of(steps))
 
 
 def _examples(texts: Mapping[str, str]) -> list[Example]:

@@ -65,6 +65,8 @@ class Work:
     messages: list[dict[str, Any]]
     tools: list[Any] | None
     texts: list[str]
+    steps: list[list[dict[str, Any]] | None] | None = None
+    """What came before each, where tools were called; None where no response may call any."""
     show_findings: ShowFindings = ShowFindings.AFTER
     checkable: bool = False
     """Whether there is something that responses can be checked against; what was found is fetched by the page."""
@@ -76,6 +78,10 @@ class Work:
     retracted: bool = False
     """Whether an admin has taken the submission out: it is no longer used, and not corrected."""
     """Why a reviewer gave it back; gone once a correction supersedes it."""
+
+    def before(self, index: int) -> list[dict[str, Any]] | None:
+        """What came before the text at a position."""
+        return self.steps[index] if self.steps else None
 
 
 COUNT_UP_TO = 200
@@ -138,6 +144,13 @@ _texts = (
 )
 _NO_TEXTS = cast([], ARRAY(String))
 """Where people write the answer."""
+_steps = (
+    select(func.jsonb_agg(aggregate_order_by(Candidate.steps, _shown.c.place)))
+    .select_from(_shown)
+    .join(Candidate, Candidate.id == _shown.c.id)
+    .correlate(Assignment)
+    .scalar_subquery()
+)
 _work = (
     select(
         Assignment.id,
@@ -162,6 +175,7 @@ _work = (
         Prompt.messages,
         Prompt.tools,
         func.coalesce(_texts, _NO_TEXTS).label("texts"),
+        case((Prompt.tools.is_not(None), _steps)).label("steps"),
         Batch.show_findings,
         CHECKABLE.label("checkable"),
     )

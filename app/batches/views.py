@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +19,9 @@ from app.kernel.errors import BadInput, Conflict
 from app.kernel.paging import Cursor, Page
 from app.kernel.settings import get_settings
 from app.loops.queries import round_numbers
-from app.prompts import importers, queries, service
+from app.prompts import documents, importers, queries, service
 from app.prompts.attributes import to_lines
+from app.prompts.documents import ENDINGS, MOST_BYTES, Listed
 from app.prompts.forms import BatchChange, BatchSettings, GuidelinesForm, field_errors, with_examples
 from app.prompts.guidelines import rewrite
 from app.prompts.intake import AdminFile, AdminForm
@@ -117,6 +118,11 @@ class BatchPage(ProgressFragment, SettingsFields):
     state: PromptState | None
     first: bool
     guidelines: str
+    documents: Sequence[Listed]
+    searched: bool
+    """Whether a prompt has the tool that finds them."""
+    most_bytes: int = MOST_BYTES
+    endings: Sequence[str] = ENDINGS
 
 
 # ── Upload and preview ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -201,7 +207,7 @@ def batch_page(
 ) -> HTMLResponse:
     """One batch: progress, what it can become, guidelines, quarantined prompts, and all prompts by page."""
     batch = queries.access_batch(session, user, batch_id)
-    return _batch_page(request, session, user.role is Role.ADMIN, batch, after=after, state=state)
+    return shown_batch(request, session, user.role is Role.ADMIN, batch, after=after, state=state)
 
 
 @router.get("/batches/{batch_id}/progress")
@@ -238,7 +244,7 @@ def guidelines(request: Request, session: DbSession, user: Admin, batch_id: int,
     try:
         form = GuidelinesForm.model_validate(with_examples(sent.fields))
     except ValidationError as error:
-        return _batch_page(request, session, True, batch, sent=sent.fields, errors=field_errors(error))
+        return shown_batch(request, session, True, batch, sent=sent.fields, errors=field_errors(error))
     rewrite(session, user, batch, form.guidelines, form.strength_examples)
     return redirect(request, f"/batches/{batch.id}", flash="Guidelines saved.")
 
@@ -250,9 +256,9 @@ def change_settings(request: Request, session: DbSession, user: Admin, batch_id:
     try:
         settings.change(session, user, batch, BatchChange.model_validate(_all_if_empty(sent.fields)))
     except ValidationError as error:
-        return _batch_page(request, session, True, batch, sent=sent.fields, errors=field_errors(error))
+        return shown_batch(request, session, True, batch, sent=sent.fields, errors=field_errors(error))
     except Conflict as error:
-        return _batch_page(request, session, True, batch, sent=sent.fields, errors={"attributes": error.message})
+        return shown_batch(request, session, True, batch, sent=sent.fields, errors={"attributes": error.message})
     return redirect(request, f"/batches/{batch.id}", flash="Settings saved.")
 
 
@@ -362,7 +368,7 @@ def _values(batch: Batch) -> dict[str, str]:
     )
 
 
-def _batch_page(
+def shown_batch(
     request: Request,
     session: DbSession,
     may_write: bool,  # noqa: FBT001 - one page, two kinds of reader
@@ -383,5 +389,7 @@ def _batch_page(
         values=_values(batch) | (sent or {}),
         errors=errors or {},
         unseen=sentences(queries.unseen_at_import(session, batch)),
+        documents=documents.of_batch(session, batch),
+        searched=documents.searched(session, batch),
     )
     return render(request, "prompts/batch.html", context, status=422 if errors else 200)

@@ -32,9 +32,14 @@ class Candidate(Base):
     deployment_id: Mapped[int] = mapped_column(ForeignKey("deployments.id"))
     sample_index: Mapped[int]
     text: Mapped[str]
+    """Its last turn; of most responses the only one."""
+    steps: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB(none_as_null=True))
+    """What came before it where tools were called that Corral runs: turns of the model in the form of messages, each with the
+    text as it was sampled under ``said``, and what the tools answered, with ``failed`` where they could not."""
     finish_reason: Mapped[str] = mapped_column(String(20))
     prompt_tokens: Mapped[int]
     completion_tokens: Mapped[int]
+    """Of all turns."""
     sampling: Mapped[Json]
     """What was sent: model name, temperature, top_p, max_tokens."""
     engine_version: Mapped[str] = mapped_column(String(80))

@@ -92,6 +92,7 @@ def work_of(session: Session, held: Claim) -> Work:
             Prompt.tools,
             Batch.verifiers,
             func.coalesce(Check.draft, Annotation.edited_text, Candidate.text).label("response"),
+            Candidate.steps,
         )
         .join(Prompt, Prompt.id == Check.prompt_id)
         .join(Batch, Batch.id == Check.batch_id)
@@ -106,6 +107,7 @@ def work_of(session: Session, held: Claim) -> Work:
         "reference": row.reference,
         "tests": row.tests,
         "tools": row.tools,
+        "steps": row.steps,
     }
     return Work(case, row.verifiers)
 

@@ -43,6 +43,22 @@ class Upload(Base):
     created_at: Mapped[Created]
 
 
+class Document(Base):
+    """A text that the search tool of a batch's prompts finds; deleted, it is gone from the next search on."""
+
+    __tablename__ = "documents"
+    __table_args__ = (UniqueConstraint("batch_id", "filename"), CheckConstraint("text <> ''", name="holds_text"))
+
+    id: Mapped[Key]
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))
+    filename: Mapped[str] = mapped_column(String(255))
+    sha256: Mapped[str] = mapped_column(String(64))
+    """Of the file as it was sent."""
+    text: Mapped[str] = mapped_column(deferred=True)
+    uploaded_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    created_at: Mapped[Created]
+
+
 class BatchState(StrEnum):
     """``preparing`` (candidates are generated, annotators do not see it) → ``open`` ⇄ ``paused`` → ``closed``."""
 

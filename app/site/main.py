@@ -15,6 +15,8 @@ import app.annotations.queue_views
 import app.annotations.revision_api
 import app.annotations.views
 import app.batches.api
+import app.batches.document_api
+import app.batches.document_views
 import app.batches.guideline_views
 import app.batches.prompt_views
 import app.batches.views
@@ -59,6 +61,7 @@ PAGES = (
     app.batches.guideline_views.router,
     app.batches.prompt_views.router,
     app.batches.views.router,
+    app.batches.document_views.router,
     app.annotations.queue_views.router,
     app.annotations.preferences_views.router,
     app.dialogues.views.router,
@@ -82,6 +85,7 @@ API = (
     app.accounts.api.router,
     app.accounts.audit_views.api,
     app.batches.api.router,
+    app.batches.document_api.router,
     app.annotations.revision_api.router,
     app.candidates.live_api.router,
     app.dialogues.api.router,

@@ -196,6 +196,20 @@ def test_the_sample_batch_is_loaded_once(corral: Corral, session: Session) -> No
     assert "nothing was loaded" in corral("sample").stdout
 
 
+def test_documents_are_added_all_or_none_shown_and_deleted(corral: Corral, session: Session, tmp_path: Path) -> None:
+    batch = make_batch(session, name="Handbook")
+    (tmp_path / "one.txt").write_text("Erste Seite", encoding="utf-8")
+    (tmp_path / "two.pdf").write_bytes(b"%PDF")
+    one, two, absent = (str(tmp_path / name) for name in ("one.txt", "two.pdf", "three.txt"))
+    refused(corral("documents", "add", "Handbook", two), "“two.pdf” is no text by its name")
+    refused(corral("documents", "add", "Handbook", absent), "three.txt cannot be read")
+    assert corral("documents", "add", str(batch.id), one).stdout == "1 document is in Handbook.\n"
+    listed = corral("documents", "list", "Handbook").stdout.splitlines()[1]
+    assert "one.txt" in listed
+    assert corral("documents", "delete", "Handbook", listed.split()[0]).stdout == "one.txt is deleted.\n"
+    refused(corral("documents", "delete", "Handbook", listed.split()[0]), "Nothing was found here")
+
+
 def test_the_audit_names_the_row_and_the_remedy(corral: Corral, session: Session) -> None:
     assert corral("audit").stdout == "Every promise holds.\n"
     comparison = make_comparison(session)

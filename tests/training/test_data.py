@@ -372,3 +372,34 @@ def test_a_shared_system_message_does_not_make_two_prompts_the_same(tmp_path: Pa
     ]
     prepared = prepare(write_snapshot(tmp_path / "s", rows), settings(), TOKENIZER, max_held_out=9)
     assert prepared.counts["dropped_contaminated"] == 0
+
+
+CALL: dict[str, Any] = {"id": "call_1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+STEPS: list[dict[str, Any]] = [
+    {"role": "assistant", "content": "", "tool_calls": [CALL], "said": "[add()]"},
+    {"role": "tool", "name": "add", "tool_call_id": "call_1", "content": "seven"},
+]
+
+
+@pytest.mark.parametrize("consumer", ["reward", "dpo", "sft"])
+def test_a_response_that_called_tools_is_trained_behind_its_calls_and_not_on_what_they_answered(
+    tmp_path: Path, consumer: Kind
+) -> None:
+    row = make_row(steps={"chosen": STEPS, "rejected": None}, edited=turn("best"))
+    snapshot = write_snapshot(tmp_path / "s", [row])
+    limits = DataConfig(min_strength=3, max_length=512)
+    [made] = prepare(snapshot, limits, TOKENIZER, max_held_out=100, consumer=consumer).rows
+    trained = {TOKENIZER.decode([response.ids[at] for at in response.learnt]) for response in made.responses}
+    chosen, rejected = (f"{row[side][0]['content']}<|im_end|>\n" for side in ("chosen", "rejected"))
+    behind = "[add()]<|im_end|>"
+    wanted = {f"{behind}best<|im_end|>\n"} | (set() if consumer == "sft" else {f"{behind}{chosen}", rejected})
+    assert trained == wanted
+    assert all(("seven" in TOKENIZER.decode(each.ids)) == bool(each.given) for each in made.responses)
+
+
+@pytest.mark.parametrize(
+    "steps", [{"chosen": [{"role": "assistant"}]}, {"chosen": ["x"]}, "x", {"chosen": [{"role": "x", "content": ""}]}]
+)
+def test_steps_that_are_none_are_refused_by_line(tmp_path: Path, steps: Any) -> None:
+    with pytest.raises(DataError, match="steps must hold"):
+        rows_of(tmp_path, make_row(steps=steps))

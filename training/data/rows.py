@@ -305,7 +305,10 @@ def _tokenise(
     try:
         prompt_ids = encode_chat(tokenizer, prompt, add_generation_prompt=True, tools=source.tools)
         return prompt_ids, {
-            text: encode_response(tokenizer, prompt, text, source.tools, ended=ranking.ended[text]) for text in texts
+            text: encode_response(
+                tokenizer, prompt, text, source.tools, ended=ranking.ended[text], steps=ranking.steps.get(text, ())
+            )
+            for text in texts
         }
     except (DataError, ConfigError) as error:
         left_out.refuse(reason, lines[0], error, *lines[1:])
@@ -319,7 +322,9 @@ def _examples(judged: list[Pair], tokenizer: Tokenizer, max_length: int, left_ou
             pair.source.chosen or "": pair.source.chosen_finish_reason not in CUT_OFF,
             pair.source.rejected or "": pair.source.rejected_finish_reason not in CUT_OFF,
         }
-        ranking = Ranking(pair.source, ended, (), (), {}, {}, ())
+        steps = {pair.source.rejected or "": pair.source.steps_of("rejected")}
+        steps[pair.source.chosen or ""] = pair.source.steps_of("chosen")
+        ranking = Ranking(pair.source, ended, (), (), {}, {}, (), steps)
         texts, lines = (pair.better, pair.worse), [pair.source.id]
         tokenised = _tokenise(ranking, texts, tokenizer, left_out, f"held_out_{UNRENDERABLE}", lines)
         if tokenised is None:

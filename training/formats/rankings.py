@@ -18,9 +18,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import median_low
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from training.formats.pairs import CHOSEN_REJECTED, KINDS, TIE, WRITTEN, Pair, Stated, expand, strong_enough
 from training.formats.texts import shows_nothing
@@ -33,6 +33,7 @@ CUT_OFF = frozenset({"length", "stopped"})
 PREFERS_NOTHING = ("ties", "all_unacceptable", "written", "empty_responses", "same_text")
 """Why a line of the held-out side gives no pair."""
 
+Steps = tuple[dict[str, Any], ...]
 Votes = Mapping[tuple[str, str], float]  # (one, other) -> 1 where one is better, 0 where the other is, 0.5 for a tie
 
 
@@ -47,6 +48,17 @@ class Line(Stated[str]):
     chosen_finish_reason: str | None = None
     rejected_finish_reason: str | None = None
     weight: float = 1.0
+    steps: dict[str, Any] | None = None
+    """By side, `chosen` or `rejected`: the calls of tools before the response, and what they answered."""
+
+    def steps_of(self, side: Literal["chosen", "rejected"]) -> Steps:
+        """What came before one of the responses; nothing where it called no tool."""
+        return tuple((self.steps or {}).get(side) or ())
+
+    @property
+    def called_tools(self) -> bool:
+        """Whether steps came before one of the responses."""
+        return any((self.steps or {}).values())
 
     @property
     def silent(self) -> bool:
@@ -63,7 +75,8 @@ class Ranking(Generic[L]):
 
     `strengths` are what was said of each order, weak judgements included. `ended` is false for a response that ran into its
     limit of tokens: teaching it an end would teach to stop in mid-sentence. `written` are answers that people wrote from
-    scratch: nobody compared them, so they are in no pair. `source` is any line of the prompt.
+    scratch: nobody compared them, so they are in no pair. `source` is any line of the prompt. `steps` are what came before a
+    response that called tools; an edit stands behind those of the response that it improves.
     """
 
     source: L
@@ -73,6 +86,7 @@ class Ranking(Generic[L]):
     votes: Votes
     strengths: Mapping[tuple[str, str], int]
     pairs: tuple[Pair[str, L], ...]
+    steps: Mapping[str, Steps] = field(default_factory=dict)
 
     @property
     def best(self) -> tuple[str, ...]:
@@ -185,7 +199,19 @@ def _annotation(rows: list[L], min_strength: int) -> Ranking[L]:
     strengths = {key: pair.strength for key, pair in _pairs(rows).items() if pair.strength is not None}
     pairs = _pairs(rows, min_strength)
     ended |= dict.fromkeys((*written, *edits), True)
-    return Ranking(rows[0], ended, tuple(edits), tuple(written), votes, strengths, tuple(pairs.values()))
+    found = tuple(pairs.values())
+    return Ranking(rows[0], ended, tuple(edits), tuple(written), votes, strengths, found, _steps(rows))
+
+
+def _steps(rows: Iterable[L]) -> dict[str, Steps]:
+    """What came before each text; of one text twice, what came before the first."""
+    found: dict[str, Steps] = {}
+    for row in rows:
+        chosen = row.steps_of("chosen")
+        for text, steps in ((row.chosen, chosen), (row.edited, chosen), (row.rejected, row.steps_of("rejected"))):
+            if text is not None:
+                found.setdefault(text, steps)
+    return {text: steps for text, steps in found.items() if steps}
 
 
 def _pairs(rows: Sequence[L], min_strength: int = 1) -> dict[tuple[str, str], Pair[str, L]]:
@@ -238,6 +264,7 @@ def _vote(rankings: list[Ranking[L]], trust: Mapping[str, float]) -> Ranking[L]:
         votes=votes,
         strengths={},
         pairs=tuple(pair for pair in pairs if pair.agreement > 0.5),
+        steps={text: steps for ranking in reversed(rankings) for text, steps in ranking.steps.items()},
     )
 
 

@@ -107,9 +107,11 @@ def fours(judgements: Sequence[Judgement]) -> list[Four]:
 
     The best answer was preferred and never itself beaten. The others were beaten by it; what is missing of three is
     borrowed from other prompts, those preferred answers that are nearest in length, so that length tells nothing.
-    Empty where there are too few prompts to borrow from.
+    Empty where there are too few prompts to borrow from. Responses that called tools are not among them: what is borrowed
+    did not come by their steps.
     """
     by_prompt: dict[str, list[Judgement]] = defaultdict(list)
+    judgements = [each for each in judgements if not each.source.called_tools]
     for judgement in judgements:
         by_prompt[judgement.prompt].append(judgement)
     found = []

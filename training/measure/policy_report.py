@@ -63,10 +63,15 @@ def questions(
     for prompt in sorted(rows):
         source = rows[prompt][0]
         messages = list(source.prompt)
-        edits = dict.fromkeys(row.edited for row in rows[prompt] if row.edited and row.outcome != WRITTEN)
+        edits = {
+            row.edited: row.steps_of("chosen") for row in rows[prompt] if row.edited and row.outcome != WRITTEN
+        }
         try:
             prompt_ids = encode_chat(tokenizer, messages, add_generation_prompt=True, tools=source.tools)
-            encoded = [encode_response(tokenizer, messages, text, source.tools).ids for text in edits]
+            encoded = [
+                encode_response(tokenizer, messages, text, source.tools, steps=steps).ids
+                for text, steps in edits.items()
+            ]
         except (DataError, ConfigError) as error:
             left_out.refuse("unrenderable", source.id, error)
             continue

@@ -379,6 +379,7 @@ def shown_batch(
     sent: dict[str, str] | None = None,
     errors: dict[str, str] | None = None,
 ) -> HTMLResponse:
+    """A batch's page; with what was sent and what is wrong with it."""
     context = BatchPage(
         **vars(_progress(session, batch, may_write=may_write)),
         round=round_numbers(session, {batch.round_id})[batch.round_id],

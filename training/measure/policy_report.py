@@ -63,9 +63,7 @@ def questions(
     for prompt in sorted(rows):
         source = rows[prompt][0]
         messages = list(source.prompt)
-        edits = {
-            row.edited: row.steps_of("chosen") for row in rows[prompt] if row.edited and row.outcome != WRITTEN
-        }
+        edits = {row.edited: row.steps_of("chosen") for row in rows[prompt] if row.edited and row.outcome != WRITTEN}
         try:
             prompt_ids = encode_chat(tokenizer, messages, add_generation_prompt=True, tools=source.tools)
             encoded = [

@@ -163,6 +163,42 @@ def tasks_in(path: Path | None) -> list[Task]:
     return [json.loads(line) for line in (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).splitlines()]
 
 
+def budgets(
+    tasks: Sequence[Task], *, mutants_each: int = 2, cheats_on: int = 6, threads: int = 2, kind: str | None = None
+) -> list[Budget]:
+    """What was measured of these tasks, beside what it may be."""
+    bench = Bench(threads, kind)
+    right = [case_of(task, task["prompt"] + task["canonical_solution"]) for task in tasks]
+    canonical = bench.run("canonical", right)
+    nothing = bench.run("return None", [case_of(task, f"{task['prompt']}    return None\n") for task in tasks])
+    tried = [
+        case_of(task, f"{cheat}\ntry: {task['entry_point']} = f\nexcept NameError: pass")
+        for cheat in CHEATS.values()
+        for task in tasks[:cheats_on]
+    ]
+    cheats = bench.run("cheats", tried)
+    changed = bench.run("mutants", [case_of(task, code) for task, code in mutants(tasks, mutants_each)])
+
+    before = processor_s()
+    alone = [bench.timed(case) for case in right]
+    processor = (processor_s() - before) / len(right)
+    began = time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(bench.timed, right))
+    rate = len(right) / (time.perf_counter() - began)
+    failing = 100 * sum(each.passed is False for each in changed) / max(len(changed), 1)
+    return [
+        Budget(f"references of {len(right)} that do not pass", sum(each.passed is not True for each in canonical), 0),
+        Budget("references in which ruff finds an error", sum(not clean for _, clean in alone), 0),
+        Budget(f"`return None` of {len(nothing)} that does not fail", sum(e.passed is not False for e in nothing), 0),
+        Budget(f"cheats of {len(cheats)} that pass", sum(each.passed is True for each in cheats), 0),
+        Budget(f"mutants of {len(changed)} that fail", failing, 89, "%", at_least=True),
+        Budget("median of a check", 1000 * statistics.median(took for took, _ in alone), 150, "ms"),
+        Budget("processor time of a check", 1000 * processor, 150, "ms"),
+        Budget("checks a second", rate, 10, at_least=True),
+    ]
+
+
 def main() -> int:
     """Print the table; 1 where a budget was missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -171,44 +207,10 @@ def main() -> int:
     parser.add_argument("--cheats", type=int, default=6, help="tasks that each cheat tries")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--kind", choices=KINDS, help="that sandbox instead of the one that would be taken")
-    arguments = parser.parse_args()
-    tasks = tasks_in(arguments.human_eval and Path(arguments.human_eval))
-    bench = Bench(arguments.threads, arguments.kind)
-
-    right = [case_of(task, task["prompt"] + task["canonical_solution"]) for task in tasks]
-    canonical = bench.run("canonical", right)
-    nothing = bench.run("return None", [case_of(task, f"{task['prompt']}    return None\n") for task in tasks])
-    tried = [
-        case_of(task, f"{cheat}\ntry: {task['entry_point']} = f\nexcept NameError: pass")
-        for cheat in CHEATS.values()
-        for task in tasks[: arguments.cheats]
-    ]
-    cheats = bench.run("cheats", tried)
-    changed = bench.run("mutants", [case_of(task, code) for task, code in mutants(tasks, arguments.mutants)])
-
-    before = processor_s()
-    alone = [bench.timed(case) for case in right]
-    processor = (processor_s() - before) / len(right)
-    began = time.perf_counter()
-    with ThreadPoolExecutor(arguments.threads) as pool:
-        list(pool.map(bench.timed, right))
-    rate = len(right) / (time.perf_counter() - began)
-    return verdict(
-        Budget("references that do not pass", sum(each.passed is not True for each in canonical), 0),
-        Budget("references in which ruff finds an error", sum(not clean for _, clean in alone), 0),
-        Budget("`return None` that does not fail", sum(each.passed is not False for each in nothing), 0),
-        Budget(f"cheats of {len(cheats)} that pass", sum(each.passed is True for each in cheats), 0),
-        Budget(
-            f"mutants of {len(changed)} that fail",
-            100 * sum(each.passed is False for each in changed) / max(len(changed), 1),
-            89,
-            "%",
-            at_least=True,
-        ),
-        Budget("median of a check", 1000 * statistics.median(took for took, _ in alone), 150, "ms"),
-        Budget("processor time of a check", 1000 * processor, 150, "ms"),
-        Budget("checks a second", rate, 10, at_least=True),
-    )
+    given = parser.parse_args()
+    tasks = tasks_in(given.human_eval and Path(given.human_eval))
+    found = budgets(tasks, mutants_each=given.mutants, cheats_on=given.cheats, threads=given.threads, kind=given.kind)
+    return verdict(*found)
 
 
 if __name__ == "__main__":

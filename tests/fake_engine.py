@@ -14,7 +14,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -81,6 +81,8 @@ class FakeEngine:
     """Requests to sample after which it answers nothing any more and stops listening, as a crash would."""
     faults: list[Fault] = field(default_factory=list)
     adapters: dict[str, str] = field(default_factory=dict)
+    answers: dict[str, Sequence[str]] = field(default_factory=dict)
+    """By a part of a prompt, what it is answered with: each in turn, whoever asks."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     """Every sampling request, with the prompt as text under ``text``."""
     script: list[tuple[str, str | None]] = field(default_factory=list)
@@ -90,6 +92,7 @@ class FakeEngine:
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._count = itertools.count()
+        self._turns: dict[str, int] = {}
         self._server: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
         self._gone = threading.Event()
@@ -215,11 +218,21 @@ class FakeEngine:
         reply: dict[str, Any] = {"id": "fake", "model": body["model"], "choices": choices}
         return reply if mode is Mode.NO_USAGE else reply | {"usage": usage}
 
+    def _scripted(self, prompt: str) -> str | None:
+        with self._lock:
+            for part, texts in self.answers.items():
+                if part in prompt:
+                    turn = self._turns.get(part, 0)
+                    self._turns[part] = turn + 1
+                    return texts[turn % len(texts)]
+        return None
+
     def _choice(self, index: int, body: dict[str, Any], mode: Mode | None, *, chat: bool) -> dict[str, Any]:
         with self._lock:
             serial = next(self._count)
         dice = random.Random(serial)
         text = f"{body['model']} {serial}: " + " ".join(dice.choice(WORDS) for _ in range(dice.randint(5, 60))) + "."
+        text = self._scripted(self.read(body)) or text
         text = {
             Mode.EMPTY: "",
             Mode.NUL: "before\x00after",

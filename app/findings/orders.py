@@ -18,6 +18,7 @@ from app.annotations import recording
 from app.annotations.models import Annotation
 from app.candidates.models import Candidate
 from app.comparisons.models import Assignment, AssignmentState, Comparison
+from app.dialogues import service as dialogues
 from app.findings.models import STANDS, Check, CheckState, Finding
 from app.findings.service import Found, row_of
 from app.judgements.vocabulary import ShowFindings
@@ -97,6 +98,7 @@ def _as_row(check: Check, found: dict[str, Any]) -> dict[str, Any]:
 
 
 recording.AFTER_EDIT.append(order_edit)
+dialogues.AFTER_ANSWERS.append(order_responses)
 
 
 def order_draft(session: Session, user: User, assignment_id: int, written: str) -> Check:

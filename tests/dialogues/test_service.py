@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -262,6 +265,31 @@ def test_beginnings_are_written_in_blocks() -> None:
         Seed(system="Be brief.", opening="Hello"),
         Seed(system="Rhyme,\nalways.", opening="Hello"),
     ]
+    lower, brief = ({"kind": "instructions", "ids": [name]} for name in ("change_case:english_lowercase", "x:brief"))
+    for_all = seeds_of("Be brief.\n---\nRhyme.", "", 1, json.dumps(lower))
+    assert [seed.tests for seed in for_all] == [[lower], [lower]], "one test stands for a list of one"
+    for_each = seeds_of(
+        "Be brief.\n---\nRhyme.", "Hello\n---\nBye", 1, f"{json.dumps([brief])}\n---\n{json.dumps(lower)}"
+    )
+    assert [seed.tests for seed in for_each] == [[brief], [brief], [lower], [lower]]
+    with pytest.raises(BadInput, match="3 blocks of checks for 2 system prompts"):
+        seeds_of("Be brief.\n---\nRhyme.", "", 1, "[]\n---\n[]\n---\n[]")
+
+
+@pytest.mark.parametrize(
+    ("tests", "said"),
+    [
+        ("{not json", "not valid JSON"),
+        ('[{"ids": ["x"]}]', "without a kind"),
+        ('[{"kind": " "}]', "without a kind"),
+        ('[{"kind": "span", "text": "\\u0000"}]', "NUL"),
+        (json.dumps({"kind": "span", "text": "x" * 30_000}), "at most|is the most"),
+        ("7", "list"),
+    ],
+)
+def test_checks_of_dialogues_that_cannot_be_read_are_refused_with_the_reason(tests: str, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        seeds_of("Be brief.", "", 1, tests)
 
 
 def test_a_turn_is_reviewed_like_all_work_but_makes_no_known_answer(session: Session) -> None:

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands import audit_log, data, db, doctor, retract, setup, token, user
+from app.commands import audit_log, data, db, doctor, make, retract, setup, token, user
 from app.kernel.errors import one_sentence
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.add_typer(retract.commands, name="retract")
 for command in (doctor.doctor, user.invite, data.export, data.sample, data.audit, setup.setup):
     app.command()(command)
 app.command("audit-log")(audit_log.audit_log)
+app.command("make-prompts")(make.make_prompts)
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder for all data; CORRAL_DATA_DIR.")]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from sqlalchemy import ColumnElement, delete, func, literal_column, select
+from sqlalchemy import ColumnElement, delete, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -52,7 +52,7 @@ def create_comparison(
     chosen = list(shown) if shown is not None else distinct_candidates(session, prompt.id)[:most]
     if len(chosen) < 2:
         return None
-    language = prompt.language or batch.language or ""
+    language = prompt.language or batch.language or prompt.language_detected or ""
     wanted = _wanted(session, batch, prompt)
     comparison = session.scalars(
         insert(Comparison)
@@ -78,6 +78,17 @@ def create_comparison(
         insert(ComparisonCandidate), [{"comparison_id": comparison.id, "candidate_id": each} for each in chosen]
     )
     return comparison
+
+
+def follow_detection(session: Session, languages: Mapping[int, str]) -> None:
+    """Give comparisons of unknown language the one that their prompts were found to be in: codes by prompt."""
+    for prompt_id, code in languages.items():
+        session.execute(
+            update(Comparison)
+            .where(Comparison.prompt_id == prompt_id, Comparison.language == "")
+            .values(language=code)
+            .execution_options(synchronize_session=False)
+        )
 
 
 def await_choice(session: Session, prompt: Prompt) -> None:

@@ -38,11 +38,13 @@ TASK_MODULES = [
     "workers.tasks.checks",
     "workers.tasks.choosing",
     "workers.tasks.generation",
+    "workers.tasks.languages",
     "workers.tasks.live",
     "workers.tasks.rounds",
     "workers.tasks.serving",
     "workers.tasks.snapshots",
     "workers.tasks.sweeper",
+    "workers.tasks.synthesis",
 ]
 DAY = 24 * 3600
 RECONCILE_INTERVAL = 10
@@ -50,6 +52,7 @@ ADVANCE_INTERVAL = 30
 FORGET_INTERVAL = 3600
 CHOOSE_INTERVAL = 5
 FEATURES_INTERVAL = 20
+LANGUAGES_INTERVAL = 60
 
 
 def local_now() -> datetime:
@@ -63,6 +66,7 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
         Job.SWEEP: settings.sweep_interval,
         Job.GENERATE: settings.sweep_interval,
         Job.CHECK: settings.sweep_interval,
+        Job.DETECT_LANGUAGES: LANGUAGES_INTERVAL,
         Job.RECONCILE_SERVING: RECONCILE_INTERVAL,
         Job.ADVANCE_ROUND: ADVANCE_INTERVAL,
         Job.FORGET: FORGET_INTERVAL,

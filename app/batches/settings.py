@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import literal, select, update
+from sqlalchemy import func, literal, select, update
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
@@ -72,14 +72,12 @@ def _asked(wanted: BatchChange) -> dict[str, object]:
 
 
 def _follow(session: Session, batch: Batch) -> None:
-    """Comparisons of prompts that do not say their own language have that of the batch, those that wait, too."""
-    silent = select(Prompt.id).where(
-        Prompt.batch_id == batch.id, Prompt.language.is_(None), Prompt.dialogue_id.is_(None)
-    )
+    """Comparisons of prompts that do not say their language have that of the batch, else the detected one."""
+    silent = (Prompt.id == Comparison.prompt_id, Prompt.language.is_(None), Prompt.dialogue_id.is_(None))
     session.execute(
         update(Comparison)
-        .where(Comparison.batch_id == batch.id, Comparison.prompt_id.in_(silent))
-        .values(language=batch.language or "")
+        .where(Comparison.batch_id == batch.id, *silent)
+        .values(language=batch.language or func.coalesce(Prompt.language_detected, ""))
         .execution_options(synchronize_session=False)
     )
 

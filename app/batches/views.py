@@ -14,6 +14,7 @@ from app.accounts.access import Admin, Reviewer, admin
 from app.accounts.models import Role
 from app.batches import importing, settings
 from app.batches.queries import Progress, batch_progress
+from app.batches.which import Wanted
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput, Conflict
 from app.kernel.paging import Cursor, Page
@@ -36,6 +37,7 @@ from app.prompts.models import (
     PromptState,
     Upload,
 )
+from app.prompts.queries import ALL, Share, Which
 from app.prompts.reach import sentences
 from app.prompts.verifiers import known, to_text
 from app.registry.queries import EngineView, engine_view
@@ -115,7 +117,8 @@ class BatchPage(ProgressFragment, SettingsFields):
 
     round: int
     prompts: Page[Prompt]
-    state: PromptState | None
+    which: Which
+    shares: list[Share]
     first: bool
     guidelines: str
     documents: Sequence[Listed]
@@ -202,12 +205,12 @@ def batch_page(
     session: DbSession,
     user: Reviewer,
     batch_id: int,
+    which: Wanted,
     after: Cursor = None,
-    state: PromptState | None = None,
 ) -> HTMLResponse:
     """One batch: progress, what it can become, guidelines, quarantined prompts, and all prompts by page."""
     batch = queries.access_batch(session, user, batch_id)
-    return shown_batch(request, session, user.role is Role.ADMIN, batch, after=after, state=state)
+    return shown_batch(request, session, user.role is Role.ADMIN, batch, after=after, which=which)
 
 
 @router.get("/batches/{batch_id}/progress")
@@ -335,7 +338,7 @@ def _change_state(
 def _progress(session: DbSession, batch: Batch, *, may_write: bool) -> ProgressFragment:
     progress = batch_progress(session, [batch.id])[batch.id]
     engine = engine_view(session, get_settings().engine_url) if progress.unsettled else None
-    quarantined = queries.list_prompts(session, batch, state=PromptState.QUARANTINED, limit=10)
+    quarantined = queries.list_prompts(session, batch, Which(PromptState.QUARANTINED), limit=10)
     return ProgressFragment(
         batch=batch,
         progress=progress,
@@ -375,7 +378,7 @@ def shown_batch(
     batch: Batch,
     *,
     after: int | None = None,
-    state: PromptState | None = None,
+    which: Which = ALL,
     sent: dict[str, str] | None = None,
     errors: dict[str, str] | None = None,
 ) -> HTMLResponse:
@@ -383,8 +386,9 @@ def shown_batch(
     context = BatchPage(
         **vars(_progress(session, batch, may_write=may_write)),
         round=round_numbers(session, {batch.round_id})[batch.round_id],
-        prompts=queries.list_prompts(session, batch, state=state, after=after),
-        state=state,
+        prompts=queries.list_prompts(session, batch, which, after=after),
+        which=which,
+        shares=queries.shares(session, batch),
         first=after is None,
         guidelines=(sent or {}).get("guidelines", batch.guidelines),
         values=_values(batch) | (sent or {}),

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands import audit_log, data, db, doctor, documents, retract, setup, token, user
+from app.commands import audit_log, data, db, doctor, documents, make, retract, setup, token, user
 from app.kernel.errors import one_sentence
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ app.add_typer(documents.commands, name="documents")
 for command in (doctor.doctor, user.invite, data.export, data.sample, data.audit, setup.setup):
     app.command()(command)
 app.command("audit-log")(audit_log.audit_log)
+app.command("make-prompts")(make.make_prompts)
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder for all data; CORRAL_DATA_DIR.")]
 

@@ -76,6 +76,16 @@ def batch_id(session: Session, name: str) -> int:
     return found
 
 
+def known_language(said: str) -> str:
+    """The code of a language that is named or abbreviated; :class:`BadInput` where Corral knows none of that name."""
+    from app.kernel.languages import code_of
+
+    code = code_of(said)
+    if code is None:
+        raise BadInput(f"{quotable(said, 40)} is no language that Corral knows: use its code, such as de.")
+    return code
+
+
 def ask_password() -> str:
     """A password from the terminal, typed twice; or the first line of standard input where that is no terminal.
 

@@ -9,12 +9,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from app.commands.common import batch_id, transaction
+from app.commands.common import batch_id, known_language, transaction
 from app.kernel.errors import AppError
 from app.preferences.exporters import Format, Shape
+from app.prompts.origins import Origin
 
 
-def export(
+def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
     out: Annotated[str, typer.Option(help="Output file, created only once complete; - is standard output.")] = "-",
     form: Annotated[
         Format, typer.Option("--format", help=" ".join(each.exporter.purpose for each in Format))
@@ -30,6 +31,13 @@ def export(
     ] = None,
     min_strength: Annotated[
         int | None, typer.Option(min=1, max=4, help="Only pairs of at least this strength.")
+    ] = None,
+    origin: Annotated[
+        list[Origin] | None, typer.Option(help="Only prompts of this origin; can be repeated.", show_default=False)
+    ] = None,
+    language: Annotated[
+        list[str] | None,
+        typer.Option(help="Only prompts in this language, said or detected, such as de; can be repeated."),
     ] = None,
 ) -> None:
     """Write the preferences that annotators expressed."""
@@ -47,6 +55,8 @@ def export(
             rounds=tuple(round_ or ()),
             split=split_for(shape, Side(split) if split else None),
             min_strength=min_strength,
+            origins=tuple(origin or ()),
+            languages=tuple(known_language(each) for each in language or ()),
         )
         progress = Progress()
         chunks = logged(session, None, shape, form, wanted, progress)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Integer, cast, delete, func, literal, literal_column, select
+from sqlalchemy import ColumnElement, Integer, cast, delete, func, literal, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -52,7 +52,7 @@ def create_comparison(
     chosen = list(shown) if shown is not None else distinct_candidates(session, prompt.id)[:most]
     if len(chosen) < 2:
         return None
-    language = prompt.language or batch.language or ""
+    language = prompt.language or batch.language or prompt.language_detected or ""
     wanted = _wanted(session, batch, prompt)
     comparison = session.scalars(
         insert(Comparison)
@@ -104,6 +104,17 @@ def ask_for_answers(session: Session, batch: Batch) -> int:
         .returning(Comparison.id)
     )
     return len(session.execute(made).all())
+
+
+def follow_detection(session: Session, languages: Mapping[int, str]) -> None:
+    """Give comparisons of unknown language the one that their prompts were found to be in: codes by prompt."""
+    for prompt_id, code in languages.items():
+        session.execute(
+            update(Comparison)
+            .where(Comparison.prompt_id == prompt_id, Comparison.language == "")
+            .values(language=code)
+            .execution_options(synchronize_session=False)
+        )
 
 
 def await_choice(session: Session, prompt: Prompt) -> None:

@@ -32,6 +32,7 @@ from app.kernel.errors import Conflict, NotFound, Unavailable, refused
 from app.kernel.settings import get_settings
 from app.prompts import guidelines
 from app.prompts.models import Batch, BatchKind, BatchState, Prompt, PromptState
+from app.prompts.origins import Origin
 from app.prompts.service import create_batch
 from app.registry.models import Deployment
 from app.registry.service import rotation, serving
@@ -143,6 +144,7 @@ def say(session: Session, user: User, dialogue_id: int, message: Message) -> Pro
             content_hash=before.content_hash if before else content_hash(messages),
             capability=dialogue.batch.capability,
             tests=dialogue.seed.tests,
+            origin=Origin.HUMAN,
             state=PromptState.READY,  # it is answered by itself, not by the generation of its batch
         )
         session.add(turn)

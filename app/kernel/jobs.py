@@ -46,6 +46,8 @@ class Job(StrEnum):
     CHOOSE_PAIRS = "corral.choose_pairs"
     READ_FEATURES = "corral.read_features"
     CHECK = "corral.check"
+    DETECT_LANGUAGES = "corral.detect_languages"
+    MAKE_PROMPTS = "corral.make_prompts"
 
 
 QUEUES: dict[Job, Queue] = {
@@ -62,6 +64,8 @@ QUEUES: dict[Job, Queue] = {
     Job.CHOOSE_PAIRS: Queue.CONTROL,
     Job.READ_FEATURES: Queue.TRAINING,
     Job.CHECK: Queue.CHECKS,
+    Job.DETECT_LANGUAGES: Queue.CHECKS,
+    Job.MAKE_PROMPTS: Queue.CONTROL,
 }
 
 CELERY_OPTIONS: dict[str, Any] = {

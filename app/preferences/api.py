@@ -16,8 +16,9 @@ from app.kernel.paging import Cursor, Limit
 from app.preferences import queries, service
 from app.preferences.download import download, download_snapshot
 from app.preferences.exporters import Format, Shape
-from app.preferences.forms import ExportFilter, Id, Number, Side, SnapshotRequest, split_for
+from app.preferences.forms import ExportFilter, Id, LanguageCode, Number, Side, SnapshotRequest, split_for
 from app.preferences.models import Snapshot, SnapshotState
+from app.prompts.origins import Origin
 
 router = APIRouter(tags=["preferences"])
 
@@ -75,6 +76,19 @@ class SnapshotList(BaseModel):
     next: int | None
 
 
+def of_prompts(
+    origin: Annotated[list[Origin], Query(description="Only prompts of these origins.")] = [],  # noqa: B006 - FastAPI copies it
+    language: Annotated[
+        list[LanguageCode], Query(description="Only prompts in these languages, said or detected: codes of ISO 639-1.")
+    ] = [],  # noqa: B006
+) -> dict[str, tuple[str, ...]]:
+    """What is asked of the prompts themselves, as fields of an :class:`ExportFilter`."""
+    return {"origins": tuple(origin), "languages": tuple(language)}
+
+
+OfPrompts = Annotated[dict[str, Any], Depends(of_prompts)]
+
+
 @router.get("/preferences/export", responses=_FILE, response_class=StreamingResponse)
 def export_preferences(
     *,
@@ -91,13 +105,18 @@ def export_preferences(
     min_strength: Annotated[
         int | None, Query(ge=1, le=4, description="Only ranked pairs of at least this strength.")
     ] = None,
+    prompts: OfPrompts,
 ) -> StreamingResponse:
     """Stream the current preferences. Annotations that were corrected, are returned, or are retracted are never in.
 
     For reviewers, comparisons that still need annotators are left out, because the rows name the models.
     """
     wanted = ExportFilter(
-        batch_ids=tuple(batch), rounds=tuple(rounds), split=split_for(shape, split), min_strength=min_strength
+        batch_ids=tuple(batch),
+        rounds=tuple(rounds),
+        split=split_for(shape, split),
+        min_strength=min_strength,
+        **prompts,
     )
     return download(user, shape, form, queries.visible_to(user, wanted))
 

@@ -37,7 +37,7 @@ from app.dialogues.models import Dialogue
 from app.kernel.settings import get_settings
 from app.loops.models import Round
 from app.prompts.messages import strict
-from app.prompts.models import Batch, Prompt
+from app.prompts.models import LANGUAGE, LANGUAGE_FROM, Batch, Prompt
 from app.registry.models import Checkpoint
 from training.formats import columns
 from training.formats.columns import Column, Scalar, Struct, Type
@@ -165,6 +165,9 @@ OF_ANNOTATION: dict[str, Value] = {
     "round": Value(Round.number),
     "batch": Value(Batch.name),
     "capability": Value(func.coalesce(Prompt.capability, Batch.capability)),
+    "origin": Value(Prompt.origin, lambda origin, _: origin.value),
+    "language": Value(LANGUAGE),
+    "language_from": Value(LANGUAGE_FROM),
     "annotator": Value(User.pseudonym),
     "split": Value(null(), _split),
     "tools": Value(Prompt.tools),

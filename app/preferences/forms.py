@@ -5,14 +5,26 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from app.kernel.languages import code_of, named
 from app.kernel.numbers import Truth, Whole
 from app.preferences.exporters import Shape
+from app.prompts.origins import Origin
 from training.formats.prompts import Split
 
 Id = Annotated[Whole, Field(ge=0, le=2**63 - 1)]
 Number = Annotated[Whole, Field(ge=0, le=2**31 - 1)]
+
+
+def _code(value: Any) -> Any:
+    code = code_of(value) if isinstance(value, str) else None
+    if code is None:
+        raise ValueError("this is no language that Corral knows: use its code, such as de")
+    return code
+
+
+LanguageCode = Annotated[str, BeforeValidator(_code)]
 
 
 class Side(StrEnum):
@@ -45,6 +57,10 @@ class ExportFilter(BaseModel):
     min_strength: Whole | None = Field(
         default=None, ge=1, le=4, description="Only ranked pairs of at least this strength; leaves out ties."
     )
+    origins: tuple[Origin, ...] = Field(default=(), description="Only prompts of these origins.")
+    languages: tuple[LanguageCode, ...] = Field(
+        default=(), description="Only prompts in these languages, said or detected: codes of ISO 639-1."
+    )
     until: Id | None = Field(default=None, description="Only annotations up to this id.")
     beyond_snapshot: Id | None = Field(default=None, description="Only annotations that this snapshot does not hold.")
     checkpoint_ids: tuple[Id, ...] = Field(
@@ -64,6 +80,8 @@ class ExportFilter(BaseModel):
             f"rounds {', '.join(map(str, self.rounds))}" if self.rounds else "",
             f"split {self.split.value.replace('_', '-')}" if self.split else "",
             f"strength {self.min_strength} and up" if self.min_strength else "",
+            f"origin {', '.join(self.origins)}" if self.origins else "",
+            f"language {named(list(self.languages))}" if self.languages else "",
             f"annotations up to no. {self.until}" if self.until else "",
             f"annotations that snapshot {self.beyond_snapshot} does not hold"
             if self.beyond_snapshot is not None

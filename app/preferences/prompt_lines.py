@@ -19,7 +19,7 @@ from app.loops.models import Round
 from app.preferences.columns import in_one_form
 from app.preferences.forms import ExportFilter
 from app.preferences.queries import STREAM_ROWS, of_batches
-from app.prompts.models import ANSWER_KNOWN, Batch, Prompt
+from app.prompts.models import ANSWER_KNOWN, LANGUAGE, LANGUAGE_FROM, Batch, Prompt
 from training.formats.prompts import Split, split_of
 
 MORE_BYTES = 400
@@ -35,6 +35,9 @@ COLUMNS: dict[str, SQLColumnExpression[Any]] = {
     "reference": Prompt.reference,
     "tests": cast(Prompt.tests, Text),
     "capability": func.coalesce(Prompt.capability, Batch.capability),
+    "origin": cast(Prompt.origin, Text),
+    "language": LANGUAGE,
+    "language_from": LANGUAGE_FROM,
     "verifiers": cast(Batch.verifiers, Text),
     "required": cast(Batch.required, Text),
     "batch": Batch.name,

@@ -40,7 +40,7 @@ from app.preferences.columns import Source, plan_columns
 from app.preferences.exporters import Shape
 from app.preferences.forms import ExportFilter
 from app.preferences.models import Snapshot, SnapshotAnnotation
-from app.prompts.models import Batch, BatchState, Prompt
+from app.prompts.models import LANGUAGE, Batch, BatchState, Prompt
 from training.formats.pairs import Stated, derive
 from training.formats.prompts import Split
 
@@ -113,7 +113,7 @@ def _wanted(wanted: ExportFilter, percent: int) -> list[ColumnElement[bool]]:
 
 
 def of_batches(wanted: ExportFilter, percent: int) -> list[ColumnElement[bool]]:
-    """What is asked of a prompt by its batch, its round and its side of the split, whoever judged it."""
+    """What is asked of a prompt by its batch, round, side of the split, origin and language, whoever judged it."""
     found: list[ColumnElement[bool]] = []
     if wanted.batch_ids:
         found.append(Batch.id.in_(wanted.batch_ids))
@@ -121,6 +121,10 @@ def of_batches(wanted: ExportFilter, percent: int) -> list[ColumnElement[bool]]:
         found.append(Round.number.in_(wanted.rounds))
     if wanted.split is not None:
         found.append(held_out(percent) if wanted.split is Split.HELD_OUT else ~held_out(percent))
+    if wanted.origins:
+        found.append(Prompt.origin.in_(wanted.origins))
+    if wanted.languages:
+        found.append(LANGUAGE.in_(wanted.languages))
     return found
 
 
@@ -267,6 +271,12 @@ def access_snapshot(session: Session, user: User, snapshot_id: int) -> Snapshot:
 def batch_names(session: Session) -> list[tuple[int, str]]:
     """Every batch to choose from, newest first."""
     return [(key, name) for key, name in session.execute(select(Batch.id, Batch.name).order_by(Batch.id.desc()))]
+
+
+def languages(session: Session) -> list[str]:
+    """The codes of all languages that prompts are known to be in."""
+    query = select(LANGUAGE).select_from(Prompt).join(Batch, Batch.id == Prompt.batch_id).distinct()
+    return sorted(code for code in session.scalars(query) if code)
 
 
 def round_numbers(session: Session) -> list[int]:

@@ -21,12 +21,13 @@ from app.preferences.exporters import Format, Shape
 from app.preferences.forms import ExportFilter, Side, split_for
 from app.preferences.models import Snapshot
 from app.preferences.queries import LeftOut
+from app.prompts.origins import Origin
 from app.shell.web import redirect, render
 
 router = APIRouter()
 
 PREVIEW_ROWS = 5
-FILTER_KEYS = frozenset({"batch", "round", "split", "strength"})
+FILTER_KEYS = frozenset({"batch", "round", "split", "strength", "origin", "language"})
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,14 @@ class PreferencesPage:
     """What is counted nowhere on the page, although it stands."""
     batches: list[tuple[int, str]]
     rounds: list[int]
+    languages: list[str]
     snapshots: list[Snapshot]
     held_out_percent: int
     query: str
     """The filter as a query string, "" where nothing is filtered."""
     shapes: tuple[Shape, ...] = tuple(Shape)
     formats: tuple[Format, ...] = tuple(Format)
+    origins: tuple[Origin, ...] = tuple(Origin)
 
 
 def chosen_filter(
@@ -61,11 +64,14 @@ def chosen_filter(
     split: Annotated[str, Query(max_length=10)] = "",
     strength: Annotated[str, Query(max_length=1)] = "",
     shape: Shape = Shape.CANONICAL,
+    origin: Annotated[str, Query(max_length=20)] = "",
+    language: Annotated[str, Query(max_length=12)] = "",
 ) -> ExportFilter:
     """The filter of the page's form, whose selects send an empty value for what was not chosen."""
     try:
         side = split_for(shape, Side(split) if split else None)
         chosen = {"batch_ids": [batch], "rounds": [round_number], "split": side, "min_strength": strength}
+        chosen |= {"origins": [origin], "languages": [language]}
         given = {key: value for key, value in chosen.items() if value not in ("", [""])}
         return ExportFilter.model_validate(given)
     except ValueError:
@@ -85,11 +91,14 @@ class SentFilter(BaseModel):
     split: str = Field(default="", max_length=10)
     strength: str = Field(default="", max_length=1)
     shape: Shape = Shape.CANONICAL
+    origin: str = Field(default="", max_length=20)
+    language: str = Field(default="", max_length=12)
 
     def chosen(self) -> ExportFilter | None:
         """What it chooses; None where it chooses nothing."""
         given = (self.batch, self.round_number, self.split, self.strength)
-        return chosen_filter(*given) if any(given) else None
+        of_prompts = {"origin": self.origin, "language": self.language}
+        return chosen_filter(*given, **of_prompts) if any((*given, *of_prompts.values())) else None
 
 
 @router.get("/preferences")
@@ -115,6 +124,7 @@ def preferences_page(
         set_aside=queries.left_out(session, wanted, percent),
         batches=queries.batch_names(session),
         rounds=queries.round_numbers(session),
+        languages=queries.languages(session),
         snapshots=queries.list_snapshots(session).rows,
         held_out_percent=percent,
         query=urlencode({key: value for key, value in request.query_params.items() if key in FILTER_KEYS}),

@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
     and_,
+    case,
     func,
     literal_column,
     or_,
@@ -25,6 +26,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from app.judgements.vocabulary import EditPolicy, ShowFindings
 from app.kernel.db import Base, Created, Json, Key, Time, enum_column
 from app.kernel.leases import Retried
+from app.prompts.origins import Origin
 
 
 class Upload(Base):
@@ -242,6 +244,11 @@ class Prompt(Retried, Base):
         Index("ix_prompts_waiting", "batch_id", "next_try_at", "id", postgresql_where=text("state = 'pending'")),
         Index("ix_prompts_leased", "lease_until", postgresql_where=text("state = 'generating'")),
         Index("ix_prompts_batch_state", "batch_id", "state"),
+        Index(
+            "ix_prompts_language_unknown",
+            "id",
+            postgresql_where=text("language IS NULL AND language_detected IS NULL"),
+        ),
     )
 
     id: Mapped[Key]
@@ -262,7 +269,13 @@ class Prompt(Retried, Base):
     """
     capability: Mapped[str | None] = mapped_column(String(60))
     language: Mapped[str | None] = mapped_column(String(12))
-    """Code of the language; None: that of its batch."""
+    """Code of the language that its file says; None: that of its batch, else the detected one."""
+    language_detected: Mapped[str | None] = mapped_column(String(12))
+    """What a worker takes it for where its file says nothing (:mod:`app.prompts.detection`). Empty: it could not tell; None:
+    nobody has looked."""
+    origin: Mapped[Origin] = mapped_column(
+        enum_column(Origin, "origin"), default=Origin.IMPORTED, server_default=Origin.IMPORTED.value
+    )
     reference: Mapped[str | None]
     tests: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
     extra: Mapped[Json] = mapped_column("metadata", JSONB, server_default=text("'{}'"), default=dict)
@@ -271,6 +284,17 @@ class Prompt(Retried, Base):
 
     batch: Mapped[Batch] = relationship(lazy="raise")
 
+
+LANGUAGE: ColumnElement[str | None] = func.coalesce(
+    Prompt.language, Batch.language, func.nullif(Prompt.language_detected, "")
+)
+"""The language of a prompt (joined with its batch): what its file or its batch says, and only else what was detected."""
+LANGUAGE_FROM: ColumnElement[str | None] = case(
+    (Prompt.language.is_not(None), "file"),
+    (Batch.language.is_not(None), "batch"),
+    (func.nullif(Prompt.language_detected, "").is_not(None), "detected"),
+)
+"""Who says so; null where nobody does."""
 
 _NO_LIST: ColumnElement[Any] = literal_column("'[]'::jsonb")
 _NO_OBJECT: ColumnElement[Any] = literal_column("'{}'::jsonb")

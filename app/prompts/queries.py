@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
-from sqlalchemy import Row, cast, func, select
+from sqlalchemy import ColumnElement, Row, cast, false, func, select, text
 from sqlalchemy.dialects.postgresql import JSONPATH
 from sqlalchemy.orm import Session, joinedload
 
 from app.accounts.models import Role, User
 from app.kernel.errors import NotFound
 from app.kernel.paging import Order, Page, read_page
-from app.prompts.models import Batch, BatchState, Prompt, PromptState, Upload
+from app.prompts.models import LANGUAGE, LANGUAGE_FROM, Batch, BatchState, Prompt, PromptState, Upload
+from app.prompts.origins import Origin
 
 STAFF = frozenset({Role.ADMIN, Role.REVIEWER})
 SPECIAL = '$[*] ? (@.content.type() != "string" || exists(@.keyvalue() ? (@.key != "role" && @.key != "content")))'
@@ -79,14 +82,67 @@ def list_batches(session: Session, *, before: int | None = None, limit: int = 25
     return read_page(session, select(Batch), Order(Batch.id), before, limit)
 
 
+@dataclass(frozen=True)
+class Which:
+    """Which prompts of a batch are listed; None means all."""
+
+    state: PromptState | None = None
+    origin: Origin | None = None
+    language: str | None = None
+    """A code, said or detected; ``unknown`` where nobody knows."""
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """As conditions on prompts, joined with their batch."""
+        found: list[ColumnElement[bool]] = []
+        if self.state is not None:
+            found.append(Prompt.state == self.state)
+        if self.origin is not None:
+            found.append(Prompt.origin == self.origin)
+        if self.language is not None:
+            found.append(func.coalesce(LANGUAGE, UNKNOWN) == self.language)
+        return found
+
+    def address(self, **more: object) -> str:
+        """The query string of a page that lists these, with ``more`` in it."""
+        given = {"state": self.state, "origin": self.origin, "language": self.language} | more
+        return urlencode({key: str(value) for key, value in given.items() if value is not None})
+
+
+UNKNOWN = "unknown"
+ALL = Which()
+
+
+@dataclass(frozen=True)
+class Share:
+    """Prompts of a batch that come from one place and are in one language."""
+
+    origin: Origin
+    language: str
+    """A code, or ``unknown``."""
+    detected: bool
+    """Whether a program says so, and neither file nor batch."""
+    prompts: int
+
+
+def shares(session: Session, batch: Batch) -> list[Share]:
+    """The prompts of ``batch`` by origin and language, most first."""
+    language, detected = func.coalesce(LANGUAGE, UNKNOWN), func.coalesce(LANGUAGE_FROM == "detected", false())
+    query = (
+        select(Prompt.origin, language, detected, func.count())
+        .join(Batch, Batch.id == Prompt.batch_id)
+        .where(Prompt.batch_id == batch.id)
+        .group_by(text("1"), text("2"), text("3"))
+        .order_by(func.count().desc(), text("1"), text("2"), text("3"))
+    )
+    return [Share(*row) for row in session.execute(query)]
+
+
 def list_prompts(
-    session: Session, batch: Batch, *, state: PromptState | None = None, after: int | None = None, limit: int = 25
+    session: Session, batch: Batch, which: Which = ALL, *, after: int | None = None, limit: int = 25
 ) -> Page[Prompt]:
-    """Prompts of ``batch`` in the order of the file, perhaps only those in ``state``."""
-    query = select(Prompt).where(Prompt.batch_id == batch.id)
-    if state is not None:
-        query = query.where(Prompt.state == state)
-    return read_page(session, query, Order(Prompt.id, oldest_first=True), after, limit)
+    """Prompts of ``batch`` in the order of the file, perhaps only some."""
+    query = select(Prompt).join(Batch, Batch.id == Prompt.batch_id).where(Prompt.batch_id == batch.id)
+    return read_page(session, query.where(*which.conditions()), Order(Prompt.id, oldest_first=True), after, limit)
 
 
 def unconfirmed_uploads(session: Session, *, limit: int = 10) -> list[Upload]:

@@ -15,6 +15,7 @@ from app.prompts.benchmarks import translated
 from app.prompts.bounded_json import Refused, kind_of
 from app.prompts.fields import BESIDE_MESSAGES, Record, json_cell, keep, text, text_or_number
 from app.prompts.messages import MEDIA, Message, empty
+from app.prompts.origins import Origin
 from app.prompts.shapes import conversation, read_cells, unwrapped
 from training.formats.prompts import content_hash
 from training.formats.texts import shows_nothing
@@ -39,6 +40,7 @@ class ParsedPrompt:
     reference: str | None = None
     tests: Any = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    origin: Origin = Origin.IMPORTED
     note: str | None = None
 
 
@@ -70,6 +72,7 @@ def to_prompt(value: Any, line: int, unit: str, limit_chars: int, *, cells: bool
         language=_language(record),
         reference=_reference(record),
         tests=record.take("tests"),
+        origin=_origin(record),
         metadata=_metadata(record),
         note=record.note,
     )
@@ -144,6 +147,14 @@ def _language(record: Record) -> str | None:
     if key is not None and code is not None:
         record.take(key)
     return code
+
+
+def _origin(record: Record) -> Origin:
+    """The origin that the record says; a word that is none stays metadata."""
+    said = record.rest.get("origin")
+    if not isinstance(said, str) or said not in set(Origin):
+        return Origin.IMPORTED
+    return Origin(record.take("origin"))
 
 
 def _reference(record: Record) -> str | None:

@@ -173,6 +173,7 @@ def confirm_upload(session: Session, user: User, upload: Upload, settings: Batch
     audit(session, user, "batch.create", "batch", batch.id, name=batch.name, prompts=imported, file=upload.sha256)
     session.flush()
     enqueue(session, Job.GENERATE)
+    enqueue(session, Job.DETECT_LANGUAGES)
     return batch
 
 
@@ -210,7 +211,7 @@ def copy_prompts(session: Session, batch: Batch, prompts: Iterable[ParsedPrompt]
     count = 0
     statement = (
         "COPY prompts (batch_id, state, external_id, messages, tools, content_hash, capability, language,"
-        " reference, tests, metadata, next_try_at) FROM STDIN"
+        " reference, tests, metadata, origin, next_try_at) FROM STDIN"
     )
     now = session.execute(select(func.now())).scalar_one()
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
@@ -236,6 +237,7 @@ def _rows(batch: Batch, prompts: Iterable[ParsedPrompt]) -> Iterator[tuple[Any, 
             prompt.reference,
             None if prompt.tests is None else _ENCODER.encode(prompt.tests),
             _ENCODER.encode(prompt.metadata),
+            prompt.origin.value,
         )
 
 

@@ -18,6 +18,7 @@ import app.batches.api
 import app.batches.document_api
 import app.batches.document_views
 import app.batches.guideline_views
+import app.batches.prompt_api
 import app.batches.prompt_views
 import app.batches.views
 import app.board.api
@@ -44,6 +45,8 @@ import app.rounds.contest_api
 import app.rounds.contest_views
 import app.rounds.views
 import app.site.tables
+import app.synthesis.api
+import app.synthesis.views
 from app.accounts.refusals import NoteRefusals
 from app.kernel.settings import get_settings
 from app.shell import assets, failures, logs, posted
@@ -62,6 +65,7 @@ PAGES = (
     app.batches.prompt_views.router,
     app.batches.views.router,
     app.batches.document_views.router,
+    app.synthesis.views.router,
     app.annotations.queue_views.router,
     app.annotations.preferences_views.router,
     app.dialogues.views.router,
@@ -86,6 +90,8 @@ API = (
     app.accounts.audit_views.api,
     app.batches.api.router,
     app.batches.document_api.router,
+    app.batches.prompt_api.router,
+    app.synthesis.api.router,
     app.annotations.revision_api.router,
     app.candidates.live_api.router,
     app.dialogues.api.router,

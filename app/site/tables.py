@@ -14,7 +14,8 @@ import app.playground.models
 import app.preferences.models
 import app.prompts.models
 import app.registry.models
-import app.rounds.models  # noqa: F401 - imported for the tables
+import app.rounds.models
+import app.synthesis.models  # noqa: F401 - imported for the tables
 from app.kernel.db import Base
 
 metadata = Base.metadata

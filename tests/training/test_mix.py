@@ -87,11 +87,9 @@ def test_a_snapshot_is_of_people_and_a_file_says_its_sources(tmp_path: Path) -> 
     ]
     counts = prepare(write_snapshot(tmp_path / "s", rows), limits, tokenizer, max_held_out=0).counts
     found = {(each["capability"], each["language"], each["source"]): each for each in counts["mix"]}
-    assert set(found) == {("advice", "english", "human"), ("unknown", "JAPANESE", "human")}
+    assert set(found) == {("advice", "en", "human"), ("unknown", "ja", "human")}
     texts = [rows[0][side][0]["content"] for side in ("chosen", "rejected")]
-    assert found["advice", "english", "human"]["tokens"] == sum(len(text) + 2 for text in texts), (
-        "with the end of the turn"
-    )
+    assert found["advice", "en", "human"]["tokens"] == sum(len(text) + 2 for text in texts), "with the end of the turn"
     line = {"prompt": rows[0]["prompt"], "completion": turn("By baking."), "split": "train"}
     file = tmp_path / "sft.jsonl"
     file.write_text(json.dumps(line | {"source": "correction", "language": "en", "capability": "maths"}) + "\n")

@@ -35,6 +35,21 @@ FUNCTION_WORDS = {
     "dutch": "het een niet zijn op dat voor aan ook naar wordt maar bij uit deze",
 }
 LANGUAGE_OF = {word: language for language, listed in FUNCTION_WORDS.items() for word in listed.split()}
+CODES = {
+    "english": "en",
+    "german": "de",
+    "french": "fr",
+    "spanish": "es",
+    "italian": "it",
+    "portuguese": "pt",
+    "dutch": "nl",
+    "JAPANESE": "ja",
+    "HANGUL": "ko",
+    "THAI": "th",
+    "GREEK": "el",
+    "HEBREW": "he",
+}
+"""Of what :func:`language_of` says, where it is one language: a script that several share keeps its name."""
 # Who asks for another language wants one: translations, "in French", "auf Deutsch". Names of languages in the languages above;
 # "to polish" is something else.
 _NAMES = (

@@ -20,6 +20,7 @@ from app.lineage.erasing import remove_files as remove_erased_files
 from app.preferences.service import ring_for_unfinished as ring_for_snapshots
 from app.prompts.service import forget_old_uploads
 from app.rounds.endings import release_silent as release_trainings
+from app.synthesis.ledger import ring_if_due as ring_for_syntheses
 from workers.celery_app import app
 
 log = structlog.get_logger()
@@ -45,6 +46,7 @@ SWEEPS: tuple[Callable[[Session], object], ...] = (
     release_checks,
     ring_for_snapshots,
     ring_for_board,
+    ring_for_syntheses,
     remove_erased_files,
 )
 

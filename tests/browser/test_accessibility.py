@@ -223,8 +223,9 @@ STOPS = [
 ]
 
 
-def violations(page: Page, rules: dict[str, Any]) -> list[str]:
+def violations(page: Page, rules: dict[str, Any] = RULES) -> list[str]:
     """What axe objects to: rule, and the first offending elements."""
+    page.evaluate(AXE.read_text())
     found: dict[str, Any] = page.evaluate("rules => axe.run(document, rules)", rules)
     return [
         f"{violation['id']}: {node['html'][:160]} ({node['failureSummary'][:200]})"
@@ -262,22 +263,18 @@ def name_of(stop: Stop) -> str:
 
 
 def look(site: Site, user: User | None, path: str, act: Callable[[Page], None] | None = None) -> None:
-    """Visit a page, wide and narrow, and look at the wide one in the other theme too; nothing may be wrong with any."""
-    for width in (1280, 320):
-        context = site.context(user, color_scheme="light", viewport={"width": width, "height": 800})
+    """Visit a page in both themes and on a narrow screen; nothing may be wrong with any."""
+    for scheme, width, rules in (("light", 1280, RULES), ("dark", 1280, OF_COLOURS), ("light", 320, RULES)):
+        context = site.context(user, color_scheme=scheme, viewport={"width": width, "height": 800})
         page = context.new_page()
         said = console_of(page)
         page.goto(site.url + path)
         if act:
             act(page)
-        page.evaluate(AXE.read_text())
-        assert violations(page, RULES) == [], f"light, {width} px"
+        assert violations(page, rules) == [], f"{scheme}, {width} px"
+        assert [text for text in said if "Content Security Policy" in text] == []
         overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert overflow <= 0, f"scrolls sideways by {overflow} px at {width} px"
-        if width > 320:
-            page.emulate_media(color_scheme="dark", reduced_motion="reduce")  # no colour is on its way
-            assert violations(page, OF_COLOURS) == [], f"dark, {width} px"
-        assert [text for text in said if "Content Security Policy" in text] == []
         context.close()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sandbox.users import let_loose
+from tests.sandbox.users import LONG, let_loose
 from workers.sandbox.attacks import ATTACKS
 
 KINDS = ["bubblewrap", "landlock", "landlock-1"]
@@ -13,7 +13,7 @@ REACHING = ("kill", "net", "rights", "secrets", "symlink")
 THROUGH = ("kill", "others", "secrets", "rights", "symlink", "net", "orphan", "inodes", "bigfile")
 """What comes through where nothing stops it, without harm to the machine that the tests run on."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("attacks")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(LONG + 60), pytest.mark.xdist_group("attacks")]
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

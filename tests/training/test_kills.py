@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
+from tests.training import forked
 from tests.training.conftest import RunFile, events_of
 from tests.training.dies import PLACES, SAVE, STATUS
 from training import reward
@@ -23,11 +19,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 @pytest.mark.parametrize("place", PLACES)
 def test_a_run_that_dies_in_the_middle_of_a_save_ends_as_if_it_had_not(run_file: RunFile, place: str) -> None:
     path = run_file("reward", "killed")
-    command = [sys.executable, "-m", "tests.training.dies", place, "reward", str(path)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    died = subprocess.run(
-        command, cwd=Path(reward.__file__).parents[1], env=environment, capture_output=True, text=True, check=False
-    )
+    died = forked.run("tests.training.dies", place, "reward", str(path))
     assert died.returncode == STATUS, died.stderr
     final = path.parent / "final"
     assert not final.exists()

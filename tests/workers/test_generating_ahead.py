@@ -114,7 +114,7 @@ def test_the_sweeper_rings_when_people_have_made_room(settings: Settings, ahead:
 
 def test_somebody_who_finds_nothing_left_has_more_made_at_once(settings: Settings, ahead: int, rung: list[Job]) -> None:
     batch_of(5, wanted=2)
-    generation.generate()
+    assert generation.generate() == ahead
     with session_scope() as session:
         alice = make_user(session)
         rung.clear()

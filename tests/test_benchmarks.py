@@ -10,7 +10,7 @@ import pytest
 from app.kernel.settings import ROOT
 from benchmarks.budget import Budget, verdict
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow]
 
 
 @pytest.mark.parametrize(

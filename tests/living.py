@@ -19,6 +19,7 @@ from app.kernel.db import session_scope
 from app.kernel.settings import Settings
 from app.services.embedded import Valkey, poll
 from tests.factories import make_batch, make_deployment, make_prompt
+from tests.patience import PATIENCE
 from workers.engines.openai import OpenAIEngine
 from workers.tasks import live as worker
 
@@ -29,11 +30,11 @@ def listening(valkey: Valkey) -> Iterator[subprocess.Popen[bytes]]:
     valkey.prepare()
     process = subprocess.Popen(valkey.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        assert any(valkey.ready() for _ in poll(10))
+        assert any(valkey.ready() for _ in poll(PATIENCE))
         yield process
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE)
 
 
 async def run(generation_id: int, settings: Settings) -> bool:

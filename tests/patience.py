@@ -8,7 +8,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds until a test gives up. On a busy machine anything may take long, and a test that passes waits for none of them."""
 
 

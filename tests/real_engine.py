@@ -18,6 +18,7 @@ import httpx
 from app.kernel.settings import ROOT, Settings
 from app.laptop import engine_command as engine
 from app.services.embedded import free_port
+from tests.patience import PATIENCE
 
 START_SECONDS = 240
 KEY = "test-key"
@@ -55,10 +56,10 @@ def running_vllm(model: Path, log: Path) -> Iterator[str]:
     finally:
         process.terminate()
         try:
-            process.wait(30)
+            process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(10)
+            process.wait(PATIENCE)
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

@@ -13,7 +13,7 @@ from app.kernel.settings import ROOT
 from benchmarks import capabilities, wrong_steps
 from benchmarks.budget import Budget, verdict
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow]
 
 
 @pytest.mark.parametrize(

@@ -33,13 +33,29 @@ SOCKET = ".s.PGSQL.5432"
 SOCKET_PATH_LIMIT = 103
 """Bytes of a unix socket's path that every system takes: 103 on macOS, 107 on Linux."""
 STOP_DEADLINE = 30.0
+LOWEST = 20_000
+"""Of the ports that :func:`free_port` tries first: most services have theirs below."""
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on loopback that nobody listens on at this moment.
+
+    Where it can be it is one that no outgoing connection is given: it is still free when a server takes it, seconds later.
+    """
+    for port in (*_never_given(64), 0):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise CannotStart("no TCP port is free on 127.0.0.1: end some of the programs that listen there")
+
+
+def _never_given(count: int) -> list[int]:
+    """Some ports below those of outgoing connections, at random, so that two who ask at once get different ones."""
+    try:
+        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError, IndexError):
+        return []
+    return [LOWEST + secrets.randbelow(first - LOWEST) for _ in range(count)] if first > LOWEST + 1000 else []
 
 
 _STARTED: Final[dict[int, subprocess.Popen[bytes]]] = {}

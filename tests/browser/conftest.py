@@ -21,7 +21,9 @@ from app.site.main import create_app
 from tests.browser import chromium
 from tests.patience import PATIENCE, eventually
 
-expect.set_options(timeout=20_000)  # Playwright's five seconds are little on a busy machine
+WAIT = 120_000
+"""Milliseconds. Playwright's five and thirty seconds are little on a busy machine."""
+expect.set_options(timeout=WAIT)
 
 
 @dataclass
@@ -35,6 +37,7 @@ class Site:
     def context(self, user: User | None = None, **options: object) -> BrowserContext:
         """A browser profile of its own, signed in as ``user``."""
         context = self.browser.new_context(locale="en-US", **options)  # type: ignore[arg-type]
+        context.set_default_timeout(WAIT)
         if user is not None:
             with session_scope() as session:
                 secret = signing_in.start_session(session, user)
@@ -70,7 +73,7 @@ def server(environment: None) -> Iterator[str]:
     eventually(lambda: running.started, PATIENCE, "the server's start")
     yield f"http://127.0.0.1:{port}"
     running.should_exit = True
-    thread.join(10)
+    thread.join(PATIENCE)
 
 
 @pytest.fixture

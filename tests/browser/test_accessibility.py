@@ -18,7 +18,7 @@ from tests import factories
 from tests.browser.conftest import Site
 from tests.browser.scenes import Scene, set_scene
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser]
 
 AXE = ROOT / "tests" / "browser" / "vendor" / "axe.js"
 RULES = {

@@ -17,7 +17,7 @@ from tests.browser.conftest import Site
 from tests.browser.items import item_of, open_item, stored, wait_for_next
 from tests.factories import make_assignment, make_batch, make_comparison, make_user
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser]
 
 
 def middle(element: Locator) -> tuple[float, float]:
@@ -176,7 +176,7 @@ def test_a_submit_that_was_lost_is_sent_again_by_itself_and_counts_once(site: Si
     page.keyboard.press("2")
     page.keyboard.press("Enter")
     expect(page.locator("#work-problem")).to_contain_text("Your judgement is sent again")
-    expect(page.locator(f'#work[data-assignment="{item}"]')).to_have_count(0, timeout=30_000)
+    expect(page.locator(f'#work[data-assignment="{item}"]')).to_have_count(0)
     assert len(lost) == 3
     assert len(stored(site.session)) == 1
 

@@ -8,7 +8,7 @@ from tests.browser.conftest import Site
 from tests.browser.test_reading import open_texts
 from tests.factories import make_batch
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser]
 
 WIDTHS = [320, 390, 1280, 1440, 1920]
 ASKED = [

@@ -9,7 +9,7 @@ from tests.browser.conftest import Site
 from tests.factories import make_assignment, make_user
 from tests.findings.checking import check_all, checkable
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser]
 
 
 def test_an_edit_is_checked_in_place_and_findings_appear_after_the_submission(site: Site) -> None:

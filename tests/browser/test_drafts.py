@@ -22,7 +22,7 @@ from tests.browser.items import comment, comment_of_draft, item_of, open_item, s
 from tests.factories import PASSWORD, make_user
 from tests.patience import PATIENCE, eventually
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser]
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_leaving_asks_first_while_the_text_cannot_be_sent(site: Site) -> None:
     assert asked.value.type == "beforeunload"
     asked.value.dismiss()
     page.unroute("**/draft")
-    expect(page.locator("[data-save-state]")).to_have_text("Saved", timeout=60_000)
+    expect(page.locator("[data-save-state]")).to_have_text("Saved")
 
 
 def test_a_draft_whose_answer_was_lost_is_no_other_window(site: Site) -> None:
@@ -111,7 +111,7 @@ def test_a_draft_whose_answer_was_lost_is_no_other_window(site: Site) -> None:
     comment(page, "stored, ")
     expect(page.locator("[data-save-state]")).to_have_text("Not saved – retrying")
     comment(page, "and more")
-    expect(page.locator("[data-save-state]")).to_have_text("Saved", timeout=30_000)
+    expect(page.locator("[data-save-state]")).to_have_text("Saved")
     expect(page.locator("[data-problem=draft]")).to_be_empty()
     assert comment_of_draft(site.session) == "stored, and more"
 
@@ -269,7 +269,7 @@ def test_a_skip_survives_a_lost_network_and_a_session_that_ends(site: Site) -> N
     page.get_by_label("In your own words").fill("not my language")
     page.keyboard.press("Enter")
     expect(page.locator("[data-problem=submit]")).to_contain_text("sent again")
-    expect(page.locator("#sign-in").get_by_label("Password")).to_be_focused(timeout=10_000)
+    expect(page.locator("#sign-in").get_by_label("Password")).to_be_focused()
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
     wait_for_next(page, item)
@@ -284,7 +284,7 @@ def test_a_skip_survives_a_lost_network_and_a_session_that_ends(site: Site) -> N
 def test_a_lease_that_ends_warns_and_a_key_keeps_the_item(site: Site) -> None:
     page, _, _ = open_item(site)
     warning = page.locator("[data-problem=lease]")
-    expect(warning).to_contain_text("will soon be released to others", timeout=30_000)
+    expect(warning).to_contain_text("will soon be released to others")
     before = site.session.scalars(select(Assignment.lease_until)).one()
     page.keyboard.press("g")
     expect(warning).to_be_empty()
@@ -314,7 +314,7 @@ def test_a_seat_that_was_taken_is_said_and_the_text_is_still_saved(site: Site) -
     assert service.next_assignment(site.session, make_user(site.session, name="Rita"), batch.id)
     site.session.commit()
     comment(page, "too late")
-    expect(page.locator("[data-problem=lease]")).to_contain_text("somebody else has finished", timeout=30_000)
+    expect(page.locator("[data-problem=lease]")).to_contain_text("somebody else has finished")
     comment(page, ", but kept")
     expect_saved(page)
     eventually(lambda: comment_of_draft(site.session) == "too late, but kept", PATIENCE, "the draft")

@@ -26,7 +26,7 @@ from tests.generating import settings_for, tiny_engine
 from workers.engines.openai import OpenAIEngine
 from workers.tasks import live as worker
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser]
 
 
 async def run(generation_id: int, settings: Settings) -> bool:

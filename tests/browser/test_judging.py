@@ -13,7 +13,7 @@ from tests.browser.conftest import Site
 from tests.browser.items import item_of, open_item, stored, wait_for_next
 from tests.factories import make_batch, make_comparison
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser]
 
 ASKED = [{"name": "helpful", "label": "Helpful", "scale": ["no", "partly", "yes"]}]
 

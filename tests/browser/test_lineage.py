@@ -9,7 +9,7 @@ from app.accounts.models import Role
 from tests.browser.conftest import Site
 from tests.browser.scenes import set_scene
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser]
 
 
 def focused(page: Page) -> str:

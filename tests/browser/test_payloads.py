@@ -30,7 +30,7 @@ from tests import factories
 from tests.browser.conftest import Site
 from tests.test_markup import ATTACKS
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser]
 
 PAYLOADS = [attack.replace("alert(1)", "window.marked=1,alert(1)") for attack in ATTACKS if "\0" not in attack]
 NAMES = [payload for payload in PAYLOADS if len(payload) <= 120 and payload.isprintable()]

@@ -12,7 +12,7 @@ from tests.browser.conftest import Site
 from tests.browser.items import item_of, open_item, wait_for_next
 from tests.factories import make_batch, make_comparison, make_user
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser]
 
 TEXT = "A response of some lines, so that the page is longer than the window of a phone. " * 6
 COVERED = """() => [...document.querySelectorAll(".pick, .response, .judge__submit")].filter((each) => {

@@ -10,7 +10,7 @@ from app.prompts.models import Prompt, PromptState
 from tests import factories
 from tests.browser.conftest import Site
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser]
 
 
 def quarantine(site: Site, prompt: Prompt) -> None:

@@ -12,7 +12,7 @@ from tests.browser.conftest import Site
 from tests.browser.test_accessibility import violations
 from tests.factories import make_assignment, make_batch, make_comparison, make_user
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser]
 
 CODE = "Run this:\n\n```python\nprint('<b>')\n```\n\nThen this:\n\n```\nplain\n```"
 

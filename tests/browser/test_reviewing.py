@@ -11,7 +11,7 @@ from app.quality import service as quality
 from tests.browser.conftest import Site
 from tests.factories import make_annotation, make_batch, make_comparison, make_prompt, make_user
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser]
 
 
 def test_the_list_and_its_pages_are_walked_by_keys(site: Site) -> None:

@@ -12,7 +12,7 @@ from tests.browser.conftest import Site
 from tests.browser.items import item_of, stored, wait_for_next
 from tests.factories import make_assignment, make_batch, make_comparison, make_user
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser]
 
 ASKED = [{"name": "helpful", "label": "Helpful", "scale": ["no", "partly", "yes"]}]
 

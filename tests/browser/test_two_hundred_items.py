@@ -23,7 +23,7 @@ from tests.browser.conftest import Site
 from tests.browser.items import item_of
 from tests.factories import PASSWORD, make_batch, make_comparison, make_user
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ITEMS = 200
 TROUBLE = 0.2
@@ -53,7 +53,7 @@ class Person:
         trouble = self.dice.choice(self.troubles()) if self.dice.random() < TROUBLE else self.submit
         self.met[trouble.__name__] += 1
         trouble()
-        expect(page.locator(f'#work[data-assignment="{item}"]')).to_have_count(0, timeout=20_000)
+        expect(page.locator(f'#work[data-assignment="{item}"]')).to_have_count(0)
 
     def troubles(self) -> list[Callable[[], None]]:
         return [self.offline, self.lost_answer, self.server_away, self.reloaded, self.signed_out]

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, Route, expect
 from tests.browser.conftest import Site
 from tests.browser.items import comment, item_of, open_item, stored, wait_for_next
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser]
 
 DISPATCH = """given => {
     const event = new KeyboardEvent("keydown", {bubbles: true, cancelable: true, ...given});

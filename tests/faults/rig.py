@@ -99,7 +99,7 @@ class Rig:
         children = self.children(name)
         process = self.processes.pop(name)
         process.kill()
-        process.wait(10)
+        process.wait(PATIENCE)
         return children
 
     def flush_broker(self) -> None:
@@ -118,7 +118,7 @@ class Rig:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
         for process in self.processes.values():
-            process.wait(10)
+            process.wait(PATIENCE)
 
     def logs(self) -> Iterator[tuple[str, str]]:
         """What each process said last, for a test that failed."""

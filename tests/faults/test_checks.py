@@ -14,7 +14,7 @@ from app.prompts.models import Prompt
 from tests.faults.rig import Rig, all_settled, assert_nothing_is_wrong, eventually
 from tests.generating import open_batch
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 CHECKS = Queue.CHECKS.value
 PROMPTS, EACH = 12, 4

@@ -15,7 +15,7 @@ from app.prompts.models import Prompt, PromptState
 from tests.faults.rig import Rig, all_settled, assert_nothing_is_wrong, eventually
 from tests.generating import counts, open_batch
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 GENERATION = Queue.GENERATION.value
 

@@ -17,7 +17,7 @@ from tests.generating import open_batch, tiny_engine
 from tests.patience import eventually
 from tests.places import temporary_place
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 PROMPTS = 30
 
 

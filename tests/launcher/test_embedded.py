@@ -36,7 +36,7 @@ def kill(folder: Path) -> None:
     assert pid is not None
     process = psutil.Process(pid)
     process.kill()
-    process.wait(10)
+    process.wait(PATIENCE)
 
 
 def notes(url: str) -> list[str]:

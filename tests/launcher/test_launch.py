@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import socket
 import stat
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -19,6 +20,7 @@ from app.laptop import engine_command as engine
 from app.laptop import launch
 from app.laptop.launch import address_of, troubles
 from app.laptop.supervisor import Console
+from app.services import embedded
 from app.services.instance import Instance, Running
 
 RUNNING = Running(
@@ -200,3 +202,18 @@ def test_the_context_is_what_is_asked_for_or_no_more_than_the_model_was_made_for
 def test_a_hub_id_may_be_loaded_and_a_folder_needs_no_hub(tmp_path: Path) -> None:
     assert "HF_HUB_OFFLINE" not in engine.environment(Settings(base_model="somebody/model"), "key")
     assert engine.environment(Settings(base_model=str(tmp_path)), "key")["HF_HUB_OFFLINE"] == "1"
+
+
+def test_a_free_port_is_none_that_outgoing_connections_are_given() -> None:
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    if first <= embedded.LOWEST + 1000:
+        pytest.skip("this system gives outgoing connections nearly all ports")
+    found = {embedded.free_port() for _ in range(20)}
+    assert not found & set(range(first, last + 1))
+    assert len(found) > 1, "two who ask at once get different ones"
+
+
+def test_where_the_system_does_not_say_any_free_port_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "_never_given", lambda count: [])
+    with socket.create_server(("127.0.0.1", embedded.free_port())):
+        pass

@@ -25,7 +25,7 @@ from app.services.instance import Instance
 from tests.flows.installation import Installation, running
 from tests.patience import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="is about root")
 
 

@@ -22,7 +22,7 @@ from tests.flows.installation import Installation, running
 from tests.patience import PATIENCE, eventually
 from tests.places import temporary_place
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("launcher")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("launcher")]
 PASSWORD = "correct horse battery staple\n"
 
 

@@ -14,6 +14,7 @@ from app.registry import service
 from app.registry.models import Appointment, Checkpoint, Deployment, LoadState, LoopRole
 from app.upkeep.audit import audit
 from tests.factories import current_round
+from tests.patience import PATIENCE
 from tests.registry.test_service import load_all, names, policy
 
 BASE = "SmolLM2-135M-Instruct"
@@ -308,7 +309,7 @@ def test_of_two_challenges_at_once_one_is_refused(committed: Engine) -> None:
     def challenge(checkpoint_id: int) -> None:
         with session_scope() as session:
             checkpoint = session.get_one(Checkpoint, checkpoint_id)
-            together.wait(10)
+            together.wait(PATIENCE)
             try:
                 service.challenge(session, checkpoint)
                 outcomes.append("appointed")
@@ -319,7 +320,7 @@ def test_of_two_challenges_at_once_one_is_refused(committed: Engine) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert sorted(outcomes) == ["appointed", "refused"]
     with session_scope() as session:
         assert sound(session)

@@ -19,6 +19,7 @@ from app.registry.models import (
     LoadState,
 )
 from tests.generating import promote
+from tests.patience import PATIENCE
 
 
 def load_all(session: Session) -> None:
@@ -140,7 +141,7 @@ def test_a_double_click_deploys_once(committed: Engine, monkeypatch: pytest.Monk
 
     def both_look(session: Session, *, lock: bool = False) -> list[Deployment]:
         found = look(session)
-        together.wait(10)
+        together.wait(PATIENCE)
         return found
 
     def click() -> None:
@@ -152,7 +153,7 @@ def test_a_double_click_deploys_once(committed: Engine, monkeypatch: pytest.Monk
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert len(made) == 2
     assert len(set(made)) == 1
 

@@ -59,7 +59,7 @@ def test_a_worker_killed_while_it_checks_is_resumed_where_it_was_and_gives_one_v
         [orphan] = training_processes(trained.id)
     finally:
         worker.kill()
-        worker.wait(10)
+        worker.wait(PATIENCE)
     eventually(
         lambda: not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE, PATIENCE, "the orphan to end"
     )
@@ -83,14 +83,14 @@ def test_two_advances_at_once_begin_one_check_and_draw_one_conclusion(
         def advance() -> None:
             with session_scope() as session:
                 session.execute(select(1))
-                barrier.wait(10)
+                barrier.wait(PATIENCE)
                 service.advance(session)
 
         threads = [threading.Thread(target=advance) for _ in range(2)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE)
 
     with monkeypatch.context() as unrung:
         unrung.setattr("workers.tasks.rounds.advance_round", lambda: None)
@@ -115,7 +115,7 @@ def test_a_cancelled_check_is_no_verdict_and_can_be_retried(bob: User, trained: 
         with session_scope() as session:
             service.cancel(session, bob, session.get_one(TrainingRun, trained.id))
     finally:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert training_processes(trained.id) == []
     assert run_of(RunKind.CHECK).state is RunState.CANCELLED
     assert (round_states(), only_round().verdict, contests()) == ([RoundState.COLLECTING], None, 0)
@@ -185,7 +185,7 @@ def test_a_measurement_killed_from_outside_is_started_again(trained: TrainingRun
     eventually(lambda: run_of(RunKind.CHECK).step == 2, PATIENCE, "two steps")
     [process] = training_processes(trained.id)
     os.kill(process.pid, signal.SIGKILL)
-    thread.join(30)
+    thread.join(PATIENCE)
     assert run_of(RunKind.CHECK).state is RunState.QUEUED
     find("")
     check()

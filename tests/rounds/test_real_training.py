@@ -23,7 +23,6 @@ from workers.tasks.rounds import run_training
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("recipe", "trainer"), [("laptop", "corral"), ("trl", "trl")])
 def test_a_round_of_real_training_ends_with_measured_and_verified_checkpoints(
     bob: User,

@@ -31,6 +31,7 @@ from tests.factories import (
     make_comparison,
     make_deployment,
 )
+from tests.patience import PATIENCE
 from tests.rounds.conftest import annotate, build_snapshots, run_of
 
 Messages = list[tuple[Job, int]]
@@ -144,7 +145,7 @@ def test_two_nightly_starts_at_once_make_one_training(
     def nightly() -> None:
         with session_scope() as session:
             session.execute(select(1))
-            barrier.wait(10)
+            barrier.wait(PATIENCE)
             started.append(len(service.start_nightly(session)))
 
     threads = [threading.Thread(target=nightly) for _ in range(2)]
@@ -152,7 +153,7 @@ def test_two_nightly_starts_at_once_make_one_training(
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE)
     finally:
         monkeypatch.undo()
         get_settings.cache_clear()

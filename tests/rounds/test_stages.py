@@ -169,7 +169,7 @@ def test_killing_the_worker_at_any_stage_loses_nothing_and_repeats_nothing_finis
         orphans = processes(run)
     finally:
         worker.kill()
-        worker.wait(10)
+        worker.wait(PATIENCE)
     psutil.wait_procs(orphans, 30)
     assert orphans
     assert not processes(run)

@@ -59,7 +59,7 @@ def test_cancelling_a_running_run_stops_its_process(
         with session_scope() as session:
             service.cancel(session, bob, session.get_one(TrainingRun, queued.id))
     finally:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert run_of(RunKind.REWARD).state is RunState.CANCELLED
     assert run_of(RunKind.DPO).state is RunState.CANCELLED
     assert round_states() == [RoundState.COLLECTING]
@@ -108,7 +108,7 @@ def test_another_base_model_ends_what_was_being_trained_on_the_old_one(
         replace_the_base()
         advance_round()
     finally:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert run_of(RunKind.REWARD).state is RunState.CANCELLED
     policy = run_of(RunKind.DPO)
     assert policy.state is RunState.FAILED
@@ -145,7 +145,7 @@ def test_a_worker_that_shuts_down_puts_its_run_back_without_blame(
         eventually(lambda: run_of(RunKind.REWARD).step == 3, PATIENCE, "three steps")
     finally:
         asked.set()
-        thread.join(30)
+        thread.join(PATIENCE)
     run = run_of(RunKind.REWARD)
     assert (run.state, run.attempts) == (RunState.QUEUED, 0)
     assert round_states() == [RoundState.TRAINING]
@@ -201,7 +201,7 @@ def test_killing_the_worker_ends_its_training_and_the_next_worker_resumes_it(
         [orphan] = training_processes(queued.id)
     finally:
         worker.kill()
-        worker.wait(10)
+        worker.wait(PATIENCE)
     eventually(
         lambda: not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE, PATIENCE, "the orphan to end"
     )
@@ -237,7 +237,7 @@ def test_a_training_process_killed_from_outside_is_resumed_and_given_up_after_fi
         eventually(went_on(resumed), PATIENCE, "it to go on")
         [process] = training_processes(queued.id)
         os.kill(process.pid, signal.SIGKILL)
-        thread.join(30)
+        thread.join(PATIENCE)
         run = run_of(RunKind.REWARD)
         assert run.attempts == attempt
         assert run.state is (RunState.QUEUED if attempt < endings.MAX_ATTEMPTS else RunState.FAILED)
@@ -292,7 +292,7 @@ def test_a_worker_that_lost_its_run_kills_its_process_and_writes_nothing(
                 {"id": queued.id},
             )
     finally:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert training_processes(queued.id) == []
     run = run_of(RunKind.REWARD)
     assert (run.state, run.fencing_token) == (RunState.QUEUED, 2)

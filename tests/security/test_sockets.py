@@ -20,6 +20,7 @@ from app.shell.bodies import LARGE_BODY
 from app.site import serve
 from app.site.connections import HEAD_BYTES, Connection
 from app.site.serve import configured
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -63,11 +64,11 @@ def serving(web: Any = echo, **limits: Any) -> Iterator[int]:
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()
     try:
-        assert any(server.started for _ in poll(30))
+        assert any(server.started for _ in poll(PATIENCE))
         yield port
     finally:
         server.should_exit = server.force_exit = True
-        thread.join(30)
+        thread.join(PATIENCE)
 
 
 @contextmanager

@@ -60,7 +60,6 @@ def test_a_run_killed_between_its_rename_and_its_report_reports_later(run_file: 
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", ["reward", "dpo"])
 def test_a_killed_run_goes_on_from_its_newest_whole_state(run_file: RunFile, kind: str) -> None:
     length = {"optim": {"max_steps": 40, "learning_rate": 1e-3}, "evaluation": {"every_steps": 0}}
@@ -183,7 +182,6 @@ def test_a_run_of_all_weights_can_be_interrupted_and_still_knows_its_reference(r
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(600)
 def test_a_run_that_is_told_to_stop_stops_with_143_and_leaves_no_output(run_file: RunFile) -> None:
     path = run_file("reward", optim={"max_steps": 5000})
     process = start("reward", path)
@@ -195,7 +193,6 @@ def test_a_run_that_is_told_to_stop_stops_with_143_and_leaves_no_output(run_file
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(600)
 def test_a_full_disk_ends_the_run_with_one_sentence(run_file: RunFile) -> None:
     path = run_file("reward")
 

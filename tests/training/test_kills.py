@@ -13,7 +13,7 @@ from training.formats.errors import CheckpointError
 from training.run import runner
 from training.run.progress import trainer_dir
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults]
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -21,7 +21,7 @@ from training.formats import checkpoints
 from training.model import layouts
 from training.run import runner
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow]
 Launch = Callable[..., subprocess.CompletedProcess[str]]
 TRAIN: dict[Any, Any] = {"reward": reward.build_trainer, "dpo": dpo.build_trainer}
 

@@ -23,8 +23,6 @@ from training.steps import StepsConfig
 PROMPT = [{"role": "user", "content": "She has 3 apples and gets 4. How many are there?"}]
 TINY: dict[str, Any] = {"count": 900, "learning_rate": 1e-2, "rank": 8, "epochs": 3.0, "batch_size": 16}
 
-pytestmark = pytest.mark.timeout(400)  # two short trainings
-
 
 def start(folder: Path, **table: Any) -> int:
     (folder / "run.toml").write_text(tomli_w.dumps(table))

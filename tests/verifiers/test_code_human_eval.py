@@ -16,7 +16,7 @@ from workers.verifiers.code.running import CodeTests
 from workers.verifiers.code.static import Static
 from workers.verifiers.protocol import checked
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow]
 
 
 def test_every_reference_passes_and_nothing_fails() -> None:

@@ -30,6 +30,7 @@ from app.services.embedded import Valkey, free_port, poll
 from app.site.main import create_app
 from tests.fake_engine import FakeEngine
 from tests.living import Browser, Pen, asked, entries, followed, listening, parsed, row, run
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -330,7 +331,7 @@ async def served(user: User) -> AsyncIterator[httpx.AsyncClient]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        assert any(server.started for _ in poll(10))
+        assert any(server.started for _ in poll(PATIENCE))
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}", cookies={"corral": secret}, timeout=20, trust_env=False
         ) as client:
@@ -338,7 +339,7 @@ async def served(user: User) -> AsyncIterator[httpx.AsyncClient]:
     finally:
         server.should_exit = True
         server.force_exit = True
-        thread.join(10)
+        thread.join(PATIENCE)
 
 
 def test_twenty_pages_that_wait_leave_the_only_connection_to_others(

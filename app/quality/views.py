@@ -184,17 +184,7 @@ def one(request: Request, session: DbSession, user: Reviewer, annotation_id: int
 @router.post("/review/annotations/{annotation_id}/accept")
 def accept(request: Request, session: DbSession, user: Reviewer, annotation_id: int, wanted: Filter) -> Response:
     """Accept an annotation and open the next one of the list."""
-    annotation = queries.access_annotation(session, user, annotation_id)
-    if not _stands(annotation):
-        return _gone(request, wanted)
-    below = queries.neighbours(session, user, wanted, annotation_id)[1]
-    try:
-        service.review(session, user, annotation, Decision.ACCEPTED)
-    except Conflict as error:
-        page = _page(session, user, annotation, wanted, error=error)
-        return render(request, "quality/review.html", page, status=error.status)
-    url = f"/review/annotations/{below}" if below else "/review"
-    return redirect(request, f"{url}{address(wanted)}", flash="Accepted.")
+    return _review(request, session, user, annotation_id, wanted, Decision.ACCEPTED)
 
 
 @router.post("/review/annotations/{annotation_id}/return")
@@ -202,17 +192,32 @@ def give_back(
     request: Request, session: DbSession, user: Reviewer, annotation_id: int, wanted: Filter, note: Text = ""
 ) -> Response:
     """Return an annotation to its annotator with a note."""
+    return _review(request, session, user, annotation_id, wanted, Decision.RETURNED, note)
+
+
+REVIEWED = {Decision.ACCEPTED: "Accepted.", Decision.RETURNED: "Returned to its annotator, with your note."}
+
+
+def _review(
+    request: Request,
+    session: DbSession,
+    user: User,
+    annotation_id: int,
+    wanted: Wanted,
+    decision: Decision,
+    note: str = "",
+) -> Response:
     annotation = queries.access_annotation(session, user, annotation_id)
     if not _stands(annotation):
         return _gone(request, wanted)
     below = queries.neighbours(session, user, wanted, annotation_id)[1]
     try:
-        service.review(session, user, annotation, Decision.RETURNED, note)
+        service.review(session, user, annotation, decision, note)
     except (BadInput, Conflict) as error:
         page = _page(session, user, annotation, wanted, error=error, note=note)
         return render(request, "quality/review.html", page, status=error.status)
     url = f"/review/annotations/{below}" if below else "/review"
-    return redirect(request, f"{url}{address(wanted)}", flash="Returned to its annotator, with your note.")
+    return redirect(request, f"{url}{address(wanted)}", flash=REVIEWED[decision])
 
 
 @router.post("/review/annotations/{annotation_id}/gold")

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from sqlalchemy import Engine, func, select, text
+from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
 from app.kernel.db import session_scope
@@ -20,11 +21,11 @@ from app.kernel.settings import get_settings
 from app.loops.models import Round, RoundState, Verdict
 from app.preferences.models import Snapshot, SnapshotState
 from app.registry import service as registry
-from app.registry.models import Checkpoint
+from app.registry.models import Checkpoint, CheckpointKind
 from app.rounds import plan, queries, service
 from app.rounds.models import Contest, RunKind, TrainingRun
 from app.rounds.plan import Stage
-from tests.factories import make_annotation, make_batch, make_comparison, make_prompt, make_user
+from tests.factories import make_annotation, make_batch, make_checkpoint, make_comparison, make_prompt, make_user
 from training.formats.prompts import Split, split_of
 from workers.tasks.rounds import run_training
 from workers.training import stages
@@ -103,6 +104,16 @@ def bob(committed: Engine) -> User:
 def alice(committed: Engine) -> User:
     with session_scope() as session:
         return make_user(session, name="Alice")
+
+
+@pytest.fixture
+def rita(session: Session) -> User:
+    return make_user(session, Role.REVIEWER, "Rita")
+
+
+@pytest.fixture
+def base(session: Session) -> Checkpoint:
+    return make_checkpoint(session, "zebra-base", CheckpointKind.BASE)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
 from app.loops.models import Round, RoundState, Verdict
-from app.registry.models import Checkpoint, CheckpointKind
+from app.registry.models import Checkpoint
 from app.rounds import better
 from app.rounds.models import Evaluation
 from tests.factories import (
@@ -30,16 +30,6 @@ from tests.rounds.history import challenge, crown, settle
 @pytest.fixture
 def bob(session: Session) -> User:
     return make_user(session, Role.ADMIN, "Bob")
-
-
-@pytest.fixture
-def rita(session: Session) -> User:
-    return make_user(session, Role.REVIEWER, "Rita")
-
-
-@pytest.fixture
-def base(session: Session) -> Checkpoint:
-    return make_checkpoint(session, "zebra-base", CheckpointKind.BASE)
 
 
 @contextmanager

@@ -10,12 +10,11 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
 from app.loops.models import Round, Verdict
-from app.registry.models import Checkpoint, CheckpointKind
+from app.registry.models import Checkpoint
 from app.rounds import cards
 from app.rounds.models import ContestKind, ContestVote
 from tests.factories import (
     make_annotation,
-    make_checkpoint,
     make_comparison,
     make_contest,
     make_user,
@@ -27,16 +26,6 @@ from tests.rounds.history import challenge, crown, settle
 @pytest.fixture
 def bob(session: Session) -> User:
     return make_user(session, Role.ADMIN, "Bob")
-
-
-@pytest.fixture
-def rita(session: Session) -> User:
-    return make_user(session, Role.REVIEWER, "Rita")
-
-
-@pytest.fixture
-def base(session: Session) -> Checkpoint:
-    return make_checkpoint(session, "zebra-base", CheckpointKind.BASE)
 
 
 # ── The card ─────────────────────────────────────────────────────────────────────────────────────────────────────────

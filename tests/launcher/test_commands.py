@@ -26,6 +26,7 @@ from app.prompts.models import Batch
 from app.services.embedded import free_port
 from app.upkeep import doctor
 from app.upkeep.diagnoses import Diagnosis, Level
+from app.upkeep.sandbox import look_at_sandbox
 from tests.factories import PASSWORD, current_round, make_annotation, make_batch, make_comparison, make_user
 
 Corral = Callable[..., Result]
@@ -357,7 +358,7 @@ def test_the_doctor_says_what_the_sandbox_stops(
     monkeypatch.setattr(
         "app.upkeep.sandbox.subprocess.run", lambda *_, **__: subprocess.CompletedProcess([], 0, told, "")
     )
-    [found] = doctor.look_at_sandbox(Settings(sandbox_socket="/nowhere/at/all"), None)
+    [found] = look_at_sandbox(Settings(sandbox_socket="/nowhere/at/all"), None)
     assert found.level is level
     assert words in found.found
     assert (found.remedy == "") is (level is Level.OK)
@@ -367,13 +368,13 @@ def test_the_doctor_says_that_the_service_that_runs_code_is_away(
     corral: Corral, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CORRAL_SANDBOX_SOCKET", str(tmp_path / "socket"))
-    [found] = doctor.look_at_sandbox(Settings(sandbox_socket=str(tmp_path / "socket")), None)
+    [found] = look_at_sandbox(Settings(sandbox_socket=str(tmp_path / "socket")), None)
     assert (found.level, "does not answer" in found.found) == (Level.FAIL, True)
     assert "docker compose up -d sandbox" in found.remedy
 
 
 def test_the_doctor_proves_the_sandbox_by_attacking_it(corral: Corral) -> None:
-    found = findings(doctor.look_at_sandbox)["sandbox"]
+    found = findings(look_at_sandbox)["sandbox"]
     assert found.level is Level.WARN or found.found.partition(" stops ")[2].startswith("secrets and net")
 
 

@@ -23,6 +23,7 @@ WIDTH, HEIGHT, QUALITY = 1200, 820, 35
 HEAD = """# Pages
 
 Every page in both themes, taken by `make gallery` from an installation that tests set up: names and texts are made up.
+What the chips under responses and the page of checks say: [capabilities](capabilities.md).
 """
 
 

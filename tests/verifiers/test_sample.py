@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from app.kernel.settings import get_settings
+from app.kernel.settings import ROOT, get_settings
 from app.prompts.parsing import limits_of, parse
 from app.prompts.records import ParsedPrompt
 from app.prompts.service import SAMPLE_FILE
@@ -74,3 +75,13 @@ def test_the_import_keeps_the_tests_as_they_are() -> None:
     parsed = {record.external_id: record for record in records if isinstance(record, ParsedPrompt)}
     assert {name: parsed[name].tests for name in CHECKED} == {name: RECORDS[name]["tests"] for name in CHECKED}
     assert SAMPLE_FILE.stat().st_size < 64 * 1024, "it is in every installation and every snapshot of its round"
+
+
+def test_the_examples_of_the_documentation_are_what_is_found(checker: Checker) -> None:
+    here()
+    page = (ROOT / "docs" / "capabilities.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\| `([\w-]+)` \| `(\w+)` \| (.+) \|$", page, re.MULTILINE)
+    assert len(shown) >= 9
+    for name, verifier, message in shown:
+        (finding,) = checker.check(case_of(name, TWINS[name][1]), [verifier])
+        assert (finding.passed, finding.message) == (False, message)

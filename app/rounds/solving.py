@@ -22,8 +22,8 @@ from app.rounds.models import Evaluation
 MOST = 30
 """Policies that are listed, the newest ones."""
 HOW = (
-    "In the check of its round a policy answers each held-out prompt that says what an answer must come to once, sampled as "
-    "people are shown answers, and verifiers say which pass. What could not be checked is left out. Intervals are by bootstrap "
+    "In the check of its round a policy answers each held-out prompt that says what an answer must come to once, at "
+    "temperature 1, and verifiers say which pass. What could not be checked is left out. Intervals are by bootstrap "
     "over prompts, 95%. Rounds ask as many prompts as they are set to, so compare policies of one round first."
 )
 

@@ -63,11 +63,14 @@ def compare(reward_model: str) -> Report:
         base = reading.base_id(session)
         judge = session.scalar(select(Checkpoint.id).where(Checkpoint.path == reward_model))
         train, held_out = _votes(session)
-    if base is None or judge is None or not held_out.rows:
+    if base is None or judge is None:
         return {"pairs": 0}
+    candidates = [*held_out.candidates, *train.candidates]
     try:
-        scored = _scored(judge, reward_model, [*held_out.candidates, *train.candidates])
-        vectors = _featured(base, [*held_out.candidates, *train.candidates])
+        scored = _scored(judge, reward_model, candidates)
+        if len(train.rows) < ENOUGH or not held_out.rows:
+            return {"pairs": 0}
+        vectors = _featured(base, candidates)
     except asking.UnansweredError as error:
         return {"pairs": 0, "unmeasured": str(error)}
     train, measured = train.known(vectors), held_out.known(vectors, scored)

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from app.kernel.settings import ROOT
 from benchmarks import answers, code_checks, languages, planted_steps, steering, tool_calls, wrong_steps
@@ -67,7 +68,7 @@ def _sandbox(given: Given) -> Measured:
 
 def _code(given: Given) -> Measured:
     tasks = code_checks.tasks_in(given.file("human_eval.jsonl.gz"))
-    few = {"mutants_each": 1, "cheats_on": 1} if given.quick else {}
+    few: dict[str, Any] = {"mutants_each": 1, "cheats_on": 1} if given.quick else {}
     yield "HumanEval", code_checks.budgets(tasks[: QUICK_TASKS if given.quick else None], **few)
 
 

@@ -247,6 +247,8 @@ REFUSED = [
     ({"generator": "repository", "batch_id": 7}, "takes no batch"),
     ({"generator": "repository", "documents": [{"name": "a", "text": "b"}] * 2}, "same name"),
     ({"documents": [{"name": "a", "text": "b"}]}, "is made of nothing"),
+    ({"generator": "document_questions", "documents": [{"name": "a", "text": "b"}], "model": "a\0"}, "contains"),
+    ({"generator": "document_questions", "documents": [{"name": "a", "text": "b\0"}]}, "contains"),
     ({"generator": "nonsense"}, "No generator is called"),
     ({"count": 2001}, "2000"),
     ({"count": 0}, "1"),

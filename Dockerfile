@@ -1,7 +1,7 @@
 # One file, four images, each a layer on the one before, so that a disk holds them once:
 #
 #   web      the application, its workers and beat
-#   checks   and what checks responses
+#   checks   and what checks responses, Node.js among it; runs code that models wrote, too
 #   trainer  and what trains: torch, transformers, TRL      (--build-arg TORCH=gpu takes the CUDA builds)
 #   engine   and what serves on a CPU: vLLM
 #
@@ -21,8 +21,11 @@ RUN /opt/node/bin/python -m scripts.assets
 
 # ── Packages; they change seldom, so they come before the code ───────────────────────────────────────────────────────
 FROM base AS web-packages
+# The second user runs code that models wrote and owns the folder of the socket, which the first one's group may enter.
 RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin corral \
+    && useradd --uid 10002 --gid corral --no-create-home --shell /usr/sbin/nologin sandbox \
     && install -d -o corral -g corral /var/lib/corral \
+    && install -d -o sandbox -g corral -m 750 /run/corral \
     && python -m venv /opt/corral \
     && printf '#!/bin/sh\nexec python -m app.commands.cli "$@"\n' > /opt/corral/bin/corral && chmod 755 /opt/corral/bin/corral
 ENV PATH=/opt/corral/bin:$PATH PYTHONPATH=/srv/corral CORRAL_DATA_DIR=/var/lib/corral

@@ -19,6 +19,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.budget import Budget, verdict
 from workers.verifiers.answer import Answer
 from workers.verifiers.protocol import Case
 
@@ -203,8 +204,8 @@ def gsm8k(path: Path) -> Iterator[Made]:
                 yield Made("en", form, "GSM8K", row["question"], response, row["answer"], each == number)
 
 
-def measure(title: str, answers: Iterator[Made]) -> bool:
-    """Print how many were refused, taken and left open; whether all were told right."""
+def measure(title: str, answers: Iterator[Made]) -> list[Budget]:
+    """Print how many were refused, taken and left open; every right answer must be taken, and no wrong one."""
     verifier, counts, examples = Answer(), Counter[tuple[bool, bool | None]](), list[Made]()
     began = time.perf_counter()
     for each in answers:
@@ -222,7 +223,10 @@ def measure(title: str, answers: Iterator[Made]) -> bool:
     )
     for each in examples[:10]:
         print(f"    {each.right} {each.notation!r} {each.reference!r}: {each.response[-90:]!r}")
-    return counts[True, True] == right and not counts[False, True]
+    return [
+        Budget(f"{title}: right answers of {right:,} not taken", right - counts[True, True], 0),
+        Budget(f"{title}: wrong answers of {not_right:,} taken", counts[False, True], 0),
+    ]
 
 
 def main() -> int:
@@ -231,12 +235,12 @@ def main() -> int:
     parser.add_argument("--answers", type=int, default=12_000)
     parser.add_argument("gsm8k", nargs="?", type=Path, default=os.environ.get("GSM8K"))
     arguments = parser.parse_args()
-    good = measure("made", made(arguments.answers))
+    found = measure("made", made(arguments.answers))
     if arguments.gsm8k and Path(arguments.gsm8k).is_file():
-        good &= measure("GSM8K", gsm8k(Path(arguments.gsm8k)))
+        found += measure("GSM8K", gsm8k(Path(arguments.gsm8k)))
     else:
         print("skipped: gsm8k_test.jsonl: give its path")
-    return 0 if good else 1
+    return verdict(*found)
 
 
 if __name__ == "__main__":

@@ -21,9 +21,22 @@ class Budget:
         """Whether it was kept."""
         return self.measured >= self.limit if self.at_least else self.measured <= self.limit
 
+    @property
+    def bar(self) -> str:
+        """The limit in words."""
+        return f"{'≥' if self.at_least else '≤'} {self.limit:g}{self._unit}"
+
+    @property
+    def reached(self) -> str:
+        """What was measured, with its unit and whether that is enough."""
+        return f"{self.measured:.{4 if self.unit == '%' else 3}g}{self._unit}, {'met' if self.met else 'MISSED'}"
+
+    @property
+    def _unit(self) -> str:
+        return f" {self.unit}" if self.unit else ""
+
     def __str__(self) -> str:
-        sign, unit = "≥" if self.at_least else "≤", f" {self.unit}" if self.unit else ""
-        return f"{self.what}: {self.measured:.3g}{unit} (budget {sign} {self.limit:g}{unit}): {'met' if self.met else 'MISSED'}"
+        return f"{self.what}: {self.measured:.3g}{self._unit} (budget {self.bar}): {'met' if self.met else 'MISSED'}"
 
 
 def verdict(*budgets: Budget) -> int:

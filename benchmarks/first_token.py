@@ -31,8 +31,9 @@ from app.candidates import live
 from app.candidates.models import LiveKind
 from app.kernel import live_stream
 from app.kernel.db import session_scope
-from app.kernel.jobs import producer
+from app.kernel.jobs import Queue, producer
 from app.kernel.settings import ROOT, get_settings
+from app.laptop.pools import POOLS
 from app.registry.models import Deployment
 from app.services.embedded import Valkey, poll, temporary_postgres
 from app.services.migrating import config
@@ -60,7 +61,7 @@ def installation(folder: Path, engine: FakeEngine) -> Iterator[None]:
         }
         get_settings.cache_clear()
         command.upgrade(config(), "head")
-        words = ["-A", "workers.celery_app", "worker", "-Q", "live", "-c", "16", "-P", "threads", "-l", "WARNING"]
+        words = ["-A", "workers.celery_app", "worker", *POOLS[Queue.LIVE].of(Queue.LIVE), "-l", "WARNING"]
         commands = [broker.command(), [sys.executable, "-m", "celery", *words]]
         silent = subprocess.DEVNULL
         processes = [subprocess.Popen(each, cwd=ROOT, stdout=silent, stderr=silent) for each in commands]

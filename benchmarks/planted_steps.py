@@ -47,21 +47,28 @@ def learn(folder: Path, base_model: str, *, shuffled: bool, count: int = 400, **
     return metrics
 
 
+def budgets(base_model: str, **settings: Any) -> list[Budget]:
+    """What a stepwise reward model finds in planted labels and in shuffled ones, beside what it may be."""
+    with tempfile.TemporaryDirectory() as name:
+        found = {
+            labels: learn(Path(name) / labels, base_model, shuffled=labels == "shuffled", **settings)[
+                "held_out/step_auc"
+            ]
+            for labels in ("planted", "shuffled")
+        }
+    return [
+        Budget("planted steps, AUC", found["planted"], PLANTED_AT_LEAST, at_least=True),
+        Budget("shuffled steps, AUC", found["shuffled"], SHUFFLED[0], at_least=True),
+        Budget("shuffled steps, AUC", found["shuffled"], SHUFFLED[1]),
+    ]
+
+
 def main() -> int:
     """Print the table; 1 where something is not as it was planted."""
     if len(sys.argv) != 2:
         print("skipped: give the folder of a base model")
         return 0
-    with tempfile.TemporaryDirectory() as name:
-        found = {
-            labels: learn(Path(name) / labels, sys.argv[1], shuffled=labels == "shuffled")["held_out/step_auc"]
-            for labels in ("planted", "shuffled")
-        }
-    return verdict(
-        Budget("planted steps, AUC", found["planted"], PLANTED_AT_LEAST, at_least=True),
-        Budget("shuffled steps, AUC", found["shuffled"], SHUFFLED[0], at_least=True),
-        Budget("shuffled steps, AUC", found["shuffled"], SHUFFLED[1]),
-    )
+    return verdict(*budgets(sys.argv[1]))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from app.kernel.settings import ROOT
+from benchmarks.budget import Budget, verdict
 from workers.verifiers.instruction_kinds import KINDS
 from workers.verifiers.instructions import outcomes_of
 
@@ -114,12 +115,8 @@ TWINS: dict[str, Callable[[Kwargs], Twins]] = {
 }
 
 
-def main() -> int:
-    """Print the table; 1 where the bar is missed."""
-    file = (Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER) / FILE
-    if not file.is_file():
-        print(f"steering: skipped, {file.name} is missing")
-        return 0
+def budgets(file: Path) -> list[Budget]:
+    """What was measured of IFEval's instructions, beside what it may be; what went wrong is printed."""
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     asked = [pair for row in rows for pair in zip(row["instruction_id_list"], row["kwargs"], strict=True)]
     wrong: list[str] = []
@@ -128,11 +125,25 @@ def main() -> int:
             (outcome,) = outcomes_of({"ids": [name], "kwargs": [kwargs]}, text)
             if outcome.passed is not wanted:
                 wrong.append(f"  {name} {kwargs}: {outcome.passed}, {outcome.found} ({text[:60]!r})")
-    kinds = len({name for name, _ in asked} & KINDS.keys())
-    print(f"steering: {kinds} kinds; {2 * len(asked) - len(wrong)} of {2 * len(asked)} twins told apart")
-    print("\n".join(wrong[:20]))
+    print("\n".join(["steering:", *wrong[:20]]))
     compared = compare(asked)
-    return int(bool(wrong) or kinds < KINDS_WANTED or (compared is not None and compared < COMPARED_WANTED))
+    kinds = len({name for name, _ in asked} & KINDS.keys())
+    found = [
+        Budget("kinds of instructions", kinds, KINDS_WANTED, at_least=True),
+        Budget(f"twins of {2 * len(asked):,} not told apart", len(wrong), 0),
+    ]
+    if compared is None:
+        return found
+    return [*found, Budget(f"as the reference, of {len(asked)}", compared, COMPARED_WANTED, at_least=True)]
+
+
+def main() -> int:
+    """Print the table; 1 where the bar is missed."""
+    file = (Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER) / FILE
+    if not file.is_file():
+        print(f"steering: skipped, {file.name} is missing")
+        return 0
+    return verdict(*budgets(file))
 
 
 def compare(asked: list[tuple[str, Kwargs]]) -> int | None:

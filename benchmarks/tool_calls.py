@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from app.kernel.settings import ROOT
+from benchmarks.budget import Budget, verdict
 from workers.verifiers.protocol import Case, checked
 from workers.verifiers.tool_calls import ToolCalls
 
 FOLDER = ROOT.parent / "shared" / "data" / "capabilities"
 FILES = ("simple_python", "multiple", "parallel", "parallel_multiple")
-RIGHT_WANTED, MUTANTS_WANTED = 0.99, 0.999
+RIGHT_WANTED, MUTANTS_WANTED = 99, 99.9
+"""Per cent."""
 Row = dict[str, Any]
 
 
@@ -88,9 +90,8 @@ def rows_of(file: Path) -> list[Row]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def main() -> int:
-    """Print the table; 1 where the bar is missed."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+def budgets(folder: Path) -> list[Budget]:
+    """What was measured of the files that are there, beside what it may be; nothing where none is."""
     counts = []
     for name in FILES:
         questions, answers = folder / f"bfcl_{name}.jsonl", folder / f"bfcl_{name}.answer.jsonl"
@@ -99,12 +100,17 @@ def main() -> int:
         else:
             print(f"tools: {name}: skipped, {questions.name} or {answers.name} is missing")
     if not counts:
-        return 0
+        return []
     taken, right, refused, wrong = (sum(column) for column in zip(*counts, strict=True))
-    print(
-        f"tools: right calls taken {taken / right:.2%} (≥ {RIGHT_WANTED:.0%}), mutants refused {refused / wrong:.2%} (≥ 99.9%)"
-    )
-    return int(taken < RIGHT_WANTED * right or refused < MUTANTS_WANTED * wrong)
+    return [
+        Budget(f"right calls of {right:,} taken", 100 * taken / right, RIGHT_WANTED, "%", at_least=True),
+        Budget(f"mutants of {wrong:,} refused", 100 * refused / wrong, MUTANTS_WANTED, "%", at_least=True),
+    ]
+
+
+def main() -> int:
+    """Print the table; 1 where the bar is missed."""
+    return verdict(*budgets(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER))
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def main() -> None:
 
     IMAGES.mkdir(parents=True, exist_ok=True)
     with serving() as url:
-        from app.accounts import service as accounts
+        from app.accounts import signing_in
         from app.kernel.db import get_engine, session_scope
         from tests.browser.scenes import set_scene
         from tests.browser.test_accessibility import STOPS
@@ -90,7 +90,7 @@ def main() -> None:
                     )
                     if stop.role:
                         with session_scope() as signing:
-                            secret = accounts.start_session(signing, scene.people[stop.role])
+                            secret = signing_in.start_session(signing, scene.people[stop.role])
                         context.add_cookies([{"name": "corral", "value": secret, "url": url}])
                     page = context.new_page()
                     page.goto(url + stop.path.format(**scene.ids), wait_until="networkidle")

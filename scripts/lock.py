@@ -10,7 +10,8 @@
     ... torch-gpu [+ engine-gpu]      the same with CUDA builds, in place of the CPU torch and of engine-cpu
     assets                                     Node.js, where the machine has none
 
-All layers are cut from one resolution, so their versions agree and no package stands in two of them. The CUDA layers
+All layers are cut from one resolution, so their versions agree and no package stands in two of them, but for what ``assets``
+needs: the stage that builds the front-end files installs that layer alone. The CUDA layers
 come from a second resolution that is held to the versions of the first. The result is good for Linux on x86_64 and
 aarch64 and for each Python in ``PYTHONS``, and names no package index, because that is the installer's business.
 Versions that are locked already are kept; ``UPGRADE=1 make lock`` takes the newest.
@@ -37,6 +38,8 @@ MACHINES: Final = ("x86_64", "aarch64")
 WITHOUT_EXTRAS: Final = "web"
 """The layer of the package's own dependencies, which is in every installation and has no extra's name."""
 LAYERS: Final = (WITHOUT_EXTRAS, "checks", "train", "engine-cpu", "assets", "dev")
+ALONE: Final = "assets"
+"""The layer that is installed without the others, so it names what stands in them as well."""
 OVERRIDES: Final = ("--override", "requirements/overrides.txt")
 CPU_OVERRIDES: Final = (*OVERRIDES, "--override", "requirements/overrides-cpu.txt")
 # Installed as a step of its own: its CPU build has a local version ("+cpu") that the package index does not carry.
@@ -90,7 +93,9 @@ def parse(text: str) -> Lock:
     for entry in re.split(r"(?m)^(?=[A-Za-z0-9])", text):
         head = re.match(r"([A-Za-z0-9._-]+)==[^;\\\s]+(?: ; ([^\\\n]+))?", entry)
         if head and is_needed(head[2]):
-            lock.setdefault(head[1], []).append(entry.rstrip() + "\n")
+            entries = lock.setdefault(head[1], [])
+            if (entry := entry.rstrip() + "\n") not in entries:  # two layers may name it
+                entries.append(entry)
     return lock
 
 
@@ -135,10 +140,12 @@ def read(*layers: str) -> Lock:
 def lock_cpu() -> None:
     """Resolve everything for a machine without a GPU and write one file for each layer."""
     whole = compile_extras(LAYERS, known=read(*LAYERS), cpu=True)
+    base = compile_extras((WITHOUT_EXTRAS,), known=whole, cpu=True).keys()
     taken: set[str] = {TORCH}
     for depth, layer in enumerate(LAYERS, start=1):
         # Without engine-cpu, which asks for it by name, uv may take the CUDA build of torch and what belongs to it.
-        names = (compile_extras(LAYERS[:depth], known=whole, cpu=True).keys() & whole.keys()) - taken
+        extras, elsewhere = ((layer,), base) if layer == ALONE else (LAYERS[:depth], taken)
+        names = (compile_extras(extras, known=whole, cpu=True).keys() & whole.keys()) - elsewhere
         write(layer, {name: whole[name] for name in names})
         taken |= names
 

@@ -6,6 +6,7 @@ The cast: Alice annotates, Rita reviews, Bob administers, Charlie is refused.
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from collections.abc import Sequence
 from functools import lru_cache
@@ -16,7 +17,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.accounts import service as accounts
+from app.accounts import signing_in
 from app.accounts.models import Role, User
 from app.annotations import recording
 from app.annotations import service as annotating
@@ -34,8 +35,11 @@ from app.judgements.vocabulary import EditPolicy, Outcome
 from app.kernel.db import session_scope
 from app.loops.models import Round, RoundState
 from app.loops.queries import ENDED_COLLECTING
+from app.playground import service as playground
+from app.playground.forms import Ask
+from app.playground.models import Trial
 from app.preferences.models import Snapshot, SnapshotAnnotation, SnapshotState
-from app.prompts.models import Batch, BatchState, Prompt, PromptState
+from app.prompts.models import Batch, BatchState, BatchTask, Prompt, PromptState
 from app.registry.models import Checkpoint, CheckpointKind, Deployment, LoadState
 from app.rounds.models import Contest, ContestKind, RunKind, RunState, TrainingRun
 
@@ -65,7 +69,7 @@ def make_user(session: Session, role: Role = Role.ANNOTATOR, name: str = "Alice"
 def sign_in(client: TestClient, user: User) -> TestClient:
     """Put a fresh session of ``user`` into ``client``'s cookie jar, without the cost of a password."""
     with session_scope() as session:
-        secret = accounts.start_session(session, user)
+        secret = signing_in.start_session(session, user)
     client.cookies.set("corral", secret)
     return client
 
@@ -207,6 +211,24 @@ def make_comparison(
     return comparison
 
 
+def make_writing(
+    session: Session, *texts: str, wanted: int = 1, held_out: bool = False, **more: Any
+) -> list[Comparison]:
+    """Items of a new open batch whose answers people write: one for each prompt text, or one; ``more`` is the batch's."""
+    batch = make_batch(session, annotators_per_prompt=wanted, **more)
+    batch.task = BatchTask.WRITE
+    for each in texts or (None,):
+        make_prompt(session, batch, each, state=PromptState.READY, held_out=held_out)
+    comparing.ask_for_answers(session, batch)
+    items = session.scalars(
+        select(Comparison).where(Comparison.batch_id == batch.id).order_by(Comparison.prompt_id)
+    ).all()
+    for place, item in enumerate(items):
+        item.position = place
+    session.commit()
+    return list(items)
+
+
 def make_assignment(session: Session, user: User, comparison: Comparison | None = None) -> Assignment:
     """The next item of ``user``; without ``comparison`` a new one is made first."""
     if comparison is None:
@@ -228,8 +250,13 @@ def make_annotation(
     edited_text: str | None = None,
     comment: str = "",
 ) -> Annotation:
-    """A submission of ``user``; ``ranking`` names candidates by id, best first (default: in order of their ids)."""
+    """A submission of ``user``; ``ranking`` names candidates by id, best first (default: in order of their ids).
+
+    Of an item without responses it is ``edited_text``, the answer.
+    """
     assignment = make_assignment(session, user, comparison)
+    if not assignment.order_shown:
+        outcome, edited_text = Outcome.WRITTEN, edited_text or "An answer from scratch."
     letters = {candidate: position(index) for index, candidate in enumerate(assignment.order_shown)}
     groups = ranking or [[candidate] for candidate in sorted(assignment.order_shown)]
     ranked = outcome is Outcome.RANKED
@@ -289,12 +316,27 @@ def write_replies(session: Session, turn: Prompt, *texts: str, state: LiveState 
     replies = session.scalars(
         select(LiveGeneration).where(LiveGeneration.prompt_id == turn.id).order_by(LiveGeneration.slot)
     ).all()
-    waiting = [reply for reply in replies if reply.state in {LiveState.QUEUED, LiveState.STREAMING}]
+    _write([reply for reply in replies if reply.state in {LiveState.QUEUED, LiveState.STREAMING}], texts, state)
+    session.commit()
+
+
+def _write(waiting: Sequence[LiveGeneration], texts: Sequence[str], state: LiveState) -> None:
     for reply, text in zip(waiting, texts, strict=True):
         reply.state, reply.text, reply.lease_until = state, text, None
         reply.finish_reason, reply.prompt_tokens, reply.completion_tokens = "stop", 7, len(text.split())
         reply.engine_version = "fake-1"
+
+
+def make_trial(session: Session, admin: User, message: str, *texts: str, **more: Any) -> Trial:
+    """A trial in the playground: complete where ``texts`` says what was answered, else it is being written."""
+    for checkpoint, label in (("zebra-base", "focused"), ("okapi-policy", "varied")):
+        make_deployment(session, checkpoint, label).load_state = LoadState.LOADED
+    session.flush()
+    trial = playground.ask(session, admin, Ask(message=message, key=secrets.token_hex(8), **more))
+    if texts:
+        _write([trial.left, trial.right], texts, LiveState.DONE)
     session.commit()
+    return trial
 
 
 def judge_turn(
@@ -379,3 +421,34 @@ def complete_round(session: Session, ended: Round, **values: Any) -> Round:
     session.add(following)
     session.commit()
     return following
+
+
+def make_steps(*results: str, said: str = "", failed: bool = False, **arguments: Any) -> list[dict[str, Any]]:
+    """The steps of a response that called the calculator once for each result."""
+    steps: list[dict[str, Any]] = []
+    for number, result in enumerate(results, 1):
+        function = {"name": "calculator", "arguments": json.dumps(arguments, ensure_ascii=False)}
+        call = {"id": f"call_{number}", "type": "function", "function": function}
+        raw = f"<function=calculator>{function['arguments']}</function>"
+        steps += [
+            {"role": "assistant", "content": said, "tool_calls": [call], "said": raw},
+            {"role": "tool", "name": "calculator", "tool_call_id": call["id"], "content": result}
+            | ({"failed": True} if failed else {}),
+        ]
+    return steps
+
+
+def make_traced(session: Session, *steps: list[dict[str, Any]] | None, batch: Batch | None = None) -> Comparison:
+    """A comparison of responses to a prompt with a calculator, each with the steps that came before it."""
+    prompt = make_prompt(
+        session, batch or make_batch(session, candidates_per_prompt=len(steps)), state=PromptState.READY
+    )
+    prompt.tools = [{"type": "function", "function": {"name": "calculator"}}]
+    for index, each in enumerate(steps):
+        source = make_deployment(session, label="focused" if index % 2 == 0 else "varied")
+        make_candidate(session, prompt, f"It is {42 + index}.", deployment=source, sample_index=index, steps=each)
+    comparison = comparing.create_comparison(session, prompt)
+    assert comparison is not None
+    comparison.position = 0
+    session.commit()
+    return comparison

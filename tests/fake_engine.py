@@ -11,20 +11,19 @@ import contextlib
 import itertools
 import json
 import random
-import re
 import socket
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+from tests.engine_faults import Fault, Mode
+from tests.engine_http import Handler, Server, drop
 from tests.patience import PATIENCE, eventually
 
 WORDS = (
@@ -49,37 +48,6 @@ You are a helpful assistant<|im_end|>
 ' + message['content'] + '<|im_end|>' + '
 '}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant
 ' }}{% endif %}"""
-
-
-class Mode(StrEnum):
-    """What goes wrong."""
-
-    ERROR = "500"
-    REFUSED = "400"
-    TOOL_CALL = "tool-call"
-    STALL = "stall"
-    """Headers and half a body, then nothing."""
-    TRUNCATED = "truncated"
-    NOT_JSON = "not-json"
-    EMPTY = "empty"
-    NUL = "nul"
-    SURROGATE = "surrogate"
-    HUGE = "huge"
-    HANG = "hang"
-    DISCONNECT = "disconnect"
-    IDENTICAL = "identical"
-    WRONG_COUNT = "wrong-count"
-    NO_USAGE = "no-usage"
-    UNFINISHED = "unfinished"
-
-
-@dataclass
-class Fault:
-    """``mode`` for requests whose prompt contains ``match``, ``times`` times (None: for ever)."""
-
-    mode: Mode
-    match: str = ""
-    times: int | None = None
 
 
 def write_tiny_model(folder: Path) -> Path:
@@ -113,13 +81,18 @@ class FakeEngine:
     """Requests to sample after which it answers nothing any more and stops listening, as a crash would."""
     faults: list[Fault] = field(default_factory=list)
     adapters: dict[str, str] = field(default_factory=dict)
+    answers: dict[str, Sequence[str]] = field(default_factory=dict)
+    """By a part of a prompt, what it is answered with: each in turn, whoever asks."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     """Every sampling request, with the prompt as text under ``text``."""
+    script: list[tuple[str, str | None]] = field(default_factory=list)
+    """What is answered where a text stands in the prompt; the last that is there says it, None the usual words."""
     port: int = 0
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._count = itertools.count()
+        self._turns: dict[str, int] = {}
         self._server: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
         self._gone = threading.Event()
@@ -141,12 +114,7 @@ class FakeEngine:
         """Listen, on the same port as before when it was stopped; adapters are forgotten, as by a restart."""
         self._gone.clear()
         self.adapters.clear()
-        engine = self
-
-        class Handler(_Handler):
-            fake = engine
-
-        self._server = _Server(("127.0.0.1", self.port), Handler)
+        self._server = Server(("127.0.0.1", self.port), type("OurHandler", (Handler,), {"fake": self}))
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
@@ -165,7 +133,7 @@ class FakeEngine:
             self._gone.set()
             self.dies_after = None
             for connection in self._open:
-                _drop(connection)
+                drop(connection)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[FakeEngine]:
@@ -235,7 +203,7 @@ class FakeEngine:
         with self._lock:
             (self._open.add if open_ else self._open.discard)(connection)
             if open_ and self._gone.is_set():  # it had been accepted when the engine died
-                _drop(connection)
+                drop(connection)
 
     def reply(self, body: dict[str, Any], mode: Mode | None) -> dict[str, Any]:
         """A completion or chat completion for ``body``."""
@@ -250,11 +218,21 @@ class FakeEngine:
         reply: dict[str, Any] = {"id": "fake", "model": body["model"], "choices": choices}
         return reply if mode is Mode.NO_USAGE else reply | {"usage": usage}
 
+    def _scripted(self, prompt: str) -> str | None:
+        with self._lock:
+            for part, texts in self.answers.items():
+                if part in prompt:
+                    turn = self._turns.get(part, 0)
+                    self._turns[part] = turn + 1
+                    return texts[turn % len(texts)]
+        return None
+
     def _choice(self, index: int, body: dict[str, Any], mode: Mode | None, *, chat: bool) -> dict[str, Any]:
         with self._lock:
             serial = next(self._count)
         dice = random.Random(serial)
         text = f"{body['model']} {serial}: " + " ".join(dice.choice(WORDS) for _ in range(dice.randint(5, 60))) + "."
+        text = self._scripted(self.read(body)) or text
         text = {
             Mode.EMPTY: "",
             Mode.NUL: "before\x00after",
@@ -262,151 +240,20 @@ class FakeEngine:
             Mode.HUGE: "x" * 5_000_000,
             Mode.IDENTICAL: "Always the same.",
         }.get(mode or Mode.ERROR, text)
+        if self.script:
+            asked = self.read(body)
+            text = next((said for found, said in reversed(self.script) if found in asked), None) or text
         length = min(len(text.split()), int(body["max_tokens"]))
         answer: dict[str, Any] = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
         finish = None if mode is Mode.UNFINISHED else "stop"
         if mode is Mode.TOOL_CALL:
-            call = {"type": "function", "function": {"name": "weather", "arguments": "{}"}}
+            call = {
+                "id": "theirs-7",
+                "type": "function",
+                "function": {"name": "weather", "arguments": '{"in": "Łódź"}'},
+            }
             answer, finish = {"message": {"role": "assistant", "content": None, "tool_calls": [call]}}, "tool_calls"
         return {"index": index, "finish_reason": finish, "token_ids": list(range(length)), **answer}
-
-
-def _drop(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that end mid-reply are part of the tests."""
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    fake: FakeEngine
-    protocol_version = "HTTP/1.1"
-
-    def setup(self) -> None:
-        super().setup()
-        self.fake.connection(self.connection, open_=True)
-
-    def finish(self) -> None:
-        self.fake.connection(self.connection, open_=False)
-        with contextlib.suppress(OSError):
-            super().finish()
-
-    def log_message(self, *_: Any) -> None:
-        """Quiet."""
-
-    def do_GET(self) -> None:
-        """``/v1/models``, ``/version``, ``/health``."""
-        own = {"id": self.fake.base, "object": "model", "max_model_len": self.fake.context, "parent": None}
-        adapters = [{"id": n, "root": p, "parent": self.fake.base} for n, p in dict(self.fake.adapters).items()]
-        pages: dict[str, Any] = {
-            "/v1/models": {"object": "list", "data": [own, *adapters]},
-            "/version": {"version": "0.0-fake"},
-            "/health": {},
-        }
-        self.answer(200 if self.path in pages else 404, pages.get(self.path, {"error": {"message": "no such page"}}))
-
-    def do_POST(self) -> None:
-        """Completions and adapters."""
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        if self.path in {"/v1/completions", "/v1/chat/completions"}:
-            self.sample(body)
-        elif self.path == "/v1/load_lora_adapter":
-            self.load(body)
-        elif self.path == "/v1/unload_lora_adapter":
-            known = self.fake.adapters.pop(body["lora_name"], None)
-            self.answer(200 if known else 404, {} if known else {"error": {"message": "The adapter cannot be found"}})
-        elif self.path == "/fake/faults":
-            self.fake.faults[:] = [Fault(Mode(f["mode"]), f.get("match", ""), f.get("times")) for f in body]
-            self.answer(200, {})
-        else:
-            self.answer(404, {"error": {"message": "no such page"}})
-
-    def load(self, body: dict[str, Any]) -> None:
-        name, path = body["lora_name"], body["lora_path"]
-        if self.fake.meets(name) is Mode.HANG and self.fake.wait(600):
-            self.close_connection = True
-            return
-        if name in self.fake.adapters:
-            self.answer(400, {"error": {"message": f"The lora adapter '{name}' has already been loaded."}})
-        elif not (Path(path) / "adapter_model.safetensors").is_file():
-            self.answer(404, {"error": {"message": f"Loading lora {name} failed: No adapter found for {path}"}})
-        else:
-            self.fake.adapters[name] = path
-            self.answer(200, {})
-
-    def sample(self, body: dict[str, Any]) -> None:
-        if body["model"] not in {self.fake.base, *self.fake.adapters}:
-            self.answer(404, {"error": {"message": f"The model `{body['model']}` does not exist."}})
-            return
-        mode = self.fake.note(body)
-        if mode is Mode.DISCONNECT or self.fake.wait(600 if mode is Mode.HANG else self.fake.delay):
-            self.close_connection = True
-            return
-        if mode is Mode.ERROR:
-            self.answer(500, {"error": {"message": "EngineCore encountered an issue"}})
-            return
-        if mode is Mode.REFUSED:
-            self.answer(400, {"error": {"message": "top_p must be in (0, 1]"}})
-            return
-        if "stream_options" in body and mode is not Mode.NOT_JSON:
-            delay = self.fake.word_delays.get(body["model"], self.fake.word_delay)
-            self.stream(self.fake.reply(body, mode), chat="messages" in body, mode=mode, delay=delay)
-            return
-        payload = json.dumps(self.fake.reply(body, mode)).encode()
-        if mode is Mode.NOT_JSON:
-            payload = b"<html><body>502 Bad Gateway</body></html>"
-        if mode is Mode.TRUNCATED:
-            payload = payload[: len(payload) // 2]
-        self.send(200, payload, stall=mode is Mode.STALL)
-
-    def stream(self, reply: dict[str, Any], *, chat: bool, mode: Mode | None, delay: float) -> None:
-        """The reply word by word as server-sent events; a stall waits and a truncation hangs up in the middle."""
-        choice = reply["choices"][0]
-        words = re.findall(r"\S+\s*", choice["message"]["content"] if chat else choice["text"])
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.send_header("connection", "close")
-        self.end_headers()
-        self.close_connection = True
-        for at, word in enumerate(words):
-            if at == len(words) // 2 and mode in {Mode.STALL, Mode.TRUNCATED}:
-                if mode is Mode.STALL:
-                    self.fake.wait(600)
-                return
-            self.event({"choices": [{"index": 0} | ({"delta": {"content": word}} if chat else {"text": word})]})
-            if self.fake.wait(delay):
-                return
-        ending: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
-        last = {"index": 0, "finish_reason": choice["finish_reason"], **ending}
-        self.event({"choices": [last]})
-        self.event({"choices": [], "usage": reply.get("usage")})
-        self.wfile.write(b"data: [DONE]\n\n")
-
-    def event(self, body: Any) -> None:
-        self.wfile.write(b"data: " + json.dumps(body).encode() + b"\n\n")
-        self.wfile.flush()
-
-    def answer(self, status: int, body: Any) -> None:
-        self.send(status, json.dumps(body).encode())
-
-    def send(self, status: int, payload: bytes, *, stall: bool = False) -> None:
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(payload)))
-        self.end_headers()
-        self.wfile.write(payload[: len(payload) // 2] if stall else payload)
-        self.wfile.flush()
-        if stall:
-            self.fake.wait(600)
-            self.close_connection = True
 
 
 def main() -> None:

@@ -7,12 +7,12 @@ import json
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from app.kernel.db import session_scope
 from app.kernel.settings import Settings, get_settings
-from app.prompts.models import Batch, BatchState
+from app.prompts.models import Batch, BatchState, Prompt, PromptState
 from app.registry import service as registry
 from app.registry.models import Checkpoint, CheckpointKind, Deployment, EngineState
 from tests.factories import make_batch, make_prompt
@@ -118,3 +118,21 @@ def assert_nothing_lost_or_doubled() -> None:
     """Every ready prompt has exactly its candidates and one comparison; every other prompt has none."""
     with session_scope() as session:
         assert session.execute(text(NOTHING_DOUBLED)).all() == []
+
+
+def batch_of(count: int, *special: str, wanted: int = 4) -> None:
+    """An open batch of so many questions, and these before them."""
+    with session_scope() as session:
+        open_batch(session, [*special, *(f"Question number {number}?" for number in range(count))], wanted=wanted)
+
+
+def let_retries_be_due() -> None:
+    """What failed need not wait for its next try."""
+    with session_scope() as session:
+        session.execute(text("UPDATE prompts SET next_try_at = now() - interval '1 second'"))
+
+
+def quarantined() -> Prompt:
+    """The one prompt that was given up."""
+    with session_scope() as session:
+        return session.scalars(select(Prompt).where(Prompt.state == PromptState.QUARANTINED)).one()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from app.kernel.settings import ROOT
+from benchmarks import capabilities, wrong_steps
 from benchmarks.budget import Budget, verdict
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -43,3 +46,22 @@ def test_a_missed_budget_is_the_status(capsys: pytest.CaptureFixture[str]) -> No
     assert verdict(Budget("page", 2.0, 3, "s"), Budget("rate", 120, 100, at_least=True)) == 0
     assert verdict(Budget("page", 2.0, 3, "s"), Budget("rate", 90, 100, at_least=True)) == 1
     assert "rate: 90 (budget ≥ 100): MISSED" in capsys.readouterr().out
+
+
+def test_the_table_of_capabilities_says_what_bar_and_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"question": "?", "answer": f"{n} + 1 = <<{n}+1={n + 1}>>{n + 1}\nSo it is.\n#### {n + 1}"} for n in range(9)
+    ]
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "gsm8k_test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert capabilities.main(["--data", str(tmp_path), "steps", "steering", "step-model"]) == 0
+    said = capsys.readouterr().out
+    assert "| what | data | bar | reached |" in said
+    assert "| steps: changed results of 9 found | GSM8K, one result changed | ≥ 78 % | 100 %, met |" in said
+    assert "skipped: steering: ifeval.jsonl is missing" in said
+    assert "skipped: step-model: a base model is missing" in said
+    monkeypatch.setattr(wrong_steps, "FOUND", 101.0)
+    assert capabilities.main(["--data", str(tmp_path), "steps"]) == 1
+    assert "MISSED" in capsys.readouterr().out

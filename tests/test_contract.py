@@ -27,11 +27,17 @@ from sqlalchemy.orm import Session
 from app.accounts import service as accounts
 from app.accounts.models import Role, User
 from app.candidates import live
+from app.playground import service as playground
+from app.playground.forms import Ask
 from tests.factories import begin_dialogue, judge_turn, make_user, say, write_replies
 
 EXAMPLES = int(os.environ.get("CORRAL_CONTRACT_EXAMPLES", "3"))
 """Random requests of each kind to an operation; ten times as many are enumerated."""
-STREAMS = ["/api/v1/live/{generation_id}/events", "/api/v1/dialogues/{dialogue_id}/turns/{turn_id}/events"]
+STREAMS = [
+    "/api/v1/live/{generation_id}/events",
+    "/api/v1/dialogues/{dialogue_id}/turns/{turn_id}/events",
+    "/api/v1/playground/{trial_id}/events",
+]
 """They are answered until a text ends, and none ends here: ``tests/workers/test_live_pace.py`` follows them."""
 EXCLUDED = [checks.positive_data_acceptance, checks.ignored_auth]
 """What the schema allows may still be refused, for what the rows say; strangers knock in ``tests/security/test_doors.py``."""
@@ -61,6 +67,7 @@ def caller(session: Session, request: pytest.FixtureRequest) -> Caller:
     generation = live.replies(session, turn.id)[0]
     write_replies(session, turn, "a", "b")
     annotation = judge_turn(session, user, turn)
+    trial = playground.ask(session, user, Ask(message="Two?", key="trial"))
     _, secret = accounts.issue_token(session, user, "contract", accounts.allowed_scopes(user))
     spare, _ = accounts.issue_token(session, user, "spare", ["read"])
     session.commit()
@@ -73,6 +80,7 @@ def caller(session: Session, request: pytest.FixtureRequest) -> Caller:
         "dialogue_id": dialogue.id,
         "turn_id": turn.id,
         "generation_id": generation.id,
+        "trial_id": trial.id,
         "user_id": user.id,
         "token_id": spare.id,
     }

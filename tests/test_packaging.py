@@ -15,7 +15,8 @@ import yaml
 from app.kernel.jobs import Queue
 from app.kernel.settings import ROOT
 from app.kernel.weak_secrets import weakness
-from scripts import bootstrap, write_secrets
+from scripts import bootstrap, lock, write_secrets
+from workers.sandbox.serve import secrets_in
 
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 ADDRESS = re.compile(r"https?://[^\s\"']*(simple|pypi|npm|registry)", re.IGNORECASE)
@@ -65,6 +66,31 @@ def test_nothing_starts_without_secrets_and_none_has_a_default() -> None:
         uses = re.findall(rf"\$\{{{name}([^}}]*)\}}", text)
         assert uses, name
         assert all(use.startswith(":?") for use in uses), name
+
+
+def test_code_that_models_wrote_runs_without_network_secrets_and_data_and_only_who_needs_it_asks_for_it() -> None:
+    found = services()
+    sandbox = found["sandbox"]
+    assert sandbox["network_mode"] == "none"
+    assert "networks" not in sandbox
+    assert secrets_in(sandbox["environment"]) == []
+    assert sandbox["cap_drop"] == ["ALL"]
+    assert sandbox["security_opt"] == ["no-new-privileges:true"]
+    assert sandbox["read_only"]
+    assert sandbox["init"]
+    assert sandbox["pids_limit"]
+    users = {service.get("user") for service in (found | services("docker-compose.gpu.yml")).values()}
+    assert users == {None, "10001:10001", "10002:10001"}, "the system counts the processes of a user"
+    assert sandbox["volumes"] == ["sandbox:/run/corral"]
+    asking = {name for name, service in found.items() if "sandbox:/run/corral:ro" in service.get("volumes", [])}
+    assert asking == {"checks", "trainer"}
+    told = {
+        name
+        for name, service in found.items()
+        if "DATABASE_URL" in service.get("environment", {}) and name != "sandbox"
+    }
+    assert all(found[name]["environment"]["CORRAL_SANDBOX_SOCKET"] == "/run/corral/sandbox.sock" for name in told)
+    assert asking <= told
 
 
 def test_every_queue_has_a_worker() -> None:
@@ -125,15 +151,32 @@ def test_a_missing_secret_is_added_and_the_rest_kept(tmp_path: Path) -> None:
     assert file.read_text().startswith("DOMAIN=corral.example\nPOSTGRES_PASSWORD=mine-and-long-enough\n")
 
 
-@pytest.mark.parametrize("lock", [lock for lock in LOCKS if "overrides" not in lock.name], ids=lambda lock: lock.stem)
-def test_a_lock_pins_by_hash_and_names_no_registry(lock: Path) -> None:
-    text = lock.read_text()
+@pytest.mark.parametrize("file", [file for file in LOCKS if "overrides" not in file.name], ids=lambda file: file.stem)
+def test_a_lock_pins_by_hash_and_names_no_registry(file: Path) -> None:
+    text = file.read_text()
     assert not re.search(r"^\s*(-i|--index-url|--extra-index-url|--find-links)\b", text, re.MULTILINE)
     assert not ADDRESS.search(text)
     requirements = re.split(r"^(?=[a-z0-9])", re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE), flags=re.MULTILINE)
     pinned = [requirement for requirement in requirements if requirement.strip()]
     assert pinned
     assert [r.split()[0] for r in pinned if "==" not in r or "--hash=sha256:" not in r] == []
+
+
+def test_the_layer_that_builds_the_front_end_is_whole_though_checks_need_node_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked_for = {"web": {"jinja2"}, "checks": {"ruff", "node"}, "assets": {"node"}, "dev": {"ruff", "pytest"}}
+
+    def compiled(extras: tuple[str, ...], **_: Any) -> lock.Lock:
+        names = {"jinja2"}.union(*(asked_for.get(extra, set()) for extra in extras))
+        return {name: [f"{name}==1\n"] for name in names}
+
+    written: dict[str, set[str]] = {}
+    monkeypatch.setattr(lock, "compile_extras", compiled)
+    monkeypatch.setattr(lock, "write", lambda layer, found: written.update({layer: set(found)}))
+    lock.lock_cpu()
+    wanted = {"web": {"jinja2"}, "checks": {"ruff", "node"}, "assets": {"node"}, "dev": {"pytest"}}
+    assert {layer: names for layer, names in written.items() if names} == wanted
 
 
 def test_the_front_end_lock_names_no_registry() -> None:

@@ -13,7 +13,6 @@ little else. Wider ones than 1,024 are projected at random, the same way each ti
 or that is longer than `max_length` with its prompt, is cut or gets zeros: it is like no other, and nothing stops for it.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,8 +25,7 @@ import transformers
 from numpy.typing import NDArray
 from transformers import AutoModel
 
-from training.data.chat import Tokenizer, encode_chat, encode_response
-from training.formats.errors import ConfigError, DataError
+from training.data import responses
 from training.model import models
 from training.model.precision import serving_dtype
 from training.run import tool
@@ -51,44 +49,18 @@ class FeaturesConfig:
 def features(config: FeaturesConfig, dry_run: bool) -> None:  # noqa: FBT001  as `tool.main` calls it
     """Read the responses, run the base model over them, write the vectors."""
     models.check_base(config.base_model)
-    rows = _rows(config.responses)
+    rows = responses.read(config.responses)
     tool.say(f"{len(rows)} responses")
     if dry_run:
         return
     tokenizer = models.load_tokenizer(config.base_model)
     model = _model(config.base_model)
-    encoded = [_encoded(tokenizer, row, config.max_length) for row in rows]
+    encoded = [responses.encoded(tokenizer, row, config.max_length) for row in rows]
     found = _vectors(model, encoded, int(tokenizer.pad_token_id), config.batch_size)
     draft = config.output.with_name(f".{config.output.name}")
     with draft.open("wb") as file:
         np.save(file, _narrow(found).astype(np.float16))
     draft.replace(config.output)
-
-
-def _rows(file: Path) -> list[dict[str, Any]]:
-    try:
-        lines = file.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror})") from error
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-                rows.append({"prompt": row["prompt"], "tools": row.get("tools"), "response": row["response"]})
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise DataError(f"{file}, line {number}: {error!r}: it takes prompt and response") from error
-    return rows
-
-
-def _encoded(tokenizer: Tokenizer, row: dict[str, Any], max_length: int) -> tuple[list[int], int]:
-    """The token ids of a conversation, and how many of the last ones are the response; none where it cannot be rendered."""
-    try:
-        prompt = encode_chat(tokenizer, row["prompt"], add_generation_prompt=True, tools=row["tools"])
-        response = encode_response(tokenizer, row["prompt"], row["response"], row["tools"]).ids[:max_length]
-    except (DataError, ConfigError):
-        return [], 0
-    return (prompt + response)[-max_length:], len(response)
 
 
 def _model(base_model: str) -> Any:

@@ -6,8 +6,8 @@
 
     samples = "samples.jsonl"            # K answers to each prompt, written by `python -m workers.training.rejection`
     reward_model = "../reward/final"
-    snapshot = "../snapshot"             # its edits are mixed in, and its held-out prompts kept out; may be left out
-    best_responses = true                # and where people edited nothing, what they found best
+    snapshot = "../snapshot"             # what people wrote in it is mixed in, and its held-out prompts kept out; may be left out
+    best_responses = true                # and where people wrote nothing, what they found best
     checks = ["python", "-m", "workers.verifiers"]     # what tells right answers from wrong ones; may be left out
     corrections = "corrections.jsonl"    # wrong answers put right, by `python -m workers.training.correction`; may be left out
     required = ["maths"]                 # of its verifiers those that have to pass; left out: all that apply
@@ -15,11 +15,11 @@
 
 As in Llama 3 (arXiv 2407.21783, 4.2.2 and 4.2.3): rules drop what nobody should imitate, checks what is wrong
 (`training.data.passing`), the reward model picks the best of what is left of each prompt, the best quarter of these picks is
-kept, and of near-duplicates the best. What people
-wrote stays, and what is too close to it goes. A reward is known up to a constant of the prompt only, so the quarter
-favours prompts that the reward model finds easy to please; the paper does the same. Prompts that say again what a held-out
-one says (`training.data.decontamination`) go with their samples and edits, and are counted, as where preferences are read: what
-is learnt by heart from their answers would pass for progress.
+kept, and of near-duplicates the best. What people wrote, edits and whole answers, stays, and what is too close to it goes. A
+reward is known up to a constant of the prompt only, so the quarter favours prompts that the reward model finds easy to please;
+the paper does the same. Prompts that say again what a held-out one says (`training.data.decontamination`) go with their samples
+and what people wrote, and are counted, as where preferences are read: what is learnt by heart from their answers would pass for
+progress.
 
 Left out: difficulty and topic, which need a larger model to judge.
 """
@@ -44,6 +44,7 @@ from training.data.snapshot import Preference
 from training.formats import checkpoints, files, rankings
 from training.formats.errors import ConfigError, DataError
 from training.formats.events import EventLog
+from training.formats.pairs import WRITTEN
 from training.formats.prompts import content_hash
 from training.formats.settings import DataConfig
 from training.measure import inference
@@ -51,7 +52,8 @@ from training.measure.inference import RewardModel
 from training.model import models
 from training.run import tool
 
-HUMAN, PREFERRED, CORRECTED, SAMPLED = "human_edit", "preferred", "correction", "rejection_sampling"
+FROM_SCRATCH, HUMAN, PREFERRED = "human", "human_edit", "preferred"
+CORRECTED, SAMPLED = "correction", "rejection_sampling"
 # (prompt, tools) -> the name under which it is counted where it is kept for measuring or too close to such a one
 KeptOut = Callable[[Sequence[Message], list[Any] | None], str | None]
 
@@ -64,7 +66,7 @@ class SelectionConfig:
     reward_model: Path
     output: Path
     snapshot: Path | None = None
-    best_responses: bool = False  # of the snapshot's prompts that have no edit
+    best_responses: bool = False  # of the snapshot's prompts for which nobody wrote anything
     leave_out: list[str] = field(default_factory=list)  # checkpoints whose answers in it may not be learnt from
     checks: list[str] = field(default_factory=list)  # the command of a program that training/data/checks.py speaks to
     corrections: Path | None = None  # what `python -m workers.training.correction` wrote
@@ -124,10 +126,12 @@ def select(config: SelectionConfig, dry_run: bool) -> None:  # noqa: FBT001  wha
     sampled = samples.read(config.samples)
     decent = [(one, _decent(one, config.rules, dropped)) for one in _wanted(sampled, kept_out, dropped)]
     counts: dict[str, Any] = {"prompts": len(sampled), "samples": sum(len(one.answers) for one in sampled)}
-    edits, clean = (sum(pick.source == HUMAN for pick in some) for some in (said, by_people))
-    counts |= {"human_edits": edits, "human_edits_contaminated": edits - clean, "left_out_by_checkpoint": barred}
+    for source, name in ((HUMAN, "human_edits"), (FROM_SCRATCH, "written_answers")):
+        found, clean = (sum(pick.source == source for pick in some) for some in (said, by_people))
+        counts |= {name: found, f"{name}_contaminated": found - clean}
+    counts |= {"left_out_by_checkpoint": barred}
     if config.best_responses:
-        counts |= {"preferred": len(said) - edits}
+        counts |= {"preferred": sum(pick.source == PREFERRED for pick in said)}
     counts |= {"pass_the_rules": sum(len(answers) for _, answers in decent)}
     tool.say("  ".join(f"{name}: {value}" for name, value in counts.items()))
     if dry_run:
@@ -158,7 +162,7 @@ def select(config: SelectionConfig, dry_run: bool) -> None:  # noqa: FBT001  wha
         )
     written = [json.dumps(row.to_json(number), ensure_ascii=False) for number, row in enumerate(rows)]
     files.write_text(config.output, "\n".join(written) + "\n")
-    sources = [HUMAN, *([PREFERRED] if config.best_responses else []), CORRECTED, SAMPLED]
+    sources = [FROM_SCRATCH, HUMAN, *([PREFERRED] if config.best_responses else []), CORRECTED, SAMPLED]
     report = {
         "counts": counts | {f"rows/{source}": sum(row.source == source for row in rows) for source in sources},
         "dropped": dict(dropped),
@@ -213,11 +217,12 @@ def read_snapshot(config: SelectionConfig) -> tuple[list[Pick], int, KeptOut]:
     contaminated = decontamination.contains_any(held_out.values(), config.ngram, config.overlap)
     judged = [row for row in rows if row.split == "train"]
     train = [row for row in judged if not row.written_by(config.leave_out)]
-    edits = {
-        (row.prompt_hash, row.edited): Pick(HUMAN, row.prompt_hash, row.prompt, row.tools, row.edited, row.capability)
-        for row in train
-        if row.edited and row.edited.strip()
-    }
+    by_hand: dict[tuple[str, str], Pick] = {}
+    for row in train:
+        if row.edited and row.edited.strip():
+            source = FROM_SCRATCH if row.outcome == WRITTEN else HUMAN
+            pick = Pick(source, row.prompt_hash, row.prompt, row.tools, row.edited, row.capability)
+            by_hand.setdefault((row.prompt_hash, row.edited), pick)
     preferred = _preferred(train, config.rules) if config.best_responses else []
 
     def kept_out(prompt: Sequence[Message], tools: list[Any] | None) -> str | None:
@@ -225,7 +230,7 @@ def read_snapshot(config: SelectionConfig) -> tuple[list[Pick], int, KeptOut]:
             return "held_out_prompt"
         return "contaminated" if contaminated(prompt) else None
 
-    return [*edits.values(), *preferred], len(judged) - len(train), kept_out
+    return [*by_hand.values(), *preferred], len(judged) - len(train), kept_out
 
 
 def read_corrections(config: SelectionConfig, kept_out: KeptOut) -> list[Pick]:
@@ -253,12 +258,12 @@ def read_corrections(config: SelectionConfig, kept_out: KeptOut) -> list[Pick]:
 
 
 def _preferred(train: Sequence[Preference], rules: Rules) -> list[Pick]:
-    """The best responses of prompts that have no edit, unless they were cut off or break a rule."""
+    """The best responses of prompts for which nobody wrote anything, unless they were cut off or break a rule."""
     ranked, _ = rankings.rank(train, "majority", min_strength=1)
     return [
         Pick(PREFERRED, one.source.prompt_hash, one.source.prompt, one.source.tools, text, one.source.capability)
         for one in ranked
-        if not one.edits
+        if not one.edits and not one.written
         for text in one.best
         if one.ended[text] and broken_rule(question(one.source.prompt), text, "stop", rules) is None
     ]

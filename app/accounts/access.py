@@ -29,7 +29,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
-from app.accounts import queries, service
+from app.accounts import queries, signing_in
 from app.accounts.models import Role, User
 from app.kernel.db import DbSession
 from app.kernel.errors import Forbidden, NotFound, Unauthenticated
@@ -108,7 +108,7 @@ def still_lets_in(request: Request) -> Callable[[Session], bool]:
 
 def confirmed(request: Request, session: Session, user: User, password: str) -> bool:
     """Whether ``password`` is that of ``user``, who is signed in: asked for before what a browser left open may not do."""
-    return service.confirm(
+    return signing_in.confirm(
         session, user, password, client_address(request), request.cookies.get(device_cookie(request))
     )
 

@@ -86,6 +86,8 @@ ACTIONS: dict[str, tuple[Kind, str]] = {
     "contest.close": (Kind.WORK, "ended a contest"),
     "contest.open": (Kind.WORK, "opened a contest"),
     "contest.roll_back": (Kind.WORK, "rolled back to the previous policy"),
+    "document.add": (Kind.WORK, "added a document"),
+    "document.delete": (Kind.WORK, "deleted a document"),
     "gold.make": (Kind.WORK, "created a known answer"),
     "gold.restore": (Kind.WORK, "restored a known answer"),
     "gold.retire": (Kind.WORK, "retired a known answer"),

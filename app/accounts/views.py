@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
-from app.accounts import passwords, people, queries, service
+from app.accounts import passwords, people, queries, service, signing_in
 from app.accounts.access import NOT_YOURS, SignedIn, confirmed, device_cookie, maybe_signed_in, session_cookie
 from app.accounts.forms import AccountForm, LanguagesForm, LoginForm, NameForm, PasswordForm, ThemeForm, TokenForm
 from app.accounts.hashing import InLine
@@ -85,7 +85,7 @@ def login_page(request: Request, session: DbSession, next: str = "/") -> Respons
 def login(request: Request, _: InLine, session: DbSession, form: Annotated[LoginForm, Form()]) -> Response:
     """Sign in. A failed try returns and does not raise: it is counted, and counting has to be committed."""
     device = request.cookies.get(device_cookie(request))
-    user = service.authenticate(session, form.email, form.password, client_address(request), device)
+    user = signing_in.authenticate(session, form.email, form.password, client_address(request), device)
     if user is None:
         page = LoginPage(form.email, safe_next(form.next), WRONG)
         return render(request, "accounts/login.html", page, status=422)
@@ -97,7 +97,7 @@ def logout(request: Request, session: DbSession) -> Response:
     """End this session, here and on the server."""
     user = maybe_signed_in(request, session)
     if user:
-        service.end_session(session, user, request.state.login_session_id)
+        signing_in.end_session(session, user, request.state.login_session_id)
     response = redirect(request, "/login", flash="You are signed out.")
     response.delete_cookie(session_cookie(request), secure=is_secure(request), httponly=True, samesite="lax")
     # Drafts and pages that this browser kept. Not "cookies": the device stays known to the throttle. Over plain HTTP browsers
@@ -177,7 +177,7 @@ def set_password(
     device, address = request.cookies.get(device_cookie(request)), client_address(request)
     keep: int = request.state.login_session_id
     try:
-        changed = service.change_password(
+        changed = signing_in.change_password(
             session,
             user,
             current=form.current,
@@ -199,7 +199,7 @@ def set_password(
 @router.post("/profile/sessions/{session_id}/end")
 def end_session(request: Request, session: DbSession, user: SignedIn, session_id: int) -> Response:
     """Sign one of one's browsers out."""
-    service.end_session(session, user, session_id)
+    signing_in.end_session(session, user, session_id)
     return redirect(request, "/profile", flash="That browser is signed out.")
 
 
@@ -242,10 +242,10 @@ def _enter(request: Request, session: DbSession, user: User, target: str) -> Res
     """Start a session under a new secret, end the one that this browser may have had, and go to ``target``."""
     before = maybe_signed_in(request, session)
     if before:
-        service.end_session(session, before, request.state.login_session_id)
+        signing_in.end_session(session, before, request.state.login_session_id)
     device = request.cookies.get(device_cookie(request)) or secrets.token_urlsafe(32)
     agent = request.headers.get("user-agent", "")
-    secret = service.start_session(session, user, user_agent=agent, device=device)
+    secret = signing_in.start_session(session, user, user_agent=agent, device=device)
     response = redirect(request, target)
     _set_cookie(request, response, session_cookie(request), secret, days=get_settings().session_days)
     _set_cookie(request, response, device_cookie(request), device, days=DEVICE_DAYS)

@@ -18,6 +18,7 @@ from app.accounts.access import ApiSignedIn
 from app.accounts.models import User
 from app.annotations import gold, queries, recording, service
 from app.annotations.forms import DraftSave, Skip, Submission
+from app.candidates.traces import blind
 from app.comparisons import seats
 from app.comparisons.models import AssignmentState
 from app.judgements.judgement import Draft
@@ -26,7 +27,7 @@ from app.judgements.vocabulary import EditPolicy, Outcome
 from app.kernel.db import DbSession
 from app.kernel.errors import Conflict
 from app.kernel.numbers import Whole
-from app.prompts.models import BatchState
+from app.prompts.models import BatchState, BatchTask
 from app.shell.failures import answer
 
 router = APIRouter(tags=["annotate"])
@@ -56,6 +57,9 @@ class BatchOut(Out):
     state: BatchState
     guidelines: str = Field(description="Markdown.")
     edit_policy: EditPolicy
+    task: BatchTask = Field(
+        description="`write`: there are no responses; send `outcome` written with your answer in `edited_text`."
+    )
     attributes: list[dict[str, Any]] = Field(description="Attributes to rate for each response.")
     strength_examples: dict[str, str] = Field(description='Markdown, by strength from "1" to "4".')
 
@@ -72,6 +76,9 @@ class ResponseOut(Out):
 
     position: str = Field(examples=["A"])
     text: str
+    steps: list[dict[str, Any]] = Field(
+        default=[], description="Messages before the text, where tools were called: the calls, and what they answered."
+    )
 
 
 _LEASE: dict[str, Any] = {"fencing_token": 1, "lease_until": "2026-11-23T03:04:20Z", "lease_seconds": 1800}
@@ -85,6 +92,7 @@ _ASSIGNMENT: dict[str, Any] = _LEASE | {
         "state": "open",
         "guidelines": "Prefer what is *true* over what is long.",
         "edit_policy": "optional",
+        "task": "compare",
         "attributes": [{"name": "helpful", "label": "Helpful", "scale": ["no", "partly", "yes"]}],
         "strength_examples": {"4": "Only one of them answers the question."},
     },
@@ -319,11 +327,15 @@ def _assignment(work: queries.Work) -> dict[str, Any]:
             "state": work.batch_state,
             "guidelines": work.guidelines,
             "edit_policy": work.edit_policy,
+            "task": work.task,
             "attributes": work.attributes,
             "strength_examples": work.strength_examples,
         },
         "prompt": {"messages": work.messages, "tools": work.tools},
-        "responses": [{"position": position(index), "text": text} for index, text in enumerate(work.texts)],
+        "responses": [
+            {"position": position(index), "text": text, "steps": blind(work.before(index))}
+            for index, text in enumerate(work.texts)
+        ],
         "draft": work.draft,
         "draft_version": work.draft_version,
         "annotation_id": work.annotation_id,

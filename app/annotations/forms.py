@@ -34,6 +34,7 @@ class Submission(Judgement):
                 },
                 {"fencing_token": 1, "outcome": "ranked", "ranking": [["C"], ["A", "D"], ["B"]], "strengths": [1, 4]},
                 {"fencing_token": 1, "outcome": "all_unacceptable"},
+                {"fencing_token": 1, "outcome": "written", "edited_text": "Count them, then halve."},
             ]
         },
     )

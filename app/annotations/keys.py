@@ -13,9 +13,13 @@ from app.kernel.errors import BadInput
 
 
 class Where(StrEnum):
-    """On which items a key works. Two actions may share a key only where no item has both."""
+    """On which items a key works. Two actions may share a key only where no item has both.
+
+    ``compared``: on those with responses; where the answer is written there are none.
+    """
 
     ALL = "all"
+    COMPARED = "compared"
     PAIR = "pair"
     RANKED = "ranked"
 
@@ -40,22 +44,22 @@ ACTIONS = (
     Action("same", "=", "in the ranking: as good as the one below, or no longer", Where.RANKED, in_list=True),
     Action("stronger", "+", "in the ranking: better than the one below by more", Where.RANKED, in_list=True),
     Action("weaker", "-", "in the ranking: better than the one below by less", Where.RANKED, in_list=True),
-    Action("tie", "t", Outcome.TIE.label.lower()),
-    Action("unacceptable", "u", Outcome.ALL_UNACCEPTABLE.label.lower()),
-    Action("attributes", "a", "jump to the next missing rating"),
-    Action("flags", "f", "flag a response"),
-    Action("mark", "h", "mark a passage of a response"),
-    Action("improve", "e", "improve the chosen response"),
-    Action("nothing", "n", "nothing to improve"),
-    Action("revise", "m", "ask the model for a revision"),
+    Action("tie", "t", Outcome.TIE.label.lower(), Where.COMPARED),
+    Action("unacceptable", "u", Outcome.ALL_UNACCEPTABLE.label.lower(), Where.COMPARED),
+    Action("attributes", "a", "jump to the next missing rating", Where.COMPARED),
+    Action("flags", "f", "flag a response", Where.COMPARED),
+    Action("mark", "h", "mark a passage of a response", Where.COMPARED),
+    Action("improve", "e", "improve the chosen response, or write the answer"),
+    Action("nothing", "n", "nothing to improve", Where.COMPARED),
+    Action("revise", "m", "ask the model for a revision", Where.COMPARED),
     Action("comment", "c", "comment"),
-    Action("layout", "l", "next layout: side by side, stacked, one at a time"),
-    Action("previous", "[", "one at a time: the previous response"),
-    Action("next", "]", "one at a time: the next response"),
-    Action("together", "y", "side by side: scroll the responses together"),
-    Action("raw", "w", "show the text as it was written"),
-    Action("differences", "d", "differences between two responses"),
-    Action("outline", "o", "outline of a long response"),
+    Action("layout", "l", "next layout: side by side, stacked, one at a time", Where.COMPARED),
+    Action("previous", "[", "one at a time: the previous response", Where.COMPARED),
+    Action("next", "]", "one at a time: the next response", Where.COMPARED),
+    Action("together", "y", "side by side: scroll the responses together", Where.COMPARED),
+    Action("raw", "w", "show the text as it was written", Where.COMPARED),
+    Action("differences", "d", "differences between two responses", Where.COMPARED),
+    Action("outline", "o", "outline of a long response", Where.COMPARED),
     Action("guidelines", "g", "guidelines"),
     Action("skip", "s", "skip, giving a reason"),
     Action("undo", "z", "undo the last submission"),
@@ -128,7 +132,7 @@ def clean(key: str) -> str:
 
 
 def _meet(one: Action, other: Action) -> bool:
-    return Where.ALL in {one.where, other.where} or one.where is other.where
+    return {one.where, other.where} != {Where.PAIR, Where.RANKED}
 
 
 def _flaw(action: Action, key: str) -> str:

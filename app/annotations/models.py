@@ -34,7 +34,7 @@ class Annotation(Base):
     """One annotator's immutable submission; a correction is a new row that supersedes the old one.
 
     ``ranking`` is a list of groups of candidate ids, best first; ties share a group. ``strengths[i]`` says how much
-    better group i is than group i + 1.
+    better group i is than group i + 1. Of an answer that was written from scratch both are empty, and ``edited_text`` is it.
     """
 
     __tablename__ = "annotations"
@@ -55,9 +55,16 @@ class Annotation(Base):
             "outcome <> 'ranked' OR jsonb_array_length(ranking) = array_length(strengths, 1) + 1",
             name="strength_between_neighbours",
         ),
-        CheckConstraint("(edited_text IS NULL) = (edited_candidate_id IS NULL)", name="edit_names_its_candidate"),
+        CheckConstraint(
+            "(edited_text IS NULL OR outcome = 'written') = (edited_candidate_id IS NULL)",
+            name="edit_names_its_candidate",
+        ),
         CheckConstraint("(edited_text IS NULL) = (edit_source IS NULL)", name="edit_has_source"),
-        CheckConstraint("edited_text IS NULL OR outcome = 'ranked'", name="edit_of_a_chosen_response"),
+        CheckConstraint("edited_text IS NULL OR outcome IN ('ranked', 'written')", name="edit_of_a_chosen_response"),
+        CheckConstraint(
+            "outcome <> 'written' OR (edited_text IS NOT NULL AND ranking = '[]' AND cardinality(order_shown) = 0)",
+            name="written_where_nothing_is_shown",
+        ),
         CheckConstraint("edited_text IS NULL OR NOT nothing_to_improve", name="improved_or_nothing_to_improve"),
         CheckConstraint(
             "(edit_source IN ('revision', 'adjusted')) IS NOT TRUE OR revision_id IS NOT NULL", name="revision_is_named"
@@ -173,6 +180,7 @@ class GoldAnswer(Base):
     __tablename__ = "gold_answers"
     __table_args__ = (
         CheckConstraint("(outcome = 'ranked') = (best_candidate_id IS NOT NULL)", name="ranked_names_the_best"),
+        CheckConstraint("outcome <> 'written'", name="compares"),
     )
 
     comparison_id: Mapped[int] = mapped_column(ForeignKey("comparisons.id"), primary_key=True)

@@ -15,12 +15,13 @@ from app.annotations.display import LAYOUTS, Display
 from app.annotations.gold import Feedback
 from app.annotations.keys import Action
 from app.annotations.queries import OpenBatch, Work
+from app.candidates.traces import Step, steps_of
 from app.comparisons.models import AssignmentState
 from app.judgements.judgement import Draft
 from app.judgements.positions import POSITIONS
 from app.judgements.vocabulary import CHOICES, STRONGEST_FIRST, EditPolicy, Flag, Outcome, SpanLabel
 from app.kernel.markup import to_html
-from app.prompts.models import BatchState
+from app.prompts.models import BatchState, BatchTask
 
 SKIP_REASONS = (
     "I do not know enough about this topic",
@@ -29,6 +30,8 @@ SKIP_REASONS = (
     "The prompt or a response is offensive or private",
     "A response is not displayed properly",
 )
+SKIP_WRITING = (*SKIP_REASONS[:3], "The prompt is offensive or private")
+"""The same where there is no response."""
 EXCERPT = 90
 ROLES = {"system": "System prompt", "user": "User", "assistant": "Assistant", "tool": "Tool result"}
 
@@ -60,6 +63,8 @@ class Response:
     html: Markup
     text: str
     excerpt: str
+    steps: Sequence[Step] = ()
+    """The calls of tools before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,8 @@ class WorkPage:
     kept: int | None
     """The version under which a submission that was refused is kept as the draft."""
     editable: bool
+    writes: bool
+    """Whether there is no response: the answer is written."""
     ended: bool
     undo: int | None
     """The assignment that was submitted just before, and can be taken back for some seconds."""
@@ -191,26 +198,25 @@ def work_page(
         draft = Draft.model_validate(work.draft)
     chosen_keys = keys.keymap(preferences)
     strengths = {level.value: level.words for level in STRONGEST_FIRST}
-    outcomes = {each.value: each.said_of(len(work.texts)) for each in Outcome if each is not Outcome.RANKED}
+    outcomes = {each.value: each.said_of(len(work.texts)) for each in (Outcome.TIE, Outcome.ALL_UNACCEPTABLE)}
+    writes = work.task is BatchTask.WRITE
     return WorkPage(
         work=work,
         turns=[_turn(message) for message in work.messages],
         tools=[_tool(tool) for tool in work.tools or []],
-        responses=[
-            Response(POSITIONS[index], to_html(text), text, " ".join(text[: 4 * EXCERPT].split())[:EXCERPT])
-            for index, text in enumerate(work.texts)
-        ],
+        responses=[_response(index, text, work.before(index)) for index, text in enumerate(work.texts)],
         guidelines=to_html(work.guidelines) if work.guidelines.strip() else Markup(),
         choices=_choices(chosen_keys),
         strengths=strengths,
         outcomes=outcomes,
-        skip_reasons=SKIP_REASONS,
+        skip_reasons=SKIP_WRITING if writes else SKIP_REASONS,
         filled=_filled(draft or Draft(), len(work.texts)),
         data=_data(work, draft, chosen_keys, {"strengths": strengths, "outcomes": outcomes}),
         key=secrets.token_urlsafe(18),
         problem=problem,
         kept=kept,
-        editable=work.edit_policy is not EditPolicy.NONE,
+        editable=writes or work.edit_policy is not EditPolicy.NONE,
+        writes=writes,
         ended=work.state in {AssignmentState.SUBMITTED, AssignmentState.SKIPPED} and work.corrects is None,
         undo=undo,
         display=Display.of(preferences),
@@ -224,6 +230,11 @@ def work_page(
         guidelines_changed=guidelines_changed,
         feedback=feedback,
     )
+
+
+def _response(index: int, text: str, steps: Sequence[dict[str, Any]] | None) -> Response:
+    excerpt = " ".join(text[: 4 * EXCERPT].split())[:EXCERPT]
+    return Response(POSITIONS[index], to_html(text), text, excerpt, steps_of(steps))
 
 
 def _examples(texts: Mapping[str, str]) -> list[Example]:

@@ -35,7 +35,7 @@ from app.comparisons.purposes import Asked, count_fresh
 from app.judgements.vocabulary import EditPolicy, ShowFindings
 from app.kernel.errors import NotFound
 from app.kernel.markup import to_html
-from app.prompts.models import CHECKABLE, Batch, BatchKind, BatchState, Prompt
+from app.prompts.models import CHECKABLE, Batch, BatchKind, BatchState, BatchTask, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class Work:
     guidelines: str
     edit_policy: EditPolicy
     kind: BatchKind
+    task: BatchTask
     attributes: list[dict[str, Any]]
     strength_examples: dict[str, str]
     guidelines_version: int
@@ -64,6 +65,8 @@ class Work:
     messages: list[dict[str, Any]]
     tools: list[Any] | None
     texts: list[str]
+    steps: list[list[dict[str, Any]] | None] | None = None
+    """What came before each, where tools were called; None where no response may call any."""
     show_findings: ShowFindings = ShowFindings.AFTER
     checkable: bool = False
     """Whether there is something that responses can be checked against; what was found is fetched by the page."""
@@ -75,6 +78,10 @@ class Work:
     retracted: bool = False
     """Whether an admin has taken the submission out: it is no longer used, and not corrected."""
     """Why a reviewer gave it back; gone once a correction supersedes it."""
+
+    def before(self, index: int) -> list[dict[str, Any]] | None:
+        """What came before the text at a position."""
+        return self.steps[index] if self.steps else None
 
 
 COUNT_UP_TO = 200
@@ -135,6 +142,15 @@ _texts = (
     .correlate(Assignment)
     .scalar_subquery()
 )
+_NO_TEXTS = cast([], ARRAY(String))
+"""Where people write the answer."""
+_steps = (
+    select(func.jsonb_agg(aggregate_order_by(Candidate.steps, _shown.c.place)))
+    .select_from(_shown)
+    .join(Candidate, Candidate.id == _shown.c.id)
+    .correlate(Assignment)
+    .scalar_subquery()
+)
 _work = (
     select(
         Assignment.id,
@@ -150,6 +166,7 @@ _work = (
         Batch.guidelines,
         Batch.edit_policy,
         Batch.kind,
+        Batch.task,
         Batch.attributes,
         Batch.strength_examples,
         Batch.guidelines_version,
@@ -157,7 +174,8 @@ _work = (
         Prompt.dialogue_id,
         Prompt.messages,
         Prompt.tools,
-        _texts.label("texts"),
+        func.coalesce(_texts, _NO_TEXTS).label("texts"),
+        case((Prompt.tools.is_not(None), _steps)).label("steps"),
         Batch.show_findings,
         CHECKABLE.label("checkable"),
     )

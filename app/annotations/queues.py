@@ -152,7 +152,7 @@ def _rows(user: User, queue: Queue) -> Select[Any]:
                 Annotation.outcome,
                 Annotation.ranking,
                 Annotation.order_shown,
-                Annotation.edited_text.is_not(None).label("edited"),
+                Annotation.edited_candidate_id.is_not(None).label("edited"),
                 Review.note if queue is Queue.RETURNED else cast(null(), String).label("note"),
                 Annotation.retraction_id.is_not(None).label("retracted"),
             )

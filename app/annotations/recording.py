@@ -222,7 +222,8 @@ def _checked(session: Session, locked: Locked, submission: Submission) -> dict[s
     shown = locked.assignment.order_shown
     judgement = rules.check(submission, len(shown), locked.edit_policy)
     lengths = _lengths(session, shown) if submission.spans else []
-    rules.check_details(submission, len(shown), locked.attributes, lengths)
+    if shown:
+        rules.check_details(submission, len(shown), locked.attributes, lengths)
     columns = judgement.to_ids(shown)
     return {
         **columns,
@@ -234,7 +235,9 @@ def _checked(session: Session, locked: Locked, submission: Submission) -> dict[s
 
 
 def _edit_source(session: Session, assignment_id: int, edited: int | None, submission: Submission) -> EditSource | None:
-    """Where the edited text came from, as far as the stored revisions say."""
+    """Where the edited text came from, as far as the stored revisions say; what was written from scratch is its author's."""
+    if submission.outcome is Outcome.WRITTEN:
+        return EditSource.DIRECT
     if edited is None or submission.edited_text is None:
         return None
     original = session.connection().execute(_text, {"candidate": edited}).scalar_one()

@@ -12,6 +12,7 @@ from app.comparisons.models import AssignmentState
 from app.judgements.judgement import Draft
 from app.judgements.positions import POSITIONS
 from app.judgements.words import Place, places
+from app.kernel.markup import to_html
 from app.kernel.word_diff import word_diff
 from app.prompts.models import BatchState
 
@@ -46,6 +47,8 @@ class EndedPage:
     details: dict[str, Details]
     edited: str | None
     changes: Markup
+    written: Markup
+    """The answer, where it was written from scratch."""
     nothing_to_improve: bool
     comment: str
     can_correct: bool
@@ -56,7 +59,7 @@ def ended_page(page: WorkPage) -> EndedPage:
     work = page.work
     submitted = work.annotation_id is not None
     said = Draft.model_validate(work.draft) if submitted and work.draft else Draft()
-    edited = next(iter(said.edits), None)
+    edited = None if page.writes else next(iter(said.edits), None)
     return EndedPage(
         page=page,
         work=work,
@@ -66,6 +69,7 @@ def ended_page(page: WorkPage) -> EndedPage:
         details={name: _details(work, said, name) for name in POSITIONS[: len(work.texts)]},
         edited=edited,
         changes=word_diff(work.texts[POSITIONS.index(edited)], said.edits[edited]) if edited else Markup(),
+        written=Markup().join(to_html(text) for text in said.edits.values()) if page.writes else Markup(),
         nothing_to_improve=said.nothing_to_improve,
         comment=said.comment,
         can_correct=submitted and not work.retracted and work.batch_state is not BatchState.CLOSED,

@@ -19,6 +19,7 @@ COPIED = (
     "prompt_id",
     "checkpoint_id",
     "deployment_id",
+    "steps",
     "prompt_tokens",
     "completion_tokens",
     "sampling",

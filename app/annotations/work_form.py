@@ -58,7 +58,7 @@ class WorkForm(BaseModel):
     responses ``choice`` says side and strength in one ("A4" … "A1", "B1" … "B4"), or an outcome. Of more, each response has its
     ``rank``, each two neighbouring places their ``strength``. ``edited_position`` is empty where the chosen response was edited.
     Of each response ``attribute.A.helpful`` holds a step of the scale and ``flag.A.unsafe`` is there where it is set; ``spans``
-    is JSON, for passages are marked by scripts only.
+    is JSON, for passages are marked by scripts only. Where the answer is written ``choice`` says so, and ``edited_text`` is it.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -166,7 +166,7 @@ class WorkForm(BaseModel):
 
     def _conclusion(self) -> tuple[Outcome | None, list[list[str]], list[int | None]]:
         """Outcome, groups and strengths, as far as they are said."""
-        if self.choice in {Outcome.TIE, Outcome.ALL_UNACCEPTABLE}:
+        if self.choice in {Outcome.TIE, Outcome.ALL_UNACCEPTABLE, Outcome.WRITTEN}:
             return Outcome(self.choice), [], []
         side = _CHOICE.fullmatch(self.choice)
         if side:

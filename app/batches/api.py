@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.access import ApiAdmin, ApiReviewer, api_staff
 from app.accounts.idempotency import TAKES_KEY, once
-from app.batches import settings
+from app.batches import importing, settings
 from app.batches.queries import Progress, batch_progress
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput
@@ -101,7 +101,7 @@ def create_batch(request: Request, session: DbSession, user: ApiAdmin, sent: Api
 
     def work() -> ImportedJson:
         upload = service.create_upload(session, user, file.filename, file.content)
-        made = _json(session, [service.confirm_upload(session, user, upload, chosen)])[0]
+        made = _json(session, [importing.confirm(session, user, upload, chosen)])[0]
         return ImportedJson(
             **dict(made),
             left_out=[LeftOut.model_validate(each) for each in upload.report["errors"]],
@@ -202,6 +202,7 @@ def _batch_json(batch: Batch, progress: Progress, round_number: int) -> BatchJso
         capability=batch.capability,
         language=batch.language,
         guidelines=batch.guidelines,
+        task=batch.task,
         candidates_per_prompt=batch.candidates_per_prompt,
         annotators_per_prompt=batch.annotators_per_prompt,
         overlap_percent=batch.overlap_percent,

@@ -1,4 +1,4 @@
-"""HTML of guidelines: the text that stands, its history, and what changed between two versions."""
+"""HTML of guidelines: the current text, its history, and the changes between two versions."""
 
 from __future__ import annotations
 

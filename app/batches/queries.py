@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
 from app.candidates.models import Candidate
+from app.candidates.traces import Step, steps_of
 from app.comparisons import purposes
 from app.comparisons.models import KNOWN_ANSWER_IN_USE, Assignment, Comparison
 from app.kernel.errors import NotFound
@@ -44,6 +45,8 @@ class Progress:
     """Of these, all that wait no more."""
     unchecked: int = 0
     """Of those, the ones of which a verifier could say nothing."""
+    checks_put_off: int = 0
+    """Checks that wait because the service that runs code is away."""
 
     @property
     def total(self) -> int:
@@ -112,6 +115,8 @@ class CandidateView:
     completion_tokens: int | None
     checkpoint: str | None
     sampling: dict[str, Any] | None
+    steps: Sequence[Step] = ()
+    """The calls of tools before it."""
 
 
 def candidates_of(session: Session, user: User, prompt: Prompt) -> list[CandidateView]:
@@ -123,6 +128,7 @@ def candidates_of(session: Session, user: User, prompt: Prompt) -> list[Candidat
     query = (
         select(
             Candidate.text,
+            Candidate.steps,
             Candidate.finish_reason,
             Candidate.completion_tokens,
             Checkpoint.name.label("checkpoint"),
@@ -139,6 +145,7 @@ def candidates_of(session: Session, user: User, prompt: Prompt) -> list[Candidat
             completion_tokens=row.completion_tokens if is_admin else None,
             checkpoint=row.checkpoint if is_admin else None,
             sampling=row.sampling if is_admin else None,
+            steps=steps_of(row.steps),
         )
         for row in session.execute(query)
     ]

@@ -1,4 +1,4 @@
-"""Changing a batch while people work on it: what is safe at any time, and what only before the first annotation."""
+"""Changes to a batch while people work on it: which are safe at any time, and which only before the first annotation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from app.accounts.service import audit
 from app.comparisons import purposes
 from app.comparisons.models import Comparison
 from app.kernel.errors import Conflict
-from app.prompts.forms import BatchChange
+from app.prompts.forms import OF_RESPONSES, BatchChange
 from app.prompts.guidelines import rewrite
-from app.prompts.models import Batch, BatchKind, BatchState, Prompt
+from app.prompts.models import Batch, BatchKind, BatchState, BatchTask, Prompt
 
 SHARED = ("verify_percent", "gold_percent", "qualification_items")
 NUMBERS = (*SHARED, "qualification_percent")
@@ -23,7 +23,8 @@ def change(session: Session, user: User, batch: Batch, wanted: BatchChange) -> N
     """Take over what ``wanted`` names; the values before stay in the audit trail.
 
     Raises:
-        Conflict: other attributes, and somebody has annotated by the present ones; or known answers among dialogues.
+        Conflict: other attributes, and somebody has annotated by the present ones; or known answers among dialogues, or where
+            people write.
     """
     session.refresh(batch, with_for_update=True)
     if batch.kind is BatchKind.DIALOGUE and any(getattr(wanted, name) for name in SHARED):
@@ -31,6 +32,8 @@ def change(session: Session, user: User, batch: Batch, wanted: BatchChange) -> N
             "Dialogue turns are only shown to their author, so their edits cannot be verified and they have no known "
             "answers."
         )
+    if batch.task is BatchTask.WRITE:
+        _check_written(wanted)
     after = _asked(wanted)
     before: dict[str, object] = {
         name: getattr(batch, name) for name, value in after.items() if value != getattr(batch, name)
@@ -47,6 +50,13 @@ def change(session: Session, user: User, batch: Batch, wanted: BatchChange) -> N
     if wanted.guidelines is not None or wanted.strength_examples is not None:
         text = batch.guidelines if wanted.guidelines is None else wanted.guidelines
         rewrite(session, user, batch, text, wanted.strength_examples)
+
+
+def _check_written(wanted: BatchChange) -> None:
+    """Refuse what is about responses in a batch that has none."""
+    named = next((name for name in OF_RESPONSES if getattr(wanted, name)), None)
+    if named is not None:
+        raise Conflict(f"{OF_RESPONSES[named][0].upper()}{OF_RESPONSES[named][1:]}.")
 
 
 def _asked(wanted: BatchChange) -> dict[str, object]:

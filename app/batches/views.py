@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from app.accounts.access import Admin, Reviewer, admin
 from app.accounts.models import Role
-from app.batches import settings
+from app.batches import importing, settings
 from app.batches.queries import Progress, batch_progress
 from app.batches.which import Wanted
 from app.kernel.db import DbSession
@@ -20,12 +20,23 @@ from app.kernel.errors import BadInput, Conflict
 from app.kernel.paging import Cursor, Page
 from app.kernel.settings import get_settings
 from app.loops.queries import round_numbers
-from app.prompts import importers, queries, service
+from app.prompts import documents, importers, queries, service
 from app.prompts.attributes import to_lines
+from app.prompts.documents import ENDINGS, MOST_BYTES, Listed
 from app.prompts.forms import BatchChange, BatchSettings, GuidelinesForm, field_errors, with_examples
 from app.prompts.guidelines import rewrite
 from app.prompts.intake import AdminFile, AdminForm
-from app.prompts.models import SELECTIONS, Batch, BatchState, PairSelection, Prompt, PromptState, Upload
+from app.prompts.models import (
+    SELECTIONS,
+    TASKS,
+    Batch,
+    BatchState,
+    BatchTask,
+    PairSelection,
+    Prompt,
+    PromptState,
+    Upload,
+)
 from app.prompts.queries import ALL, Share, Which
 from app.prompts.reach import sentences
 from app.prompts.verifiers import known, to_text
@@ -65,23 +76,32 @@ class UploadPage:
     accepted: str
 
 
-@dataclass(frozen=True)
-class PreviewPage:
-    """Context of ``prompts/preview.html``. ``values`` are the settings as typed, so that nothing is typed twice."""
+@dataclass(frozen=True, kw_only=True)
+class SettingsFields:
+    """What the fields of a batch's settings take, on the preview of a file and on the batch's page."""
+
+    values: dict[str, str]
+    """The settings as text; as typed, where something is wrong with them."""
+    errors: dict[str, str]
+    unseen: list[str]
+    """What of the prompts the model does not see, by the template in service at the preview or the import."""
+    there_are: tuple[str, ...] = field(default_factory=known)
+    """The names of the verifiers."""
+    selections: Mapping[PairSelection, str] = field(default_factory=lambda: SELECTIONS)
+    tasks: Mapping[BatchTask, str] = field(default_factory=lambda: TASKS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewPage(SettingsFields):
+    """Context of ``prompts/preview.html``."""
 
     upload: Upload
     twin: Batch | None
-    values: dict[str, str]
-    errors: dict[str, str]
-    unseen: list[str]
-    there_are: tuple[str, ...]
-    """The names of the verifiers."""
-    selections: Mapping[PairSelection, str] = field(default_factory=lambda: SELECTIONS)
 
 
-@dataclass(frozen=True)
-class BatchPage:
-    """Context of ``prompts/batch.html``; ``_progress.html`` takes the first six."""
+@dataclass(frozen=True, kw_only=True)
+class ProgressFragment:
+    """Context of ``prompts/_progress.html``."""
 
     batch: Batch
     progress: Progress
@@ -89,32 +109,23 @@ class BatchPage:
     poll_seconds: int | None
     quarantined: Page[Prompt]
     may_write: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchPage(ProgressFragment, SettingsFields):
+    """Context of ``prompts/batch.html``."""
+
     round: int
     prompts: Page[Prompt]
     which: Which
     shares: list[Share]
     first: bool
     guidelines: str
-    values: dict[str, str]
-    """The settings that can be changed, as text; or as typed, where something is wrong with them."""
-    errors: dict[str, str]
-    unseen: list[str]
-    """What the model did not see of the prompts by the template that was in service when they were imported."""
-    there_are: tuple[str, ...]
-    """The names of the verifiers."""
-    selections: Mapping[PairSelection, str] = field(default_factory=lambda: SELECTIONS)
-
-
-@dataclass(frozen=True)
-class ProgressFragment:
-    """Context of ``prompts/_progress.html`` alone."""
-
-    batch: Batch
-    progress: Progress
-    engine: EngineView | None
-    poll_seconds: int | None
-    quarantined: Page[Prompt]
-    may_write: bool
+    documents: Sequence[Listed]
+    searched: bool
+    """Whether a prompt has the tool that finds them."""
+    most_bytes: int = MOST_BYTES
+    endings: Sequence[str] = ENDINGS
 
 
 # ── Upload and preview ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -151,16 +162,16 @@ def confirm(request: Request, session: DbSession, user: Admin, upload_id: int, s
     """Create the batch. A second click gets the same batch; a wrong setting is answered beside its field."""
     found = queries.access_upload(session, user, upload_id)
     try:
-        batch = service.confirm_upload(
+        batch = importing.confirm(
             session, user, found, BatchSettings.model_validate(with_examples(_all_if_empty(sent.fields)))
         )
     except ValidationError as error:
         return _preview_page(request, session, found, sent.fields, field_errors(error), status=422)
     except BadInput as error:
         return _preview_page(request, session, found, sent.fields, _beside(error), status=422)
-    return redirect(
-        request, f"/batches/{batch.id}", flash=f"“{batch.name}” is imported. Its responses are being generated."
-    )
+    writes = batch.task is BatchTask.WRITE
+    said = "Open it, and people can write." if writes else "Its responses are being generated."
+    return redirect(request, f"/batches/{batch.id}", flash=f"“{batch.name}” is imported. {said}")
 
 
 @router.post("/uploads/{upload_id}/discard")
@@ -199,12 +210,12 @@ def batch_page(
 ) -> HTMLResponse:
     """One batch: progress, what it can become, guidelines, quarantined prompts, and all prompts by page."""
     batch = queries.access_batch(session, user, batch_id)
-    return _batch_page(request, session, user.role is Role.ADMIN, batch, after=after, which=which)
+    return shown_batch(request, session, user.role is Role.ADMIN, batch, after=after, which=which)
 
 
 @router.get("/batches/{batch_id}/progress")
 def progress(request: Request, session: DbSession, user: Reviewer, batch_id: int) -> HTMLResponse:
-    """The part of the batch's page that moves; it stops asking when nothing will move any more."""
+    """The part of the batch's page that changes; it stops polling once nothing will change."""
     batch = queries.access_batch(session, user, batch_id)
     return render(request, "prompts/_progress.html", _progress(session, batch, may_write=user.role is Role.ADMIN))
 
@@ -236,21 +247,21 @@ def guidelines(request: Request, session: DbSession, user: Admin, batch_id: int,
     try:
         form = GuidelinesForm.model_validate(with_examples(sent.fields))
     except ValidationError as error:
-        return _batch_page(request, session, True, batch, sent=sent.fields, errors=field_errors(error))
+        return shown_batch(request, session, True, batch, sent=sent.fields, errors=field_errors(error))
     rewrite(session, user, batch, form.guidelines, form.strength_examples)
     return redirect(request, f"/batches/{batch.id}", flash="Guidelines saved.")
 
 
 @router.post("/batches/{batch_id}/settings")
 def change_settings(request: Request, session: DbSession, user: Admin, batch_id: int, sent: AdminForm) -> Response:
-    """Change what can be changed while people work."""
+    """Change the settings that can change while people work."""
     batch = queries.access_batch(session, user, batch_id)
     try:
         settings.change(session, user, batch, BatchChange.model_validate(_all_if_empty(sent.fields)))
     except ValidationError as error:
-        return _batch_page(request, session, True, batch, sent=sent.fields, errors=field_errors(error))
+        return shown_batch(request, session, True, batch, sent=sent.fields, errors=field_errors(error))
     except Conflict as error:
-        return _batch_page(request, session, True, batch, sent=sent.fields, errors={"attributes": error.message})
+        return shown_batch(request, session, True, batch, sent=sent.fields, errors={"attributes": error.message})
     return redirect(request, f"/batches/{batch.id}", flash="Settings saved.")
 
 
@@ -293,7 +304,7 @@ def _preview_page(
     status: int = 200,
 ) -> HTMLResponse:
     twin = queries.batch_of_file(session, upload.sha256)
-    context = PreviewPage(upload, twin, values, errors, unseen=sentences(upload.report), there_are=known())
+    context = PreviewPage(upload=upload, twin=twin, values=values, errors=errors, unseen=sentences(upload.report))
     return render(request, "prompts/preview.html", context, status=status)
 
 
@@ -328,11 +339,18 @@ def _progress(session: DbSession, batch: Batch, *, may_write: bool) -> ProgressF
     progress = batch_progress(session, [batch.id])[batch.id]
     engine = engine_view(session, get_settings().engine_url) if progress.unsettled else None
     quarantined = queries.list_prompts(session, batch, Which(PromptState.QUARANTINED), limit=10)
-    return ProgressFragment(batch, progress, engine, _poll_seconds(batch, progress), quarantined, may_write)
+    return ProgressFragment(
+        batch=batch,
+        progress=progress,
+        engine=engine,
+        poll_seconds=_poll_seconds(batch, progress),
+        quarantined=quarantined,
+        may_write=may_write,
+    )
 
 
 def _poll_seconds(batch: Batch, progress: Progress) -> int | None:
-    """How soon the page should ask again: often while prompts are generated, seldom while people work, else never."""
+    """The polling interval: short while prompts are generated, long while people work, else none."""
     moves = progress.generating or (progress.unsettled and not progress.far_ahead)
     if batch.state in {BatchState.PREPARING, BatchState.OPEN} and moves:
         return 2
@@ -353,7 +371,7 @@ def _values(batch: Batch) -> dict[str, str]:
     )
 
 
-def _batch_page(
+def shown_batch(
     request: Request,
     session: DbSession,
     may_write: bool,  # noqa: FBT001 - one page, two kinds of reader
@@ -364,23 +382,19 @@ def _batch_page(
     sent: dict[str, str] | None = None,
     errors: dict[str, str] | None = None,
 ) -> HTMLResponse:
-    moving = _progress(session, batch, may_write=may_write)
+    """A batch's page; with what was sent and what is wrong with it."""
     context = BatchPage(
-        batch=batch,
-        progress=moving.progress,
-        engine=moving.engine,
-        poll_seconds=moving.poll_seconds,
+        **vars(_progress(session, batch, may_write=may_write)),
         round=round_numbers(session, {batch.round_id})[batch.round_id],
-        quarantined=moving.quarantined,
         prompts=queries.list_prompts(session, batch, which, after=after),
         which=which,
         shares=queries.shares(session, batch),
         first=after is None,
-        may_write=may_write,
         guidelines=(sent or {}).get("guidelines", batch.guidelines),
         values=_values(batch) | (sent or {}),
         errors=errors or {},
         unseen=sentences(queries.unseen_at_import(session, batch)),
-        there_are=known(),
+        documents=documents.of_batch(session, batch),
+        searched=documents.searched(session, batch),
     )
     return render(request, "prompts/batch.html", context, status=422 if errors else 200)

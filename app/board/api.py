@@ -19,12 +19,14 @@ from app.board.forms import (
     ItemOut,
     PolicyId,
     RoundNumber,
+    SolverOut,
 )
 from app.board.models import ALL, ALL_ROUNDS
 from app.board.queries import Wanted
 from app.board.results import Agreement
 from app.kernel.db import DbSession
 from app.kernel.paging import Cursor, Limit
+from app.rounds import solving
 
 router = APIRouter(tags=["board"])
 
@@ -33,7 +35,7 @@ router = APIRouter(tags=["board"])
 def get_board(
     session: DbSession, user: ApiReviewer, capability: Capability = ALL, number: RoundNumber = ALL_ROUNDS
 ) -> BoardOut:
-    """How strong each policy is, by the votes of people."""
+    """How strong each policy is, by people's votes."""
     board = queries.latest(session, user)
     last = queries.last_ended(session)
     return BoardOut(
@@ -45,13 +47,14 @@ def get_board(
         failed=last.error if last else None,
         settled_alone=user.role is not Role.ADMIN,
         method=board.method if board else "",
+        solved=[SolverOut.model_validate(asdict(each)) for each in solving.of_policies(session, user).policies],
         strengths=queries.strengths(session, user, board, Wanted(capability, number)) if board else None,
     )
 
 
 @router.post("/board", status_code=202, response_model=AskedOut, dependencies=[TAKES_KEY])
 def compute_board(request: Request, session: DbSession, user: ApiAdmin) -> Response:
-    """Compute the board anew. Where one waits already, it is that one."""
+    """Recompute the board. A computation that is already queued is returned instead."""
 
     def work() -> AskedOut:
         asked = service.request(session, user)
@@ -62,7 +65,7 @@ def compute_board(request: Request, session: DbSession, user: ApiAdmin) -> Respo
 
 @router.get("/board/agreement")
 def get_agreement(session: DbSession, user: ApiReviewer) -> AgreementOut:
-    """Krippendorff's α of items that two or more people judged: over all, by batch, by every two people, by week."""
+    """Krippendorff's α of items that two or more people judged: overall, by batch, by pair of people, by week."""
     board = queries.latest(session, user)
     found = Agreement.model_validate(board.agreement) if board else Agreement()
     return AgreementOut(computed_at=board.computed_at if board else None, agreement=found)
@@ -79,6 +82,6 @@ def list_votes(
     before: Cursor = None,
     limit: Limit = 20,
 ) -> ItemList:
-    """The settled items on which a policy met another one, or any; whoever reads one is not given its prompt any more."""
+    """Settled items that compare a policy with another, or with any. You are no longer given the prompts you read here."""
     page = queries.items(session, user, Wanted(capability, number, one, other), before=before, limit=limit)
     return ItemList(items=[ItemOut.model_validate(asdict(item)) for item in page.rows], next=page.next)

@@ -101,6 +101,24 @@ _STRENGTHS: dict[str, Any] = {
 }
 
 
+class SolvedOut(BaseModel):
+    """The share of held-out prompts of a capability that a policy solves; the ends are null where one was asked alone."""
+
+    rate: float = Field(examples=[0.42])
+    low: float | None = Field(examples=[0.31])
+    high: float | None = Field(examples=[0.53])
+    prompts: int = Field(examples=[60])
+
+
+class SolverOut(BaseModel):
+    """One policy, by capability, as the check of a round measured it last."""
+
+    checkpoint_id: int
+    name: str = Field(examples=["policy-r2-0a1b2c3d"])
+    round: int
+    rates: dict[str, SolvedOut] = Field(examples=[{"maths": {"rate": 0.42, "low": 0.31, "high": 0.53, "prompts": 60}}])
+
+
 class BoardOut(BaseModel):
     """The last board that is ready, by the votes that were asked for. Its parts are null until one is."""
 
@@ -130,6 +148,7 @@ class BoardOut(BaseModel):
     failed: str | None = Field(description="Why the last try after it failed.")
     settled_alone: bool = Field(description="Whether it is by settled items alone, as for reviewers.")
     method: str = Field(examples=["Bradley–Terry, ties ½; intervals clustered by prompt and person"])
+    solved: list[SolverOut] = Field(description="Held-out prompts that policies solve, as the checks of rounds found.")
     strengths: Strengths | None = Field(description="Null where too few votes are left to be computed apart.")
 
 
@@ -141,7 +160,7 @@ class AskedOut(BaseModel):
 
 
 class AgreementOut(BaseModel):
-    """How far people agree, as of the last board."""
+    """Agreement between people, as of the last board."""
 
     computed_at: datetime | None
     agreement: Agreement

@@ -21,6 +21,7 @@ from app.board.models import ALL, ALL_ROUNDS, Board, BoardSlice, BoardState
 from app.board.results import Strengths
 from app.board.settled import COUNTED, SETTLED
 from app.candidates.models import Candidate
+from app.candidates.traces import Step, steps_of
 from app.comparisons import purposes
 from app.comparisons.claims import in_work, mark_read
 from app.comparisons.models import Comparison, ComparisonCandidate
@@ -138,6 +139,7 @@ class Shown:
     checkpoint: str
     text: str
     tokens: int
+    steps: Sequence[Step] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +236,7 @@ def _fill(session: Session, page: Sequence[Item], wanted: Wanted) -> None:
     by_id = {item.id: item for item in page}
     query = (
         select(ComparisonCandidate.comparison_id, Candidate.id, Checkpoint.id, Checkpoint.name, Candidate.text)
-        .add_columns(Candidate.completion_tokens)
+        .add_columns(Candidate.completion_tokens, Candidate.steps)
         .join(Candidate, Candidate.id == ComparisonCandidate.candidate_id)
         .join(Checkpoint, Checkpoint.id == Candidate.checkpoint_id)
         .where(ComparisonCandidate.comparison_id.in_(by_id))
@@ -242,11 +244,11 @@ def _fill(session: Session, page: Sequence[Item], wanted: Wanted) -> None:
     )
     wrote: dict[int, int] = {}
     order: dict[int, list[int]] = {each: [] for each in by_id}
-    for comparison_id, candidate_id, checkpoint_id, name, text, tokens in session.execute(query):
+    for comparison_id, candidate_id, checkpoint_id, name, text, tokens, steps in session.execute(query):
         order[comparison_id].append(candidate_id)
         wrote[candidate_id] = checkpoint_id
         letter = position(len(order[comparison_id]) - 1)
-        by_id[comparison_id].responses.append(Shown(letter, checkpoint_id, name, text, tokens))
+        by_id[comparison_id].responses.append(Shown(letter, checkpoint_id, name, text, tokens, steps_of(steps)))
     said = (
         select(Annotation, User.pseudonym)
         .join(User, User.id == Annotation.annotator_id)

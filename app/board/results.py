@@ -74,7 +74,7 @@ class Alpha(BaseModel):
 
 
 class Agreement(BaseModel):
-    """How far people agree beyond chance: 1 always, 0 as by chance."""
+    """Agreement beyond chance: 1 is perfect, 0 is chance."""
 
     overall: Alpha | None = None
     batches: list[Alpha] = []

@@ -1,4 +1,4 @@
-"""When a board is computed anew: enough was said since, a day has passed, or somebody asks. Never commits."""
+"""When a board is recomputed: enough new votes, a day, or a request. Never commits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.loops.models import FIRST_LOOP
 log = structlog.get_logger()
 
 ENOUGH = 20
-"""New annotations from which a board is computed anew at once, and a twentieth of the votes where there are many."""
+"""New annotations that trigger a recomputation at once; with many votes, a twentieth of them."""
 SHARE = 20
 AT_LEAST = timedelta(days=1)
 """How old a board gets while anything is new."""

@@ -20,6 +20,8 @@ from app.kernel.db import DbSession
 from app.kernel.errors import NotFound
 from app.kernel.paging import Cursor, Page
 from app.registry.models import Checkpoint, LoopRole
+from app.rounds import solving
+from app.rounds.solving import Solved
 from app.shell.web import is_exchange, redirect, render
 
 router = APIRouter()
@@ -29,7 +31,7 @@ POLL_SECONDS = 2
 
 @dataclass(frozen=True)
 class Status:
-    """How old the numbers are, and whether newer ones are on their way."""
+    """The age of the numbers, and whether newer ones are being computed."""
 
     board: Board | None
     computing: bool
@@ -64,6 +66,7 @@ class BoardPage:
     votes_urls: dict[int, str]
     roles: Mapping[int, LoopRole]
     settled_alone: bool
+    solved: Solved
     here: str
 
 
@@ -102,7 +105,7 @@ def board_page(request: Request, session: DbSession, user: StaffAlone, wanted: F
 
 @router.post("/board")
 def compute(request: Request, session: DbSession, user: Admin) -> Response:
-    """Compute it anew."""
+    """Recompute the board."""
     service.request(session, user)
     return redirect(request, "/board")
 
@@ -171,6 +174,7 @@ def _board(session: Session, user: User, wanted: Wanted) -> BoardPage:
         votes_urls={each: address("/board/votes", Wanted(wanted.capability, wanted.round, each)) for each in names},
         roles=queries.roles(session),
         settled_alone=user.role is not Role.ADMIN,
+        solved=solving.of_policies(session, user),
         here=address("/board", wanted),
     )
 

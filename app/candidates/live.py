@@ -1,4 +1,4 @@
-"""The ledger of what is generated while somebody waits. Nothing here commits.
+"""The ledger of live generation: texts that somebody waits for. Nothing here commits.
 
 A generation is a row with a state; the message that rings for it, and the stream that carries its text, may be lost. A
 worker holds a row by a lease and a fencing token; a row whose worker is gone is queued again, and after the last try it
@@ -26,6 +26,7 @@ from app.kernel.errors import BadInput, NotFound, TooMany
 from app.kernel.fingerprint import fingerprint
 from app.kernel.jobs import Job, enqueue
 from app.kernel.live_stream import announce
+from app.kernel.locks import wait_for_turn
 from app.kernel.settings import get_settings
 from app.registry.models import Checkpoint, Deployment, External
 
@@ -87,13 +88,13 @@ def request(  # noqa: PLR0913 - each is a column of the row
     session: Session,
     user: User,
     *,
-    prompt_id: int,
     kind: LiveKind,
     messages: list[dict[str, Any]],
     deployment: Deployment,
     max_tokens: int,
     request_key: str,
     asked: Any,
+    prompt_id: int | None = None,
     sampling: dict[str, Any] | None = None,
     slot: int = 0,
 ) -> LiveGeneration:
@@ -107,7 +108,7 @@ def request(  # noqa: PLR0913 - each is a column of the row
     """
     settings = get_settings()
     # one after another for each person, so that two tabs cannot spend the same tokens
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"live:{user.id}", 0))))
+    wait_for_turn(session, f"live:{user.id}")
     earlier = asked_before(session, user, request_key, asked)
     if earlier is not None:
         return earlier
@@ -195,14 +196,27 @@ def replies(session: Session, prompt_id: int) -> Sequence[LiveGeneration]:
 
 def side_by_side(session: Session, generation: LiveGeneration) -> Sequence[LiveGeneration]:
     """The texts that its user watches together, left to right: itself among them, and alone where nothing is beside it."""
-    if generation.kind is not LiveKind.REPLY:
+    if generation.kind is LiveKind.TRIAL:
+        return _of_trial(session, generation)
+    if generation.kind is not LiveKind.REPLY or generation.prompt_id is None:
         return [generation]
     found = replies(session, generation.prompt_id)
     return found if generation in found else [generation]  # a newer one stands in its place
 
 
+def _of_trial(session: Session, generation: LiveGeneration) -> Sequence[LiveGeneration]:
+    """Both answers of a trial: their keys are ``…:0`` and ``…:1``."""
+    stem = generation.request_key.rpartition(":")[0]
+    both = LiveGeneration.request_key.in_([f"{stem}:0", f"{stem}:1"])
+    return session.scalars(
+        select(LiveGeneration)
+        .where(LiveGeneration.user_id == generation.user_id, LiveGeneration.kind == LiveKind.TRIAL, both)
+        .order_by(LiveGeneration.slot)
+    ).all()
+
+
 def stop(session: Session, user: User, generation_id: int) -> LiveGeneration:
-    """Ask that it stops, with what stands beside it: one alone would tell how far it was, and so how fast.
+    """Stop it together with the text beside it: stopping one alone would show how far, and so how fast, it was.
 
     What has come stays. One that waits ends at once; one that is finished stays as it is.
     """
@@ -253,7 +267,7 @@ def claim(session: Session, generation_id: int) -> LiveClaim | None:
         fencing_token=row.fencing_token,
         attempts=row.attempts,
         messages=row.messages,
-        tools=row.prompt.tools,
+        tools=row.prompt.tools if row.prompt else None,
         model=checkpoint.name if checkpoint.is_adapter else None,
         max_tokens=row.max_tokens,
         sampling=row.sampling,
@@ -281,7 +295,7 @@ def finish(session: Session, held: LiveClaim, written: Written, *, stopped: bool
 
 
 def fail(session: Session, held: LiveClaim, reason: str) -> LiveGeneration | None:
-    """End it without a text that could be used; the reason is shown to who waited."""
+    """End it without a usable text; the person who waits sees the reason."""
     log.warning("live_generation_failed", generation=held.id, reason=reason)
     return _end(session, held, {"state": LiveState.FAILED, "error": reason[:2000]})
 

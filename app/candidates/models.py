@@ -5,12 +5,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.accounts.models import User
 from app.kernel.db import Base, Created, Json, Key, Time, enum_column
+from app.kernel.leases import Leased
 from app.prompts.models import Prompt
 from app.registry.models import Checkpoint, Deployment
 
@@ -31,9 +32,14 @@ class Candidate(Base):
     deployment_id: Mapped[int] = mapped_column(ForeignKey("deployments.id"))
     sample_index: Mapped[int]
     text: Mapped[str]
+    """Its last turn; of most responses the only one."""
+    steps: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB(none_as_null=True))
+    """What came before it where tools were called that Corral runs: turns of the model in the form of messages, each with the
+    text as it was sampled under ``said``, and what the tools answered, with ``failed`` where they could not."""
     finish_reason: Mapped[str] = mapped_column(String(20))
     prompt_tokens: Mapped[int]
     completion_tokens: Mapped[int]
+    """Of all turns."""
     sampling: Mapped[Json]
     """What was sent: model name, temperature, top_p, max_tokens."""
     engine_version: Mapped[str] = mapped_column(String(80))
@@ -71,10 +77,11 @@ class CandidateFeatures(Base):
 
 
 class LiveKind(StrEnum):
-    """What is generated while somebody waits: a ``reply`` in a dialogue, or a ``revision`` of a response."""
+    """What is generated while somebody waits: a ``reply`` in a dialogue, a ``revision``, or one side of a ``trial``."""
 
     REPLY = "reply"
     REVISION = "revision"
+    TRIAL = "trial"
 
 
 class LiveState(StrEnum):
@@ -87,13 +94,14 @@ class LiveState(StrEnum):
     FAILED = "failed"
 
 
-class LiveGeneration(Base):
+class LiveGeneration(Leased, Base):
     """The ledger row of one text that is generated while its user watches. The stream is elsewhere; what came is here."""
 
     __tablename__ = "live_generations"
     __table_args__ = (
         UniqueConstraint("user_id", "request_key"),
         CheckConstraint("max_tokens BETWEEN 1 AND 32768", name="max_tokens_range"),
+        CheckConstraint("(kind = 'trial') = (prompt_id IS NULL)", name="prompt_unless_trial"),
         CheckConstraint("(state = 'streaming') = (lease_until IS NOT NULL)", name="lease_while_streaming"),
         Index("ix_live_generations_open", "id", postgresql_where=text("state IN ('queued', 'streaming')")),
         Index(None, "user_id", "created_at"),
@@ -102,7 +110,7 @@ class LiveGeneration(Base):
 
     id: Mapped[Key]
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
-    prompt_id: Mapped[int] = mapped_column(ForeignKey("prompts.id"))
+    prompt_id: Mapped[int | None] = mapped_column(ForeignKey("prompts.id"))
     kind: Mapped[LiveKind] = mapped_column(enum_column(LiveKind, "kind"))
     slot: Mapped[int] = mapped_column(default=0, server_default="0")
     """Which of the replies that stand side by side; says nothing of who writes it."""
@@ -126,14 +134,11 @@ class LiveGeneration(Base):
     completion_tokens: Mapped[int] = mapped_column(default=0, server_default="0")
     engine_version: Mapped[str | None] = mapped_column(String(80))
     error: Mapped[str | None]
-    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
-    lease_until: Mapped[Time | None]
-    fencing_token: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     stop_asked_at: Mapped[Time | None]
     created_at: Mapped[Created]
     started_at: Mapped[Time | None]
     finished_at: Mapped[Time | None]
 
     user: Mapped[User] = relationship(lazy="raise")
-    prompt: Mapped[Prompt] = relationship(lazy="raise")
+    prompt: Mapped[Prompt | None] = relationship(lazy="raise")
     deployment: Mapped[Deployment] = relationship(lazy="raise")

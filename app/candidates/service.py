@@ -43,6 +43,8 @@ class Claim:
     """What of the responses is shown by; with anything but at random, ``wanted`` is said by the caller."""
     sampled: int = 0
     """How many responses are sampled where the shown ones are chosen."""
+    batch_id: int = 0
+    tests: Any = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class SampledText:
     completion_tokens: int
     sampling: dict[str, Any]
     engine_version: str
+    steps: list[dict[str, Any]] | None = None
 
 
 # Batches in which generation goes on, with how many more prompts may be answered ahead of the people who judge. What waits
@@ -90,7 +93,7 @@ _CLAIM = text(f"""
      WHERE prompts.id = due.id
  RETURNING prompts.id AS prompt_id, prompts.external_id, prompts.fencing_token, prompts.attempts, prompts.messages,
            prompts.tools, due.candidates_per_prompt AS wanted, due.max_tokens, due.sampling, prompts.content_hash,
-           due.selection, due.sampled_per_prompt AS sampled
+           due.selection, due.sampled_per_prompt AS sampled, prompts.batch_id, prompts.tests
 """)  # noqa: S608 - of constants
 _CHECKABLE = (
     select(CHECKABLE).join_from(Prompt, Batch, Batch.id == Prompt.batch_id).where(Prompt.id == bindparam("prompt"))
@@ -148,7 +151,7 @@ def renew(session: Session, claims: Iterable[Claim]) -> set[int]:
 
 
 def release(session: Session, claims: Iterable[Claim]) -> int:
-    """Give prompts back untried: no attempt is counted. They wait a moment, each its own, so that others come first."""
+    """Return prompts without counting an attempt. Each waits a moment of its own, so that others come first."""
     return sum(
         _end_lease(session, claim, state=PromptState.PENDING, next_try_at=func.now() + _seconds(_jitter(2.0)))
         for claim in claims

@@ -134,7 +134,7 @@ def claim(session: Session, annotator_id: int, batch_id: int, asked: Asked = Ask
     if taken is None:
         return None
     comparison_id, candidate_ids = taken
-    order = sorted(candidate_ids)
+    order = sorted(candidate_ids or ())  # none where people write the answer
     SystemRandom().shuffle(order)
     return assign(session, annotator_id, comparison_id, order)
 

@@ -26,13 +26,15 @@ from app.prompts.models import Prompt
 
 
 class Purpose(StrEnum):
-    """Why a comparison exists. Only what is collected becomes a preference; the page shows no difference."""
+    """Why a comparison exists. Only what is collected becomes a preference; where responses are shown, none looks different."""
 
     COLLECT = "collect"
     GOLD = "gold"
     """The answer is known: it measures the annotator."""
     VERIFY_EDIT = "verify_edit"
     """A response against somebody's improved text of it: it measures the edit."""
+    WRITE = "write"
+    """No response is shown: people write the answer. It trains, and it prefers nothing."""
 
 
 class Drawn(StrEnum):
@@ -43,9 +45,12 @@ class Drawn(StrEnum):
     """Chosen out of more answers, because a judgement of it teaches most."""
 
 
+PLACES = 2**31
+
+
 def draw_position() -> int:
     """A place in the queue that says nothing of where the prompt stood in its file."""
-    return SystemRandom().randrange(2**31)
+    return SystemRandom().randrange(PLACES)
 
 
 class Comparison(Base):

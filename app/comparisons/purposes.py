@@ -63,12 +63,16 @@ class Entry:
     """Whether everybody may meet it, so that its assignments are looked up by annotator and not by comparison."""
     after: tuple[After, ...] = ()
     trains: bool = False
-    """Whether what is said of it becomes preferences."""
+    """Whether what is said of it is exported and trained on."""
+    compares: bool = False
+    """Whether what is said of it prefers one response to another."""
 
 
 PURPOSES: Mapping[Purpose, Entry] = MappingProxyType(
     {
-        Purpose.COLLECT: Entry(Asked.WORK, "", never_with=Purpose.GOLD, after=(After.VERIFY_EDIT,), trains=True),
+        Purpose.COLLECT: Entry(
+            Asked.WORK, "", never_with=Purpose.GOLD, after=(After.VERIFY_EDIT,), trains=True, compares=True
+        ),
         Purpose.GOLD: Entry(
             Asked.KNOWN_ANSWER,
             "known answer",
@@ -79,12 +83,15 @@ PURPOSES: Mapping[Purpose, Entry] = MappingProxyType(
         ),
         # those who judged the prompt may verify an edit of it, but for the one who wrote it
         Purpose.VERIFY_EDIT: Entry(Asked.WORK, "verifies an edit"),
+        Purpose.WRITE: Entry(Asked.WORK, "", trains=True),
     }
 )
 
 trains = or_(*(Comparison.purpose == purpose for purpose, entry in PURPOSES.items() if entry.trains))
-"""Whether what is said of a comparison becomes preferences."""
-votes = and_(trains, Comparison.drawn == Drawn.RANDOM)
+"""Whether what is said of a comparison is exported and trained on: preferences, and answers that people wrote."""
+compares = or_(*(Comparison.purpose == purpose for purpose, entry in PURPOSES.items() if entry.compares))
+"""Whether what is said of it prefers one response to another: answers that people wrote do not."""
+votes = and_(compares, Comparison.drawn == Drawn.RANDOM)
 """Whether what is said of it counts in gate and board as well: its responses were drawn, not chosen to teach most."""
 
 _reader = aliased(User, name="reader")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import ColumnElement, delete, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Integer, cast, delete, func, literal, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
 from app.candidates.models import Candidate
 from app.comparisons.drawing import asked_twice
-from app.comparisons.models import ChoiceAwaited, Comparison, ComparisonCandidate, Drawn, Purpose
-from app.prompts.models import Batch, Prompt
+from app.comparisons.models import PLACES, ChoiceAwaited, Comparison, ComparisonCandidate, Drawn, Purpose
+from app.prompts.models import Batch, BatchTask, Prompt
 
 RESPONSES_SHOWN = 8
 ONE_PER_PURPOSE: ColumnElement[bool] = literal_column(
@@ -78,6 +78,32 @@ def create_comparison(
         insert(ComparisonCandidate), [{"comparison_id": comparison.id, "candidate_id": each} for each in chosen]
     )
     return comparison
+
+
+def ask_for_answers(session: Session, batch: Batch) -> int:
+    """Make what people write of each prompt of a batch that asks for it; how many are new. Any other batch has none.
+
+    As many people write one as judge a prompt; nobody is asked twice to see how far they agree, because two answers do not.
+    """
+    if batch.task is not BatchTask.WRITE:
+        return 0
+    wanted = batch.annotators_per_prompt
+    values = {
+        "batch_id": Prompt.batch_id,
+        "prompt_id": Prompt.id,
+        "purpose": literal(Purpose.WRITE.value),
+        "language": func.coalesce(Prompt.language, literal(batch.language or "")),
+        "annotators_wanted": literal(wanted),
+        "seats_free": literal(wanted),
+        "position": cast(func.floor(func.random() * PLACES), Integer),
+    }
+    made = (
+        insert(Comparison)
+        .from_select(list(values), select(*values.values()).where(Prompt.batch_id == batch.id))
+        .on_conflict_do_nothing(index_elements=["prompt_id", "purpose"], index_where=ONE_PER_PURPOSE)
+        .returning(Comparison.id)
+    )
+    return len(session.execute(made).all())
 
 
 def follow_detection(session: Session, languages: Mapping[int, str]) -> None:

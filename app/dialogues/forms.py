@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+import json
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from app.dialogues.models import Kept
 from app.judgements.vocabulary import EditPolicy
+from app.kernel.errors import refused
 from app.kernel.numbers import Whole
 from app.kernel.storable import flaw
 from app.prompts.attributes import Attributes
+from app.prompts.bounded_json import Refused, check_text, loads
 from app.prompts.forms import BatchSettings, Guidelines, Name, StrengthExamples
 from app.prompts.models import PairSelection
 from training.formats.texts import shows_nothing
@@ -18,6 +21,7 @@ from training.formats.texts import shows_nothing
 MESSAGE_LIMIT = 20_000
 NOTE_LIMIT = 2_000
 SEEDS_LIMIT = 1_000
+TESTS_LIMIT = 20_000
 SEPARATOR = "---"
 ANSWER_PATTERN = "^(edited|[A-H])?$"
 
@@ -36,6 +40,34 @@ def _said(value: str) -> str:
     return text
 
 
+def _read(value: Any) -> Any:
+    """A form sends JSON as text; one test stands for a list of one."""
+    if isinstance(value, str):
+        if not value.strip():
+            return []
+        try:
+            value = loads(value.encode("utf-8", "surrogatepass"))
+        except Refused as error:
+            raise ValueError(str(error)) from None
+    return [value] if isinstance(value, dict) else value
+
+
+def _named(tests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Tests as verifiers read them; what they want beside a kind is theirs to say, in a finding."""
+    if not all(isinstance(test.get("kind"), str) and test["kind"].strip() for test in tests):
+        raise ValueError('has a test without a kind: write {"kind": "instructions", "ids": ["…"], "kwargs": [{…}]}')
+    try:
+        check_text(tests)
+        size = len(json.dumps(tests, ensure_ascii=False, allow_nan=False))
+    except (Refused, ValueError) as error:
+        raise ValueError(str(error)) from None
+    if size > TESTS_LIMIT:
+        raise ValueError(f"has tests of {size:,} characters: {TESTS_LIMIT:,} is the most")
+    return tests
+
+
+Tests = Annotated[list[dict[str, Any]], Field(max_length=50), AfterValidator(_named), BeforeValidator(_read)]
+"""What must hold of every answer in a dialogue."""
 Said = Annotated[str, Field(max_length=MESSAGE_LIMIT), AfterValidator(_said)]
 Key = Annotated[str, Field(min_length=1, max_length=100, pattern="^[A-Za-z0-9_.:-]+$")]
 
@@ -89,6 +121,11 @@ class Seed(BaseModel):
     system: Said | None = Field(default=None, examples=["Answer like a pirate."])
     opening: Said | None = Field(default=None, description="The first message; null: the annotator writes it.")
     dialogues: Whole = Field(default=1, ge=1, le=SEEDS_LIMIT, description="How many dialogues begin with it.")
+    tests: Tests = Field(
+        default=[],
+        description="What is checked of the answers to every turn: objects with a `kind`, as `tests` of prompts are.",
+        examples=[[{"kind": "instructions", "ids": ["change_case:english_lowercase"], "kwargs": [{}]}]],
+    )
 
 
 class DialogueSettings(BaseModel):
@@ -134,14 +171,25 @@ class DialogueSettings(BaseModel):
         )
 
 
-def seeds_of(systems: str, openings: str, dialogues: int) -> list[Seed]:
-    """Each system prompt with each opening; several in one text are separated by a line of three dashes.
+def seeds_of(systems: str, openings: str, dialogues: int, tests: str = "") -> list[Seed]:
+    """Each system prompt with each opening, several in one text separated by a line of three dashes.
 
-    Where a text is empty, dialogues begin without.
+    Where a text is empty, dialogues begin without. Tests are JSON: one block for each system prompt, or one for all.
+
+    Raises:
+        BadInput: there are more blocks of tests than one, and not as many as system prompts.
     """
+    begins, checked = _blocks(systems), _blocks(tests)
+    if len(checked) == 1:
+        checked *= len(begins)
+    if len(checked) != len(begins):
+        raise refused(
+            "tests",
+            f"There are {len(checked)} blocks of checks for {len(begins)} system prompts: write one for each, or one for all.",
+        )
     return [
-        Seed(system=system, opening=opening, dialogues=dialogues)
-        for system in _blocks(systems)
+        Seed.model_validate({"system": system, "opening": opening, "dialogues": dialogues, "tests": test or []})
+        for system, test in zip(begins, checked, strict=True)
         for opening in _blocks(openings)
     ]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.accounts.models import User
@@ -31,6 +33,8 @@ class DialogueSeed(Base):
     system: Mapped[str | None]
     opening: Mapped[str | None]
     """The first user turn; where there is none the annotator writes it."""
+    tests: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB(none_as_null=True))
+    """What must hold of the answers to each turn, as verifiers read it; each turn's prompt gets it."""
     dialogues_wanted: Mapped[int]
     seats_free: Mapped[int]
     created_at: Mapped[Created]

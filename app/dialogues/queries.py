@@ -146,7 +146,8 @@ def generations(session: Session, turn_ids: Sequence[int]) -> dict[int, list[int
     )
     found: dict[int, list[int]] = {}
     for turn_id, generation_id in session.execute(newest):
-        found.setdefault(turn_id, []).append(generation_id)
+        if turn_id is not None:  # the filter's word, for the type checker
+            found.setdefault(turn_id, []).append(generation_id)
     return found
 
 

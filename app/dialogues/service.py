@@ -10,7 +10,7 @@ Whoever writes locks the dialogue first, so that two windows of one person take 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import SystemRandom
 from typing import Any
 
@@ -40,6 +40,8 @@ from training.formats.prompts import content_hash
 
 SLOTS = (0, 1)
 """The two answers, left and right."""
+AFTER_ANSWERS: list[Callable[[Session, int], object]] = []
+"""What rooms above do with a turn whose answers are recorded, in the transaction that records them."""
 SAME = "Both answers are identical, so there is nothing to compare: ask for another one."
 
 
@@ -58,6 +60,7 @@ def create(session: Session, user: User, settings: DialogueSettings) -> Batch:
                 batch_id=batch.id,
                 system=seed.system,
                 opening=seed.opening,
+                tests=seed.tests or None,
                 dialogues_wanted=wanted,
                 seats_free=wanted,
             )
@@ -140,6 +143,7 @@ def say(session: Session, user: User, dialogue_id: int, message: Message) -> Pro
             messages=messages,
             content_hash=before.content_hash if before else content_hash(messages),
             capability=dialogue.batch.capability,
+            tests=dialogue.seed.tests,
             origin=Origin.HUMAN,
             state=PromptState.READY,  # it is answered by itself, not by the generation of its batch
         )
@@ -230,6 +234,8 @@ def judge(session: Session, user: User, dialogue_id: int, turn_id: int) -> int:
     order = [_record(session, reply, length) for reply in replies]
     comparison = create_comparison(session, turn)
     assert comparison is not None  # noqa: S101 - two texts that differ
+    for act in AFTER_ANSWERS:
+        act(session, turn.id)
     seats.take_seat(session, comparison.id)
     return seats.assign(session, user.id, comparison.id, order).id  # as they were watched: left stays left
 

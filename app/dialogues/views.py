@@ -31,7 +31,7 @@ router = APIRouter()
 TurnId = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
 PAGE = 50
 DEFAULTS = {"dialogues": "1", "max_turns": "8", "max_tokens": "256", "edit_policy": "optional"}
-FIELDS = {*DialogueSettings.model_fields, "dialogues", "systems", "openings"} - {"seeds"}
+FIELDS = {*DialogueSettings.model_fields, "dialogues", "systems", "openings", "tests"} - {"seeds"}
 
 
 class Typed(BaseModel):
@@ -69,8 +69,8 @@ def create_batch(request: Request, session: DbSession, user: Admin, sent: AdminF
     unknown(fields.keys() - FIELDS)
     try:
         count = int(fields.pop("dialogues", "") or "0")
-        systems, openings = fields.pop("systems", ""), fields.pop("openings", "")
-        seeds = [seed.model_dump() for seed in seeds_of(systems, openings, count)]
+        systems, openings, tests = (fields.pop(name, "") for name in ("systems", "openings", "tests"))
+        seeds = [seed.model_dump() for seed in seeds_of(systems, openings, count, tests)]
         batch = service.create(session, user, DialogueSettings.model_validate(fields | {"seeds": seeds}))
     except ValidationError as error:
         wrong = field_errors(error)

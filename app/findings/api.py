@@ -45,7 +45,7 @@ def counts(session: DbSession, _: ApiReviewer, batch_id: Id = None) -> TallyList
 def conflicts(
     session: DbSession, user: ApiReviewer, batch_id: Id = None, before: Cursor = None, limit: Limit = 25
 ) -> ConflictList:
-    """Annotations that rank a response that fails above one that passes the same verifier, newest first."""
+    """Annotations that rank a response above another that passes a check it fails, newest first."""
     page = queries.conflicts(session, user, batch_id=batch_id, before=before, limit=limit)
     rows = [
         ConflictOut(
@@ -76,7 +76,7 @@ def findings(
 
 @router.post("/batches/{batch_id}/check-again", response_model=CheckedAgain, dependencies=[TAKES_KEY])
 def check_again(request: Request, session: DbSession, user: ApiAdmin, batch_id: int) -> Response:
-    """Check what could not be checked in a batch, and responses that never were."""
+    """Check a batch's responses that could not be checked, or never were."""
     batch = access_batch(session, user, batch_id)
 
     def work() -> CheckedAgain:
@@ -87,13 +87,13 @@ def check_again(request: Request, session: DbSession, user: ApiAdmin, batch_id: 
 
 @router.post("/assignments/{assignment_id}/check")
 def check_edit(session: DbSession, user: ApiSignedIn, assignment_id: int, edit: EditIn) -> EditCheck:
-    """Have an edit checked before it is submitted. The text of the latest check again gives that check."""
+    """Check an edit before it is submitted. Sending the text of the latest check again returns that check."""
     return _of(orders.order_draft(session, user, assignment_id, edit.text))
 
 
 @router.get("/assignments/{assignment_id}/check")
 def checked_edit(session: DbSession, user: ApiSignedIn, assignment_id: int) -> EditCheck:
-    """How far the latest check of an edit is; 404 where none was asked for."""
+    """The state of the latest check of an edit; 404 before the first one."""
     queries.written(session, user, assignment_id)
     latest = orders.latest_draft(session, assignment_id)
     if latest is None:

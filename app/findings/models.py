@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kernel.db import Base, Created, Json, Key, Time, enum_column
+from app.kernel.leases import Retried
 
 
 class CheckState(StrEnum):
@@ -21,7 +22,7 @@ class CheckState(StrEnum):
     FAILED = "failed"
 
 
-class Check(Base):
+class Check(Retried, Base):
     """The ledger row of the check of one text: a response, a submitted edit, or an edit that is still being written."""
 
     __tablename__ = "checks"
@@ -62,12 +63,6 @@ class Check(Base):
     state: Mapped[CheckState] = mapped_column(
         enum_column(CheckState, "state"), default=CheckState.PENDING, server_default=CheckState.PENDING.value
     )
-    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
-    last_error: Mapped[str | None]
-    next_try_at: Mapped[Created]
-    lease_until: Mapped[Time | None]
-    fencing_token: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
-    """Grows with each lease; what comes back with an older one is dropped."""
     found_token: Mapped[int | None] = mapped_column(BigInteger)
     """The lease whose findings stand. A text that is checked again has those of earlier leases, too."""
     created_at: Mapped[Created]

@@ -1,4 +1,4 @@
-"""What is put into the ledger of checks: the responses of a prompt, an edit with its submission, an edit before it.
+"""Orders checks: of a prompt's responses, of an edit on submission, of an edit before submission.
 
 A prompt with nothing to check against (:data:`app.prompts.models.CHECKABLE`) gets no row.
 """
@@ -18,11 +18,13 @@ from app.annotations import recording
 from app.annotations.models import Annotation
 from app.candidates.models import Candidate
 from app.comparisons.models import Assignment, AssignmentState, Comparison
+from app.dialogues import service as dialogues
 from app.findings.models import STANDS, Check, CheckState, Finding
 from app.findings.service import Found, row_of
 from app.judgements.vocabulary import ShowFindings
 from app.kernel.errors import BadInput, Conflict, NotFound, TooMany
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locks import wait_for_turn
 from app.kernel.settings import get_settings
 from app.prompts.models import CHECKABLE, Batch, Prompt
 
@@ -96,6 +98,7 @@ def _as_row(check: Check, found: dict[str, Any]) -> dict[str, Any]:
 
 
 recording.AFTER_EDIT.append(order_edit)
+dialogues.AFTER_ANSWERS.append(order_responses)
 
 
 def order_draft(session: Session, user: User, assignment_id: int, written: str) -> Check:
@@ -127,10 +130,10 @@ def order_draft(session: Session, user: User, assignment_id: int, written: str) 
     if not checkable:
         raise Conflict("This prompt came with nothing to check an answer against.")
     if when is ShowFindings.NEVER:
-        raise Conflict("In this batch findings are not shown to annotators.")
+        raise Conflict("This batch does not show findings to annotators.")
     texts = session.scalars(select(Candidate.text).where(Candidate.id.in_(shown)))
     if any(each.split() == written.split() for each in texts):  # it would tell what is hidden until submission
-        raise BadInput("This is a response as it is: change it first, then run the checks.")
+        raise BadInput("This is an unchanged response. Edit it first, then run the checks.")
     latest = latest_draft(session, assignment_id)
     if latest is not None and latest.draft == written and latest.state is not CheckState.FAILED:
         return latest
@@ -146,7 +149,7 @@ def order_draft(session: Session, user: User, assignment_id: int, written: str) 
 
 def _within_limit(session: Session, user: User) -> None:
     """One at a time for each person, in the order of the lock; and so many within a minute."""
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"checks.asked:{user.id}", 0))))
+    wait_for_turn(session, f"checks.asked:{user.id}")
     most = get_settings().edit_checks_per_minute
     within = literal(timedelta(minutes=1))
     asked = session.scalar(
@@ -171,7 +174,7 @@ def forget_drafts(session: Session) -> int:
 
 
 def check_again(session: Session, user: User, batch: Batch) -> int:
-    """Check what has not been checked in a batch: responses without a check, and those that could not be; how many."""
+    """Order checks of a batch's responses that have none or could not be checked; returns how many."""
     null = select(Finding.id).where(STANDS, Finding.passed.is_(None)).exists()
     # the edit of an erased person is blank, which is nothing to check
     erased = select(Annotation.id).where(Annotation.id == Check.annotation_id, Annotation.edited_text == "").exists()

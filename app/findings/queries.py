@@ -362,8 +362,9 @@ def findings_of_batch(session: Session, batch: Batch, *, before: int | None = No
 
 # ── Progress ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 def checks_of(session: Session, batch_ids: Sequence[int]) -> Iterator[tuple[int, dict[str, int]]]:
-    """How far the checks of each batch are, for its page: all of them, those that ended, and those with something unknown."""
+    """How far the checks of each batch are: all, those that ended, those with something unknown, those that are put off."""
     ended = Check.state.in_([CheckState.DONE, CheckState.FAILED])
+    put_off = (Check.state == CheckState.PENDING) & Check.last_error.is_not(None) & (Check.attempts == 0)
     null = select(Finding.id).where(Finding.check_id == Check.id, STANDS, Finding.passed.is_(None)).exists()
     query = (
         select(
@@ -371,12 +372,16 @@ def checks_of(session: Session, batch_ids: Sequence[int]) -> Iterator[tuple[int,
             func.count().label("checks"),
             func.count().filter(ended).label("checks_done"),
             func.count().filter(ended, null).label("unchecked"),
+            func.count().filter(put_off).label("checks_put_off"),
         )
         .where(Check.batch_id.in_(batch_ids), Check.assignment_id.is_(None))
         .group_by(Check.batch_id)
     )
-    for batch_id, checks, done, unchecked in session.execute(query):
-        yield batch_id, {"checks": checks, "checks_done": done, "unchecked": unchecked}
+    for batch_id, checks, done, unchecked, waiting in session.execute(query):
+        yield (
+            batch_id,
+            {"checks": checks, "checks_done": done, "unchecked": unchecked, "checks_put_off": waiting},
+        )
 
 
 ALSO_COUNTED.append(checks_of)

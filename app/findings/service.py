@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import CursorResult, func, insert, select, text, update
+from sqlalchemy import CursorResult, func, insert, literal, select, text, update
 from sqlalchemy.orm import Session
 
 from app.annotations.models import Annotation
@@ -24,6 +25,9 @@ from app.kernel.thinking import parted
 from app.prompts.models import Batch, Prompt, PromptState
 
 log = structlog.get_logger()
+
+PUT_OFF_FOR = timedelta(days=1)
+"""From the making of a check, how long it waits for what it needs."""
 
 CHECKER = "checks"
 """Named as the verifier where no verifier could say anything, because the check as a whole could not be made."""
@@ -88,6 +92,7 @@ def work_of(session: Session, held: Claim) -> Work:
             Prompt.tools,
             Batch.verifiers,
             func.coalesce(Check.draft, Annotation.edited_text, Candidate.text).label("response"),
+            Candidate.steps,
         )
         .join(Prompt, Prompt.id == Check.prompt_id)
         .join(Batch, Batch.id == Check.batch_id)
@@ -102,6 +107,7 @@ def work_of(session: Session, held: Claim) -> Work:
         "reference": row.reference,
         "tests": row.tests,
         "tools": row.tools,
+        "steps": row.steps,
     }
     return Work(case, row.verifiers)
 
@@ -116,8 +122,28 @@ def release(session: Session, held: Claim) -> bool:
     return _change(session, held, state=CheckState.PENDING, lease_until=None, next_try_at=func.now())
 
 
-def record(session: Session, held: Claim, case_hash: str, found: Sequence[Found]) -> bool:
-    """Store what was found, once. False, and nothing is stored, where the lease was lost meanwhile."""
+def put_off(session: Session, held: Claim, reason: str) -> bool:
+    """Give a check back whose verifiers lack something that is away; it is no try, and comes later the older it is.
+
+    False where it waits no longer: somebody looks at their edit now, or it has waited for :data:`PUT_OFF_FOR`.
+    """
+    waits = _held(held).where(Check.assignment_id.is_(None), Check.created_at > func.now() - literal(PUT_OFF_FOR))
+    if session.scalars(waits).one_or_none() is None:
+        return False
+    age = func.extract("epoch", func.now() - Check.created_at)
+    later = _in(func.least(600.0, func.greatest(5.0, age / 2)))
+    return _change(
+        session, held, state=CheckState.PENDING, lease_until=None, next_try_at=later, last_error=reason[:2000]
+    )
+
+
+def record(session: Session, held: Claim, case_hash: str, found: Sequence[Found], *, lacking: str = "") -> bool:
+    """Store what was found, once. False, and nothing is stored, where the lease was lost meanwhile.
+
+    ``lacking`` says what was away: then the check failed, so that the same text is checked anew when it is asked for.
+    """
+    if lacking:
+        return _record(session, held, case_hash, found, CheckState.FAILED, last_error=lacking[:2000])
     return _record(session, held, case_hash, found, CheckState.DONE)
 
 
@@ -223,7 +249,7 @@ def ring_if_due(session: Session) -> None:
         enqueue(session, Job.CHECK)
 
 
-def _in(seconds: float) -> Any:
+def _in(seconds: Any) -> Any:
     return func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 
 

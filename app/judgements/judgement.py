@@ -75,6 +75,7 @@ class Details(BaseModel):
 class Judgement(Details):
     """What an annotator says of an item: groups of positions, best first (a tie shares a group), and what lies between.
 
+    Of an item without responses it is the answer, in ``edited_text``, with the outcome ``written``.
     ``strengths[i]`` says how much better group i is than group i + 1. :func:`app.judgements.rules.check` says whether it may
     be recorded, and fills in what goes without saying.
     """
@@ -83,7 +84,7 @@ class Judgement(Details):
     ranking: list[list[Position]] = Field(default=[], max_length=8)
     strengths: list[Level] = Field(default=[], max_length=7, description="1 marginally … 4 significantly better.")
     edited_position: Position | None = Field(default=None, description="Needed only if several share the first place.")
-    edited_text: Text | None = None
+    edited_text: Text | None = Field(default=None, description="The improved text, or the answer that you wrote.")
     revision_id: Whole | None = Field(default=None, description="The revision that the edited text is or started from.")
 
     def to_ids(self, shown: Sequence[int]) -> dict[str, Any]:
@@ -141,7 +142,10 @@ class Judgement(Details):
 
 
 class Draft(Details):
-    """An unfinished judgement: any part of it, and the edits begun, by position."""
+    """An unfinished judgement: any part of it, and the edits begun, by position.
+
+    Of an item without responses "A" stands for the answer that is written.
+    """
 
     outcome: Outcome | None = None
     ranking: list[list[Position]] = Field(default=[], max_length=8)

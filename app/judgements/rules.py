@@ -10,6 +10,8 @@ from app.judgements.vocabulary import EditPolicy, Outcome
 from app.kernel.errors import refused
 from training.formats.texts import shows_nothing
 
+WRITE = "This item has no responses: write the answer."
+
 
 def check(judgement: Judgement, shown: int, policy: EditPolicy) -> Judgement:
     """The judgement with what goes without saying: the one group of a tie, and which response was edited.
@@ -22,6 +24,12 @@ def check(judgement: Judgement, shown: int, policy: EditPolicy) -> Judgement:
     Raises:
         BadInput: with the field and the remedy.
     """
+    if (judgement.outcome is Outcome.WRITTEN) != (shown == 0):
+        raise refused(
+            "ranking", WRITE if shown == 0 else "This item has responses: rank them, or say that none is better."
+        )
+    if judgement.outcome is Outcome.WRITTEN:
+        return _written(judgement)
     ranking = _ranking(judgement, shown)
     if judgement.outcome is Outcome.RANKED:
         _check_strengths(judgement, ranking)
@@ -29,6 +37,17 @@ def check(judgement: Judgement, shown: int, policy: EditPolicy) -> Judgement:
         what = "A tie" if judgement.outcome is Outcome.TIE else '"All unacceptable"'
         raise refused("ranking", f"{what} has one group with every response and no strengths.")
     return judgement.model_copy(update={"ranking": ranking, "edited_position": _edited(judgement, ranking, policy)})
+
+
+def _written(judgement: Judgement) -> Judgement:
+    """The answer alone: where nothing is shown there is nothing to say of responses."""
+    if judgement.edited_text is None or shows_nothing(judgement.edited_text):
+        raise refused("edited_text", "Write the answer before you submit it.")
+    if judgement.ranking or judgement.strengths or judgement.nothing_to_improve or judgement.revision_id is not None:
+        raise refused("ranking", f"{WRITE} Send its text without a ranking, strengths or a revision.")
+    if judgement.attributes or judgement.flags or judgement.spans:
+        raise refused("ranking", f"{WRITE} Send its text without ratings, flags or marked passages.")
+    return judgement.model_copy(update={"edited_position": None})
 
 
 def check_edit(edited: str, original: str) -> None:

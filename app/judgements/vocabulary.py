@@ -27,11 +27,15 @@ class Strength(IntEnum):
 
 
 class Outcome(StrEnum):
-    """What the annotator concluded. "All unacceptable" is not a tie: nothing in it may be called chosen."""
+    """What the annotator concluded. "All unacceptable" is not a tie: nothing in it may be called chosen.
+
+    ``written``: there was nothing to conclude from; the annotator wrote the answer, and it prefers nothing.
+    """
 
     RANKED = pairs.RANKED
     TIE = pairs.TIE
     ALL_UNACCEPTABLE = pairs.ALL_UNACCEPTABLE
+    WRITTEN = pairs.WRITTEN
 
     @property
     def label(self) -> str:
@@ -40,6 +44,8 @@ class Outcome(StrEnum):
 
     def said_of(self, shown: int) -> str:
         """What it is called beside ``shown`` responses: "Equally good". Empty where they are ranked."""
+        if self is Outcome.WRITTEN:
+            return words.FROM_SCRATCH.capitalize()
         return (words.OF_TWO if shown == 2 else words.OF_MORE).get(self.value, "").capitalize()
 
 

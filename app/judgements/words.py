@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from app.judgements.judgement import Draft
 from app.judgements.positions import positions_by_id
 from app.judgements.vocabulary import Outcome, Strength
+from training.formats.words import FROM_SCRATCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ def in_words(outcome: Outcome, ranking: Sequence[Sequence[int]], shown: Sequence
         return "all equally good"
     if outcome is Outcome.ALL_UNACCEPTABLE:
         return "all unacceptable"
+    if outcome is Outcome.WRITTEN:
+        return FROM_SCRATCH
     names = positions_by_id(shown)
     groups = [_and(sorted(names[each] for each in group)) for group in ranking]
     return f"{groups[0]} is better" if len(shown) == 2 else ", then ".join(groups)

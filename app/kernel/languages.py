@@ -18,7 +18,11 @@ NAMES: Final = {
     "sr": "Serbian", "sv": "Swedish", "sw": "Swahili", "ta": "Tamil", "te": "Telugu", "th": "Thai", "tl": "Tagalog",
     "tr": "Turkish", "uk": "Ukrainian", "ur": "Urdu", "uz": "Uzbek", "vi": "Vietnamese", "zh": "Chinese",
 }  # fmt: skip
-"""Those that the verifier ``language`` can tell."""
+"""Those that the verifier ``language`` can tell.
+
+The table stands again in ``workers/verifiers/languages.py``, and a test holds the two equal: verifiers run without the
+application and without training, and the application imports no worker, so no module is below both.
+"""
 _ALSO: Final = {"nb": "no", "nn": "no", "iw": "he", "in": "id", "fil": "tl", "cmn": "zh"}
 _BY_NAME: Final = {name.casefold(): code for code, name in NAMES.items()}
 

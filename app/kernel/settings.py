@@ -132,6 +132,9 @@ class Settings(BaseSettings):
     """Seconds after which the check of a silent worker is given to another; a living one renews at each third."""
     check_tries: int = Field(default=3, ge=1)
     """Times that a worker may be lost over a check, after which it says that the text could not be checked."""
+    sandbox_socket: str = ""
+    """Where the service answers that runs code which models wrote (:mod:`workers.sandbox`). Empty: each worker runs it in a
+    sandbox of its own."""
     edit_checks_per_minute: int = Field(default=10, ge=1)
     """Checks of an edit before it is submitted that one person may ask for within a minute."""
     sweep_interval: int = 15
@@ -174,6 +177,8 @@ class Settings(BaseSettings):
     """Training prompts that are sampled in a round, at most; each round draws others."""
     training_sample_tokens: int = Field(default=256, ge=1)
     """Tokens of each of these answers, at most; those that are cut off are not imitated."""
+    training_checked_steps: int = Field(default=0, ge=0, le=100_000)
+    """Steps in which the policy, once it has learnt preferences, goes on with what can be checked (GRPO); 0: none."""
     training_average: bool = True
     """Whether a round has one candidate more: the average of the new policy with the champion and the one before."""
     check_prompts: int = Field(default=60, ge=1)

@@ -188,19 +188,11 @@ class Launch:
             webbrowser.open(f"{address}/invite/{self.invite}" if self.invite else address)
 
     def _workers(self) -> None:
-        from app.kernel.jobs import Queue  # brings Celery along, which the first page need not wait for
+        from app.laptop.pools import POOLS  # brings Celery along, which the first page need not wait for
 
         celery = [sys.executable, "-m", "celery", "-A", "workers.celery_app"]
-        # what each needs is reasoned in workers.celery_app
-        pools = {
-            Queue.GENERATION: ("1", "prefork"),
-            Queue.TRAINING: ("1", "prefork"),
-            Queue.CONTROL: ("4", "threads"),
-            Queue.LIVE: ("16", "threads"),
-            Queue.CHECKS: ("1", "prefork"),
-        }
-        for queue, (concurrency, pool) in pools.items():
-            words = [*celery, "worker", "-Q", queue.value, "-c", concurrency, "-P", pool, "-n", f"{queue.value}@%h"]
+        for queue, pool in POOLS.items():
+            words = [*celery, "worker", *pool.of(queue), "-n", f"{queue.value}@%h"]
             words += ["--without-gossip", "--without-mingle"]  # they meet in the database
             hears = self._herald(queue.value, " ready.")
             worker = Command(queue.value, words, stage=1, stop_deadline=20.0, hears=hears, shows=troubles)

@@ -105,6 +105,7 @@ def get_snapshot(session: DbSession, user: ApiReviewer, snapshot_id: int) -> Sna
     return SnapshotDetail.of(
         snapshot,
         annotations=found.annotations,
+        written=found.written,
         annotators=found.annotators,
         retracted=found.retracted,
         uses=[UseJson.of(use) for use in found.uses],
@@ -114,7 +115,7 @@ def get_snapshot(session: DbSession, user: ApiReviewer, snapshot_id: int) -> Sna
 # ── Annotations and retractions ──────────────────────────────────────────────────────────────────────────────────────
 @router.get("/annotations/{annotation_id}/lineage", tags=["lineage"])
 def annotation_lineage(session: DbSession, user: ApiReviewer, annotation_id: int) -> AnnotationLineageJson:
-    """Where an annotation went: snapshots, runs, checkpoints, contests, and how many responses those have written.
+    """Where an annotation was used: snapshots, runs, checkpoints, contests, and how many responses those have written.
 
     For reviewers, once its comparison has its annotators, because it names the models.
     """
@@ -132,7 +133,7 @@ def annotation_lineage(session: DbSession, user: ApiReviewer, annotation_id: int
 
 @router.get("/retractions", tags=["lineage"], dependencies=[Depends(api_admin)])
 def list_retractions(session: DbSession, before: Cursor = None, limit: Limit = 50) -> RetractionList:
-    """Retractions, newest first, those that were restored among them."""
+    """Retractions, newest first, restored ones included."""
     page = queries.list_retractions(session, before=before, limit=limit)
     return RetractionList(
         retractions=[RetractionJson.model_validate(row.retraction) for row in page.rows], next=page.next
@@ -143,7 +144,7 @@ def list_retractions(session: DbSession, before: Cursor = None, limit: Limit = 5
 def preview_retraction(
     session: DbSession, scope: RetractionScope, target_id: Annotated[int, Query(ge=1, le=LARGEST)]
 ) -> ReachJson:
-    """What a retraction would take out, and what that went into. Nothing is changed."""
+    """What a retraction would remove, and where that was used. Nothing changes."""
     return ReachJson.of(reach(session, service.left_of(targets.find(session, scope, target_id))))
 
 
@@ -151,7 +152,7 @@ def preview_retraction(
     "/retractions", tags=["lineage"], status_code=201, response_model=RetractionDetail, dependencies=[TAKES_KEY]
 )
 def retract(request: Request, session: DbSession, user: ApiAdmin, wish: RetractionIn) -> Response:
-    """Take annotations out of exports, training and contests. Models that were trained on them are marked."""
+    """Remove annotations from exports, training and contests. Models trained on them are marked."""
 
     def work() -> RetractionDetail:
         made = service.retract(session, user, wish.scope, wish.target_id, wish.reason, erase=wish.erase)
@@ -162,7 +163,7 @@ def retract(request: Request, session: DbSession, user: ApiAdmin, wish: Retracti
 
 @router.get("/retractions/{retraction_id}", tags=["lineage"])
 def get_retraction(session: DbSession, user: ApiAdmin, retraction_id: int) -> RetractionDetail:
-    """One retraction, with what its annotations went into. Once it is restored it has none."""
+    """One retraction, with where its annotations were used; nowhere once it is restored."""
     made = queries.access_retraction(session, user, retraction_id)
     return RetractionDetail.whole(made, queries.retracted_by(session, made))
 
@@ -171,7 +172,7 @@ def get_retraction(session: DbSession, user: ApiAdmin, retraction_id: int) -> Re
     "/retractions/{retraction_id}/restore", tags=["lineage"], response_model=RetractionJson, dependencies=[TAKES_KEY]
 )
 def restore(request: Request, session: DbSession, user: ApiAdmin, retraction_id: int) -> Response:
-    """Bring back what a retraction took out. What a later one is about as well stays retracted, by that one."""
+    """Restore what a retraction removed. Annotations that a later retraction covers too stay retracted by that one."""
     made = queries.access_retraction(session, user, retraction_id)
 
     def work() -> RetractionJson:

@@ -1,4 +1,4 @@
-"""Erasing: what a person wrote becomes blank, and the files that hold it go.
+"""Erasing: a person's texts become blank, and files with them are removed.
 
 Rows stay, so that every promise between them holds; their texts do not. Database triggers let this through, and only this,
 in a transaction that says it is erasing.
@@ -88,6 +88,7 @@ _BLANKED = (
            state = CASE WHEN state IN ('queued', 'streaming') THEN 'stopped' ELSE state END
      WHERE user_id = :person
     """,
+    "UPDATE trials SET messages = '[]' WHERE user_id = :person",
     "UPDATE reviews SET note = CASE WHEN note = '' THEN '' ELSE CAST(:erased AS text) END WHERE reviewer_id = :person",
     "UPDATE gold_answers SET explanation = '' WHERE written_by_id = :person",
     "DELETE FROM checks WHERE asked_by_id = :person",
@@ -105,7 +106,7 @@ _BLANKED = (
 
 
 def drop_drafts(session: Session, person_id: int) -> None:
-    """Drop what the person has begun and not submitted."""
+    """Drop the person's unsubmitted work."""
     session.execute(
         update(Assignment)
         .where(Assignment.annotator_id == person_id)
@@ -116,7 +117,7 @@ def drop_drafts(session: Session, person_id: int) -> None:
 
 
 def erase(session: Session, actor: User | None, person_id: int) -> None:
-    """Blank all that a person wrote, whose annotations are retracted, and let go of the files that hold it.
+    """Blank the texts of a person whose annotations are retracted, and give up the files with them.
 
     Raises:
         Conflict: a training is reading such a file, or the account cannot be closed.

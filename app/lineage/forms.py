@@ -83,11 +83,14 @@ class SnapshotDetail(SnapshotJson):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{**SNAPSHOT, "annotations": 128, "annotators": 5, "retracted": 0, "uses": [_USE]}]
+            "examples": [
+                {**SNAPSHOT, "annotations": 128, "written": 12, "annotators": 5, "retracted": 0, "uses": [_USE]}
+            ]
         }
     )
 
     annotations: int
+    written: int = Field(description="Of the annotations, answers that were written from scratch.")
     annotators: int
     retracted: int
     uses: list[UseJson]
@@ -102,7 +105,7 @@ class HoldsJson(BaseModel):
 
 
 class MarkedJson(BaseModel):
-    """A checkpoint that was trained on them, or only met one that was, and how many responses it wrote since."""
+    """A checkpoint that was trained on them, or on data of one that was, and how many responses it wrote since."""
 
     id: int = Field(examples=[5])
     name: str = Field(examples=["policy-r1-a1b2c3d4"])

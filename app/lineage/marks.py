@@ -1,4 +1,4 @@
-"""What a retraction means for models: which were trained on what is retracted, and which only met such a model.
+"""What a retraction means for models: which were trained on retracted annotations, and which only on data of such models.
 
 Derived from the lineage whenever it is asked, and stored nowhere: a restored retraction, or one more edge, changes it by
 itself. There are few checkpoints, so the graph is walked here; what is large (annotations, candidates) stays in the database.
@@ -36,7 +36,7 @@ class Mark(StrEnum):
 
 
 WORDS = {
-    Mark.TAINTED: "Trained on annotations that have been retracted since, or made of weights that were.",
+    Mark.TAINTED: "Trained on annotations that were retracted later, or made from such weights.",
     Mark.TOUCHED: "Not trained on retracted annotations itself, but its data were chosen or written by a model that was.",
 }
 _MIXED_IN = (InputRole.CHOSE, InputRole.SAMPLED)

@@ -1,4 +1,4 @@
-"""Reads of the lineage from whichever end one stands at: an annotation, a snapshot, a checkpoint, a retraction. For staff."""
+"""Reads of the lineage from either end: an annotation, a snapshot, a checkpoint, a retraction. For staff."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from app.accounts.access import STAFF
 from app.accounts.models import Role, User
 from app.annotations.models import RETURNED, STANDING, Annotation, Retraction
 from app.comparisons.models import Comparison
+from app.judgements.vocabulary import Outcome
 from app.kernel.errors import NotFound
 from app.kernel.paging import Order, Page, read_rows
 from app.lineage import reach
@@ -60,7 +61,7 @@ def access_annotation(session: Session, user: User, annotation_id: int) -> Annot
         raise NotFound
     annotation, batch_id, batch, stands, returned, settled = row
     if user.role is not Role.ADMIN and not settled:
-        raise NotFound("This item still needs annotators, and its lineage names the models: ask again when it is done.")
+        raise NotFound("This item still needs annotators, and its lineage names the models. Come back when it is done.")
     retraction = session.get(Retraction, annotation.retraction_id) if annotation.retraction_id else None
     went = reach.reach(session, select(Annotation.id).where(Annotation.id == annotation_id))
     went = replace(went, contests=_shown(user, went.contests))
@@ -84,6 +85,8 @@ class SnapshotLineage:
     """What a snapshot was made of, and what was made of it."""
 
     annotations: int
+    written: int
+    """Of these, answers that were written from scratch."""
     annotators: int
     retracted: int
     """Annotations in it that were retracted since."""
@@ -95,17 +98,26 @@ class SnapshotLineage:
 def snapshot_lineage(session: Session, snapshot_id: int) -> SnapshotLineage:
     """Back to the annotations and people, and on to the runs and checkpoints."""
     retracted = func.count(Annotation.retraction_id)
+    written = func.count().filter(Annotation.outcome == Outcome.WRITTEN)
     held = (
-        select(Annotation.annotator_id, func.count().label("all"), retracted.label("retracted"))
+        select(
+            Annotation.annotator_id,
+            func.count().label("all"),
+            retracted.label("retracted"),
+            written.label("written"),
+        )
         .join(SnapshotAnnotation, SnapshotAnnotation.annotation_id == Annotation.id)
         .where(SnapshotAnnotation.snapshot_id == snapshot_id)
         .group_by(Annotation.annotator_id)
         .subquery()
     )
-    query = select(User.id, User.pseudonym, held.c.all, held.c.retracted).join(held, held.c.annotator_id == User.id)
-    people = [Author(*row) for row in session.execute(query.order_by(held.c.all.desc(), User.id))]
+    query = select(held.c.written, User.id, User.pseudonym, held.c.all, held.c.retracted)
+    query = query.join(held, held.c.annotator_id == User.id).order_by(held.c.all.desc(), User.id)
+    found = session.execute(query).all()
+    people = [Author(*row[1:]) for row in found]
     return SnapshotLineage(
         annotations=sum(each.annotations for each in people),
+        written=sum(row.written for row in found),
         annotators=len(people),
         retracted=sum(each.retracted for each in people),
         people=people[:PEOPLE_SHOWN],

@@ -1,4 +1,4 @@
-"""From annotations onwards: the snapshots that hold them, what was trained on those, and the contests in which they are votes."""
+"""From annotations onwards: the snapshots with them, what was trained on those, and the contests that count them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Marked:
 
 @dataclass(frozen=True)
 class Voted:
-    """A contest in which they are votes. Its verdict stands: an open one is counted anew."""
+    """A contest in which they are votes. Its verdict stands; an open one is recounted."""
 
     contest: Contest
     round: int
@@ -79,7 +79,7 @@ class Reach:
 
     @property
     def touched(self) -> list[Marked]:
-        """Checkpoints that only met one that was."""
+        """Checkpoints whose data a tainted one chose or wrote."""
         return [each for each in self.marked if each.mark is Mark.TOUCHED]
 
     @property

@@ -1,4 +1,4 @@
-"""HTML of retractions, for admins: what there was, what one would take out, and what it meant."""
+"""HTML of retractions, for admins: the list, the preview of one, and its consequences."""
 
 from __future__ import annotations
 
@@ -137,7 +137,9 @@ def restore(request: Request, session: DbSession, user: Admin, retraction_id: in
 
 @router.post("/{retraction_id}/retrain")
 def retrain(request: Request, session: DbSession, user: Admin, retraction_id: int) -> Response:
-    """Start a training, which leaves out all that is retracted."""
+    """Start a training without the retracted annotations."""
     queries.access_retraction(session, user, retraction_id)
     first, *_ = rounds.start_training(session, user)
-    return redirect(request, f"/runs/{first.id}", flash="The training is queued. It leaves out all that is retracted.")
+    return redirect(
+        request, f"/runs/{first.id}", flash="The training is queued. It leaves out everything that is retracted."
+    )

@@ -1,4 +1,4 @@
-"""Retracting and restoring: what an admin takes out of exports, training and contests, and brings back. Nothing here commits.
+"""Retracting and restoring: admins remove annotations from exports, training and contests. Nothing here commits.
 
 A retraction is a row with its reason, and the annotations that it took out point at it. Nothing is deleted, so the lineage
 still finds what they went into; what is marked because of it is derived (:mod:`app.lineage.marks`).
@@ -16,6 +16,7 @@ from app.accounts.models import User
 from app.annotations.models import Annotation, Retraction, RetractionScope
 from app.kernel.errors import Conflict, refused
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locks import wait_for_turn
 from app.kernel.storable import flaw
 from app.lineage import erasing, targets
 from app.lineage.targets import Target
@@ -39,7 +40,7 @@ def retract(
         raise refused("erase", "Only a person can be erased: retract this, or erase the person who wrote it.")
     target = targets.find(session, scope, target_id)
     # one at a time: two that overlap would each wait for rows of the other
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(_TURN, 0))))
+    wait_for_turn(session, _TURN)
     made = Retraction(
         scope=scope,
         target_id=target_id,
@@ -78,12 +79,12 @@ def restore(session: Session, actor: User | None, retraction: Retraction) -> int
     Raises:
         Conflict: it is restored already, or what was written was erased.
     """
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(_TURN, 0))))
+    wait_for_turn(session, _TURN)
     session.refresh(retraction, with_for_update=True)
     if retraction.erased:
-        raise Conflict("What this person wrote was erased with it: it cannot be restored.")
+        raise Conflict("It erased what the person wrote, so it cannot be restored.")
     if retraction.restored_at is not None:
-        raise Conflict("This retraction was restored already.")
+        raise Conflict("This retraction has already been restored.")
     _hand_over(session, retraction)
     restored = _changed(
         session, update(Annotation).where(Annotation.retraction_id == retraction.id).values(retraction_id=None)
@@ -112,7 +113,7 @@ def left_of(target: Target) -> Select[int]:
 def _checked(reason: str) -> str:
     reason = reason.strip()
     if not reason:
-        raise refused("reason", "Write why: the reason is kept with the retraction and in the audit log.")
+        raise refused("reason", "Give a reason: it is kept with the retraction and in the audit log.")
     if len(reason) > REASON_LIMIT:
         raise refused("reason", f"A reason has at most {REASON_LIMIT:,} characters.")
     wrong = flaw(reason)

@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 
 from app.accounts.access import Reviewer
 from app.accounts.models import Role
+from app.findings.queries import Shown, shown_to_staff
 from app.kernel.db import DbSession
 from app.kernel.paging import Cursor
 from app.kernel.settings import get_settings
@@ -24,6 +25,10 @@ from app.registry import queries as registry
 from app.registry.models import CheckpointState, External
 from app.registry.queries import CheckpointRow, EngineView
 from app.registry.service import SAMPLED_KINDS
+from app.rounds import choosing, mixing
+from app.rounds.choosing import Chosen
+from app.rounds.mixing import Mix
+from app.rounds.models import TrainingRun
 from app.shell.web import is_exchange, render
 
 PAGE = 50
@@ -65,6 +70,9 @@ class SnapshotPage:
     words: str
     lineage: SnapshotLineage
     picture: Picture
+    mixes: Sequence[tuple[TrainingRun, Mix]]
+    """What runs read of it, by capability, language and source."""
+    chosen: Chosen | None
     poll_seconds: int | None
     may_download: bool
 
@@ -75,6 +83,8 @@ class AnnotationPage:
 
     lineage: AnnotationLineage
     picture: Picture
+    found: Mapping[str, Shown]
+    """What checks found of its responses, by position, and of its edit."""
     may_retract: bool
 
 
@@ -117,6 +127,8 @@ def snapshot_page(request: Request, session: DbSession, user: Reviewer, snapshot
         words=ExportFilter.model_validate(snapshot.filter).words(),
         lineage=lineage,
         picture=graph.of_snapshot(snapshot, lineage),
+        mixes=mixing.of_snapshot(session, snapshot.id),
+        chosen=choosing.of_snapshot(session, snapshot.id),
         poll_seconds=POLL_SECONDS if snapshot.state is SnapshotState.BUILDING else None,
         may_download=not names_models_too_early(session, user, snapshot),
     )
@@ -127,5 +139,6 @@ def snapshot_page(request: Request, session: DbSession, user: Reviewer, snapshot
 def annotation(request: Request, session: DbSession, user: Reviewer, annotation_id: int) -> HTMLResponse:
     """Where an annotation went."""
     lineage = queries.access_annotation(session, user, annotation_id)
-    page = AnnotationPage(lineage, graph.of_annotation(lineage), user.role is Role.ADMIN)
+    found = {name: shown for name, shown in shown_to_staff(session, lineage.annotation).items() if shown.chips}
+    page = AnnotationPage(lineage, graph.of_annotation(lineage), found, user.role is Role.ADMIN)
     return render(request, "lineage/annotation.html", page)

@@ -105,5 +105,5 @@ class Round(Base):
     created_at: Mapped[Created]
     completed_at: Mapped[Time | None]
     verdict: Mapped[Verdict | None] = mapped_column(enum_column(Verdict, "verdict"))
-    """None while it is not complete, and of rounds that ended before there were verdicts."""
+    """None while it is not complete, and of rounds that ended before verdicts existed."""
     verdict_reason: Mapped[str] = mapped_column(default="", server_default="")

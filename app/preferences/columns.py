@@ -212,7 +212,8 @@ class Plan:
         strengths, shown, edited, text, ids, texts, *rest = row
         known = len(self.candidate)
         own, of_candidates = zip(self.names, rest[known:], strict=True), zip(self.candidate, rest[:known], strict=True)
-        return Source(strengths, shown, edited, text, ids, texts, dict(own), dict(of_candidates), self)
+        facts = {name: values or [] for name, values in of_candidates}  # where people write there is no response
+        return Source(strengths, shown, edited, text, ids or [], texts or [], dict(own), facts, self)
 
 
 def plan_columns() -> Plan:

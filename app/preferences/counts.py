@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.judgements.vocabulary import STRONGEST_FIRST
+from app.judgements.vocabulary import STRONGEST_FIRST, Outcome
 from app.preferences.exporters import Shape
 from app.preferences.queries import Tally
 
@@ -26,6 +26,8 @@ class Counts:
 
     annotations: int
     edited: int
+    written: int
+    """Answers that were written from scratch: they give no pair."""
     pairs: int
     strengths: list[tuple[str, int]]
     outcomes: list[Count]
@@ -49,6 +51,7 @@ def sum_up(rows: Sequence[Tally], min_strength: int | None = None) -> Counts:
     return Counts(
         annotations=sum(row.annotations for row in rows),
         edited=sum(row.annotations for row in rows if row.edited),
+        written=sum(row.annotations for row in rows if row.outcome is Outcome.WRITTEN),
         pairs=strengths.total(),
         strengths=[(strength.label, strengths[strength]) for strength in STRONGEST_FIRST],
         outcomes=_by(rows, lambda row: row.outcome.label, least),

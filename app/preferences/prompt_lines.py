@@ -19,7 +19,7 @@ from app.loops.models import Round
 from app.preferences.columns import in_one_form
 from app.preferences.forms import ExportFilter
 from app.preferences.queries import STREAM_ROWS, of_batches
-from app.prompts.models import LANGUAGE, LANGUAGE_FROM, Batch, Prompt
+from app.prompts.models import ANSWER_KNOWN, LANGUAGE, LANGUAGE_FROM, Batch, Prompt
 from training.formats.prompts import Split, split_of
 
 MORE_BYTES = 400
@@ -64,6 +64,15 @@ def to_train_on(session: Session, most: int) -> int:
     """How many prompts of all batches are not held out; ``most`` stands for more."""
     found = _of(ExportFilter(split=Split.TRAIN), select(Prompt.id)).limit(most).subquery()
     return session.scalar(select(func.count()).select_from(found)) or 0
+
+
+def to_check(session: Session, side: Split, most: int) -> int:
+    """How many prompts of this side of the split say what an answer must come to; ``most`` stands for more.
+
+    The same one of several batches is one: both sides of a measurement answer it once.
+    """
+    found = _of(ExportFilter(split=side), select(Prompt.content_hash)).where(ANSWER_KNOWN).distinct().limit(most)
+    return session.scalar(select(func.count()).select_from(found.subquery())) or 0
 
 
 def _of(wanted: ExportFilter, query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:

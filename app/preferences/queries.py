@@ -218,7 +218,7 @@ def tally(session: Session, wanted: ExportFilter, held_out_percent: int) -> list
         Round.number,
         Annotation.outcome,
         split,
-        Annotation.edited_text.isnot(None),
+        Annotation.edited_candidate_id.isnot(None),
         sizes,
         Annotation.strengths,
         func.cardinality(Annotation.order_shown),

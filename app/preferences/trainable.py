@@ -40,7 +40,7 @@ from app.preferences.columns import listed
 from app.preferences.forms import ExportFilter
 from app.preferences.queries import STREAM_ROWS, conditions, joined
 from app.prompts.models import Prompt
-from training.formats.judgements import Judgement, measured_on, plain, trained_on
+from training.formats.judgements import Judgement, measured_on, plain, trained_on, written_for
 from training.formats.prompts import Split, split_of
 from training.formats.rankings import Consumer, Rule
 
@@ -113,6 +113,11 @@ def pairs(prompts: Counter[Judged], consumer: Consumer, rule: Rule, min_strength
         for each, count in prompts.items()
         if each.split is Split.TRAIN
     )
+
+
+def written(prompts: Counter[Judged]) -> int:
+    """How many different answers people wrote from scratch to prompts that are not held out: fine-tuning imitates each."""
+    return sum(count * written_for(each.judgements) for each, count in prompts.items() if each.split is Split.TRAIN)
 
 
 def training_prompts(prompts: Counter[Judged]) -> int:
@@ -200,12 +205,12 @@ def _told_apart(text: InstrumentedAttribute[Any]) -> ColumnElement[str]:
 
 
 def _judgement(row: Row[tuple[Any, ...]]) -> Judgement:
-    place = {candidate: index for index, candidate in enumerate(row.ids)}
+    place = {candidate: index for index, candidate in enumerate(row.ids or ())}
     return Judgement(
         row.outcome.value,
         tuple([tuple([place[candidate] for candidate in group]) for group in row.ranking]),
         tuple(row.strengths),
-        row.texts,
+        row.texts or (),
         None if row.edited_candidate_id is None else place[row.edited_candidate_id],
         row.edited,
     )

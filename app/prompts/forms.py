@@ -6,14 +6,24 @@ import unicodedata
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from app.judgements.vocabulary import EditPolicy, ShowFindings
 from app.kernel.languages import code_of
 from app.kernel.numbers import Real, Truth, Whole
 from app.kernel.storable import flaw
 from app.prompts.attributes import Attributes
-from app.prompts.models import BatchState, PairSelection
+from app.prompts.models import BatchState, BatchTask, PairSelection
 from app.prompts.verifiers import Verifiers
 
 MESSAGES = {
@@ -84,6 +94,15 @@ def with_examples(fields: dict[str, Any]) -> dict[str, Any]:
     return rest | {"strength_examples": given} if given else rest
 
 
+OF_RESPONSES = {
+    "attributes": "people write the answers here, so there are no responses to rate: leave it empty",
+    "verify_percent": "people write the answers here, so there is no original to compare an edit with: say 0",
+    "gold_percent": "people write the answers here, so no item has a known answer: say 0",
+    "qualification_items": "people write the answers here, so no item has a known answer: say 0",
+}
+"""What a batch in which people write cannot ask for, and why."""
+
+
 class BatchSettings(BaseModel):
     """What an admin decides about a batch before its prompts are imported."""
 
@@ -93,6 +112,7 @@ class BatchSettings(BaseModel):
             "example": {
                 "name": "Support questions, May",
                 "guidelines": "Prefer the answer that a customer could act on.",
+                "task": "compare",
                 "candidates_per_prompt": 4,
                 "annotators_per_prompt": 1,
                 "overlap_percent": 10,
@@ -115,6 +135,8 @@ class BatchSettings(BaseModel):
 
     name: Name
     guidelines: Guidelines = ""
+    task: BatchTask = BatchTask.COMPARE
+    """Whether people judge responses of models, or write the answer: then no response is generated."""
     candidates_per_prompt: Annotated[Whole, Field(ge=2, le=8)] = 4
     annotators_per_prompt: Annotated[Whole, Field(ge=1, le=20)] = 1
     language: Language = None
@@ -138,6 +160,13 @@ class BatchSettings(BaseModel):
     show_findings: ShowFindings = ShowFindings.AFTER
     leave_out_refused: Truth = False
     """Import the valid prompts and leave out the refused lines; without it, any refused line refuses the file."""
+
+    @field_validator(*OF_RESPONSES)
+    @classmethod
+    def _no_responses(cls, value: Any, info: ValidationInfo) -> Any:
+        if value and info.data.get("task") is BatchTask.WRITE:
+            raise ValueError(OF_RESPONSES[info.field_name or ""])
+        return value
 
     @property
     def sampling(self) -> dict[str, float]:
@@ -197,7 +226,10 @@ class ProgressJson(BaseModel):
         examples=[0], description="Prompts whose answers were all the same, which checks decide about."
     )
     quarantined: int = Field(examples=[1])
-    comparisons: int = Field(examples=[41], description="Prompts with enough different responses to compare.")
+    comparisons: int = Field(
+        examples=[41],
+        description="Items for people: prompts with enough different responses to compare, or whose answer they write.",
+    )
     comparisons_done: int = Field(examples=[12], description="Comparisons with all the annotations they want.")
     comparisons_unstarted: int = Field(
         examples=[25],
@@ -228,6 +260,10 @@ class BatchJson(BaseModel):
         examples=["de"], description="Of prompts that do not say their own; who does not read it is not given them."
     )
     guidelines: str = Field(examples=["Prefer the answer that a customer could act on."])
+    task: BatchTask = Field(
+        examples=["compare"],
+        description="Whether people compare responses or write the answer (no responses are generated).",
+    )
     candidates_per_prompt: int = Field(examples=[4])
     annotators_per_prompt: int = Field(examples=[1])
     overlap_percent: int = Field(examples=[10], description="Share of prompts that a second person judges too.")

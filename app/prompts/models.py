@@ -6,7 +6,6 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     CheckConstraint,
     ColumnElement,
     ForeignKey,
@@ -26,6 +25,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.judgements.vocabulary import EditPolicy, ShowFindings
 from app.kernel.db import Base, Created, Json, Key, Time, enum_column
+from app.kernel.leases import Retried
 from app.prompts.origins import Origin
 
 
@@ -45,6 +45,22 @@ class Upload(Base):
     created_at: Mapped[Created]
 
 
+class Document(Base):
+    """A text that the search tool of a batch's prompts finds; deleted, it is gone from the next search on."""
+
+    __tablename__ = "documents"
+    __table_args__ = (UniqueConstraint("batch_id", "filename"), CheckConstraint("text <> ''", name="holds_text"))
+
+    id: Mapped[Key]
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))
+    filename: Mapped[str] = mapped_column(String(255))
+    sha256: Mapped[str] = mapped_column(String(64))
+    """Of the file as it was sent."""
+    text: Mapped[str] = mapped_column(deferred=True)
+    uploaded_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    created_at: Mapped[Created]
+
+
 class BatchState(StrEnum):
     """``preparing`` (candidates are generated, annotators do not see it) → ``open`` ⇄ ``paused`` → ``closed``."""
 
@@ -59,6 +75,17 @@ class BatchKind(StrEnum):
 
     PROMPTS = "prompts"
     DIALOGUE = "dialogue"
+
+
+class BatchTask(StrEnum):
+    """What people do with the prompts: judge responses of models, or write the answer, and then nothing is generated."""
+
+    COMPARE = "compare"
+    WRITE = "write"
+
+
+TASKS = {BatchTask.COMPARE: "compare responses of models", BatchTask.WRITE: "write the answer from scratch"}
+"""As people read it."""
 
 
 class PairSelection(StrEnum):
@@ -129,6 +156,10 @@ class Batch(Base):
     """Markdown by strength, "1" to "4": what a response looks like that is better by so much."""
     attributes: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"), default=list)
     """What is asked of each response: ``[{"name": "helpful", "label": "Helpful", "scale": ["no", "partly", "yes"]}]``."""
+    task: Mapped[BatchTask] = mapped_column(
+        enum_column(BatchTask, "task"), default=BatchTask.COMPARE, server_default=BatchTask.COMPARE.value
+    )
+    """Decided when the prompts are imported."""
     verify_percent: Mapped[int] = mapped_column(default=0, server_default="0")
     """Share of edits that somebody else compares with the original, blind."""
     gold_percent: Mapped[int] = mapped_column(default=0, server_default="0")
@@ -192,7 +223,7 @@ class PromptState(StrEnum):
     QUARANTINED = "quarantined"
 
 
-class Prompt(Base):
+class Prompt(Retried, Base):
     """Messages that end at a user turn, and the ledger row of their generation."""
 
     __tablename__ = "prompts"
@@ -249,12 +280,6 @@ class Prompt(Base):
     tests: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
     extra: Mapped[Json] = mapped_column("metadata", JSONB, server_default=text("'{}'"), default=dict)
     state: Mapped[PromptState] = mapped_column(enum_column(PromptState, "state"), default=PromptState.PENDING)
-    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
-    last_error: Mapped[str | None]
-    next_try_at: Mapped[Created]
-    lease_until: Mapped[Time | None]
-    fencing_token: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
-    """Grows with each lease; what comes back with an older one is dropped."""
     created_at: Mapped[Created]
 
     batch: Mapped[Batch] = relationship(lazy="raise")
@@ -273,14 +298,14 @@ LANGUAGE_FROM: ColumnElement[str | None] = case(
 
 _NO_LIST: ColumnElement[Any] = literal_column("'[]'::jsonb")
 _NO_OBJECT: ColumnElement[Any] = literal_column("'{}'::jsonb")
-CHECKABLE = and_(
-    or_(
-        func.coalesce(Prompt.reference, "") != "",
-        func.coalesce(Prompt.tests, _NO_LIST).not_in([_NO_LIST, _NO_OBJECT]),
-        func.coalesce(Prompt.tools, _NO_LIST) != _NO_LIST,
-    ),
-    func.coalesce(Batch.verifiers, _NO_OBJECT) != _NO_LIST,
+_SAYS = or_(
+    func.coalesce(Prompt.reference, "") != "",
+    func.coalesce(Prompt.tests, _NO_LIST).not_in([_NO_LIST, _NO_OBJECT]),
 )
+_IS_CHECKED = func.coalesce(Batch.verifiers, _NO_OBJECT) != _NO_LIST
+ANSWER_KNOWN = and_(_SAYS, _IS_CHECKED)
+"""Whether a prompt (joined with its batch) says what an answer must come to: what training measures and learns by."""
+CHECKABLE = and_(or_(_SAYS, func.coalesce(Prompt.tools, _NO_LIST) != _NO_LIST), _IS_CHECKED)
 """Whether answers to a prompt (joined with its batch) can be checked against something that came with it."""
 
 

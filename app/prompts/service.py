@@ -20,11 +20,12 @@ from app.accounts.service import audit
 from app.kernel.chat_templates import in_service
 from app.kernel.errors import BadInput, Conflict, TooLarge
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locks import wait_for_turn
 from app.kernel.settings import get_settings
 from app.loops.queries import current_round
 from app.prompts.forms import BatchSettings
 from app.prompts.guidelines import keep_version
-from app.prompts.models import Batch, BatchState, Prompt, PromptState, Upload
+from app.prompts.models import Batch, BatchState, BatchTask, Prompt, PromptState, Upload
 from app.prompts.parsing import Refusal, limits_of, parse
 from app.prompts.reach import Reach, sentences
 from app.prompts.records import ParsedPrompt
@@ -214,17 +215,19 @@ def copy_prompts(session: Session, batch: Batch, prompts: Iterable[ParsedPrompt]
     )
     now = session.execute(select(func.now())).scalar_one()
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in _rows(batch.id, prompts):
+        for row in _rows(batch, prompts):
             copy.write_row((*row, now - SHUFFLED_OVER * _DICE.random()))
             count += 1
     return count
 
 
-def _rows(batch_id: int, prompts: Iterable[ParsedPrompt]) -> Iterator[tuple[Any, ...]]:
+def _rows(batch: Batch, prompts: Iterable[ParsedPrompt]) -> Iterator[tuple[Any, ...]]:
+    # where people write the answer there is nothing to wait for
+    state = PromptState.READY if batch.task is BatchTask.WRITE else PromptState.PENDING
     for prompt in prompts:
         yield (
-            batch_id,
-            PromptState.PENDING.value,
+            batch.id,
+            state.value,
             prompt.external_id,
             _ENCODER.encode(prompt.messages),
             None if prompt.tools is None else _ENCODER.encode(prompt.tools),
@@ -248,7 +251,7 @@ def create_batch(
         Conflict: there is no round yet.
     """
     # Two admins who take one name at once: the lock makes the second wait and then see the first.
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"batches.name:{settings.name}", 0))))
+    wait_for_turn(session, f"batches.name:{settings.name}")
     if session.scalar(select(Batch.id).where(Batch.name == settings.name)) is not None:
         message = "A batch with this name already exists: choose another name."
         raise BadInput(message, errors=[{"loc": "name", "msg": message}])
@@ -316,7 +319,7 @@ def unseen_in_sample() -> list[str]:
 
 def load_sample(session: Session) -> Batch | None:
     """The sample batch, open, where there is no batch yet (the first start); else None."""
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("batches.sample", 0))))
+    wait_for_turn(session, "batches.sample")
     if session.scalar(select(Batch.id).limit(1)) is not None:
         return None
     settings = BatchSettings(name=SAMPLE_NAME, guidelines=SAMPLE_GUIDELINES, candidates_per_prompt=2)

@@ -1,1 +1,1 @@
-"""How good the judgements are: known answers, verified edits, review, and what each person can learn from it."""
+"""The quality of judgements: known answers, verified edits, reviews, and each person's own numbers."""

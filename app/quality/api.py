@@ -89,7 +89,7 @@ def review(request: Request, session: DbSession, user: ApiReviewer, annotation_i
     "/review/annotations/{annotation_id}/gold", status_code=201, response_model=GoldOut, dependencies=[TAKES_KEY]
 )
 def make_gold(request: Request, session: DbSession, user: ApiReviewer, annotation_id: int, body: GoldIn) -> Response:
-    """Make what an annotation says the known answer of a new item of the same prompt and responses."""
+    """Make an annotation the known answer of a new item with the same prompt and responses."""
 
     def work() -> GoldOut:
         annotation = queries.access_annotation(session, user, annotation_id)
@@ -110,7 +110,7 @@ def list_gold(
 
 @router.post("/review/gold/{comparison_id}/retire", response_model=GoldOut, dependencies=[TAKES_KEY])
 def retire(request: Request, session: DbSession, user: ApiReviewer, comparison_id: int) -> Response:
-    """Give an item with a known answer to nobody any more."""
+    """Stop handing out an item with a known answer."""
     return once(session, user, request, b"", _setting(session, user, comparison_id, retired=True))
 
 
@@ -122,7 +122,7 @@ def restore(request: Request, session: DbSession, user: ApiReviewer, comparison_
 
 @router.post("/review/qualifications/{batch_id}/{user_id}/reset", status_code=204, dependencies=[TAKES_KEY])
 def reset(request: Request, session: DbSession, user: ApiReviewer, batch_id: int, user_id: int) -> Response:
-    """Let somebody try a qualification again, with items not met yet."""
+    """Let somebody try a qualification again, with items they have not seen."""
 
     def work() -> None:
         service.reset_qualification(session, user, queries.access_batch(session, user, batch_id), user_id)

@@ -140,7 +140,7 @@ _is_flagged = Annotation.flags != {}
 _shows: dict[Show, ColumnElement[bool]] = {
     Show.UNREVIEWED: _verdict.is_(None),
     Show.RETURNED: _verdict == Decision.RETURNED,
-    Show.EDITED: Annotation.edited_text.is_not(None),
+    Show.EDITED: Annotation.edited_candidate_id.is_not(None),
     Show.FLAGGED: _is_flagged,
     Show.AGAINST_GOLD: select(GoldAnswer.comparison_id)
     .where(GoldAnswer.comparison_id == Annotation.comparison_id, ~is_right)
@@ -176,7 +176,7 @@ def review_page(
         Annotation.outcome,
         Annotation.ranking,
         Annotation.order_shown,
-        Annotation.edited_text.is_not(None),
+        Annotation.edited_candidate_id.is_not(None),
         _is_flagged,
         Comparison.purpose,
         _verdict,

@@ -24,13 +24,13 @@ def make_gold(session: Session, staff: User, annotation: Annotation, explanation
         Conflict: the prompt has one already, or the annotation does not stand.
     """
     if not explanation.strip():
-        raise refused("explanation", "Explain the answer: it is what people learn from.")
+        raise refused("explanation", "Explain the answer: people learn from the explanation.")
     best = annotation.ranking[0] if annotation.outcome is Outcome.RANKED else []
     if len(best) > 1:
         raise refused("outcome", "Several responses share the first place, so there is no single known answer.")
     source = session.get_one(Comparison, annotation.comparison_id)
-    if not PURPOSES[source.purpose].trains:
-        raise refused("outcome", "Only a collected annotation can be used as a known answer.")
+    if not PURPOSES[source.purpose].compares:
+        raise refused("outcome", "Only a collected comparison can be used as a known answer.")
     if session.scalar(select(Prompt.dialogue_id).where(Prompt.id == source.prompt_id)) is not None:
         raise refused(
             "outcome", "Dialogue turns are only shown to their author, so they cannot be used as known answers."
@@ -103,7 +103,7 @@ def review(session: Session, staff: User, annotation: Annotation, verdict: Decis
         raise Conflict("This judgement was retracted by an admin: it is no longer used, and nobody can correct it.")
     if verdict is Decision.RETURNED:
         if not note.strip():
-            raise refused("note", "Write what should be looked at again.")
+            raise refused("note", "Write what to look at again.")
         state = session.scalar(
             select(Batch.state)
             .join(Comparison, Comparison.batch_id == Batch.id)

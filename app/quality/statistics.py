@@ -1,4 +1,4 @@
-"""What numbers say about one person's work, and how sure they can be. Pure functions; nobody is ranked by them."""
+"""Statistics of one person's work, with their uncertainty. Pure functions; they rank nobody."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTML of statistics: one's own, and for staff everybody's. They help people to see their habits; nobody is ranked."""
+"""HTML of statistics: one's own, and for staff everybody's. They show people their habits and rank nobody."""
 
 from __future__ import annotations
 

@@ -18,9 +18,11 @@ from app.annotations.pages import WorkPage, work_page
 from app.annotations.queries import Work, access_work
 from app.annotations.recording import as_draft
 from app.annotations.said import EndedPage, ended_page, said_before
+from app.candidates import scores
 from app.comparisons.models import Purpose
 from app.comparisons.purposes import PURPOSES
 from app.findings.queries import Shown, shown_to_staff
+from app.judgements.positions import POSITIONS
 from app.judgements.vocabulary import Outcome
 from app.kernel.db import DbSession
 from app.kernel.errors import AppError, BadInput, Conflict
@@ -30,6 +32,7 @@ from app.prompts.models import BatchState
 from app.quality import queries, service
 from app.quality.forms import Words
 from app.quality.queries import GoldRow, QualifiedRow, Row, Show, Wanted
+from app.registry.models import Checkpoint
 from app.shell.web import redirect, render
 
 router = APIRouter()
@@ -102,6 +105,14 @@ class Earlier:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """What the newest reward model that read them says of an item's responses, by position."""
+
+    judge: Checkpoint
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
 class ReviewedPage:
     """Context of ``quality/review.html``: what one annotator said, and what can be done about it."""
 
@@ -110,6 +121,7 @@ class ReviewedPage:
     work: Work
     said: EndedPage
     found: dict[str, Shown]
+    scored: Scored | None
     """What checks found, by position and of the edit."""
     reviews: Sequence[tuple[Review, str]]
     earlier: Sequence[Earlier]
@@ -171,7 +183,7 @@ def one(request: Request, session: DbSession, user: Reviewer, annotation_id: int
 
 @router.post("/review/annotations/{annotation_id}/accept")
 def accept(request: Request, session: DbSession, user: Reviewer, annotation_id: int, wanted: Filter) -> Response:
-    """Say that an annotation is good, and go on to the next of the list."""
+    """Accept an annotation and open the next one of the list."""
     annotation = queries.access_annotation(session, user, annotation_id)
     if not _stands(annotation):
         return _gone(request, wanted)
@@ -189,7 +201,7 @@ def accept(request: Request, session: DbSession, user: Reviewer, annotation_id: 
 def give_back(
     request: Request, session: DbSession, user: Reviewer, annotation_id: int, wanted: Filter, note: Text = ""
 ) -> Response:
-    """Ask the annotator to look at it again."""
+    """Return an annotation to its annotator with a note."""
     annotation = queries.access_annotation(session, user, annotation_id)
     if not _stands(annotation):
         return _gone(request, wanted)
@@ -244,7 +256,7 @@ def gold_items(
 
 @router.post("/review/gold/{comparison_id}/retire")
 def retire(request: Request, session: DbSession, user: Reviewer, comparison_id: int) -> Response:
-    """Give an item with a known answer to nobody any more."""
+    """Stop handing out an item with a known answer."""
     service.set_gold(session, user, queries.access_gold(session, user, comparison_id), retired=True)
     return redirect(request, "/review/gold", flash="Retired: nobody will get this item any more.")
 
@@ -277,6 +289,15 @@ def _gone(request: Request, wanted: Wanted) -> Response:
     return redirect(request, f"/review{address(wanted)}", flash="This judgement has since been corrected or undone.")
 
 
+def _scored(session: DbSession, annotation: Annotation) -> Scored | None:
+    newest = scores.newest(session, annotation.order_shown)
+    if newest is None:
+        return None
+    judge, found = newest
+    letters = {POSITIONS[place]: found[candidate] for place, candidate in enumerate(annotation.order_shown)}
+    return Scored(session.get_one(Checkpoint, judge), letters)
+
+
 def _page(
     session: DbSession,
     user: User,
@@ -299,6 +320,7 @@ def _page(
         work=work,
         said=ended_page(page),
         found=shown_to_staff(session, annotation),
+        scored=_scored(session, annotation),
         reviews=queries.reviews_of(session, annotation),
         earlier=[
             Earlier(each, said_before(page, as_draft(each)), queries.reviews_of(session, each))
@@ -311,7 +333,7 @@ def _page(
         below=below,
         closed=work.batch_state is BatchState.CLOSED,
         is_gold=annotation.comparison.purpose is Purpose.GOLD,
-        can_be_gold=known is None and one_best and PURPOSES[annotation.comparison.purpose].trains,
+        can_be_gold=known is None and one_best and PURPOSES[annotation.comparison.purpose].compares,
         problem=error.message if error else None,
         errors=fields,
         note=note,

@@ -74,7 +74,7 @@ class CheckpointJson(BaseModel):
     deployments: list[DeploymentJson]
     mark: Literal["tainted", "touched"] | None = Field(
         examples=[None],
-        description="`tainted`: trained on annotations that have been retracted since, or made of weights that were. `touched`: "
+        description="`tainted`: trained on annotations that were retracted later, or made from such weights. `touched`: "
         "its data were chosen or written by such a model. null otherwise.",
     )
     created_at: datetime

@@ -1,4 +1,4 @@
-"""What can be sampled: checkpoints, their place in the rotation and in the loop, and what the engine last said of itself."""
+"""What can be sampled: checkpoints, their place in the rotation and in the loop, and the last probe of the engine."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Deployment(Base):
 
 
 class LoopRole(StrEnum):
-    """What a checkpoint can be to a loop: what it trains from, who is in charge, who was before, and who is in contest."""
+    """A checkpoint's role in a loop: the base that it trains from, the champion, the previous champion, the challenger."""
 
     BASE = "base"
     CHAMPION = "champion"

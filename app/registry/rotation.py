@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from app.registry.models import CheckpointKind, Deployment, LoopRole
 
 IN_PLACE = (LoopRole.CHAMPION, LoopRole.PREVIOUS, LoopRole.BASE)
-"""Who answers for the champion while the engine does not have it."""
+"""The checkpoint that stands in for the champion until the engine has loaded it."""
 
 
 @dataclass(frozen=True)

@@ -278,7 +278,7 @@ def _successor(session: Session, leaving: Checkpoint) -> Checkpoint | None:
         raise Conflict(f"{leaving.name} is the champion of an open contest. Withdraw the contest first.")
     successor = appointed(session, LoopRole.PREVIOUS) or appointed(session, LoopRole.BASE)
     if successor is None or successor.id == leaving.id:
-        raise Conflict(f"{leaving.name} is the champion, and no other can take its place. Train a policy first.")
+        raise Conflict(f"{leaving.name} is the champion, and no other policy can replace it. Train one first.")
     return successor
 
 
@@ -291,7 +291,7 @@ def _take_turns(session: Session) -> list[Deployment]:
 def _check_ours(checkpoint: Checkpoint) -> None:
     if checkpoint.kind is CheckpointKind.EXTERNAL:
         raise Conflict(
-            f"{checkpoint.name} is an external model: it is compared with ours, and never takes their place."
+            f"{checkpoint.name} is an external model: it is compared with ours and never becomes the champion."
         )
 
 

@@ -56,7 +56,7 @@ def add_external(request: Request, session: DbSession, user: Admin, form: Annota
         return render(request, "registry/external.html", page, status=422)
     about = {"endpoint": form.endpoint, "model": form.model, "may_train": form.may_train}
     accounts.audit(session, user, "checkpoint.external", "checkpoint", added.id, **about)
-    said = f"{added.name} joins the rotation as soon as {form.endpoint} has answered for it."
+    said = f"{added.name} joins the rotation once {form.endpoint} answers for it."
     return redirect(request, f"/checkpoints/{added.id}", flash=said)
 
 
@@ -71,7 +71,7 @@ def allow_training(
     if externals.allow_training(session, found, may_train=may_train):
         accounts.audit(session, user, "checkpoint.training", "checkpoint", found.id, may_train=may_train)
     said = (
-        "may be trained on from the next run on."
+        "may be trained on, starting with the next run."
         if may_train
         else "are left out of every training that starts from now on."
     )
@@ -80,7 +80,7 @@ def allow_training(
 
 @router.post("/checkpoints/{checkpoint_id}/deploy")
 def deploy(request: Request, session: DbSession, user: Admin, checkpoint_id: int) -> Response:
-    """Put it into the rotation beside what is there. The champion stays."""
+    """Add a checkpoint to the rotation. The champion stays."""
     found = queries.access_checkpoint(session, user, checkpoint_id)
     service.deploy(session, found)
     accounts.audit(session, user, "checkpoint.deploy", "checkpoint", found.id)
@@ -90,7 +90,7 @@ def deploy(request: Request, session: DbSession, user: Admin, checkpoint_id: int
 
 @router.post("/deployments/{deployment_id}/end")
 def end(request: Request, session: DbSession, user: Admin, deployment_id: int) -> Response:
-    """Take it out of the rotation; the last one stays. Where that moves the champion, page and log say so."""
+    """Remove a deployment from the rotation, except the last one. If that changes the champion, page and log say so."""
     deployment = queries.access_deployment(session, user, deployment_id)
     successor = service.end_deployment(session, deployment)
     moved = {"champion": successor.name} if successor else {}

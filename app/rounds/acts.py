@@ -1,4 +1,4 @@
-"""What an admin can do to a contest, and to a round that the gate refused: each with a reason that stays."""
+"""The actions of an admin on a contest, and on a round that the gate refused; each keeps its reason."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from app.loops.models import Round, RoundState, Verdict
 from app.rounds.models import Contest, ContestKind
 
 WITHDRAW, OVERRIDE = "withdraw", "override"
+DONE = {WITHDRAW: "The contest is withdrawn.", OVERRIDE: "The policy is the champion now."}
 
 
 @dataclass(frozen=True)
 class Act:
-    """One thing to do, as a form: its address, its words, and the question before it is done."""
+    """One action as a form: its address, its texts, and the question that confirms it."""
 
     name: str
     url: str
@@ -22,7 +23,20 @@ class Act:
     button: str
     question: str
     open: bool
-    """Whether it was tried and refused just now."""
+    """Whether the last attempt was refused."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An act whose reason was refused, as its form shows it again; empty where none was."""
+
+    act: str = ""
+    reason: str = ""
+    """As typed."""
+    problem: str = ""
+
+
+NOTHING_REFUSED = Refused()
 
 
 def of_contest(user: User, contest: Contest, round_verdict: Verdict | None, acted: str = "") -> list[Act]:
@@ -49,7 +63,7 @@ def _withdraw(contest: Contest, acted: str) -> Act:
         name=WITHDRAW,
         url=f"/contests/{contest.id}/withdraw",
         title="Withdraw the contest" if is_gate else "Stop the watch",
-        hint="The champion stays, and what was judged stays training data. The reason stays on the card and in the log.",
+        hint="The champion stays, and the judgements still train. The reason stays on the card and in the audit log.",
         button="Withdraw" if is_gate else "Stop",
         question="End this contest without a result? It cannot be opened again."
         if is_gate
@@ -62,9 +76,9 @@ def _override(url: str, acted: str) -> Act:
     return Act(
         name=OVERRIDE,
         url=url,
-        title="Promote it against the gate",
-        hint="The policy becomes the champion although the gate has not said so. The reason stays on the card and in the log.",
+        title="Promote it despite the gate",
+        hint="The policy becomes the champion without passing the gate. The reason stays on the card and in the audit log.",
         button="Promote",
-        question="Make this policy the champion, against the gate?",
+        question="Make this policy the champion despite the gate?",
         open=acted == OVERRIDE,
     )

@@ -98,6 +98,7 @@ class RoundJson(BaseModel):
                     "contest_id": None,
                     "batch_ids": [4, 5],
                     "annotations": 31,
+                    "written": 0,
                     "training_run_ids": [],
                     "created_at": "2026-11-23T02:34:20Z",
                     "completed_at": None,
@@ -110,9 +111,10 @@ class RoundJson(BaseModel):
     state: RoundState
     verdict: Verdict | None = Field(description="How it ended; null before that.")
     verdict_reason: str
-    contest_id: int | None = Field(description="Of its gate; to reviewers once it is settled.")
+    contest_id: int | None = Field(description="Its gate's contest; reviewers see it once it is settled.")
     batch_ids: list[int]
-    annotations: int = Field(description="Judged in this round, whenever the responses were written.")
+    annotations: int = Field(description="Made in this round, whenever the responses were written.")
+    written: int = Field(description="Of these, answers that were written from scratch.")
     training_run_ids: list[int]
     created_at: datetime
     completed_at: datetime | None
@@ -122,16 +124,17 @@ class RoundList(BaseModel):
     """Rounds, newest first, and what keeps a training from starting (null: nothing does)."""
 
     rounds: list[RoundJson]
-    new_annotations: int = Field(
-        description="Of the current round: judged since the last round was trained to its end, whatever its verdict."
-    )
+    new_annotations: int = Field(description="Made since the last fully trained round, whatever its verdict.")
     trainable_pairs: int = Field(
         description="Pairs that the next reward model learns from, edits included, before training leaves out those "
         "that are too long or repeat a held-out prompt."
     )
     policy_pairs: int = Field(description="Pairs that the next policy learns from, counted the same way.")
+    written_answers: int = Field(
+        description="Answers that people wrote from scratch, which fine-tuning imitates; they are in no pair."
+    )
     held_out_pairs: int = Field(description="Pairs for measuring the result, counted the same way.")
-    minutes: int = Field(description="How long a training would take up to the end of its check, as a guess.")
+    minutes: int = Field(description="Estimate: from the start of a training to the end of its check.")
     blocked: str | None = Field(examples=["There are no annotations yet. Annotate some comparisons first."])
 
 
@@ -146,6 +149,7 @@ def list_rounds(session: DbSession, user: ApiReviewer) -> RoundList:
         new_annotations=ready.new_annotations if ready else 0,
         trainable_pairs=ready.trainable if ready else 0,
         policy_pairs=ready.policy if ready else 0,
+        written_answers=ready.written if ready else 0,
         held_out_pairs=ready.held_out if ready else 0,
         minutes=ready.minutes if ready else 0,
         blocked=ready.blocked if ready else "There is no round yet.",
@@ -161,7 +165,7 @@ def list_training_runs(session: DbSession, before: Cursor = None, limit: Limit =
 
 @router.post("/training-runs", status_code=202, response_model=StartedRuns, dependencies=[TAKES_KEY])
 def start_training(request: Request, session: DbSession, user: ApiAdmin) -> Response:
-    """Freeze a snapshot and queue what trains on it. When all has succeeded, a run of the kind `check` is queued."""
+    """Freeze a snapshot and queue the runs that train on it. Once all have succeeded, a run of the kind `check` is queued."""
 
     def work() -> StartedRuns:
         return StartedRuns(training_runs=_json(session, _reloaded(session, service.start_training(session, user))))
@@ -218,6 +222,7 @@ def _round_json(row: RoundRow) -> RoundJson:
         contest_id=row.contest.id if row.contest else None,
         batch_ids=[batch_id for batch_id, _ in row.batches],
         annotations=row.annotations,
+        written=row.written,
         training_run_ids=[run.id for run in row.runs],
         created_at=row.round.created_at,
         completed_at=row.round.completed_at,

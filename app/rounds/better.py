@@ -30,7 +30,7 @@ SAID = 3
 
 @dataclass(frozen=True)
 class Entry:
-    """What a round came to."""
+    """The result of a round."""
 
     round: Round
     contest: Contest | None
@@ -170,7 +170,10 @@ def _answer(
         return Answer(word, f"{champion.name} wins {rate} against the base model.")
     own = [cards.rate_of(each) for each in contests if each.verdict and each.challenger_id == champion.id]
     if own and own[-1] is not None:
-        return Answer("Not known.", f"{champion.name} wins {own[-1]} against a champion that never met the base model.")
+        return Answer(
+            "Not known.",
+            f"{champion.name} wins {own[-1]} against a champion that was never compared with the base model.",
+        )
     return Answer("Not known.", f"{champion.name} became the champion without a contest.")
 
 
@@ -191,11 +194,9 @@ def _shown(contests: Sequence[Contest]) -> set[int]:
 def _without_policy(contests: Sequence[Contest], rounds: Sequence[Round]) -> Answer:
     states = {found.state for found in rounds}
     if any(contest.verdict for contest in contests):
-        return Answer("Not yet.", "No policy has beaten the base model, which serves on.")
+        return Answer("Not yet.", "No policy has beaten the base model, which stays the champion.")
     if RoundState.CHALLENGING in states:
         return Answer("Not known yet.", "The first contest is open: people compare a new policy with the base model.")
     if RoundState.COMPLETE in states or RoundState.CHECKING in states:
-        return Answer(
-            "Not known yet.", "No policy has been in a contest, so nobody has said which answers they prefer."
-        )
+        return Answer("Not known yet.", "No policy has been in a contest, so there are no votes yet.")
     return Answer("Not known yet.", "No round has been trained.")

@@ -75,16 +75,16 @@ def _against_before(report: Report) -> Iterator[Finding]:
         reason = report.get("before_left_out")
         level = Level.WARNS if reason else Level.PASSED
         words = (
-            "There is no earlier reward model to compare it with."
+            "There is no previous reward model to compare it with."
             if reason is None
-            else (f"The reward model before it could not be read, so they are not compared: {reason}.")
+            else (f"The previous reward model could not be read, so there is no comparison: {reason}.")
         )
         yield Finding(1, level, words)
         return
     worse = _surely_below(above, 0.0)
     words = (
-        f"On the same {report['data']['held_out_judgements']} held-out pairs the reward model is "
-        f"{points(above)} from the one before it in accuracy{': it is worse' if worse else ''}."
+        f"On the same {report['data']['held_out_judgements']} held-out pairs its accuracy is {points(above)} from the "
+        f"previous reward model's{': it is worse' if worse else ''}."
     )
     yield Finding(1, Level.REFUSES if worse else Level.PASSED, words)
 
@@ -94,17 +94,36 @@ def _alone(report: Report) -> Iterator[Finding]:
     accuracy, above = after["held_out/accuracy"], report["compared"]["held_out/accuracy_above_bag_of_words"]
     correlation = after["held_out/length_correlation"]
     if pairs < FEW_PAIRS:
-        words = f"Its accuracy of {share(accuracy)} rests on {pairs} held-out pairs; below {FEW_PAIRS} it says little."
+        words = f"Its accuracy of {share(accuracy)} rests on {pairs} held-out pairs; fewer than {FEW_PAIRS} say little."
         yield Finding(1, Level.WARNS, words)
     else:
         yield Finding(1, Level.PASSED, f"Its accuracy is {share(accuracy)} on {pairs} held-out pairs.")
     if above["value"] <= 0 or _reaches(above, 0.0):
-        words = f"It is not surely above a bag of words, which sees no order and no prompt: {points(above)}."
+        words = (
+            f"It is not significantly better than a bag of words, which sees no order and no prompt: {points(above)}."
+        )
         yield Finding(1, Level.WARNS, words)
     if _surely_above(correlation, REWARDS_LENGTH) or _surely_below(correlation, -REWARDS_LENGTH):
         longer = "longer" if correlation["value"] > 0 else "shorter"
-        words = f"It rewards {longer} responses: reward and length correlate by {correlation['value']:+.2f}."
+        words = f"It rewards {longer} responses: the correlation of reward and length is {correlation['value']:+.2f}."
         yield Finding(1, Level.WARNS, words)
+
+
+def of_head(report: Report) -> Iterator[Finding]:
+    """The reward model against a linear head on the base model's frozen features, on the same held-out votes."""
+    if report.get("unmeasured"):
+        words = f"It could not be compared with a linear head on frozen features: {report['unmeasured']}."
+        yield Finding(1, Level.WARNS, words)
+    if not report.get("pairs"):
+        return
+    above = report["above"]
+    worse, better = _surely_below(above, 0.0), _surely_above(above, 0.0)
+    words = (
+        f"On {report['pairs']} held-out votes a linear head on the base model’s frozen features, which is fitted in "
+        f"milliseconds, is right on {share(report['head'])}; the reward model is {points(above)} from it"
+    )
+    ending = ": it is worse." if worse else "." if better else ": that is not significantly better."
+    yield Finding(1, Level.REFUSES if worse else Level.PASSED if better else Level.WARNS, words + ending)
 
 
 # ── Step 2 ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -114,9 +133,7 @@ def of_policy(report: Report, reward_report: Report) -> list[Finding]:
         return [Finding(2, Level.WARNS, f"The policy could not be measured: {report['unmeasured']}.")]
     few = report["data"]["prompts"]
     warned = [
-        Finding(
-            2, Level.WARNS, f"Both answered {few} held-out prompts; on fewer than {ENOUGH_PROMPTS} nothing is refused."
-        )
+        Finding(2, Level.WARNS, f"Both answered {few} held-out prompts; fewer than {ENOUGH_PROMPTS} refuse nothing.")
     ]
     return [
         *(warned if few < ENOUGH_PROMPTS else []),
@@ -130,14 +147,14 @@ def of_policy(report: Report, reward_report: Report) -> list[Finding]:
 
 def _win_rate(compared: Report, reward_report: Report) -> Finding:
     rate = compared["win_rate"]
-    words = f"By the reward model it beats the champion on {share(rate)} of {rate['prompts']} held-out prompts."
+    words = f"The reward model prefers it to the champion on {share(rate)} of {rate['prompts']} held-out prompts."
     if not _surely_below(rate, 0.5):
         return Finding(2, Level.PASSED, words)
     accuracy = reward_report.get("after_metrics", {}).get("held_out/accuracy")
     if accuracy is not None and _surely_above(accuracy, 0.5):
         return Finding(2, Level.REFUSES, f"{words} It is worse.")
     words += (
-        " That would be worse, but the reward model itself is not surely right on more than half of the held-out pairs."
+        " That would be worse, but the reward model itself is not significantly better than chance on held-out pairs."
     )
     return Finding(2, Level.WARNS, words)
 
@@ -159,7 +176,7 @@ def _distance(after: Report) -> Iterator[Finding]:
     divergence = after.get("kl_per_token")
     if divergence is not None:
         far = divergence["value"] > FAR
-        words = f"It lies {divergence['value']:.2f} nats a token from what it was trained from."
+        words = f"It diverges from what it was trained from by {divergence['value']:.2f} nats a token."
         yield Finding(2, Level.WARNS if far else Level.PASSED, words)
 
 
@@ -172,8 +189,8 @@ def _verified(report: Report) -> Iterator[Finding]:
     for capability, gain in verified_gains(report):
         worse, required = _surely_below(gain, 0.0), capability in checked.get("required", ())
         words = (
-            f"Checks pass {share(report['after_metrics'][f'{VERIFIED}/{capability}'])} of its answers to {gain['prompts']} "
-            f"held-out prompts of the capability {capability}, {points(gain)} from the champion."
+            f"{capability}: {share(report['after_metrics'][f'{VERIFIED}/{capability}'])} of its answers to "
+            f"{gain['prompts']} held-out prompts pass their checks, {points(gain)} from the champion."
         )
         ending = (
             "" if not worse else " It is worse." if required else " It is worse, but no batch requires these checks."

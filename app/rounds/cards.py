@@ -82,7 +82,7 @@ class Forecast:
 
     @property
     def days(self) -> float | None:
-        """At the pace of the last 24 hours; None where nobody judged in them."""
+        """Days at the pace of the last 24 hours; None where nobody judged in them."""
         return self.more / self.last_day if self.last_day else None
 
     @property
@@ -144,16 +144,16 @@ class Card:
 
 
 UNMET = {
-    "length": "There is evidence enough, but its length-controlled score is not above 50%: it is not promoted by length.",
-    "person": "There is evidence enough, but the score would not stay above 50% without one of the people.",
+    "length": "The evidence suffices, but the length-controlled score is not above 50%: length alone promotes nothing.",
+    "person": "The evidence suffices, but without one of the people the score would not be above 50%.",
 }
 """What keeps a challenger from its promotion, by the word of :mod:`app.rounds.tally`."""
 LEFT_OUT = {
     LeftOut.SELECTED: "chosen to be compared, not drawn at random",
     LeftOut.LEARNT: "on prompts that the challenger was trained on",
-    LeftOut.GATE: "on prompts counted when it was promoted",
-    LeftOut.SHARE: "over the share of one person",
-    LeftOut.BUDGET: "after the last one that is counted",
+    LeftOut.GATE: "on prompts already counted for its promotion",
+    LeftOut.SHARE: "beyond one person's share",
+    LeftOut.BUDGET: "made after the last counted one",
 }
 
 WATCHED = {
@@ -168,27 +168,27 @@ WATCHED = {
 
 def _gate_rule(contest: Contest) -> list[str]:
     promotes = (
-        f"It promotes the challenger at evidence {DECIDES:.0f} that it is better, if its length-controlled score lies "
-        "above 50% as well. An equal one gets there in at most 1 of 20 contests, however often one looks."
+        f"The challenger is promoted at evidence {DECIDES:.0f} that it is better, if its length-controlled score is above "
+        "50% as well. An equal policy gets there in at most 1 of 20 contests, however often you look."
     )
     refuses = (
-        f"It refuses it at evidence {REFUSES:.0f} that its score is below {WORTH_IT:.1%}, or at evidence {DECIDES:.0f} "
-        "that it is worse in a capability."
+        f"The challenger is refused at evidence {REFUSES:.0f} that its score is below {WORTH_IT:.1%}, or at evidence "
+        f"{DECIDES:.0f} that it is worse in a capability."
     )
-    ends = f"After {contest.budget:,} prompts it ends without a result, and the champion stays."
+    ends = f"After {contest.budget:,} prompts the contest ends without a result, and the champion stays."
     people = (
-        f"With {MANY} people or more, none would count for more than 40% of it, and the score would have to stay above "
+        f"Once {MANY} people judge, none of them counts for more than 40% of the votes, and the score must stay above "
         "50% without any one of them. With fewer, neither applies."
         if not contest.details.get("ruled", contest.people >= MANY)
-        else "No person counts for more than 40% of it, and the score must stay above 50% without any one of them."
+        else "No person counts for more than 40% of the votes, and the score must stay above 50% without any one of them."
     )
     return [promotes, refuses, ends, people]
 
 
 def _watch_rule(contest: Contest) -> list[str]:
     return [
-        f"At evidence {DECIDES:.0f} that the champion is worse than the one before, that one takes over again.",
-        f"It ends after {contest.budget:,} prompts.",
+        f"At evidence {DECIDES:.0f} that the champion is worse than the previous one, the previous one is restored.",
+        f"The watch ends after {contest.budget:,} prompts.",
     ]
 
 
@@ -261,7 +261,7 @@ def _last_day(session: Session, contest: Contest) -> int:
 
 
 def evidence(log_e: float) -> float:
-    """From its logarithm; what nobody would read is cut off."""
+    """Evidence from its logarithm, capped at a readable size."""
     return math.exp(min(log_e, MOST_LOG))
 
 
@@ -269,7 +269,7 @@ def evidence(log_e: float) -> float:
 def _scales(contest: Contest) -> list[Scale]:
     better, worse = evidence(contest.log_e), evidence(contest.log_e_worse)
     if contest.kind is ContestKind.WATCH:
-        return [Scale("Evidence that it is worse than the one before", worse, DECIDES)]
+        return [Scale("Evidence that it is worse than the previous one", worse, DECIDES)]
     return [
         Scale("Evidence that it is better", better, DECIDES),
         Scale(f"Evidence that its score is below {WORTH_IT:.1%}", worse, REFUSES),
@@ -277,7 +277,7 @@ def _scales(contest: Contest) -> list[Scale]:
 
 
 def _forecast(contest: Contest, last_day: int) -> Forecast:
-    """Each evidence grows by a mean of its own; what comes first decides, and nothing lasts longer than the budget."""
+    """Each kind of evidence grows at its own mean rate; the first to reach its bound decides, the budget at the latest."""
     left = max(0, contest.budget - contest.counted)
     score = contest.score
     if score is None or contest.counted < MIN_FORECAST:

@@ -25,6 +25,7 @@ from app.kernel.jobs import Job, enqueue
 from app.kernel.settings import get_settings
 from app.loops.models import Round
 from app.loops.queries import ENDED_COLLECTING
+from app.preferences import prompt_lines
 from app.registry import service as registry
 from app.registry.models import Checkpoint, CheckpointKind, CheckpointState, LoopRole
 from app.rounds import bounds, gate, plan
@@ -32,13 +33,14 @@ from app.rounds.bounds import Finding, Level, Report
 from app.rounds.gate import Made
 from app.rounds.models import Evaluation, InputRole, RunInput, RunKind, RunState, TrainingRun
 from app.rounds.recipes import SEED
+from training.formats.prompts import Split
 
 log = structlog.get_logger()
 
 
 def begin(session: Session, current: Round, attempt: Sequence[TrainingRun]) -> TrainingRun:
     """Queue the run that measures what ``attempt`` has trained, against what stands now."""
-    first, policy = attempt[0], _made(attempt, RunKind.DPO)
+    first, policy = attempt[0], policy_of(attempt)
     base_id = first.config["base_id"]
     champion = registry.appointed(session, LoopRole.CHAMPION)
     averaged = _to_average(session, policy, first)
@@ -47,7 +49,7 @@ def begin(session: Session, current: Round, attempt: Sequence[TrainingRun]) -> T
         kind=RunKind.CHECK,
         snapshot_id=first.snapshot_id,
         after_run_id=attempt[-1].id,
-        config=_config(current, first, policies=2 if averaged else 1),
+        config=_config(session, current, first, policies=2 if averaged else 1),
         created_by_id=first.created_by_id,
     )
     session.add(run)
@@ -66,9 +68,10 @@ def begin(session: Session, current: Round, attempt: Sequence[TrainingRun]) -> T
     return run
 
 
-def _config(current: Round, first: TrainingRun, *, policies: int) -> dict[str, Any]:
+def _config(session: Session, current: Round, first: TrainingRun, *, policies: int) -> dict[str, Any]:
     settings, trained = get_settings(), first.config
-    prompts = min(first.snapshot.held_out_rows or 0, settings.check_prompts)
+    checked = prompt_lines.to_check(session, Split.HELD_OUT, settings.check_prompts)
+    prompts = min(first.snapshot.held_out_rows or 0, settings.check_prompts) + checked
     return {
         "scope": "nothing: it measures on held-out prompts",
         "base_id": trained["base_id"],
@@ -85,6 +88,11 @@ def _config(current: Round, first: TrainingRun, *, policies: int) -> dict[str, A
             "data": {},
         },
     }
+
+
+def policy_of(attempt: Sequence[TrainingRun]) -> int | None:
+    """The policy that a chain of runs was for: what the last of those that train one has made."""
+    return next((run.checkpoint_id for run in reversed(attempt) if run.kind.makes_policy), None)
 
 
 def _made(attempt: Sequence[TrainingRun], kind: RunKind) -> int | None:
@@ -136,9 +144,10 @@ def record(session: Session, run: TrainingRun, folder: Path) -> None:
         NotPromotable: the average does not verify.
     """
     reward, policy = (_read(folder / name) for name in (plan.REWARD_REPORT, plan.POLICY_REPORT))
+    head = _read(folder / plan.HEAD_REPORT) if (folder / plan.HEAD_REPORT).exists() else {}
     inputs = _inputs(session, run)
     for kind, report, found in (
-        (True, reward, bounds.of_reward_model(reward)),
+        (True, {**reward, "head": head}, [*bounds.of_reward_model(reward), *bounds.of_head(head)]),
         (False, policy, bounds.of_policy(policy, reward)),
     ):
         checkpoint, against = inputs[InputRole.MEASURED, kind], inputs.get((InputRole.AGAINST, kind))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from app.loops.models import Round
@@ -19,6 +19,7 @@ COUNTED = {
     "samples": "answers sampled",
     "rows/rejection_sampling": "sampled answers trained on",
     "rows/correction": "corrected answers trained on",
+    "rows/human": "answers written from scratch trained on",
     "rows/human_edit": "edits trained on",
     "verifier_pairs": "pairs of a right and a wrong answer",
     "rows/preferred": "preferred responses trained on",
@@ -72,10 +73,19 @@ def of(said: Sequence[TrainingEvent]) -> Chosen | None:
 
 def of_round(session: Session, found: Round) -> Chosen | None:
     """By the newest run of a round that has chosen."""
+    return _newest(session, TrainingRun.round_id == found.id)
+
+
+def of_snapshot(session: Session, snapshot_id: int) -> Chosen | None:
+    """By the newest run that has chosen among answers to the prompts of a snapshot."""
+    return _newest(session, TrainingRun.snapshot_id == snapshot_id)
+
+
+def _newest(session: Session, which: ColumnElement[bool]) -> Chosen | None:
     query = (
         select(TrainingEvent)
         .join(TrainingRun, TrainingRun.id == TrainingEvent.run_id)
-        .where(TrainingRun.round_id == found.id, TrainingRun.kind == RunKind.SFT, TrainingEvent.event == EVENT)
+        .where(which, TrainingRun.kind == RunKind.SFT, TrainingEvent.event == EVENT)
         .order_by(TrainingEvent.run_id.desc(), TrainingEvent.seq.desc())
         .limit(1)
     )

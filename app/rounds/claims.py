@@ -78,7 +78,7 @@ def is_due(run: TrainingRun, attempt: Sequence[TrainingRun]) -> bool:
 
 
 def claim(session: Session, run_id: int) -> Claim | None:
-    """Take a run that is due, or None when it is not, or not any more: messages may come twice."""
+    """Claim a run that is due; None when it is not, or no longer, since messages may come twice."""
     before = aliased(TrainingRun)
     query = (
         select(TrainingRun, Snapshot, Checkpoint)
@@ -108,12 +108,15 @@ def _claimed(session: Session, run: TrainingRun, snapshot: Path, made_before: Ch
     settings, stages = get_settings(), plan.stages_of(run.kind)
     folder, output = settings.runs_dir / f"run-{run.id}", settings.checkpoints_dir / run.config["run"]["name"]
     given: dict[str, Thing] = {plan.CHECKPOINT: str(output), "snapshot": str(snapshot), "checks": CHECKS}
-    data, parent = snapshot, {}
+    data: Path = snapshot
+    parent: dict[str, Any] = {}
     if run.kind is RunKind.CHECK:
         given |= _measured(session, run)
     elif run.kind is RunKind.SFT and made_before is not None:
         given |= {"reward_model": made_before.path, **_sampled(run)}
         data = folder / plan.CHOSEN
+    elif run.kind is RunKind.GRPO and made_before is not None:
+        parent = {"parent_adapter": made_before.path, "checks": CHECKS, "work": str(folder)}
     elif made_before is not None and made_before.kind is CheckpointKind.SFT:
         parent = {"parent_adapter": made_before.path}
         verified = settings.runs_dir / f"run-{run.after_run_id}" / plan.VERIFIED

@@ -77,13 +77,13 @@ class ContestJson(BaseModel):
     score: RateJson | None
     length_controlled: RateJson | None
     evidence: float = Field(description="That the challenger is better; 20 decides.")
-    evidence_worse: float = Field(description="What speaks against it.")
+    evidence_worse: float = Field(description="Evidence against it.")
     counted: int
     budget: int
     people: int
     capabilities: list[PartJson]
     by_person: list[PartJson]
-    more_judgements: int | None = Field(description="What it still takes at the score so far; null once it is settled.")
+    more_judgements: int | None = Field(description="Forecast from the score so far; null once it is settled.")
     verdict: Verdict | None
     reason: str
     opened_at: datetime
@@ -108,7 +108,7 @@ class ContestList(BaseModel):
 
 
 class EntryJson(BaseModel):
-    """What a round came to."""
+    """The result of a round."""
 
     round: int
     state: RoundState
@@ -119,7 +119,7 @@ class EntryJson(BaseModel):
 
 
 class BetterJson(BaseModel):
-    """Is it better? The answer in words, and the rounds that it rests on."""
+    """Is it better? The answer in words, with the rounds behind it."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -165,7 +165,7 @@ def get_contest(session: DbSession, user: ApiReviewer, contest_id: int) -> Conte
 
 @router.post("/contests/{contest_id}/withdraw", response_model=ContestJson, dependencies=[TAKES_KEY])
 def withdraw_contest(request: Request, session: DbSession, user: ApiAdmin, contest_id: int, act: ActJson) -> Response:
-    """End an open contest; the champion stays."""
+    """End an open contest. The champion stays."""
 
     def work() -> ContestJson:
         contests.withdraw(session, user, cards.access_contest(session, user, contest_id), act.reason)
@@ -176,7 +176,7 @@ def withdraw_contest(request: Request, session: DbSession, user: ApiAdmin, conte
 
 @router.post("/rounds/{number}/override", response_model=BetterJson, dependencies=[TAKES_KEY])
 def override_round(request: Request, session: DbSession, user: ApiAdmin, number: int, act: ActJson) -> Response:
-    """Make a round's policy the champion, against the gate or before it has decided. Answers what the rounds came to."""
+    """Make a round's policy the champion despite the gate, or before it has decided. Returns the result of each round."""
 
     def work() -> BetterJson:
         contests.override(session, user, queries.access_round(session, user, number), act.reason)
@@ -187,7 +187,7 @@ def override_round(request: Request, session: DbSession, user: ApiAdmin, number:
 
 @router.get("/better")
 def is_it_better(session: DbSession, user: ApiReviewer) -> BetterJson:
-    """What the rounds came to, as the front page says it."""
+    """The result of each round, as the front page shows it."""
     return _better_json(better(session, user))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
@@ -14,7 +16,7 @@ from app.accounts.models import User
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput
 from app.rounds import cards, contests, drawing, findings
-from app.rounds.acts import OVERRIDE, WITHDRAW, Act, of_contest
+from app.rounds.acts import DONE, NOTHING_REFUSED, OVERRIDE, WITHDRAW, Act, Refused, of_contest
 from app.rounds.cards import Card
 from app.rounds.drawing import Curve
 from app.rounds.findings import Solved
@@ -67,42 +69,49 @@ def withdraw(
 ) -> Response:
     """End a contest before its votes do."""
     contest = cards.access_contest(session, user, contest_id)
-    try:
-        contests.withdraw(session, user, contest, reason)
-    except BadInput as error:
-        return _page(request, session, user, contest_id, (WITHDRAW, reason, error.message))
-    return redirect(request, f"/contests/{contest_id}", flash="The contest is withdrawn.")
+    again = partial(_page, request, session, user, contest_id)
+    return act(request, WITHDRAW, partial(contests.withdraw, session, user, contest), reason, again)
 
 
 @router.post("/contests/{contest_id}/override")
 def override(
     request: Request, session: DbSession, user: Admin, contest_id: int, reason: Annotated[str, Form()] = ""
 ) -> Response:
-    """Put the challenger in charge, against the gate or before it has decided."""
+    """Make the challenger the champion despite the gate, or before it has decided."""
     contest = cards.access_contest(session, user, contest_id)
+    again = partial(_page, request, session, user, contest_id)
+    return act(request, OVERRIDE, partial(contests.override, session, user, contest), reason, again)
+
+
+def act(
+    request: Request,
+    name: str,
+    do: Callable[[str], None],
+    reason: str,
+    again: Callable[[Refused], HTMLResponse],
+) -> Response:
+    """Do an act and return to its page, whose address the act's extends; show it ``again`` where the reason is refused."""
     try:
-        contests.override(session, user, contest, reason)
+        do(reason)
     except BadInput as error:
-        return _page(request, session, user, contest_id, (OVERRIDE, reason, error.message))
-    return redirect(request, f"/contests/{contest_id}", flash="The policy is the champion now.")
+        return again(Refused(name, reason, error.message))
+    return redirect(request, request.url.path.removesuffix(f"/{name}"), flash=DONE[name])
 
 
 def _page(
-    request: Request, session: Session, user: User, contest_id: int, refused: tuple[str, str, str] = ("", "", "")
+    request: Request, session: Session, user: User, contest_id: int, refused: Refused = NOTHING_REFUSED
 ) -> HTMLResponse:
-    """``refused``: the act whose reason was refused, what it was, and why."""
     contest = cards.access_contest(session, user, contest_id)
     card = cards.card_of(session, contest)
-    acted, reason, problem = refused
     page = ContestPage(
         card=card,
         score=drawing.of_score(card),
         evidence=drawing.of_evidence(card),
         solved=findings.solved(session, contest),
-        acts=of_contest(user, contest, card.round_verdict, acted),
-        reason=reason,
-        problem=problem,
+        acts=of_contest(user, contest, card.round_verdict, refused.act),
+        reason=refused.reason,
+        problem=refused.problem,
         poll_seconds=CONTEST_POLL_SECONDS,
     )
-    template = f"rounds/{'_contest' if is_exchange(request) and not problem else 'contest'}.html"
-    return render(request, template, page, status=422 if problem else 200)
+    template = f"rounds/{'_contest' if is_exchange(request) and not refused.problem else 'contest'}.html"
+    return render(request, template, page, status=422 if refused.problem else 200)

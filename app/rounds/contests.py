@@ -48,9 +48,9 @@ def open_gate(session: Session, round_: Round, challenger: Checkpoint) -> Contes
         return known
     champion = appointed(session, LoopRole.CHAMPION)
     if champion is None:
-        raise Conflict("No model is in service that a new policy could be compared with.")
+        raise Conflict("There is no champion to compare a new policy with.")
     if champion.id == challenger.id:
-        raise Conflict(f"{challenger.name} is in service already.")
+        raise Conflict(f"{challenger.name} is the champion already.")
     registry.challenge(session, challenger)
     budget, team = get_settings().contest_budget, counting.team(session, round_)
     contest = _add(session, round_, ContestKind.GATE, challenger, champion, budget, team)
@@ -124,7 +124,7 @@ def _void_gate(session: Session, contest: Contest) -> tuple[Verdict, str] | None
         was = session.get_one(Checkpoint, contest.champion_id)
         return (
             Verdict.INCONCLUSIVE,
-            f"{was.name}, which it was compared with, is no longer in charge: {champion.name} is.",
+            f"{was.name}, which it was compared with, is no longer the champion: {champion.name} is.",
         )
     return None
 
@@ -132,10 +132,10 @@ def _void_gate(session: Session, contest: Contest) -> tuple[Verdict, str] | None
 def _void_watch(session: Session, contest: Contest) -> tuple[Verdict, str] | None:
     before = session.get_one(Checkpoint, contest.champion_id, populate_existing=True)
     if before.state is not CheckpointState.READY:
-        return Verdict.INCONCLUSIVE, f"There is nothing to go back to. {_unservable(before)}"
+        return Verdict.INCONCLUSIVE, f"The previous champion cannot be restored. {_unservable(before)}"
     champion = appointed(session, LoopRole.CHAMPION)
     if champion is not None and champion.id != contest.challenger_id:
-        return Verdict.INCONCLUSIVE, f"{champion.name} is in charge now."
+        return Verdict.INCONCLUSIVE, f"{champion.name} is the champion now."
     return None
 
 
@@ -157,7 +157,7 @@ def _reason(contest: Contest, found: Found) -> str:
     return {
         Rule.BETTER: f"People prefer it. {said}",
         Rule.NOT_USEFUL: f"It is not clearly better than the champion. {said}",
-        Rule.WORSE: f"People prefer the policy before it. {said}",
+        Rule.WORSE: f"People prefer the previous champion. {said}",
         Rule.WORSE_IN_CAPABILITY: (
             f"It is worse in {found.capability}, where it scored {worse.get('score', 0):.0%} on "
             f"{worse.get('counted', 0)} prompts. {said}"
@@ -188,7 +188,10 @@ def _end_gate(session: Session, contest: Contest, verdict: Verdict, reason: str,
         except Conflict as conflict:
             if user is not None:
                 raise
-            verdict, reason = Verdict.REFUSED, f"People prefer it, but it cannot be put in charge. {conflict.message}"
+            verdict, reason = (
+                Verdict.REFUSED,
+                f"People prefer it, but it cannot become the champion. {conflict.message}",
+            )
     if not verdict.promotes and not _in_charge(session, challenger):
         registry.dismiss(session, challenger)
     _close(session, contest, verdict, reason, user)
@@ -225,18 +228,18 @@ def _complete(
 def _watch(
     session: Session, round_: Round, champion: Checkpoint, previous: Checkpoint, team: Sequence[int] = ()
 ) -> None:
-    """Go on comparing the new champion with the one before; whoever was watched until now is not in charge any more."""
+    """Keep comparing the new champion with the previous one; older watches end, their champion is no longer champion."""
     for contest in _lock_open(session, ContestKind.WATCH):
-        _close(session, contest, Verdict.INCONCLUSIVE, f"{champion.name} is in charge now.")
+        _close(session, contest, Verdict.INCONCLUSIVE, f"{champion.name} is the champion now.")
     _add(session, round_, ContestKind.WATCH, champion, previous, WATCH_BUDGET, team)
 
 
 def _roll_back(session: Session, contest: Contest, reason: str) -> None:
     restored = registry.roll_back(session)
     if restored is None:
-        _close(session, contest, Verdict.INCONCLUSIVE, f"{reason} There is nothing to go back to.")
+        _close(session, contest, Verdict.INCONCLUSIVE, f"{reason} There is no previous champion to restore.")
         return
-    _close(session, contest, Verdict.REFUSED, f"{reason} {restored.name} is in charge again.")
+    _close(session, contest, Verdict.REFUSED, f"{reason} {restored.name} is the champion again.")
     accounts.audit(session, None, "contest.roll_back", "contest", contest.id, champion=restored.name)
 
 
@@ -257,11 +260,11 @@ def withdraw(session: Session, user: User, contest: Contest, reason: str) -> Non
 
 
 def override(session: Session, user: User, of: Contest | Round, reason: str) -> None:
-    """Put a round's policy in charge against the gate, or before it has decided. The reason stays on the policy's card.
+    """Make a round's policy the champion despite the gate, or before it has decided. The policy's card keeps the reason.
 
     Raises:
         BadInput: no reason is given.
-        Conflict: it is in charge already or cannot be served, or another policy is in contest.
+        Conflict: it is the champion already or cannot be served, or another policy is in contest.
     """
     reason = _said(reason)
     _lock_open(session)
@@ -272,17 +275,15 @@ def override(session: Session, user: User, of: Contest | Round, reason: str) -> 
         return
     round_ = _lock_round(session, round_id)
     if round_.state is not RoundState.COMPLETE:
-        raise Conflict(
-            f"Round {round_.number} has no policy that could be put in charge yet: it is {round_.state.value}."
-        )
+        raise Conflict(f"Round {round_.number} has no policy to promote yet: it is {round_.state.value}.")
     if round_.verdict is None or round_.verdict.promotes:
-        raise Conflict(f"The policy of round {round_.number} was put in charge already.")
+        raise Conflict(f"The policy of round {round_.number} has already been promoted.")
     if _other_gate(session):
         raise Conflict("Another policy is in contest. Withdraw it first.")
     policy = _policy(session, round_, contest)
     champion = appointed(session, LoopRole.CHAMPION)
     if champion is not None and champion.id == policy.id:
-        raise Conflict(f"{policy.name} is in charge already.")
+        raise Conflict(f"{policy.name} is the champion already.")
     registry.crown(session, policy)
     _complete(session, round_, policy, Verdict.OVERRIDDEN, reason, user)
     if champion is not None:
@@ -292,7 +293,7 @@ def override(session: Session, user: User, of: Contest | Round, reason: str) -> 
 def _said(reason: str) -> str:
     reason = reason.strip()
     if not reason:
-        raise refused("reason", "Say why: the reason stays with the round.")
+        raise refused("reason", "Give a reason: it stays with the round.")
     held = flaw(reason)
     if held:
         raise refused("reason", f"The reason holds {held}, which cannot be stored: remove it.")
@@ -306,7 +307,7 @@ def _reopened(session: Session, contest_id: int) -> Contest:
     _lock_open(session)
     contest = session.get_one(Contest, contest_id, populate_existing=True)
     if contest.verdict is not None:
-        raise Conflict(f"This contest has ended already: {contest.verdict.value}.")
+        raise Conflict(f"This contest has already ended: {contest.verdict.value}.")
     counting.count(session, contest)
     return contest
 
@@ -330,7 +331,7 @@ def _policy(session: Session, round_: Round, contest: Contest | None) -> Checkpo
         Evaluation.round_id == round_.id
     )
     trained = policies.join(TrainingRun, TrainingRun.checkpoint_id == Checkpoint.id).where(
-        TrainingRun.round_id == round_.id, TrainingRun.kind == RunKind.DPO
+        TrainingRun.round_id == round_.id, TrainingRun.kind.in_([kind for kind in RunKind if kind.makes_policy])
     )
     found = session.scalar(measured.order_by(Evaluation.id.desc()).limit(1)) or session.scalar(
         trained.order_by(TrainingRun.id.desc()).limit(1)
@@ -342,7 +343,7 @@ def _policy(session: Session, round_: Round, contest: Contest | None) -> Checkpo
 
 # ── Again ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 def recount(session: Session, contest_ids: Sequence[int]) -> None:
-    """Count these again. One that has ended keeps its verdict, and what was counted then stays beside what is counted now."""
+    """Recount these. One that has ended keeps its verdict, and the old count beside the new one."""
     if not contest_ids:
         return
     for contest in _lock(session, select(Contest).where(Contest.id.in_(contest_ids)).order_by(Contest.id)):
@@ -365,7 +366,7 @@ def _outdated() -> Select[int]:
 
 
 def _lock_open(session: Session, *kinds: ContestKind) -> list[Contest]:
-    """Those that are open, in one order, so that no two who lock them wait for each other."""
+    """Lock the open contests, always in one order, so that no two transactions wait for each other."""
     query = select(Contest).where(Contest.verdict.is_(None), Contest.kind.in_(kinds or tuple(ContestKind)))
     return _lock(session, query.order_by(Contest.id))
 

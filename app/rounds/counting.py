@@ -56,7 +56,7 @@ _WRITE = text("""
 
 
 def count(session: Session, contest: Contest) -> Tally:
-    """Count ``contest`` anew, and write down its votes and its sums. Whoever calls this holds the lock on its row."""
+    """Recount ``contest`` and store its votes and sums. The caller holds the lock on its row."""
     votes = read_votes(session, contest)
     tally = Tally(contest.kind, contest.budget, votes, team=_team(session, contest))
     _write_votes(session, contest, tally)
@@ -118,7 +118,7 @@ def _rows(contest: Contest, snapshots: Collection[int]) -> Select[*tuple[Any, ..
 
 
 def _showing_both(contest: Contest) -> Any:
-    """Comparisons in which the two policies meet, with the candidates of each and by how much the challenger's are longer."""
+    """Comparisons of the two policies, with the candidates of each and by how much the challenger's are longer."""
     answered = select(Candidate.prompt_id).where(Candidate.checkpoint_id == contest.challenger_id)
     shown = (
         select(
@@ -131,7 +131,7 @@ def _showing_both(contest: Contest) -> Any:
         .join(Candidate, Candidate.id == ComparisonCandidate.candidate_id)
         .where(
             Comparison.prompt_id.in_(answered),
-            purposes.trains,
+            purposes.compares,
             Candidate.checkpoint_id.in_((contest.challenger_id, contest.champion_id)),
         )
         .cte("shown")
@@ -169,7 +169,7 @@ def _learnt(snapshots: Collection[int]) -> Any:
 
 
 def _counted_at_the_gate(session: Session, contest: Contest) -> set[bytes]:
-    """Of a watch, the contents by which this policy was promoted over that one: they are no news."""
+    """For a watch: the prompts already counted for this promotion, which are no new evidence."""
     if contest.kind is ContestKind.GATE:
         return set()
     query = (
@@ -209,11 +209,11 @@ def _vote(row: Any, spent: Collection[bytes]) -> Vote:
 
 
 def team(session: Session, of: Round) -> list[int]:
-    """Who judges here: people of whom several judgements were made since ``of`` began to collect."""
+    """The people who judge here: those with several judgements since ``of`` began to collect."""
     query = (
         select(Annotation.annotator_id)
         .join(Comparison, Comparison.id == Annotation.comparison_id)
-        .where(COUNTS, purposes.trains, Annotation.created_at >= of.created_at)
+        .where(COUNTS, purposes.compares, Annotation.created_at >= of.created_at)
         .group_by(Annotation.annotator_id)
         .having(func.count() >= FLOOR)
     )
@@ -221,7 +221,7 @@ def team(session: Session, of: Round) -> list[int]:
 
 
 def _team(session: Session, contest: Contest) -> frozenset[int]:
-    """Those who were known at the opening, but for whoever has left since."""
+    """The people known at the opening, without those who have left since."""
     known = contest.details.get("team", [])
     if not known:
         return frozenset()
@@ -303,7 +303,7 @@ def _rate(scores: Sequence[float]) -> dict[str, Any]:
 
 
 def _by_person(tally: Tally) -> dict[str, dict[str, Any]]:
-    """Whoever gave a vote that could be counted, by pseudonym; ``without`` is what the score would be without them."""
+    """Everybody with a countable vote, by pseudonym; ``without`` is the score without their votes."""
     given: dict[int, list[Vote]] = defaultdict(list)
     for vote in tally.votes:
         if vote.left_out is None:

@@ -121,7 +121,7 @@ def _register(session: Session, run: TrainingRun, claim: Claim) -> None:
 
 
 def _note_choice(session: Session, run: TrainingRun, folder: Path) -> None:
-    """Which policy's answers are imitated, and which reward model chose them."""
+    """The policy whose answers are imitated, and the reward model that chose them."""
     chose = session.scalar(select(TrainingRun.checkpoint_id).where(TrainingRun.id == run.after_run_id))
     inputs = [(InputRole.CHOSE, chose)]
     report = folder / plan.SAMPLED
@@ -133,9 +133,9 @@ def _note_choice(session: Session, run: TrainingRun, folder: Path) -> None:
 
 
 def _started_from(session: Session, run: TrainingRun) -> Checkpoint:
-    """The policy that imitates, where this one goes on from it; else the base."""
+    """The policy before it in its chain, where this one goes on from that; else the base."""
     before = session.get(TrainingRun, run.after_run_id) if run.after_run_id else None
-    if before is not None and before.kind is RunKind.SFT:
+    if before is not None and before.kind in {RunKind.SFT, RunKind.DPO}:
         return session.get_one(Checkpoint, before.checkpoint_id)
     return session.get_one(Checkpoint, run.config["base_id"])
 
@@ -197,7 +197,7 @@ def _end(run: TrainingRun, state: RunState, log_tail: str) -> None:
 
 
 def queue_again(run: TrainingRun) -> None:
-    """Forget how a run ended: it starts anew and resumes where it was saved."""
+    """Clear how a run ended, so that it restarts from its last saved step."""
     run.state, run.attempts, run.finished_at = RunState.QUEUED, 0, None
     run.error = run.remedy = run.cancel_requested_at = run.heartbeat_at = None
     run.refused = False

@@ -29,6 +29,7 @@ KINDS = {
     RunKind.REWARD: CheckpointKind.REWARD,
     RunKind.SFT: CheckpointKind.SFT,
     RunKind.DPO: CheckpointKind.POLICY,
+    RunKind.GRPO: CheckpointKind.POLICY,
     RunKind.CHECK: CheckpointKind.POLICY,
 }
 REMEDY = "Set CORRAL_TRAINING_RECIPE to a recipe with a lower learning rate, then start a new training."

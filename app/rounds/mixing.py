@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from app.loops.models import Round
@@ -41,10 +41,19 @@ def of(run_id: int, said: Sequence[TrainingEvent]) -> Mix | None:
 
 def of_round(session: Session, found: Round) -> list[tuple[TrainingRun, Mix]]:
     """Of the newest run of each kind, in the order of training."""
+    return _newest(session, TrainingRun.round_id == found.id)
+
+
+def of_snapshot(session: Session, snapshot_id: int) -> list[tuple[TrainingRun, Mix]]:
+    """What runs read of a snapshot: of the newest run of each kind, in the order of training."""
+    return _newest(session, TrainingRun.snapshot_id == snapshot_id)
+
+
+def _newest(session: Session, which: ColumnElement[bool]) -> list[tuple[TrainingRun, Mix]]:
     query = (
         select(TrainingRun, TrainingEvent)
         .join(TrainingEvent, TrainingEvent.run_id == TrainingRun.id)
-        .where(TrainingRun.round_id == found.id, TrainingEvent.event == EVENT)
+        .where(which, TrainingEvent.event == EVENT)
         .order_by(TrainingRun.id, TrainingEvent.seq)
     )
     newest = {run.kind: (run, _read(run.id, event.values)) for run, event in session.execute(query)}

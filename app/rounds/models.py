@@ -19,7 +19,8 @@ from training.formats import trainers
 class RunKind(StrEnum):
     """What a round runs, in this order.
 
-    ``sft`` imitates the best of many samples, where an installation asks for it. ``check`` trains nothing: it measures the
+    ``sft`` imitates the best of many samples, and ``grpo`` goes on from the policy with what can be checked, where an
+    installation asks for them. ``check`` trains nothing: it measures the
     reward model and the policy against those before them, and where there are policies before, their average with the new
     one, which then is its checkpoint.
     """
@@ -27,12 +28,27 @@ class RunKind(StrEnum):
     REWARD = "reward"
     SFT = "sft"
     DPO = "dpo"
+    GRPO = "grpo"
     CHECK = "check"
 
     @property
     def label(self) -> str:
         """What pages call it."""
-        return {"reward": "Reward model", "sft": "Imitation", "dpo": "Policy", "check": "Check"}[self.value]
+        return _LABELS[self]
+
+    @property
+    def makes_policy(self) -> bool:
+        """Whether what it trains may be what a round puts to the gate: the last one that does is."""
+        return self in {RunKind.DPO, RunKind.GRPO}
+
+
+_LABELS = {
+    RunKind.REWARD: "Reward model",
+    RunKind.SFT: "Imitation",
+    RunKind.DPO: "Policy",
+    RunKind.GRPO: "Learning from checks",
+    RunKind.CHECK: "Check",
+}
 
 
 class RunState(StrEnum):

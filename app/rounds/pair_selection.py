@@ -53,7 +53,7 @@ def _judged(session: Session, *, featured: bool = False) -> bool:
     some = (
         select(Annotation.id)
         .join(Comparison, Comparison.id == Annotation.comparison_id)
-        .where(COUNTS, purposes.trains)
+        .where(COUNTS, purposes.compares)
         .order_by(Annotation.id.desc())
         .limit(ENOUGH)
     )

@@ -32,6 +32,8 @@ REWARD_REPORT, POLICY_REPORT, AVERAGE_REPORT = (
     f"{name}-report/report.json" for name in ("reward", "policy", "average")
 )
 """Of the run that checks: what ``training.evaluate`` found."""
+HEAD_REPORT = "head.json"
+"""Of the run that checks: how the reward model stands against a linear head (``workers.selection.baseline``)."""
 AVERAGED = "average.json"
 """Whether the policies could be averaged."""
 GIVEN = frozenset(
@@ -102,6 +104,11 @@ def always(_: Settings) -> bool:
 def samples_wanted(settings: Settings) -> bool:
     """For stages that imitate the best of many samples."""
     return settings.training_samples > 0
+
+
+def checks_wanted(settings: Settings) -> bool:
+    """For the stage that learns from what can be checked."""
+    return settings.training_checked_steps > 0
 
 
 @dataclass(frozen=True)
@@ -240,6 +247,15 @@ PLAN: tuple[Stage, ...] = (
         gates=gate.EVERY_CHECKPOINT,
     ),
     Stage(
+        "checked",
+        RunKind.GRPO,
+        command=("training.grpo", "{run.toml}"),
+        needs=("snapshot",),
+        makes=(CHECKPOINT,),
+        gates=gate.EVERY_CHECKPOINT,
+        wanted=checks_wanted,
+    ),
+    Stage(
         "average",
         RunKind.CHECK,
         command=("training.average", "{average.toml}"),
@@ -275,6 +291,16 @@ PLAN: tuple[Stage, ...] = (
     ),
     _against_champion("policy", POLICY_REPORT),
     _against_champion("average", AVERAGE_REPORT, AVERAGED, only_with="averaged"),
+    Stage(
+        "baseline",
+        RunKind.CHECK,
+        command=("workers.selection.baseline", "{baseline.toml}"),
+        needs=("reward_model",),
+        makes=(HEAD_REPORT,),
+        told={"reward_model": "reward_model", "output": HEAD_REPORT},
+        remedies=MEASURING,
+        knows_installation=True,
+    ),
 )
 
 

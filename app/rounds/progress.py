@@ -20,17 +20,20 @@ STRENGTHS = {f"held_out/accuracy/strength_{strength.value}": strength.label for 
 
 EXPLAINED = {
     "held_out/accuracy": {
-        RunKind.REWARD: "of held-out pairs, the chosen response got the higher reward",
-        RunKind.DPO: "of held-out pairs, the policy moved towards the chosen response rather than the rejected one; "
+        RunKind.REWARD: "held-out pairs in which the chosen response gets the higher reward",
+        RunKind.DPO: "held-out pairs in which the policy moved towards the chosen response rather than the rejected one; "
         "before training it has not moved, which counts as one half",
     },
     "held_out/logp_accuracy": {
-        RunKind.DPO: "of held-out pairs, the policy finds the chosen response likelier than the rejected one; long "
+        RunKind.DPO: "held-out pairs in which the policy finds the chosen response likelier than the rejected one; long "
         "responses are less likely, so this starts low"
     },
+    "held_out/verified": {
+        RunKind.GRPO: "of held-out prompts that say what an answer must come to, the policy’s answer passes its checks; "
+        "before is the policy that learnt preferences",
+    },
     "held_out/longer_wins_accuracy": {
-        RunKind.REWARD: "of held-out pairs, the longer response is the chosen one: the accuracy of looking only at "
-        "length"
+        RunKind.REWARD: "held-out pairs in which the longer response is the chosen one: the accuracy of length alone"
     },
 }
 MEASURES = {
@@ -41,18 +44,25 @@ MEASURES = {
     ),
     "held_out/length_correlation": (
         "Reward and length",
-        "their correlation over held-out responses: far from 0 means that the model rewards length",
+        "correlation over held-out responses; far from 0, the model rewards length",
     ),
 }
 DATA_WORDS = {
     "pairs": "pairs trained on",
+    "checked_prompts": "prompts whose answers are checked to learn from",
+    "checked_held_out": "held-out prompts whose answers are checked to measure",
+    "prompts_contaminated": "prompts left out: they repeat a held-out one",
+    "prompts_too_long": "prompts left out: no room for an answer",
+    "prompts_unrenderable": "prompts left out: the model’s template refuses them",
     "pairs/chosen_over_rejected": "chosen over rejected",
     "pairs/edited_over_chosen": "edited over chosen",
     "pairs/edited_over_rejected": "edited over rejected",
     "verifier_pairs": "pairs that checks found, not people",
+    "written_answers": "answers that people wrote from scratch",
     "filtered_by_strength": "rows left out: not strong enough",
     "ties": "rows left out: ties",
     "all_unacceptable": "rows left out: all unacceptable",
+    "written": "rows left out: answers written from scratch, which are in no pair",
     "empty_responses": "rows left out: an empty response",
     "same_text": "rows left out: the same text twice",
     "dropped_unrenderable": "rows left out: the model’s template refuses them",
@@ -112,8 +122,9 @@ class Results:
 def results(run: TrainingRun) -> Results:
     """The baseline beside the result, or beside what was measured last while the run goes on."""
     before, after = run.baseline, run.metrics
-    pairs = _number(after.get("held_out/pairs", before.get("held_out/pairs")))
+    pairs = _measured_on(run)
     names = {
+        "held_out/verified": "Solved",
         "held_out/accuracy": "Accuracy",
         "held_out/logp_accuracy": "Accuracy by likelihood",
         "held_out/longer_wins_accuracy": "“The longer one wins”",
@@ -152,16 +163,27 @@ def _number(value: Any) -> int | None:
 
 @dataclass(frozen=True)
 class Headline:
-    """The one number of a run: held-out accuracy before and after."""
+    """The one number of a run before and after: of what, in ``words``."""
 
     baseline: Share | None
     result: Share | None
+    words: str = "held-out accuracy"
+    before: str = "untrained"
 
 
 def headline(run: TrainingRun) -> Headline:
     """For lists of runs."""
-    pairs = _number(run.metrics.get("held_out/pairs", run.baseline.get("held_out/pairs")))
-    return Headline(_share(run.baseline, "held_out/accuracy", pairs), _share(run.metrics, "held_out/accuracy", pairs))
+    of = _measured_on(run)
+    if run.kind is RunKind.GRPO:
+        before, after = (_share(each, "held_out/verified", of) for each in (run.baseline, run.metrics))
+        return Headline(before, after, "held-out prompts solved", "before")
+    return Headline(_share(run.baseline, "held_out/accuracy", of), _share(run.metrics, "held_out/accuracy", of))
+
+
+def _measured_on(run: TrainingRun) -> int | None:
+    """Held-out pairs, or prompts where a run learns from checks."""
+    key = "held_out/verified_prompts" if run.kind is RunKind.GRPO else "held_out/pairs"
+    return _number(run.metrics.get(key, run.baseline.get(key)))
 
 
 def seconds_left(run: TrainingRun, steps: Sequence[TrainingEvent]) -> float | None:
@@ -196,6 +218,11 @@ def stage(run: TrainingRun, said: Sequence[TrainingEvent]) -> str:
             if run.step
             else "Loading the models."
         )
+    if run.kind is RunKind.GRPO and "data" in names:
+        drawing = "Drawing answers, checking them, and learning from what checks find."
+        return (
+            drawing if run.step or "baseline" in names else "The policy before is being measured on held-out prompts."
+        )
     if run.step or "step" in names:
         return "Training."
     if "baseline" in names:
@@ -229,6 +256,13 @@ class Column:
 
 def columns(kind: RunKind) -> list[Column]:
     """What is drawn of a run, in the order of the table; nothing of one that trains nothing."""
+    if kind is RunKind.GRPO:
+        return [
+            Column("loss", "Loss"),
+            Column("reward", "Reward, of the step’s answers"),
+            Column("reward_std", "Spread of rewards"),
+            Column("held_out/verified", "Solved, held-out"),
+        ]
     if kind not in MARGINS:
         return []
     return [

@@ -10,10 +10,14 @@ from app.kernel.settings import get_settings
 from app.loops.models import Round, RoundState
 from app.loops.queries import challenging_round
 from app.preferences import prompt_lines, trainable
-from app.rounds import recent
-from app.rounds.minutes import minutes, units
+from app.rounds import plan, recent
+from app.rounds.minutes import Checkable, minutes, units
 from app.rounds.models import RunKind
 from app.rounds.recipes import MIN_STRENGTH, conflicts, recipe_problem
+from training.formats.prompts import Split
+
+MOST = 1_000
+"""Prompts that are counted, at most."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,13 @@ class Readiness:
     """Pairs that the reward model learns from."""
     policy: int
     """Pairs that the policy learns from."""
+    written: int
+    """Answers written from scratch that the fine-tuning imitates: they are in no pair."""
     held_out: int
     """Pairs, of every strength, that a result can be measured on."""
     needed: int
+    checkable: int | None
+    """Training prompts that say what an answer must come to; None where a training does not learn from checks."""
     units: dict[RunKind, int]
     """How much each run would read (``app.rounds.minutes``)."""
     minutes: int
@@ -49,14 +57,20 @@ def readiness(session: Session, current: Round) -> Readiness:
     prompts = trainable.judged(session, settings.held_out_percent)
     name = settings.training_recipe
     by_reward, by_dpo = conflicts(RunKind.REWARD, name), conflicts(RunKind.DPO, name)
+    checkable = Checkable(
+        train=prompt_lines.to_check(session, Split.TRAIN, MOST) if plan.checks_wanted(settings) else 0,
+        held_out=prompt_lines.to_check(session, Split.HELD_OUT, settings.check_prompts),
+    )
     found = Readiness(
         annotations=trainable.standing(prompts),
         new_annotations=recent.judged(session, recent.since_last(session)),
         taken_back=recent.taken_back(session),
         trainable=trainable.pairs(prompts, "reward", by_reward, MIN_STRENGTH),
         policy=trainable.pairs(prompts, "dpo", by_dpo, MIN_STRENGTH),
+        written=trainable.written(prompts),
         held_out=trainable.held_out_pairs(prompts),
         needed=settings.training_min_pairs,
+        checkable=checkable.train if plan.checks_wanted(settings) else None,
         units={},
         minutes=0,
         blocked=None,
@@ -68,6 +82,7 @@ def readiness(session: Session, current: Round) -> Readiness:
             trainable.training_prompts(prompts), prompt_lines.to_train_on(session, settings.training_sample_prompts)
         ),
         held_out=found.held_out,
+        checkable=checkable,
     )
     blocked = _blocked(current, challenging_round(session), found) or recipe_problem(settings)
     return replace(found, units=planned, minutes=minutes(session, planned), blocked=blocked)

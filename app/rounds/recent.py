@@ -7,7 +7,8 @@ to learn stays new.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
+from typing import NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, and_, case, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -16,6 +17,7 @@ from sqlalchemy.orm import Session
 from app.annotations.models import COUNTS, Annotation
 from app.comparisons import purposes
 from app.comparisons.models import Comparison
+from app.judgements.vocabulary import Outcome
 from app.loops.models import Round
 from app.loops.queries import ENDED_COLLECTING
 from app.preferences.forms import ExportFilter
@@ -61,7 +63,14 @@ def judged(session: Session, wanted: ExportFilter) -> int:
     return session.scalar(query) or 0
 
 
-def by_round(session: Session) -> dict[int, int]:
+class Judged(NamedTuple):
+    """How many annotations there are, and how many of them are answers that were written from scratch."""
+
+    annotations: int = 0
+    written: int = 0
+
+
+def by_round(session: Session) -> dict[int, Judged]:
     """How many annotations count of each round, by its number; together they are all.
 
     Of the current round are those of :func:`since_last`; before it, each belongs to the first snapshot that came after it.
@@ -82,15 +91,16 @@ def by_round(session: Session) -> dict[int, int]:
         before = func.least(func.width_bucket(Annotation.id, after), len(ended) - 1)
         place = case((and_(*narrowing(since_last(session))), len(ended)), else_=before)
     query = (
-        select(place.label("place"), func.count())
+        select(place.label("place"), func.count(), func.count().filter(Annotation.outcome == Outcome.WRITTEN))
         .select_from(Annotation)
         .join(Comparison, Comparison.id == Annotation.comparison_id)
         .where(COUNTS, purposes.trains)
         .group_by("place")
     )
-    found: Counter[int] = Counter()
-    for index, count in session.execute(query):
-        found[numbers[index]] += count
+    found: dict[int, Judged] = defaultdict(Judged)
+    for index, count, written in session.execute(query):
+        before_it = found[numbers[index]]
+        found[numbers[index]] = Judged(before_it.annotations + count, before_it.written + written)
     return dict(found)
 
 

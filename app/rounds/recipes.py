@@ -25,6 +25,11 @@ def recipe_problem(settings: Settings) -> str | None:
     if not file.is_file():
         known = ", ".join(sorted(found.name.split(".")[1] for found in RECIPES.glob(f"{RunKind.DPO.value}.*.toml")))
         return f"There is no recipe {name}. Set CORRAL_TRAINING_RECIPE to one of: {known}."
+    if settings.training_checked_steps and not (RECIPES / f"{RunKind.GRPO.value}.{name}.toml").is_file():
+        return (
+            f"The recipe {name} (CORRAL_TRAINING_RECIPE) does not say how to learn from checks. Set "
+            "CORRAL_TRAINING_CHECKED_STEPS to 0, or choose another recipe."
+        )
     rank = recipe(RunKind.DPO, name)["lora"]["r"]
     if settings.engine_kind is EngineKind.VLLM and rank > most:
         return (
@@ -45,6 +50,8 @@ def max_length(kind: RunKind, config: Mapping[str, Any]) -> int:
 
 def trained_by(kind: RunKind, config: Mapping[str, Any]) -> str:
     """Who trains a run, by its run file and its recipe, in words."""
+    if kind is RunKind.GRPO:
+        return trainers.words("trl", kind.value)
     its = recipe(kind, config.get("recipe", "laptop"))
     loss = (its.get("dpo", {}) | config.get("dpo", {})).get("loss_type")
     said = config.get("trainer", its.get("trainer", "auto"))

@@ -38,9 +38,13 @@ from app.rounds.recipes import MIN_STRENGTH, SEED, trained_by
 
 log = structlog.get_logger()
 
-PRODUCTS = {RunKind.REWARD: "reward", RunKind.SFT: "sft", RunKind.DPO: "policy"}
+PRODUCTS = {RunKind.REWARD: "reward", RunKind.SFT: "sft", RunKind.DPO: "policy", RunKind.GRPO: "checked"}
 """What the checkpoint of a run is called."""
-IMITATED = "the best answers of the champion, and people's edits"
+SCOPES = {
+    RunKind.SFT: "the best answers of the champion, and people's edits",
+    RunKind.GRPO: "what checks find of the policy's own answers",
+}
+"""What those kinds of run learn from that learn from no preferences."""
 
 
 # ── Start ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -49,7 +53,8 @@ def start_training(session: Session, user: User | None) -> list[TrainingRun]:
 
     Both learn from all rounds, the policy more from what is new: of what was tried that keeps most of what earlier rounds
     taught (docs/decisions/0043). Between the two a run imitates those of many samples that the reward model likes best
-    (``training_samples``), and the policy goes on from there.
+    (``training_samples``), and the policy goes on from there; after it one may go on with what can be checked
+    (``training_checked_steps``), where there is anything.
 
     Raises:
         Conflict: a training is under way, or there is too little to learn from; the message says how much is missing.
@@ -62,7 +67,10 @@ def start_training(session: Session, user: User | None) -> list[TrainingRun]:
     everything = preferences.request_snapshot(session, user, ExportFilter())
     queued: list[TrainingRun] = []
     for kind in plan.chain(get_settings()):
-        learns_from = IMITATED if kind is RunKind.SFT else "all rounds"
+        if kind is RunKind.GRPO and not ready.checkable:
+            log.info("no_learning_from_checks", reason="No training prompt says what an answer must come to.")
+            continue
+        learns_from = SCOPES.get(kind, "all rounds")
         after = queued[-1] if queued else None
         config = _config(session, current, kind, base, learns_from) | {"units": ready.units.get(kind, 0)}
         queued.append(_queue(session, current, kind, everything, config, user, after))
@@ -81,7 +89,7 @@ def start_nightly(session: Session) -> list[TrainingRun]:
         log.info("nightly_not_due", new_annotations=found, needed=needed)
         return []
     if _refused_before(session):
-        log.info("nightly_left", reason="A gate refused the last training, and nothing was judged since.")
+        log.info("nightly_left", reason="A gate refused the last training, and there are no new judgements since.")
         return []
     try:
         started = start_training(session, None)
@@ -123,8 +131,11 @@ def _config(session: Session, current: Round, kind: RunKind, base: Checkpoint, s
         "seed": SEED,
         "name": f"{PRODUCTS[kind]}-r{current.number}-{secrets.token_hex(4)}",
         "base_model": base.path,
-        "data": {} if kind is RunKind.SFT else {"min_strength": MIN_STRENGTH},
     }
+    if kind is RunKind.GRPO:
+        run |= {"steps": settings.training_checked_steps, "max_tokens": settings.check_tokens, "lenient": True}
+        return {"scope": scope, "trained_by": trained_by(kind, run), "base_id": base.id, "run": run}
+    run["data"] = {} if kind is RunKind.SFT else {"min_strength": MIN_STRENGTH}
     if kind is RunKind.DPO:  # how much more that counts, the recipe says
         run["data"]["newest_after"] = recent.newest_trained(session)
     if barred := left_out_of_training(session):
@@ -275,8 +286,8 @@ def _end_attempt(current: Round, attempt: Sequence[TrainingRun]) -> None:
 
 def _conclude(session: Session, current: Round, attempt: Sequence[TrainingRun]) -> None:
     """What was trained has been checked: it is refused, or people compare it with the champion from now on."""
-    [checkpoint_id] = [run.checkpoint_id for run in attempt if run.kind is RunKind.DPO]
-    trained, candidate = session.get_one(Checkpoint, checkpoint_id), checking.candidate(session, attempt[-1])
+    trained = session.get_one(Checkpoint, checking.policy_of(attempt))
+    candidate = checking.candidate(session, attempt[-1])
     try:
         with session.begin_nested():
             if candidate is None:

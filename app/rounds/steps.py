@@ -68,12 +68,12 @@ def _trained(row: RoundRow) -> str:
         step = f", step {working.step} of {working.total_steps}" if working.total_steps else ""
         return f"run {working.id} {working.state.value}{step}"
     result = headline(reward).result
-    return f"reward model right on {result.percent} of held-out pairs" if result else "nothing held out to measure on"
+    return f"reward model right on {result.percent} of held-out pairs" if result else "no held-out pairs to measure on"
 
 
 def _checked(row: RoundRow) -> str:
     if row.kept_back:
-        return "for admins until the verdict"
+        return "only for admins until the verdict"
     refused = [finding for each in row.measured for finding in each.findings if finding.level == "refuses"]
     warnings = sum(finding.level == "warns" for each in row.measured for finding in each.findings)
     if refused:
@@ -89,7 +89,7 @@ def _passed(measured: list[Measured], warnings: int) -> str:
 def _contested(row: RoundRow) -> str:
     contest = row.contest
     if contest is None:
-        return "for admins until the verdict" if row.kept_back else ""
+        return "only for admins until the verdict" if row.kept_back else ""
     rate = cards.rate_of(contest)
     if rate is None:
         return f"against {contest.champion.name}; no vote yet"
@@ -99,5 +99,5 @@ def _contested(row: RoundRow) -> str:
 def _verdict(row: RoundRow) -> str:
     verdict = row.round.verdict
     if verdict is None:
-        return "ended before there were verdicts" if row.round.state is RoundState.COMPLETE else ""
+        return "ended before verdicts existed" if row.round.state is RoundState.COMPLETE else ""
     return f"{verdict.label}{'' if verdict is Verdict.PROMOTED else f': {row.round.verdict_reason}'}".rstrip(": ")

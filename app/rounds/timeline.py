@@ -24,6 +24,8 @@ class RoundRow:
     batches: Sequence[tuple[int, str]]
     annotations: int
     """What was judged in it, whenever the responses were written (``app.rounds.recent``)."""
+    written: int
+    """Of these, answers that were written from scratch."""
     runs: Sequence[TrainingRun]
     contest: Contest | None
     """Of its gate, with the two policies; None where there is none, and for a reader who may not see it yet."""
@@ -57,7 +59,8 @@ def rows(session: Session, rounds: Sequence[Round], user: User) -> list[RoundRow
         RoundRow(
             round=found,
             batches=[(batch_id, name) for round_id, batch_id, name in batches if round_id == found.id],
-            annotations=judged.get(found.number, 0),
+            annotations=judged.get(found.number, recent.Judged()).annotations,
+            written=judged.get(found.number, recent.Judged()).written,
             runs=[run for run in runs if run.round_id == found.id],
             contest=contests.get(found.id),
             measured=measured.get(found.id, []),

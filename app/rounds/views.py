@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
@@ -14,16 +15,15 @@ from sqlalchemy.orm import Session
 from app.accounts.access import Admin, Reviewer
 from app.accounts.models import Role, User
 from app.kernel.db import DbSession
-from app.kernel.errors import BadInput
 from app.kernel.settings import get_settings
 from app.loops.models import Round, RoundState
 from app.loops.queries import ENDED_COLLECTING
 from app.preferences.forms import ExportFilter
 from app.rounds import cards, choosing, contests, findings, mixing, progress, queries, service, timeline
-from app.rounds.acts import OVERRIDE, Act, of_round
+from app.rounds.acts import NOTHING_REFUSED, OVERRIDE, Act, Refused, of_round
 from app.rounds.cards import Card
 from app.rounds.choosing import Chosen
-from app.rounds.contest_views import CONTEST_POLL_SECONDS
+from app.rounds.contest_views import CONTEST_POLL_SECONDS, act
 from app.rounds.findings import Measured
 from app.rounds.gate import WORDS as GATE_WORDS
 from app.rounds.mixing import Mix
@@ -123,20 +123,16 @@ def round_page(request: Request, session: DbSession, user: Reviewer, number: int
 def override(
     request: Request, session: DbSession, user: Admin, number: int, reason: Annotated[str, Form()] = ""
 ) -> Response:
-    """Put the policy of a round in charge that the gate refused."""
+    """Make the policy of a round that the gate refused the champion."""
     found = queries.access_round(session, user, number)
-    try:
-        contests.override(session, user, found, reason)
-    except BadInput as error:
-        return _round(request, session, user, found, (OVERRIDE, reason, error.message))
-    return redirect(request, f"/rounds/{number}", flash="The policy is the champion now.")
+    again = partial(_round, request, session, user, found)
+    return act(request, OVERRIDE, partial(contests.override, session, user, found), reason, again)
 
 
 def _round(
-    request: Request, session: Session, user: User, found: Round, refused: tuple[str, str, str] = ("", "", "")
+    request: Request, session: Session, user: User, found: Round, refused: Refused = NOTHING_REFUSED
 ) -> HTMLResponse:
     [row] = timeline.rows(session, [found], user)
-    acted, reason, problem = refused
     page = RoundPage(
         row=row,
         steps=steps(row),
@@ -144,12 +140,12 @@ def _round(
         chosen=choosing.of_round(session, row.round),
         mixes=mixing.of_round(session, row.round),
         headlines=_headlines(row.runs),
-        acts=of_round(user, found, acted),
-        reason=reason,
-        problem=problem,
+        acts=of_round(user, found, refused.act),
+        reason=refused.reason,
+        problem=refused.problem,
         poll_seconds=CONTEST_POLL_SECONDS,
     )
-    return render(request, "rounds/round.html", page, status=422 if problem else 200)
+    return render(request, "rounds/round.html", page, status=422 if refused.problem else 200)
 
 
 def _rounds(session: Session, user: User) -> RoundsPage:

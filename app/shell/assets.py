@@ -39,6 +39,7 @@ BUNDLES = {
         "css/annotate-improve.css",
         "css/annotate-view.css",
         "css/findings.css",
+        "css/trace.css",
     ),
     "keys.js": ("js/keys.js", "js/annotate-keys.js"),
 }

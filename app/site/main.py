@@ -15,6 +15,8 @@ import app.annotations.queue_views
 import app.annotations.revision_api
 import app.annotations.views
 import app.batches.api
+import app.batches.document_api
+import app.batches.document_views
 import app.batches.guideline_views
 import app.batches.prompt_api
 import app.batches.prompt_views
@@ -30,6 +32,8 @@ import app.findings.views
 import app.lineage.api
 import app.lineage.retraction_views
 import app.lineage.views
+import app.playground.api
+import app.playground.views
 import app.preferences.api
 import app.preferences.views
 import app.quality.api
@@ -60,11 +64,13 @@ PAGES = (
     app.batches.guideline_views.router,
     app.batches.prompt_views.router,
     app.batches.views.router,
+    app.batches.document_views.router,
     app.synthesis.views.router,
     app.annotations.queue_views.router,
     app.annotations.preferences_views.router,
     app.dialogues.views.router,
     app.findings.views.router,
+    app.playground.views.router,
     app.preferences.views.router,
     app.rounds.views.router,
     app.board.views.router,
@@ -83,12 +89,14 @@ API = (
     app.accounts.api.router,
     app.accounts.audit_views.api,
     app.batches.api.router,
+    app.batches.document_api.router,
     app.batches.prompt_api.router,
     app.synthesis.api.router,
     app.annotations.revision_api.router,
     app.candidates.live_api.router,
     app.dialogues.api.router,
     app.findings.api.router,
+    app.playground.api.router,
     app.preferences.api.router,
     app.rounds.api.router,
     app.board.api.router,

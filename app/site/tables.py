@@ -10,6 +10,7 @@ import app.comparisons.models
 import app.dialogues.models
 import app.findings.models
 import app.loops.models
+import app.playground.models
 import app.preferences.models
 import app.prompts.models
 import app.registry.models

@@ -11,7 +11,6 @@ import os
 import shutil
 import socket
 import stat
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -24,6 +23,7 @@ from app.kernel.settings import ROOT, Settings, get_settings
 from app.laptop import engine_command as engine
 from app.services.instance import Instance, Running, database, join
 from app.upkeep.diagnoses import Diagnosis, Level, fail, ok, warn
+from app.upkeep.sandbox import look_at_sandbox
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -304,42 +304,6 @@ def _workers() -> Iterator[Diagnosis]:
         yield fail("workers", f"no answer from: {', '.join(silent)}", remedy)
     else:
         yield ok("workers", ", ".join(sorted(alive)))
-
-
-def look_at_sandbox(_settings: Settings, _running: Running | None) -> Iterator[Diagnosis]:
-    """Code that models wrote can be run, and two attacks on this machine do not come through."""
-    done = subprocess.run(
-        [sys.executable, "-m", "workers.sandbox", "prove"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=ENGINE_TIMEOUT,
-        check=False,
-    )
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    name = next((line["sandbox"] for line in told if "sandbox" in line), None)
-    missing = next((line["error"] for line in told if "error" in line), None)
-    attempts = [line for line in told if "attack" in line]
-    through = [line["attack"] for line in attempts if line["open"] is not False]
-    if missing is not None:
-        remedy = "Install it: `apt install bubblewrap`. Without it, checks that run code stay empty; all else works."
-        yield warn("sandbox", missing, remedy)
-    elif name is None or not attempts:
-        yield fail("sandbox", done.stderr.strip().splitlines()[-1], "Run `python -m workers.sandbox prove --all`.")
-    elif through:
-        remedy = "Let no batch check code here, and install bubblewrap: `python -m workers.sandbox prove --all`."
-        yield fail("sandbox", f"{name} does not stop: {', '.join(through)}", remedy)
-    elif name == "landlock":
-        yield ok(
-            "sandbox",
-            f"{name} stops {_named(attempts)}; bubblewrap would also hide the files (`apt install bubblewrap`)",
-        )
-    else:
-        yield ok("sandbox", f"{name} stops {_named(attempts)}")
-
-
-def _named(attempts: list[dict[str, str]]) -> str:
-    return " and ".join(attempt["attack"] for attempt in attempts)
 
 
 def look_at_engine(settings: Settings, running: Running | None) -> Iterator[Diagnosis]:

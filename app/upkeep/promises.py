@@ -26,7 +26,7 @@ CHECKS = (
                          WHERE a.comparison_id = c.id AND a.state = 'active') AS active
                   FROM comparisons c) c
          WHERE c.seats_free <> c.annotators_wanted - c.done - c.active
-           AND c.purpose = 'collect'  -- others can be retired with seats left
+           AND c.purpose IN ('collect', 'write')  -- others can be retired with seats left
         """,
     ),
     Check(
@@ -68,7 +68,8 @@ CHECKS = (
         SELECT c.id, count(k.id) AS shown, count(k.id) FILTER (WHERE k.prompt_id <> c.prompt_id) AS strangers
           FROM comparisons c LEFT JOIN comparison_candidates cc ON cc.comparison_id = c.id
           LEFT JOIN candidates k ON k.id = cc.candidate_id
-         GROUP BY c.id HAVING count(k.id) < 2 OR bool_or(k.prompt_id <> c.prompt_id)
+         GROUP BY c.id
+        HAVING CASE WHEN c.purpose = 'write' THEN count(k.id) > 0 ELSE count(k.id) < 2 END OR bool_or(k.prompt_id <> c.prompt_id)
         """,
     ),
     Check(
@@ -101,7 +102,7 @@ CHECKS = (
         "Retry it from its batch's page; then find out which code made one without the other.",
         """
         SELECT p.id, p.state, count(c.id) AS comparisons
-          FROM prompts p LEFT JOIN comparisons c ON c.prompt_id = p.id AND c.purpose = 'collect'
+          FROM prompts p LEFT JOIN comparisons c ON c.prompt_id = p.id AND c.purpose IN ('collect', 'write')
          WHERE p.dialogue_id IS NULL  -- a turn is compared once both of its answers have come
            AND NOT EXISTS (SELECT 1 FROM choices_awaited w WHERE w.prompt_id = p.id)
          GROUP BY p.id HAVING (p.state = 'ready') <> (count(c.id) > 0)
@@ -126,7 +127,7 @@ CHECKS = (
         SELECT p.id, count(k.id) AS found, b.candidates_per_prompt
           FROM prompts p JOIN batches b ON b.id = p.batch_id
           LEFT JOIN candidates k ON k.prompt_id = p.id AND k.edited_from_id IS NULL
-         WHERE p.state = 'ready' AND p.dialogue_id IS NULL
+         WHERE p.state = 'ready' AND p.dialogue_id IS NULL AND b.task = 'compare'
          GROUP BY p.id, b.id HAVING count(k.id) < b.candidates_per_prompt
         """,
     ),
@@ -272,7 +273,7 @@ CHECKS = (
         """
         SELECT t.id, c.name, c.kind, c.state FROM training_runs t JOIN checkpoints c ON c.id = t.checkpoint_id
          WHERE t.state = 'succeeded'
-           AND (c.state = 'broken' OR c.kind <> CASE WHEN t.kind IN ('dpo', 'check') THEN 'policy' ELSE t.kind END)
+           AND (c.state = 'broken' OR c.kind <> CASE WHEN t.kind IN ('dpo', 'grpo', 'check') THEN 'policy' ELSE t.kind END)
         """,
     ),
     Check(

@@ -4,7 +4,7 @@ Columns with a constant are added without rewriting a row; the values are checke
 scan that blocks nobody, and the index is built beside traffic. Turns of dialogues are of people, a thousand at a time.
 
 Revision ID: 4b7e1c9d2f60
-Revises: 9a3c5e17d804
+Revises: 5b7e0c94d2a1
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from alembic import op
 from sqlalchemy import text
 
 revision = "4b7e1c9d2f60"
-down_revision = "9a3c5e17d804"
+down_revision = "5b7e0c94d2a1"
 branch_labels = None
 depends_on = None
 

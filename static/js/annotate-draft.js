@@ -2,14 +2,18 @@
 // itself: debounced, one at a time, retried, versioned. Nothing of the document is used here, so that `node --test tests/js`
 // can run it with a clock and a server of its own.
 
+/** The choice where no response is shown. */
+export const WRITTEN = "written";
+
 /** The response that a pairwise choice prefers, or null. */
 export function preferred(choice) {
+  if (choice === WRITTEN) return "A"; // what stands for the answer that is written
   return /^[AB][1-4]$/.test(choice) ? choice[0] : null;
 }
 
 /** What a draft says of the judgement so far: `choice` is the form's, `ranked` what a ranking says that was begun. */
 export function judged(choice, ranked) {
-  if (choice === "tie" || choice === "all_unacceptable") return { outcome: choice, ranking: [], strengths: [] };
+  if (["tie", "all_unacceptable", WRITTEN].includes(choice)) return { outcome: choice, ranking: [], strengths: [] };
   if (ranked) return { outcome: "ranked", ...ranked };
   const best = preferred(choice);
   if (!best) return { outcome: null, ranking: [], strengths: [] };
@@ -22,7 +26,9 @@ export function described({ outcome, ranking = [], strengths = [], edits = {}, c
     outcome === "ranked"
       ? ranking.map((group, i) => group.join(" = ") + (i in strengths ? ` >${strengths[i] ?? "?"}` : "")).join(" ")
       : outcomes[outcome];
-  const edited = Object.entries(edits).map(([name, text]) => `${name}, improved: ${text}`);
+  const edited = Object.entries(edits).map(([name, text]) =>
+    outcome === WRITTEN ? text : `${name}, improved: ${text}`,
+  );
   return [judged, ...edited, comment].filter(Boolean).join("\n\n") || "(nothing yet)";
 }
 

@@ -1,13 +1,15 @@
 // The chosen response, open for editing, with what has changed so far beside it. Each response keeps its own edit.
 
 import { call } from "./annotate-draft.js";
-import { announce } from "./annotate-work.js";
+import { announce } from "./annotate-say.js";
 import { changes, shown, words } from "./word-diff.js";
 
 const DIFF_LIMIT = 60_000;
 
 /** How many words, and letters of scripts without spaces, are in `text`. */
 const count = (text) => words(text).filter((word) => /[\p{L}\p{N}]/u.test(word)).length;
+
+const said = (words) => `${words.toLocaleString("en")} ${words === 1 ? "word" : "words"}`;
 
 let diffScript = null;
 
@@ -32,8 +34,9 @@ export function editProblem(edited, original, required) {
 }
 
 export class Editor {
-  constructor(section, { texts, edits, required, nothing, diffUrl, onChange, onTaken }) {
-    Object.assign(this, { section, texts, required, nothing, diffUrl, onChange, onTaken });
+  /** With `writes` there is no response: the answer is written, from an empty text. */
+  constructor(section, { texts, edits, required, nothing, diffUrl, onChange, onTaken, writes = false }) {
+    Object.assign(this, { section, texts, required, nothing, diffUrl, onChange, onTaken, writes });
     this.edits = new Map(Object.entries(edits));
     this.name = null;
     this.undone = null;
@@ -57,7 +60,7 @@ export class Editor {
     if (name === this.name) return;
     this.name = name;
     this.undone = null;
-    this.section.querySelector("[data-improve-name]").textContent = `response ${name}`;
+    if (!this.writes) this.section.querySelector("[data-improve-name]").textContent = `response ${name}`;
     this.area.value = this.edits.get(name) ?? this.original;
     this.#unfold(true);
     this.#show();
@@ -72,6 +75,10 @@ export class Editor {
   /** Show or hide the editor, and leave the answers below it under the finger that chose. */
   #unfold(shown) {
     const answers = this.section.closest("form").querySelector(".scale, .ranking");
+    if (!answers) {
+      this.section.hidden = !shown;
+      return;
+    }
     const { top, bottom } = answers.getBoundingClientRect();
     this.section.hidden = !shown;
     const chosen = answers.contains(document.activeElement) && top < window.innerHeight && bottom > 0;
@@ -83,7 +90,7 @@ export class Editor {
   }
 
   get original() {
-    return this.texts[this.name].replaceAll("\r\n", "\n");
+    return (this.texts[this.name] ?? "").replaceAll("\r\n", "\n");
   }
 
   focus() {
@@ -100,6 +107,7 @@ export class Editor {
   }
 
   problem() {
+    if (this.writes) return this.area.value.trim() === "" ? "Write the answer before you submit it." : "";
     const required = this.required && !this.nothing?.checked;
     return this.name === null ? "" : editProblem(this.area.value, this.original, required);
   }
@@ -144,13 +152,20 @@ export class Editor {
     const text = this.area.value;
     const changed = text !== this.original;
     this.undo.hidden = !changed && this.undone === null;
-    this.undo.textContent = this.undone === null ? "Undo all changes" : "Restore my changes";
+    const [away, back] = this.writes ? ["Clear", "Restore my text"] : ["Undo all changes", "Restore my changes"];
+    this.undo.textContent = this.undone === null ? away : back;
     this.area.setCustomValidity("");
     clearTimeout(this.timer);
     this.pane.setAttribute("aria-label", this.previews ? "Preview" : "Changes");
     this.pane.classList.toggle("markup", this.previews);
+    if (this.writes) {
+      this.pane.hidden = !this.previews;
+      this.section.querySelector("[data-improve-size]").textContent = said(count(text));
+    }
     if (this.previews) {
       this.timer = setTimeout(() => this.#render(text), 200);
+    } else if (this.writes) {
+      this.pane.textContent = "";
     } else if (!changed) {
       this.pane.textContent = "No changes yet.";
       this.section.querySelector("[data-improve-size]").textContent = "";
@@ -199,12 +214,13 @@ export function editorOf(work) {
     required: work.root.dataset.edit === "required",
     nothing: work.fields.nothing_to_improve,
     diffUrl: work.root.dataset.diff,
+    writes: work.writes,
     onChange: () => work.changed(),
     onTaken: (name, revision) => {
       work.revisions = { ...work.revisions, [name]: revision };
     },
   });
-  reviseWhenAsked(work, editor);
+  if (!work.writes) reviseWhenAsked(work, editor);
   return editor;
 }
 

@@ -13,26 +13,10 @@ import {
   SAID,
   Saver,
 } from "./annotate-draft.js";
+import { announce, clearNotice, hint, notice } from "./annotate-say.js";
 
 /** The fields that go beside the judgement: which item, lease and draft it belongs to. */
 const ENVELOPE = ["fencing_token", "key", "draft_version", "corrects"];
-const make = (tag, values) => Object.assign(document.createElement(tag), values);
-
-/** Say `text` to screen readers. (Importing base.js by another address than the page's would run it twice.) */
-export function announce(text) {
-  const live = document.querySelector("#status"); // looked up each time: going back and forward replaces the whole body
-  live.textContent = "";
-  // a live region speaks only when its text changes: the same words twice need a moment of silence between
-  setTimeout(() => {
-    live.textContent = text;
-  }, 50);
-}
-
-/** Say why what was pressed does nothing, to those who listen and those who look. */
-export async function hint(text) {
-  announce(text);
-  (await import("./annotate-hint.js")).show(text);
-}
 
 export class Work {
   constructor(root) {
@@ -43,6 +27,7 @@ export class Work {
     const { texts, draft, keys, words } = JSON.parse(root.querySelector("[data-work]").textContent);
     Object.assign(this, { texts, keys, words });
     this.shown = Number(root.dataset.shown);
+    this.writes = root.dataset.task === "write";
     this.clock = new ActiveClock(draft?.active_seconds ?? 0);
     this.lease = new Lease(Number(root.dataset.lease), Date.now());
     this.tries = 0;
@@ -72,7 +57,7 @@ export class Work {
     this.revisions = draft?.revisions ?? {};
     this.improve = this.root.querySelector("[data-improve]");
     if (this.improve) {
-      this.improve.hidden = true;
+      this.improve.hidden = !this.writes;
       this.improve.querySelector("textarea").removeAttribute("name"); // the editor says when it changes
     }
     if (this.shown > 2) {
@@ -109,6 +94,7 @@ export class Work {
     if (this.spans.length) this.#load(this.useMarks());
     // most items are read as they stand: what changes how they are shown comes when it is used, or needed at once, as for code,
     // headings and texts of many parts
+    if (this.writes) return;
     const { layout, raw } = this.root.dataset;
     const rich = this.root.querySelector(
       ".response__text > :nth-child(9), .response__text :is(pre.md-code, h4, h5, h6)",
@@ -251,6 +237,7 @@ export class Work {
   }
 
   focusChoice() {
+    if (this.writes) return this.root.querySelector("#work-title").focus();
     (this.form.querySelector("input[name=choice]:checked") ?? this.form.querySelector("input[name=choice]")).focus();
   }
 
@@ -392,19 +379,12 @@ export class Work {
     this.retryTimer = setTimeout(() => this.form.isConnected && this.form.requestSubmit(), seconds * 1000);
   }
 
-  /** Show `message` in a place of its own, so that it takes no other one away: about the submit, the draft or the lease. */
   say(message, { place = "submit", link } = {}) {
-    const notice = make("div", { className: "notice notice--warn" });
-    notice.append(make("p", { textContent: message }));
-    if (link) notice.append(make("a", { className: "button button--small", ...link }));
-    const problem = this.root.querySelector(`[data-problem="${place}"]`);
-    problem.replaceChildren(notice);
-    problem.scrollIntoView({ block: "nearest" });
-    return notice;
+    return notice(this.root, place, message, link);
   }
 
   clear(place) {
-    this.root.querySelector(`[data-problem="${place}"]`).replaceChildren();
+    clearNotice(this.root, place);
   }
 
   /** Another item takes this one's place. What was typed is still saved, unless the item is `done`. */

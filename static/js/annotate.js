@@ -2,7 +2,8 @@
 // works without any of this; here it gets keys, drafts, an editor for the chosen response, and submits that survive a lost network.
 
 import { call } from "./annotate-draft.js";
-import { announce, hint, Work } from "./annotate-work.js";
+import { announce, hint } from "./annotate-say.js";
+import { Work } from "./annotate-work.js";
 
 const { corralKeys } = globalThis;
 let work = null;
@@ -90,6 +91,8 @@ const ACTIONS = {
   skip: () => open("[data-skip]", "input", "This item cannot be skipped"),
   undo,
 };
+const { improve: write, comment, guidelines, skip } = ACTIONS;
+const WRITING = { improve: write, comment, guidelines, skip, undo };
 const PICKS = Object.fromEntries(
   ["A4", "A3", "A2", "A1", "B1", "B2", "B3", "B4"].map((choice) => [`pick_${choice}`, () => work.pick(choice)]),
 );
@@ -221,7 +224,7 @@ corralKeys.listen(() =>
   work
     ? {
         keys: work.keys,
-        actions: work.shown === 2 ? { ...PICKS, ...ACTIONS } : ACTIONS,
+        actions: work.writes ? WRITING : work.shown === 2 ? { ...PICKS, ...ACTIONS } : ACTIONS,
         submit: () => work.form.requestSubmit(),
         escape: () => work.focusChoice(),
         nothing: nothingBehind,

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.accounts import queries, service
+from app.accounts import queries, service, signing_in
 from app.accounts.models import LoginSession, Role, User
 from app.kernel.settings import get_settings
 from tests.factories import PASSWORD, make_user, sign_in
@@ -78,7 +78,7 @@ def test_the_navigation_shows_what_the_role_may_open(
 
 def test_bob_gives_a_role_closes_and_opens_an_account(client: TestClient, session: Session) -> None:
     bob, charlie = make_user(session, Role.ADMIN, "Bob"), make_user(session, name="Charlie")
-    service.start_session(session, charlie)
+    signing_in.start_session(session, charlie)
     session.commit()
     sign_in(client, bob)
     assert client.post(f"/users/{charlie.id}/role", data={"role": "reviewer", "password": PASSWORD}).status_code == 303
@@ -101,7 +101,7 @@ def test_a_flash_is_said_once(client: TestClient, session: Session) -> None:
 
 def test_alice_sees_her_browsers_and_ends_one(client: TestClient, session: Session) -> None:
     alice = make_user(session)
-    service.start_session(session, alice, user_agent="Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/128.0")
+    signing_in.start_session(session, alice, user_agent="Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/128.0")
     session.commit()
     sign_in(client, alice)
     assert "Firefox on Linux" in client.get("/profile").text
@@ -113,7 +113,7 @@ def test_alice_sees_her_browsers_and_ends_one(client: TestClient, session: Sessi
 
 def test_alice_changes_her_password_and_stays_signed_in_here_only(client: TestClient, session: Session) -> None:
     alice = make_user(session)
-    elsewhere = service.start_session(session, alice)
+    elsewhere = signing_in.start_session(session, alice)
     session.commit()
     sign_in(client, alice)
     data = {"current": PASSWORD, "password": "another long password"}

@@ -5,7 +5,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from app.accounts import queries, service
+from app.accounts import queries, service, signing_in
 from app.accounts.models import AuditEvent, Role
 from app.kernel.errors import BadInput, Conflict, NotFound
 from tests.factories import PASSWORD, make_user
@@ -24,8 +24,8 @@ def test_a_new_person_signs_in_with_the_password_they_chose(session: Session) ->
     )
     assert (made.email, made.name) == ("alice@example.org", "Alice A.")
     assert made.pseudonym.startswith("annotator-")
-    assert service.authenticate(session, "ALICE@example.org", PASSWORD, HERE) is made
-    assert service.authenticate(session, "alice@example.org", PASSWORD + "!", HERE) is None
+    assert signing_in.authenticate(session, "ALICE@example.org", PASSWORD, HERE) is made
+    assert signing_in.authenticate(session, "alice@example.org", PASSWORD + "!", HERE) is None
 
 
 def test_a_password_is_never_stored(session: Session) -> None:
@@ -118,23 +118,23 @@ def test_nobody_disables_their_own_account(session: Session) -> None:
 
 def test_a_disabled_person_is_out_at_once_and_may_come_back(session: Session) -> None:
     bob, alice = make_user(session, Role.ADMIN, "Bob"), make_user(session)
-    cookie, token = service.start_session(session, alice), service.create_token(session, alice, "script", ["read"])
+    cookie, token = signing_in.start_session(session, alice), service.create_token(session, alice, "script", ["read"])
     service.disable(session, bob, alice)
     session.flush()
     session.expire(alice)
     assert queries.session_holder(session, cookie) is None
     assert queries.token_holder(session, token) is None
-    assert service.authenticate(session, alice.email, PASSWORD, HERE) is None
+    assert signing_in.authenticate(session, alice.email, PASSWORD, HERE) is None
     service.enable(session, bob, alice)
     session.flush()
     assert queries.session_holder(session, cookie) is None, "the old session stays revoked"
     assert queries.token_holder(session, token) is not None
-    assert service.authenticate(session, alice.email, PASSWORD, HERE) is alice
+    assert signing_in.authenticate(session, alice.email, PASSWORD, HERE) is alice
 
 
 def test_a_new_password_ends_every_other_session(session: Session) -> None:
     alice = make_user(session)
-    here, elsewhere = service.start_session(session, alice), service.start_session(session, alice)
+    here, elsewhere = signing_in.start_session(session, alice), signing_in.start_session(session, alice)
     held = queries.session_holder(session, here)
     assert held
     service.set_password(session, alice, "another long password", actor=alice, keep=held[1])
@@ -172,19 +172,19 @@ def test_only_admins_load_people_and_invites(session: Session) -> None:
 
 def test_a_session_ends_by_the_database_clock(session: Session) -> None:
     alice = make_user(session)
-    cookie = service.start_session(session, alice)
+    cookie = signing_in.start_session(session, alice)
     session.execute(text("UPDATE login_sessions SET expires_at = now() - interval '1 second'"))
     assert queries.session_holder(session, cookie) is None
 
 
 def test_alice_cannot_end_charlies_session_or_token(session: Session) -> None:
     alice, charlie = make_user(session), make_user(session, name="Charlie")
-    cookie = service.start_session(session, charlie)
+    cookie = signing_in.start_session(session, charlie)
     held = queries.session_holder(session, cookie)
     assert held
     service.create_token(session, charlie, "his", ["read"])
     with pytest.raises(NotFound):
-        service.end_session(session, alice, held[1])
+        signing_in.end_session(session, alice, held[1])
     with pytest.raises(NotFound):
         service.revoke_token(session, alice, queries.live_tokens(session, charlie)[0].id)
 

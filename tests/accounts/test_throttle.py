@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from app.accounts import passwords, service
+from app.accounts import passwords, signing_in
 from app.accounts.models import User
 from app.kernel.addresses import network
 from app.kernel.errors import TooMany
@@ -18,7 +18,7 @@ def attack(session: Session, email: str, address: str, tries: int) -> int:
     refused = 0
     for number in range(tries):
         try:
-            assert service.authenticate(session, email, f"guess number {number}", address) is None
+            assert signing_in.authenticate(session, email, f"guess number {number}", address) is None
         except TooMany:
             refused += 1
     return refused
@@ -34,35 +34,35 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_thousand_guesses_are_throttled_and_the_owner_still_gets_in(session: Session, fast: None) -> None:
     alice = make_user(session)
     assert attack(session, alice.email, ATTACKER, 1000) == 995
-    assert service.authenticate(session, alice.email, PASSWORD, OFFICE) is alice
+    assert signing_in.authenticate(session, alice.email, PASSWORD, OFFICE) is alice
 
 
 def test_the_owners_browser_gets_in_while_a_botnet_guesses_even_from_the_same_address(
     session: Session, fast: None
 ) -> None:
     alice = make_user(session)
-    service.start_session(session, alice, device="the cookie of her browser")
+    signing_in.start_session(session, alice, device="the cookie of her browser")
     for bot in range(120):
         attack(session, alice.email, f"198.51.100.{bot}", 1)
     attack(session, alice.email, OFFICE, 10)
     with pytest.raises(TooMany):
-        service.authenticate(session, alice.email, PASSWORD, CAFE)
-    assert service.authenticate(session, alice.email, PASSWORD, OFFICE, "the cookie of her browser") is alice
+        signing_in.authenticate(session, alice.email, PASSWORD, CAFE)
+    assert signing_in.authenticate(session, alice.email, PASSWORD, OFFICE, "the cookie of her browser") is alice
 
 
 def test_a_made_up_device_cookie_helps_nobody(session: Session, fast: None) -> None:
     alice = make_user(session)
     attack(session, alice.email, ATTACKER, 10)
     with pytest.raises(TooMany):
-        service.authenticate(session, alice.email, "a guess", ATTACKER, "made up")
+        signing_in.authenticate(session, alice.email, "a guess", ATTACKER, "made up")
 
 
 def test_the_device_cookie_of_one_person_does_not_open_the_account_of_another(session: Session, fast: None) -> None:
     alice, charlie = make_user(session), make_user(session, name="Charlie")
-    service.start_session(session, charlie, device="the cookie of Charlie")
+    signing_in.start_session(session, charlie, device="the cookie of Charlie")
     attack(session, alice.email, ATTACKER, 10)
     with pytest.raises(TooMany):
-        service.authenticate(session, alice.email, "a guess", ATTACKER, "the cookie of Charlie")
+        signing_in.authenticate(session, alice.email, "a guess", ATTACKER, "the cookie of Charlie")
 
 
 def test_one_address_cannot_try_a_password_on_every_account(session: Session, fast: None) -> None:
@@ -82,22 +82,22 @@ def test_the_wait_grows_and_ends(session: Session, fast: None) -> None:
     alice = make_user(session)
     attack(session, alice.email, ATTACKER, 5)
     with pytest.raises(TooMany) as first:
-        service.authenticate(session, alice.email, "a guess", ATTACKER)
+        signing_in.authenticate(session, alice.email, "a guess", ATTACKER)
     session.execute(text("UPDATE login_attempts SET at = at - interval '2 seconds'"))
     attack(session, alice.email, ATTACKER, 1)
     with pytest.raises(TooMany) as second:
-        service.authenticate(session, alice.email, "a guess", ATTACKER)
+        signing_in.authenticate(session, alice.email, "a guess", ATTACKER)
     assert first.value.retry_after == 1
     assert second.value.retry_after == 2
     session.execute(text("UPDATE login_attempts SET at = at - interval '15 minutes'"))
-    assert service.authenticate(session, alice.email, PASSWORD, ATTACKER) is alice
+    assert signing_in.authenticate(session, alice.email, PASSWORD, ATTACKER) is alice
 
 
 def test_a_success_forgets_the_slips_before_it(session: Session, fast: None) -> None:
     alice = make_user(session)
     for _ in range(5):
         attack(session, alice.email, OFFICE, 4)
-        assert service.authenticate(session, alice.email, PASSWORD, OFFICE) is alice
+        assert signing_in.authenticate(session, alice.email, PASSWORD, OFFICE) is alice
 
 
 def test_known_unknown_and_disabled_people_cost_one_hash_each(
@@ -115,7 +115,7 @@ def test_known_unknown_and_disabled_people_cost_one_hash_each(
     session.flush()
     known: User = make_user(session)
     for email in (known.email, bob.email, "nobody@example.org", "not an address"):
-        assert service.authenticate(session, email, "a guess", OFFICE) is None
+        assert signing_in.authenticate(session, email, "a guess", OFFICE) is None
     assert len(hashed) == 4
 
 

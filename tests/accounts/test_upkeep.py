@@ -3,7 +3,7 @@ from __future__ import annotations
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from app.accounts import service, upkeep
+from app.accounts import service, signing_in, upkeep
 from app.accounts.models import Invite, LoginAttempt, LoginSession, Role
 from tests.factories import make_user
 
@@ -14,9 +14,9 @@ def count(session: Session, table: type[LoginAttempt | LoginSession | Invite]) -
 
 def fill(session: Session) -> None:
     alice = make_user(session)
-    service.start_session(session, alice)
+    signing_in.start_session(session, alice)
     service.create_invite(session, role=Role.ANNOTATOR)
-    service.authenticate(session, alice.email, "a wrong password", "192.0.2.1")
+    signing_in.authenticate(session, alice.email, "a wrong password", "192.0.2.1")
     session.flush()
 
 

@@ -84,7 +84,7 @@ def test_no_answer_has_room_for_more_than_texts_and_positions(answers: list[Any]
     items = [answer.json() for answer in answers if answer.url.path == "/api/v1/annotate/next"]
     assert items
     for item in items:
-        assert [set(response) for response in item["responses"]] == [{"position", "text"}] * 2
+        assert [set(response) for response in item["responses"]] == [{"position", "text", "steps"}] * 2
 
 
 def test_the_order_shown_does_not_follow_the_order_of_sampling(session: Session) -> None:

@@ -15,9 +15,11 @@ from app.board import queries
 from app.board.models import Board, BoardState
 from app.board.queries import Wanted
 from app.comparisons.models import Comparison, JudgementRead
-from app.registry.models import Checkpoint
+from app.loops.models import RoundState, Verdict
+from app.registry.models import Checkpoint, CheckpointKind
+from app.rounds.models import Evaluation
 from tests.board.conftest import Vote, cast_all, make_item
-from tests.factories import make_annotation, make_assignment, make_user, sign_in
+from tests.factories import current_round, make_annotation, make_assignment, make_checkpoint, make_user, sign_in
 from workers.tasks.board import compute_board
 
 
@@ -65,7 +67,7 @@ def test_bob_asks_for_a_board_and_the_worker_computes_it(
     page = client.get("/board").text
     words = text_of(page)
     assert "4 votes on 4 prompts, 0 of them ties, judged by 1 person." in words
-    assert "The intervals cannot say how others would judge." in words
+    assert "With so few people, the intervals do not cover how others would judge." in words
     assert "Win rate against zebra-base" in words
     assert "75 %" in words
     assert "Nothing new since." in words
@@ -224,4 +226,53 @@ def test_reviewers_hear_that_items_are_left_out(
     compute()
     page = sign_in(client, make_user(session, Role.REVIEWER, "Rita")).get("/board").text
     assert "gnu" not in page
-    assert "Items that still want a judgement, or that a contest waits for, are left out." in page
+    assert "Items that still need a judgement, or that a contest waits for, are left out." in page
+
+
+def rate(value: float, prompts: int = 40) -> dict[str, float | None]:
+    alone = prompts == 1
+    return {
+        "value": value,
+        "low": None if alone else value - 0.1,
+        "high": None if alone else value + 0.1,
+        "prompts": prompts,
+    }
+
+
+def test_the_board_shows_what_policies_solve_by_capability_and_how_it_was_measured(
+    client: TestClient, session: Session, bob: User
+) -> None:
+    base = make_checkpoint(session, "zebra-base", CheckpointKind.BASE)
+    policy = make_checkpoint(session, "okapi")
+    found = current_round(session)
+    session.add(
+        Evaluation(
+            round_id=found.id,
+            checkpoint_id=policy.id,
+            against_id=base.id,
+            passed=True,
+            metrics={
+                "before_metrics": {"verified/maths": rate(0.2), "verified": rate(0.2), "empty_rate": rate(0.1)},
+                "after_metrics": {"verified/maths": rate(0.6), "verified/code": rate(1.0, prompts=1)},
+            },
+        )
+    )
+    session.flush()
+    words = text_of(sign_in(client, bob).get("/board").text)
+    assert "Held-out prompts solved, by checks" in words
+    assert "60 % 50 to 70 % of 40 prompts" in words
+    assert "20 % 10 to 30 % of 40 prompts" in words
+    assert "over 99 % of 1 prompt" in words
+    assert "verifiers say which pass" in words
+    solved = client.get("/api/v1/board").json()["solved"]
+    assert [(each["name"], sorted(each["rates"])) for each in solved] == [
+        ("okapi", ["code", "maths"]),
+        ("zebra-base", ["maths"]),
+    ]
+    found.state = RoundState.CHALLENGING
+    session.flush()
+    rita = make_user(session, Role.REVIEWER, "Rita")
+    assert "by checks" not in sign_in(client, rita).get("/board").text, "she judges the contest as well"
+    found.state, found.verdict, found.completed_at = RoundState.COMPLETE, Verdict.REFUSED, found.created_at
+    session.flush()
+    assert "by checks" in client.get("/board").text

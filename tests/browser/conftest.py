@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, expect
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from app.accounts import service as accounts
+from app.accounts import signing_in
 from app.accounts.models import User
 from app.kernel.db import session_scope
 from app.services.embedded import free_port
@@ -37,7 +37,7 @@ class Site:
         context = self.browser.new_context(locale="en-US", **options)  # type: ignore[arg-type]
         if user is not None:
             with session_scope() as session:
-                secret = accounts.start_session(session, user)
+                secret = signing_in.start_session(session, user)
             context.add_cookies([{"name": "corral", "value": secret, "url": self.url}])
         return context
 

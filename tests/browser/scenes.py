@@ -96,6 +96,7 @@ def set_scene(session: Session, path: str = "") -> Scene:
     rival.external = External(endpoint="rival", model="large-2", may_train=False, note="Their terms, section 4.")
     session.add(rival)
     checked = make_checks(session, alice) if "check" in path else {}
+    blank = make_blank(session, alice) if "essay" in path else {}
     session.commit()
     by_name = dict(session.execute(select(Checkpoint.name, Checkpoint.id)).all())
     ids: dict[str, int | str] = {
@@ -125,6 +126,8 @@ def set_scene(session: Session, path: str = "") -> Scene:
         "settled": contests[0].id,
         "challenging": len(PASTS),
         **checked,
+        **(make_trials(session, bob) if "playground" in path else {}),
+        **blank,
     }
     return Scene({Role.ANNOTATOR: alice, Role.REVIEWER: rita, Role.ADMIN: bob}, ids)
 
@@ -151,6 +154,27 @@ def make_checks(session: Session, alice: User) -> dict[str, int]:
             assert held is not None
             checking.record(session, held, "0" * 64, [found()])
     return {"checked": items[0].id, "checking": items[1].id}
+
+
+def make_trials(session: Session, user: User) -> dict[str, int]:
+    """A trial that went on from an answer and is complete, and one that is being written."""
+    first = factories.make_trial(
+        session, user, "How many pairs are there among n things?", MARKDOWN, "Just count them."
+    )
+    after = factories.make_trial(
+        session, user, "ماذا عن 日本語?", MARKDOWN, "```\nn * (n - 1) // 2\n```", after=first.id
+    )
+    trying = factories.make_trial(session, user, "Hello", blind=True)
+    return {"trial": after.id, "trying": trying.id}
+
+
+def make_blank(session: Session, alice: User) -> dict[str, int]:
+    """An item whose answer Alice writes, of a batch that checks it, and one that she has written."""
+    items = factories.make_writing(session, "What is 6 · 7?", "ما هو لون السماء؟ 为什么天空是蓝色的？", name="Essays")
+    session.get_one(Prompt, items[1].prompt_id).reference = "42"
+    session.commit()
+    said = factories.make_annotation(session, alice, items[0], edited_text=MARKDOWN)
+    return {"essay": factories.make_assignment(session, alice, items[1]).id, "essay_done": said.assignment_id}
 
 
 def make_dialogues(session: Session, user: User) -> tuple[Dialogue, list[Prompt], Dialogue]:

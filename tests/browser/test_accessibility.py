@@ -113,6 +113,15 @@ def one_at_a_time(page: Page) -> None:
     page.locator("#work[data-layout=single]").wait_for()
 
 
+def write(page: Page) -> None:
+    """Write an answer, and look at how it will be read."""
+    page.wait_for_load_state("networkidle")
+    page.keyboard.press("e")
+    page.keyboard.type("It is **42**.")
+    page.get_by_role("button", name="Preview").click()
+    page.locator("[data-improve-diff] strong").wait_for()
+
+
 def open_revise(page: Page) -> None:
     choose(page)
     page.keyboard.press("Escape")
@@ -177,6 +186,8 @@ STOPS = [
     Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, one_at_a_time),
     Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, open_revise),
     Stop("annotations/work.html", "/assignments/{four}", Role.ANNOTATOR, open_order),
+    Stop("annotations/work.html", "/assignments/{essay}", Role.ANNOTATOR, write),
+    Stop("annotations/ended.html", "/assignments/{essay_done}", Role.ANNOTATOR),
     Stop("annotations/keys.html", "/profile/keys", Role.ANNOTATOR),
     Stop("annotations/work.html", "/assignments/{four}", Role.ANNOTATOR, rank_and_improve),
     Stop("annotations/ended.html", "/assignments/{done}", Role.ANNOTATOR),
@@ -195,6 +206,9 @@ STOPS = [
     Stop("dialogues/dialogue.html", "/dialogues/{writing}", Role.ANNOTATOR),
     Stop("dialogues/dialogue.html", "/dialogues/{writing}?turn=0", Role.ANNOTATOR),
     Stop("dialogues/dialogue.html", "/dialogues/{dialogue}", Role.REVIEWER),
+    Stop("playground/playground.html", "/playground"),
+    Stop("playground/playground.html", "/playground/{trial}"),
+    Stop("playground/playground.html", "/playground/{trying}"),
     Stop("board/board.html", "/board"),
     Stop("board/board.html", "/board", Role.REVIEWER),
     Stop("board/agreement.html", "/board/agreement"),

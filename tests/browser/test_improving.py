@@ -19,8 +19,9 @@ from app.kernel.settings import Settings, get_settings
 from app.registry.models import LoadState
 from tests.browser.conftest import Site
 from tests.browser.items import item_of, open_item, stored, wait_for_next
+from tests.engine_faults import Mode
 from tests.factories import make_deployment
-from tests.fake_engine import FakeEngine, Mode
+from tests.fake_engine import FakeEngine
 from tests.generating import settings_for, tiny_engine
 from workers.engines.openai import OpenAIEngine
 from workers.tasks import live as worker

@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Response, expect
 from sqlalchemy import Engine, text
 
 from app.kernel.settings import ROOT
+from tests.browser.uploading import upload_batch
 from tests.flows.installation import Installation, running
 from tests.patience import eventually
 from tests.places import temporary_place
@@ -71,22 +72,6 @@ def create_account(page: Page, link: str, name: str) -> None:
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Create account").click()
     expect(page.get_by_role("heading", name=f"Hello, {name}")).to_be_visible()
-
-
-def upload_batch(page: Page, url: str, file: Path, name: str) -> None:
-    """Upload, look at the preview, confirm, wait until every response is there, open the batch."""
-    page.goto(f"{url}/batches/new")
-    page.get_by_label("File").set_input_files(file)
-    page.get_by_role("button", name="Check the file").click()
-    page.get_by_label("Name", exact=True).fill(name)
-    page.get_by_label("Responses per prompt").fill("2")
-    page.get_by_label("Longest response, in tokens").fill("48")
-    page.get_by_role("button", name=re.compile(r"^Import \d+ prompts")).click()
-    expect(page.get_by_role("heading", name=name)).to_be_visible()
-    count = sum(1 for _ in file.open(encoding="utf-8"))
-    expect(page.get_by_text(f"{count} of {count}").first).to_be_visible(timeout=600_000)
-    page.get_by_role("button", name="Open").click()
-    expect(page.get_by_text("open", exact=True).first).to_be_visible()
 
 
 def annotate_by_keyboard(page: Page, count: int) -> None:

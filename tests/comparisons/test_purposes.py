@@ -16,7 +16,7 @@ from app.comparisons.models import GOLD_SEATS, Comparison, Purpose
 from app.comparisons.purposes import PURPOSES, Asked, count_fresh
 from app.prompts.models import Batch
 from app.quality import service as quality
-from tests.factories import make_annotation, make_batch, make_comparison, make_user
+from tests.factories import make_annotation, make_batch, make_comparison, make_user, make_writing
 
 
 @pytest.fixture
@@ -77,7 +77,19 @@ def verified(session: Session, bob: User, alice: User, dora: User) -> tuple[Batc
     return batch, 1, 2
 
 
-MADE = {Purpose.COLLECT: collected, Purpose.GOLD: known, Purpose.VERIFY_EDIT: verified}
+def written(session: Session, bob: User, alice: User, dora: User) -> tuple[Batch, int, int]:
+    """Four items: one that Alice has written, one that others have, one of which Dora has read an answer, and a fresh one."""
+    items = make_writing(session, "Why?", "How?", "When?", "Where?", wanted=2)
+    make_annotation(session, alice, items[0])
+    gwen, hugo = (make_user(session, name=name) for name in ("Gwen", "Hugo"))
+    for user in (gwen, gwen, hugo):  # the first that each may have: Gwen the first two, Hugo the second
+        make_annotation(session, user, items[0])
+    claims.mark_read(session, dora.id, [items[2].prompt_id])
+    session.commit()
+    return session.get_one(Batch, items[0].batch_id), 2, 1
+
+
+MADE = {Purpose.COLLECT: collected, Purpose.GOLD: known, Purpose.VERIFY_EDIT: verified, Purpose.WRITE: written}
 
 
 def counted(session: Session, user: User, batch: Batch, asked: Asked) -> int:
@@ -97,7 +109,8 @@ def claimed(session: Session, user: User, batch: Batch, asked: Asked) -> list[Pu
 
 def test_every_purpose_has_an_entry() -> None:
     assert list(PURPOSES) == list(Purpose) == list(MADE)
-    assert [purpose for purpose, entry in PURPOSES.items() if entry.trains] == [Purpose.COLLECT]
+    assert [purpose for purpose, entry in PURPOSES.items() if entry.trains] == [Purpose.COLLECT, Purpose.WRITE]
+    assert [purpose for purpose, entry in PURPOSES.items() if entry.compares] == [Purpose.COLLECT]
 
 
 @pytest.mark.parametrize("purpose", Purpose)

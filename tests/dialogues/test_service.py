@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -18,27 +21,18 @@ from app.dialogues import queries, service
 from app.dialogues.forms import Finish, Message, Seed, seeds_of
 from app.dialogues.models import DialogueSeed, DialogueState, Kept
 from app.dialogues.queries import TurnState
-from app.kernel.errors import BadInput, Conflict, NotFound, TooMany, Unavailable
-from app.kernel.settings import get_settings
+from app.kernel.errors import BadInput, Conflict, NotFound
 from app.prompts.models import Batch, BatchState, Prompt
 from app.quality import service as quality
-from app.registry import service as registry
-from app.registry.models import Deployment, LoadState, LoopRole
 from app.upkeep.audit import audit
 from tests.factories import (
     begin_dialogue,
     judge_turn,
-    make_checkpoint,
-    make_deployment,
     make_dialogue_batch,
     make_user,
     say,
     write_replies,
 )
-from tests.generating import load_all, promote
-
-PROMPT = 20
-"""More tokens than "Hello" is counted for, and fewer than an answer."""
 
 
 def test_a_turn_is_asked_of_two_policies_and_compared_by_its_annotator_alone(session: Session) -> None:
@@ -58,46 +52,6 @@ def test_a_turn_is_asked_of_two_policies_and_compared_by_its_annotator_alone(ses
     assert (comparison.annotators_wanted, comparison.seats_free) == (1, 0)
     session.commit()
     assert audit(session, files=False) == []
-
-
-def test_each_turn_is_answered_by_the_champion_and_one_other(session: Session) -> None:
-    alice = make_user(session)
-    dialogue = begin_dialogue(session, alice)
-    champion, challenger = make_checkpoint(session, "policy-r1"), make_checkpoint(session, "policy-r2")
-    registry.ensure_rotation(session)
-    promote(session, champion)
-    registry.challenge(session, challenger)
-    load_all(session)
-    beside = set()
-    for number in range(8):
-        turn = say(session, alice, dialogue, f"Question {number}?")
-        asked = {reply.deployment.checkpoint_id for reply in live.replies(session, turn.id)}
-        assert champion.id in asked
-        beside |= asked - {champion.id}
-        write_replies(session, turn, f"One {number}.", f"Two {number}.")
-    base = registry.appointed(session, LoopRole.BASE)
-    assert base is not None
-    assert beside <= {challenger.id, base.id}
-
-
-def test_an_answer_whose_writer_has_left_is_asked_of_who_would_answer_now(session: Session) -> None:
-    alice = make_user(session)
-    dialogue = begin_dialogue(session, alice)
-    turn = say(session, alice, dialogue, "Hello")
-    write_replies(session, turn, "Hi.", "Hello!")
-    broken, other = live.replies(session, turn.id)
-    broken.state = LiveState.FAILED
-    registry.ensure_rotation(session)
-    promote(session, make_checkpoint(session, "policy-r1"))
-    load_all(session)
-    session.get_one(Deployment, broken.deployment_id).ended_at = broken.created_at
-    session.commit()
-    service.again(session, alice, dialogue.id, turn.id, "k2")
-    renewed, kept = live.replies(session, turn.id)
-    assert kept.id == other.id
-    loaded = {each.id for each in registry.rotation(session)}
-    assert renewed.deployment_id in loaded
-    assert renewed.deployment.checkpoint_id != kept.deployment.checkpoint_id
 
 
 def test_the_dialogue_goes_on_from_the_chosen_answer_or_from_the_edited_one(session: Session) -> None:
@@ -169,134 +123,6 @@ def test_a_key_that_begins_like_another_is_another(session: Session) -> None:
         write_replies(session, turn, "", "")
         service.again(session, alice, dialogue.id, turn.id, key)
         assert {reply.state for reply in live.replies(session, turn.id)} == {LiveState.QUEUED}, key
-
-
-def test_a_quota_that_is_used_up_adds_no_turn(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    alice = make_user(session)
-    dialogue = begin_dialogue(session, alice)
-    enough_for_one = session.get_one(Batch, dialogue.batch_id).max_tokens + PROMPT
-    less = get_settings().model_copy(update={"live_tokens_per_day": enough_for_one})
-    monkeypatch.setattr(live, "get_settings", lambda: less)
-    with pytest.raises(TooMany):
-        service.say(session, alice, dialogue.id, Message(text="Hello", key="k1"))
-    session.commit()
-    assert session.scalar(select(func.count()).select_from(Prompt)) == 0
-    assert session.scalar(select(func.count()).select_from(LiveGeneration)) == 0
-
-
-def test_a_quota_for_one_answer_asks_for_none_again(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    alice = make_user(session)
-    dialogue = begin_dialogue(session, alice)
-    turn = say(session, alice, dialogue, "Hello")
-    write_replies(session, turn, "", "")
-    spent = sum(reply.prompt_tokens + reply.completion_tokens for reply in live.replies(session, turn.id))
-    enough_for_one = session.get_one(Batch, dialogue.batch_id).max_tokens + PROMPT + spent
-    less = get_settings().model_copy(update={"live_tokens_per_day": enough_for_one})
-    monkeypatch.setattr(live, "get_settings", lambda: less)
-    with pytest.raises(TooMany):
-        service.again(session, alice, dialogue.id, turn.id, "k2")
-    session.commit()
-    assert [reply.state for reply in live.replies(session, turn.id)] == [LiveState.DONE, LiveState.DONE]
-
-
-def test_nothing_is_said_while_no_model_is_loaded(session: Session) -> None:
-    alice = make_user(session)
-    dialogue = service.begin(session, alice, make_dialogue_batch(session).id)
-    with pytest.raises(Unavailable):
-        service.say(session, alice, dialogue.id, Message(text="Hello", key="k1"))
-
-
-def test_answers_are_compared_only_when_both_have_come(session: Session) -> None:
-    alice = make_user(session)
-    dialogue = begin_dialogue(session, alice)
-    turn = say(session, alice, dialogue, "Hello")
-    with pytest.raises(Conflict, match="still being written"):
-        service.judge(session, alice, dialogue.id, turn.id)
-    with pytest.raises(Conflict, match="still being written"):
-        service.again(session, alice, dialogue.id, turn.id, "k2")
-
-
-def test_the_same_answer_twice_is_asked_for_again_and_only_one_of_them(session: Session) -> None:
-    alice = make_user(session)
-    dialogue = begin_dialogue(session, alice)
-    turn = say(session, alice, dialogue, "Hello")
-    write_replies(session, turn, "Hi.", "Hi. ")
-    with pytest.raises(Conflict, match="identical"):
-        service.judge(session, alice, dialogue.id, turn.id)
-    service.again(session, alice, dialogue.id, turn.id, "k2")
-    service.again(session, alice, dialogue.id, turn.id, "k2")
-    session.commit()
-    assert [reply.state for reply in live.replies(session, turn.id)] == [LiveState.DONE, LiveState.QUEUED]
-    write_replies(session, turn, "Hello!")
-    held = session.get_one(Assignment, service.judge(session, alice, dialogue.id, turn.id))
-    assert [session.get_one(Candidate, each).text for each in held.order_shown] == ["Hi.", "Hello!"]
-
-
-def test_an_answer_that_failed_is_written_again_beside_the_one_that_did_not(session: Session) -> None:
-    alice = make_user(session)
-    dialogue = begin_dialogue(session, alice)
-    turn = say(session, alice, dialogue, "Hello")
-    write_replies(session, turn, "Hi.", "Hello!")
-    broken = live.replies(session, turn.id)[0]
-    broken.state, broken.error = LiveState.FAILED, "away"
-    session.commit()
-    with pytest.raises(Conflict, match="could not be generated"):
-        service.judge(session, alice, dialogue.id, turn.id)
-    service.again(session, alice, dialogue.id, turn.id, "k2")
-    renewed = live.replies(session, turn.id)
-    assert [reply.state for reply in renewed] == [LiveState.QUEUED, LiveState.DONE]
-    assert renewed[0].deployment_id == broken.deployment_id
-
-
-def test_what_had_come_when_it_was_stopped_is_judged(session: Session) -> None:
-    alice = make_user(session)
-    dialogue = begin_dialogue(session, alice)
-    turn = say(session, alice, dialogue, "Hello")
-    write_replies(session, turn, "Hi th", "Hello", state=LiveState.STOPPED)
-    assert service.judge(session, alice, dialogue.id, turn.id)
-
-
-@pytest.mark.parametrize("ahead", [0, 1])
-def test_what_was_stopped_is_judged_at_one_length_whichever_was_ahead(session: Session, ahead: int) -> None:
-    alice = make_user(session)
-    dialogue = begin_dialogue(session, alice)
-    turn = say(session, alice, dialogue, "Hello")
-    write_replies(session, turn, "A whole answer.", "A half an", state=LiveState.STOPPED)
-    first, second = live.replies(session, turn.id)
-    first.state = LiveState.DONE
-    first.slot, second.slot = ahead, 1 - ahead
-    session.commit()
-    held = session.get_one(Assignment, service.judge(session, alice, dialogue.id, turn.id))
-    judged = [session.get_one(Candidate, each) for each in held.order_shown]
-    assert {each.text for each in judged} == {"A whole a", "A half an"}
-    assert {each.finish_reason for each in judged} == {"stopped"}
-
-
-def test_one_stop_is_for_both_and_who_had_begun_is_not_told(session: Session) -> None:
-    alice = make_user(session)
-    dialogue = begin_dialogue(session, alice)
-    turn = say(session, alice, dialogue, "Hello")
-    first, second = live.replies(session, turn.id)
-    write_replies(session, turn, "A whole answer.", "")
-    second.state = LiveState.QUEUED
-    session.commit()
-    live.stop(session, alice, first.id)
-    with pytest.raises(Conflict, match="Both answers"):
-        service.judge(session, alice, dialogue.id, turn.id)
-    service.again(session, alice, dialogue.id, turn.id, "k2")
-    assert [reply.state for reply in live.replies(session, turn.id)] == [LiveState.QUEUED, LiveState.QUEUED]
-
-
-def test_both_stopped_before_a_word_came_are_asked_for_again(session: Session) -> None:
-    alice = make_user(session)
-    dialogue = begin_dialogue(session, alice)
-    turn = say(session, alice, dialogue, "Hello")
-    for reply in live.replies(session, turn.id):
-        live.stop(session, alice, reply.id)
-    with pytest.raises(Conflict, match="Both answers"):
-        service.judge(session, alice, dialogue.id, turn.id)
-    service.again(session, alice, dialogue.id, turn.id, "k2")
-    assert [reply.state for reply in live.replies(session, turn.id)] == [LiveState.QUEUED, LiveState.QUEUED]
 
 
 def test_a_turn_that_is_not_judged_leads_nowhere(session: Session) -> None:
@@ -439,15 +265,31 @@ def test_beginnings_are_written_in_blocks() -> None:
         Seed(system="Be brief.", opening="Hello"),
         Seed(system="Rhyme,\nalways.", opening="Hello"),
     ]
+    lower, brief = ({"kind": "instructions", "ids": [name]} for name in ("change_case:english_lowercase", "x:brief"))
+    for_all = seeds_of("Be brief.\n---\nRhyme.", "", 1, json.dumps(lower))
+    assert [seed.tests for seed in for_all] == [[lower], [lower]], "one test stands for a list of one"
+    for_each = seeds_of(
+        "Be brief.\n---\nRhyme.", "Hello\n---\nBye", 1, f"{json.dumps([brief])}\n---\n{json.dumps(lower)}"
+    )
+    assert [seed.tests for seed in for_each] == [[brief], [brief], [lower], [lower]]
+    with pytest.raises(BadInput, match="3 blocks of checks for 2 system prompts"):
+        seeds_of("Be brief.\n---\nRhyme.", "", 1, "[]\n---\n[]\n---\n[]")
 
 
-def test_one_model_with_two_samplings_can_answer_too(session: Session) -> None:
-    alice = make_user(session)
-    for label in ("focused", "varied"):
-        make_deployment(session, label=label).load_state = LoadState.LOADED
-    dialogue = service.begin(session, alice, make_dialogue_batch(session).id)
-    turn = say(session, alice, dialogue, "Hello")
-    assert len({reply.deployment_id for reply in live.replies(session, turn.id)}) == 2
+@pytest.mark.parametrize(
+    ("tests", "said"),
+    [
+        ("{not json", "not valid JSON"),
+        ('[{"ids": ["x"]}]', "without a kind"),
+        ('[{"kind": " "}]', "without a kind"),
+        ('[{"kind": "span", "text": "\\u0000"}]', "NUL"),
+        (json.dumps({"kind": "span", "text": "x" * 30_000}), "at most|is the most"),
+        ("7", "list"),
+    ],
+)
+def test_checks_of_dialogues_that_cannot_be_read_are_refused_with_the_reason(tests: str, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        seeds_of("Be brief.", "", 1, tests)
 
 
 def test_a_turn_is_reviewed_like_all_work_but_makes_no_known_answer(session: Session) -> None:

@@ -17,6 +17,7 @@ import redis
 from app.kernel.db import session_scope
 from app.kernel.jobs import Queue
 from app.kernel.settings import ROOT
+from app.laptop.pools import POOLS
 from app.services.embedded import Valkey
 from app.upkeep.audit import audit
 from tests import patience
@@ -24,7 +25,6 @@ from tests.fake_engine import FakeEngine
 from tests.generating import assert_nothing_lost_or_doubled, counts
 from tests.patience import PATIENCE
 
-POOLS = {Queue.GENERATION: ("prefork", "1"), Queue.CONTROL: ("threads", "4"), Queue.CHECKS: ("prefork", "1")}
 USUAL = (Queue.GENERATION, Queue.CONTROL)
 
 
@@ -59,8 +59,7 @@ class Rig:
 
     def start_worker(self, queue: Queue) -> None:
         """Start the worker of ``queue`` as an installation does."""
-        pool, concurrency = POOLS[queue]
-        self._start(queue.value, [*_celery(), "worker", "-Q", queue.value, "-P", pool, "-c", concurrency, "-l", "INFO"])
+        self._start(queue.value, [*_celery(), "worker", *POOLS[queue].of(queue), "-l", "INFO"])
 
     def start_beat(self) -> None:
         """Start the scheduler."""

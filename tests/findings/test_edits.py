@@ -50,6 +50,23 @@ def test_a_submitted_edit_is_checked(session: Session, alice: User, item: Assign
     assert list(audit(session)) == []
 
 
+def test_an_edit_that_could_not_be_checked_now_says_so_at_once_and_is_checked_when_it_is_asked_for_again(
+    session: Session, alice: User, item: Assignment
+) -> None:
+    asked = orders.order_draft(session, alice, item.id, "It is surely 42.")
+    held = service.claim(session)
+    assert held is not None
+    assert not service.put_off(session, held, "The service is away."), "somebody waits"
+    service.record(session, held, "", [found(None, "it is away")], lacking="The service is away.")
+    session.refresh(asked)
+    assert asked.state is CheckState.FAILED
+    assert [each["message"] for each in asked.draft_findings] == ["it is away"]
+    assert orders.order_draft(session, alice, item.id, "It is surely 42.").id != asked.id
+    annotation = submit(session, alice, item, edited_text="It is surely 42.")
+    assert check_waiting(session) == 1
+    assert of_annotation(session, annotation) == [("holds", True)]
+
+
 def test_a_submission_without_an_edit_orders_nothing(session: Session, alice: User, item: Assignment) -> None:
     submit(session, alice, item)
     assert service.claim(session) is None

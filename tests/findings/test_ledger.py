@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -137,6 +138,33 @@ def test_what_is_given_back_costs_no_try(session: Session) -> None:
     assert service.release(session, held)
     assert session.get_one(Check, held.check_id).attempts == 0
     assert states(session) == {"pending": 2}
+
+
+def test_what_lacks_something_waits_for_it_without_a_try_and_longer_the_older_it_is(session: Session) -> None:
+    checkable(session)
+    waits = []
+    for minutes in (0, 10, 600):
+        session.execute(
+            update(Check).values(created_at=func.now() - timedelta(minutes=minutes), next_try_at=func.now())
+        )
+        held = service.claim(session)
+        assert held is not None
+        assert service.put_off(session, held, "The service is away.")
+        row = session.get_one(Check, held.check_id, populate_existing=True)
+        assert (row.state, row.attempts, row.last_error) == (CheckState.PENDING, 0, "The service is away.")
+        waits.append(session.scalar(select(Check.next_try_at - func.now()).where(Check.id == held.check_id)))
+    assert [each.total_seconds() for each in waits if each] == [5, 300, 600]
+    assert standing(session) == []
+
+
+def test_after_a_day_what_lacks_something_is_unknown_with_its_reason(session: Session) -> None:
+    checkable(session)
+    session.execute(update(Check).values(created_at=func.now() - timedelta(days=2)))
+    held = claim(session)
+    assert not service.put_off(session, held, "The service is away.")
+    assert service.record(session, held, "", [found(None, "it is away")], lacking="The service is away.")
+    assert states(session) == {"failed": 1, "pending": 1}
+    assert standing(session) == [("holds", None, "it is away")]
 
 
 def test_findings_are_never_changed_or_deleted(session: Session) -> None:

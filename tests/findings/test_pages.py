@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
@@ -124,7 +124,7 @@ def test_what_could_not_be_checked_says_why_and_blames_nobody(
     shown = seen(client, item)
     assert "holds: could not be checked" in shown
     assert "no sandbox here" in shown
-    assert "says nothing against the response" in shown
+    assert "This does not count against the response." in shown
 
 
 def test_others_and_other_positions_find_nothing(client: TestClient, session: Session, alice: User) -> None:
@@ -170,7 +170,7 @@ def test_scripts_send_the_whole_draft_and_the_edit_of_the_first_place_is_checked
     ("written", "status", "said"),
     [
         ("", 422, "There is nothing to check yet"),
-        ("It is\n42. ", 422, "This is a response as it is"),
+        ("It is\n42. ", 422, "This is an unchanged response"),
     ],
 )
 def test_what_cannot_be_checked_is_said_beside_the_button(
@@ -231,7 +231,7 @@ def test_what_could_not_be_checked_is_no_conflict(
         service.record(session, held, "", [found(None)])
     submit(session, alice, item)
     sign_in(client, rita)
-    assert "Nobody preferred" in client.get("/checks").text
+    assert "Nobody ranked a failing response" in client.get("/checks").text
 
 
 def test_an_item_that_the_reviewer_is_judging_is_left_out(
@@ -241,7 +241,7 @@ def test_an_item_that_the_reviewer_is_judging_is_left_out(
     prefer(session, alice, "It is 41.", batch=batch)
     sign_in(client, rita)
     make_assignment(session, rita, session.query(Comparison).filter_by(batch_id=batch.id).one())
-    assert "Nobody preferred" in client.get("/checks").text
+    assert "Nobody ranked a failing response" in client.get("/checks").text
 
 
 def test_alice_sees_no_page_of_checks(client: TestClient, alice: User) -> None:
@@ -258,6 +258,14 @@ def test_the_batch_page_shows_how_far_checks_are_and_bob_checks_again(
     progress = client.get(f"/batches/{batch.id}/progress").text
     assert "0 of 2" in progress
     assert "every 2s" in progress
+    assert "is away" not in progress
+    held = service.claim(session)
+    assert held is not None
+    assert service.put_off(session, held, "The service is away.")
+    session.commit()
+    assert "1 text waits to be checked" in client.get(f"/batches/{batch.id}/progress").text
+    session.execute(update(Check).values(next_try_at=func.now()))
+    session.commit()
     check_waiting(session)
     progress = client.get(f"/batches/{batch.id}/progress").text
     assert "1 text could not be checked" in progress
@@ -289,3 +297,15 @@ def test_settings_of_checks_are_in_the_form_and_can_be_changed(
         client.post(url, data={"verifiers": text})
         session.expire_all()
         assert batch.verifiers == kept
+
+
+def test_the_lineage_of_an_annotation_shows_them_to_staff(
+    client: TestClient, session: Session, alice: User, bob: User
+) -> None:
+    item = checked_item(session, alice)
+    said = submit(session, alice, item, edited_text="It is surely 42.")
+    check_waiting(session)
+    page = sign_in(client, bob).get(f"/lineage/annotations/{said.id}").text
+    assert FAILS in page
+    assert "1 of 1 tests" in page
+    assert "<h3>Edit</h3>" in page

@@ -88,3 +88,12 @@ def test_a_checker_that_does_not_start_is_tried_again_later(monkeypatch: pytest.
     assert checks.check() == 0
     with session_scope() as session:
         assert states(session) == {"pending": 2}
+
+
+def test_what_needs_something_that_is_away_is_put_off_and_the_others_are_checked() -> None:
+    with session_scope() as session:
+        checkable(session, "It is away.", "It is 42.")
+    assert checks.check() == 1
+    with session_scope() as session:
+        assert states(session) == {"pending": 1, "done": 1}
+        assert standing(session) == [("holds", True, "1 of 1 tests")]

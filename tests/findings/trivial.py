@@ -7,7 +7,7 @@ from workers.verifiers.protocol import Case, Finding
 
 
 class Holds:
-    """Passes where the reference is part of the response; cannot tell of a response that says "unsure"."""
+    """Passes where the reference is part of the response; cannot tell of one that says "unsure", and not yet of "away"."""
 
     name, version, limit_s = "holds", "1", 30.0
 
@@ -17,6 +17,8 @@ class Holds:
     def check(self, case: Case) -> Finding:
         if "unsure" in case.response:
             return Finding(self.name, self.version, None, "could not be read")
+        if "away" in case.response:
+            return Finding(self.name, self.version, None, "the service is away", again=True)
         passed = str(case.reference) in case.response
         message = "1 of 1 tests" if passed else f"{case.reference} wanted"
         return Finding(self.name, self.version, passed, message, float(passed), {"wanted": case.reference})

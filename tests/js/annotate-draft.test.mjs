@@ -17,6 +17,7 @@ test("a tie prefers nothing", () => {
   assert.equal(preferred("B2"), "B");
   assert.equal(preferred("tie"), null);
   assert.equal(preferred(""), null);
+  assert.equal(preferred("written"), "A", "what stands for the answer that is written");
 });
 
 test("retries wait longer and longer, at most half a minute", () => {
@@ -51,6 +52,7 @@ test("two drafts can be told apart in words", () => {
   const draft = { outcome: "ranked", ranking: [["B"], ["A", "C"]], strengths: [3], edits: { B: "Better." }, comment: "why" };
   assert.equal(described(draft), "B >3 A = C\n\nB, improved: Better.\n\nwhy");
   assert.equal(described({ outcome: "tie" }, { tie: "Equally good" }), "Equally good");
+  assert.equal(described({ outcome: "written", edits: { A: "It is 42." } }, {}), "It is 42.");
   assert.equal(described({}), "(nothing yet)");
 });
 
@@ -58,6 +60,7 @@ const RANKED = { ranking: [["A"], ["B"]], strengths: [2] };
 
 test("what a draft says of the judgement so far", () => {
   assert.deepEqual(judged("", undefined), { outcome: null, ranking: [], strengths: [] });
+  assert.deepEqual(judged("written", undefined), { outcome: "written", ranking: [], strengths: [] });
   assert.deepEqual(judged("B2", undefined), { outcome: "ranked", ranking: [["B"], ["A"]], strengths: [2] });
   assert.deepEqual(judged("tie", RANKED), { outcome: "tie", ranking: [], strengths: [] });
   assert.deepEqual(judged("", null), { outcome: null, ranking: [], strengths: [] });

@@ -196,6 +196,20 @@ def test_the_sample_batch_is_loaded_once(corral: Corral, session: Session) -> No
     assert "nothing was loaded" in corral("sample").stdout
 
 
+def test_documents_are_added_all_or_none_shown_and_deleted(corral: Corral, session: Session, tmp_path: Path) -> None:
+    batch = make_batch(session, name="Handbook")
+    (tmp_path / "one.txt").write_text("Erste Seite", encoding="utf-8")
+    (tmp_path / "two.pdf").write_bytes(b"%PDF")
+    one, two, absent = (str(tmp_path / name) for name in ("one.txt", "two.pdf", "three.txt"))
+    refused(corral("documents", "add", "Handbook", two), "“two.pdf” is no text by its name")
+    refused(corral("documents", "add", "Handbook", absent), "three.txt cannot be read")
+    assert corral("documents", "add", str(batch.id), one).stdout == "1 document is in Handbook.\n"
+    listed = corral("documents", "list", "Handbook").stdout.splitlines()[1]
+    assert "one.txt" in listed
+    assert corral("documents", "delete", "Handbook", listed.split()[0]).stdout == "one.txt is deleted.\n"
+    refused(corral("documents", "delete", "Handbook", listed.split()[0]), "Nothing was found here")
+
+
 def test_the_audit_names_the_row_and_the_remedy(corral: Corral, session: Session) -> None:
     assert corral("audit").stdout == "Every promise holds.\n"
     comparison = make_comparison(session)
@@ -318,6 +332,11 @@ def test_the_doctor_sees_services_that_do_not_answer(corral: Corral) -> None:
     assert nowhere in engine.found
 
 
+def served(network: list[str], secrets: list[str]) -> str:
+    about = {"sandbox": "landlock", "service": {"network": network, "secrets": secrets}}
+    return f'{json.dumps(about)}\n{{"attack": "net", "open": false, "got": ""}}'
+
+
 @pytest.mark.parametrize(
     ("told", "level", "words"),
     [
@@ -326,18 +345,31 @@ def test_the_doctor_sees_services_that_do_not_answer(corral: Corral) -> None:
         ('{"sandbox": "landlock"}\n{"attack": "net", "open": null, "got": ""}', Level.FAIL, "does not stop: net"),
         ('{"sandbox": "landlock"}\n{"attack": "net", "open": false, "got": ""}', Level.OK, "bubblewrap would also"),
         ('{"sandbox": "bubblewrap"}\n{"attack": "net", "open": false, "got": ""}', Level.OK, "bubblewrap stops net"),
+        (served([], []), Level.OK, "stops net, in a service of its own without network and without secrets"),
+        (served(["eth0"], []), Level.WARN, "which has a network (eth0)"),
+        (served([], ["DATABASE_URL"]), Level.FAIL, "knows DATABASE_URL"),
+        ('{"error": "It does not answer.", "away": true}', Level.WARN, "is not open to this container"),
     ],
 )
 def test_the_doctor_says_what_the_sandbox_stops(
     corral: Corral, monkeypatch: pytest.MonkeyPatch, told: str, level: Level, words: str
 ) -> None:
     monkeypatch.setattr(
-        "app.upkeep.doctor.subprocess.run", lambda *_, **__: subprocess.CompletedProcess([], 0, told, "")
+        "app.upkeep.sandbox.subprocess.run", lambda *_, **__: subprocess.CompletedProcess([], 0, told, "")
     )
-    found = findings(doctor.look_at_sandbox)["sandbox"]
+    [found] = doctor.look_at_sandbox(Settings(sandbox_socket="/nowhere/at/all"), None)
     assert found.level is level
     assert words in found.found
     assert (found.remedy == "") is (level is Level.OK)
+
+
+def test_the_doctor_says_that_the_service_that_runs_code_is_away(
+    corral: Corral, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CORRAL_SANDBOX_SOCKET", str(tmp_path / "socket"))
+    [found] = doctor.look_at_sandbox(Settings(sandbox_socket=str(tmp_path / "socket")), None)
+    assert (found.level, "does not answer" in found.found) == (Level.FAIL, True)
+    assert "docker compose up -d sandbox" in found.remedy
 
 
 def test_the_doctor_proves_the_sandbox_by_attacking_it(corral: Corral) -> None:

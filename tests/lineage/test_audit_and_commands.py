@@ -115,7 +115,7 @@ def test_what_cannot_be_retracted_is_said(gone: Gone, corral: Callable[..., Resu
     for arguments, words in (
         (("person", "nobody@example.org", "--reason", REASON), "no account"),
         (("annotation", "12345678", "--reason", REASON), "There is no annotation 12345678"),
-        (("person", gone.alice.email), "Write why"),
+        (("person", gone.alice.email), "Give a reason"),
         (("restore", "12345678"), "There is no retraction 12345678"),
     ):
         assert words in str(corral(*arguments).exception)

@@ -27,6 +27,7 @@ from tests.factories import (
     make_batch,
     make_comparison,
     make_deployment,
+    make_trial,
     make_user,
     say,
     write_replies,
@@ -57,6 +58,7 @@ def wordy(session: Session) -> User:
     session.commit()
     make_annotation(session, dora, make_comparison(session, batch=batch), edited_text=SECRET, comment=SECRET)
     begun = make_assignment(session, dora)
+    make_trial(session, dora, SECRET, SECRET, SECRET)
     begun.draft = {"comment": SECRET}
     generation = LiveGeneration(
         user_id=dora.id,

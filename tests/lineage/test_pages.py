@@ -107,14 +107,14 @@ def test_bob_previews_retracts_and_restores_a_person(web_bob: TestClient, sessio
     where = f"/retractions/new?scope=person&target={gone.alice.id}"
     page = web_bob.get(where).text
     assert gone.alice.pseudonym in page
-    for words in (gone.hers.name, "tainted", "touched", "counted anew without them", "What cannot be promised"):
+    for words in (gone.hers.name, "tainted", "touched", "recounted without them", "What cannot be promised"):
         assert words in page
     assert gone.his.name not in page
     assert session.scalar(select(Retraction.id)) is None
     form = {"scope": "person", "target": str(gone.alice.id)}
     refused = web_bob.post("/retractions", data=form | {"reason": " "})
     assert refused.status_code == 422
-    assert "Write why" in refused.text
+    assert "Give a reason" in refused.text
     done = web_bob.post("/retractions", data=form | {"reason": REASON})
     assert done.status_code == 303
     made = done.headers["location"]

@@ -95,7 +95,9 @@ def test_a_retracted_submission_is_not_corrected_nor_asked_for_again(session: Se
         correct(session, gone.alice, gone.of_alice[0])
 
 
-@pytest.mark.parametrize(("reason", "words"), [("  ", "Write why"), ("x" * 2001, "2,000"), ("a\0b", "cannot contain")])
+@pytest.mark.parametrize(
+    ("reason", "words"), [("  ", "Give a reason"), ("x" * 2001, "2,000"), ("a\0b", "cannot contain")]
+)
 def test_a_retraction_without_a_reason_that_can_be_kept_is_refused(
     session: Session, gone: Gone, bob: User, reason: str, words: str
 ) -> None:
@@ -119,7 +121,7 @@ def test_what_is_not_there_and_what_is_retracted_already_are_refused(session: Se
 def test_a_retraction_is_restored_once(session: Session, gone: Gone, bob: User) -> None:
     made = service.retract(session, bob, RetractionScope.PERSON, gone.alice.id, REASON)
     service.restore(session, bob, made)
-    with pytest.raises(Conflict, match="restored already"):
+    with pytest.raises(Conflict, match="already been restored"):
         service.restore(session, bob, made)
 
 

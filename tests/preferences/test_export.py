@@ -9,10 +9,12 @@ from typing import Any
 import orjson
 import pyarrow.parquet
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
 from app.annotations.models import Annotation
+from app.candidates.models import Candidate
 from app.comparisons import service as comparing
 from app.comparisons.models import Comparison
 from app.judgements.vocabulary import Outcome
@@ -29,6 +31,8 @@ from tests.factories import (
     make_candidate,
     make_comparison,
     make_prompt,
+    make_steps,
+    make_traced,
     make_user,
 )
 from training.data.snapshot import read_file
@@ -313,3 +317,22 @@ def test_a_file_for_a_trainer_holds_out_what_corral_holds_out(session: Session, 
             file = tmp_path / "rows.jsonl"
             file.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in kept))
             assert [row.split for row in read_file(file, percent)[0]] == sides
+
+
+def test_the_calls_before_a_response_are_a_column_and_in_trl_rows_messages(session: Session, alice: User) -> None:
+    steps = make_steps("42", expression="21*2")
+    comparison = make_traced(session, steps, None)
+    first, second = sorted(session.scalars(select(Candidate.id).where(Candidate.prompt_id == comparison.prompt_id)))
+    make_annotation(session, alice, comparison, ranking=[[first], [second]], strengths=[4], edited_text="Forty-two.")
+    [row] = exported(session)
+    assert row["steps"] == {"chosen": steps, "rejected": None}
+    assert row["chosen"] == [{"role": "assistant", "content": "It is 42."}]
+    before = [{"role": "assistant", "content": steps[0]["said"]}, {"role": "tool", "content": "42"}]
+    rows = exported(session, Shape.TRL, split=None)
+    assert {tuple(turn["content"] for turn in each["chosen"]) for each in rows} == {
+        (*(turn["content"] for turn in before), text) for text in ("Forty-two.", "It is 42.")
+    }
+    assert {len(each["rejected"]) for each in rows} == {1, 3}
+    flat = as_table(session)[0]["steps"]
+    assert orjson.loads(flat["chosen"]) == steps
+    assert [len(each["chosen"]) for each in as_table(session, Shape.TRL)] == [3] * len(rows)

@@ -26,16 +26,19 @@ from app.preferences import freeze, queries
 from app.preferences.counts import export_rows, sum_up
 from app.preferences.exporters import Format, Shape
 from app.preferences.forms import ExportFilter
+from app.prompts.models import Prompt
 from app.rounds.readiness import readiness
 from tests.exporting import exported
 from tests.factories import (
     complete_round,
     current_round,
+    make_annotation,
     make_assignment,
     make_batch,
     make_comparison,
     make_prompt,
     make_user,
+    make_writing,
 )
 from tests.training.conftest import byte_tokenizer
 from training.data.rows import prepare
@@ -64,7 +67,7 @@ class Said:
 class Item:
     """A question with its responses, and what each of its annotators said, one thing after the other.
 
-    Who says nothing at last has taken it back.
+    Who says nothing at last has taken it back. ``written`` is what people answered where they were shown no response.
     """
 
     question: int
@@ -72,6 +75,7 @@ class Item:
     old: bool
     texts: list[str]
     judgements: list[list[Said | None]]
+    written: list[str]
 
 
 @st.composite
@@ -92,7 +96,9 @@ def items(draw: st.DrawFn) -> Item:
     word: st.SearchStrategy[Said | None] = words(texts)
     said = st.lists(word, min_size=1, max_size=2) | st.tuples(word, st.none()).map(list)
     question, held_out = draw(st.integers(0, 2)), draw(st.integers(0, 3)) == 0
-    return Item(question, held_out, draw(st.booleans()), texts, draw(st.lists(said, min_size=1, max_size=3)))
+    judgements = draw(st.lists(said, min_size=0, max_size=3))
+    own = st.lists(st.sampled_from(("Best!", "Red.", "Ω")), min_size=0 if judgements else 1, max_size=3)
+    return Item(question, held_out, draw(st.booleans()), texts, judgements, draw(own))
 
 
 @contextmanager
@@ -120,11 +126,20 @@ def judge(session: Session, found: list[Item]) -> Round:
     return second
 
 
-def _judge(session: Session, item: Item, people: list[User]) -> None:
-    batch = make_batch(session, annotators_per_prompt=len(people), candidates_per_prompt=len(item.texts))
-    prompt = make_prompt(session, batch)
+def _ask(prompt: Prompt, item: Item) -> None:
     prompt.messages = [{"role": "user", "content": f"Which colour, {item.question} {item.held_out}?"}]
     prompt.content_hash = (b"\0" if item.held_out else b"\xff") + bytes([item.question]) * 31
+
+
+def _judge(session: Session, item: Item, people: list[User]) -> None:
+    if item.written:
+        blank = make_writing(session, wanted=len(people))[0]
+        _ask(session.get_one(Prompt, blank.prompt_id), item)
+        for user, answer in zip(people, item.written, strict=False):
+            make_annotation(session, user, blank, edited_text=answer)
+    batch = make_batch(session, annotators_per_prompt=len(people), candidates_per_prompt=len(item.texts))
+    prompt = make_prompt(session, batch)
+    _ask(prompt, item)
     session.commit()
     comparison = make_comparison(session, prompt=prompt, texts=item.texts)
     for user, judgements in zip(people, item.judgements, strict=False):
@@ -152,7 +167,10 @@ def _judge(session: Session, item: Item, people: list[User]) -> None:
 def found_by_training(
     session: Session, folder: Path, consumer: Consumer, wanted: ExportFilter
 ) -> tuple[int, int | None]:
-    """The pairs that a run makes of a snapshot, and those it can be measured on; the latter is not said where there are none."""
+    """The pairs that a run makes of a snapshot, and those it can be measured on; the latter is not said where there are none.
+
+    Fine-tuning makes none: of it the answers that people wrote from scratch.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     if not freeze.freeze(session, wanted, folder).rows:
         return 0, None
@@ -160,10 +178,10 @@ def found_by_training(
     try:
         counts = prepare(folder, settings, TOKENIZER, max_held_out=10**6, consumer=consumer).counts
     except DataError as error:
-        if "leaves no pair to train on" not in str(error):
+        if not any(each in str(error) for each in ("leaves no pair to train on", "only training.sft can train on")):
             raise
         return 0, None
-    return counts["pairs"], counts["held_out_pairs_available"]
+    return counts["written_answers" if consumer == "sft" else "pairs"], counts["held_out_pairs_available"]
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -176,6 +194,7 @@ def test_rounds_promises_what_training_finds(connection: Connection, tmp_path: P
         assert promised.trainable == pairs
         assert held_out is None or promised.held_out == held_out
         assert promised.policy == found_by_training(session, tmp_path / "s", "dpo", EVERYTHING)[0]
+        assert promised.written == found_by_training(session, tmp_path / "s", "sft", EVERYTHING)[0]
         assert promised.annotations == sum_up(queries.tally(session, EVERYTHING, 10)).annotations
 
 
@@ -204,7 +223,7 @@ def test_a_second_annotator_confirms_a_pair_or_takes_it_away(
     session: Session, tmp_path: Path, second: list[list[int]], pairs: int
 ) -> None:
     said: list[list[Said | None]] = [[Said(Outcome.RANKED, groups, [4], None)] for groups in ([[0], [1]], second)]
-    current = judge(session, [Item(0, held_out=False, old=False, texts=["Red.", "Blue."], judgements=said)])
+    current = judge(session, [Item(0, held_out=False, old=False, texts=["Red.", "Blue."], judgements=said, written=[])])
     promised = readiness(session, current)
     assert (promised.annotations, promised.trainable, promised.policy) == (2, pairs, pairs)
     assert found_by_training(session, tmp_path / "s", "reward", EVERYTHING)[0] == pairs

@@ -163,10 +163,10 @@ def test_what_waits_until_people_have_worked_is_said_to_and_is_not_asked_for_aga
     taken = client.get(f"/batches/{batch.id}/progress").text
 
     said = "The other 2 prompts get their responses as people work"
-    assert "1 comparison is ready that nobody has begun" in opened
+    assert "1 unstarted comparison is ready" in opened
     assert said in opened
     assert 'hx-trigger="every 15s"' in opened
-    assert f"{said}, from the models in rotation then. Open the batch to let annotators in." in preparing
+    assert f"{said}, from the models then in rotation. Open the batch to let annotators in." in preparing
     assert "hx-trigger" not in preparing
     assert "0 being answered now, 2 waiting" in taken
     assert 'hx-trigger="every 2s"' in taken

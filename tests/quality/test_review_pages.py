@@ -13,6 +13,7 @@ from app.annotations import service as annotating
 from app.annotations.forms import Submission
 from app.annotations.models import Annotation, Decision, GoldAnswer, Qualification, Review
 from app.annotations.queues import Queue
+from app.candidates import scores
 from app.comparisons import claims
 from app.comparisons.models import GOLD_SEATS, Assignment, Comparison, Purpose
 from app.comparisons.purposes import Asked
@@ -20,7 +21,16 @@ from app.judgements.vocabulary import Flag, Outcome
 from app.prompts.models import Batch, BatchState
 from app.quality import queries, service
 from app.quality.queries import Show, Wanted
-from tests.factories import make_annotation, make_assignment, make_batch, make_comparison, make_user, sign_in
+from app.registry.models import CheckpointKind
+from tests.factories import (
+    make_annotation,
+    make_assignment,
+    make_batch,
+    make_checkpoint,
+    make_comparison,
+    make_user,
+    sign_in,
+)
 
 
 @pytest.fixture
@@ -243,3 +253,24 @@ def test_only_staff_see_the_tab(client: TestClient, session: Session, rita: User
     assert 'href="/review"' in sign_in(client, rita).get("/annotate").text
     said = make_annotation(session, alice)
     assert sign_in(client, alice).get(f"/review/annotations/{said.id}").status_code == 403
+
+
+def test_what_a_reward_model_says_stands_beside_a_judgement_and_nowhere_while_one_judges(
+    session: Session, reviewing: TestClient, alice: User
+) -> None:
+    said = make_annotation(session, alice)
+    older, newer = (make_checkpoint(session, name, CheckpointKind.REWARD) for name in ("reward-r1", "reward-r2"))
+    one, other = said.order_shown
+    page = f"/review/annotations/{said.id}"
+    assert "Reward model" not in reviewing.get(page).text
+    scores.store(session, older.id, {one: 0.5, other: -1.25})
+    scores.store(session, newer.id, {one: 3.0})
+    scores.store(session, older.id, {one: 9.0})
+    text = reviewing.get(page).text
+    assert "+0.50" in text, "the newest that knows both, as it was first"
+    assert "−1.25" in text
+    assert "reward-r1" in text
+    open_item = make_assignment(session, alice, make_comparison(session))
+    scores.store(session, older.id, dict.fromkeys(open_item.order_shown, 7.25))
+    assert "7.25" not in sign_in(reviewing, alice).get(f"/assignments/{open_item.id}").text
+    assert "1.25" not in reviewing.get(f"/assignments/{said.assignment_id}").text

@@ -264,7 +264,7 @@ def test_a_base_that_is_champion_cannot_be_taken_out_although_others_are_loaded(
     service.deploy(session, policy(session, "policy-r1"))
     load_all(session)
     service.end_deployment(session, deployment_of(session, base))
-    with pytest.raises(Conflict, match="no other can take its place"):
+    with pytest.raises(Conflict, match="no other policy can replace it"):
         service.end_deployment(session, deployment_of(session, base))
 
 

@@ -15,9 +15,13 @@ from app.annotations.models import Annotation
 from app.candidates.models import Candidate
 from app.comparisons.models import Assignment, AssignmentState, Comparison, ComparisonCandidate, Drawn, Purpose
 from app.judgements.vocabulary import Outcome
+from app.loops.models import Round
 from app.prompts.models import Batch, Prompt, PromptState
 from app.registry import service as registry
-from app.registry.models import Checkpoint
+from app.registry.appointments import appointed
+from app.registry.models import Checkpoint, LoopRole
+from app.rounds import contests
+from app.rounds.models import Contest
 from tests.factories import make_batch, make_checkpoint, make_deployment, make_user
 
 
@@ -160,3 +164,19 @@ def open_ballot(session: Session) -> Ballot:
     champion, challenger = make_checkpoint(session, "okapi-champion"), make_checkpoint(session, "okapi-new")
     registry.crown(session, champion)
     return Ballot(session, batch, challenger, champion, make_user(session))
+
+
+def begin(session: Session, ballot: Ballot) -> Contest:
+    """The round's policy meets the champion, and the next round collects."""
+    round_ = session.get_one(Round, ballot.batch.round_id)
+    contest = contests.open_gate(session, round_, ballot.challenger)
+    session.add(Round(number=round_.number + 1))
+    session.commit()
+    return contest
+
+
+def champion(session: Session) -> str:
+    """The name of the policy in that role."""
+    found = appointed(session, LoopRole.CHAMPION)
+    assert found is not None
+    return found.name

@@ -13,26 +13,18 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
-from app.loops.models import FIRST_LOOP, Round, RoundState, Verdict
-from app.registry.models import Appointment, Checkpoint, CheckpointKind, LoopRole
-from app.rounds import better, cards
-from app.rounds.models import Contest, ContestKind, ContestVote, Evaluation
+from app.loops.models import Round, RoundState, Verdict
+from app.registry.models import Checkpoint, CheckpointKind
+from app.rounds import better
+from app.rounds.models import Evaluation
 from tests.factories import (
     current_round,
-    make_annotation,
     make_checkpoint,
     make_comparison,
-    make_contest,
     make_user,
     sign_in,
 )
-
-DETAILS: dict[str, Any] = {
-    "path": [[3, 0.67, 0.1, 0.99, 0.0], [40, 0.6, 0.44, 0.75, 1.2]],
-    "capabilities": {"coding": {"counted": 12, "score": 0.62, "low": 0.4, "high": 0.8}},
-    "people": {"annotator-aa": {"counted": 22, "score": 0.64, "without": 0.55}},
-    "length_controlled": {"score": 0.59, "low": 0.43, "high": 0.74},
-}
+from tests.rounds.history import challenge, crown, settle
 
 
 @pytest.fixture
@@ -48,40 +40,6 @@ def rita(session: Session) -> User:
 @pytest.fixture
 def base(session: Session) -> Checkpoint:
     return make_checkpoint(session, "zebra-base", CheckpointKind.BASE)
-
-
-def crown(session: Session, checkpoint: Checkpoint) -> None:
-    session.merge(Appointment(loop_id=FIRST_LOOP, role=LoopRole.CHAMPION, checkpoint_id=checkpoint.id))
-    session.commit()
-
-
-def settle(
-    session: Session, number: int, champion: Checkpoint, verdict: Verdict, score: float, **values: Any
-) -> Checkpoint:
-    """A complete round with its contest; gives its policy."""
-    found = Round(number=number, state=RoundState.COMPLETE, verdict=verdict, verdict_reason="Said so.")
-    session.add(found)
-    session.flush()
-    policy = make_checkpoint(session, f"okapi-r{number}")
-    contest = make_contest(session, policy, champion, of=found, counted=143, people=4)
-    contest.score, contest.low, contest.high = score, score - 0.06, score + 0.06
-    contest.verdict, contest.closed_at, contest.reason = verdict, contest.opened_at, "Said so."
-    for name, value in values.items():
-        setattr(contest, name, value)
-    session.commit()
-    return policy
-
-
-def challenge(session: Session, number: int, champion: Checkpoint, **values: Any) -> Contest:
-    """A round whose policy is in contest, and the one after it, which collects."""
-    found = Round(number=number, state=RoundState.CHALLENGING)
-    session.add_all([found, Round(number=number + 1)])
-    session.flush()
-    policy = make_checkpoint(session, f"okapi-r{number}")
-    sums: dict[str, Any] = {"counted": 40, "score": 0.6, "low": 0.44, "high": 0.75, "log_e": 1.2, "people": 2}
-    contest = make_contest(session, policy, champion, of=found, **(sums | {"details": DETAILS} | values))
-    session.commit()
-    return contest
 
 
 @contextmanager
@@ -227,110 +185,6 @@ def test_a_contest_with_nothing_to_judge_asks_for_prompts(
     assert "Upload prompts" in page
 
 
-# ── The card ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-def test_the_card_of_an_open_contest_asks_for_itself_and_a_settled_one_no_more(
-    session: Session, client: TestClient, bob: User, base: Checkpoint
-) -> None:
-    contest = challenge(session, 1, base)
-    sign_in(client, bob)
-    paths = (f"/contests/{contest.id}/card", f"/contests/{contest.id}", "/", "/rounds/1")
-    assert all(f'hx-get="/contests/{contest.id}' in client.get(path).text for path in paths)
-    assert client.get(paths[1]).text.count(f'hx-get="/contests/{contest.id}') == 1, "not twice for the same numbers"
-    contest.verdict, contest.closed_at = Verdict.INCONCLUSIVE, contest.opened_at
-    session.commit()
-    assert all(f'hx-get="/contests/{contest.id}' not in client.get(path).text for path in paths)
-
-
-def test_the_page_of_a_contest_shows_all_that_was_counted(
-    session: Session, client: TestClient, bob: User, base: Checkpoint
-) -> None:
-    contest = challenge(session, 1, base)
-    page = sign_in(client, bob).get(f"/contests/{contest.id}").text
-    for words in (
-        "judged by 2 people",
-        "62% [40, 80]",
-        "annotator-aa",
-        "55%",
-        "59% [43, 74]",
-        "3.3 of 20",
-        "neither applies",
-    ):
-        assert words in page, words
-    exchanged = client.get(f"/contests/{contest.id}", headers={"hx-request": "true"}).text
-    assert exchanged.lstrip().startswith('<div id="contest"')
-
-
-def test_a_contest_without_a_vote_says_so(session: Session, client: TestClient, bob: User, base: Checkpoint) -> None:
-    contest = challenge(session, 1, base, counted=0, score=None, low=None, high=None, log_e=0.0, people=0, details={})
-    sign_in(client, bob)
-    for path in ("/", "/rounds/1", f"/contests/{contest.id}"):
-        answer = client.get(path)
-        assert answer.status_code == 200, path
-        assert "no vote yet" in answer.text.lower(), path
-    assert "At most 400 more judgements" in client.get("/").text
-
-
-def test_days_left_are_counted_at_the_pace_of_the_last_day(session: Session, bob: User, base: Checkpoint) -> None:
-    contest = challenge(session, 1, base, counted=200, score=0.5, log_e=0.1)
-    alice = make_user(session, name="Alice")
-    for seq in (1, 2):
-        said = make_annotation(session, alice, make_comparison(session))
-        session.add(ContestVote(contest_id=contest.id, annotation_id=said.id, seq=seq, score=1.0))
-    session.commit()
-    forecast = cards.card_of(session, contest).forecast
-    assert forecast
-    assert forecast.last_day == 2
-    assert forecast.more <= 200
-    assert forecast.time == f"about {-(-forecast.more // 2)} days"
-
-
-@pytest.mark.parametrize(
-    ("sums", "more"),
-    [
-        ({"counted": 5, "score": 1.0}, 395),
-        ({"counted": 400, "score": 0.52}, 0),
-        ({"counted": 390, "score": 0.55, "log_e": 0.4}, 10),
-    ],
-)
-def test_no_forecast_goes_beyond_the_budget(
-    session: Session, base: Checkpoint, sums: dict[str, Any], more: int
-) -> None:
-    forecast = cards.card_of(session, challenge(session, 1, base, **sums)).forecast
-    assert forecast
-    assert forecast.more == more
-
-
-def test_a_watch_speaks_of_the_champion_and_the_one_before(
-    session: Session, client: TestClient, bob: User, base: Checkpoint
-) -> None:
-    champion = settle(session, 1, base, Verdict.PROMOTED, 0.6)
-    watch = make_contest(session, champion, base, kind=ContestKind.WATCH, of=session.query(Round).one(), budget=2000)
-    crown(session, champion)
-    page = sign_in(client, bob).get(f"/contests/{watch.id}").text
-    assert "Watch of round 1" in page
-    assert "that one takes over again" in page
-    assert "Evidence that it is worse than the one before" in client.get("/").text
-
-
-# ── Who sees what ────────────────────────────────────────────────────────────────────────────────────────────────────
-DOORS = ("/contests/{id}", "/contests/{id}/card")
-
-
-@pytest.mark.parametrize("door", DOORS)
-def test_an_open_contest_is_for_admins_and_a_settled_one_for_reviewers_too(
-    session: Session, client: TestClient, bob: User, rita: User, base: Checkpoint, door: str
-) -> None:
-    contest = challenge(session, 1, base)
-    alice = make_user(session, name="Alice")
-    path = door.format(id=contest.id)
-    expected = {bob: 200, rita: 404, alice: 404}
-    assert {user: sign_in(client, user).get(path).status_code for user in expected} == expected
-    contest.verdict, contest.closed_at = Verdict.REFUSED, contest.opened_at
-    session.commit()
-    expected = {bob: 200, rita: 200, alice: 404}
-    assert {user: sign_in(client, user).get(path).status_code for user in expected} == expected
-
-
 def test_no_door_tells_a_reviewer_how_an_open_contest_stands(
     session: Session, client: TestClient, rita: User, base: Checkpoint
 ) -> None:
@@ -347,8 +201,8 @@ def test_no_door_tells_a_reviewer_how_an_open_contest_stands(
         assert answer.status_code == 200, path
         for secret in ("okapi-r1", "1.2 times", "7791", "7,791", "60%", "0.6,", "evidence"):
             assert secret not in answer.text, (path, secret)
-    assert "for admins until" in client.get("/").text
-    assert "for admins until the verdict" in client.get("/rounds/1").text
+    assert "Only admins see the numbers until" in client.get("/").text
+    assert "only for admins until the verdict" in client.get("/rounds/1").text
     assert client.get(f"/api/v1/contests/{contest.id}").status_code == 404
 
 

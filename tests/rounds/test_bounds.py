@@ -58,7 +58,7 @@ def test_a_reward_model_is_refused_when_the_upper_end_of_the_difference_is_below
 
 def test_a_reward_model_without_a_predecessor_or_without_data_is_not_refused() -> None:
     alone = bounds.of_reward_model(reward_report(set(), before=False, prompts=40))
-    assert alone[0] == Finding(1, Level.PASSED, "There is no earlier reward model to compare it with.")
+    assert alone[0] == Finding(1, Level.PASSED, "There is no previous reward model to compare it with.")
     lost = bounds.of_reward_model(
         reward_report(set(), before=False, prompts=40) | {"before_left_out": "reward-r1/manifest.json does not exist"}
     )
@@ -72,8 +72,8 @@ def test_a_reward_model_without_a_predecessor_or_without_data_is_not_refused() -
     ("changes", "warning"),
     [
         ({"data": {"held_out_judgements": 99}}, "rests on 99 held-out pairs"),
-        ({"compared": {BAG: measure(0.04)}}, "not surely above a bag of words"),
-        ({"compared": {BAG: UNKNOWN}}, "not surely above a bag of words"),
+        ({"compared": {BAG: measure(0.04)}}, "not significantly better than a bag of words"),
+        ({"compared": {BAG: UNKNOWN}}, "not significantly better than a bag of words"),
         ({"after_metrics": {"held_out/length_correlation": measure(0.4)}}, "rewards longer responses"),
         ({"after_metrics": {"held_out/length_correlation": measure(-0.4)}}, "rewards shorter responses"),
     ],
@@ -93,7 +93,7 @@ def test_who_loses_by_a_judge_who_is_not_sure_itself_is_not_refused() -> None:
     for judge in (unsure, {"unmeasured": "nothing is held out"}):
         found = policy(judge, win_rate=worse)
         assert said(found, Level.REFUSES) == ""
-        assert "not surely right on more than half" in said(found, Level.WARNS)
+        assert "not significantly better than chance" in said(found, Level.WARNS)
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ def test_a_policy_that_surely_solves_fewer_prompts_of_a_required_capability_is_r
 ) -> None:
     [found] = solving(gain, required=required)
     assert (found.level, found.step) == (level, 2)
-    assert "Checks pass 31.0% [21.0%, 41.0%] of its answers to" in found.words
-    assert "of the capability maths" in found.words
+    assert "31.0% [21.0%, 41.0%] of its answers to" in found.words
+    assert "maths: " in found.words
 
 
 def test_answers_that_could_not_be_checked_warn_and_refuse_nothing() -> None:

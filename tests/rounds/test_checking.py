@@ -77,7 +77,7 @@ def test_each_measurement_says_of_what_and_against_what(trained: TrainingRun) ->
         (InputRole.AGAINST, base.id),
     }
     assert (reward.passed, policy.passed) == (True, True)
-    assert "no earlier reward model" in reward.findings[0]["words"]
+    assert "no previous reward model" in reward.findings[0]["words"]
     assert policy.metrics["compared"]["win_rate"]["value"] == 0.6
 
 
@@ -89,7 +89,7 @@ def test_what_was_measured_is_for_admins_until_the_verdict(bob: User, trained: T
         for user, sees in ((bob, True), (rita, False)):
             sign_in(client, user)
             page = client.get(f"/runs/{trained.id}").text
-            assert ("beats the champion on 60.0%" in page) is sees, user.name
+            assert ("prefers it to the champion on 60.0%" in page) is sees, user.name
             assert "Check, run" in page
             for path in ("/rounds", "/rounds/1", f"/snapshots/{trained.snapshot_id}", "/api/v1/training-runs"):
                 assert client.get(path).status_code == 200, path
@@ -98,7 +98,7 @@ def test_what_was_measured_is_for_admins_until_the_verdict(bob: User, trained: T
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
-        ("policy-worse", "beats the champion on 30.0% [25.0%, 35.0%] of 40 held-out prompts. It is worse."),
+        ("policy-worse", "prefers it to the champion on 30.0% [25.0%, 35.0%] of 40 held-out prompts. It is worse."),
         ("longer", "1.50 times as long, and at equal length it would win 45.0%"),
         ("repeats", "Repeated word groups: +20.0 points [+15.0, +25.0]"),
     ],
@@ -118,7 +118,7 @@ def test_a_policy_that_is_surely_worse_is_refused_and_the_champion_stays(
 
 
 @pytest.mark.parametrize(
-    ("found", "warning"), [("policy-worse longer repeats unsure", "on fewer than 10"), ("far", "1.50 nats")]
+    ("found", "warning"), [("policy-worse longer repeats unsure", "fewer than 10 refuse nothing"), ("far", "1.50 nats")]
 )
 def test_what_is_not_sure_or_only_far_warns(trained: TrainingRun, find: Behave, found: str, warning: str) -> None:
     find(found)
@@ -142,7 +142,10 @@ def test_a_reward_model_that_is_surely_worse_than_the_one_before_refuses_the_rou
     assert (reward.against_id, reward.passed) == (first, False)
     with session_scope() as session:
         second = session.scalars(select(Round).where(Round.number == 2)).one()
-        assert "-20.0 points [-25.0, -15.0] from the one before it in accuracy: it is worse" in second.verdict_reason
+        assert (
+            "accuracy is -20.0 points [-25.0, -15.0] from the previous reward model's: it is worse"
+            in second.verdict_reason
+        )
     annotate(alice, 2, held_out=0, first=80)
     with session_scope() as session:
         service.start_training(session, bob)
@@ -218,7 +221,7 @@ def test_a_round_whose_candidates_are_both_refused_says_why_of_each(second: Call
     with session_scope() as session:
         reason = session.scalars(select(Round.verdict_reason).where(Round.number == 2)).one()
     assert reason.count("It is worse.") == 2
-    assert "The average: By the reward model" in reason
+    assert "The average: The reward model prefers it" in reason
 
 
 def test_policies_that_cannot_be_averaged_leave_the_new_one_alone(

@@ -11,12 +11,10 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
 from app.loops.models import Round, RoundState, Verdict
-from app.registry.appointments import appointed
-from app.registry.models import LoopRole
 from app.rounds import contests
 from app.rounds.models import Contest, ContestKind, Evaluation
 from tests.factories import make_user, sign_in
-from tests.rounds.balloting import Ballot, open_ballot
+from tests.rounds.balloting import Ballot, begin, champion, open_ballot
 
 
 @pytest.fixture
@@ -27,11 +25,7 @@ def ballot(session: Session) -> Ballot:
 @pytest.fixture
 def contest(session: Session, ballot: Ballot) -> Contest:
     """Of round 1, open; round 2 collects."""
-    round_ = session.get_one(Round, ballot.batch.round_id)
-    opened = contests.open_gate(session, round_, ballot.challenger)
-    session.add(Round(number=round_.number + 1))
-    session.commit()
-    return opened
+    return begin(session, ballot)
 
 
 @pytest.fixture
@@ -40,12 +34,6 @@ def bob(session: Session, client: TestClient) -> User:
     bob = make_user(session, Role.ADMIN, "Bob")
     sign_in(client, bob)
     return bob
-
-
-def champion(session: Session) -> str:
-    found = appointed(session, LoopRole.CHAMPION)
-    assert found is not None
-    return found.name
 
 
 def verdict_of(session: Session, contest: Contest) -> Verdict | None:
@@ -66,7 +54,7 @@ def test_bob_sees_votes_as_they_are_counted(
     assert ballot.alice.pseudonym in page
     assert ballot.alice.name not in page
     assert "coding" in page
-    assert "at the 20 of the last 24 hours" in page
+    assert "at the pace of the last 24 hours (20)" in page
 
 
 def test_bob_withdraws_with_a_reason_that_stays_on_the_card(

@@ -22,7 +22,7 @@ from app.registry.models import CheckpointState, EngineState, LoopRole
 from app.rounds import contests, counting
 from app.rounds.models import Contest, ContestKind, Evaluation
 from tests.factories import make_checkpoint, make_user
-from tests.rounds.balloting import Ballot, open_ballot
+from tests.rounds.balloting import Ballot, begin, champion, open_ballot
 
 
 @pytest.fixture
@@ -35,24 +35,9 @@ def bob(session: Session) -> User:
     return make_user(session, Role.ADMIN, "Bob")
 
 
-def begin(session: Session, ballot: Ballot) -> Contest:
-    """The round's policy meets the champion, and the next round collects."""
-    round_ = session.get_one(Round, ballot.batch.round_id)
-    contest = contests.open_gate(session, round_, ballot.challenger)
-    session.add(Round(number=round_.number + 1))
-    session.commit()
-    return contest
-
-
 @pytest.fixture
 def contest(session: Session, ballot: Ballot) -> Contest:
     return begin(session, ballot)
-
-
-def champion(session: Session) -> str:
-    found = appointed(session, LoopRole.CHAMPION)
-    assert found is not None
-    return found.name
 
 
 def challenger(session: Session) -> str | None:
@@ -84,7 +69,7 @@ def test_a_contest_is_opened_once(session: Session, ballot: Ballot, contest: Con
 
 
 def test_the_champion_is_not_its_own_challenger(session: Session, ballot: Ballot) -> None:
-    with pytest.raises(Conflict, match="in service already"):
+    with pytest.raises(Conflict, match="is the champion already"):
         contests.open_gate(session, session.get_one(Round, ballot.batch.round_id), ballot.champion)
 
 
@@ -155,7 +140,7 @@ def test_a_champion_that_proves_worse_is_rolled_back(session: Session, ballot: B
     assert watch is not None
     assert contests.look(session) == [watch]
     assert watch.verdict is Verdict.REFUSED
-    assert "okapi-champion is in charge again" in watch.reason
+    assert "okapi-champion is the champion again" in watch.reason
     assert champion(session) == "okapi-champion"
     assert round_of(session, contest).verdict is Verdict.PROMOTED  # what the votes said then
     assert "contest.roll_back" in actions(session)
@@ -173,7 +158,7 @@ def test_the_next_champion_ends_the_watch_of_the_last(session: Session, ballot: 
     ballot.vote(*[1] * 20)
     contests.look(session)
     assert (second.verdict, first_watch.verdict) == (Verdict.PROMOTED, Verdict.INCONCLUSIVE)
-    assert first_watch.reason == "okapi-newer is in charge now."
+    assert first_watch.reason == "okapi-newer is the champion now."
     assert champion(session) == "okapi-newer"
 
 
@@ -189,7 +174,7 @@ def test_a_contest_ends_when_its_champion_is_rolled_back(session: Session, ballo
     watch = watch_of(session)
     assert contests.look(session) == [watch, second]
     assert second.verdict is Verdict.INCONCLUSIVE
-    assert "okapi-new, which it was compared with, is no longer in charge" in second.reason
+    assert "okapi-new, which it was compared with, is no longer the champion" in second.reason
     assert (champion(session), challenger(session)) == ("okapi-champion", None)
 
 
@@ -200,7 +185,7 @@ def test_bob_withdraws_a_challenger_once(session: Session, ballot: Ballot, conte
     assert (contest.verdict, contest.reason, contest.closed_by_id) == (Verdict.WITHDRAWN, "It swears.", bob.id)
     assert (contest.counted, round_of(session, contest).verdict) == (2, Verdict.WITHDRAWN)
     assert (champion(session), challenger(session)) == ("okapi-champion", None)
-    with pytest.raises(Conflict, match="ended already: withdrawn"):
+    with pytest.raises(Conflict, match="already ended: withdrawn"):
         contests.withdraw(session, bob, contest, "Again.")
 
 
@@ -231,7 +216,7 @@ def test_bob_overrides_a_refusal_later(session: Session, ballot: Ballot, contest
     assert contest.verdict is Verdict.REFUSED  # what the votes said stays
     assert round_of(session, contest).verdict is Verdict.OVERRIDDEN
     assert champion(session) == "okapi-new"
-    with pytest.raises(Conflict, match="put in charge already"):
+    with pytest.raises(Conflict, match="already been promoted"):
         contests.override(session, bob, contest, "Twice.")
 
 

@@ -60,7 +60,7 @@ def test_a_round_of_real_training_ends_with_measured_and_verified_checkpoints(
     assert (reward.passed, measured.passed) == (True, True), "two prompts refuse nothing"
     assert measured.metrics["data"]["prompts"] == 2
     assert measured.metrics["after_metrics"]["kl_per_token"]["value"] > 0
-    assert "on fewer than 10 nothing is refused" in measured.findings[0]["words"]
+    assert "fewer than 10 refuse nothing" in measured.findings[0]["words"]
     assert said["pairs trained on"] == 10
     assert states == [RoundState.CHALLENGING, RoundState.COLLECTING]
     manifest = json.loads((Path(made.path) / "manifest.json").read_text())

@@ -293,7 +293,7 @@ def test_annotations_are_counted_in_the_round_in_which_they_were_judged(
         complete_round(session, second)
     annotate(alice, 2, held_out=0, first=50)
     with session_scope() as session:
-        assert recent.by_round(session) == {1: 12, 2: 1, 3: 2}
+        assert recent.by_round(session) == {1: (12, 0), 2: (1, 0), 3: (2, 0)}
 
 
 def test_the_night_does_not_repeat_what_a_gate_refused_until_something_new_is_judged(

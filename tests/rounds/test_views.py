@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -20,8 +18,6 @@ from app.loops.service import ensure_first_round
 from app.registry.models import Checkpoint
 from app.rounds import service
 from app.rounds.models import RunKind, RunState, TrainingEvent, TrainingRun
-from app.rounds.recipes import RECIPES, recipe
-from app.rounds.views import next_nightly
 from tests.factories import make_deployment, make_user, sign_in
 from tests.rounds.conftest import annotate
 from training.formats import mix
@@ -281,28 +277,6 @@ def test_a_round_and_a_run_that_do_not_exist_are_not_found(client: TestClient, b
     assert client.get("/api/v1/training-runs/99").status_code == 404
 
 
-@pytest.fixture
-def nightly_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("CORRAL_NIGHTLY_AT", "02:30")
-    get_settings.cache_clear()
-    yield
-    monkeypatch.undo()
-    get_settings.cache_clear()
-
-
-@pytest.mark.parametrize(("hour", "day"), [(1, 10), (2, 10), (3, 11)])
-def test_the_next_nightly_start_is_the_next_time_that_the_clock_says_so(nightly_at: None, hour: int, day: int) -> None:
-    assert next_nightly(datetime(2026, 5, 10, hour, 0, tzinfo=UTC)) == datetime(2026, 5, day, 2, 30, tzinfo=UTC)
-
-
-@pytest.mark.parametrize("kind", [RunKind.REWARD, RunKind.DPO])
-@pytest.mark.parametrize("file", sorted(RECIPES.glob("reward.*.toml")), ids=lambda file: file.name.split(".")[1])
-def test_what_a_recipe_leaves_out_beside_length_is_counted_before(kind: RunKind, file: Path) -> None:
-    data = recipe(kind, file.name.split(".")[1])["data"]
-    assert (data["latest_rounds"], data["batches"]) == (0, []), "all rounds and batches are counted"
-    assert data["conflicts"] in {"majority", "keep_all"}, "reliability is known only once everything is read"
-
-
 def test_every_run_of_a_chain_with_samples_has_its_pages(
     session: Session,
     client: TestClient,
@@ -359,7 +333,7 @@ def test_run_and_round_say_what_checks_found_and_what_was_left_out(
     session: Session, client: TestClient, imitating: TrainingRun
 ) -> None:
     number = session.get_one(Round, imitating.round_id).number
-    pages = [f"/runs/{imitating.id}", f"/rounds/{number}"]
+    pages = [f"/runs/{imitating.id}", f"/rounds/{number}", f"/snapshots/{imitating.snapshot_id}"]
     assert not any("Sampled answers" in client.get(page).text for page in pages)
     say(session, imitating, CHOSE)
     for page in pages:
@@ -395,7 +369,8 @@ def test_run_and_round_say_what_was_trained_on_and_what_a_recipe_misses(
     report = mix.report(portions, {"capability:advice": 0.5})
     assert client.get(f"/runs/{imitating.id}/mix.json").json() == {"rows": 0, "portions": []}
     say(session, imitating, ("mix", None, report))
-    for page in (f"/runs/{imitating.id}", f"/rounds/{number}"):
+    snapshot = f"/snapshots/{imitating.snapshot_id}"
+    for page in (f"/runs/{imitating.id}", f"/rounds/{number}", snapshot):
         words = words_of(client.get(page).text)
         assert "5 rows, 100 tokens of responses." in words
         assert "maths english rejection sampling 3 75 75.0%" in words
@@ -403,5 +378,6 @@ def test_run_and_round_say_what_was_trained_on_and_what_a_recipe_misses(
         assert "capability advice 50.0% 25.0% 50" in words
         assert "rejection sampled 75.0% 18.8%" in words
     assert client.get(f"/runs/{imitating.id}/mix.json").json() == report
+    assert f"What it holds: imitation, run {imitating.id}" in client.get(snapshot).text
     sign_in(client, make_user(session, name="Charlie"))
     assert client.get(f"/runs/{imitating.id}/mix.json").status_code in {403, 404}

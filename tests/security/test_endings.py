@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from app.accounts import passwords, queries, service
+from app.accounts import passwords, queries, service, signing_in
 from app.accounts.models import Role, User
 from app.kernel.errors import BadInput, Conflict, NotFound
 from app.kernel.settings import get_settings
@@ -223,4 +223,4 @@ def test_ones_own_address_is_refused_at_every_door(client: TestClient, session: 
 def test_rules_that_came_later_lock_nobody_out(session: Session, alice: User) -> None:
     chosen = "password1234"
     alice.password_hash = passwords.rehash(chosen)
-    assert service.authenticate(session, alice.email, chosen, "192.0.2.1") is alice
+    assert signing_in.authenticate(session, alice.email, chosen, "192.0.2.1") is alice

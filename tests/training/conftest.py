@@ -173,7 +173,8 @@ def events_of(run: Path, name: str | None = None) -> list[dict[str, Any]]:
 def recipe(kind: str, name: str) -> dict[str, Any]:
     """Its settings, with the learning rate of what it trains."""
     table = tomllib.loads((RECIPES / f"{kind}.{name}.toml").read_text())
-    table["optim"]["learning_rate"] = table["optim"]["learning_rate"][table["model"]["trains"]]
+    if "optim" in table:
+        table["optim"]["learning_rate"] = table["optim"]["learning_rate"][table["model"]["trains"]]
     return table
 
 

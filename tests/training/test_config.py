@@ -132,7 +132,7 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
         config.load(tmp_path / "run.toml", "dpo")
 
 
-@pytest.mark.parametrize("kind", ["reward", "dpo", "sft"])
+@pytest.mark.parametrize("kind", ["reward", "dpo", "sft", "grpo"])
 def test_all_recipes_know_the_same_settings(kind: str) -> None:
     names = sorted(file.name.split(".")[1] for file in config.RECIPES.glob(f"{kind}.*.toml"))
     assert names == ["laptop", "llama3", "trl"]

@@ -82,6 +82,24 @@ def test_held_out_lines_that_prefer_nothing_are_counted_by_reason(tmp_path: Path
     assert counts["held_out_pairs"] == 1
 
 
+def test_answers_written_from_scratch_are_fine_tuned_on_and_in_no_pair(tmp_path: Path) -> None:
+    from_scratch = {"chosen": None, "rejected": None, "strength": None, "outcome": "written"}
+    rows = [make_row(0), make_row(1, edited=turn("Ask a bee."), **from_scratch)]
+    rows += [make_row(2, split="held_out", edited=turn("Ask Alice."), **from_scratch)]
+    limits = DataConfig(min_strength=1, max_length=256)
+    consumers: tuple[Kind, ...] = ("reward", "dpo", "sft")
+    snapshot = write_snapshot(tmp_path / "s", rows)
+    reward, dpo, sft = (prepare(snapshot, limits, TOKENIZER, max_held_out=9, consumer=each) for each in consumers)
+    for found in (reward, dpo):
+        assert (found.counts["written"], found.counts["written_answers"], found.counts["pairs"]) == (1, 0, 1)
+        assert (found.counts["held_out_written"], found.counts["all_unacceptable"]) == (1, 0)
+    assert (sft.counts["written"], sft.counts["written_answers"], len(sft.rows)) == (0, 1, 2)
+    alone = write_snapshot(tmp_path / "alone", rows[1:2])
+    assert prepare(alone, limits, TOKENIZER, max_held_out=9, consumer="sft").counts["responses"] == 1
+    with pytest.raises(DataError, match=r"only training\.sft can train on"):
+        prepare(alone, limits, TOKENIZER, max_held_out=9)
+
+
 def test_long_pairs_are_left_out_and_named(tmp_path: Path) -> None:
     long = make_row(1, chosen=turn("long " * 100))
     long_held_out = make_row(2, chosen=turn("long " * 100), split="held_out")
@@ -354,3 +372,34 @@ def test_a_shared_system_message_does_not_make_two_prompts_the_same(tmp_path: Pa
     ]
     prepared = prepare(write_snapshot(tmp_path / "s", rows), settings(), TOKENIZER, max_held_out=9)
     assert prepared.counts["dropped_contaminated"] == 0
+
+
+CALL: dict[str, Any] = {"id": "call_1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+STEPS: list[dict[str, Any]] = [
+    {"role": "assistant", "content": "", "tool_calls": [CALL], "said": "[add()]"},
+    {"role": "tool", "name": "add", "tool_call_id": "call_1", "content": "seven"},
+]
+
+
+@pytest.mark.parametrize("consumer", ["reward", "dpo", "sft"])
+def test_a_response_that_called_tools_is_trained_behind_its_calls_and_not_on_what_they_answered(
+    tmp_path: Path, consumer: Kind
+) -> None:
+    row = make_row(steps={"chosen": STEPS, "rejected": None}, edited=turn("best"))
+    snapshot = write_snapshot(tmp_path / "s", [row])
+    limits = DataConfig(min_strength=3, max_length=512)
+    [made] = prepare(snapshot, limits, TOKENIZER, max_held_out=100, consumer=consumer).rows
+    trained = {TOKENIZER.decode([response.ids[at] for at in response.learnt]) for response in made.responses}
+    chosen, rejected = (f"{row[side][0]['content']}<|im_end|>\n" for side in ("chosen", "rejected"))
+    behind = "[add()]<|im_end|>"
+    wanted = {f"{behind}best<|im_end|>\n"} | (set() if consumer == "sft" else {f"{behind}{chosen}", rejected})
+    assert trained == wanted
+    assert all(("seven" in TOKENIZER.decode(each.ids)) == bool(each.given) for each in made.responses)
+
+
+@pytest.mark.parametrize(
+    "steps", [{"chosen": [{"role": "assistant"}]}, {"chosen": ["x"]}, "x", {"chosen": [{"role": "x", "content": ""}]}]
+)
+def test_steps_that_are_none_are_refused_by_line(tmp_path: Path, steps: Any) -> None:
+    with pytest.raises(DataError, match="steps must hold"):
+        rows_of(tmp_path, make_row(steps=steps))

@@ -18,8 +18,11 @@ from tests.training.conftest import TOPICS, make_asked, make_rows, write_snapsho
 from training import grpo
 from training.data.checks import Finding
 from training.formats import checkpoints
-from training.grpo import GrpoRun, reward_of
-from training.run import tool
+from training.formats.events import EventLog
+from training.model.models import load_tokenizer
+from training.run import learning, tool
+from training.run.config import load_as
+from training.run.learning import GrpoRun, reward_of
 
 SETTINGS: dict[str, Any] = {
     "name": "checked",
@@ -49,7 +52,7 @@ def run(folder: Path, base: Path, mode: str, **changes: Any) -> int:
 
 
 def reports(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "final.report.json").read_text())
+    found: dict[str, Any] = json.loads((folder / "final.run" / "report.json").read_text())
     return found
 
 
@@ -70,6 +73,81 @@ def test_a_planted_rule_is_learnt_and_the_report_says_how_far(tiny_base: Path, t
     assert report["after"]["verified/sums"]["value"] > 0.5
     manifest = checkpoints.verify(tmp_path / "final", "policy")
     assert (manifest.name, manifest.config["kind"], manifest.config["steps"]) == ("checked", "grpo", 25)
+    assert manifest.metrics["held_out/verified"] == report["after"]["verified"]["value"]
+    assert str(tmp_path) not in json.dumps(manifest.config), "no place of this machine"
+    events = EventLog(tmp_path / "final.run").every()
+    told = [event["event"] for event in events]
+    assert told == ["data", "baseline", *["step"] * 25, "final", "checkpoint"]
+    assert events[1]["metrics"]["held_out/verified"] == 0
+    assert set(events[2]["metrics"]) >= {"loss", "reward"}
+    assert "tokens" not in events[2]["metrics"], "which would tell whose answers are long"
+    card = (tmp_path / "final" / "README.md").read_text()
+    assert "Solved, as checks find" in card
+    assert run(tmp_path, tiny_base, "rule") == 0, "what is finished is not done again"
+    assert len(EventLog(tmp_path / "final.run").every()) == len(events)
+
+
+class Stopped(Exception):
+    """The process goes."""
+
+
+def test_a_run_that_was_interrupted_goes_on_and_learns_the_same(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    through, resumed = tmp_path / "through", tmp_path / "resumed"
+    for folder in (through, resumed):
+        folder.mkdir()
+    settings = {"steps": 4, "save_steps": 2}
+    assert run(through, tiny_base, "rule", **settings) == 0
+
+    logs = learning.Told.on_log
+
+    def stops(told: learning.Told, args: Any, state: Any, control: Any, **more: Any) -> None:
+        logs(told, args, state, control, **more)
+        if state.global_step == 3:
+            raise Stopped
+
+    with monkeypatch.context() as once:
+        once.setattr(learning.Told, "on_log", stops)
+        with pytest.raises(Stopped):
+            run(resumed, tiny_base, "rule", **settings)
+    assert not (resumed / "final").exists()
+    assert run(resumed, tiny_base, "rule", **settings) == 0
+
+    told = [(event["event"], event.get("step")) for event in EventLog(resumed / "final.run").every()]
+    assert ("resumed", 2) in told
+    assert told.count(("step", 1)) == 1
+    assert told.count(("step", 4)) == 1
+    one, other = (load_file(each / "final" / "adapter_model.safetensors") for each in (through, resumed))
+    assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
+    assert not (resumed / "final.run" / "trainer").exists(), "of no more use"
+
+
+def test_where_checks_are_missing_a_round_keeps_its_policy_and_says_so(tiny_base: Path, tmp_path: Path) -> None:
+    assert run(tmp_path, tiny_base, "rule", steps=2, checks=["/nowhere/verifier"], lenient=True) == 0
+
+    trained = load_file(tmp_path / "final" / "adapter_model.safetensors")
+    assert all(torch.count_nonzero(tensor) == 0 for name, tensor in trained.items() if "lora_B" in name)
+    [warning] = [event for event in EventLog(tmp_path / "final.run").every() if event["event"] == "warning"]
+    assert "cannot be started" in warning["message"]
+
+
+def test_a_prompt_that_is_held_out_or_repeats_such_a_one_is_not_learnt_from(tiny_base: Path, tmp_path: Path) -> None:
+    kept = "How many bees are there in a hive that stands at the edge of a wood?"
+    prompts = [
+        make_asked("A number of bees?", reference="1"),
+        make_asked(kept, reference="1", split="held_out"),
+        make_asked(f"Please say: {kept}", reference="1"),
+    ]
+    write_snapshot(tmp_path / "snapshot", make_rows(2, 0), prompts)
+    settings = SETTINGS | {"base_model": str(tiny_base), "checks": ["x"], "recipe": "laptop"}
+    (tmp_path / "run.toml").write_text(tomli_w.dumps(settings))
+    config = load_as(GrpoRun, tmp_path / "run.toml")
+    assert (config.ngram, config.lora.r) == (8, 4), "the recipe, and the file over it"
+
+    found, left_out = grpo.read(config, load_tokenizer(str(tiny_base)))
+    assert [each.prompt[-1]["content"] for each in found.values()] == ["A number of bees?"]
+    assert left_out["prompts_contaminated"] == 1
 
 
 def test_of_a_reward_that_means_nothing_nothing_is_learnt(tiny_base: Path, tmp_path: Path) -> None:

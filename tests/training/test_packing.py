@@ -82,3 +82,15 @@ def test_pairs_point_at_the_responses_of_their_row() -> None:
     batch = pack([[row(1, 3, 2, 4), row(2, 2, 3, 1, 2)]], pad_token_id=0)
     assert list(zip(batch.better.tolist(), batch.worse.tolist(), strict=True)) == [(0, 1), (2, 3), (2, 4)]
     assert batch.strength.tolist() == [4, 4, 4]
+
+
+def test_what_tools_answered_is_read_and_predicted_nowhere() -> None:
+    called = Response([11, 12, 21, 22, 13], [1, 1, 0, 0, 1], [0, 0, 1, 1, 0])
+    plain = Response([31, 32], [1, 0])
+    batch = pack([[Row("1", [1, 2], (called, plain))]], pad_token_id=0)
+    assert batch.input_ids.tolist() == [[1, 2, 11, 12, 21, 22, 13, 31, 32]]
+    assert batch.labels.tolist() == [11, 12, 13, 31, 32]
+    assert batch.picks.tolist() == [1, 2, 5, 1, 7], "each where the token before it stands"
+    assert batch.owner.tolist() == [0, 0, 0, 1, 1]
+    assert batch.content.tolist() == [True, True, True, True, False]
+    assert batch.ends.tolist() == [6, 8]

@@ -217,8 +217,20 @@ def test_the_outcome_of_a_row_is_believed(tmp_path: Path) -> None:
     assert (counts["ties"], counts["all_unacceptable"], counts["prompts"], counts["pairs"]) == (1, 2, 2, 6)
     judgements = judged.read(file)
     assert (len(judgements.held_out), judgements.left_out["ties"]) == (2, 1)
-    with pytest.raises(DataError, match="outcome is 'draw', but must be ranked, tie or all_unacceptable"):
+    with pytest.raises(DataError, match="outcome is 'draw', but must be one of ranked, tie, all_unacceptable, written"):
         read_file(write(tmp_path, TEXT | {"outcome": "draw"}), 0)
+
+
+def test_an_answer_written_from_scratch_is_read_from_a_file_and_compared_by_nobody(tmp_path: Path) -> None:
+    row = {"prompt": "Why not?", "chosen": None, "rejected": None, "edited": "Because.", "outcome": "written"}
+    file = write(tmp_path, TEXT, row)
+    found = read_file(file, 0)[0][1]
+    assert (found.chosen, found.rejected, found.edited) == (None, None, "Because.")
+    assert judged.read(file).left_out["written"] == 1
+    with pytest.raises(DataError, match="a written answer needs a text in edited"):
+        read_file(write(tmp_path, row | {"edited": " "}), 0)
+    with pytest.raises(DataError, match="the column 'edited' is missing"):
+        read_file(write(tmp_path, {name: row[name] for name in row if name != "edited"}), 0)
 
 
 @pytest.mark.parametrize("silence", ["", " \n", "\u3000", "\u200b\u2060"])

@@ -26,6 +26,10 @@ class Misbehaving:
             raise ValueError("tests[0].ids: no list")
         return True
 
+    def load(self, _: Case) -> None:
+        if self.name == "loads":
+            time.sleep(1.5 * self.limit_s)
+
     def check(self, case: Case) -> Finding:
         if self.name == "hangs":
             time.sleep(3600)
@@ -47,7 +51,7 @@ class Misbehaving:
 
 ALL = {
     name: Misbehaving(name)
-    for name in ("good", "hangs", "computes", "dies", "fills", "raises", "doubts", "prints", "talks", "last")
+    for name in ("good", "hangs", "computes", "dies", "fills", "raises", "doubts", "prints", "talks", "loads", "last")
 }
 
 if __name__ == "__main__":

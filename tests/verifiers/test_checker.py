@@ -51,6 +51,12 @@ def test_several_that_die_in_one_case_each_have_their_finding(checker: Checker) 
     assert [finding.passed for finding in found] == [None, None, True, None]
 
 
+def test_what_a_check_loads_first_is_not_in_its_time(checker: Checker) -> None:
+    (finding,) = checker.check(CASE, ["loads"])
+
+    assert finding.passed is True, finding.message
+
+
 def test_what_a_library_prints_is_not_taken_for_a_finding(checker: Checker) -> None:
     (finding,) = checker.check(CASE, ["prints"])
 

@@ -261,3 +261,37 @@ def test_the_verifier_applies_to_calls_and_to_tests_of_calls_alone() -> None:
     assert applies("words", tests=[{"kind": "tool_calls", "calls": []}])
     assert not applies("words", tools=[AREA])
     assert not applies(hermes(RIGHT))
+
+
+STEPS: list[dict[str, Any]] = [
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"id": "call_1", "function": {"name": "add", "arguments": '{"a": 1}'}}],
+        "said": "[add(a=1)]",
+    },
+    {"role": "tool", "name": "add", "tool_call_id": "call_1", "content": "1"},
+]
+ADD = [{"name": "add", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}}]
+
+
+def of_steps(steps: list[dict[str, Any]], tests: list[dict[str, Any]] | None = None) -> Finding:
+    return ToolCalls().check(Case([], "It is 1.", tests=tests or [], tools=ADD, steps=steps))
+
+
+def test_the_calls_of_the_steps_are_calls_of_the_response() -> None:
+    assert ToolCalls().applies(Case([], "It is 1.", tools=ADD, steps=STEPS))
+    assert not ToolCalls().applies(Case([], "It is 1.", tools=ADD))
+    wanted = [{"kind": "tool_calls", "calls": [{"name": "add", "arguments": {"a": [1]}}]}]
+    found = of_steps(STEPS, wanted)
+    assert (found.passed, found.message) == (True, "1 call")
+
+
+def test_a_call_that_did_not_run_fails_with_what_the_tool_said() -> None:
+    found = of_steps([STEPS[0], STEPS[1] | {"content": "Error: no", "failed": True}])
+    assert (found.passed, found.message) == (False, "1 of 1 calls did not run: Error: no")
+
+
+def test_a_case_without_steps_has_the_hash_that_it_had_before_there_were_any() -> None:
+    assert Case([], "Yes.").hash == "456bd714a89f87f34b68cf28b99266a33c18a9d9dde6bd3dfe52f9b053beea28"
+    assert Case([], "Yes.", steps=STEPS).hash != Case([], "Yes.").hash

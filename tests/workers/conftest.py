@@ -12,13 +12,15 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import User
 from app.kernel import live_stream
+from app.kernel.db import session_scope
 from app.kernel.jobs import Job
 from app.kernel.settings import Settings, get_settings
 from app.services.embedded import Valkey
 from tests.factories import make_user
 from tests.fake_engine import FakeEngine
-from tests.generating import settings_for, tiny_engine
+from tests.generating import serve_base, settings_for, tiny_engine
 from tests.living import listening
+from workers import stopping
 
 
 @pytest.fixture
@@ -76,3 +78,12 @@ def alice(committed: Engine) -> User:
     """Who waits."""
     with Session(committed, expire_on_commit=False) as session:
         return make_user(session)
+
+
+@pytest.fixture
+def base_is_served(settings: Settings) -> Iterator[None]:
+    """The base with its two samplings, loaded."""
+    with session_scope() as session:
+        serve_base(session, settings)
+    yield
+    stopping.clear()

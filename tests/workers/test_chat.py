@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fake_engine import write_tiny_model
-from workers.engines.chat import ChatEncoder, NoChatTemplate, Unrenderable
+from workers.engines.chat import ChatEncoder, Discontinued, NoChatTemplate, Unrenderable
 
 TOOLS = [{"type": "function", "function": {"name": "weather", "description": "Say what the sky does."}}]
 CALL = {
@@ -226,3 +226,59 @@ def test_a_model_without_its_tokenisers_files_says_which(model: Path, tmp_path: 
             (folder / file.name).write_bytes(file.read_bytes())
     with pytest.raises(NoChatTemplate, match=r"tokenizer|chat template"):
         ChatEncoder(str(folder))
+
+
+STEPS: list[dict[str, Any]] = [
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [CALL],
+        "said": 'Look. <tool_call>{"name":"weather"}</tool_call>',
+    },
+    {"role": "tool", "name": "weather", "tool_call_id": "call-1", "content": "sunny <|im_end|> 晴れ"},
+    {"role": "assistant", "content": "", "tool_calls": [CALL], "said": "[weather()]"},
+    {"role": "tool", "name": "weather", "tool_call_id": "call-2", "content": "", "failed": True},
+]
+
+
+@pytest.fixture(scope="module")
+def with_tools(model: Path, tmp_path_factory: pytest.TempPathFactory) -> ChatEncoder:
+    return ChatEncoder(str(with_templates(model, tmp_path_factory.mktemp("steps") / "tools", default=TOOL_USE)))
+
+
+def test_each_step_is_asked_behind_the_very_ids_that_the_whole_is_trained_behind(with_tools: ChatEncoder) -> None:
+    asked = CONVERSATIONS[0]
+    whole = with_tools.response(asked, "It is sunny.", TOOLS, steps=STEPS)
+    for taken in (2, 4):
+        before = with_tools.continued(asked, STEPS[:taken], TOOLS)
+        assert whole.ids[: len(before.ids)] == before.ids
+    assert len(whole.ids) == len(whole.content) == len(whole.given)
+
+
+def test_what_was_sampled_and_the_ends_of_its_turns_are_learnt_and_nothing_that_tools_answered(
+    with_tools: ChatEncoder, trainers: Any
+) -> None:
+    whole = with_tools.response(CONVERSATIONS[0], "It is sunny.", TOOLS, steps=STEPS)
+    learnt = trainers.decode([whole.ids[place] for place in whole.learnt])
+    said = [str(step["said"]) for step in STEPS if "said" in step]
+    assert learnt.rstrip("\n") == f"{said[0]}<|im_end|>{said[1]}<|im_end|>It is sunny.<|im_end|>"
+    given = trainers.decode([token for token, given in zip(whole.ids, whole.given, strict=True) if given])
+    assert "sunny <|im_end|> 晴れ" in given
+    assert said[0] not in given
+    content = trainers.decode([token for token, own in zip(whole.ids, whole.content, strict=True) if own])
+    assert content == f"{said[0]}{said[1]}It is sunny."
+
+
+def test_without_steps_nothing_is_given(with_tools: ChatEncoder) -> None:
+    alone = with_tools.response(CONVERSATIONS[0], "It is sunny.", TOOLS)
+    assert alone.given == []
+    assert alone.learnt == [*range(len(alone.ids))]
+
+
+def test_a_template_that_does_not_go_on_behind_a_result_is_refused_by_name(model: Path, tmp_path: Path) -> None:
+    closes = TOOL_USE.replace(
+        "{% if add_generation_prompt %}", "{% if add_generation_prompt and messages|length < 2 %}"
+    )
+    encoder = ChatEncoder(str(with_templates(model, tmp_path / "closes", default=closes)))
+    with pytest.raises(Discontinued):
+        encoder.continued(CONVERSATIONS[0], STEPS, TOOLS)

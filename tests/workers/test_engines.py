@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import pytest
 
 from app.kernel.settings import EngineKind, Settings
-from tests.fake_engine import FakeEngine, Mode
+from tests.engine_faults import Mode
+from tests.fake_engine import FakeEngine
 from workers.engines import openai as openai_engine
 from workers.engines.chat import ChatEncoder
 from workers.engines.openai import OpenAIEngine
@@ -248,10 +249,13 @@ def test_where_one_of_several_answers_fails_the_others_are_not_asked_for(setting
     assert sum(asked["text"] != "Hi" for asked in fake.asked) == 1
 
 
-def test_a_tool_call_is_no_empty_answer(settings: Settings, fake: FakeEngine) -> None:
+def test_a_tool_call_is_an_answer_in_which_the_call_is_text(settings: Settings, fake: FakeEngine) -> None:
     fake.fault(Mode.TOOL_CALL)
-    with pytest.raises(EngineReplyError, match="called a tool instead of answering"):
-        sample(hosted(settings))
+    reply = sample(hosted(settings))
+    assert {answer.text for answer in reply.answers} == {
+        '<tool_call>\n{"name": "weather", "arguments": {"in": "Łódź"}}\n</tool_call>'
+    }
+    assert {answer.finish_reason for answer in reply.answers} == {"tool_calls"}
 
 
 @pytest.mark.parametrize("kind", EngineKind)

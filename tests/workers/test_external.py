@@ -17,7 +17,8 @@ from app.kernel.settings import Settings
 from app.registry import externals
 from app.registry import service as registry
 from app.registry.models import Checkpoint, LoadState
-from tests.fake_engine import FakeEngine, Mode
+from tests.engine_faults import Mode
+from tests.fake_engine import FakeEngine
 from tests.generating import assert_nothing_lost_or_doubled, counts, open_batch, serve_base, settings_for
 from workers import stopping
 from workers.tasks.generation import generate

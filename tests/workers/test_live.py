@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, update
 from sqlalchemy.orm import Session
 
-from app.accounts import service as accounts
+from app.accounts import signing_in
 from app.accounts.models import User
 from app.candidates import live, live_events
 from app.candidates.models import LiveGeneration, LiveState
@@ -25,8 +25,9 @@ from app.kernel.settings import Settings
 from app.registry import service as registry
 from app.registry.models import Deployment
 from app.site.main import create_app
+from tests.engine_faults import Mode
 from tests.factories import make_user
-from tests.fake_engine import FakeEngine, Mode
+from tests.fake_engine import FakeEngine
 from tests.generating import promote, register_policy
 from tests.living import asked, entries, followed, row, run, snapshot
 from workers.tasks import live as worker
@@ -316,7 +317,7 @@ def test_a_text_is_its_users_own(settings: Settings, alice: User, committed: Eng
         bob = make_user(session, name="Bob")
         with pytest.raises(NotFound):
             live.stop(session, bob, generation.id)
-        secret = accounts.start_session(session, bob)
+        secret = signing_in.start_session(session, bob)
         session.commit()
     with TestClient(create_app(), cookies={"corral": secret}, headers={"sec-fetch-site": "same-origin"}) as client:
         for method, path in (("GET", ""), ("GET", "/events"), ("POST", "/stop")):

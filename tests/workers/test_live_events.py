@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, func, update
 from sqlalchemy.engine import Engine
 
 import app.kernel.db
-from app.accounts import queries
+from app.accounts import queries, signing_in
 from app.accounts import service as accounts
 from app.accounts.models import User
 from app.candidates import live, live_events
@@ -63,7 +63,7 @@ def test_a_stream_ends_with_what_it_was_opened_with(
     generation = asked(alice)
     pen = Pen.takes(generation)
     with session_scope() as session:
-        held = queries.session_holder(session, accounts.start_session(session, alice))
+        held = queries.session_holder(session, signing_in.start_session(session, alice))
         token = accounts.issue_token(session, alice, "script", ["annotate"])[0]
         assert held
     session_id, token_id = held[1] if way == "signed out" else None, token.id if way == "revoked" else None
@@ -73,7 +73,7 @@ def test_a_stream_ends_with_what_it_was_opened_with(
             if way == "closed":
                 session.execute(update(User).where(User.id == alice.id).values(disabled_at=func.now()))
             elif way == "signed out":
-                accounts.end_session(session, alice, held[1])
+                signing_in.end_session(session, alice, held[1])
             else:
                 accounts.revoke_token(session, alice, token.id)
 
@@ -324,7 +324,7 @@ def one_connection(committed: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterat
 async def served(user: User) -> AsyncIterator[httpx.AsyncClient]:
     """A client, signed in as ``user``, of a web server that really streams."""
     with session_scope() as session:
-        secret = accounts.start_session(session, user)
+        secret = signing_in.start_session(session, user)
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(create_app(), port=port, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run)

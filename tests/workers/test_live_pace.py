@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from app.accounts import service as accounts
+from app.accounts import signing_in
 from app.accounts.models import User
 from app.candidates import live, live_events, live_pace
 from app.candidates.live import Written
@@ -284,7 +284,7 @@ def test_a_turn_is_followed_over_the_api_by_its_annotator_alone(
         turn = session.get_one(Prompt, pair[0].prompt_id)
         bob = make_user(session, name="Bob")
         url = f"/api/v1/dialogues/{turn.dialogue_id}/turns/{turn.id}/events"
-        secrets = [accounts.start_session(session, each) for each in (alice, bob)]
+        secrets = [signing_in.start_session(session, each) for each in (alice, bob)]
         session.commit()
     mine, others = [
         TestClient(create_app(), cookies={"corral": secret}, headers={"sec-fetch-site": "same-origin"})

@@ -13,9 +13,12 @@ from sqlalchemy.orm import Session
 
 from app.kernel.settings import Settings
 from app.registry import service as registry
-from tests.fake_engine import FakeEngine, Fault, Mode
+from tests.engine_faults import Fault, Mode
+from tests.fake_engine import FakeEngine
 from tests.generating import load_all, promote, register_policy, serve_base
 from workers.engines.protocol import EngineAway
+from workers.tools.calculator import Calculator
+from workers.tools.protocol import shown
 from workers.training import rejection
 from workers.training.rejection import Writer
 
@@ -68,6 +71,17 @@ def test_the_turn_of_a_dialogue_is_not_checked_by_what_its_first_turn_comes_to(s
     assert asked["hash-rivers"].messages == [{"role": "user", "content": "Tell me about rivers."}]
     assert not any(asked["hash-rivers"].known.values())
     assert asked["hash-sum"].known["tests"] == [{"kind": "answer"}]
+
+
+def test_prompts_whose_tools_are_run_are_left_out_and_counted(settings: Settings, snapshot: Path) -> None:
+    calculates = {"prompt_hash": "hash-sum", "prompt": [{"role": "user", "content": "1 + 1?"}], "split": "train"}
+    line = calculates | {"tools": [shown(Calculator())]}
+    (snapshot / "prompts.jsonl").write_text(json.dumps(line) + "\n")
+    assert run(settings, snapshot) == rejection.Tally(done=2, runs_tools=1)
+    tested = line | {"tests": [{"kind": "tool_calls", "calls": []}]}
+    (snapshot / "prompts.jsonl").write_text(json.dumps(tested) + "\n")
+    asked, others = rejection.in_one_turn(rejection.questions(snapshot))
+    assert (len(asked), others) == (3, 0), "its calls are what is tested"
 
 
 def test_of_many_prompts_so_many_are_drawn_and_each_snapshot_draws_its_own(snapshot: Path) -> None:
@@ -167,7 +181,7 @@ def test_the_report_is_there_only_when_every_prompt_was_asked(
         base = serve_base(session, settings).name
     fake.faults.append(Fault(Mode.REFUSED, match="rivers"))
     assert rejection.main(arguments) == 0
-    assert json.loads(report.read_text()) == {"checkpoint": base, "sampled": 1, "refused": 1}
+    assert json.loads(report.read_text()) == {"checkpoint": base, "sampled": 1, "refused": 1, "runs_tools": 0}
     report.unlink()
     fake.stop()
     assert rejection.main(arguments) == 1

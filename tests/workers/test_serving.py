@@ -15,7 +15,8 @@ from app.registry import service as registry
 from app.registry.models import Checkpoint, CheckpointState, Deployment, EngineState, LoadState
 from app.registry.queries import EngineView, engine_view
 from tests import generating
-from tests.fake_engine import FakeEngine, Mode
+from tests.engine_faults import Mode
+from tests.fake_engine import FakeEngine
 from tests.generating import counts, open_batch, register_policy, serve_base, settings_for
 from workers.engines import openai as openai_engine
 from workers.tasks.generation import generate

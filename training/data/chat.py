@@ -45,10 +45,12 @@ def encode_response(
     tools: list[Any] | None = None,
     *,
     ended: bool = True,
+    steps: Sequence[Message] = (),
 ) -> Response:
     """Token ids of an assistant turn with `text`, to stand behind the generation prompt of `messages`.
 
-    A response that was cut off (not `ended`) stops where it was, without the tokens that close a turn.
+    A response that was cut off (not `ended`) stops where it was, without the tokens that close a turn. `steps` are the calls
+    of tools that came before it, and what they answered.
 
     Raises:
         ConfigError: the chat template renders a finished answer differently from the place where one is generated.
@@ -56,7 +58,7 @@ def encode_response(
     """
     encoder = _encoder(tokenizer)
     try:
-        return encoder.response(messages, text, tools, ended=ended)
+        return encoder.response(messages, text, tools, ended=ended, steps=steps)
     except Discontinued as error:
         raise _discontinued(encoder, error) from error
     except Unrenderable as error:

@@ -152,7 +152,7 @@ def prepare(
         "dropped_contaminated": len(wanted) - len(clean),
     }
     ranked, dropped = rankings.rank(clean, config.conflicts, 1 if consumer == "sft" else config.min_strength)
-    counts |= dropped
+    counts |= dropped | _written(ranked, dropped, consumer)
     found = _of_verifiers(verified, unseen.values(), config)
     counts |= {"verifier_pairs": len(found)} if verified else {}
     ranked += found
@@ -201,6 +201,13 @@ def _of_verifiers(file: Path | None, unseen: Iterable[Prompt], config: DataConfi
     rows, _ = snapshot.read_file(file, config.held_out_percent)
     clean = _decontaminated([row for row in rows if row.split == "train"], unseen, config)
     return rankings.rank(clean, "keep_all", min_strength=1)[0]
+
+
+def _written(ranked: list[Ranking], dropped: dict[str, int], consumer: Kind) -> dict[str, int]:
+    """Answers that people wrote from scratch: what is fine-tuned imitates them; what learns from pairs leaves them out."""
+    if consumer != "sft":
+        return {"written": dropped["written"], "written_answers": 0}
+    return {"written": 0, "written_answers": sum(len(ranking.written) for ranking in ranked)}
 
 
 def _newest_weighted(train: list[Preference], config: DataConfig) -> list[Preference]:
@@ -299,7 +306,10 @@ def _tokenise(
     try:
         prompt_ids = encode_chat(tokenizer, prompt, add_generation_prompt=True, tools=source.tools)
         return prompt_ids, {
-            text: encode_response(tokenizer, prompt, text, source.tools, ended=ranking.ended[text]) for text in texts
+            text: encode_response(
+                tokenizer, prompt, text, source.tools, ended=ranking.ended[text], steps=ranking.steps.get(text, ())
+            )
+            for text in texts
         }
     except (DataError, ConfigError) as error:
         left_out.refuse(reason, lines[0], error, *lines[1:])
@@ -313,7 +323,9 @@ def _examples(judged: list[Pair], tokenizer: Tokenizer, max_length: int, left_ou
             pair.source.chosen or "": pair.source.chosen_finish_reason not in CUT_OFF,
             pair.source.rejected or "": pair.source.rejected_finish_reason not in CUT_OFF,
         }
-        ranking = Ranking(pair.source, ended, (), {}, {}, ())
+        steps = {pair.source.rejected or "": pair.source.steps_of("rejected")}
+        steps[pair.source.chosen or ""] = pair.source.steps_of("chosen")
+        ranking = Ranking(pair.source, ended, (), (), {}, {}, (), steps)
         texts, lines = (pair.better, pair.worse), [pair.source.id]
         tokenised = _tokenise(ranking, texts, tokenizer, left_out, f"held_out_{UNRENDERABLE}", lines)
         if tokenised is None:
@@ -344,6 +356,7 @@ def _nothing_left(path: Path, counts: dict[str, Any], config: DataConfig) -> str
             "annotate more prompts or lower min_strength",
         ),
         (counts["ties"], "rows are ties", "annotate more prompts"),
+        (counts["written"], "rows are answers written from scratch", "annotate comparisons or run training.sft"),
         (counts["empty_responses"], "rows have an empty response", "annotate more prompts"),
         (counts["same_text"], "rows have the same text twice", "annotate more prompts"),
         *((counts[reason], f"rows {words}", "correct those rows") for reason, words in UNUSABLE.items()),

@@ -25,17 +25,20 @@ from training.data.lines import Body
 from training.formats import checkpoints, columns, snapshots
 from training.formats.columns import Column
 from training.formats.errors import DataError
-from training.formats.pairs import ALL_UNACCEPTABLE, RANKED, TIE
+from training.formats.pairs import ALL_UNACCEPTABLE, RANKED, TIE, WRITTEN
 from training.formats.prompts import content_hash, split_of
 from training.formats.rankings import Line
 from training.formats.texts import shows_nothing
 
-OUTCOMES = frozenset({RANKED, TIE, ALL_UNACCEPTABLE})
+OUTCOMES = (RANKED, TIE, ALL_UNACCEPTABLE, WRITTEN)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preference(Line):
-    """One line of a file. `chosen` is None where all responses were unacceptable, `rejected` where there is one response only."""
+    """One line of a file. `chosen` is None where all responses were unacceptable, `rejected` where there is one response only.
+
+    Of an answer that a person wrote from scratch both are None, and `edited` is the answer.
+    """
 
     prompt: tuple[Message, ...]
     split: str
@@ -155,8 +158,10 @@ def _rows(file: Path, parse: Callable[[Body], Preference], remedy: str, left_out
 def _of_snapshot(body: Body) -> Preference:
     """Raises ValueError, KeyError or TypeError, which `_rows` turns into a sentence with the line number."""
     known = {column.name: _value(body, column) for column in columns.read_by_training()}
-    known |= {"prompt": conversations.messages(known["prompt"]), "rejected": text_of(known["rejected"]) or ""}
-    known |= {"chosen": text_of(known["chosen"]), "edited": text_of(known["edited"])}
+    known |= {name: text_of(known[name]) for name in ("chosen", "rejected", "edited")}
+    known |= {"prompt": conversations.messages(known["prompt"])}
+    if known["outcome"] != WRITTEN:
+        known["rejected"] = known["rejected"] or ""
     preference = _preference(known)
     if preference.outcome == "ranked" and (preference.chosen is None or preference.strength is None):
         raise ValueError("a ranked row needs a chosen response and a strength")
@@ -175,11 +180,8 @@ def _preference(known: dict[str, Any]) -> Preference:
 
 
 def _of_file(body: Body, held_out_percent: int) -> Preference:
-    better = body["completion"] if "completion" in body else body["chosen"]
-    if "completion" not in body and body.get("rejected") is None:
-        raise KeyError("rejected")
-    prompt, (chosen, rejected) = conversations.read(body.get("prompt"), better, body.get("rejected"))
     outcome = body.get("outcome") or "ranked"
+    prompt, (chosen, rejected) = _responses(body, written=outcome == WRITTEN)
     if outcome == "ranked" and chosen is None:
         raise UnusableError("no_answer", "chosen must be text or one assistant message")
     messages, tools, weight = conversations.messages(prompt), _tools(body.get("tools")), body.get("weight")
@@ -202,6 +204,21 @@ def _of_file(body: Body, held_out_percent: int) -> Preference:
     return _checked(_preference(known | read))
 
 
+def _responses(body: Body, *, written: bool) -> tuple[list[Message], list[str | None]]:
+    """The messages of the prompt, and what was compared: nothing where an answer was `written`.
+
+    Raises:
+        KeyError: a column is missing.
+    """
+    if written:
+        prompt, _ = conversations.read(body.get("prompt"), body["edited"])
+        return prompt, [None, None]
+    better = body["completion"] if "completion" in body else body["chosen"]
+    if "completion" not in body and body.get("rejected") is None:
+        raise KeyError("rejected")
+    return conversations.read(body.get("prompt"), better, body.get("rejected"))
+
+
 def _tools(tools: Any) -> list[Any] | None:
     """The column `tools`, which TRL has as JSON text, where an empty one is none."""
     if isinstance(tools, str):
@@ -216,15 +233,29 @@ def _checked(preference: Preference) -> Preference:
     if preference.split not in {"train", "held_out"}:
         raise ValueError(f"split is {preference.split!r}, but must be train or held_out")
     if preference.outcome not in OUTCOMES:
-        raise ValueError(f"outcome is {preference.outcome!r}, but must be ranked, tie or all_unacceptable")
+        raise ValueError(f"outcome is {preference.outcome!r}, but must be one of {', '.join(OUTCOMES)}")
     if preference.strength not in {None, 1, 2, 3, 4}:
         raise ValueError(f"strength is {preference.strength!r}, but must be a number from 1 to 4")
     if not 0 <= preference.weight < math.inf:
         raise ValueError(f"weight is {preference.weight}, but must be a number that is not negative")
+    _check_steps(preference.steps)
     edited = None if preference.edited is None or shows_nothing(preference.edited) else preference.edited
+    if preference.outcome == WRITTEN and edited is None:
+        raise ValueError("a written answer needs a text in edited")
     if preference.outcome == "all_unacceptable":
         return replace(preference, chosen=None, edited=None)
     return replace(preference, edited=edited) if edited != preference.edited else preference
+
+
+def _check_steps(steps: Any) -> None:
+    """Raises ValueError where they are not what a response that called tools came by."""
+    for side in steps.values() if isinstance(steps, dict) else [steps]:
+        for message in side or ():
+            is_call = isinstance(message, dict) and message.get("role") == "assistant"
+            said = message.get("said" if is_call else "content") if isinstance(message, dict) else None
+            if not isinstance(said, str) or not (is_call or message.get("role") == "tool"):
+                raise ValueError("steps must hold turns of the assistant with said, and answers of tools with content")
+            conversations.encodable(said)
 
 
 def _refuse_shared_prompts(file: Path, rows: list[Preference]) -> None:

@@ -15,13 +15,14 @@ import json
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
 from training.formats.templates import NOTHING, SLOT, THINKING, Message, Slots, Unrenderable, compiled, render
 
+ANSWER = "the answer"  # stands for any: what counts is its place
 _MARKUP = re.compile(r"[<\[{].*\S.*[>\]}]", re.DOTALL)  # <think>, [THINK], <|fim_prefix|>; not a word, not white space
 
 
@@ -34,11 +35,18 @@ class Response:
     """Token ids of one assistant turn behind its generation prompt.
 
     `content` is 1 where a token belongs to what was said and 0 where the template put it (the end of turn token and the
-    newline after it, in ChatML). Both have the same length.
+    newline after it, in ChatML). `given` is 1 where the model was given a token between its turns (what a tool answered):
+    such a token is read and never learnt. All have the same length; `given` is empty where nothing was given.
     """
 
     ids: list[int]
     content: list[int]
+    given: list[int] = field(default_factory=list)
+
+    @property
+    def learnt(self) -> list[int]:
+        """The places of the tokens that the model wrote, or that end its turns."""
+        return [place for place, given in enumerate(self.given) if not given] if self.given else [*range(len(self.ids))]
 
 
 @dataclass(frozen=True)
@@ -82,31 +90,79 @@ class Encoder:
         return self._ids(self._pieces(*self._render(messages, tools, add_generation_prompt=add_generation_prompt)))
 
     def response(
-        self, messages: Sequence[Message], text: str, tools: Sequence[Any] | None = None, *, ended: bool = True
+        self,
+        messages: Sequence[Message],
+        text: str,
+        tools: Sequence[Any] | None = None,
+        *,
+        ended: bool = True,
+        steps: Sequence[Message] = (),
     ) -> Response:
         """Token ids of an assistant turn with `text`, to stand behind the generation prompt of `messages`.
 
-        A response that was cut off (not `ended`) stops where it was, without the tokens that close a turn.
+        A response that was cut off (not `ended`) stops where it was, without the tokens that close a turn. With `steps` the
+        turn stands behind these: see :meth:`continued`.
 
         Raises:
             Unrenderable: as `encode` does.
             Discontinued: a finished answer stands elsewhere than where one is generated, or behind control tokens that
                 the model had to sample and that no text of it holds.
         """
-        prompt, _ = self._render(messages, tools, add_generation_prompt=True)
-        turn = {"role": "assistant", "content": "the answer"}  # stands for any: what counts is its place
-        whole, slots = self._render([*messages, turn], tools, add_generation_prompt=False)
-        slot = next((found for found in SLOT.finditer(whole) if int(found[1]) == len(slots.texts) - 1), None)
+        before = self.continued(messages, steps, tools) if steps else None
+        asked = [*messages, *map(_in_place, steps)]
+        prompt, _ = self._render(asked, tools, add_generation_prompt=True)
+        turn = {"role": "assistant", "content": ANSWER}
+        whole, slots = self._render([*asked, turn], tools, add_generation_prompt=False)
+        slot = self._place(prompt, whole, slots)
+        body = self._ids(self._split(text, self._said))
+        closes = ended or not body  # a response without any token could not be scored
+        tail = self._ids(self._split(whole[slot.end() :], self._written)) if closes else []
+        last = Response(ids=body + tail, content=[1] * len(body) + [0] * len(tail))
+        return _joined(before, last) if before else last
+
+    def continued(
+        self, messages: Sequence[Message], steps: Sequence[Message], tools: Sequence[Any] | None = None
+    ) -> Response:
+        """What stands between the generation prompt of `messages` and the next one, once `steps` are taken.
+
+        Steps are turns of the model, whose texts as they were sampled stand under `said`, each with the messages of role
+        `tool` that answer it. What was sampled is never written anew, so that each turn is trained behind the very ids
+        that it was sampled behind.
+
+        Raises:
+            Unrenderable, Discontinued: as :meth:`response` does; Discontinued also where the template does not go on
+                behind what a tool answered.
+        """
+        found = Response([], [])
+        asked = list(messages)
+        before, _ = self._render(asked, tools, add_generation_prompt=True)
+        for turn, results in _turns(steps):
+            asked += [_in_place(turn), *map(_in_place, results)]
+            whole, slots = self._render(asked, tools, add_generation_prompt=True)
+            slot = self._place(before, whole, slots)
+            body = self._ids(self._split(str(turn["said"]), self._said))
+            tail = self._ids(self._pieces(whole[slot.end() :], slots))
+            closing = min(1, len(tail))  # the model ended its turn itself
+            given = [0] * (len(body) + closing) + [1] * (len(tail) - closing)
+            found = _joined(found, Response(body + tail, [1] * len(body) + [0] * len(tail), given))
+            before = whole
+        return found
+
+    def _place(self, prompt: str, whole: str, slots: Slots) -> re.Match[str]:
+        """Where the last thing that a model said stands in `whole`, which goes on where `prompt` ends.
+
+        Raises:
+            Discontinued: it does not.
+        """
+        last = max((number for number, (_, said) in enumerate(slots.texts) if said), default=-1)
+        slot = next((found for found in SLOT.finditer(whole) if int(found[1]) == last), None)
         shared = _shared(prompt, whole[: slot.start()]) if slot else 0
         if slot is None or not all(map(self._thinks, (prompt[shared:], whole[shared : slot.start()]))):
             raise Discontinued(
                 "the chat template of the base model does not continue its own generation prompt with the answer: "
                 "choose a base model whose template does"
             )
-        body = self._ids(self._split(text, self._said))
-        closes = ended or not body  # a response without any token could not be scored
-        tail = self._ids(self._split(whole[slot.end() :], self._written)) if closes else []
-        return Response(ids=body + tail, content=[1] * len(body) + [0] * len(tail))
+        return slot
 
     def _thinks(self, between: str) -> bool:
         """Whether nothing but tags for thinking stands there, in tokens that a sampled text would hold."""
@@ -162,6 +218,25 @@ class Encoder:
                 ids.append(piece.id)
                 swallows = piece.rstrip
         return ids
+
+
+def _in_place(message: Message) -> Message:
+    """A message of a step as it is rendered: a place for what was sampled, which is put there as it was."""
+    if message["role"] == "assistant":
+        return {"role": "assistant", "content": ANSWER}
+    return {key: message[key] for key in ("role", "content", "name", "tool_call_id") if key in message}
+
+
+def _turns(steps: Sequence[Message]) -> Iterator[tuple[Message, list[Message]]]:
+    """Each turn of the model with what answers it."""
+    at = [place for place, message in enumerate(steps) if message["role"] == "assistant"]
+    for place, end in zip(at, [*at[1:], len(steps)], strict=True):
+        yield steps[place], list(steps[place + 1 : end])
+
+
+def _joined(one: Response, other: Response) -> Response:
+    given = [each for part in (one, other) for each in part.given or [0] * len(part.ids)]
+    return Response(one.ids + other.ids, one.content + other.content, given)
 
 
 def _shared(one: str, other: str) -> int:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from training.formats import rankings
-from training.formats.pairs import RANKED, derive
+from training.formats.pairs import RANKED, WRITTEN, derive
 from training.formats.rankings import Consumer, Line, Rule
 from training.formats.texts import shows_nothing
 
@@ -24,7 +24,8 @@ class Judgement(NamedTuple):
     """One annotator's judgement of one prompt, by the texts of the responses or by any key that distinguishes them.
 
     ``ranking`` holds places in ``shown``, best first, those of a group tied; ``strengths`` one number per two neighbouring
-    groups. ``improved`` is the place of the response that ``edited`` improves.
+    groups. ``improved`` is the place of the response that ``edited`` improves; where an answer was written from scratch there
+    is none, and ``edited`` is the answer.
     """
 
     outcome: str
@@ -62,25 +63,30 @@ def plain(judgements: Sequence[Judgement]) -> tuple[Judgement, ...]:
 
 
 def _plain(said: Judgement, names: dict[str, str]) -> Judgement:
+    if said.outcome == WRITTEN:
+        return Judgement(WRITTEN, (), (), (), None, _name(said.edited or "", names) or None)
     ranked = said.outcome == RANKED
     order = [place for group in said.ranking for place in group] if ranked else range(len(said.shown))
     shown = []
     for place in order:
         text = said.shown[place]
-        known = names.get(text)
-        if known is None:
-            known = names[text] = "" if shows_nothing(text) else str(len(names))
-        shown.append(known)
+        known = names.get(text)  # before anything is called: it is the inner loop of a count of everything
+        shown.append(_name(text, names) if known is None else known)
     if not ranked:
         return Judgement(said.outcome, (), (), tuple(sorted(shown)))
     places = iter(range(len(order)))
     ranking = tuple([tuple([next(places) for _ in group]) for group in said.ranking])
     if said.edited is None or said.improved is None:
         return Judgement(said.outcome, ranking, said.strengths, tuple(shown))
-    edited = names.get(said.edited)
-    if edited is None:
-        edited = names[said.edited] = "" if shows_nothing(said.edited) else str(len(names))
+    edited = _name(said.edited, names)
     return Judgement(said.outcome, ranking, said.strengths, tuple(shown), order.index(said.improved), edited or None)
+
+
+def _name(text: str, names: dict[str, str]) -> str:
+    known = names.get(text)
+    if known is None:
+        known = names[text] = "" if shows_nothing(text) else str(len(names))
+    return known
 
 
 @lru_cache(maxsize=SHAPES_KEPT)
@@ -92,6 +98,13 @@ def trained_on(judgements: tuple[Judgement, ...], consumer: Consumer, rule: Rule
     merging: Rule = "majority" if rule == "reliability" else rule
     ranked, _ = rankings.rank(_lines(judgements), merging, min_strength)
     return sum(len(rankings.take(ranking, consumer)[1]) for ranking in ranked)
+
+
+@lru_cache(maxsize=SHAPES_KEPT)
+def written_for(judgements: tuple[Judgement, ...]) -> int:
+    """How many different answers people wrote to a prompt from scratch: fine-tuning imitates each, and nothing else does."""
+    ranked, _ = rankings.rank(_lines(judgements), "majority", min_strength=1)
+    return sum(len(ranking.written) for ranking in ranked)
 
 
 @lru_cache(maxsize=SHAPES_KEPT)

@@ -8,7 +8,8 @@ i is than group i + 1, from 1 (marginally) to 4 (significantly). Of it come
   "better" than C), so the strength never falls when the distance grows. These are the rows of a snapshot;
 - for the trainers, the *pairs* that the rows say, with the edit expanded: edited > chosen and edited > rejected (Llama 3,
   arXiv 2407.21783, 4.2.1), the first stated once however many rows the chosen response is in;
-- no row inside a group: a tie is data for agreement and for filters, and is never scored as a win.
+- no row inside a group: a tie is data for agreement and for filters, and is never scored as a win;
+- of an answer that a person wrote from scratch one row with that text alone: it prefers nothing, so it gives no pair.
 
 A response is whatever stands for it: an id where rows are exported, its text where they are trained on, a digest of the
 text where they are counted. What several annotators say of one prompt is merged in ``training.formats.rankings``.
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Generic, TypeVar
 
-RANKED, TIE, ALL_UNACCEPTABLE = "ranked", "tie", "all_unacceptable"
+RANKED, TIE, ALL_UNACCEPTABLE, WRITTEN = "ranked", "tie", "all_unacceptable", "written"
 EDITED_CHOSEN, EDITED_REJECTED, CHOSEN_REJECTED = "edited_over_chosen", "edited_over_rejected", "chosen_over_rejected"
 KINDS = (EDITED_CHOSEN, EDITED_REJECTED, CHOSEN_REJECTED)
 EDITED = "edited"
@@ -35,9 +36,9 @@ Row = TypeVar("Row", bound="Stated[Any]")
 class Stated(Generic[Response]):
     """One row: of these two responses ``chosen`` is the better one.
 
-    ``chosen`` is None when nothing may be called chosen (all unacceptable), ``rejected`` where there is one response only.
-    ``strength`` is None for ties and for all unacceptable, and where a file does not say it. ``edited`` is the improved
-    text of ``chosen``.
+    ``chosen`` is None when nothing may be called chosen (all unacceptable), ``rejected`` where there is one response only;
+    both are where an answer was written. ``strength`` is None for ties and for all unacceptable, and where a file does not say
+    it. ``edited`` is the improved text of ``chosen``, or the answer that was written.
     """
 
     chosen: Response | None
@@ -73,7 +74,7 @@ def derive(
     """Yield the rows of one judgement, best first.
 
     Ranked: all pairs across groups. Tie: each two responses once, in the order shown, because neither is better. All
-    unacceptable: each response once as rejected by nothing.
+    unacceptable: each response once as rejected by nothing. Written: what was written, once.
 
     Args:
         outcome: What the annotator concluded.
@@ -86,6 +87,8 @@ def derive(
         yield from (Stated(one, other, None, outcome=TIE) for one, other in combinations(shown, 2))
     elif outcome == ALL_UNACCEPTABLE:
         yield from (Stated(None, response, None, outcome=ALL_UNACCEPTABLE) for response in shown)
+    elif outcome == WRITTEN:
+        yield Stated(None, None, None, EDITED, outcome=WRITTEN)
     else:
         yield from (
             Stated(better, worse, max(strengths[high:low]), EDITED if better == edited else None)

@@ -7,7 +7,7 @@
    `majority`     one ranking a prompt: of a pair the order that more annotators saw, a tie being half a vote for each;
    `reliability`  the same, with votes weighed by how often an annotator agrees with the others.
 3. Each consumer takes its part: the reward model all pairs, DPO the best responses and the edits over the others,
-   supervised fine-tuning the edits, or where there are none the best responses.
+   supervised fine-tuning what people wrote, edits and whole answers, or where there is nothing the best responses.
 
 A response that says nothing is neither an example nor a counterexample: only an edit of the other one remains of its line.
 Judgements weaker than the filter are not trained on, but they vote: a weak no is a no, and a pair that most found barely
@@ -18,11 +18,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import median_low
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
-from training.formats.pairs import CHOSEN_REJECTED, KINDS, TIE, Pair, Stated, expand, strong_enough
+from training.formats.pairs import CHOSEN_REJECTED, KINDS, TIE, WRITTEN, Pair, Stated, expand, strong_enough
 from training.formats.texts import shows_nothing
 
 Rule = Literal["keep_all", "majority", "reliability"]
@@ -30,9 +30,10 @@ Consumer = Literal["reward", "dpo", "sft"]
 CUT_OFF = frozenset({"length", "stopped"})
 """Finish reasons of a response that did not end: the limit of tokens was reached, or a person stopped it as it was written."""
 
-PREFERS_NOTHING = ("ties", "all_unacceptable", "empty_responses", "same_text")
+PREFERS_NOTHING = ("ties", "all_unacceptable", "written", "empty_responses", "same_text")
 """Why a line of the held-out side gives no pair."""
 
+Steps = tuple[dict[str, Any], ...]
 Votes = Mapping[tuple[str, str], float]  # (one, other) -> 1 where one is better, 0 where the other is, 0.5 for a tie
 
 
@@ -47,6 +48,17 @@ class Line(Stated[str]):
     chosen_finish_reason: str | None = None
     rejected_finish_reason: str | None = None
     weight: float = 1.0
+    steps: dict[str, Any] | None = None
+    """By side, `chosen` or `rejected`: the calls of tools before the response, and what they answered."""
+
+    def steps_of(self, side: Literal["chosen", "rejected"]) -> Steps:
+        """What came before one of the responses; nothing where it called no tool."""
+        return tuple((self.steps or {}).get(side) or ())
+
+    @property
+    def called_tools(self) -> bool:
+        """Whether steps came before one of the responses."""
+        return any((self.steps or {}).values())
 
     @property
     def silent(self) -> bool:
@@ -62,15 +74,19 @@ class Ranking(Generic[L]):
     """One prompt: its responses, what was voted, and the pairs that are strong enough to train on.
 
     `strengths` are what was said of each order, weak judgements included. `ended` is false for a response that ran into its
-    limit of tokens: teaching it an end would teach to stop in mid-sentence. `source` is any line of the prompt.
+    limit of tokens: teaching it an end would teach to stop in mid-sentence. `written` are answers that people wrote from
+    scratch: nobody compared them, so they are in no pair. `source` is any line of the prompt. `steps` are what came before a
+    response that called tools; an edit stands behind those of the response that it improves.
     """
 
     source: L
     ended: Mapping[str, bool]
     edits: tuple[str, ...]
+    written: tuple[str, ...]
     votes: Votes
     strengths: Mapping[tuple[str, str], int]
     pairs: tuple[Pair[str, L], ...]
+    steps: Mapping[str, Steps] = field(default_factory=dict)
 
     @property
     def best(self) -> tuple[str, ...]:
@@ -82,12 +98,14 @@ class Ranking(Generic[L]):
 
 def rank(preferences: Iterable[L], rule: Rule, min_strength: int) -> tuple[list[Ranking[L]], dict[str, int]]:
     """Rankings in the order of the snapshot, and how many lines and pairs were left out, by reason."""
-    dropped: Counter[str] = Counter(ties=0, all_unacceptable=0, empty_responses=0, same_text=0, filtered_by_strength=0)
+    dropped: Counter[str] = Counter(dict.fromkeys((*PREFERS_NOTHING, "filtered_by_strength"), 0))
     annotations: dict[int | str, list[L]] = defaultdict(list)
     for row in preferences:
         annotations[row.annotation_id].append(row)
         if row.outcome == TIE:
             dropped["ties"] += 1
+        elif row.outcome == WRITTEN:
+            dropped["written"] += 1
         elif row.chosen is None:
             dropped["all_unacceptable"] += 1
         elif row.silent:
@@ -120,7 +138,7 @@ def take(ranking: Ranking[L], consumer: Consumer) -> tuple[tuple[str, ...], tupl
     Fine-tuning takes no pairs.
     """
     if consumer == "sft":
-        return ranking.edits or ranking.best, ()
+        return tuple(dict.fromkeys((*ranking.written, *ranking.edits))) or ranking.best, ()
     pairs = ranking.pairs
     if consumer == "dpo":
         winners, losers = {*ranking.edits, *ranking.best}, set(ranking.ended) - set(ranking.best) - set(ranking.edits)
@@ -132,8 +150,8 @@ def take(ranking: Ranking[L], consumer: Consumer) -> tuple[tuple[str, ...], tupl
 def held_out_pairs(lines: Iterable[L]) -> tuple[list[Pair[str, L]], dict[str, int]]:
     """What annotators judged, as chosen > rejected pairs of every strength; two annotators are two judgements.
 
-    And how many lines prefer nothing, by `held_out_` and the reason. Without edits: an edit is written, not judged, and a
-    phrase that an editor likes would make it easy to recognise.
+    And how many lines prefer nothing, by `held_out_` and the reason. Without what people wrote: an edit is written, not judged,
+    and a phrase that an editor likes would make it easy to recognise.
     """
     ranked, dropped = rank([replace(line, edited=None) for line in lines], "keep_all", min_strength=1)
     pairs = [pair for ranking in ranked for pair in ranking.pairs if pair.kind == CHOSEN_REJECTED]
@@ -165,12 +183,13 @@ def _annotation(rows: list[L], min_strength: int) -> Ranking[L]:
     ended: dict[str, bool] = {}
     votes: dict[tuple[str, str], float] = {}
     edits: dict[str, None] = {}
+    written: dict[str, None] = {}
     for row in rows:
         for text, reason in ((row.chosen, row.chosen_finish_reason), (row.rejected, row.rejected_finish_reason)):
             if text is not None and not shows_nothing(text):
                 ended.setdefault(text, reason not in CUT_OFF)
         if row.edited is not None:  # a person wrote it to its end
-            edits[row.edited] = None
+            (written if row.outcome == WRITTEN else edits)[row.edited] = None
         if row.chosen is not None and row.chosen != row.rejected and not row.silent:
             # The same two texts in both orders are no opinion; a response alone has won against nothing.
             vote = 0.5 if row.outcome == TIE or votes.get((row.chosen, row.rejected or "")) in {0.0, 0.5} else 1.0
@@ -179,7 +198,20 @@ def _annotation(rows: list[L], min_strength: int) -> Ranking[L]:
                 votes[row.rejected, row.chosen] = 1.0 - vote
     strengths = {key: pair.strength for key, pair in _pairs(rows).items() if pair.strength is not None}
     pairs = _pairs(rows, min_strength)
-    return Ranking(rows[0], ended | dict.fromkeys(edits, True), tuple(edits), votes, strengths, tuple(pairs.values()))
+    ended |= dict.fromkeys((*written, *edits), True)
+    found = tuple(pairs.values())
+    return Ranking(rows[0], ended, tuple(edits), tuple(written), votes, strengths, found, _steps(rows))
+
+
+def _steps(rows: Iterable[L]) -> dict[str, Steps]:
+    """What came before each text; of one text twice, what came before the first."""
+    found: dict[str, Steps] = {}
+    for row in rows:
+        chosen = row.steps_of("chosen")
+        for text, steps in ((row.chosen, chosen), (row.edited, chosen), (row.rejected, row.steps_of("rejected"))):
+            if text is not None:
+                found.setdefault(text, steps)
+    return {text: steps for text, steps in found.items() if steps}
 
 
 def _pairs(rows: Sequence[L], min_strength: int = 1) -> dict[tuple[str, str], Pair[str, L]]:
@@ -228,9 +260,11 @@ def _vote(rankings: list[Ranking[L]], trust: Mapping[str, float]) -> Ranking[L]:
         source=rankings[0].source,
         ended={text: ended for ranking in reversed(rankings) for text, ended in ranking.ended.items()},
         edits=tuple(dict.fromkeys(text for ranking in rankings for text in ranking.edits)),
+        written=tuple(dict.fromkeys(text for ranking in rankings for text in ranking.written)),
         votes=votes,
         strengths={},
         pairs=tuple(pair for pair in pairs if pair.agreement > 0.5),
+        steps={text: steps for ranking in reversed(rankings) for text, steps in ranking.steps.items()},
     )
 
 

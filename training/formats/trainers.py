@@ -36,7 +36,7 @@ def chosen(said: object, loss_type: object = None) -> object:
 def class_of(kind: str, loss_type: object = None) -> str:
     """The class of TRL that trains a kind of run."""
     if kind != "dpo":
-        return {"reward": "RewardTrainer", "sft": "SFTTrainer"}[kind]
+        return {"reward": "RewardTrainer", "sft": "SFTTrainer", "grpo": "GRPOTrainer"}[kind]
     return "KTOTrainer" if loss_type in UNPAIRED else "ORPOTrainer" if loss_type in ODDS else "DPOTrainer"
 
 

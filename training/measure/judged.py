@@ -13,6 +13,7 @@ from training.data import snapshot
 from training.data.left_out import LeftOut
 from training.data.snapshot import Preference
 from training.formats.errors import DataError
+from training.formats.pairs import WRITTEN
 from training.formats.rankings import CUT_OFF
 
 
@@ -74,11 +75,15 @@ def read(path: Path, held_out_percent: int = 100) -> Judgements:
     """
     unusable = LeftOut()
     rows, digest = snapshot.read(path, held_out_percent, unusable)
-    left_out: Counter[str] = Counter({"ties": 0, "all_unacceptable": 0, "same_text": 0, **unusable.counts})
+    left_out: Counter[str] = Counter(
+        {"ties": 0, "all_unacceptable": 0, "written": 0, "same_text": 0, **unusable.counts}
+    )
     sides: dict[str, list[Judgement]] = {"train": [], "held_out": []}
     for row in rows:
         if row.outcome == "tie":
             left_out["ties"] += 1
+        elif row.outcome == WRITTEN:
+            left_out["written"] += 1
         elif row.chosen is None or row.rejected is None:
             left_out["all_unacceptable"] += 1
         elif row.silent:
@@ -102,9 +107,11 @@ def fours(judgements: Sequence[Judgement]) -> list[Four]:
 
     The best answer was preferred and never itself beaten. The others were beaten by it; what is missing of three is
     borrowed from other prompts, those preferred answers that are nearest in length, so that length tells nothing.
-    Empty where there are too few prompts to borrow from.
+    Empty where there are too few prompts to borrow from. Responses that called tools are not among them: what is borrowed
+    did not come by their steps.
     """
     by_prompt: dict[str, list[Judgement]] = defaultdict(list)
+    judgements = [each for each in judgements if not each.source.called_tools]
     for judgement in judgements:
         by_prompt[judgement.prompt].append(judgement)
     found = []

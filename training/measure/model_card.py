@@ -26,14 +26,21 @@ COUNTS = {
     "train_rows": "of them for training",
     "held_out_rows": "of them held out",
     "prompts": "prompts trained on",
+    "checked_prompts": "prompts learnt from by checks of answers to them",
+    "checked_held_out": "held-out prompts whose answers are checked",
+    "prompts_contaminated": "left out: prompts that repeat a held-out one",
+    "prompts_too_long": "left out: prompts that leave no room for an answer",
+    "prompts_unrenderable": "left out: prompts that the base model’s template cannot render",
     "responses": "responses trained on",
     "pairs": "pairs trained on",
     "pairs/edited_over_chosen": "edited over chosen",
     "pairs/edited_over_rejected": "edited over rejected",
     "pairs/chosen_over_rejected": "chosen over rejected",
+    "written_answers": "answers that people wrote from scratch",
     "tokens": "tokens of an epoch, each prompt once",
     "ties": "left out: ties",
     "all_unacceptable": "left out: no response was acceptable",
+    "written": "left out: answers written from scratch, which are in no pair",
     "empty_responses": "left out: a response is empty",
     "same_text": "left out: both responses are the same",
     **{reason: f"left out: rows that {words}" for reason, words in UNUSABLE.items()},
@@ -47,6 +54,7 @@ COUNTS = {
     "held_out_pairs": "held-out pairs measured on",
     "held_out_ties": "held-out rows left out: ties",
     "held_out_all_unacceptable": "held-out rows left out: no response was acceptable",
+    "held_out_written": "held-out rows left out: answers written from scratch",
     "held_out_empty_responses": "held-out rows left out: a response is empty",
     "held_out_same_text": "held-out rows left out: both responses are the same",
     "held_out_dropped_too_long": "held-out pairs left out: too long",
@@ -61,6 +69,7 @@ METRICS = {
     "held_out/length_correlation": "Correlation of reward and length",
     "held_out/reward_margin": "Mean reward of chosen less rejected",
     "held_out/rewards/margins": "Mean implicit reward of chosen less rejected",
+    "held_out/verified": "Solved, as checks find",
 }
 HOW = {
     "held_out/accuracy": "**Accuracy**: how often the preferred response of a held-out pair scores higher, each pair "
@@ -70,6 +79,8 @@ HOW = {
     "held_out/longer_wins_accuracy": "**“The longer answer wins”**: what that rule alone reaches on the same pairs. A model "
     "that is no better may have learnt only length.",
     "held_out/length_correlation": "**Correlation of reward and length**: over all held-out responses, in tokens.",
+    "held_out/verified": "**Solved**: of the held-out prompts that say what an answer must come to, one answer each, those whose "
+    "answer passes its checks. In brackets the 95% interval by bootstrap over prompts.",
 }
 BEFORE_AND_AFTER = (
     "- **Before** is the model before training, **after** the trained one, both on prompts of which no round trains on any. "
@@ -112,7 +123,7 @@ def card(manifest: Manifest, metrics: Mapping[str, Any], *, with_curves: bool = 
     if data:
         rows = [(words, f"{data[name]:,}") for name, words in COUNTS.items() if data.get(name)]
         parts += ["## Data", table(("", "count"), rows)]
-    if manifest.config.get("kind") in {"reward", "dpo", "sft"}:
+    if manifest.config.get("kind") in {"reward", "dpo", "sft", "grpo"}:
         parts += ["## Deviations from Llama 3", *(f"- {sentence}" for sentence in deviations(manifest.config))]
         parts += ["## Settings", table(("setting", "value"), list(_flat(manifest.config)))]
     return "\n\n".join(_tight(parts)) + "\n"
@@ -121,6 +132,10 @@ def card(manifest: Manifest, metrics: Mapping[str, Any], *, with_curves: bool = 
 def deviations(config: Mapping[str, Any]) -> Iterator[str]:
     """Where a run's settings differ from what the paper says (arXiv 2407.21783, section 4.1)."""
     kind, optim, data = config["kind"], config.get("optim", {}), config.get("data", {})
+    if kind == "grpo":
+        yield "Llama 3 has no such stage: it uses checks to keep and to correct answers, and learns from these."
+        yield "Answers are compared within a prompt (GRPO, arXiv 2402.03300); an adapter is trained."
+        return
     if config.get("model", {}).get("trains", "adapter") == "adapter":
         yield f"An adapter of rank {config['lora']['r']} is trained; the paper trains all weights."
     if optim.get("learning_rate") != 1e-5:
@@ -217,7 +232,10 @@ def _base_name(manifest: Manifest) -> str:
 
 
 def _results(before: Mapping[str, float], after: Mapping[str, float]) -> str:
-    extra = {name: f"… of {name.rpartition('/')[2]}" for name in sorted(after) if "/accuracy/capability/" in name}
+    by_capability = ("/accuracy/capability/", "held_out/verified/")
+    extra = {
+        name: f"… of {name.rpartition('/')[2]}" for name in sorted(after) if any(part in name for part in by_capability)
+    }
     rows = [
         (words, _value(before, name), _value(after, name))
         for name, words in (METRICS | extra).items()
@@ -226,6 +244,8 @@ def _results(before: Mapping[str, float], after: Mapping[str, float]) -> str:
     pairs, prompts = after.get("held_out/pairs"), after.get("held_out/prompts")
     measured = f"On {pairs:,.0f} held-out pairs" if pairs is not None else "On held-out pairs"
     of = f" of {prompts:,.0f} prompts" if prompts is not None else ""
+    if pairs is None and "held_out/verified" in after:
+        measured = f"On {after['held_out/verified_prompts']:,.0f} held-out prompts whose answers can be checked"
     return f"{measured}{of}:\n\n" + table(("", "before", "after"), rows)
 
 
@@ -256,6 +276,7 @@ def _curves(events: Sequence[Mapping[str, Any]]) -> list[Panel]:
             ceiling=1.0,
         ),
         Panel("Margin", (line("training", steps, "rewards/margins"),)),
+        Panel("Reward by checks", (line("answers of a step", steps, "reward"),), floor=0.0, ceiling=1.0),
         Panel("Gradient norm", (line("training", steps, "grad_norm"),), floor=0.0),
     ]
     return [panel for panel in found if any(line.points for line in panel.lines)]

@@ -18,6 +18,7 @@ from training.data.chat import Tokenizer, encode_chat, encode_response
 from training.data.left_out import LeftOut
 from training.data.snapshot import Preference
 from training.formats.errors import ConfigError, DataError
+from training.formats.pairs import WRITTEN
 from training.measure import bootstrap, length, metrics
 from training.measure.bootstrap import Interval
 from training.measure.inference import Policy, Sample, Served
@@ -62,10 +63,13 @@ def questions(
     for prompt in sorted(rows):
         source = rows[prompt][0]
         messages = list(source.prompt)
-        edits = dict.fromkeys(row.edited for row in rows[prompt] if row.edited)
+        edits = {row.edited: row.steps_of("chosen") for row in rows[prompt] if row.edited and row.outcome != WRITTEN}
         try:
             prompt_ids = encode_chat(tokenizer, messages, add_generation_prompt=True, tools=source.tools)
-            encoded = [encode_response(tokenizer, messages, text, source.tools).ids for text in edits]
+            encoded = [
+                encode_response(tokenizer, messages, text, source.tools, steps=steps).ids
+                for text, steps in edits.items()
+            ]
         except (DataError, ConfigError) as error:
             left_out.refuse("unrenderable", source.id, error)
             continue

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from training.data.chat import Response, Tokenizer, encode_chat, encode_response
 from training.data.left_out import LeftOut
@@ -41,8 +41,8 @@ def encode(
             encoded = Encoded(
                 judgement,
                 encode_chat(tokenizer, prompt, add_generation_prompt=True, tools=tools),
-                encode_response(tokenizer, prompt, judgement.chosen, tools, ended=judgement.chosen_ended),
-                encode_response(tokenizer, prompt, judgement.rejected, tools, ended=judgement.rejected_ended),
+                _response(tokenizer, judgement, "chosen"),
+                _response(tokenizer, judgement, "rejected"),
             )
         except (DataError, ConfigError) as error:
             left_out.refuse("unrenderable", judgement.source.id, error)
@@ -50,6 +50,17 @@ def encode(
         if len(encoded.prompt_ids) + max(len(encoded.chosen.ids), len(encoded.rejected.ids)) <= max_length:
             found.append(encoded)
     return found
+
+
+def _response(tokenizer: Tokenizer, judgement: Judgement, side: Literal["chosen", "rejected"]) -> Response:
+    return encode_response(
+        tokenizer,
+        list(judgement.source.prompt),
+        getattr(judgement, side),
+        judgement.source.tools,
+        ended=getattr(judgement, f"{side}_ended"),
+        steps=judgement.source.steps_of(side),
+    )
 
 
 def measure(held_out: Sequence[Encoded], tokenizer: Tokenizer, score: Score, **options: Any) -> Measured:

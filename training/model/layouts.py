@@ -108,7 +108,7 @@ def _sample(rows: Sequence[Row]) -> Line:
 
 def _short(row: Row) -> Row:
     responses = tuple(
-        replace(response, ids=response.ids[:RESPONSE], content=response.content[:RESPONSE])
+        replace(response, ids=response.ids[:RESPONSE], content=response.content[:RESPONSE], given=[])
         for response in row.responses[:3]
     )
     return replace(row, prompt_ids=row.prompt_ids[-PROMPT:], responses=responses, pairs=(), reference=())

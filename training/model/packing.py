@@ -170,6 +170,8 @@ def _grid(line: Line, width: int, pad_token_id: int) -> tuple[list[int], ...]:
 def _responses(lines: Sequence[Line], width: int) -> dict[str, Tensor]:
     """Where the tokens of each response are predicted, and what of them is known."""
     responses = [response for line in lines for row in line for response in row.responses]
+    learnt = [response.learnt for response in responses]
+    places = iter(learnt)
     picks: list[int] = []
     ends: list[int] = []
     for index, line in enumerate(lines):
@@ -178,16 +180,18 @@ def _responses(lines: Sequence[Line], width: int) -> dict[str, Tensor]:
             at += len(row.prompt_ids)
             last_of_prompt = at - 1
             for response in row.responses:
-                size = len(response.ids)
-                picks += [last_of_prompt, *range(at, at + size - 1)]  # the token at t is predicted at t-1
-                at += size
+                # the token at t is predicted at t-1; what was given to the model is read, and predicted nowhere
+                picks += [at + place - 1 if place else last_of_prompt for place in next(places)]
+                at += len(response.ids)
                 ends.append(at - 1)
     known = [value for line in lines for row in line for value in row.reference or (math.nan,) * len(row.responses)]
     return {
         "picks": torch.tensor(picks),
-        "labels": torch.tensor([token for response in responses for token in response.ids]),
-        "content": torch.tensor([flag for response in responses for flag in response.content], dtype=torch.bool),
-        "owner": torch.repeat_interleave(torch.tensor([len(response.ids) for response in responses])),
+        "labels": torch.tensor([each.ids[at] for each, own in zip(responses, learnt, strict=True) for at in own]),
+        "content": torch.tensor(
+            [each.content[at] for each, own in zip(responses, learnt, strict=True) for at in own], dtype=torch.bool
+        ),
+        "owner": torch.repeat_interleave(torch.tensor([len(own) for own in learnt])),
         "ends": torch.tensor(ends),
         "share": torch.tensor([row.weight for line in lines for row in line for _ in row.responses]),
         "reference": torch.tensor(known),

@@ -35,14 +35,10 @@ def load(path: Path, kind: Kind) -> RewardRun | SftRun | DpoRun:
     run = _read(path)
     if run.setdefault("kind", kind) != kind:
         raise ConfigError(f'{path}: kind is "{run["kind"]}", but this is training.{kind}: run training.{run["kind"]}')
-    name = run.setdefault("recipe", "laptop")
-    recipe = RECIPES / f"{kind}.{name}.toml"
-    if not recipe.is_file():
-        known = sorted(file.name.split(".")[1] for file in RECIPES.glob(f"{kind}.*.toml"))
-        raise ConfigError(f'{path}: there is no recipe "{name}", use one of: {", ".join(known)}')
+    recipe = _recipe(kind, run.setdefault("recipe", "laptop"), path)
     for other in ({*TABLES} - {kind}) & run.keys():
         raise ConfigError(f"{path}: a {kind} run has no table [{other}]: remove it")
-    merged = _merge(_read(recipe), run)
+    merged = _merge(recipe, run)
     if isinstance(merged.get("model"), dict) and merged["model"].get("dtype") == "auto":
         from training.model.precision import training_dtype  # brings torch, which a run file alone does not need
 
@@ -55,6 +51,14 @@ def load(path: Path, kind: Kind) -> RewardRun | SftRun | DpoRun:
             merged[key] = (path.parent / merged[key]).resolve()
     _resolve_base(path, merged)
     return tables.of(RUNS[kind], merged, path)
+
+
+def _recipe(kind: str, name: str, path: Path) -> dict[str, Any]:
+    recipe = RECIPES / f"{kind}.{name}.toml"
+    if not recipe.is_file():
+        known = sorted(file.name.split(".")[1] for file in RECIPES.glob(f"{kind}.*.toml"))
+        raise ConfigError(f'{path}: there is no recipe "{name}", use one of: {", ".join(known)}')
+    return _read(recipe)
 
 
 def _choose_rate(table: dict[str, Any]) -> None:
@@ -88,12 +92,16 @@ def _settle_trainer(merged: dict[str, Any], said: dict[str, Any]) -> None:
 
 
 def load_as(cls: type[Settings], path: Path) -> Settings:
-    """Read the file of a tool that has no recipe into the dataclass `cls`; paths in it are relative to the file.
+    """Read the file of a tool into the dataclass `cls`; paths in it are relative to the file.
+
+    A tool has no recipe, but where `cls` has the setting `recipe` and the file says one.
 
     Raises:
         ConfigError: naming the setting and what it may be.
     """
     table = _read(path)
+    if table.get("recipe") and "recipe" in get_type_hints(cls):
+        table = _merge(_recipe(getattr(cls, "kind", ""), table["recipe"], path), table)
     for name, hint in get_type_hints(cls).items():
         value = table.get(name)
         if Path in (hint, *get_args(hint)) and isinstance(value, str):

@@ -51,8 +51,8 @@ class Drawing(Protocol):
         """Of the run: adapters are handed over under it."""
 
     @property
-    def output(self) -> Path:
-        """Beside which adapters are left for the engine."""
+    def folder(self) -> Path:
+        """In which adapters are left for the engine."""
 
     @property
     def max_tokens(self) -> int:
@@ -111,7 +111,7 @@ class Here(_Encoded):
         )
         training = model.training
         model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), trainer.accelerator.autocast():
             output = model.generate(**batch, generation_config=how)
         model.train(training)
         drawn = output[:, batch["input_ids"].shape[1] :].tolist()
@@ -150,7 +150,7 @@ class AtEngine(_Encoded):
         if self._serves is not None and step - self._serves[0] < self._engine.publish_every:
             return self._serves[1]
         name = f"{self.config.name}-step-{step}"
-        folder = self.config.output.with_suffix(".published") / name
+        folder = self.config.folder / "published" / name
         trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder)
         self._post("load_lora_adapter", {"lora_name": name, "lora_path": str(folder)})
         if self._serves is not None:

@@ -80,6 +80,7 @@ def _data(prepared: Prepared) -> dict[str, str]:
     lines = {
         "ties": "ties",
         "all_unacceptable": "all unacceptable",
+        "written": "answers written from scratch, which are in no pair",
         "empty_responses": "with an empty response",
         "same_text": "with the same text twice",
         "filtered_by_strength": "not strong enough",

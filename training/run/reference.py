@@ -109,7 +109,8 @@ class ReferenceStore:
         keys = []
         for response in row.responses:
             key = prompt.copy()
-            key.update(json.dumps([response.ids, response.content if self.scored == "content" else None]).encode())
+            of = [response.ids, response.content if self.scored == "content" else None]
+            key.update(json.dumps([*of, response.given] if any(response.given) else of).encode())
             keys.append(key.hexdigest()[:32])
         return keys
 

@@ -164,7 +164,7 @@ def read_items(session: Session, loop_id: int) -> list[Item]:
     about = (Comparison.id, Batch.id, Batch.name, User.pseudonym, Annotation.created_at)
     outcome = cast(Annotation.outcome, Text)
     best = cast(Annotation.ranking[0][0].astext, BigInteger)
-    wanted = and_(COUNTS, purposes.trains, Comparison.annotators_done > 1)
+    wanted = and_(COUNTS, purposes.compares, Comparison.annotators_done > 1)
     wanted = and_(wanted, Round.loop_id == loop_id)
 
     def judged(*columns: Any) -> Select[Any]:

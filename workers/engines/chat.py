@@ -10,10 +10,10 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from app.kernel.chat_templates import config_of, folder_of
-from training.formats.chat import Encoder
+from training.formats.chat import Discontinued, Encoder
 from training.formats.templates import NoChatTemplate, Unrenderable, names_of, read
 
-__all__ = ["ChatEncoder", "NoChatTemplate", "Unrenderable"]
+__all__ = ["ChatEncoder", "Discontinued", "NoChatTemplate", "Unrenderable"]
 
 
 class ChatEncoder(Encoder):

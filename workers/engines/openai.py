@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import httpx
 
 from app.kernel.settings import EngineKind, Settings
-from workers.engines.chat import ChatEncoder, NoChatTemplate, Unrenderable
+from workers.engines.chat import ChatEncoder, Discontinued, NoChatTemplate, Unrenderable
 from workers.engines.protocol import Ask, EngineAway, EngineInfo, ModelMissing, PromptRefused, Reply
 from workers.engines.replies import REPLY_LIMIT, Answer, EngineReplyError, StreamedAnswer, parse_answers, parse_object
 
@@ -213,7 +213,7 @@ class OpenAIEngine:
         if self._vllm:
             await self._as_tokens(ask, info, body)
         else:
-            body |= {"messages": ask.messages} | ({"tools": ask.tools} if ask.tools else {})
+            body |= {"messages": ask.conversation} | ({"tools": ask.tools} if ask.tools else {})
         sent = {name: value for name, value in body.items() if name not in {"prompt", "messages", "tools"}}
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         path = "completions" if self._vllm else "chat/completions"
@@ -250,7 +250,8 @@ class OpenAIEngine:
             encoder = await asyncio.to_thread(chat_encoder, self._settings.base_model_path)
         try:
             ids = encoder.encode(ask.messages, ask.tools)
-        except Unrenderable as error:
+            ids += encoder.continued(ask.messages, ask.steps, ask.tools).ids if ask.steps else []
+        except (Unrenderable, Discontinued) as error:
             raise PromptRefused(f"This prompt cannot be sent: {error}.") from error
         if info.context is not None:
             if len(ids) >= info.context:
@@ -263,7 +264,7 @@ class OpenAIEngine:
 
     async def _chat(self, ask: Ask, body: dict[str, Any]) -> list[Answer]:
         """Other endpoints get messages. One answer a request: their ``usage`` counts all choices together."""
-        body |= {"messages": ask.messages} | ({"tools": ask.tools} if ask.tools else {})
+        body |= {"messages": ask.conversation} | ({"tools": ask.tools} if ask.tools else {})
 
         async def one() -> bytes:
             async with self._slots:

@@ -12,7 +12,7 @@ The third is of ``workers.engines.replies``, which reads the answers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from workers.engines.replies import Answer
@@ -43,7 +43,10 @@ class EngineInfo:
 
 @dataclass(frozen=True)
 class Ask:
-    """One request: ``n`` answers to a conversation from one model. ``model`` None is the base."""
+    """One request: ``n`` answers to a conversation from one model. ``model`` None is the base.
+
+    ``steps`` are what the model has said since, and what tools answered: its turns hold what was sampled under ``said``.
+    """
 
     messages: list[dict[str, Any]]
     tools: list[Any] | None
@@ -51,6 +54,14 @@ class Ask:
     n: int
     max_tokens: int
     sampling: dict[str, Any]
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def conversation(self) -> list[dict[str, Any]]:
+        """All of it as messages in OpenAI's form."""
+        return self.messages + [
+            {key: value for key, value in step.items() if key not in {"said", "failed"}} for step in self.steps
+        ]
 
 
 @dataclass(frozen=True)

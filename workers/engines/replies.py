@@ -61,17 +61,39 @@ def parse_answers(body: bytes, wanted: int) -> list[Answer]:
 def _text(choice: Any) -> str:
     message = choice.get("message") if isinstance(choice, dict) else None
     text = message.get("content") if isinstance(message, dict) else _field(choice, "text")
-    if not text and isinstance(message, dict) and message.get("tool_calls"):
-        raise EngineReplyError(
-            "The model called a tool instead of answering, and only text can be compared. Remove the prompt's tools, "
-            "or ask for an answer in words."
-        )
+    if isinstance(message, dict) and message.get("tool_calls"):
+        text = with_calls(text, message["tool_calls"])
     if not isinstance(text, str) or not text.strip():
         raise EngineReplyError("The engine's answer is empty.")
     wrong = flaw(text)
     if wrong:
         raise EngineReplyError(f"The engine's answer contains {wrong}, which is not allowed in text.")
     return text
+
+
+def with_calls(text: Any, calls: Any) -> str:
+    """What was said and the calls beside it as one text, the calls as Hermes writes them.
+
+    Endpoints give calls apart from the text; in a text they are compared, shown and run like those of any other model.
+
+    Raises:
+        EngineReplyError: they are no calls.
+    """
+    found = [_field(call, "function") for call in calls] if isinstance(calls, list) else [None]
+    functions = [each for each in found if isinstance(each, dict) and isinstance(each.get("name"), str)]
+    if len(functions) < len(found):
+        raise EngineReplyError("The engine's answer calls a tool without saying which.")
+    written = [
+        f'<tool_call>\n{{"name": {json.dumps(each["name"])}, "arguments": {_arguments(each)}}}\n</tool_call>'
+        for each in functions
+    ]
+    return "\n".join([text, *written] if isinstance(text, str) and text.strip() else written)
+
+
+def _arguments(function: dict[str, Any]) -> str:
+    """As JSON; what is none stays as it is, for whoever reads the call to say so."""
+    given = function.get("arguments")
+    return (given.strip() or "{}") if isinstance(given, str) else json.dumps(given or {}, ensure_ascii=False)
 
 
 def _finish_reason(choice: Any) -> str:
@@ -108,6 +130,7 @@ class StreamedAnswer:
     def __init__(self) -> None:
         self._parts: list[str] = []
         self._size = 0
+        self._calls: dict[int, dict[str, Any]] = {}
         self._finish_reason: str | None = None
         self._usage: Any = None
 
@@ -138,16 +161,31 @@ class StreamedAnswer:
         self._finish_reason = _field(choice, "finish_reason") or self._finish_reason
         delta = choice.get("delta") if isinstance(choice, dict) else None
         piece = delta.get("content") if isinstance(delta, dict) else _field(choice, "text")
+        self._take_calls(_field(delta, "tool_calls"))
         if not isinstance(piece, str) or not piece:
             return ""
         wrong = flaw(piece)
         if wrong:
             raise EngineReplyError(f"The engine's answer contains {wrong}, which is not allowed in text.")
+        self._grow(piece)
+        self._parts.append(piece)
+        return piece
+
+    def _grow(self, piece: str) -> None:
         self._size += len(piece)
         if self._size > REPLY_LIMIT:
             raise EngineReplyError(f"The engine's reply is larger than {REPLY_LIMIT // 2**20} MB.")
-        self._parts.append(piece)
-        return piece
+
+    def _take_calls(self, calls: Any) -> None:
+        """Calls come in pieces: the name with the first one, the arguments letter by letter."""
+        for call in calls if isinstance(calls, list) else ():
+            function, place = _field(call, "function"), _field(call, "index")
+            known = self._calls.setdefault(place if isinstance(place, int) else 0, {"name": None, "arguments": ""})
+            known["name"] = known["name"] or _field(function, "name")
+            more = _field(function, "arguments")
+            if isinstance(more, str):
+                self._grow(more)
+                known["arguments"] += more
 
     def answer(self) -> Answer:
         """The whole.
@@ -157,7 +195,8 @@ class StreamedAnswer:
         """
         if self._finish_reason is None:
             raise EngineReplyError("The engine's stream ended in the middle of its answer.")
-        choice = {"text": self.text, "finish_reason": self._finish_reason}
+        calls = [{"function": self._calls[place]} for place in sorted(self._calls)]
+        choice = {"text": with_calls(self.text, calls) if calls else self.text, "finish_reason": self._finish_reason}
         return Answer(
             _text(choice),
             _finish_reason(choice),

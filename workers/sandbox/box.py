@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from workers.sandbox.protocol import Limits, Result, Stopped, Why
+from workers.sandbox.watched import Streams
 
 _CHUNK: Final = 1 << 16
 _KEPT_OF_STDERR: Final = 20_000
@@ -22,8 +23,9 @@ class PipedBox:
     It keeps no more of the output than the limits allow. Subclasses say how it is ended and how it ended.
     """
 
-    def __init__(self, *, stdin: int, stdout: int, stderr: int, limits: Limits) -> None:
+    def __init__(self, *, streams: Streams, limits: Limits) -> None:
         """Take over the three descriptors of this side."""
+        stdin, stdout, stderr = streams
         self._stdin, self._stdout = stdin, stdout
         self._open = {stdout, stderr}
         self._limits = limits
@@ -31,7 +33,7 @@ class PipedBox:
         self._read = bytearray()
         self._total = {stdout: 0, stderr: 0}
         self._errors = bytearray()
-        for end in (stdin, stdout, stderr):
+        for end in streams:
             os.set_blocking(end, False)
 
     # ── What a subclass does ─────────────────────────────────────────────────────────────────────────────────────────

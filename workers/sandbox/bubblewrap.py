@@ -14,22 +14,16 @@ from typing import Final
 from workers.sandbox import watch
 from workers.sandbox.filters import filter_of
 from workers.sandbox.landlock import limits_of
-from workers.sandbox.process import ENVIRONMENT, MB, Command, LocalSandbox
+from workers.sandbox.process import LocalSandbox
 from workers.sandbox.programs import SYSTEM, Program, program
 from workers.sandbox.protocol import Limits, NoSandbox
 from workers.sandbox.syscalls import here
+from workers.sandbox.watched import ENVIRONMENT, MB, Command
 
 _WORK: Final = "/box"
 _NOBODY: Final = 65534
-_NAMES: Final = {
-    resource.RLIMIT_AS: "as",
-    resource.RLIMIT_FSIZE: "fsize",
-    resource.RLIMIT_CPU: "cpu",
-    resource.RLIMIT_NOFILE: "nofile",
-    resource.RLIMIT_CORE: "core",
-    resource.RLIMIT_MEMLOCK: "memlock",
-    resource.RLIMIT_MSGQUEUE: "msgqueue",
-}
+_NAMES: Final = ("as", "fsize", "cpu", "nofile", "core", "memlock", "msgqueue")
+"""The limits of a process as prlimit calls them."""
 
 
 class BubblewrapSandbox(LocalSandbox):
@@ -98,7 +92,8 @@ def _view(found: Program, limits: Limits) -> list[str]:
 
 
 def _limits(limits: Limits, found: Program) -> list[str]:
-    bounds = {_NAMES[number]: value for number, value in limits_of(limits, found).items()}
+    names = {getattr(resource, f"RLIMIT_{name.upper()}"): name for name in _NAMES}
+    bounds = {names[number]: value for number, value in limits_of(limits, found).items()}
     return [f"--{name}={value}:{value}" for name, value in {**bounds, "nproc": limits.processes}.items()]
 
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-import signal
 import struct
 import sys
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446  # the same numbers on every architecture
+_SIGKILL = 9  # the module of signals takes a third of the time that all of this takes
 _PDEATHSIG, _SECCOMP, _SUBREAPER, _NO_NEW_PRIVS = 1, 22, 36, 38
 _OWN_PROCESS = struct.pack("=I", 0x7FFFFFFD)  # workers.sandbox.filters.OWN_PROCESS
 
@@ -110,7 +110,7 @@ def main(arguments: list[str]) -> None:
         os.umask(0o077)
         _become(users)
         _checked(_libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
-        _checked(_libc.prctl(_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0), "pdeathsig")
+        _checked(_libc.prctl(_PDEATHSIG, _SIGKILL, 0, 0, 0), "pdeathsig")
         if os.getppid() != parent:
             os._exit(126)  # nobody is left to tell
         _checked(_libc.prctl(_SUBREAPER, 1, 0, 0, 0), "subreaper")

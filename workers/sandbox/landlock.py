@@ -15,10 +15,11 @@ from typing import Final
 
 from workers.sandbox import confine, watch
 from workers.sandbox.filters import filter_of
-from workers.sandbox.process import ENVIRONMENT, MB, Command, LocalSandbox
+from workers.sandbox.process import LocalSandbox
 from workers.sandbox.programs import SYSTEM, Program, program
 from workers.sandbox.protocol import Limits, NoSandbox
 from workers.sandbox.syscalls import here
+from workers.sandbox.watched import ENVIRONMENT, MB, Command
 
 _NOBODY: Final = 65534
 _FIRST_USER: Final = 0x6000_0000

@@ -21,6 +21,10 @@ class NoSandbox(Exception):
     """Nothing here can run code safely, or not this program; the message says what to install."""
 
 
+class SandboxAway(NoSandbox):
+    """The service that runs code is away or has no place left: the same may be run in a moment."""
+
+
 class Stopped(Exception):
     """A program gives no further line.
 
@@ -107,7 +111,7 @@ class Sandbox(Protocol):
     """A way to run a program that may do nothing but compute."""
 
     name: str
-    """ "bubblewrap", "landlock" or "service"."""
+    """ "bubblewrap", "landlock", or "service" for one that runs elsewhere."""
 
     def start(self, argv: Sequence[str], *, files: Mapping[str, bytes] = NO_FILES, limits: Limits = USUAL) -> Box:
         """Start a program.
@@ -118,7 +122,8 @@ class Sandbox(Protocol):
             limits: How much it may take.
 
         Raises:
-            NoSandbox: it cannot be started here; the message says what is missing.
+            NoSandbox: it cannot be started here; the message says what is missing. ``SandboxAway`` where that may
+                change in a moment.
         """
 
     def run(

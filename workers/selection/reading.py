@@ -51,7 +51,7 @@ def newest_judgements(session: Session) -> list[Any]:
             Annotation.order_shown,
         )
         .join(Comparison, Comparison.id == Annotation.comparison_id)
-        .where(COUNTS, purposes.trains)
+        .where(COUNTS, purposes.compares)
         .order_by(Annotation.id.desc())
         .limit(NEWEST)
     )

@@ -24,7 +24,7 @@ from app.kernel.settings import get_settings
 from workers import stopping
 from workers.celery_app import app
 from workers.verifiers.checker import Checker, CheckerBroken, WrongCase
-from workers.verifiers.protocol import case_of
+from workers.verifiers.protocol import Finding, case_of
 
 log = structlog.get_logger()
 
@@ -59,23 +59,31 @@ def _check(claim: Claim, work: Work) -> bool:
     try:
         case = case_of(work.case)
         findings = checker().check(case, work.verifiers)
-        found = [Found(**asdict(each)) for each in findings]
-        case_hash = case.hash
+        found, case_hash = [_found(each) for each in findings], case.hash
     except (
         ValueError,
         WrongCase,
     ) as error:  # the prompt's own tests, or the batch's settings, are wrong: no try mends them
-        case_hash, found = "", [Found(ledger.CHECKER, "1", None, f"Could not be checked: {error}"[:500])]
+        findings, case_hash, found = [], "", [Found(ledger.CHECKER, "1", None, f"Could not be checked: {error}"[:500])]
     except CheckerBroken as error:
         return _fail(claim, str(error))
     except Exception as error:  # a mistake of ours costs this text a try, not all texts the worker
         log.exception("check_failed", check=claim.check_id)
         return _fail(claim, f"Corral failed on this text: {error!r}. Please report it.")
+    lacking = next((each.message for each in findings if each.again), "")
     with session_scope() as session:
+        if lacking and ledger.put_off(session, claim, lacking):
+            return False
         failpoint("checks.recording", key)
-        stored = ledger.record(session, claim, case_hash, found)
+        stored = ledger.record(session, claim, case_hash, found, lacking=lacking)
     failpoint("checks.recorded", key)
     return stored
+
+
+def _found(finding: Finding) -> Found:
+    said = asdict(finding)
+    del said["again"]
+    return Found(**said)
 
 
 def _fail(claim: Claim, reason: str) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -29,6 +29,7 @@ from app.kernel.db import session_scope
 from app.kernel.failpoints import failpoint
 from app.kernel.jobs import Job, enqueue
 from app.kernel.settings import Settings, get_settings
+from app.prompts.documents import NO_DOCUMENTS
 from app.prompts.models import PairSelection, Prompt
 from app.registry import service as registry
 from app.registry.models import Deployment, EngineState
@@ -40,7 +41,9 @@ from workers.celery_app import app
 from workers.engines.external import ExternalEngines
 from workers.engines.openai import OpenAIEngine
 from workers.engines.protocol import Ask, Engine, EngineAway, ModelMissing, PromptRefused, Reply
-from workers.engines.replies import EngineReplyError
+from workers.engines.replies import Answer, EngineReplyError
+from workers.tasks.tooling import NoDocuments, Toolkits, stepped
+from workers.tools.protocol import Tool
 
 log = structlog.get_logger()
 
@@ -81,6 +84,8 @@ class Pump:
         self._settings = settings
         self._engine = engine
         self._externals = ExternalEngines(settings)
+        self._toolkits = Toolkits()
+        self._kits: dict[int, list[Tool]] = {}
         self._writer: Deployment | None = None
         self._requests = asyncio.Semaphore(settings.engine_concurrency)
         self._open = 0
@@ -120,18 +125,21 @@ class Pump:
         room = self._settings.engine_concurrency + AHEAD - self._open
         if room <= 0 or (self._last_try and self._claims):
             return False
-        rotation, claims, self._last_try = await _patiently(_claim, room, not self._claims)
+        rotation, found, self._last_try = await _patiently(_claim, room, not self._claims, self._toolkits)
         self._writer = rotation.writer
-        for claim in claims:
+        for claim, kit in found:
+            if kit is not None:
+                self._kits[claim.prompt_id] = kit
             draws = draw(claim.prompt_id, claim.wanted, rotation)
             self._open += len(draws)
             task = asyncio.create_task(self._prompt(claim, draws))
             self._claims[task] = claim
             task.add_done_callback(self._done)
-        return bool(claims)
+        return bool(found)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._claims.pop(task, None)
+        claim = self._claims.pop(task, None)
+        self._kits.pop(claim.prompt_id if claim else 0, None)
         self._progress.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._halt = self._halt or f"{type(error).__name__}: {error}"
@@ -201,9 +209,9 @@ class Pump:
     async def _sample(self, claim: Claim, one: Draw) -> list[SampledText]:
         external = one.deployment.checkpoint.external
         if external is None:
-            return _samples(one.deployment, await self._engine.sample(_asked(claim, one)))
+            return await self._answers(self._engine, claim, one)
         try:
-            reply = await self._externals.of(external).sample(_asked(claim, one))
+            return await self._answers(self._externals.of(external), claim, one)
         except (EngineAway, ModelMissing) as error:
             raise _ExternalAway(one.deployment.id, str(error)) from error
         except (PromptRefused, EngineReplyError) as error:
@@ -211,7 +219,15 @@ class Pump:
             log.info("external_refused", prompt=claim.prompt_id, model=external.model, reason=str(error))
             assert self._writer is not None  # noqa: S101  # nothing is claimed while there is no champion
             return await self._sample(claim, Draw(self._writer, one.n))
-        return _samples(one.deployment, reply)
+
+    async def _answers(self, engine: Engine, claim: Claim, one: Draw) -> list[SampledText]:
+        """What one model says, step by step where it has tools that are run here."""
+        kit = self._kits.get(claim.prompt_id)
+        if kit is None:
+            reply = await engine.sample(_asked(claim, one))
+            return [_sample(one.deployment, reply, answer) for answer in reply.answers]
+        reply, found = await stepped(engine.sample, _asked(claim, one), kit, self._toolkits.at_once)
+        return [_sample(one.deployment, reply, each.answer, each.steps or None) for each in found]
 
     def _away(self, error: Exception) -> None:
         self._halt = self._gone = str(error)
@@ -243,20 +259,20 @@ def _asked(claim: Claim, one: Draw) -> Ask:
     )
 
 
-def _samples(deployment: Deployment, reply: Reply) -> list[SampledText]:
-    return [
-        SampledText(
-            checkpoint_id=deployment.checkpoint_id,
-            deployment_id=deployment.id,
-            text=answer.text,
-            finish_reason=answer.finish_reason,
-            prompt_tokens=answer.prompt_tokens,
-            completion_tokens=answer.completion_tokens,
-            sampling=reply.sampling,
-            engine_version=reply.engine_version,
-        )
-        for answer in reply.answers
-    ]
+def _sample(
+    deployment: Deployment, reply: Reply, answer: Answer, steps: list[dict[str, Any]] | None = None
+) -> SampledText:
+    return SampledText(
+        checkpoint_id=deployment.checkpoint_id,
+        deployment_id=deployment.id,
+        text=answer.text,
+        finish_reason=answer.finish_reason,
+        prompt_tokens=answer.prompt_tokens,
+        completion_tokens=answer.completion_tokens,
+        sampling=reply.sampling,
+        engine_version=reply.engine_version,
+        steps=steps,
+    )
 
 
 # ── Short transactions, run in threads beside the event loop ─────────────────────────────────────────────────────────
@@ -274,16 +290,34 @@ async def _patiently(function: Callable[P, T], *args: P.args, **options: P.kwarg
     return await asyncio.to_thread(function, *args, **options)
 
 
-def _claim(room: int, idle: bool) -> tuple[Rotation, list[Claim], bool]:  # noqa: FBT001 - called through threads
-    """The rotation, prompts for about ``room`` requests, and whether that is one on its last try, to be made alone."""
+Found = tuple[Claim, list[Tool] | None]
+
+
+def _claim(room: int, idle: bool, toolkits: Toolkits) -> tuple[Rotation, list[Found], bool]:  # noqa: FBT001 - called through threads
+    """The rotation, prompts for about ``room`` requests, and whether that is one on its last try, to be made alone.
+
+    Each prompt comes with what runs the calls of its tools; one that has nothing to search in is refused by name.
+    """
     with session_scope() as session:
         rotation = registry.serving(session)
         if rotation.champion is None:
             return rotation, [], False
-        claims = ledger.claim_prompts(session, max(1, room // REQUESTS))
-        last = ledger.claim_last_try(session) if idle and not claims else None
-        found = [last] if last else claims
-        return rotation, [_more_to_choose_from(session, claim) for claim in found], last is not None
+        while True:
+            claims = ledger.claim_prompts(session, max(1, room // REQUESTS))
+            last = ledger.claim_last_try(session) if idle and not claims else None
+            found = [last] if last else claims
+            equipped = [each for claim in found if (each := _equipped(session, claim, toolkits))]
+            if equipped or not found:
+                return rotation, equipped, last is not None
+
+
+def _equipped(session: Session, claim: Claim, toolkits: Toolkits) -> Found | None:
+    try:
+        kit = toolkits.of(session, claim)
+    except NoDocuments:
+        ledger.fail_prompt(session, claim, NO_DOCUMENTS, retry_in=None)
+        return None
+    return _more_to_choose_from(session, claim), kit
 
 
 def _more_to_choose_from(session: Session, claim: Claim) -> Claim:

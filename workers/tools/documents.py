@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -28,7 +29,8 @@ class Search:
     }
 
     def __init__(self, documents: Mapping[str, str]) -> None:
-        self._index = sqlite3.connect(":memory:")
+        self._index = sqlite3.connect(":memory:", check_same_thread=False)
+        self._asking = threading.Lock()
         self._index.execute("CREATE VIRTUAL TABLE passages USING fts5(name UNINDEXED, text, tokenize = 'trigram')")
         rows = [(name, part) for name, text in documents.items() for part in _parts(text)]
         self._index.executemany("INSERT INTO passages VALUES (?, ?)", rows)
@@ -42,7 +44,8 @@ class Search:
         terms = list(dict.fromkeys(_TERM.findall(str(arguments["query"])[:500])))[:32]
         if not terms:
             raise ToolFailed("The query holds no word.")
-        found = self._matching([term for term in terms if len(term) >= _TRIGRAM]) or self._holding(terms)
+        with self._asking:
+            found = self._matching([term for term in terms if len(term) >= _TRIGRAM]) or self._holding(terms)
         if not found:
             raise ToolFailed("Nothing was found; use other words.")
         return cut("\n\n".join(f"[{name}] {text}" for name, text in found))

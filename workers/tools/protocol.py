@@ -36,6 +36,11 @@ def shown(tool: Tool) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
+def storable(text: str) -> str:
+    """The text without what no database keeps: NUL, and halves of characters."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
 def cut(answer: str) -> str:
     """An answer that is not too long, its middle left out where it is."""
     if len(answer) <= MOST_CHARACTERS:

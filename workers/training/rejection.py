@@ -39,6 +39,7 @@ from training.formats.snapshots import ABOUT, CHECKED_BY, ROWS, asked
 from workers.engines.openai import OpenAIEngine
 from workers.engines.protocol import Ask, Engine, EngineAway, ModelMissing, PromptRefused, Reply
 from workers.engines.replies import EngineReplyError
+from workers.tools.kit import runs
 
 log = structlog.get_logger()
 
@@ -72,6 +73,8 @@ class Tally:
     done: int = 0
     there_before: int = 0
     refused: int = 0
+    runs_tools: int = 0
+    """Prompts whose tools are run while they are answered: imitation samples one turn, which would be no answer to them."""
 
 
 def champion() -> Writer | None:
@@ -103,6 +106,12 @@ def questions(snapshot: Path, most: int | None = None) -> list[Question]:
                 found[question.prompt_id] = replace(other, known=says)
     drawn = set(sorted(found, key=lambda key: hashlib.sha256(f"{snapshot.name} {key}".encode()).digest())[:most])
     return [question for key, question in found.items() if key in drawn]
+
+
+def in_one_turn(asked: Sequence[Question]) -> tuple[list[Question], int]:
+    """The prompts that one turn answers, and how many others there are."""
+    found = [question for question in asked if not runs(question.tools, question.known.get("tests"))]
+    return found, len(asked) - len(found)
 
 
 def _judged(snapshot: Path) -> Iterator[dict[str, Any]]:
@@ -162,8 +171,9 @@ async def sample(
         ValueError: see :func:`answered`.
     """
     known = answered(samples, writer.checkpoint, k)
+    asked, stepwise = in_one_turn(asked)
     todo = [question for question in asked if question.prompt_id not in known]
-    tally = Tally(there_before=len(asked) - len(todo))
+    tally = Tally(there_before=len(asked) - len(todo), runs_tools=stepwise)
     engine: Engine = OpenAIEngine(settings)
     room = asyncio.Semaphore(max(1, settings.engine_concurrency // k))
     samples.parent.mkdir(parents=True, exist_ok=True)
@@ -224,11 +234,12 @@ def main(argv: list[str]) -> int:
         if given.replace:
             drop_another_policys(given.samples, writer.checkpoint, given.k)
         answered(given.samples, writer.checkpoint, given.k)
+        total = len(in_one_turn(wanted)[0])
     except (OSError, ValueError, KeyError) as error:
         return _end(str(error), 2)
 
     def told(tally: Tally) -> None:
-        sys.stdout.write(f"{tally.done + tally.there_before} of {len(wanted)} prompts sampled\n")
+        sys.stdout.write(f"{tally.done + tally.there_before} of {total} prompts sampled\n")
         sys.stdout.flush()
 
     sampling = sample(settings, wanted, writer, given.samples, k=given.k, max_tokens=given.max_tokens, told=told)
@@ -241,7 +252,8 @@ def main(argv: list[str]) -> int:
         return _end(f"Writing failed ({error}). Free some space, then start again: the samples so far are kept.", 4)
     sys.stdout.write(
         f"{tally.done} prompts sampled from {writer.checkpoint}, {tally.there_before} already existed, "
-        f"{tally.refused} were refused\n"
+        f"{tally.refused} were refused"
+        + (f", {tally.runs_tools} call tools and are left out\n" if tally.runs_tools else "\n")
     )
     return 0
 
@@ -269,7 +281,12 @@ def write_report(samples: Path, writer: Writer, tally: Tally) -> None:
     """Say beside the samples that every prompt was asked, and what came of it; the file appears whole."""
     path = samples.with_suffix(".report.json")
     draft = path.with_name(f".{path.name}.tmp")
-    body = {"checkpoint": writer.checkpoint, "sampled": tally.done + tally.there_before, "refused": tally.refused}
+    body = {
+        "checkpoint": writer.checkpoint,
+        "sampled": tally.done + tally.there_before,
+        "refused": tally.refused,
+        "runs_tools": tally.runs_tools,
+    }
     draft.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
     draft.replace(path)
 

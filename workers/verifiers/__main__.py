@@ -2,8 +2,9 @@
 
 In: ``{"id": anything, "case": {"prompt", "response", "reference", "tests", "tools"}, "verifiers": [names] | null}``.
 Out, in the same order: ``{"id", "case_hash", "findings": [{"verifier", "version", "passed", "score", "message",
-"evidence"}]}``, or ``{"id", "error"}`` where the line is wrong. ``null`` runs every verifier that applies. A check that
-hangs or dies is a finding with ``passed`` null. The exit status is 1 where no check could be made at all.
+"evidence", "again"}]}``, or ``{"id", "error"}`` where the line is wrong. ``null`` runs every verifier that applies. A check
+that hangs or dies is a finding with ``passed`` null; where ``again`` is true, what it needed was away. The exit status is 1
+where no check could be made at all.
 """
 
 from __future__ import annotations

@@ -51,6 +51,7 @@ def _serve(request: dict[str, Any], answers: TextIO) -> None:
     for name in names:
         try:
             verifier = registry.find(name)
+            registry.load(verifier, case)
         except Exception as error:  # noqa: BLE001  # a library that is missing here is no fault of the response
             _say(answers, {"begins": name, "version": "", "limit_s": LIMIT_S})
             why = f"Could not be checked: {type(error).__name__}: {error}"

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from workers.verifiers import languages
 from workers.verifiers.instruction_kinds import KINDS, Kind
 from workers.verifiers.protocol import LIMIT_S, Case, Finding, Test, unchecked
 
 VERSION: Final = "1"
+_OF_LANGUAGES: Final = ("language:", "change_case:english")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ class Instructions:
     def applies(self, case: Case) -> bool:
         """Whether the case has tests of this kind."""
         return bool(case.tests_of("instructions"))
+
+    def load(self, case: Case) -> None:
+        """The languages' model, where an instruction asks for a language."""
+        if any(named in str(test.get("ids")) for test in case.tests_of("instructions") for named in _OF_LANGUAGES):
+            languages.load()
 
     def check(self, case: Case) -> Finding:
         """How many instructions hold, and which do not."""

@@ -26,6 +26,10 @@ class Language:
         """A ``language`` test."""
         return bool(case.tests_of("language"))
 
+    def load(self, _: Case) -> None:
+        """The languages' model."""
+        languages.load()
+
     def check(self, case: Case) -> Finding:
         """The share of the response that is in the wanted language."""
         try:

@@ -194,6 +194,11 @@ def _told(text: str, wanted: frozenset[str]) -> tuple[str, float] | None:
     return (best, ranked[best] / total) if ranked[best] / total >= _SURE else None
 
 
+def load() -> None:
+    """Read what identifies languages into memory; a few seconds on a busy machine, the first time."""
+    _identifier()
+
+
 @cache
 def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Protocol
 
 LIMIT_S: Final = 10.0
@@ -37,6 +37,8 @@ class Case:
         tests: What must hold of the response: objects with a ``kind`` (``calls``, ``io``, ``answer``, ``steps``,
             ``instructions``, ``tool_calls``, ``language``, ``span``).
         tools: The functions that the response may call, as JSON schemas in OpenAI's form.
+        steps: Messages before the response in which it called tools that were run: its turns with ``tool_calls``, and answers
+            of role ``tool``, with ``failed`` where a call did not run.
     """
 
     prompt: list[Message]
@@ -44,6 +46,7 @@ class Case:
     reference: str | None = None
     tests: list[Test] = field(default_factory=list)
     tools: list[dict[str, Any]] | None = None
+    steps: list[Message] | None = None
 
     def tests_of(self, *kinds: str) -> list[Test]:
         """The tests of these kinds, in their order."""
@@ -52,7 +55,10 @@ class Case:
     @property
     def hash(self) -> str:
         """SHA-256 of everything in the case, as hexadecimal digits: the same case need not be checked twice."""
-        text = json.dumps(asdict(self), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        known = asdict(self)
+        if self.steps is None:  # as of cases from before there were steps
+            del known["steps"]
+        text = json.dumps(known, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -67,6 +73,7 @@ class Finding:
         score: Between 0 and 1 where there are degrees (tests passed of all), else None.
         message: One line for a person: "5 of 5 tests", "language: de wanted, en found".
         evidence: What a person would ask to see: inputs, outputs, errors. At most 16 KB.
+        again: Of a finding that is null: what the check needed was away, so the same check may succeed later.
     """
 
     verifier: str
@@ -75,6 +82,7 @@ class Finding:
     message: str
     score: float | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
+    again: bool = False
 
 
 class Verifier(Protocol):
@@ -100,7 +108,9 @@ def case_of(record: Mapping[str, Any]) -> Case:
     """
     tests = record.get("tests")
     tests = [] if tests is None else tests if isinstance(tests, list) else [tests]
-    prompt, response, reference, tools = (record.get(key) for key in ("prompt", "response", "reference", "tools"))
+    prompt, response, reference, tools, steps = (
+        record.get(key) for key in ("prompt", "response", "reference", "tools", "steps")
+    )
     wrong = [
         name
         for name, right in (
@@ -109,12 +119,13 @@ def case_of(record: Mapping[str, Any]) -> Case:
             ("reference", reference is None or isinstance(reference, str)),
             ("tests", all(isinstance(test, dict) for test in tests)),
             ("tools", tools is None or (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools))),
+            ("steps", steps is None or (isinstance(steps, list) and all(isinstance(step, dict) for step in steps))),
         )
         if not right
     ]
     if wrong:
         raise ValueError(f"{', '.join(wrong)}: missing or of the wrong type")
-    return Case(prompt=prompt, response=response, reference=reference, tests=tests, tools=tools)  # type: ignore[arg-type]  # checked above
+    return Case(prompt, response, reference, tests, tools, steps)  # type: ignore[arg-type]  # checked above
 
 
 def checked(verifier: Verifier, case: Case) -> Finding:
@@ -123,19 +134,12 @@ def checked(verifier: Verifier, case: Case) -> Finding:
         finding = verifier.check(case)
     except Exception as error:  # noqa: BLE001  # whatever breaks in a check is no fault of the response
         finding = unchecked(verifier, f"The check broke: {type(error).__name__}: {error}")
-    return Finding(
-        verifier=finding.verifier,
-        version=finding.version,
-        passed=finding.passed,
-        score=finding.score,
-        message=_line(finding.message),
-        evidence=_bounded(finding.evidence),
-    )
+    return replace(finding, message=_line(finding.message), evidence=_bounded(finding.evidence))
 
 
-def unchecked(verifier: Verifier, why: str) -> Finding:
-    """The finding of a check that could not be made."""
-    return Finding(verifier=verifier.name, version=verifier.version, passed=None, message=_line(why))
+def unchecked(verifier: Verifier, why: str, *, again: bool = False) -> Finding:
+    """The finding of a check that could not be made, and whether it may be made later."""
+    return Finding(verifier=verifier.name, version=verifier.version, passed=None, message=_line(why), again=again)
 
 
 def _line(text: str) -> str:

@@ -38,6 +38,16 @@ def find(name: str) -> Verifier:
     return verifier
 
 
+def load(verifier: Verifier, case: Case) -> None:
+    """Have what a check of this case needs in memory: reading it from disk is slow on a busy machine, and no part of a check.
+
+    A verifier that has something to load has a method ``load``.
+    """
+    loads = getattr(verifier, "load", None)
+    if loads is not None:
+        loads(case)
+
+
 def applies(name: str, case: Case) -> bool:
     """Whether the verifier of that name has something to check; one that cannot say so is asked to check and say why.
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from workers.tools.calls import Call, NotACall, calls_in
+from workers.tools.calls import Call, NotACall, calls_in, calls_of
 from workers.tools.schemas import BadSchema, fault, function_of, schema_of
 from workers.verifiers.protocol import LIMIT_S, Case, Finding, Test, unchecked
 
@@ -34,7 +34,7 @@ class ToolCalls:
 
     def applies(self, case: Case) -> bool:
         """Whether a test speaks of calls, or the response makes some of the prompt's tools."""
-        return bool(case.tests_of("tool_calls")) or (bool(case.tools) and _calls(case.response))
+        return bool(case.tests_of("tool_calls")) or (bool(case.tools) and (bool(case.steps) or _calls(case.response)))
 
     def check(self, case: Case) -> Finding:
         """Whether every call can be made and every wanted one is among them."""
@@ -45,7 +45,9 @@ class ToolCalls:
         except (BadTest, BadSchema) as error:
             return unchecked(self, str(error))
         try:
-            calls = calls_in(case.response)
+            taken = [step for step in case.steps or [] if step.get("role") == "assistant"]
+            calls = [call for step in taken for call in calls_of(step)]
+            calls += calls_in(case.response)
         except NotACall as error:
             return self._finding([], str(error))
         try:
@@ -54,6 +56,8 @@ class ToolCalls:
             return unchecked(self, str(error))
         for test, each in zip(tests, wanted, strict=True):
             why = why or _difference(calls, each, case.tools or [], same=test.get("order") == "same")
+        failed = [str(step.get("content")) for step in case.steps or [] if step.get("failed")]
+        why = why or (f"{len(failed)} of {len(calls)} calls did not run: {failed[0]}" if failed else None)
         return self._finding(calls, why)
 
     def _finding(self, calls: Sequence[Call], why: str | None) -> Finding:

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from app.preferences.exporters import canonical, jsonl, parquet, trl
+from app.preferences.exporters import canonical, jsonl, parquet, sft, trl
 from app.preferences.exporters.kinds import FileFormat, RowShape
 
 
 class Shape(StrEnum):
-    """``canonical``: every pair with all that is known of it. ``trl``: what TRL's trainers read, edits expanded."""
+    """``canonical``: every pair with all that is known of it. ``trl``: what TRL's trainers of pairs read, edits expanded.
+
+    ``sft``: what people wrote, for supervised fine-tuning.
+    """
 
     CANONICAL = "canonical"
     TRL = "trl"
+    SFT = "sft"
 
     @property
     def exporter(self) -> RowShape:
@@ -36,5 +40,5 @@ class Format(StrEnum):
         return FORMATS[self]
 
 
-SHAPES = {Shape.CANONICAL: canonical.SHAPE, Shape.TRL: trl.SHAPE}
+SHAPES = {Shape.CANONICAL: canonical.SHAPE, Shape.TRL: trl.SHAPE, Shape.SFT: sft.SHAPE}
 FORMATS = {Format.JSONL: jsonl.FORMAT, Format.PARQUET: parquet.FORMAT}

@@ -26,16 +26,30 @@ def stated(source: Source) -> Iterator[Stated[Any]]:
     return derive(said["outcome"], said["ranking"], source.strengths, source.order_shown, source.edited_candidate_id)
 
 
-def messages(source: Source) -> dict[int | str | None, orjson.Fragment | None]:
+def messages(source: Source, *, with_steps: bool = False) -> dict[int | str | None, orjson.Fragment | None]:
     """Each candidate's text, and the edited one, as a list of one assistant message, encoded once.
 
-    None stands for "nothing was chosen", so that it is looked up like any candidate.
+    None stands for "nothing was chosen" or "there is nothing else", so that it is looked up like any candidate. ``with_steps``
+    puts before it what the model said when it called tools, and what they answered; before an edit what came before the
+    response that it improves.
     """
     texts: dict[int | str | None, str] = dict(zip(source.candidate_ids, source.texts, strict=True))
     if source.edited_text is not None:
         texts[EDITED] = source.edited_text
-    encoded = {key: orjson.dumps([{"role": "assistant", "content": text}]) for key, text in texts.items()}
+    before = _steps(source) if with_steps else {}
+    encoded = {
+        key: orjson.dumps([*before.get(key, ()), {"role": "assistant", "content": text}]) for key, text in texts.items()
+    }
     return {None: None, **{key: orjson.Fragment(text) for key, text in encoded.items()}}
+
+
+def _steps(source: Source) -> dict[int | str | None, list[Row]]:
+    found: dict[int | str | None, list[Row]] = {}
+    for key, steps in zip(source.candidate_ids, source.of_candidates["steps"], strict=True):
+        found[key] = [
+            {"role": step["role"], "content": step.get("said", step["content"])} for step in orjson.loads(steps or "[]")
+        ]
+    return found | {EDITED: found.get(source.edited_candidate_id, [])}
 
 
 def _rows(source: Source, min_strength: int | None, *, flat: bool) -> tuple[Row, Iterator[Row]]:
@@ -51,7 +65,7 @@ def _pairs(source: Source, min_strength: int | None, nested: Callable[[str], Any
     for pair in pairs(stated(source), min_strength):
         chosen, rejected = pair.chosen, pair.rejected
         row: Row = {
-            "id": f"{source.annotation_id}:{'' if chosen is None else chosen}:{rejected}",
+            "id": f"{source.annotation_id}:{_key(chosen)}:{_key(rejected)}",
             "chosen": texts[chosen],
             "rejected": texts[rejected],
             "edited": texts[EDITED] if pair.edited else None,
@@ -64,6 +78,10 @@ def _pairs(source: Source, min_strength: int | None, nested: Callable[[str], Any
                 row[column] = known[chosen if side == "chosen" else rejected]
         row["position_shown"] = {"chosen": position[chosen], "rejected": position[rejected]}
         yield row
+
+
+def _key(candidate: int | None) -> int | str:
+    return "" if candidate is None else candidate
 
 
 SHAPE = RowShape(

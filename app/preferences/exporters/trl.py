@@ -1,7 +1,8 @@
 """TRL's shape: ranked pairs only, with the edit as a winner of its own, and what a trainer filters by.
 
 Tools are a string of JSON in every format, because columns cannot hold what has another inner shape in each row; the
-arguments of tool calls are one already, in the one form of messages.
+arguments of tool calls are one already, in the one form of messages. A response that called tools is all of its messages, its
+calls as the model wrote them.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def _pairs(stated: Iterable[Stated[Any]], min_strength: int | None) -> Iterator[
 
 
 def _rows(source: Source, min_strength: int | None, *, flat: bool) -> tuple[Row, Iterator[Row]]:  # noqa: ARG001 - all is flat
-    texts = canonical.messages(source)
+    texts = canonical.messages(source, with_steps=True)
     found = _pairs(canonical.stated(source), min_strength)
     rows = ({"chosen": texts[pair.better], "rejected": texts[pair.worse], "strength": pair.strength} for pair in found)
     return {name: source.value(name) for name in SHARED}, rows

@@ -22,7 +22,7 @@ from tests.factories import make_annotation, make_batch, make_comparison
 from tests.fake_engine import FakeEngine
 from tests.generating import open_batch, serve_base, settings_for
 from tests.training.conftest import tiny_base  # noqa: F401 - a fixture
-from workers.selection import measuring
+from workers.selection import asking, measuring
 from workers.tasks import choosing as tasks
 from workers.tasks import generation
 
@@ -98,7 +98,7 @@ def test_where_the_base_model_cannot_be_read_everything_is_drawn_at_random_and_c
 
 
 def test_a_reading_that_hangs_is_given_up(chosen_batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring, "LIMIT", 0.01)
+    monkeypatch.setattr(asking, "LIMIT", 0.01)
     assert tasks.read_features() == 0
     with session_scope() as session:
         assert session.scalar(select(func.count()).select_from(CandidateFeatures)) == 0

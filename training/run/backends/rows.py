@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from training.data.chat import Response
 from training.data.rows import Row, RowPair
 from training.formats.errors import ConfigError
 from training.formats.settings import RunConfig
@@ -40,7 +41,12 @@ def of_reward(rows: Sequence[Row], margins: Sequence[float]) -> list[Example]:
 
 
 def of_dpo(rows: Sequence[Row]) -> list[Example]:
-    """For DPOTrainer, with the log-probabilities of the reference that the rows know."""
+    """For DPOTrainer, with the log-probabilities of the reference that the rows know.
+
+    Raises:
+        ConfigError: see :func:`_refuse_given`.
+    """
+    _refuse_given(rows)
     return [
         {
             "prompt_ids": row.prompt_ids,
@@ -56,7 +62,7 @@ def of_dpo(rows: Sequence[Row]) -> list[Example]:
 def of_sft(rows: Sequence[Row]) -> list[Example]:
     """For SFTTrainer, each response with its prompt, of which nothing is learnt."""
     return [
-        {"input_ids": _whole(row, index), "labels": [-100] * len(row.prompt_ids) + response.ids}
+        {"input_ids": _whole(row, index), "labels": _labels(row, response)}
         for row in rows
         for index, response in enumerate(row.responses)
     ]
@@ -71,7 +77,7 @@ def of_odds(rows: Sequence[Row]) -> list[Example]:
             for name, value in (
                 ("input_ids", _whole(row, index)),
                 ("attention_mask", [1] * len(_whole(row, index))),
-                ("labels", [-100] * len(row.prompt_ids) + row.responses[index].ids),
+                ("labels", _labels(row, row.responses[index])),
             )
         }
         for row, pair in _pairs(rows)
@@ -84,6 +90,7 @@ def unpaired(rows: Sequence[Row], batch: int, seed: int) -> tuple[list[Row], lis
     A row has two responses: its own, and the one that the KL term is estimated with, which TRL takes from the neighbour in a
     batch (the completions of a batch, turned by one).
     """
+    _refuse_given(rows)
     sides = [(row, index, index == pair.better) for row, pair in _pairs(rows) for index in (pair.better, pair.worse)]
     order = torch.randperm(len(sides), generator=torch.Generator().manual_seed(seed)).tolist()
     drawn = [sides[place] for place in order]
@@ -113,6 +120,26 @@ def of_unpaired(rows: Sequence[Row], liked: Sequence[bool]) -> list[Example]:
 
 def _pairs(rows: Sequence[Row]) -> Iterator[tuple[Row, RowPair]]:
     return ((row, pair) for row in rows for pair in row.pairs)
+
+
+def _refuse_given(rows: Sequence[Row]) -> None:
+    """These trainers of TRL take a response as one piece.
+
+    Raises:
+        ConfigError: a response holds what tools answered, which they would learn to say.
+    """
+    if any(any(response.given) for row in rows for response in row.responses):
+        raise ConfigError(
+            "some responses called tools, and TRL's trainers of pairs would learn what the tools answered: "
+            'set trainer = "corral"'
+        )
+
+
+def _labels(row: Row, response: Response) -> list[int]:
+    """Nothing is learnt of the prompt, nor of what tools answered."""
+    learnt = set(response.learnt)
+    own = [token if place in learnt else -100 for place, token in enumerate(response.ids)]
+    return [-100] * len(row.prompt_ids) + own
 
 
 def _whole(row: Row, index: int) -> list[int]:

@@ -7,11 +7,15 @@ it writes is data to the tests. The relay believes a verdict from the tests' san
 from __future__ import annotations
 
 import json
+import py_compile
 import re
+import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 from workers.sandbox import Box, Limits, Sandbox, Stopped
@@ -65,11 +69,25 @@ def end_of(language: str, side: str) -> End:
     """One end, "host" (of the solution) or "tester". Neither is sent what the other runs."""
     folder = files("workers.verifiers.code.programs")
     if language == "python":
-        parts = [f"{part}.py" for part in ("__init__", "copying", "wire", side)]
-        sent = {f"programs/{part}": (folder / part).read_bytes() for part in parts}
+        sent: dict[str, bytes] = {}
+        for part in ("__init__", "copying", "wire", side):
+            source = (folder / f"{part}.py").read_bytes()
+            # An interpreter of another version passes over the compiled one. Compiling takes it as long as starting.
+            compiled = f"programs/__pycache__/{part}.{sys.implementation.cache_tag}.pyc"
+            sent |= {f"programs/{part}.py": source, compiled: _compiled(source)}
         return End((*_PYTHON, f"from programs.{side} import main; main()"), sent)
-    parts = ["wire.mjs", f"{side}.mjs"]
-    return End(("node", "--no-warnings", parts[1]), {part: (folder / part).read_bytes() for part in parts})
+    parts = ["loading.mjs", "wire.mjs", f"{side}.mjs"]
+    return End(("node", "--no-warnings", parts[-1]), {part: (folder / part).read_bytes() for part in parts})
+
+
+def _compiled(source: bytes) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "source.py"
+        file.write_bytes(source)
+        made = py_compile.compile(
+            str(file), doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+        )
+        return Path(str(made)).read_bytes()
 
 
 def run_calls(sandbox: Sandbox, job: Job) -> Outcome:

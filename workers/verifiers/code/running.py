@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from workers.sandbox import NoSandbox, Sandbox, find_sandbox
+from workers.sandbox import NoSandbox, Sandbox, SandboxAway, find_sandbox
 from workers.verifiers.code.calls import Job, run_calls
 from workers.verifiers.code.extract import MOST_CODE, TITLES, code_in, complete, language_of_test
 from workers.verifiers.code.outcome import Outcome
@@ -42,7 +42,7 @@ class CodeTests:
             sandbox = self._sandbox or find_sandbox()
             outcome = self._run(sandbox, case)
         except NoSandbox as error:
-            return unchecked(self, str(error))
+            return unchecked(self, str(error), again=isinstance(error, SandboxAway))
         evidence: dict[str, Any] = {"passed": outcome.passed, "total": outcome.total}
         if outcome.failures:
             evidence["failures"] = outcome.failures[:MOST_EVIDENCE]

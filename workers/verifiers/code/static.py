@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Final
 
-from workers.sandbox import Limits, NoSandbox, Sandbox, find_sandbox
+from workers.sandbox import Limits, NoSandbox, Sandbox, SandboxAway, find_sandbox
 from workers.verifiers.code.extract import (
     ALIASES,
     MOST_CODE,
@@ -48,6 +48,7 @@ class Reading:
     errors: list[Remark] = field(default_factory=list)
     notes: list[Remark] = field(default_factory=list)
     unsure: str = ""
+    again: bool = False
 
 
 class Static:
@@ -76,8 +77,9 @@ class Static:
                 self._read(piece, reading)
             except (NoTool, NoSandbox) as error:
                 reading.unsure = reading.unsure or str(error)
+                reading.again = reading.again or isinstance(error, SandboxAway)
         if not reading.errors and (reading.unsure or not pieces):
-            return unchecked(self, reading.unsure or "No language of the tests can be read here")
+            return unchecked(self, reading.unsure or "No language of the tests can be read here", again=reading.again)
         evidence = {
             name: remarks[:MOST_REMARKS]
             for name, remarks in (("errors", reading.errors), ("notes", reading.notes))

@@ -8,8 +8,21 @@ from __future__ import annotations
 import collections
 import itertools
 import types
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+
+TYPE_CHECKING = False  # typing takes as long to load as half an interpreter
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, Protocol
+
+    class Asking(Protocol):
+        """What a remote object asks through."""
+
+        def call(self, on: int | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            """Call it."""
+
+        def ask(self, operation: str, on: int, *details: Any) -> Any:
+            """Do something else with it."""
+
 
 MOST_ITEMS = 10_000
 """Of a generator, which may never end."""
@@ -31,16 +44,6 @@ ROUTINES = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 
 class NotData(BaseException):
     """A value that cannot be copied, or an operation that has no meaning from afar: the check cannot be made."""
-
-
-class Asking(Protocol):
-    """What a remote object asks through."""
-
-    def call(self, on: int | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call it."""
-
-    def ask(self, operation: str, on: int, *details: Any) -> Any:
-        """Do something else with it."""
 
 
 def short(value: Any) -> str:

@@ -1,5 +1,6 @@
 // In the solution's sandbox: loads the response's code, then answers calls. It knows no test and no expected value.
-import { answerTo, load, NotData, Peer, plain, silence } from "./wire.mjs";
+import { answerTo, load, NotData, plain, silence } from "./loading.mjs";
+import { Peer } from "./wire.mjs";
 
 silence();
 const peer = new Peer(["call", "new", "get", "set", "keys", "iter"]);

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from .wire import EVERYTHING, Peer, failure, load_given, missing_module
+
+TYPE_CHECKING = False  # typing takes as long to load as half an interpreter
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 // In the tests' sandbox: runs the tests against a proxy, and says whether they held. What comes back from the solution is data.
 import assert from "node:assert";
 import { inspect } from "node:util";
-import { isTheirs, NotData, Peer, plain, require, silence } from "./wire.mjs";
+import { NotData, plain, require, silence } from "./loading.mjs";
+import { isTheirs, Peer } from "./wire.mjs";
 
 const MOST_TEXT = 300;
 const HEADER = 2; // lines that a made function stands under

@@ -9,11 +9,14 @@ import os
 import random
 import sys
 import types
-from collections.abc import Callable
-from typing import Any
 
 from .copying import MOST_TEXT, NotData, short
 from .wire import CALLS, Peer, is_own, line_of, load_given
+
+TYPE_CHECKING = False  # typing takes as long to load as half an interpreter
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 MISTAKES = (SyntaxError, NameError, ImportError, MemoryError)
 """What is the tests' own mistake where they raised it themselves."""

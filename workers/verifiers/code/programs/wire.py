@@ -13,10 +13,13 @@ import json
 import os
 import sys
 import types
-from collections.abc import Callable
-from typing import Any
 
 from .copying import MOST_ITEMS, MOST_TEXT, Copier, NotData, update
+
+TYPE_CHECKING = False  # typing takes as long to load as half an interpreter
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 
 class Solution(Exception):

@@ -1,0 +1,76 @@
+"""The sample batch shows what can be checked: each of its tests takes a right response and refuses its wrong twin."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.kernel.settings import get_settings
+from app.prompts.parsing import limits_of, parse
+from app.prompts.records import ParsedPrompt
+from app.prompts.service import SAMPLE_FILE
+from tests.verifiers.coding import here
+from tests.verifiers.twins import TWINS
+from workers.verifiers import registry
+from workers.verifiers.checker import Checker
+from workers.verifiers.protocol import Case, Finding
+
+RECORDS: dict[str, dict[str, Any]] = {
+    record["id"]: record for record in map(json.loads, SAMPLE_FILE.read_text(encoding="utf-8").splitlines())
+}
+CHECKED = [name for name, record in RECORDS.items() if record.get("tests")]
+
+
+@pytest.fixture(scope="module")
+def checker() -> Iterator[Checker]:
+    with Checker() as checker:
+        yield checker
+
+
+def case_of(name: str, response: str) -> Case:
+    record = RECORDS[name]
+    said = [
+        {"role": role, "content": record[key]}
+        for role, key in (("system", "system"), ("user", "prompt"))
+        if key in record
+    ]
+    return Case(said, response, record.get("reference"), record["tests"], record.get("tools"))
+
+
+def failed(findings: list[Finding]) -> list[str]:
+    return [f"{each.verifier}: {each.message}" for each in findings if each.passed is False]
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_a_right_response_passes_and_its_wrong_twin_fails(checker: Checker, name: str) -> None:
+    if RECORDS[name]["capability"] == "coding":
+        here()
+    right, wrong = (checker.check(case_of(name, response)) for response in TWINS[name])
+    assert failed(right) == []
+    assert any(each.passed for each in right), right
+    assert failed(wrong), wrong
+
+
+def test_every_capability_has_something_to_check() -> None:
+    assert set(TWINS) == set(CHECKED)
+    checked = Counter(RECORDS[name]["capability"] for name in CHECKED)
+    assert checked.keys() == {record["capability"] for record in RECORDS.values()}
+    assert {test["kind"] for name in CHECKED for test in RECORDS[name]["tests"]} == {
+        "calls", "io", "answer", "steps", "instructions", "tool_calls", "language", "span"
+    }  # fmt: skip
+    assert {test["language"] for name in CHECKED for test in RECORDS[name]["tests"] if "language" in test} == {
+        "python", "javascript", "shell", "sql"
+    }  # fmt: skip
+    verifiers = {each for name in CHECKED for each in registry.applying(case_of(name, TWINS[name][0]))}
+    assert verifiers == set(registry.names())
+
+
+def test_the_import_keeps_the_tests_as_they_are() -> None:
+    _, records = parse(SAMPLE_FILE.name, SAMPLE_FILE.read_bytes(), limits_of(get_settings()))
+    parsed = {record.external_id: record for record in records if isinstance(record, ParsedPrompt)}
+    assert {name: parsed[name].tests for name in CHECKED} == {name: RECORDS[name]["tests"] for name in CHECKED}
+    assert SAMPLE_FILE.stat().st_size < 64 * 1024, "it is in every installation and every snapshot of its round"

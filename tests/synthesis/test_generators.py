@@ -16,6 +16,7 @@ from workers.synthesis.chunks import PIECE, all_pieces, pieces
 from workers.synthesis.protocol import Document, Dropped, Ended, Impossible, Made, Order, object_in
 from workers.synthesis.registry import find, names
 from workers.verifiers import registry as verifiers
+from workers.verifiers.code.keep import keep_tests
 from workers.verifiers.protocol import Case
 
 HANDBOOK = Document(
@@ -197,8 +198,7 @@ PROBLEM = {
 
 def test_tests_that_a_model_wrote_are_kept_where_they_tell_right_from_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox = here()
-    keep = code_examples.keep_tests
-    monkeypatch.setattr(code_examples, "keep_tests", lambda tests, right: keep(tests, right, sandbox=sandbox))
+    monkeypatch.setattr(code_examples, "keep_tests", lambda tests, right: keep_tests(tests, right, sandbox=sandbox))
     code = (Document("x.py", "total = sum(values)"),)
     made = make("code_examples", Order(documents=code, ask=writes(lambda _: json.dumps(PROBLEM))))
     assert [test["code"] for test in made.tests] == ["assert add(1, 2) == 3\n"]

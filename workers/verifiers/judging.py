@@ -114,12 +114,9 @@ def read(said: str) -> Judged | None:
             value, _ = decoder.raw_decode(said[:MOST_ANSWER], start)
         except (ValueError, RecursionError):
             continue
-        if (
-            isinstance(value, dict)
-            and value.get("verdict") in set(Verdict)
-            and isinstance(value.get("informative"), bool)
-        ):
-            found.add(Judged(Verdict(value["verdict"]), value["informative"]))
+        verdict = value.get("verdict") if isinstance(value, dict) else None
+        if verdict in list(Verdict) and isinstance(value.get("informative"), bool):
+            found.add(Judged(Verdict(verdict), value["informative"]))
     return next(iter(found)) if len(found) == 1 else None
 
 

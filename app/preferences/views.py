@@ -97,8 +97,9 @@ class SentFilter(BaseModel):
     def chosen(self) -> ExportFilter | None:
         """What it chooses; None where it chooses nothing."""
         given = (self.batch, self.round_number, self.split, self.strength)
-        of_prompts = {"origin": self.origin, "language": self.language}
-        return chosen_filter(*given, **of_prompts) if any((*given, *of_prompts.values())) else None
+        if not any((*given, self.origin, self.language)):
+            return None
+        return chosen_filter(*given, origin=self.origin, language=self.language)
 
 
 @router.get("/preferences")

@@ -134,7 +134,7 @@ def shares(session: Session, batch: Batch) -> list[Share]:
         .group_by(text("1"), text("2"), text("3"))
         .order_by(func.count().desc(), text("1"), text("2"), text("3"))
     )
-    return [Share(*row) for row in session.execute(query)]
+    return [Share(origin, code or UNKNOWN, said, count) for origin, code, said, count in session.execute(query)]
 
 
 def list_prompts(

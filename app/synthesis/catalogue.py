@@ -47,6 +47,11 @@ KINDS: Final[dict[str, Kind]] = {
             options=frozenset({"tasks"}),
         ),
         Kind(
+            "needle",
+            "Needle",
+            "A number hidden in a text of 500 to 32,000 tokens, at five depths: measures what of its context a model uses.",
+        ),
+        Kind(
             "document_questions",
             "Questions about documents",
             "A question for each piece of a document, asked with the whole document in view. A model writes question and answer.",

@@ -77,7 +77,9 @@ class SynthesisOrder(BaseModel):
     seed: Annotated[Whole, Field(ge=0, le=2**31 - 1)] = Field(
         0, description="Another seed gives other prompts; the same gives the same, where no model writes."
     )
-    model: str | None = Field(None, max_length=80, description="The external model that writes, by its name in Corral.")
+    model: Annotated[str, Field(max_length=80), AfterValidator(_storable)] | None = Field(
+        None, description="The external model that writes, by its name in Corral."
+    )
     documents: list[DocumentIn] = Field([], max_length=MOST_DOCUMENTS, description="What prompts are made of.")
     batch_id: Annotated[Whole, Field(ge=0, le=2**63 - 1)] | None = Field(
         None, description="For `translation`: the batch whose prompts are translated."

@@ -27,6 +27,10 @@ from app.prompts.models import BatchState, Prompt, PromptState
 from app.quality import service as quality
 from app.registry.models import Checkpoint, CheckpointKind, External
 from app.rounds.models import InputRole, RunInput, RunKind, RunState, TrainingEvent, TrainingRun
+from app.synthesis import ledger
+from app.synthesis import service as ordering
+from app.synthesis.forms import SynthesisOrder
+from app.synthesis.models import Synthesis
 from tests import factories
 from tests.browser.history import PASTS, make_history
 from tests.findings.checking import checkable, found, submit
@@ -81,6 +85,7 @@ def set_scene(session: Session, path: str = "") -> Scene:
     ranked.strength_examples = pairs.strength_examples
     four = factories.make_assignment(session, alice, factories.make_comparison(session, 4, batch=ranked))
     talk, turns, writing = make_dialogues(session, alice)
+    synthesis = make_order(session, bob)
     upload = prompts.create_upload(session, bob, "new.jsonl", b'{"prompt": "Why?"}\n{"prompt": ""}\n')
     invite = accounts.create_invite(session, role=Role.ANNOTATOR, created_by=bob)
     run = make_run(session, bob)
@@ -100,6 +105,7 @@ def set_scene(session: Session, path: str = "") -> Scene:
         "external": rival.id,
         "invite": invite,
         "upload": upload.id,
+        "synthesis": synthesis.id,
         "batch": pairs.id,
         "prompt": prompt.id,
         "pair": held.id,
@@ -281,3 +287,18 @@ def make_lineage(session: Session, user: User, run: TrainingRun, said: Annotatio
     session.commit()
     dora = more[1].annotator_id
     return lineage.retract(session, user, RetractionScope.PERSON, dora, "She judged with the sides swapped.")
+
+
+def make_order(session: Session, bob: User) -> Synthesis:
+    """An order of prompts that is half done, with numbers that gave none."""
+    order = SynthesisOrder.model_validate(
+        {"generator": "arithmetic", "count": 40, "settings": {"name": "Sums of spring"}}
+    )
+    synthesis = ordering.order(session, bob, order)
+    claim = ledger.claim(session)
+    assert claim is not None
+    made = [ledger.Row(number, {"prompt": f"What is {number} + 1?"}) for number in range(16)]
+    said = ["a number was lost in translation", "the model gave no JSON object with question, answer: <html>…</html>"]
+    ledger.record(session, claim, [*made, *(ledger.Row(16 + place, None, why) for place, why in enumerate(said))])
+    ledger.release(session, claim)
+    return synthesis

@@ -11,11 +11,12 @@ import pytest
 
 from app.synthesis.catalogue import KINDS
 from tests.verifiers.coding import here
-from workers.synthesis import code_examples, gym, translation
+from workers.synthesis import code_examples, gym, needle, translation
 from workers.synthesis.chunks import PIECE, all_pieces, pieces
 from workers.synthesis.protocol import Document, Dropped, Ended, Impossible, Made, Order, object_in
 from workers.synthesis.registry import find, names
 from workers.verifiers import registry as verifiers
+from workers.verifiers.code.keep import keep_tests
 from workers.verifiers.protocol import Case
 
 HANDBOOK = Document(
@@ -69,6 +70,22 @@ def test_every_rule_of_form_is_one_that_is_checked() -> None:
         assert passes(made, " ")["instructions"] is False
         assert made.messages[0]["role"] == ("system" if number % 2 else "user")
     assert len(seen) == 11
+
+
+def test_needles_lie_at_each_length_and_depth() -> None:
+    made = [make("needle", Order(seed=1), number) for number in range(len(needle.LENGTHS) * len(needle.DEPTHS))]
+    places = {(each.source["tokens"], each.source["depth"]) for each in made}
+    assert len(places) == len(made)
+    for each in made:
+        said = each.messages[-1]["content"]
+        text, _, _ = said.partition("\n\nWhat is")
+        assert each.reference is not None
+        assert text.count(each.reference) == 1
+        assert abs(len(text.split()) * needle.TOKENS_A_WORD - each.source["tokens"]) < 40
+        assert abs(100 * text.index(each.reference) / len(text) - each.source["depth"]) < 8
+        assert each.origin == "probe"
+    assert passes(made[0], f"Answer: {made[0].reference}")["answer"] is True
+    assert passes(made[0], "Answer: 12")["answer"] is False
 
 
 def test_without_its_package_reasoning_gym_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,8 +198,7 @@ PROBLEM = {
 
 def test_tests_that_a_model_wrote_are_kept_where_they_tell_right_from_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox = here()
-    keep = code_examples.keep_tests
-    monkeypatch.setattr(code_examples, "keep_tests", lambda tests, right: keep(tests, right, sandbox=sandbox))
+    monkeypatch.setattr(code_examples, "keep_tests", lambda tests, right: keep_tests(tests, right, sandbox=sandbox))
     code = (Document("x.py", "total = sum(values)"),)
     made = make("code_examples", Order(documents=code, ask=writes(lambda _: json.dumps(PROBLEM))))
     assert [test["code"] for test in made.tests] == ["assert add(1, 2) == 3\n"]

@@ -12,6 +12,7 @@ _PLACES: Final[dict[str, str]] = {
     "arithmetic": "arithmetic:Arithmetic",
     "format_rules": "format_rules:FormatRules",
     "reasoning_gym": "gym:Gym",
+    "needle": "needle:Needle",
     "document_questions": "document_questions:DocumentQuestions",
     "document_summaries": "document_summaries:DocumentSummaries",
     "repository": "repository:Repository",

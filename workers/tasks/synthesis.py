@@ -63,7 +63,7 @@ def make_prompts() -> int:
 async def _carry_on(claim: Claim, work: Work) -> int:
     began, left, number = time.monotonic(), work.wanted - work.next_number, work.next_number
     async with _writer(work) as (order, together), _kept(claim):
-        while left and time.monotonic() - began < SLICE_S and not stopping.requested():
+        while left and not stopping.requested():
             numbers = range(number, min(number + together, work.wanted))
             tried = await asyncio.gather(*(_tried(work.generator, order, each) for each in numbers))
             rows, stopped_by = _rows(tried)
@@ -75,6 +75,8 @@ async def _carry_on(claim: Claim, work: Work) -> int:
             if stopped_by is not None and not isinstance(stopped_by, Ended):
                 _give_up(claim, stopped_by)
                 return number - work.next_number
+            if time.monotonic() - began >= SLICE_S:
+                break
     with session_scope() as session:
         ledger.release(session, claim) if left else ledger.finish(session, claim)
     return number - work.next_number

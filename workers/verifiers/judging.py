@@ -1,0 +1,130 @@
+"""A model as the judge of facts: what it is asked, what of its answer counts, and whether it may decide alone.
+
+A judge holds an answer against a snippet and says ``correct``, ``incorrect`` or ``not_attempted``, and whether the answer tells
+something. Whatever else it writes (prose, HTML, nothing) is no verdict. It is measured on answers that people have labelled
+before anything is left to it: it decides alone only where the whole interval of its agreement lies above :data:`ENOUGH`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from math import sqrt
+from typing import Final
+
+ENOUGH: Final = 0.8
+"""What the whole interval of agreement must lie above."""
+FEWEST_LABELS: Final = 50
+Z: Final = 1.959963984540054
+"""Of a 95% interval."""
+MOST_ANSWER: Final = 20_000
+QUESTION: Final = """\
+Judge an answer by a source alone, whatever you know yourself.
+
+Source:
+{source}
+
+Question:
+{question}
+
+Answer to be judged:
+{answer}
+
+Is the answer correct, incorrect, or did it not attempt to answer (it says that it does not know, or refuses)? Is it \
+informative, which means that it claims something that the question asks for? Reply with a JSON object and nothing else, such as \
+{{"verdict": "correct", "informative": true}}; the verdict is "correct", "incorrect" or "not_attempted"."""
+
+
+class Verdict(StrEnum):
+    """What a judge or a person says of an answer."""
+
+    CORRECT = "correct"
+    INCORRECT = "incorrect"
+    NOT_ATTEMPTED = "not_attempted"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One verdict; ``informative``: the answer claims something that was asked for."""
+
+    verdict: Verdict
+    informative: bool
+
+    @property
+    def teaches_refusal(self) -> bool:
+        """Whether the answer claims what is wrong: better that the model says it does not know."""
+        return self.informative and self.verdict is Verdict.INCORRECT
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """An answer with the verdict of a person."""
+
+    source: str
+    question: str
+    answer: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How often a judge says what people say. An answer of which it gives no verdict is one that it does not agree on."""
+
+    agreed: int
+    labels: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The Wilson interval of the agreement, at 95%."""
+        if not self.labels:
+            return 0.0, 1.0
+        share, n = self.agreed / self.labels, self.labels
+        middle = (share + Z * Z / (2 * n)) / (1 + Z * Z / n)
+        half = Z * sqrt(share * (1 - share) / n + Z * Z / (4 * n * n)) / (1 + Z * Z / n)
+        return middle - half, middle + half
+
+    @property
+    def decides_alone(self) -> bool:
+        """Whether its verdicts may stand without a person's."""
+        return self.labels >= FEWEST_LABELS and self.interval[0] > ENOUGH
+
+    def words(self) -> str:
+        """For people: how far it agrees, and what follows."""
+        low, high = self.interval
+        said = f"agrees with people on {self.agreed} of {self.labels} answers ({low:.0%} to {high:.0%})"
+        if self.labels < FEWEST_LABELS:
+            return f"{said}: {FEWEST_LABELS} labels are the least"
+        return f"{said}: it decides alone" if self.decides_alone else f"{said}: not surely above {ENOUGH:.0%}"
+
+
+def asked(source: str, question: str, answer: str) -> str:
+    """What a judge is asked."""
+    return QUESTION.format(source=source, question=question, answer=answer)
+
+
+def read(said: str) -> Judged | None:
+    """The verdict in what a judge wrote; None where it gave none, or two that differ."""
+    found: set[Judged] = set()
+    decoder = json.JSONDecoder()
+    for start in [each.start() for each in re.finditer(r"\{", said[:MOST_ANSWER])][:100]:
+        try:
+            value, _ = decoder.raw_decode(said[:MOST_ANSWER], start)
+        except (ValueError, RecursionError):
+            continue
+        verdict = value.get("verdict") if isinstance(value, dict) else None
+        if verdict in list(Verdict) and isinstance(value.get("informative"), bool):
+            found.add(Judged(Verdict(verdict), value["informative"]))
+    return next(iter(found)) if len(found) == 1 else None
+
+
+def measured(judge: Callable[[str], str], labelled: Iterable[Labelled]) -> Agreement:
+    """How far a judge agrees with people; ``judge`` answers one question."""
+    agreed = labels = 0
+    for each in labelled:
+        labels += 1
+        said = read(judge(asked(each.source, each.question, each.answer)))
+        agreed += said is not None and said.verdict is each.verdict
+    return Agreement(agreed, labels)

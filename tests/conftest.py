@@ -97,6 +97,8 @@ def connection(engine: Engine) -> Iterator[Connection]:
         connection.execute(text("SET LOCAL session_replication_role = replica"))
         connection.execute(text("DELETE FROM audit_events"))
         connection.execute(text("SET LOCAL session_replication_role = origin"))
+        # on a busy machine a test leaves it idle for longer than an installation would let it
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         yield connection
         transaction.rollback()
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, expect
-from sqlalchemy import Engine
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.orm import Session, SessionTransaction
 
 from app.accounts import signing_in
 from app.accounts.models import User
@@ -76,10 +76,16 @@ def server(environment: None) -> Iterator[str]:
     thread.join(PATIENCE)
 
 
+def may_be_idle(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
+    """Let a test's own transaction wait for the browser, which takes minutes on a busy machine: it is not forgotten."""
+    connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+
+
 @pytest.fixture
 def site(server: str, browser: Browser, committed: Engine) -> Iterator[Site]:
     """The server and the browser over empty tables; contexts that a test opens are closed after it."""
     with Session(committed, expire_on_commit=False) as session:
+        event.listen(session, "after_begin", may_be_idle)
         yield Site(server, session, browser)
     for context in browser.contexts:
         context.close()

@@ -15,8 +15,9 @@ from app.kernel.jobs import Job
 from app.kernel.settings import Settings
 from app.registry import service as registry
 from app.registry.models import Checkpoint
+from tests.engine_faults import Mode
 from tests.factories import make_user
-from tests.fake_engine import FakeEngine, Mode
+from tests.fake_engine import FakeEngine
 from tests.generating import (
     assert_nothing_lost_or_doubled,
     batch_of,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,9 +37,12 @@ STEPS = 3
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def asked() -> Iterator[None]:
     """The installation asks for it."""
-    monkeypatch.setenv("CORRAL_TRAINING_CHECKED_STEPS", str(STEPS))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("CORRAL_TRAINING_CHECKED_STEPS", str(STEPS))
+        get_settings.cache_clear()
+        yield
     get_settings.cache_clear()
 
 
@@ -67,7 +70,7 @@ def ready() -> Readiness:
 def test_it_is_off_unless_an_installation_asks_for_it(
     bob: User, checkable: None, messages: list[tuple[Job, int]]
 ) -> None:
-    assert Settings(training_checked_steps=0).training_checked_steps == 0
+    assert Settings().training_checked_steps == 0
     assert ready().checkable is None
     assert start(bob) == [RunKind.REWARD, RunKind.DPO]
 

@@ -29,7 +29,8 @@ from app.accounts.models import Role, User
 from app.candidates import live
 from app.playground import service as playground
 from app.playground.forms import Ask
-from tests.factories import begin_dialogue, judge_turn, make_user, say, write_replies
+from tests.factories import make_user
+from tests.talking import begin_dialogue, judge_turn, say, write_replies
 
 EXAMPLES = int(os.environ.get("CORRAL_CONTRACT_EXAMPLES", "3"))
 """Random requests of each kind to an operation; ten times as many are enumerated."""

@@ -104,7 +104,7 @@ def test_where_responses_are_shown_nothing_is_written_in_their_place(session: Se
 
 
 def test_the_database_refuses_an_answer_beside_responses(session: Session, alice: User, held: Held) -> None:
-    whole = {"assignment_id": held.id, "comparison_id": held.comparison_id, "annotator_id": alice.id}
+    whole: dict[str, Any] = {"assignment_id": held.id, "comparison_id": held.comparison_id, "annotator_id": alice.id}
     whole |= {"outcome": Outcome.WRITTEN, "ranking": [], "strengths": [], "order_shown": [], "request_hash": b"\0" * 32}
     whole |= {"edited_text": "It is 42.", "edit_source": EditSource.DIRECT, "idempotency_key": "k1"}
     for wrong in ({"ranking": [[1]]}, {"order_shown": [1]}, {"edited_text": None, "edit_source": None}):

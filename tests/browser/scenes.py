@@ -31,7 +31,7 @@ from app.synthesis import ledger
 from app.synthesis import service as ordering
 from app.synthesis.forms import SynthesisOrder
 from app.synthesis.models import Synthesis
-from tests import factories
+from tests import factories, talking
 from tests.browser.history import PASTS, make_history
 from tests.findings.checking import checkable, found, submit
 
@@ -158,13 +158,9 @@ def make_checks(session: Session, alice: User) -> dict[str, int]:
 
 def make_trials(session: Session, user: User) -> dict[str, int]:
     """A trial that went on from an answer and is complete, and one that is being written."""
-    first = factories.make_trial(
-        session, user, "How many pairs are there among n things?", MARKDOWN, "Just count them."
-    )
-    after = factories.make_trial(
-        session, user, "ماذا عن 日本語?", MARKDOWN, "```\nn * (n - 1) // 2\n```", after=first.id
-    )
-    trying = factories.make_trial(session, user, "Hello", blind=True)
+    first = talking.make_trial(session, user, "How many pairs are there among n things?", MARKDOWN, "Just count them.")
+    after = talking.make_trial(session, user, "ماذا عن 日本語?", MARKDOWN, "```\nn * (n - 1) // 2\n```", after=first.id)
+    trying = talking.make_trial(session, user, "Hello", blind=True)
     return {"trial": after.id, "trying": trying.id}
 
 
@@ -179,16 +175,16 @@ def make_blank(session: Session, alice: User) -> dict[str, int]:
 
 def make_dialogues(session: Session, user: User) -> tuple[Dialogue, list[Prompt], Dialogue]:
     """A dialogue with a branch, and one whose answers are being written."""
-    talks = factories.make_dialogue_batch(session, Seed(system="Answer in *one* sentence."), name="Steerability")
-    talk = factories.begin_dialogue(session, user, talks)
-    first = factories.say(session, user, talk, "How many pairs are there among n things?")
-    factories.write_replies(session, first, MARKDOWN, "Just count them.")
-    factories.judge_turn(session, user, first, edited_text="Count them, then halve.")
-    second = factories.say(session, user, talk, "And triples?", first)
-    factories.write_replies(session, second, "n choose 3.", "As many again.")
-    another = factories.make_dialogue_batch(session, name="Free talk")
-    writing = factories.begin_dialogue(session, user, another)
-    factories.say(session, user, writing, "Hello")
+    talks = talking.make_dialogue_batch(session, Seed(system="Answer in *one* sentence."), name="Steerability")
+    talk = talking.begin_dialogue(session, user, talks)
+    first = talking.say(session, user, talk, "How many pairs are there among n things?")
+    talking.write_replies(session, first, MARKDOWN, "Just count them.")
+    talking.judge_turn(session, user, first, edited_text="Count them, then halve.")
+    second = talking.say(session, user, talk, "And triples?", first)
+    talking.write_replies(session, second, "n choose 3.", "As many again.")
+    another = talking.make_dialogue_batch(session, name="Free talk")
+    writing = talking.begin_dialogue(session, user, another)
+    talking.say(session, user, writing, "Hello")
     return talk, [first, second], writing
 
 

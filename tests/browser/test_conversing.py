@@ -20,9 +20,10 @@ from app.kernel.settings import Settings, get_settings
 from app.prompts.models import Prompt
 from app.registry.models import LoadState
 from tests.browser.conftest import Site
-from tests.factories import make_deployment, make_dialogue_batch, make_user, say, write_replies
+from tests.factories import make_deployment, make_user
 from tests.fake_engine import FakeEngine
 from tests.generating import settings_for, tiny_engine
+from tests.talking import make_dialogue_batch, say, write_replies
 from workers.engines.openai import OpenAIEngine
 from workers.tasks import live as worker
 

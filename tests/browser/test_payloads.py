@@ -26,7 +26,7 @@ from app.judgements.vocabulary import Outcome
 from app.prompts import guidelines
 from app.prompts import service as prompts
 from app.prompts.models import Batch, Prompt, PromptState
-from tests import factories
+from tests import factories, talking
 from tests.browser.conftest import Site
 from tests.test_markup import ATTACKS
 
@@ -142,12 +142,12 @@ def set_stage(site: Site, people: dict[Role, User]) -> list[str]:
 def _talk(site: Site, alice: User, number: int) -> list[str]:
     """A dialogue in which everybody attacks: the seed, the annotator, both models, and a text that is being written."""
     session, text = site.session, part(number)
-    batch = factories.make_dialogue_batch(session, Seed(system=text), name=f"talks {NAMES[number]}"[:120])
-    dialogue = factories.begin_dialogue(session, alice, batch)
-    first = factories.say(session, alice, dialogue, text)
-    factories.write_replies(session, first, f"{text}\n\na", f"{text}\n\nb")
-    factories.judge_turn(session, alice, first, edited_text=f"{text}\n\nc")
-    writing = factories.say(session, alice, dialogue, text, first)
+    batch = talking.make_dialogue_batch(session, Seed(system=text), name=f"talks {NAMES[number]}"[:120])
+    dialogue = talking.begin_dialogue(session, alice, batch)
+    first = talking.say(session, alice, dialogue, text)
+    talking.write_replies(session, first, f"{text}\n\na", f"{text}\n\nb")
+    talking.judge_turn(session, alice, first, edited_text=f"{text}\n\nc")
+    writing = talking.say(session, alice, dialogue, text, first)
     for reply in live.replies(session, writing.id):
         reply.text = text
         live.stop(session, alice, reply.id)  # texts that wait are counted, for a few at once

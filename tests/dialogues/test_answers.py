@@ -16,16 +16,9 @@ from app.kernel.settings import get_settings
 from app.prompts.models import Batch, Prompt
 from app.registry import service as registry
 from app.registry.models import Deployment, LoadState, LoopRole
-from tests.factories import (
-    begin_dialogue,
-    make_checkpoint,
-    make_deployment,
-    make_dialogue_batch,
-    make_user,
-    say,
-    write_replies,
-)
+from tests.factories import make_checkpoint, make_deployment, make_user
 from tests.generating import load_all, promote
+from tests.talking import begin_dialogue, make_dialogue_batch, say, write_replies
 
 PROMPT = 20
 """More tokens than "Hello" is counted for, and fewer than an answer."""

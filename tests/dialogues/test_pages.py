@@ -17,16 +17,8 @@ from app.dialogues.forms import Seed
 from app.dialogues.models import Dialogue, DialogueSeed
 from app.prompts.models import Batch, BatchKind, BatchState, Prompt
 from app.registry.models import LoadState
-from tests.factories import (
-    begin_dialogue,
-    judge_turn,
-    make_deployment,
-    make_dialogue_batch,
-    make_user,
-    say,
-    sign_in,
-    write_replies,
-)
+from tests.factories import make_deployment, make_user, sign_in
+from tests.talking import begin_dialogue, judge_turn, make_dialogue_batch, say, write_replies
 
 BANG = "<img src=x onerror=alert(1)>"
 

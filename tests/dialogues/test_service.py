@@ -25,14 +25,8 @@ from app.kernel.errors import BadInput, Conflict, NotFound
 from app.prompts.models import Batch, BatchState, Prompt
 from app.quality import service as quality
 from app.upkeep.audit import audit
-from tests.factories import (
-    begin_dialogue,
-    judge_turn,
-    make_dialogue_batch,
-    make_user,
-    say,
-    write_replies,
-)
+from tests.factories import make_user
+from tests.talking import begin_dialogue, judge_turn, make_dialogue_batch, say, write_replies
 
 
 def test_a_turn_is_asked_of_two_policies_and_compared_by_its_annotator_alone(session: Session) -> None:

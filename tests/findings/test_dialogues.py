@@ -21,18 +21,9 @@ from app.preferences import freeze
 from app.preferences.forms import ExportFilter
 from app.prompts.models import Batch, BatchState, Prompt
 from app.upkeep.audit import audit
-from tests.factories import (
-    begin_dialogue,
-    judge_turn,
-    make_annotation,
-    make_comparison,
-    make_dialogue_batch,
-    make_user,
-    say,
-    sign_in,
-    write_replies,
-)
+from tests.factories import make_annotation, make_comparison, make_user, sign_in
 from tests.findings.checking import standing, states
+from tests.talking import begin_dialogue, judge_turn, make_dialogue_batch, say, write_replies
 from training.formats import snapshots
 from workers.tasks import checks
 from workers.verifiers.checker import Checker

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
-from typer.testing import CliRunner, Result
 
 from app.accounts.models import Role
-from app.commands import cli
-from app.kernel.db import get_engine
 from app.synthesis.models import Synthesis
 from tests.factories import current_round, make_user
-
-Corral = Callable[..., Result]
-
-
-@pytest.fixture
-def corral(session: Session, monkeypatch: pytest.MonkeyPatch) -> Corral:
-    """Runs a command inside the test's transaction."""
-    monkeypatch.setattr(get_engine(), "dispose", lambda: None)  # its pool holds the connection of that transaction
-    return lambda *arguments: CliRunner().invoke(cli.app, arguments)
-
-
-def refused(result: Result, words: str) -> None:
-    assert result.exit_code == 1
-    assert words in str(result.exception)
+from tests.launcher.conftest import Corral, refused
 
 
 def test_bob_orders_prompts_of_a_folder(corral: Corral, session: Session, tmp_path: Path) -> None:

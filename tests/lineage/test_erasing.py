@@ -19,20 +19,16 @@ from app.preferences.service import folder
 from app.rounds.models import RunKind
 from app.upkeep.audit import audit
 from tests.factories import (
-    begin_dialogue,
     current_round,
-    judge_turn,
     make_annotation,
     make_assignment,
     make_batch,
     make_comparison,
     make_deployment,
-    make_trial,
     make_user,
-    say,
-    write_replies,
 )
 from tests.lineage.conftest import Gone, make_run
+from tests.talking import begin_dialogue, judge_turn, make_trial, say, write_replies
 
 SECRET = "my grandmother lives in Lisbon"
 REASON = "She asked for it."

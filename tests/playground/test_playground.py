@@ -18,7 +18,8 @@ from app.playground.models import Trial
 from app.prompts.models import Prompt
 from app.registry.deployments import serving
 from app.upkeep.audit import audit
-from tests.factories import make_trial, make_user, sign_in
+from tests.factories import make_user, sign_in
+from tests.talking import make_trial
 
 
 @pytest.fixture

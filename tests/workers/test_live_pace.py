@@ -24,9 +24,10 @@ from app.kernel.settings import Settings
 from app.prompts.models import Prompt
 from app.registry.models import Checkpoint, Deployment
 from app.site.main import create_app
-from tests.factories import begin_dialogue, make_user, say
+from tests.factories import make_user
 from tests.fake_engine import FakeEngine
 from tests.living import Browser, Pen, parsed, row, run
+from tests.talking import begin_dialogue, say
 
 pytestmark = pytest.mark.slow
 

@@ -83,7 +83,7 @@ def test_code_that_models_wrote_runs_without_network_secrets_and_data_and_only_w
     assert users == {None, "10001:10001", "10002:10001"}, "the system counts the processes of a user"
     assert sandbox["volumes"] == ["sandbox:/run/corral"]
     asking = {name for name, service in found.items() if "sandbox:/run/corral:ro" in service.get("volumes", [])}
-    assert asking == {"checks", "trainer"}
+    assert asking == {"checks", "trainer", "worker", "control"}, "who checks, trains, runs tools and makes prompts"
     told = {
         name
         for name, service in found.items()

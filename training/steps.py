@@ -136,7 +136,7 @@ def train(config: StepsConfig, *, dry_run: bool) -> None:
     set_seed(config.seed)
     model = models.load_reward_model(settings, tokenizer.pad_token_id)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    loss = _fit(model, learnt, config, settings, tokenizer.pad_token_id)
+    loss = _fit(model, learnt, config, tokenizer.pad_token_id)
     # 3. The result.
     metrics = {"train/loss": loss} | _measured(model, held_out, config.batch_size, tokenizer.pad_token_id)
     with checkpoints.write(config.output, _manifest(config, settings, metrics)) as folder:
@@ -188,9 +188,7 @@ def sift(config: StepsConfig, *, dry_run: bool) -> None:
     tool.say(f"{counts['failed/steps']} of {counts['samples']} answers have a step below {config.floor}")
 
 
-def _fit(
-    model: Any, learnt: Sequence[tuple[Solution, Stepped]], config: StepsConfig, settings: RewardRun, pad: int
-) -> float:
+def _fit(model: Any, learnt: Sequence[tuple[Solution, Stepped]], config: StepsConfig, pad: int) -> float:
     """Train in place; returns the mean loss of the last epoch.
 
     Raises:
@@ -209,9 +207,7 @@ def _fit(
         if not order:
             order = torch.randperm(len(learnt), generator=dice).tolist()
         some, order = [learnt[index] for index in order[: config.batch_size]], order[config.batch_size :]
-        bfloat = settings.model.dtype == "bfloat16"
-        with torch.autocast(next(model.parameters()).device.type, dtype=torch.bfloat16, enabled=bfloat):
-            logits = at_ends(model, [sequence for _, sequence in some], pad)  # [S]
+        logits = at_ends(model, [sequence for _, sequence in some], pad)  # [S]
         right = torch.tensor([float(each) for one, _ in some for each in one.right], device=logits.device)
         loss = binary_cross_entropy_with_logits(logits, right)
         if not torch.isfinite(loss):

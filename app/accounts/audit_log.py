@@ -96,6 +96,8 @@ ACTIONS: dict[str, tuple[Kind, str]] = {
     "retraction.restore": (Kind.WORK, "restored retracted annotations"),
     "round.complete": (Kind.WORK, "completed a round"),
     "snapshot.request": (Kind.WORK, "asked for a snapshot"),
+    "synthesis.order": (Kind.WORK, "ordered prompts"),
+    "synthesis.stop": (Kind.WORK, "stopped the making of prompts"),
     "training.cancel": (Kind.WORK, "cancelled a training run"),
     "training.retry": (Kind.WORK, "retried a training run"),
     "training.start": (Kind.WORK, "started a training"),

@@ -49,7 +49,10 @@ class DocumentJson(BaseModel):
 
     id: int = Field(examples=[4])
     filename: str = Field(examples=["handbook.md"])
-    sha256: str = Field(description="Of the file as it was sent.")
+    sha256: str = Field(
+        description="Of the file as it was sent.",
+        examples=["2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"],
+    )
     bytes: int = Field(description="Of its text in UTF-8.", examples=[18_204])
     created_at: datetime
 

@@ -134,6 +134,14 @@ class BoardOut(BaseModel):
                     "failed": None,
                     "settled_alone": False,
                     "method": "Bradley–Terry by maximum likelihood …",
+                    "solved": [
+                        {
+                            "checkpoint_id": 9,
+                            "name": "policy-r2-0a1b2c3d",
+                            "round": 2,
+                            "rates": {"maths": {"rate": 0.42, "low": 0.31, "high": 0.53, "prompts": 60}},
+                        }
+                    ],
                     "strengths": _STRENGTHS,
                 }
             ]

@@ -309,7 +309,7 @@ def test_a_file_for_a_trainer_holds_out_what_corral_holds_out(session: Session, 
         prompt.content_hash = content_hash(prompt.messages)
         session.commit()
         make_annotation(session, alice, make_comparison(session, prompt=prompt))
-    for shape in Shape:
+    for shape in (Shape.CANONICAL, Shape.TRL):  # nobody wrote anything that could be fine-tuned on
         rows = exported(session, shape)
         sides = [row["split"] for row in rows]
         assert set(sides) == {"train", "held_out"}

@@ -84,7 +84,7 @@ def test_a_file_of_any_format_becomes_the_same_rows(
     way(client, name, FILES[name])
 
     assert [stored(prompt) for prompt in session.scalars(select(Prompt).order_by(Prompt.id))] == STORED
-    assert rung == [Job.GENERATE]
+    assert rung == [Job.GENERATE, Job.DETECT_LANGUAGES]
 
 
 def stored(prompt: Prompt) -> tuple[str, list[dict[str, Any]], str | None, str | None, dict[str, Any]]:

@@ -50,7 +50,7 @@ def test_bob_uploads_looks_and_confirms(client: TestClient, session: Session, bo
         "One?",
         "Two?",
     ]
-    assert rung == [Job.GENERATE]
+    assert rung == [Job.GENERATE, Job.DETECT_LANGUAGES]
     assert "One?" in client.get(f"/batches/{batch.id}").text
 
 

@@ -12,7 +12,13 @@ from tests.factories import make_user, sign_in
 from tests.security.doors import Door
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
-FOR_FILES = ["POST /api/v1/batches", "POST /batches/new"]
+FOR_FILES = [
+    "POST /api/v1/batches",
+    "POST /api/v1/batches/{batch_id}/documents",
+    "POST /batches/new",
+    "POST /batches/{batch_id}/documents",
+    "POST /syntheses",
+]
 FORMS = ["/login", "/theme", "/invite/no-such-invite"]
 
 

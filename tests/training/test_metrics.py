@@ -91,7 +91,7 @@ def test_judgements_of_a_snapshot_are_sorted_by_split_and_what_says_nothing_is_c
     ]
     found = judged.read(write_snapshot(tmp_path, rows))
     assert (len(found.train), [row.source.capability for row in found.held_out]) == (1, ["coding"])
-    assert found.left_out == {"ties": 1, "same_text": 1, "all_unacceptable": 1}
+    assert found.left_out == {"ties": 1, "same_text": 1, "all_unacceptable": 1, "written": 0}
 
 
 def test_a_file_in_trls_format_is_held_out_as_a_whole_with_all_that_it_says(tmp_path: Path) -> None:

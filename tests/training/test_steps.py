@@ -20,7 +20,7 @@ from training.model import models
 from training.run import tool
 from training.steps import StepsConfig
 
-PROMPT = [{"role": "user", "content": "She has 3 apples and gets 4. How many are there?"}]
+PROMPT = [{"role": "user", "content": "Problem 7: how many apples?"}]  # as the planted ones are
 TINY: dict[str, Any] = {"count": 900, "learning_rate": 1e-2, "rank": 8, "epochs": 3.0, "batch_size": 16}
 
 
@@ -53,8 +53,8 @@ def test_answers_with_a_wrong_step_are_dropped_and_counted(
 ) -> None:
     folder, _ = planted
     right, wrong = (
-        "She gains 4 apples.\n\nShe gains 7 apples.",
-        "She gains 4 apples.\nShe drops 7 apples.\nShe gains 1 apples.",
+        "She gains 24 apples.\n\nShe gains 37 apples.",
+        "She gains 24 apples.\nShe drops 37 apples.\nShe gains 51 apples.",
     )
     row = {
         "prompt_id": "1",

@@ -30,15 +30,21 @@ class StepModel(RewardModel):
 
 
 def at_ends(model: torch.nn.Module, sequences: Sequence[Stepped], pad: int) -> Tensor:
-    """The logits at the last token of every step, [S] in float32, sequence by sequence."""
-    device = next(model.parameters()).device
+    """The logits at the last token of every step, [S] in float32, sequence by sequence.
+
+    A base in bf16 is computed with in bf16, beside an adapter and a head in float32.
+    """
+    device, rough = next(model.parameters()).device, any(each.dtype == torch.bfloat16 for each in model.parameters())
     width = max(len(sequence.ids) for sequence in sequences)
     input_ids = torch.full((len(sequences), width), pad)  # [B, T]
     mask = torch.zeros_like(input_ids)
     for row, sequence in enumerate(sequences):
         input_ids[row, : len(sequence.ids)] = torch.tensor(sequence.ids)
         mask[row, : len(sequence.ids)] = 1
-    every = models.rewards(model, {"input_ids": input_ids.to(device), "attention_mask": mask.to(device)})  # [B, T, 1]
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=rough):
+        every = models.rewards(
+            model, {"input_ids": input_ids.to(device), "attention_mask": mask.to(device)}
+        )  # [B, T, 1]
     rows = [row for row, sequence in enumerate(sequences) for _ in sequence.ends]
     places = [end for sequence in sequences for end in sequence.ends]
     return every[rows, places, 0].float()

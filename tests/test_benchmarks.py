@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.slow]
         ("verdicts", ["--rounds", "3"], 4),
         ("pair_selection", ["--seeds", "1"], 8),
         ("first_token", ["--texts", "3"], 1),
-        ("code_checks", ["--mutants", "1", "--cheats", "1"], 7),
+        ("code_checks", ["--mutants", "1", "--cheats", "1"], 8),
         ("board_votes", ["--votes", "330", "--repeat", "1"], 1),
     ],
 )

@@ -248,10 +248,10 @@ def test_the_sheet_lists_every_key_of_the_item_on_the_page(site: Site) -> None:
         return [action.key for action in ACTIONS if action.where in where]
 
     page.keyboard.press("?")
-    expect(sheet.filter(visible=True)).to_have_text(listed(Where.ALL, Where.PAIR))
+    expect(sheet.filter(visible=True)).to_have_text(listed(Where.ALL, Where.COMPARED, Where.PAIR))
     page.keyboard.press("Escape")
     page.keyboard.press("1")
     page.keyboard.press("Enter")
     wait_for_next(page, item)
     page.keyboard.press("?")
-    expect(sheet.filter(visible=True)).to_have_text(listed(Where.ALL, Where.RANKED))
+    expect(sheet.filter(visible=True)).to_have_text(listed(Where.ALL, Where.COMPARED, Where.RANKED))

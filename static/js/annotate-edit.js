@@ -1,7 +1,6 @@
 // The chosen response, open for editing, with what has changed so far beside it. Each response keeps its own edit.
 
 import { call } from "./annotate-draft.js";
-import { announce } from "./annotate-say.js";
 import { changes, shown, words } from "./word-diff.js";
 
 const DIFF_LIMIT = 60_000;
@@ -234,7 +233,7 @@ function reviseWhenAsked(work, editor) {
       work.changed();
       if (!adjust) work.focusChoice(); // from where Enter submits
     };
-    work.reviser ??= new Reviser(section, { url, editor, call, announce, onUsed });
+    work.reviser ??= new Reviser(section, { url, editor, call, announce: work.announce, onUsed });
     return work.reviser;
   };
   section.addEventListener("toggle", () => section.open && use());

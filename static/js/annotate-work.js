@@ -13,7 +13,7 @@ import {
   SAID,
   Saver,
 } from "./annotate-draft.js";
-import { announce, clearNotice, hint, notice } from "./annotate-say.js";
+import { announce, clearNotice, hint, notice } from "./base.js";
 
 /** The fields that go beside the judgement: which item, lease and draft it belongs to. */
 const ENVELOPE = ["fencing_token", "key", "draft_version", "corrects"];
@@ -25,7 +25,7 @@ export class Work {
     this.fields = this.form.elements;
     this.api = `/api/v1/assignments/${root.dataset.assignment}`;
     const { texts, draft, keys, words } = JSON.parse(root.querySelector("[data-work]").textContent);
-    Object.assign(this, { texts, keys, words });
+    Object.assign(this, { announce, texts, keys, words });
     this.shown = Number(root.dataset.shown);
     this.writes = root.dataset.task === "write";
     this.clock = new ActiveClock(draft?.active_seconds ?? 0);

@@ -2,7 +2,7 @@
 // works without any of this; here it gets keys, drafts, an editor for the chosen response, and submits that survive a lost network.
 
 import { call } from "./annotate-draft.js";
-import { announce, hint } from "./annotate-say.js";
+import { announce, hint } from "./base.js";
 import { Work } from "./annotate-work.js";
 
 const { corralKeys } = globalThis;

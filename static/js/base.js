@@ -1,14 +1,37 @@
 // What every page shares: the theme, messages, copying, confirming, local times. Pages work without it.
-// No page imports from here: this file is loaded with its hash, so an import without it would run it twice.
+// Pages import what they say with from here: it lies in the folder of their version, so it runs once.
+
+const make = (tag, values) => Object.assign(document.createElement(tag), values);
 
 /** Say `text` to screen readers, politely and without moving anything on the page. */
-function announce(text) {
+export function announce(text) {
   const status = document.querySelector("#status"); // looked up each time: going back and forward replaces the whole body
   status.textContent = "";
   // A live region speaks only when its text changes: the same words twice need a moment of silence between.
   setTimeout(() => {
     status.textContent = text;
   }, 50);
+}
+
+/** Say why what was pressed does nothing, to those who listen and those who look. */
+export async function hint(text) {
+  announce(text);
+  (await import("./annotate-hint.js")).show(text);
+}
+
+/** Show `message` in a `place` of its own, so that it takes no other one away: about the submit, the draft or the lease. */
+export function notice(root, place, message, link) {
+  const shown = make("div", { className: "notice notice--warn" });
+  shown.append(make("p", { textContent: message }));
+  if (link) shown.append(make("a", { className: "button button--small", ...link }));
+  const problem = root.querySelector(`[data-problem="${place}"]`);
+  problem.replaceChildren(shown);
+  problem.scrollIntoView({ block: "nearest" });
+  return shown;
+}
+
+export function clearNotice(root, place) {
+  root.querySelector(`[data-problem="${place}"]`).replaceChildren();
 }
 
 /** Show `text` at the bottom for a few seconds, and say it. `kind` is "good", "warn" or "bad". */

@@ -121,7 +121,7 @@ def write(page: Page) -> None:
     page.keyboard.press("e")
     page.keyboard.type("It is **42**.")
     page.get_by_role("button", name="Preview").click()
-    page.locator("[data-improve-diff] strong").wait_for()
+    page.locator("[data-improve-diff] strong").first.wait_for()
 
 
 def open_revise(page: Page) -> None:
@@ -330,7 +330,7 @@ def test_the_annotation_page_is_light_with_long_texts(site: Site) -> None:
     page = site.context(alice).new_page()
     requests = requests_of(page)
     page.goto(f"{site.url}/assignments/{held.id}", wait_until="networkidle")
-    assert len(requests) <= 10, [request.url for request in requests]
+    assert len(requests) <= 10, "\n".join(request.url for request in requests)
     sizes = {request.url: request.sizes() for request in requests}
     assert sum(size["responseBodySize"] + size["responseHeadersSize"] for size in sizes.values()) <= 100_000, sizes
 

@@ -203,7 +203,7 @@ def test_the_engine_draws_what_a_policy_learns_from_by_checks(url: str, model: P
         timeout=600,
     )
     assert checkpoints.verify(tmp_path / "final").kind == "policy"
-    assert len(json.loads((tmp_path / "final.report.json").read_text())["steps"]) == 2
+    assert len(json.loads((tmp_path / "final.run" / "report.json").read_text())["steps"]) == 2
 
 
 def test_control_tokens_that_a_user_typed_stay_text(settings: Settings, model: Path) -> None:

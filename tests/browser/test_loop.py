@@ -36,11 +36,11 @@ TELLING = re.compile(
 def installation() -> Iterator[Installation]:
     """Corral as a user starts it, but with few and short samples, and without the sample batch.
 
-    A quarter of the prompts is held out, so that there are some, and a challenger stands on every prompt of a batch.
+    Four of the twenty prompts are held out at this share, so that the rest is enough to learn from, and a challenger stands on every prompt of a batch.
     """
     settings = {
         "CORRAL_SAMPLE_BATCH": "false",
-        "CORRAL_HELD_OUT_PERCENT": "25",
+        "CORRAL_HELD_OUT_PERCENT": "10",
         "CORRAL_TRAINING_SAMPLES": "2",
         "CORRAL_TRAINING_SAMPLE_PROMPTS": "8",
         "CORRAL_TRAINING_SAMPLE_TOKENS": "48",

@@ -36,7 +36,8 @@ TELLING = re.compile(
 def installation() -> Iterator[Installation]:
     """Corral as a user starts it, but with few and short samples, and without the sample batch.
 
-    Four of the twenty prompts are held out at this share, so that the rest is enough to learn from, and a challenger stands on every prompt of a batch.
+    Four of the twenty prompts are held out at this share, so that the rest is enough to learn from, and a challenger stands on
+    every prompt of a batch.
     """
     settings = {
         "CORRAL_SAMPLE_BATCH": "false",

@@ -116,6 +116,13 @@ def session(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 @pytest.fixture(autouse=True)
+def own_settings() -> Iterator[None]:
+    """Settings that a test changed end with it: this is taken down after ``monkeypatch``."""
+    yield
+    get_settings.cache_clear()
+
+
+@pytest.fixture(autouse=True)
 def nothing_refused_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """What other tests had refused leaves this one its own share of the audit log; and nobody waits to hear of it."""
     monkeypatch.setattr(hashing, "REFUSED_SECONDS", 0.0)

@@ -142,6 +142,8 @@ class Targets:
         """What is no longer as it was, and who was reached."""
         now = self._seen()
         found = [what for what, was in self._was.items() if now.get(what) != was]
+        if not now["the process lives"]:
+            found = [f"the process ended with {self.process.returncode}", *found]
         for name, each in self.sockets.items():
             with suppress(BlockingIOError):
                 if each.type == socket.SOCK_STREAM:

@@ -84,6 +84,7 @@ class Comparison(Base):
         ),
         CheckConstraint("propensity > 0 AND propensity <= 1", name="propensity_range"),
         Index("ix_comparisons_gold", "batch_id", "position", "id", postgresql_where=text("purpose = 'gold'")),
+        Index("ix_comparisons_doubted", "id", postgresql_where=text("doubted_by_id IS NOT NULL")),
     )
 
     id: Mapped[Key]
@@ -102,6 +103,8 @@ class Comparison(Base):
     )
     propensity: Mapped[float | None]
     """Of one that was selected: how probable it was that these candidates would be shown."""
+    doubted_by_id: Mapped[int | None] = mapped_column(ForeignKey("checkpoints.id"))
+    """The reward model that one person's judgement contradicted, so that a second person was asked."""
     not_for_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     """Who must not be given it: the author of the edit, or of the known answer."""
     verifies_id: Mapped[int | None] = mapped_column(ForeignKey("annotations.id", use_alter=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Integer, cast, delete, func, literal, literal_column, select, update
+from sqlalchemy import ColumnElement, Integer, and_, cast, delete, func, literal, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -12,7 +12,7 @@ from app.accounts.models import Role, User
 from app.candidates.models import Candidate
 from app.comparisons.drawing import asked_twice
 from app.comparisons.models import PLACES, ChoiceAwaited, Comparison, ComparisonCandidate, Drawn, Purpose
-from app.prompts.models import Batch, BatchTask, Prompt
+from app.prompts.models import Batch, BatchState, BatchTask, Prompt
 
 RESPONSES_SHOWN = 8
 ONE_PER_PURPOSE: ColumnElement[bool] = literal_column(
@@ -124,11 +124,53 @@ def await_choice(session: Session, prompt: Prompt) -> None:
     )
 
 
+DOUBTABLE = and_(
+    Comparison.purpose == Purpose.COLLECT,
+    Comparison.drawn == Drawn.SELECTED,
+    Comparison.annotators_wanted == 1,
+    Comparison.annotators_done == 1,
+    Batch.state == BatchState.OPEN,
+    Batch.overlap_percent > 0,
+)
+"""Whether a second person may be asked because of what the first one said; with ``Batch`` joined.
+
+Only where the responses were chosen to teach most: what was drawn at random counts in gate, board and agreement, and those
+would lean if the votes that a model contradicts were asked for twice. Nor where the batch asks nobody twice.
+"""
+
+
+def ask_again(session: Session, comparison_ids: Sequence[int], reward_model_id: int) -> int:
+    """Ask a second person about these, which one judged and this reward model contradicts; how many of them can be asked.
+
+    None where nobody else is at work. What somebody changes at this moment is left out rather than waited for.
+    """
+    if not _several_at_work(session):
+        return 0
+    still = (
+        select(Comparison.id)
+        .join(Batch, Batch.id == Comparison.batch_id)
+        .where(Comparison.id.in_(comparison_ids), DOUBTABLE)
+        .order_by(Comparison.id)
+        .with_for_update(of=Comparison, skip_locked=True)
+    )
+    asked = (
+        update(Comparison)
+        .where(Comparison.id.in_(still))
+        .values(annotators_wanted=2, seats_free=Comparison.seats_free + 1, doubted_by_id=reward_model_id)
+        .execution_options(synchronize_session=False)
+        .returning(Comparison.id)
+    )
+    return len(session.execute(asked).all())
+
+
 def _wanted(session: Session, batch: Batch, prompt: Prompt) -> int:
     """How many people judge it: one more where a single one is asked, it is its turn, and there is a second one to ask."""
     wanted = batch.annotators_per_prompt
     if wanted > 1 or not asked_twice(prompt.id, batch.overlap_percent):
         return wanted
+    return 2 if _several_at_work(session) else wanted
+
+
+def _several_at_work(session: Session) -> bool:
     at_work = select(User.id).where(User.role == Role.ANNOTATOR, User.disabled_at.is_(None)).limit(2)
-    several = session.scalar(select(func.count()).select_from(at_work.subquery())) or 0
-    return 2 if several > 1 else wanted
+    return (session.scalar(select(func.count()).select_from(at_work.subquery())) or 0) > 1

@@ -45,6 +45,8 @@ class Show(StrEnum):
     RETURNED = "returned"
     EDITED = "edited"
     FLAGGED = "flagged"
+    DOUBTED = "doubted"
+    """A reward model contradicted the first judgement with confidence, and a second person has judged as well."""
     AGAINST_GOLD = "against_gold"
     """Answers to items with a known answer that say something else."""
 
@@ -142,6 +144,10 @@ _shows: dict[Show, ColumnElement[bool]] = {
     Show.RETURNED: _verdict == Decision.RETURNED,
     Show.EDITED: Annotation.edited_candidate_id.is_not(None),
     Show.FLAGGED: _is_flagged,
+    # told too early, it would sway whoever is asked next
+    Show.DOUBTED: and_(
+        Comparison.doubted_by_id.is_not(None), Comparison.annotators_done >= Comparison.annotators_wanted
+    ),
     Show.AGAINST_GOLD: select(GoldAnswer.comparison_id)
     .where(GoldAnswer.comparison_id == Annotation.comparison_id, ~is_right)
     .correlate(Annotation)

@@ -45,6 +45,7 @@ SHOWS = {
     Show.RETURNED: "Returned",
     Show.EDITED: "With an edit",
     Show.FLAGGED: "With a flag",
+    Show.DOUBTED: "Doubted by a reward model",
     Show.AGAINST_GOLD: "Against a known answer",
 }
 OUTCOMES = {outcome: outcome.label for outcome in Outcome}

@@ -124,6 +124,9 @@ def of_head(report: Report) -> Iterator[Finding]:
     )
     ending = ": it is worse." if worse else "." if better else ": that is not significantly better."
     yield Finding(1, Level.REFUSES if worse else Level.PASSED if better else Level.WARNS, words + ending)
+    if again := report.get("asked_again"):
+        items = "1 item" if again == 1 else f"{again} items"
+        yield Finding(1, Level.PASSED, f"A second person is asked about {items} on which it contradicts the first.")
 
 
 # ── Step 2 ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,7 +4,8 @@
 
 Both say which of two responses people preferred, on the same held-out votes: the head is fitted on judgements of training
 prompts, the newest first, as the one that pairs are chosen by. On the way the new reward model scores what people have judged
-(``candidate_scores``), which is shown to staff beside a judgement that is submitted.
+(``candidate_scores``), which is shown to staff beside a judgement that is submitted, and where it contradicts one person with
+confidence a second is asked (:mod:`workers.selection.doubts`).
 
 It is a stage of the run that checks (``app.rounds.plan``). What cannot be compared is said in the report, and stops no round.
 """
@@ -31,7 +32,7 @@ from app.registry.models import Checkpoint
 from app.rounds.pair_selection import ENOUGH
 from training.formats.prompts import Split, split_of
 from training.formats.votes import votes
-from workers.selection import asking, head, reading
+from workers.selection import asking, doubts, head, reading
 from workers.selection.head import Floats, Judged
 
 AT_ONCE = 512
@@ -76,7 +77,12 @@ def compare(reward_model: str) -> Report:
     train, measured = train.known(vectors), held_out.known(vectors, scored)
     if len(train.rows) < ENOUGH or not measured.rows:
         return {"pairs": 0}
-    return _measured(train, measured, vectors, scored) | {"fitted_on": len(train.rows)}
+    report = _measured(train, measured, vectors, scored) | {"fitted_on": len(train.rows)}
+    with session_scope() as session:
+        # one that is no better than a coin on people's judgements has no say about them
+        knows = (report["reward_model"]["low"] or 0.0) > 0.5
+        report["asked_again"] = doubts.ask_again(session, judge, scored) if knows else 0
+    return report
 
 
 def _votes(session: Session) -> tuple[Votes, Votes]:

@@ -73,6 +73,23 @@ class Alpha(BaseModel):
     ordinal: Rate | None = Field(description="Of how much better, on nine levels. `rate` is α.")
 
 
+class Reliable(BaseModel):
+    """How often one person agrees with a model of what was said of other prompts."""
+
+    name: str = Field(examples=["annotator-5d3f0c9a1b2e"])
+    votes: int
+    agrees: Rate
+    below: bool = Field(description="Whether the whole interval lies below everybody's rate.")
+
+
+class Reliability(BaseModel):
+    """Everybody against a cross-fitted model, and each person with enough votes, the least reliable first."""
+
+    votes: int
+    agrees: Rate
+    people: list[Reliable]
+
+
 class Agreement(BaseModel):
     """Agreement beyond chance: 1 is perfect, 0 is chance."""
 
@@ -80,3 +97,4 @@ class Agreement(BaseModel):
     batches: list[Alpha] = []
     people: list[Alpha] = []
     weeks: list[Alpha] = []
+    reliability: Reliability | None = None

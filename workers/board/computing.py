@@ -24,6 +24,7 @@ from app.board.results import Agreement, Alpha, Pair, Policy, Rate, Strengths
 from app.registry.models import Checkpoint, CheckpointKind
 from workers.board import agreement
 from workers.board.reading import Ballot, Item, by_week, read_items, read_votes
+from workers.board.reliability import against_a_model
 from workers.board.strengths import Floats, Interval, Votes, against, direct, linked
 
 log = structlog.get_logger()
@@ -55,7 +56,9 @@ def compute(session: Session, board: Board) -> list[BoardSlice]:
     board.last_retraction_id = session.scalar(select(func.max(Retraction.id))) or 0
     board.last_review_id = session.scalar(select(func.max(Review.id))) or 0
     ballot = read_votes(session, board.loop_id)
-    board.agreement = agree(read_items(session, board.loop_id)).model_dump(mode="json")
+    agreed = agree(read_items(session, board.loop_id))
+    agreed.reliability = against_a_model(session, board.loop_id)
+    board.agreement = agreed.model_dump(mode="json")
     names = {row.id: row.name for row in session.execute(select(Checkpoint.id, Checkpoint.name))}
     base = session.scalar(
         select(Checkpoint.id).where(Checkpoint.kind == CheckpointKind.BASE).order_by(Checkpoint.id.desc()).limit(1)

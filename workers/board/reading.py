@@ -160,12 +160,15 @@ def _ballot(
 
 
 def read_items(session: Session, loop_id: int) -> list[Item]:
-    """Every two responses of an item that two or more people judged, however the item was drawn."""
+    """Every two responses of an item that two or more people judged, however the item was drawn.
+
+    Without what a reward model doubted: a second judgement of just these would make people agree less than they do.
+    """
     about = (Comparison.id, Batch.id, Batch.name, User.pseudonym, Annotation.created_at)
     outcome = cast(Annotation.outcome, Text)
     best = cast(Annotation.ranking[0][0].astext, BigInteger)
     wanted = and_(COUNTS, purposes.compares, Comparison.annotators_done > 1)
-    wanted = and_(wanted, Round.loop_id == loop_id)
+    wanted = and_(wanted, Round.loop_id == loop_id, Comparison.doubted_by_id.is_(None))
 
     def judged(*columns: Any) -> Select[Any]:
         return _judgements(*columns, *about).join(User, User.id == Annotation.annotator_id).where(wanted)

@@ -33,12 +33,11 @@ from app.rounds.pair_selection import ENOUGH
 from training.formats.prompts import Split, split_of
 from training.formats.votes import votes
 from workers.selection import asking, doubts, head, reading
-from workers.selection.head import Floats, Judged
+from workers.selection.head import Judged
+from workers.selection.intervals import over_prompts
 
 AT_ONCE = 512
 """Responses that are read at most for one comparison, by each of the two models."""
-RESAMPLES = 2000
-SEED = 17
 Report = dict[str, Any]
 
 
@@ -145,29 +144,15 @@ def _measured(train: Votes, measured: Votes, vectors: dict[int, bytes], scored: 
     of = [prompt for prompt, *_ in measured.rows]
     return {
         "pairs": len(of),
-        "head": _interval(of, by_head),
-        "reward_model": _interval(of, by_model),
-        "above": _interval(of, [mine - its for mine, its in zip(by_model, by_head, strict=True)]),
+        "head": over_prompts(of, by_head),
+        "reward_model": over_prompts(of, by_model),
+        "above": over_prompts(of, [mine - its for mine, its in zip(by_model, by_head, strict=True)]),
     }
 
 
 def _right(margin: float, said: float) -> float:
     """1 where the better response is found better, ½ where both are alike."""
     return 0.5 if margin == 0 else float((margin > 0) == (said > 0.5))
-
-
-def _interval(prompts: Sequence[int], values: Sequence[float]) -> Report:
-    """The mean with its 95% interval by bootstrap over prompts, as evaluations say theirs; of one prompt without ends."""
-    _, places = np.unique(np.array(prompts), return_inverse=True)
-    sums: Floats = np.bincount(places, weights=np.array(values, dtype=float)).astype(float)
-    counts: Floats = np.bincount(places).astype(float)
-    ends: tuple[float | None, float | None] = (None, None)
-    if len(sums) > 1:
-        draws = np.random.default_rng(SEED).integers(0, len(sums), (RESAMPLES, len(sums)))
-        means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
-        low, high = np.quantile(means, [0.025, 0.975])
-        ends = (float(low), float(high))
-    return {"value": float(np.mean(values)), "low": ends[0], "high": ends[1], "prompts": len(sums)}
 
 
 def main(settings: Path) -> int:

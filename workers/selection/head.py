@@ -102,6 +102,14 @@ def fit(features: Floats, judged: Judged, seed: int = SEED) -> Head:
     return Head(view, weights, np.array([_weights(apart[draw], score[draw], ridge, weights) for draw in draws]))
 
 
+def crossed(features: Floats, judged: Judged) -> Floats:
+    """How much better ``one`` is found, by weights that were fitted on judgements of other prompts alone: [pairs]."""
+    seen = View.of(features)(features)
+    apart, score = seen[judged.one] - seen[judged.other], judged.score
+    ridge = min(RIDGES, key=lambda each: _loss(apart, score, judged.prompt, each))
+    return _crossed(apart, score, judged.prompt, ridge)
+
+
 def _crossed(apart: Floats, score: Floats, prompt: NDArray[np.int64], ridge: float) -> Floats:
     """Margins by weights fitted on the other folds of prompts."""
     _, places = np.unique(prompt, return_inverse=True)

@@ -12,19 +12,20 @@ from app.comparisons.models import Comparison
 from app.kernel.errors import Conflict
 from app.prompts.forms import OF_RESPONSES, BatchChange
 from app.prompts.guidelines import rewrite
-from app.prompts.models import Batch, BatchKind, BatchState, Prompt
+from app.prompts.models import Batch, BatchKind, BatchState, BatchTask, Prompt
 
 SHARED = ("verify_percent", "gold_percent", "qualification_items")
 NUMBERS = (*SHARED, "qualification_percent")
-PLAIN = (*NUMBERS, "required", "show_findings")
+CHOOSING = ("overlap_percent", "selection", "sampled_per_prompt")
+PLAIN = (*NUMBERS, *CHOOSING, "required", "show_findings")
 
 
 def change(session: Session, user: User, batch: Batch, wanted: BatchChange) -> None:
     """Take over what ``wanted`` names; the values before stay in the audit trail.
 
     Raises:
-        Conflict: other attributes, and somebody has annotated by the present ones; or known answers among dialogues, or where
-            nothing is compared.
+        Conflict: other attributes, and somebody has annotated by the present ones; or known answers, or a choice of responses,
+            among dialogues or where nothing is compared.
     """
     session.refresh(batch, with_for_update=True)
     if batch.kind is BatchKind.DIALOGUE and any(getattr(wanted, name) for name in SHARED):
@@ -56,6 +57,9 @@ def _check_task(batch: Batch, wanted: BatchChange) -> None:
     said = next((said for name, said in OF_RESPONSES.get(batch.task, {}).items() if getattr(wanted, name)), None)
     if said is not None:
         raise Conflict(f"{said[0].upper()}{said[1:]}.")
+    compares = batch.kind is BatchKind.PROMPTS and batch.task is BatchTask.COMPARE
+    if not compares and any(getattr(wanted, name) is not None for name in CHOOSING):
+        raise Conflict("Responses are chosen, and judged twice, only where people compare the responses to prompts.")
 
 
 def _asked(wanted: BatchChange) -> dict[str, object]:

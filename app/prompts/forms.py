@@ -211,6 +211,10 @@ class BatchChange(BaseModel):
     attributes: Attributes | None = None
     language: Language = None
     """Empty text: it is not known any more."""
+    overlap_percent: Percent | None = None
+    """Holds for prompts whose responses are not ready yet, as ``selection`` and ``sampled_per_prompt`` do."""
+    selection: PairSelection | None = None
+    sampled_per_prompt: Annotated[Whole | None, Field(ge=2, le=16)] = None
     verify_percent: Percent | None = None
     gold_percent: GoldPercent | None = None
     qualification_items: QualificationItems | None = None

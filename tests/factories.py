@@ -36,6 +36,7 @@ from app.preferences.models import Snapshot, SnapshotAnnotation, SnapshotState
 from app.prompts.models import Batch, BatchState, BatchTask, Prompt, PromptState
 from app.registry.models import Checkpoint, CheckpointKind, Deployment
 from app.rounds.models import Contest, ContestKind, RunKind, RunState, TrainingRun
+from training.formats.steps import cut
 
 PASSWORD = "correct horse battery staple"
 
@@ -223,6 +224,37 @@ def make_writing(
     return list(items)
 
 
+def make_labelling(session: Session, *texts: str, wanted: int = 1, **more: Any) -> list[Comparison]:
+    """Items of a new open batch whose steps people label: one for each response; ``more`` is the batch's."""
+    batch = make_batch(session, annotators_per_prompt=wanted, candidates_per_prompt=2, **more)
+    batch.task, batch.candidates_per_prompt = BatchTask.STEPS, 1
+    items = []
+    for place, each in enumerate(texts or ("2 + 2 = 4\n4 + 1 = 6\nSo it is 6.",)):
+        prompt = make_prompt(session, batch, state=PromptState.READY)
+        make_candidate(session, prompt, each)
+        item = comparing.create_comparison(session, prompt)
+        assert item is not None
+        item.position = place
+        items.append(item)
+    session.commit()
+    return items
+
+
+def make_labels(session: Session, user: User, item: Comparison, *labels: int, right_step: str = "") -> Annotation:
+    """What ``user`` says of the steps of ``item``."""
+    held = make_assignment(session, user, item)
+    submission = Submission(
+        fencing_token=held.fencing_token,
+        outcome=Outcome.LABELLED,
+        step_labels=list(labels),
+        right_step=right_step,
+        active_seconds=12.5,
+    )
+    recorded = recording.submit(session, user, held.id, submission, key=secrets.token_hex(16))
+    session.commit()
+    return session.get_one(Annotation, recorded.id)
+
+
 def make_assignment(session: Session, user: User, comparison: Comparison | None = None) -> Assignment:
     """The next item of ``user``; without ``comparison`` a new one is made first."""
     if comparison is None:
@@ -246,9 +278,12 @@ def make_annotation(
 ) -> Annotation:
     """A submission of ``user``; ``ranking`` names candidates by id, best first (default: in order of their ids).
 
-    Of an item without responses it is ``edited_text``, the answer.
+    Of an item without responses it is ``edited_text``, the answer; of one whose steps are labelled all of them are right.
     """
     assignment = make_assignment(session, user, comparison)
+    if len(assignment.order_shown) == 1:
+        steps = cut(session.get_one(Candidate, assignment.order_shown[0]).text)
+        return make_labels(session, user, session.get_one(Comparison, assignment.comparison_id), *(1 for _ in steps))
     if not assignment.order_shown:
         outcome, edited_text = Outcome.WRITTEN, edited_text or "An answer from scratch."
     letters = {candidate: position(index) for index, candidate in enumerate(assignment.order_shown)}

@@ -29,6 +29,7 @@ from app.kernel.errors import Conflict
 from app.kernel.numbers import Whole
 from app.prompts.models import BatchState, BatchTask
 from app.shell.failures import answer
+from training.formats.steps import spans
 
 router = APIRouter(tags=["annotate"])
 
@@ -58,7 +59,9 @@ class BatchOut(Out):
     guidelines: str = Field(description="Markdown.")
     edit_policy: EditPolicy
     task: BatchTask = Field(
-        description="`write`: there are no responses; send `outcome` written with your answer in `edited_text`."
+        description="`write`: there are no responses; send `outcome` written with your answer in `edited_text`. `steps`: there "
+        "is one; send `outcome` labelled with `step_labels`, from the first step to the first wrong one, and what should stand "
+        "there in `right_step`."
     )
     attributes: list[dict[str, Any]] = Field(description="Attributes to rate for each response.")
     strength_examples: dict[str, str] = Field(description='Markdown, by strength from "1" to "4".')
@@ -79,6 +82,14 @@ class ResponseOut(Out):
     steps: list[dict[str, Any]] = Field(
         default=[], description="Messages before the text, where tools were called: the calls, and what they answered."
     )
+
+
+class StepOut(Out):
+    """A step of the response, by its characters."""
+
+    start: int = Field(examples=[0])
+    end: int = Field(examples=[17], description="Exclusive.")
+    text: str = Field(examples=["4 times 3 is 12."])
 
 
 _LEASE: dict[str, Any] = {"fencing_token": 1, "lease_until": "2026-11-23T03:04:20Z", "lease_seconds": 1800}
@@ -102,6 +113,7 @@ _ASSIGNMENT: dict[str, Any] = _LEASE | {
     "draft_version": 4,
     "annotation_id": None,
     "returned_note": None,
+    "steps_to_label": [],
 }
 _ANNOTATION: dict[str, Any] = {
     "id": 9,
@@ -138,6 +150,7 @@ class AssignmentOut(LeaseOut):
         default=None, description="The submission that counts; its content is in `draft`."
     )
     returned_note: str | None = Field(default=None, description="Why a reviewer returned it to you.")
+    steps_to_label: list[StepOut] = Field(default=[], description="The steps of the response, where they are labelled.")
 
 
 class DraftOut(Out):
@@ -340,7 +353,15 @@ def _assignment(work: queries.Work) -> dict[str, Any]:
         "draft_version": work.draft_version,
         "annotation_id": work.annotation_id,
         "returned_note": work.returned_note,
+        "steps_to_label": _steps(work),
     }
+
+
+def _steps(work: queries.Work) -> list[dict[str, Any]]:
+    if work.task is not BatchTask.STEPS:
+        return []
+    text = work.texts[0]
+    return [{"start": start, "end": end, "text": text[start:end]} for start, end in spans(text)]
 
 
 def _annotation(

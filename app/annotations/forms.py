@@ -12,7 +12,9 @@ from app.kernel.numbers import Whole
 
 SKIP_REASON_LIMIT = 500
 ATTEMPT = {"fencing_token", "active_seconds", "draft_version"}
-LATER = {"attributes", "flags", "spans", "nothing_to_improve", "revision_id", "corrects"}
+LATER = {
+    "attributes", "flags", "spans", "nothing_to_improve", "revision_id", "corrects", "step_labels", "right_step",
+}  # fmt: skip
 
 
 class Submission(Judgement):
@@ -35,6 +37,7 @@ class Submission(Judgement):
                 {"fencing_token": 1, "outcome": "ranked", "ranking": [["C"], ["A", "D"], ["B"]], "strengths": [1, 4]},
                 {"fencing_token": 1, "outcome": "all_unacceptable"},
                 {"fencing_token": 1, "outcome": "written", "edited_text": "Count them, then halve."},
+                {"fencing_token": 1, "outcome": "labelled", "step_labels": [1, 0, -1], "right_step": "Halve it: 6."},
             ]
         },
     )

@@ -15,13 +15,14 @@ from app.kernel.errors import BadInput
 class Where(StrEnum):
     """On which items a key works. Two actions may share a key only where no item has both.
 
-    ``compared``: on those with responses; where the answer is written there are none.
+    ``compared``: on those with responses that are compared. ``steps``: where the steps of one are labelled.
     """
 
     ALL = "all"
     COMPARED = "compared"
     PAIR = "pair"
     RANKED = "ranked"
+    STEPS = "steps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,10 @@ ACTIONS = (
         Action(f"pick_{side}{level.value}", str(number), f"{side} is {level.words}", Where.PAIR)
         for number, (side, level) in enumerate(CHOICES, 1)
     ),
+    Action("step_wrong", "1", "the step is wrong", Where.STEPS),
+    Action("step_neutral", "2", "the step is neither right nor wrong, or you cannot tell", Where.STEPS),
+    Action("step_right", "3", "the step is right", Where.STEPS),
+    Action("step_back", "b", "back to the step before", Where.STEPS),
     Action("ranking", "r", "go to the ranking", Where.RANKED),
     Action("same", "=", "in the ranking: as good as the one below, or no longer", Where.RANKED, in_list=True),
     Action("stronger", "+", "in the ranking: better than the one below by more", Where.RANKED, in_list=True),
@@ -49,7 +54,7 @@ ACTIONS = (
     Action("attributes", "a", "jump to the next missing rating", Where.COMPARED),
     Action("flags", "f", "flag a response", Where.COMPARED),
     Action("mark", "h", "mark a passage of a response", Where.COMPARED),
-    Action("improve", "e", "improve the chosen response, or write the answer"),
+    Action("improve", "e", "improve the chosen response, or write the answer or the right step"),
     Action("nothing", "n", "nothing to improve", Where.COMPARED),
     Action("revise", "m", "ask the model for a revision", Where.COMPARED),
     Action("comment", "c", "comment"),
@@ -73,6 +78,8 @@ FIXED = (
     ("1 … 8", "in the ranking: put the response in that place"),
     ("= + -", "in the ranking, on the last response: against the one above"),
 )
+APART = ({Where.PAIR, Where.RANKED}, *({Where.STEPS, each} for each in (Where.COMPARED, Where.PAIR, Where.RANKED)))
+"""No item has both."""
 RESERVED = "?"
 PLACES = "12345678"
 _BY_NAME = {action.name: action for action in ACTIONS}
@@ -132,7 +139,7 @@ def clean(key: str) -> str:
 
 
 def _meet(one: Action, other: Action) -> bool:
-    return {one.where, other.where} != {Where.PAIR, Where.RANKED}
+    return {one.where, other.where} not in APART
 
 
 def _flaw(action: Action, key: str) -> str:
@@ -142,6 +149,6 @@ def _flaw(action: Action, key: str) -> str:
         return "One letter, digit or sign that a single key types; Enter, Tab, Space and the arrows are reserved."
     if key == RESERVED:
         return f"“{RESERVED}” always opens the list of keys. Choose another key."
-    if key in PLACES and action.where is not Where.PAIR:
+    if key in PLACES and action.where not in {Where.PAIR, Where.STEPS}:
         return f"“{key}” sets a place in a ranking. Choose another key."
     return ""

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    SmallInteger,
     String,
     UniqueConstraint,
     and_,
@@ -34,7 +35,8 @@ class Annotation(Base):
     """One annotator's immutable submission; a correction is a new row that supersedes the old one.
 
     ``ranking`` is a list of groups of candidate ids, best first; ties share a group. ``strengths[i]`` says how much
-    better group i is than group i + 1. Of an answer that was written from scratch both are empty, and ``edited_text`` is it.
+    better group i is than group i + 1. Of an answer that was written from scratch both are empty, and ``edited_text`` is it. Of
+    labels of steps both are empty, and they are rows of ``step_labels``.
     """
 
     __tablename__ = "annotations"
@@ -64,6 +66,10 @@ class Annotation(Base):
         CheckConstraint(
             "outcome <> 'written' OR (edited_text IS NOT NULL AND ranking = '[]' AND cardinality(order_shown) = 0)",
             name="written_where_nothing_is_shown",
+        ),
+        CheckConstraint(
+            "outcome <> 'labelled' OR (edited_text IS NULL AND ranking = '[]' AND cardinality(order_shown) = 1)",
+            name="labelled_where_one_is_shown",
         ),
         CheckConstraint("edited_text IS NULL OR NOT nothing_to_improve", name="improved_or_nothing_to_improve"),
         CheckConstraint(
@@ -116,6 +122,36 @@ class Annotation(Base):
     assignment: Mapped[Assignment] = relationship(lazy="raise")
     comparison: Mapped[Comparison] = relationship(lazy="raise", foreign_keys=[comparison_id])
     annotator: Mapped[User] = relationship(lazy="raise")
+
+
+class StepLabel(Base):
+    """What one step of a response is, by one annotation; never changed, because a correction is another annotation.
+
+    ``starts`` and ``ends`` are the step's characters in the response as sampled, the end not included: steps are cut when they
+    are labelled, and what was said of them holds however they are cut later.
+    """
+
+    __tablename__ = "step_labels"
+    __table_args__ = (
+        UniqueConstraint("annotation_id", "place"),
+        CheckConstraint("label BETWEEN -1 AND 1", name="label_range"),
+        CheckConstraint("place >= 0", name="place_positive"),
+        CheckConstraint("starts >= 0 AND ends > starts", name="span"),
+        CheckConstraint("correction IS NULL OR label = -1", name="corrects_what_is_wrong"),
+        Index(None, "candidate_id"),
+    )
+
+    id: Mapped[Key]
+    annotation_id: Mapped[int] = mapped_column(ForeignKey("annotations.id"))
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("candidates.id"))
+    place: Mapped[int]
+    """Among the steps of the response, from 0."""
+    starts: Mapped[int]
+    ends: Mapped[int]
+    label: Mapped[int] = mapped_column(SmallInteger)
+    """1 right, 0 neutral, -1 wrong: the last one."""
+    correction: Mapped[str | None]
+    """What should stand in place of the wrong step."""
 
 
 STANDING = Annotation.superseded_by_id.is_(None) & Annotation.withdrawn_at.is_(None)
@@ -180,7 +216,7 @@ class GoldAnswer(Base):
     __tablename__ = "gold_answers"
     __table_args__ = (
         CheckConstraint("(outcome = 'ranked') = (best_candidate_id IS NOT NULL)", name="ranked_names_the_best"),
-        CheckConstraint("outcome <> 'written'", name="compares"),
+        CheckConstraint("outcome NOT IN ('written', 'labelled')", name="compares"),
     )
 
     comparison_id: Mapped[int] = mapped_column(ForeignKey("comparisons.id"), primary_key=True)

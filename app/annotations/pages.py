@@ -6,6 +6,7 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from markupsafe import Markup
@@ -19,9 +20,10 @@ from app.candidates.traces import Step, steps_of
 from app.comparisons.models import AssignmentState
 from app.judgements.judgement import Draft
 from app.judgements.positions import POSITIONS
-from app.judgements.vocabulary import CHOICES, STRONGEST_FIRST, EditPolicy, Flag, Outcome, SpanLabel
+from app.judgements.vocabulary import CHOICES, STRONGEST_FIRST, EditPolicy, Flag, Outcome, SpanLabel, StepLabel
 from app.kernel.markup import to_html
 from app.prompts.models import BatchState, BatchTask
+from training.formats.steps import cut
 
 SKIP_REASONS = (
     "I do not know enough about this topic",
@@ -32,6 +34,8 @@ SKIP_REASONS = (
 )
 SKIP_WRITING = (*SKIP_REASONS[:3], "The prompt is offensive or private")
 """The same where there is no response."""
+SKIP_LABELLING = (*SKIP_REASONS[:3], "The prompt or the response is offensive or private", "The response has no steps")
+SKIPS = {BatchTask.COMPARE: SKIP_REASONS, BatchTask.WRITE: SKIP_WRITING, BatchTask.STEPS: SKIP_LABELLING}
 EXCERPT = 90
 ROLES = {"system": "System prompt", "user": "User", "assistant": "Assistant", "tool": "Tool result"}
 
@@ -65,6 +69,15 @@ class Response:
     excerpt: str
     steps: Sequence[Step] = ()
     """The calls of tools before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """One step of the response whose steps are labelled, with what the form says of it."""
+
+    html: Markup
+    text: str
+    label: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +120,8 @@ class Filled:
     nothing_to_improve: bool
     revision_id: str
     """The revision that the edited text began as."""
+    right_step: str
+    """What should stand in place of the wrong step."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +147,11 @@ class WorkPage:
     editable: bool
     writes: bool
     """Whether there is no response: the answer is written."""
+    labels: bool
+    """Whether the steps of the one response are labelled."""
+    step_rows: Sequence[StepRow]
+    step_choices: Sequence[tuple[int, str, str]]
+    """What a step can be: value, words and key."""
     ended: bool
     undo: int | None
     """The assignment that was submitted just before, and can be taken back for some seconds."""
@@ -199,7 +219,7 @@ def work_page(
     chosen_keys = keys.keymap(preferences)
     strengths = {level.value: level.words for level in STRONGEST_FIRST}
     outcomes = {each.value: each.said_of(len(work.texts)) for each in (Outcome.TIE, Outcome.ALL_UNACCEPTABLE)}
-    writes = work.task is BatchTask.WRITE
+    writes, labels = work.task is BatchTask.WRITE, work.task is BatchTask.STEPS
     return WorkPage(
         work=work,
         turns=[_turn(message) for message in work.messages],
@@ -209,14 +229,17 @@ def work_page(
         choices=_choices(chosen_keys),
         strengths=strengths,
         outcomes=outcomes,
-        skip_reasons=SKIP_WRITING if writes else SKIP_REASONS,
+        skip_reasons=SKIPS[work.task],
         filled=_filled(draft or Draft(), len(work.texts)),
         data=_data(work, draft, chosen_keys, {"strengths": strengths, "outcomes": outcomes}),
         key=secrets.token_urlsafe(18),
         problem=problem,
         kept=kept,
-        editable=writes or work.edit_policy is not EditPolicy.NONE,
+        editable=writes or (work.edit_policy is not EditPolicy.NONE and not labels),
         writes=writes,
+        labels=labels,
+        step_rows=step_rows(work.texts[0], (draft or Draft()).step_labels) if labels else (),
+        step_choices=[(each.value, each.label, chosen_keys[f"step_{each.label.lower()}"]) for each in StepLabel],
         ended=work.state in {AssignmentState.SUBMITTED, AssignmentState.SKIPPED} and work.corrects is None,
         undo=undo,
         display=Display.of(preferences),
@@ -230,6 +253,11 @@ def work_page(
         guidelines_changed=guidelines_changed,
         feedback=feedback,
     )
+
+
+def step_rows(text: str, said: Sequence[int]) -> list[StepRow]:
+    """The steps of a response with what was said of them so far."""
+    return [StepRow(to_html(each), each, label) for each, label in zip_longest(cut(text), said[: len(cut(text))])]
 
 
 def _response(index: int, text: str, steps: Sequence[dict[str, Any]] | None) -> Response:
@@ -304,6 +332,7 @@ def _filled(draft: Draft, shown: int) -> Filled:
         spans=json.dumps([span.model_dump(mode="json") for span in draft.spans]) if draft.spans else "",
         nothing_to_improve=draft.nothing_to_improve,
         revision_id=str(draft.revisions.get(edited, "")),
+        right_step=draft.right_step,
     )
 
 

@@ -209,7 +209,7 @@ def _with_annotation(session: Session, work: Work, correct: bool) -> Work:  # no
     returned = review is not None and review.verdict is Decision.RETURNED
     return replace(
         work,
-        draft=as_draft(said).model_dump(mode="json"),
+        draft=as_draft(session, said).model_dump(mode="json"),
         annotation_id=said.id,
         corrects=said.id if correct and not said.retraction_id and work.batch_state is not BatchState.CLOSED else None,
         returned_note=review.note if review and returned and not said.retraction_id else None,

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
-from app.annotations import gold, verification
+from app.annotations import gold, labelling, verification
 from app.annotations.forms import Submission, request_hash
 from app.annotations.models import STANDING, Annotation, Revision
 from app.candidates.models import Candidate, LiveGeneration
@@ -175,7 +175,7 @@ def undo(session: Session, user: User, assignment_id: int) -> Held:
         raise Conflict("It is too late to undo this, but you can still correct it under your submitted items.")
     verification.take_back(session, taken.id)
     seats.change(session, held.comparison_id, done=-1)
-    seats.write_draft(session, held.id, as_draft(taken).model_dump(mode="json"))
+    seats.write_draft(session, held.id, as_draft(session, taken).model_dump(mode="json"))
     return seats.renew(session, held.id, tokens=1)
 
 
@@ -184,9 +184,11 @@ def standing_annotation(session: Session, assignment_id: int) -> Annotation | No
     return session.scalars(select(Annotation).where(Annotation.assignment_id == assignment_id, STANDING)).one_or_none()
 
 
-def as_draft(annotation: Annotation) -> Draft:
+def as_draft(session: Session, annotation: Annotation) -> Draft:
     """An annotation as a draft of the same judgement, by position again."""
     columns = {column.key: getattr(annotation, column.key) for column in Annotation.__table__.columns}
+    if annotation.outcome is Outcome.LABELLED:
+        columns |= labelling.said(session, annotation.id)
     return Judgement.from_ids(annotation.order_shown, columns).draft(annotation.active_seconds or 0)
 
 
@@ -220,6 +222,8 @@ def _check_may_submit(locked: Locked, submission: Submission) -> None:
 def _checked(session: Session, locked: Locked, submission: Submission) -> dict[str, Any]:
     """The columns of a judgement that keeps every rule."""
     shown = locked.assignment.order_shown
+    if PURPOSES[locked.purpose].labels:
+        return _checked_steps(session, locked, submission)
     judgement = rules.check(submission, len(shown), locked.edit_policy)
     lengths = _lengths(session, shown) if submission.spans else []
     if shown:
@@ -228,6 +232,21 @@ def _checked(session: Session, locked: Locked, submission: Submission) -> dict[s
     return {
         **columns,
         "edit_source": _edit_source(session, locked.assignment.id, columns["edited_candidate_id"], submission),
+        "active_seconds": submission.active_seconds,
+        "order_shown": shown,
+        "guidelines_version": locked.guidelines_version,
+    }
+
+
+def _checked_steps(session: Session, locked: Locked, submission: Submission) -> dict[str, Any]:
+    """The columns of labels of steps, and what is stored beside them."""
+    shown = locked.assignment.order_shown
+    said = Judgement.model_validate({name: getattr(submission, name) for name in Judgement.model_fields})
+    judgement = labelling.checked(session, shown[0], said, locked.edit_policy)
+    return {
+        **judgement.to_ids(shown),
+        "labelled": judgement,
+        "edit_source": None,
         "active_seconds": submission.active_seconds,
         "order_shown": shown,
         "guidelines_version": locked.guidelines_version,
@@ -269,9 +288,12 @@ def _lengths(session: Session, shown: list[int]) -> list[int]:
 def _store(session: Session, user: User, held: Held, values: dict[str, Any], key: str, digest: bytes) -> Recorded:
     mark = {"annotator_id": user.id, "idempotency_key": key, "request_hash": digest}
     held_by = {"assignment_id": held.id, "comparison_id": held.comparison_id}
+    labelled = values.pop("labelled", None)
     stored = session.connection().execute(_insert_annotation, values | mark | held_by).one_or_none()
     if stored is None:
         raise BadInput("This Idempotency-Key was used for another submission: send a new key.")
+    if labelled is not None:
+        labelling.store(session, stored.id, held.order_shown[0], labelled)
     if values["edited_text"] is not None:
         for act in AFTER_EDIT:
             act(session, stored.id)

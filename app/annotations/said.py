@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
-from app.annotations.pages import WorkPage
+from app.annotations.pages import WorkPage, step_rows
 from app.annotations.queries import Work
 from app.comparisons.models import AssignmentState
 from app.judgements.judgement import Draft
 from app.judgements.positions import POSITIONS
+from app.judgements.vocabulary import StepLabel
 from app.judgements.words import Place, places
 from app.kernel.markup import to_html
 from app.kernel.word_diff import word_diff
@@ -35,6 +36,16 @@ class Details:
     passages: list[Passage]
 
 
+@dataclass(frozen=True, slots=True)
+class LabelledStep:
+    """A step with what was said of it; empty after the wrong one."""
+
+    html: Markup
+    label: str
+    tone: str
+    correction: Markup
+
+
 @dataclass(frozen=True)
 class EndedPage:
     """Context of ``annotations/ended.html``: a submitted item with what was said, or one that was skipped."""
@@ -52,6 +63,8 @@ class EndedPage:
     nothing_to_improve: bool
     comment: str
     can_correct: bool
+    labelled: list[LabelledStep]
+    """The steps of a response whose steps were labelled, those after the wrong one among them."""
 
 
 def ended_page(page: WorkPage) -> EndedPage:
@@ -72,6 +85,7 @@ def ended_page(page: WorkPage) -> EndedPage:
         written=Markup().join(to_html(text) for text in said.edits.values()) if page.writes else Markup(),
         nothing_to_improve=said.nothing_to_improve,
         comment=said.comment,
+        labelled=_labelled(work, said) if page.labels and submitted else [],
         can_correct=submitted and not work.retracted and work.batch_state is not BatchState.CLOSED,
     )
 
@@ -79,6 +93,23 @@ def ended_page(page: WorkPage) -> EndedPage:
 def said_before(page: WorkPage, draft: Draft) -> EndedPage:
     """The same for ``draft``, an earlier judgement of the item on ``page``."""
     return ended_page(replace(page, work=replace(page.work, draft=draft.model_dump(mode="json"))))
+
+
+def _labelled(work: Work, said: Draft) -> list[LabelledStep]:
+    tones = {StepLabel.WRONG: "bad", StepLabel.NEUTRAL: "", StepLabel.RIGHT: "good"}
+    found = []
+    for row in step_rows(work.texts[0], said.step_labels):
+        label = None if row.label is None else StepLabel(row.label)
+        correction = to_html(said.right_step) if label is StepLabel.WRONG and said.right_step else Markup()
+        found.append(
+            LabelledStep(
+                row.html,
+                label.label if label is not None else "",
+                tones[label] if label is not None else "",
+                correction,
+            )
+        )
+    return found
 
 
 def _details(work: Work, said: Draft, name: str) -> Details:

@@ -14,14 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from app.annotations.forms import Submission
 from app.judgements.judgement import Draft
 from app.judgements.positions import POSITIONS
-from app.judgements.vocabulary import Outcome
+from app.judgements.vocabulary import Outcome, StepLabel
 from app.kernel.errors import BadInput
 from app.shell.bodies import FORM_LIMIT_BYTES
+from training.formats.steps import WRONG
 
 _CHOICE = re.compile("([AB])([1-4])")
 _PLACES = frozenset("12345678")
 _LEVELS = frozenset("1234")
+_STEP_LABELS = frozenset(str(each.value) for each in StepLabel)
 _ATTRIBUTE = re.compile("attribute\\.[A-H]\\.[a-z_]{1,30}")
+_STEP = re.compile("step\\.[0-9]{1,4}")
 _FLAG = re.compile("flag\\.[A-H]\\.[a-z_]{1,30}")
 LABELS = {
     "ranking": "Ranking",
@@ -31,6 +34,8 @@ LABELS = {
     "attributes": "Ratings",
     "flags": "Flags",
     "spans": "Marked passages",
+    "step_labels": "Labels of steps",
+    "right_step": "Right step",
     "comment": "Comment",
 }
 
@@ -59,6 +64,8 @@ class WorkForm(BaseModel):
     ``rank``, each two neighbouring places their ``strength``. ``edited_position`` is empty where the chosen response was edited.
     Of each response ``attribute.A.helpful`` holds a step of the scale and ``flag.A.unsafe`` is there where it is set; ``spans``
     is JSON, for passages are marked by scripts only. Where the answer is written ``choice`` says so, and ``edited_text`` is it.
+    Where steps are labelled ``choice`` says that, ``step.0`` holds the label of the first, and ``right_step`` what the wrong one
+    should be.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -76,12 +83,14 @@ class WorkForm(BaseModel):
     nothing_to_improve: bool = False
     revision_id: str = Field(default="", pattern="^[0-9]{0,18}$")
     spans: str = ""
+    right_step: str = ""
     comment: str = ""
     active_seconds: float = Field(default=0, ge=0, le=86_400, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _no_strange_fields(self) -> Self:
-        strange = [name for name in self.model_extra or {} if not (_ATTRIBUTE.fullmatch(name) or _FLAG.fullmatch(name))]
+        known = (_ATTRIBUTE, _FLAG, _STEP)
+        strange = [name for name in self.model_extra or {} if not any(each.fullmatch(name) for each in known)]
         if strange:
             raise ValueError(
                 f"there is no field {strange[0][:40]!r}; if Corral was upgraded while this page was open, "
@@ -147,6 +156,8 @@ class WorkForm(BaseModel):
         attributes: dict[str, dict[str, Any]] = {}
         flags: dict[str, list[str]] = {}
         for field, value in (self.model_extra or {}).items():
+            if field.startswith("step."):
+                continue
             _, position, name = field.split(".")
             if field.startswith("flag."):
                 flags.setdefault(position, []).append(name)
@@ -161,12 +172,26 @@ class WorkForm(BaseModel):
             "flags": flags,
             "spans": spans,
             "nothing_to_improve": self.nothing_to_improve,
+            "step_labels": self._step_labels(),
+            "right_step": self.right_step.replace("\r\n", "\n"),
             "comment": self.comment.replace("\r\n", "\n"),
         }
 
+    def _step_labels(self) -> list[int]:
+        """What is said of the steps, from the first one to the first that is wrong or of which nothing is said."""
+        said = {
+            int(name.removeprefix("step.")): value
+            for name, value in (self.model_extra or {}).items()
+            if _STEP.fullmatch(name)
+        }
+        labels: list[int] = []
+        while said.get(len(labels)) in _STEP_LABELS and WRONG not in labels:
+            labels.append(int(said[len(labels)]))
+        return labels
+
     def _conclusion(self) -> tuple[Outcome | None, list[list[str]], list[int | None]]:
         """Outcome, groups and strengths, as far as they are said."""
-        if self.choice in {Outcome.TIE, Outcome.ALL_UNACCEPTABLE, Outcome.WRITTEN}:
+        if self.choice in {Outcome.TIE, Outcome.ALL_UNACCEPTABLE, Outcome.WRITTEN, Outcome.LABELLED}:
             return Outcome(self.choice), [], []
         side = _CHOICE.fullmatch(self.choice)
         if side:

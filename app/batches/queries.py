@@ -81,15 +81,15 @@ def batch_progress(session: Session, batch_ids: Sequence[int]) -> dict[int, Prog
     compared = (
         select(
             Comparison.batch_id,
-            func.count().filter(purposes.trains).label("comparisons"),
+            func.count().filter(purposes.is_asked_for).label("comparisons"),
             func.count()
-            .filter(purposes.trains, Comparison.annotators_done >= Comparison.annotators_wanted)
+            .filter(purposes.is_asked_for, Comparison.annotators_done >= Comparison.annotators_wanted)
             .label("done"),
             func.count()
-            .filter(purposes.trains, Comparison.seats_free == Comparison.annotators_wanted)
+            .filter(purposes.is_asked_for, Comparison.seats_free == Comparison.annotators_wanted)
             .label("unstarted"),
-            func.coalesce(func.sum(Comparison.annotators_done).filter(purposes.trains), 0).label("annotations"),
-            func.coalesce(func.sum(Comparison.annotators_wanted).filter(purposes.trains), 0).label(
+            func.coalesce(func.sum(Comparison.annotators_done).filter(purposes.is_asked_for), 0).label("annotations"),
+            func.coalesce(func.sum(Comparison.annotators_wanted).filter(purposes.is_asked_for), 0).label(
                 "annotations_wanted"
             ),
             func.count().filter(KNOWN_ANSWER_IN_USE, Comparison.seats_free > 0).label("known_answers"),

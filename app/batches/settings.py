@@ -16,15 +16,16 @@ from app.prompts.models import Batch, BatchKind, BatchState, BatchTask, Prompt
 
 SHARED = ("verify_percent", "gold_percent", "qualification_items")
 NUMBERS = (*SHARED, "qualification_percent")
-PLAIN = (*NUMBERS, "required", "show_findings")
+CHOOSING = ("overlap_percent", "selection", "sampled_per_prompt")
+PLAIN = (*NUMBERS, *CHOOSING, "required", "show_findings")
 
 
 def change(session: Session, user: User, batch: Batch, wanted: BatchChange) -> None:
     """Take over what ``wanted`` names; the values before stay in the audit trail.
 
     Raises:
-        Conflict: other attributes, and somebody has annotated by the present ones; or known answers among dialogues, or where
-            people write.
+        Conflict: other attributes, and somebody has annotated by the present ones; or known answers, or a choice of responses,
+            among dialogues or where nothing is compared.
     """
     session.refresh(batch, with_for_update=True)
     if batch.kind is BatchKind.DIALOGUE and any(getattr(wanted, name) for name in SHARED):
@@ -32,8 +33,7 @@ def change(session: Session, user: User, batch: Batch, wanted: BatchChange) -> N
             "Dialogue turns are only shown to their author, so their edits cannot be verified and they have no known "
             "answers."
         )
-    if batch.task is BatchTask.WRITE:
-        _check_written(wanted)
+    _check_task(batch, wanted)
     after = _asked(wanted)
     before: dict[str, object] = {
         name: getattr(batch, name) for name, value in after.items() if value != getattr(batch, name)
@@ -52,11 +52,14 @@ def change(session: Session, user: User, batch: Batch, wanted: BatchChange) -> N
         rewrite(session, user, batch, text, wanted.strength_examples)
 
 
-def _check_written(wanted: BatchChange) -> None:
-    """Refuse what is about responses in a batch that has none."""
-    named = next((name for name in OF_RESPONSES if getattr(wanted, name)), None)
-    if named is not None:
-        raise Conflict(f"{OF_RESPONSES[named][0].upper()}{OF_RESPONSES[named][1:]}.")
+def _check_task(batch: Batch, wanted: BatchChange) -> None:
+    """Refuse what is about comparing in a batch that has nothing to compare."""
+    said = next((said for name, said in OF_RESPONSES.get(batch.task, {}).items() if getattr(wanted, name)), None)
+    if said is not None:
+        raise Conflict(f"{said[0].upper()}{said[1:]}.")
+    compares = batch.kind is BatchKind.PROMPTS and batch.task is BatchTask.COMPARE
+    if not compares and any(getattr(wanted, name) is not None for name in CHOOSING):
+        raise Conflict("Responses are chosen, and judged twice, only where people compare the responses to prompts.")
 
 
 def _asked(wanted: BatchChange) -> dict[str, object]:
@@ -87,6 +90,6 @@ def _check_unused(session: Session, batch: Batch) -> None:
     of_batch = Comparison.batch_id == batch.id
     if session.scalar(select(literal(1)).where(of_batch, Comparison.annotators_done > 0).limit(1)):
         raise Conflict("People have already annotated this batch, so its attributes can no longer change.")
-    at_work = purposes.trains, Comparison.seats_free < Comparison.annotators_wanted
+    at_work = purposes.is_asked_for, Comparison.seats_free < Comparison.annotators_wanted
     if batch.state is BatchState.OPEN and session.scalar(select(literal(1)).where(of_batch, *at_work).limit(1)):
         raise Conflict("Somebody is working on this batch: pause it, then change its attributes.")

@@ -361,12 +361,19 @@ def _poll_seconds(batch: Batch, progress: Progress) -> int | None:
 
 
 def _values(batch: Batch) -> dict[str, str]:
-    numbers = ("verify_percent", "gold_percent", "qualification_items", "qualification_percent")
+    numbers = (
+        "overlap_percent",
+        "sampled_per_prompt",
+        "verify_percent",
+        "gold_percent",
+        "qualification_items",
+        "qualification_percent",
+    )
     return (
         {name: str(getattr(batch, name)) for name in numbers}
         | {"attributes": to_lines(batch.attributes), "language": batch.language or ""}
         | {"verifiers": to_text(batch.verifiers), "required": ", ".join(batch.required)}
-        | {"show_findings": batch.show_findings.value}
+        | {"show_findings": batch.show_findings.value, "selection": batch.selection.value}
         | {f"example_{level}": batch.strength_examples.get(level, "") for level in "1234"}
     )
 

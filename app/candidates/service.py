@@ -18,11 +18,13 @@ from sqlalchemy.orm import Session
 from app.candidates.models import Candidate
 from app.kernel.jobs import Job, enqueue
 from app.kernel.settings import get_settings
-from app.prompts.models import CHECKABLE, Batch, PairSelection, Prompt, PromptState
+from app.prompts.models import CHECKABLE, Batch, BatchTask, PairSelection, Prompt, PromptState
+from training.formats.steps import cut
 
 log = structlog.get_logger()
 
 IDENTICAL = "All answers were identical, so there is nothing to compare."
+STEPLESS = "The answer says nothing, so it has no step to label."
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Claim:
     """How many responses are sampled where the shown ones are chosen."""
     batch_id: int = 0
     tests: Any = None
+    task: BatchTask = BatchTask.COMPARE
+    """What people do with the responses: where they label steps, one is enough."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ _GOING_ON = """
            - (SELECT count(*) FROM (
                  SELECT 1 FROM comparisons c
                   WHERE c.batch_id = b.id AND c.seats_free > 0 AND c.seats_free = c.annotators_wanted
-                    AND c.purpose = 'collect' LIMIT :ahead) unstarted)
+                    AND c.purpose IN ('collect', 'steps') LIMIT :ahead) unstarted)
            - (SELECT count(*) FROM (SELECT 1 FROM choices_awaited w WHERE w.batch_id = b.id LIMIT :ahead) unchosen)
            - (SELECT count(*) FROM prompts g WHERE g.batch_id = b.id AND g.state = 'generating') AS room
       FROM batches b
@@ -82,7 +86,7 @@ _GOING_ON = """
 _CLAIM = text(f"""
     UPDATE prompts SET state = 'generating', fencing_token = prompts.fencing_token + 1,
            lease_until = now() + make_interval(secs => :lease)
-      FROM (SELECT p.id, b.candidates_per_prompt, b.max_tokens, b.sampling, b.selection, b.sampled_per_prompt
+      FROM (SELECT p.id, b.candidates_per_prompt, b.max_tokens, b.sampling, b.selection, b.sampled_per_prompt, b.task
               FROM ({_GOING_ON} ORDER BY b.id) b
              CROSS JOIN LATERAL (
                    SELECT id FROM prompts
@@ -93,7 +97,7 @@ _CLAIM = text(f"""
      WHERE prompts.id = due.id
  RETURNING prompts.id AS prompt_id, prompts.external_id, prompts.fencing_token, prompts.attempts, prompts.messages,
            prompts.tools, due.candidates_per_prompt AS wanted, due.max_tokens, due.sampling, prompts.content_hash,
-           due.selection, due.sampled_per_prompt AS sampled, prompts.batch_id, prompts.tests
+           due.selection, due.sampled_per_prompt AS sampled, prompts.batch_id, prompts.tests, due.task
 """)  # noqa: S608 - of constants
 _CHECKABLE = (
     select(CHECKABLE).join_from(Prompt, Batch, Batch.id == Prompt.batch_id).where(Prompt.id == bindparam("prompt"))
@@ -133,7 +137,9 @@ def _claim(session: Session, n: int, *, alone: bool) -> list[Claim]:
             "lease": settings.generation_lease,
         },
     ).mappings()
-    claims = (Claim(**{**row, "selection": PairSelection(row["selection"])}) for row in rows)
+    claims = (
+        Claim(**{**row, "selection": PairSelection(row["selection"]), "task": BatchTask(row["task"])}) for row in rows
+    )
     return sorted(claims, key=lambda claim: claim.prompt_id)
 
 
@@ -163,7 +169,8 @@ def record_candidates(session: Session, claim: Claim, samples: Sequence[SampledT
 
     Returns false, and the prompt is not ready, when the lease was lost meanwhile (nothing is stored then) or when all
     answers are the same text. They are stored. Where they can be checked the prompt is ``unanimous``, for the same answer every
-    time is what a right one looks like; elsewhere the try is counted, and the next one samples again.
+    time is what a right one looks like; elsewhere the try is counted, and the next one samples again. Where people label steps
+    one answer is enough, if it says anything.
     """
     if not _hold(session, claim):
         log.warning("late_candidates_dropped", prompt=claim.prompt_id)
@@ -179,6 +186,12 @@ def record_candidates(session: Session, claim: Claim, samples: Sequence[SampledT
         index[sample.checkpoint_id] = at + 1
         session.add(Candidate(prompt_id=claim.prompt_id, sample_index=at, **vars(sample)))
     session.flush()
+    if claim.task is BatchTask.STEPS:
+        if any(cut(sample.text) for sample in samples[-1:]):
+            _end_lease(session, claim, state=PromptState.READY, last_error=None)
+            return True
+        fail_prompt(session, claim, STEPLESS, retry_in=_jitter(1.0))
+        return False
     texts = session.scalars(select(Candidate.text).where(Candidate.prompt_id == claim.prompt_id))
     if len({sampled.strip() for sampled in texts}) < 2:
         if session.scalar(_CHECKABLE, {"prompt": claim.prompt_id}):

@@ -35,6 +35,8 @@ class Purpose(StrEnum):
     """A response against somebody's improved text of it: it measures the edit."""
     WRITE = "write"
     """No response is shown: people write the answer. It trains, and it prefers nothing."""
+    STEPS = "steps"
+    """One response is shown: people label its steps. It prefers nothing, and is no preference."""
 
 
 class Drawn(StrEnum):

@@ -64,6 +64,8 @@ class Entry:
     after: tuple[After, ...] = ()
     trains: bool = False
     """Whether what is said of it is exported and trained on."""
+    labels: bool = False
+    """Whether what is said of it are labels of steps, which are exported by themselves."""
     compares: bool = False
     """Whether what is said of it prefers one response to another."""
 
@@ -84,11 +86,16 @@ PURPOSES: Mapping[Purpose, Entry] = MappingProxyType(
         # those who judged the prompt may verify an edit of it, but for the one who wrote it
         Purpose.VERIFY_EDIT: Entry(Asked.WORK, "verifies an edit"),
         Purpose.WRITE: Entry(Asked.WORK, "", trains=True),
+        Purpose.STEPS: Entry(Asked.WORK, "", labels=True),
     }
 )
 
 trains = or_(*(Comparison.purpose == purpose for purpose, entry in PURPOSES.items() if entry.trains))
 """Whether what is said of a comparison is exported and trained on: preferences, and answers that people wrote."""
+labels = or_(*(Comparison.purpose == purpose for purpose, entry in PURPOSES.items() if entry.labels))
+"""Whether what is said of a comparison are labels of steps."""
+is_asked_for = or_(trains, labels)
+"""Whether its batch asks for it of its own accord: progress counts these, and neither known answers nor verifications."""
 compares = or_(*(Comparison.purpose == purpose for purpose, entry in PURPOSES.items() if entry.compares))
 """Whether what is said of it prefers one response to another: answers that people wrote do not."""
 votes = and_(compares, Comparison.drawn == Drawn.RANDOM)

@@ -38,6 +38,8 @@ def create_comparison(
 ) -> Comparison | None:
     """The comparison of ``prompt``'s candidates with distinct texts; ``None`` when fewer than two are distinct.
 
+    Where people label steps it has the newest candidate alone.
+
     A prompt whose answers were all the same is sampled again and then has more of them than its batch asks for: no more
     than that are shown. Called again, it returns the comparison that exists.
 
@@ -48,9 +50,12 @@ def create_comparison(
         propensity: How probable these were, where they were chosen; without it they were drawn at random.
     """
     batch = session.get_one(Batch, prompt.batch_id)
+    labels = batch.task is BatchTask.STEPS
+    purpose = Purpose.STEPS if labels else Purpose.COLLECT
     most = min(batch.candidates_per_prompt, RESPONSES_SHOWN)
-    chosen = list(shown) if shown is not None else distinct_candidates(session, prompt.id)[:most]
-    if len(chosen) < 2:
+    distinct = list(shown) if shown is not None else distinct_candidates(session, prompt.id)
+    chosen = distinct[-1:] if labels else distinct[:most] if shown is None else distinct
+    if len(chosen) < (1 if labels else 2):
         return None
     language = prompt.language or batch.language or prompt.language_detected or ""
     wanted = _wanted(session, batch, prompt)
@@ -59,7 +64,7 @@ def create_comparison(
         .values(
             batch_id=prompt.batch_id,
             prompt_id=prompt.id,
-            purpose=Purpose.COLLECT,
+            purpose=purpose,
             language="" if prompt.dialogue_id else language,  # its author alone judges a turn
             drawn=Drawn.RANDOM if propensity is None else Drawn.SELECTED,
             propensity=propensity,
@@ -72,7 +77,7 @@ def create_comparison(
     session.execute(delete(ChoiceAwaited).where(ChoiceAwaited.prompt_id == prompt.id))
     if comparison is None:
         return session.scalars(
-            select(Comparison).where(Comparison.prompt_id == prompt.id, Comparison.purpose == Purpose.COLLECT)
+            select(Comparison).where(Comparison.prompt_id == prompt.id, Comparison.purpose == purpose)
         ).one()
     session.execute(
         insert(ComparisonCandidate), [{"comparison_id": comparison.id, "candidate_id": each} for each in chosen]

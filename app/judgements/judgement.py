@@ -21,6 +21,7 @@ TEXT_LIMIT = 200_000
 COMMENT_LIMIT = 10_000
 NOTE_LIMIT = 1_000
 SPANS_LIMIT = 100
+STEPS_LIMIT = 2_000
 
 
 def storable(text: str) -> str:
@@ -69,6 +70,12 @@ class Details(BaseModel):
     flags: Flags = {}
     spans: list[Span] = Field(default=[], max_length=SPANS_LIMIT)
     nothing_to_improve: Truth = Field(default=False, description="The chosen response cannot be made better.")
+    step_labels: list[Annotated[int, Field(ge=-1, le=1, strict=True)]] = Field(
+        default=[],
+        max_length=STEPS_LIMIT,
+        description="Where steps are labelled, of each from the first one: 1 right, 0 neutral, -1 wrong, which is the last.",
+    )
+    right_step: Text = Field(default="", description="What should stand in place of the wrong step.")
     comment: Comment = ""
 
 
@@ -88,7 +95,10 @@ class Judgement(Details):
     revision_id: Whole | None = Field(default=None, description="The revision that the edited text is or started from.")
 
     def to_ids(self, shown: Sequence[int]) -> dict[str, Any]:
-        """The same by candidate id, as columns of an annotation: of a judgement that was checked."""
+        """The same by candidate id, as columns of an annotation: of a judgement that was checked.
+
+        Labels of steps are rows of their own (:mod:`app.annotations.labelling`).
+        """
         ids = ids_by_position(shown)
         said = self.model_dump(mode="json")
         return {

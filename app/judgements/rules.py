@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from app.judgements.judgement import Details, Judgement
 from app.judgements.positions import POSITIONS
 from app.judgements.vocabulary import EditPolicy, Outcome
 from app.kernel.errors import refused
+from training.formats.steps import WRONG
 from training.formats.texts import shows_nothing
 
 WRITE = "This item has no responses: write the answer."
+LABEL = "This item asks for labels of steps: send them with the outcome “labelled”."
 
 
 def check(judgement: Judgement, shown: int, policy: EditPolicy) -> Judgement:
     """The judgement with what goes without saying: the one group of a tie, and which response was edited.
+
+    Of an item whose steps are labelled that is :func:`check_steps`.
 
     Args:
         judgement: What was sent.
@@ -28,6 +33,8 @@ def check(judgement: Judgement, shown: int, policy: EditPolicy) -> Judgement:
         raise refused(
             "ranking", WRITE if shown == 0 else "This item has responses: rank them, or say that none is better."
         )
+    if judgement.outcome is Outcome.LABELLED or judgement.step_labels or judgement.right_step:
+        raise refused("step_labels", "Nobody labels steps here: send the judgement without them.")
     if judgement.outcome is Outcome.WRITTEN:
         return _written(judgement)
     ranking = _ranking(judgement, shown)
@@ -48,6 +55,58 @@ def _written(judgement: Judgement) -> Judgement:
     if judgement.attributes or judgement.flags or judgement.spans:
         raise refused("ranking", f"{WRITE} Send its text without ratings, flags or marked passages.")
     return judgement.model_copy(update={"edited_position": None})
+
+
+def check_steps(judgement: Judgement, steps: Sequence[str], policy: EditPolicy) -> Judgement:
+    """Labels of the steps of one response: of all of them, or up to the first wrong one.
+
+    Args:
+        judgement: What was sent.
+        steps: The steps of the response, in their order.
+        policy: Whether the batch asks for the right step in place of the wrong one.
+
+    Raises:
+        BadInput: with the field and the remedy.
+    """
+    if judgement.outcome is not Outcome.LABELLED:
+        raise refused("step_labels", LABEL)
+    if judgement != Judgement(
+        outcome=Outcome.LABELLED,
+        step_labels=judgement.step_labels,
+        right_step=judgement.right_step,
+        comment=judgement.comment,
+    ):
+        raise refused("step_labels", f"{LABEL} Nothing else can be said here but a comment.")
+    labels = judgement.step_labels
+    if not labels:
+        raise refused("step_labels", "Label the steps of the response, from the first one on, or skip the item.")
+    ends = WRONG in labels
+    if ends and labels.index(WRONG) != len(labels) - 1:
+        raise refused("step_labels", "What follows a wrong step is not labelled: end with the first wrong one.")
+    if len(labels) > len(steps):
+        raise refused("step_labels", f"There are {len(labels)} labels, but the response has {len(steps)} steps.")
+    if not ends and len(labels) < len(steps):
+        raise refused("step_labels", f"Label step {len(labels) + 1} of {len(steps)}, or an earlier one as wrong.")
+    _check_right_step(judgement.right_step, steps[len(labels) - 1] if ends else None, policy)
+    return judgement
+
+
+def _check_right_step(right: str, wrong: str | None, policy: EditPolicy) -> None:
+    """``wrong`` is the step in whose place ``right`` stands; None where no step is wrong."""
+    if not right:
+        if wrong is not None and policy is EditPolicy.REQUIRED:
+            raise refused("right_step", "This batch requires the right step: write what should stand there.")
+        return
+    if wrong is None:
+        raise refused("right_step", "You wrote a right step, but labelled none as wrong: remove the text.")
+    if policy is EditPolicy.NONE:
+        raise refused("right_step", "This batch does not ask for the right step: submit without it.")
+    if shows_nothing(right):
+        raise refused("right_step", "The right step is empty: write it, or leave it out.")
+    if right.strip() == wrong.strip():
+        raise refused(
+            "right_step", "The right step is the same as the wrong one: change it, or label the step otherwise."
+        )
 
 
 def check_edit(edited: str, original: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 
-from training.formats import pairs, words
+from training.formats import pairs, steps, words
 
 
 class Strength(IntEnum):
@@ -29,13 +29,15 @@ class Strength(IntEnum):
 class Outcome(StrEnum):
     """What the annotator concluded. "All unacceptable" is not a tie: nothing in it may be called chosen.
 
-    ``written``: there was nothing to conclude from; the annotator wrote the answer, and it prefers nothing.
+    ``written``: there was nothing to conclude from; the annotator wrote the answer, and it prefers nothing. ``labelled``: the
+    steps of one response were labelled, which prefers nothing either.
     """
 
     RANKED = pairs.RANKED
     TIE = pairs.TIE
     ALL_UNACCEPTABLE = pairs.ALL_UNACCEPTABLE
     WRITTEN = pairs.WRITTEN
+    LABELLED = pairs.LABELLED
 
     @property
     def label(self) -> str:
@@ -46,6 +48,8 @@ class Outcome(StrEnum):
         """What it is called beside ``shown`` responses: "Equally good". Empty where they are ranked."""
         if self is Outcome.WRITTEN:
             return words.FROM_SCRATCH.capitalize()
+        if self is Outcome.LABELLED:
+            return self.label
         return (words.OF_TWO if shown == 2 else words.OF_MORE).get(self.value, "").capitalize()
 
 
@@ -79,6 +83,19 @@ class EditSource(StrEnum):
     """Written by the model after the annotator's feedback, and accepted as it came."""
     ADJUSTED = "adjusted"
     """A revision by the model that the annotator then changed."""
+
+
+class StepLabel(IntEnum):
+    """What a step of a response is, as in PRM800K."""
+
+    WRONG = steps.WRONG
+    NEUTRAL = 0
+    RIGHT = 1
+
+    @property
+    def label(self) -> str:
+        """What people read."""
+        return self.name.capitalize()
 
 
 class Flag(StrEnum):

@@ -35,6 +35,8 @@ def in_words(outcome: Outcome, ranking: Sequence[Sequence[int]], shown: Sequence
         return "all unacceptable"
     if outcome is Outcome.WRITTEN:
         return FROM_SCRATCH
+    if outcome is Outcome.LABELLED:
+        return outcome.label.lower()
     names = positions_by_id(shown)
     groups = [_and(sorted(names[each] for each in group)) for group in ranking]
     return f"{groups[0]} is better" if len(shown) == 2 else ", then ".join(groups)

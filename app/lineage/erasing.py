@@ -4,7 +4,7 @@ Rows stay, so that every promise between them holds; their texts do not. Databas
 in a transaction that says it is erasing.
 
 =====================================  ===========================================================================
-annotations                            comment, edited text, notes of marked passages
+annotations                            comment, edited text, notes of marked passages, right steps
 candidates                             the person's edits, which others verified, and what models answered in their dialogues
 drafts, revisions, live generations    all of it
 checks, findings                       checks of drafts; of submitted edits what was said and quoted, not whether they passed
@@ -51,6 +51,10 @@ _BLANKED = (
            spans = (SELECT coalesce(jsonb_agg(CASE WHEN span ? 'note' THEN span || '{"note": ""}' ELSE span END), '[]')
                       FROM jsonb_array_elements(spans) span)
      WHERE annotator_id = :person
+    """,
+    """
+    UPDATE step_labels SET correction = ''
+      FROM annotations a WHERE a.id = step_labels.annotation_id AND a.annotator_id = :person AND correction IS NOT NULL
     """,
     # their edits, as they were shown to whoever verified them
     """

@@ -31,7 +31,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import NULLTYPE
 
 from app.accounts.models import User
-from app.annotations.models import Annotation
+from app.annotations.models import Annotation, StepLabel
 from app.candidates.models import Candidate
 from app.dialogues.models import Dialogue
 from app.kernel.settings import get_settings
@@ -216,17 +216,40 @@ class Plan:
         return Source(strengths, shown, edited, text, ids or [], texts or [], dict(own), facts, self)
 
 
-def plan_columns() -> Plan:
-    """How the table of columns, as it is now, comes out of the database."""
+_STEP_LABELS = cast(
+    select(
+        func.jsonb_agg(
+            aggregate_order_by(
+                func.jsonb_build_object(
+                    *("starts", StepLabel.starts, "ends", StepLabel.ends),
+                    *("label", StepLabel.label, "correction", StepLabel.correction),
+                ),
+                StepLabel.place,
+            )
+        )
+    )
+    .where(StepLabel.annotation_id == Annotation.id)
+    .correlate(Annotation)
+    .scalar_subquery(),
+    Text,
+)
+
+
+def plan_columns(*, steps: bool = False) -> Plan:
+    """How the table of columns, as it is now, comes out of the database; with ``steps`` also what was said of steps."""
     own = [
         (each, OF_ANNOTATION.get(each.name) or Value(getattr(Annotation, each.name)))
         for each in columns.of_annotation()
     ]
+    labels = (("step_labels", _STEP_LABELS),) if steps else ()
     facts = tuple(_fact(each) for each in columns.of_pair() if each.name not in BY_ALGEBRA)
     candidate = tuple(dict.fromkeys(each.fact for each in facts))
     return Plan(
-        names=tuple(each.name for each, _ in own),
-        own=tuple(cast(value.sql, Text) if each.type is Scalar.JSON else value.sql for each, value in own),
+        names=(*(each.name for each, _ in own), *(name for name, _ in labels)),
+        own=(
+            *(cast(value.sql, Text) if each.type is Scalar.JSON else value.sql for each, value in own),
+            *(sql for _, sql in labels),
+        ),
         made={each.name: make for each, value in own if (make := _made(each, value)) is not None},
         json=tuple(each.name for each, _ in own if each.type is Scalar.JSON),
         facts=facts,

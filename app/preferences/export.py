@@ -55,7 +55,7 @@ def preview(session: Session, shape: Shape, wanted: ExportFilter, rows: int) -> 
     """The first rows, as an export with the same filter would begin."""
     percent = get_settings().held_out_percent
     found: list[Row] = []
-    for source in queries.sources(session, wanted, percent, limit=rows):
+    for source in queries.sources(session, wanted, percent, limit=rows, steps=shape.exporter.labels_steps):
         found += [orjson.loads(line) for line in lines_of(source, shape, wanted)]
     return found[:rows]
 
@@ -72,7 +72,7 @@ def lines_of(source: Source, shape: Shape, wanted: ExportFilter, *, flat: bool =
 
 def _lines(session: Session, shape: Shape, wanted: ExportFilter, progress: Progress, *, flat: bool) -> Iterator[bytes]:
     percent = get_settings().held_out_percent
-    for source in queries.sources(session, wanted, percent):
+    for source in queries.sources(session, wanted, percent, steps=shape.exporter.labels_steps):
         lines = list(lines_of(source, shape, wanted, flat=flat))
         progress.rows += len(lines)
         if lines:
@@ -95,7 +95,8 @@ def unwritable(session: Session) -> Iterator[tuple[int, Shape, str]]:
 def _held(session: Session, shape: Shape) -> Iterator[dict[int, bytes]]:
     """The lines of a few hundred annotations at a time, by annotation."""
     held: dict[int, bytes] = {}
-    for source in queries.sources(session, ExportFilter(), get_settings().held_out_percent):
+    steps = shape.exporter.labels_steps
+    for source in queries.sources(session, ExportFilter(), get_settings().held_out_percent, steps=steps):
         held[source.annotation_id] = b"".join(lines_of(source, shape, ExportFilter(), flat=True))
         if len(held) >= queries.STREAM_ROWS:
             yield held

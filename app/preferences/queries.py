@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import JSONPATH
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
-from app.annotations.models import COUNTS, RETURNED, STANDING, Annotation
+from app.annotations.models import COUNTS, RETURNED, STANDING, Annotation, StepLabel
 from app.candidates.models import Candidate
 from app.comparisons import purposes
 from app.comparisons.models import Comparison, ComparisonCandidate
@@ -48,19 +48,24 @@ STREAM_ROWS = 500
 
 
 def sources(
-    session: Session, wanted: ExportFilter, held_out_percent: int, limit: int | None = None
+    session: Session,
+    wanted: ExportFilter,
+    held_out_percent: int,
+    limit: int | None = None,
+    *,
+    steps: bool = False,
 ) -> Iterator[Source]:
-    """Stream current annotations in the order of their ids.
+    """Stream current annotations in the order of their ids: preferences, or with ``steps`` labels of steps.
 
     One statement behind one server-side cursor: all rows are of the same moment, and memory stays flat.
     """
-    plan = plan_columns()
+    plan = plan_columns(steps=steps)
     query = (
         joined(select(*plan.selected()))
         .join(User, User.id == Annotation.annotator_id)
         .outerjoin(Dialogue, Dialogue.id == Prompt.dialogue_id)
         .join(plan.shown, true())
-        .where(*conditions(wanted, held_out_percent))
+        .where(*conditions(wanted, held_out_percent, steps=steps))
         .order_by(Annotation.id)
         .limit(limit)
     )
@@ -98,13 +103,16 @@ def joined(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
     )
 
 
-def conditions(wanted: ExportFilter, percent: int) -> list[ColumnElement[bool]]:
-    """Which annotations are preferences at all, and of these the wanted ones."""
-    return [COUNTS, *_wanted(wanted, percent)]
+def conditions(wanted: ExportFilter, percent: int, *, steps: bool = False) -> list[ColumnElement[bool]]:
+    """Which annotations are preferences at all, and of these the wanted ones; with ``steps`` which are labels of steps."""
+    return [COUNTS, *_wanted(wanted, percent, steps=steps)]
 
 
-def _wanted(wanted: ExportFilter, percent: int) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = [purposes.trains, *of_batches(wanted, percent)]
+def _wanted(wanted: ExportFilter, percent: int, *, steps: bool = False) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = [
+        purposes.labels if steps else purposes.trains,
+        *of_batches(wanted, percent),
+    ]
     if wanted.until is not None:
         found.append(Annotation.id <= wanted.until)
     if wanted.settled:
@@ -229,6 +237,13 @@ def tally(session: Session, wanted: ExportFilter, held_out_percent: int) -> list
         Tally(batch, name, number, outcome, Split(side), edited, tuple(sizes), tuple(strengths), shown, count)
         for batch, name, number, outcome, side, edited, sizes, strengths, shown, count in rows
     ]
+
+
+def count_labelled(session: Session, wanted: ExportFilter, held_out_percent: int) -> int:
+    """How many rows an export of labels of steps has: one a response, and one for each right step that was written."""
+    written = exists().where(StepLabel.annotation_id == Annotation.id, StepLabel.correction != "")
+    query = joined(select(func.count() + func.count().filter(written)))
+    return int(session.execute(query.where(*conditions(wanted, held_out_percent, steps=True))).scalar_one())
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,8 @@ class PreferencesPage:
     rows: list[dict[str, Any]]
     export_rows: int
     """How many rows a download with this filter has."""
+    labelled: int
+    """Rows of labelled steps, which no other number on the page is about."""
     side: str
     """What was chosen of the split; empty is what the shape has by itself."""
     left_out: bool
@@ -119,7 +121,10 @@ def preferences_page(
         wanted=wanted,
         shape=shape,
         rows=export.preview(session, shape, visible, PREVIEW_ROWS),
-        export_rows=export_rows(exported, shape, wanted.min_strength),
+        export_rows=queries.count_labelled(session, visible, percent)
+        if shape.exporter.labels_steps
+        else export_rows(exported, shape, wanted.min_strength),
+        labelled=queries.count_labelled(session, wanted, percent),
         side=request.query_params.get("split", ""),
         left_out=visible.settled and not wanted.settled,
         set_aside=queries.left_out(session, wanted, percent),

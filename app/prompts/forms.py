@@ -95,12 +95,21 @@ def with_examples(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 OF_RESPONSES = {
-    "attributes": "people write the answers here, so there are no responses to rate: leave it empty",
-    "verify_percent": "people write the answers here, so there is no original to compare an edit with: say 0",
-    "gold_percent": "people write the answers here, so no item has a known answer: say 0",
-    "qualification_items": "people write the answers here, so no item has a known answer: say 0",
+    BatchTask.WRITE: {
+        "attributes": "people write the answers here, so there are no responses to rate: leave it empty",
+        "verify_percent": "people write the answers here, so there is no original to compare an edit with: say 0",
+        "gold_percent": "people write the answers here, so no item has a known answer: say 0",
+        "qualification_items": "people write the answers here, so no item has a known answer: say 0",
+    },
+    BatchTask.STEPS: {
+        "attributes": "people label steps here, so the response itself is not rated: leave it empty",
+        "verify_percent": "people label steps here, so there is no edit to compare with its original: say 0",
+        "gold_percent": "people label steps here, so no item has a known answer: say 0",
+        "qualification_items": "people label steps here, so no item has a known answer: say 0",
+    },
 }
-"""What a batch in which people write cannot ask for, and why."""
+"""What a batch in which nothing is compared cannot ask for, and why."""
+OF_COMPARISONS = tuple(OF_RESPONSES[BatchTask.WRITE])
 
 
 class BatchSettings(BaseModel):
@@ -136,7 +145,7 @@ class BatchSettings(BaseModel):
     name: Name
     guidelines: Guidelines = ""
     task: BatchTask = BatchTask.COMPARE
-    """Whether people judge responses of models, or write the answer: then no response is generated."""
+    """What people do: judge responses of models, write the answer (none is generated), or label the steps of one (one is)."""
     candidates_per_prompt: Annotated[Whole, Field(ge=2, le=8)] = 4
     annotators_per_prompt: Annotated[Whole, Field(ge=1, le=20)] = 1
     language: Language = None
@@ -161,12 +170,20 @@ class BatchSettings(BaseModel):
     leave_out_refused: Truth = False
     """Import the valid prompts and leave out the refused lines; without it, any refused line refuses the file."""
 
-    @field_validator(*OF_RESPONSES)
+    @field_validator(*OF_COMPARISONS)
     @classmethod
-    def _no_responses(cls, value: Any, info: ValidationInfo) -> Any:
-        if value and info.data.get("task") is BatchTask.WRITE:
-            raise ValueError(OF_RESPONSES[info.field_name or ""])
+    def _nothing_compared(cls, value: Any, info: ValidationInfo) -> Any:
+        refusals = OF_RESPONSES.get(info.data.get("task", BatchTask.COMPARE))
+        if value and refusals:
+            raise ValueError(refusals[info.field_name or ""])
         return value
+
+    @property
+    def by_task(self) -> dict[str, Any]:
+        """What the task decides, whatever else was asked for: steps are those of one response, and nobody compares it."""
+        if self.task is not BatchTask.STEPS:
+            return {}
+        return {"candidates_per_prompt": 1, "selection": PairSelection.RANDOM, "overlap_percent": 0}
 
     @property
     def sampling(self) -> dict[str, float]:
@@ -194,6 +211,10 @@ class BatchChange(BaseModel):
     attributes: Attributes | None = None
     language: Language = None
     """Empty text: it is not known any more."""
+    overlap_percent: Percent | None = None
+    """Holds for prompts whose responses are not ready yet, as ``selection`` and ``sampled_per_prompt`` do."""
+    selection: PairSelection | None = None
+    sampled_per_prompt: Annotated[Whole | None, Field(ge=2, le=16)] = None
     verify_percent: Percent | None = None
     gold_percent: GoldPercent | None = None
     qualification_items: QualificationItems | None = None
@@ -228,7 +249,8 @@ class ProgressJson(BaseModel):
     quarantined: int = Field(examples=[1])
     comparisons: int = Field(
         examples=[41],
-        description="Items for people: prompts with enough different responses to compare, or whose answer they write.",
+        description="Items for people: prompts with enough different responses to compare, whose answer they write, or with a "
+        "response whose steps they label.",
     )
     comparisons_done: int = Field(examples=[12], description="Comparisons with all the annotations they want.")
     comparisons_unstarted: int = Field(
@@ -262,7 +284,8 @@ class BatchJson(BaseModel):
     guidelines: str = Field(examples=["Prefer the answer that a customer could act on."])
     task: BatchTask = Field(
         examples=["compare"],
-        description="Whether people compare responses or write the answer (no responses are generated).",
+        description="Whether people compare responses, write the answer (no responses are generated) or label the steps of "
+        "one response.",
     )
     candidates_per_prompt: int = Field(examples=[4])
     annotators_per_prompt: int = Field(examples=[1])

@@ -78,13 +78,22 @@ class BatchKind(StrEnum):
 
 
 class BatchTask(StrEnum):
-    """What people do with the prompts: judge responses of models, or write the answer, and then nothing is generated."""
+    """What people do with the prompts.
+
+    ``compare``: they judge responses of models. ``write``: they write the answer, and nothing is generated. ``steps``: they label
+    the steps of one response, up to the first wrong one.
+    """
 
     COMPARE = "compare"
     WRITE = "write"
+    STEPS = "steps"
 
 
-TASKS = {BatchTask.COMPARE: "compare responses of models", BatchTask.WRITE: "write the answer from scratch"}
+TASKS = {
+    BatchTask.COMPARE: "compare responses of models",
+    BatchTask.WRITE: "write the answer from scratch",
+    BatchTask.STEPS: "label the steps of a response",
+}
 """As people read it."""
 
 
@@ -112,7 +121,10 @@ class Batch(Base):
 
     __tablename__ = "batches"
     __table_args__ = (
-        CheckConstraint("candidates_per_prompt BETWEEN 2 AND 8", name="candidates_per_prompt_range"),
+        CheckConstraint(
+            "candidates_per_prompt BETWEEN 2 AND 8 OR (task = 'steps' AND candidates_per_prompt = 1)",
+            name="candidates_per_prompt_range",
+        ),
         CheckConstraint("annotators_per_prompt BETWEEN 1 AND 20", name="annotators_per_prompt_range"),
         CheckConstraint("max_tokens BETWEEN 1 AND 32768", name="max_tokens_range"),
         CheckConstraint("verify_percent BETWEEN 0 AND 100", name="verify_percent_range"),

@@ -263,7 +263,7 @@ def create_batch(
         capability=capability,
         sampling=settings.sampling,
         created_by_id=user.id if user else None,
-        **settings.model_dump(exclude={"temperature", "top_p", "leave_out_refused", "language"}),
+        **settings.model_dump(exclude={"temperature", "top_p", "leave_out_refused", "language"}) | settings.by_task,
         language=settings.language or None,
         **more,
     )

@@ -329,7 +329,7 @@ def _page(
         scored=_scored(session, annotation),
         reviews=queries.reviews_of(session, annotation),
         earlier=[
-            Earlier(each, said_before(page, as_draft(each)), queries.reviews_of(session, each))
+            Earlier(each, said_before(page, as_draft(session, each)), queries.reviews_of(session, each))
             for each in queries.earlier(session, annotation)
         ],
         gold=known,

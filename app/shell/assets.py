@@ -37,6 +37,7 @@ BUNDLES = {
         "css/annotate-judge.css",
         "css/annotate-rank.css",
         "css/annotate-improve.css",
+        "css/annotate-steps.css",
         "css/annotate-view.css",
         "css/findings.css",
         "css/trace.css",

@@ -26,7 +26,7 @@ CHECKS = (
                          WHERE a.comparison_id = c.id AND a.state = 'active') AS active
                   FROM comparisons c) c
          WHERE c.seats_free <> c.annotators_wanted - c.done - c.active
-           AND c.purpose IN ('collect', 'write')  -- others can be retired with seats left
+           AND c.purpose IN ('collect', 'write', 'steps')  -- others can be retired with seats left
         """,
     ),
     Check(
@@ -69,7 +69,8 @@ CHECKS = (
           FROM comparisons c LEFT JOIN comparison_candidates cc ON cc.comparison_id = c.id
           LEFT JOIN candidates k ON k.id = cc.candidate_id
          GROUP BY c.id
-        HAVING CASE WHEN c.purpose = 'write' THEN count(k.id) > 0 ELSE count(k.id) < 2 END OR bool_or(k.prompt_id <> c.prompt_id)
+        HAVING CASE c.purpose WHEN 'write' THEN count(k.id) > 0 WHEN 'steps' THEN count(k.id) <> 1 ELSE count(k.id) < 2 END
+            OR bool_or(k.prompt_id <> c.prompt_id)
         """,
     ),
     Check(
@@ -102,7 +103,7 @@ CHECKS = (
         "Retry it from its batch's page; then find out which code made one without the other.",
         """
         SELECT p.id, p.state, count(c.id) AS comparisons
-          FROM prompts p LEFT JOIN comparisons c ON c.prompt_id = p.id AND c.purpose IN ('collect', 'write')
+          FROM prompts p LEFT JOIN comparisons c ON c.prompt_id = p.id AND c.purpose IN ('collect', 'write', 'steps')
          WHERE p.dialogue_id IS NULL  -- a turn is compared once both of its answers have come
            AND NOT EXISTS (SELECT 1 FROM choices_awaited w WHERE w.prompt_id = p.id)
          GROUP BY p.id HAVING (p.state = 'ready') <> (count(c.id) > 0)
@@ -127,7 +128,7 @@ CHECKS = (
         SELECT p.id, count(k.id) AS found, b.candidates_per_prompt
           FROM prompts p JOIN batches b ON b.id = p.batch_id
           LEFT JOIN candidates k ON k.prompt_id = p.id AND k.edited_from_id IS NULL
-         WHERE p.state = 'ready' AND p.dialogue_id IS NULL AND b.task = 'compare'
+         WHERE p.state = 'ready' AND p.dialogue_id IS NULL AND b.task <> 'write'
          GROUP BY p.id, b.id HAVING count(k.id) < b.candidates_per_prompt
         """,
     ),
@@ -215,7 +216,24 @@ CHECKS = (
                LATERAL (SELECT array_agg(c::bigint ORDER BY c::bigint) AS ranked
                           FROM jsonb_array_elements(n.ranking) g, jsonb_array_elements_text(g) c) r,
                LATERAL (SELECT array_agg(c ORDER BY c) AS shown FROM unnest(n.order_shown) c) s
-         WHERE r.ranked IS DISTINCT FROM s.shown
+         WHERE r.ranked IS DISTINCT FROM s.shown AND n.outcome <> 'labelled'
+        """,
+    ),
+    Check(
+        "annotation",
+        "is {outcome} and labels {labels} steps, up to step {last}, {wrong} of them wrong before the last",
+        "Exclude it from exports by its id, and report how this happened.",
+        """
+        SELECT n.id, n.outcome, count(l.id) AS labels, coalesce(max(l.place) + 1, 0) AS last,
+               count(l.id) FILTER (WHERE l.label = -1 AND EXISTS (
+                   SELECT FROM step_labels f WHERE f.annotation_id = n.id AND f.place > l.place)) AS wrong
+          FROM annotations n LEFT JOIN step_labels l ON l.annotation_id = n.id
+         WHERE n.outcome = 'labelled' OR l.id IS NOT NULL
+         GROUP BY n.id
+        HAVING (n.outcome = 'labelled') <> (count(l.id) > 0) OR count(l.id) <> coalesce(max(l.place) + 1, 0)
+            OR bool_or(l.candidate_id <> ALL (n.order_shown))
+            OR count(l.id) FILTER (WHERE l.label = -1 AND EXISTS (
+                   SELECT FROM step_labels f WHERE f.annotation_id = n.id AND f.place > l.place)) > 0
         """,
     ),
     Check(

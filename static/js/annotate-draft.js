@@ -2,8 +2,10 @@
 // itself: debounced, one at a time, retried, versioned. Nothing of the document is used here, so that `node --test tests/js`
 // can run it with a clock and a server of its own.
 
-/** The choice where no response is shown. */
+/** The choice where no response is shown, and the one where steps are labelled. */
 export const WRITTEN = "written";
+const LABELLED = "labelled";
+const STEPS = { 1: "right", 0: "neutral", [-1]: "wrong" };
 
 /** The response that a pairwise choice prefers, or null. */
 export function preferred(choice) {
@@ -13,7 +15,8 @@ export function preferred(choice) {
 
 /** What a draft says of the judgement so far: `choice` is the form's, `ranked` what a ranking says that was begun. */
 export function judged(choice, ranked) {
-  if (["tie", "all_unacceptable", WRITTEN].includes(choice)) return { outcome: choice, ranking: [], strengths: [] };
+  if (["tie", "all_unacceptable", WRITTEN, LABELLED].includes(choice))
+    return { outcome: choice, ranking: [], strengths: [] };
   if (ranked) return { outcome: "ranked", ...ranked };
   const best = preferred(choice);
   if (!best) return { outcome: null, ranking: [], strengths: [] };
@@ -21,7 +24,10 @@ export function judged(choice, ranked) {
 }
 
 /** A draft in words, to tell two of them apart; `outcomes` are the words where nothing is ranked. */
-export function described({ outcome, ranking = [], strengths = [], edits = {}, comment = "" }, outcomes = {}) {
+export function described(
+  { outcome, ranking = [], strengths = [], edits = {}, comment = "", step_labels: labels = [], right_step: right },
+  outcomes = {},
+) {
   const judged =
     outcome === "ranked"
       ? ranking.map((group, i) => group.join(" = ") + (i in strengths ? ` >${strengths[i] ?? "?"}` : "")).join(" ")
@@ -29,13 +35,14 @@ export function described({ outcome, ranking = [], strengths = [], edits = {}, c
   const edited = Object.entries(edits).map(([name, text]) =>
     outcome === WRITTEN ? text : `${name}, improved: ${text}`,
   );
-  return [judged, ...edited, comment].filter(Boolean).join("\n\n") || "(nothing yet)";
+  const steps = labels.map((label, place) => `Step ${place + 1}: ${STEPS[label]}`).join("\n");
+  return [judged, steps, right, ...edited, comment].filter(Boolean).join("\n\n") || "(nothing yet)";
 }
 
 /** The same for two drafts that say the same; the seconds of work do not count, nor what is said with nothing. */
 export function fingerprint({ outcome = null, ranking = [], strengths = [], edits = {}, comment = "", ...details }) {
-  const said = [details.attributes, details.flags, details.spans].map((each) =>
-    each && Object.keys(each).length ? each : null,
+  const said = [details.attributes, details.flags, details.spans, details.step_labels, details.right_step].map(
+    (each) => (each && Object.keys(each).length ? each : null),
   );
   return JSON.stringify([
     outcome,

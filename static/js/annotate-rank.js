@@ -274,3 +274,16 @@ export class Ranker {
     }
   }
 }
+
+/** The ranking of `work`'s item, begun as its draft says. */
+export function rankerOf(work, draft, hint, onChange) {
+  return new Ranker(work.root.querySelector("[data-ranking]"), {
+    draft: draft?.outcome === "ranked" ? draft : null,
+    announce: work.announce,
+    hint,
+    onChange,
+    sortableUrl: work.root.dataset.sortable,
+    keys: work.keys,
+    words: work.words,
+  });
+}

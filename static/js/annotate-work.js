@@ -28,6 +28,7 @@ export class Work {
     Object.assign(this, { announce, texts, keys, words });
     this.shown = Number(root.dataset.shown);
     this.writes = root.dataset.task === "write";
+    this.labels = root.dataset.task === "steps";
     this.clock = new ActiveClock(draft?.active_seconds ?? 0);
     this.lease = new Lease(Number(root.dataset.lease), Date.now());
     this.tries = 0;
@@ -61,19 +62,15 @@ export class Work {
       this.improve.querySelector("textarea").removeAttribute("name"); // the editor says when it changes
     }
     if (this.shown > 2) {
-      const { Ranker } = await import("./annotate-rank.js");
-      this.ranker = new Ranker(this.root.querySelector("[data-ranking]"), {
-        draft: draft?.outcome === "ranked" ? draft : null,
-        announce,
-        hint,
-        onChange: () => {
-          this.#check("");
-          this.changed();
-        },
-        sortableUrl: this.root.dataset.sortable,
-        keys: this.keys,
-        words: this.words,
+      const { rankerOf } = await import("./annotate-rank.js");
+      this.ranker = rankerOf(this, draft, hint, () => {
+        this.#check("");
+        this.changed();
       });
+    }
+    if (this.labels) {
+      const { stepperOf } = await import("./annotate-steps.js");
+      this.stepper = stepperOf(this, hint);
     }
     this.form.addEventListener("formdata", ({ formData }) => this.reading || this.#write(formData));
     this.form.addEventListener("htmx:before:request", () => this.saver.hold()); // a draft would race with the submit
@@ -94,7 +91,7 @@ export class Work {
     if (this.spans.length) this.#load(this.useMarks());
     // most items are read as they stand: what changes how they are shown comes when it is used, or needed at once, as for code,
     // headings and texts of many parts
-    if (this.writes) return;
+    if (this.writes || this.labels) return;
     const { layout, raw } = this.root.dataset;
     const rich = this.root.querySelector(
       ".response__text > :nth-child(9), .response__text :is(pre.md-code, h4, h5, h6)",
@@ -159,6 +156,7 @@ export class Work {
       edits: this.editor ? Object.fromEntries(this.editor.edits) : this.edits,
       revisions: this.revisions,
       spans: JSON.parse(this.fields.spans.value || "[]"),
+      ...this.stepper?.said(),
       nothing_to_improve: this.fields.nothing_to_improve?.checked ?? false,
       comment: this.fields.comment.value,
       active_seconds: Math.round(this.clock.seconds),
@@ -238,6 +236,7 @@ export class Work {
 
   focusChoice() {
     if (this.writes) return this.root.querySelector("#work-title").focus();
+    if (this.stepper) return this.stepper.focus();
     (this.form.querySelector("input[name=choice]:checked") ?? this.form.querySelector("input[name=choice]")).focus();
   }
 
@@ -296,6 +295,7 @@ export class Work {
   }
 
   #missing() {
+    if (this.stepper) return this.stepper.problem();
     if (this.ranker && this.choice === "") {
       const missing = this.ranker.complain();
       if (missing) return missing;

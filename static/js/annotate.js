@@ -93,9 +93,28 @@ const ACTIONS = {
 };
 const { improve: write, comment, guidelines, skip } = ACTIONS;
 const WRITING = { improve: write, comment, guidelines, skip, undo };
+/** What is done with the steps, as soon as the part that knows them is there. */
+const step = (act) => async () => {
+  if (!work.stepper) await work.loading;
+  if (work.stepper) act(work.stepper);
+};
+const LABELLING = {
+  ...WRITING,
+  step_wrong: step((steps) => steps.label(-1)),
+  step_neutral: step((steps) => steps.label(0)),
+  step_right: step((steps) => steps.label(1)),
+  step_back: step((steps) => steps.back()),
+  improve: step((steps) => steps.write()),
+};
 const PICKS = Object.fromEntries(
   ["A4", "A3", "A2", "A1", "B1", "B2", "B3", "B4"].map((choice) => [`pick_${choice}`, () => work.pick(choice)]),
 );
+
+function actionsOf({ labels, writes, shown }) {
+  if (labels) return LABELLING;
+  if (writes) return WRITING;
+  return shown === 2 ? { ...PICKS, ...ACTIONS } : ACTIONS;
+}
 
 function flag() {
   const { root, best, view } = work;
@@ -224,7 +243,7 @@ corralKeys.listen(() =>
   work
     ? {
         keys: work.keys,
-        actions: work.writes ? WRITING : work.shown === 2 ? { ...PICKS, ...ACTIONS } : ACTIONS,
+        actions: actionsOf(work),
         submit: () => work.form.requestSubmit(),
         escape: () => work.focusChoice(),
         nothing: nothingBehind,

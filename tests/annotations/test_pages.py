@@ -117,7 +117,7 @@ def test_what_scripts_submit_is_the_draft_that_they_save(client: TestClient, ses
     assert stored.strengths == [1, 4]
     assert (stored.edited_candidate_id, stored.edited_text) == (c, "Better.\nIn two lines.")
     assert (stored.flags, stored.comment, stored.active_seconds) == ({str(b): ["unsafe"]}, "why", 12.5)
-    assert recording.as_draft(stored).model_dump(mode="json") == kept
+    assert recording.as_draft(session, stored).model_dump(mode="json") == kept
 
 
 def test_scripts_and_fields_say_the_same(client: TestClient, session: Session, alice: User) -> None:
@@ -130,7 +130,7 @@ def test_scripts_and_fields_say_the_same(client: TestClient, session: Session, a
     fields = {"rank": ["2", "3", "1", "2"], "strength": ["1", "4"], "flag.B.unsafe": "on", "comment": "why"}
     fields |= {"edited_text": "Better.\r\nIn two lines.", "active_seconds": "12.5"}
     client.post(f"{item}/submit", data=form(client.get(item), **fields))
-    one, other = map(recording.as_draft, session.scalars(select(Annotation)))
+    one, other = (recording.as_draft(session, each) for each in session.scalars(select(Annotation)))
     assert one == other
 
 

@@ -80,7 +80,7 @@ def test_what_is_said_of_each_response_is_stored_by_candidate(session: Session, 
     assert found.flags == {str(second): ["private_data", "unsafe"]}
     assert found.spans == [{"candidate_id": second, "start": 0, "end": 2, "label": "false", "note": "not so"}]
     assert found.nothing_to_improve
-    again = recording.as_draft(found)
+    again = recording.as_draft(session, found)
     assert (again.attributes, again.spans) == (said.attributes, said.spans)
 
 

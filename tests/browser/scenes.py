@@ -97,6 +97,7 @@ def set_scene(session: Session, path: str = "") -> Scene:
     session.add(rival)
     checked = make_checks(session, alice) if "check" in path else {}
     blank = make_blank(session, alice) if "essay" in path else {}
+    proof = make_proof(session, alice) if "proof" in path else {}
     session.commit()
     by_name = dict(session.execute(select(Checkpoint.name, Checkpoint.id)).all())
     ids: dict[str, int | str] = {
@@ -128,6 +129,7 @@ def set_scene(session: Session, path: str = "") -> Scene:
         **checked,
         **(make_trials(session, bob) if "playground" in path else {}),
         **blank,
+        **proof,
     }
     return Scene({Role.ANNOTATOR: alice, Role.REVIEWER: rita, Role.ADMIN: bob}, ids)
 
@@ -171,6 +173,14 @@ def make_blank(session: Session, alice: User) -> dict[str, int]:
     session.commit()
     said = factories.make_annotation(session, alice, items[0], edited_text=MARKDOWN)
     return {"essay": factories.make_assignment(session, alice, items[1]).id, "essay_done": said.assignment_id}
+
+
+def make_proof(session: Session, alice: User) -> dict[str, int]:
+    """A response whose steps Alice labels, in several scripts, with code and a long formula, and one that she has labelled."""
+    words = "2 + 2 = 4\n\nلأن المجموع هو **4** 个。\n`pairs(items)` gives $n \\cdot (n - 1) / 2$\n" + "Therefore" * 30
+    items = factories.make_labelling(session, "2 + 2 = 4\n4 + 1 = 6\nSo it is 6.", words, name="Proofs")
+    said = factories.make_labels(session, alice, items[0], 1, -1, right_step="4 + 1 = **5**")
+    return {"proof": factories.make_assignment(session, alice, items[1]).id, "proof_done": said.assignment_id}
 
 
 def make_dialogues(session: Session, user: User) -> tuple[Dialogue, list[Prompt], Dialogue]:

@@ -44,6 +44,13 @@ def choose(page: Page) -> None:
     page.locator(".improve__text").wait_for()
 
 
+def label(page: Page) -> None:
+    """Find a step wrong, so that the right one is asked for."""
+    page.keyboard.press("3")
+    page.keyboard.press("1")
+    page.get_by_role("textbox", name="What should stand in place of the wrong step?").wait_for()
+
+
 def open_keys(page: Page) -> None:
     page.keyboard.press("?")
     page.get_by_role("dialog").wait_for()
@@ -190,6 +197,8 @@ STOPS = [
     Stop("annotations/work.html", "/assignments/{four}", Role.ANNOTATOR, open_order),
     Stop("annotations/work.html", "/assignments/{essay}", Role.ANNOTATOR, write),
     Stop("annotations/ended.html", "/assignments/{essay_done}", Role.ANNOTATOR),
+    Stop("annotations/work.html", "/assignments/{proof}", Role.ANNOTATOR, label),
+    Stop("annotations/ended.html", "/assignments/{proof_done}", Role.ANNOTATOR),
     Stop("annotations/keys.html", "/profile/keys", Role.ANNOTATOR),
     Stop("annotations/work.html", "/assignments/{four}", Role.ANNOTATOR, rank_and_improve),
     Stop("annotations/ended.html", "/assignments/{done}", Role.ANNOTATOR),

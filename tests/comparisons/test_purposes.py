@@ -16,7 +16,15 @@ from app.comparisons.models import GOLD_SEATS, Comparison, Purpose
 from app.comparisons.purposes import PURPOSES, Asked, count_fresh
 from app.prompts.models import Batch
 from app.quality import service as quality
-from tests.factories import make_annotation, make_batch, make_comparison, make_user, make_writing
+from tests.factories import (
+    make_annotation,
+    make_batch,
+    make_comparison,
+    make_labelling,
+    make_labels,
+    make_user,
+    make_writing,
+)
 
 
 @pytest.fixture
@@ -89,7 +97,25 @@ def written(session: Session, bob: User, alice: User, dora: User) -> tuple[Batch
     return session.get_one(Batch, items[0].batch_id), 2, 1
 
 
-MADE = {Purpose.COLLECT: collected, Purpose.GOLD: known, Purpose.VERIFY_EDIT: verified, Purpose.WRITE: written}
+def labelled(session: Session, bob: User, alice: User, dora: User) -> tuple[Batch, int, int]:
+    """Four responses: one that Alice has labelled, one that others have, one whose labels Dora has read, and a fresh one."""
+    items = make_labelling(session, "One.", "Two.", "Three.", "Four.", wanted=2)
+    make_labels(session, alice, items[0], 1)
+    gwen, hugo = (make_user(session, name=name) for name in ("Gwen", "Hugo"))
+    for user in (gwen, gwen, hugo):  # the first that each may have: Gwen the first two, Hugo the second
+        make_labels(session, user, items[0], 1)
+    claims.mark_read(session, dora.id, [items[2].prompt_id])
+    session.commit()
+    return session.get_one(Batch, items[0].batch_id), 2, 1
+
+
+MADE = {
+    Purpose.COLLECT: collected,
+    Purpose.GOLD: known,
+    Purpose.VERIFY_EDIT: verified,
+    Purpose.WRITE: written,
+    Purpose.STEPS: labelled,
+}
 
 
 def counted(session: Session, user: User, batch: Batch, asked: Asked) -> int:

@@ -24,7 +24,7 @@ def judged(seed: int) -> tuple[Judgement, list[int]]:
     draw = random.Random(seed)
     shown = draw.sample(range(1, 10_000), draw.randint(2, 8))
     names = list(POSITIONS[: len(shown)])
-    outcome = draw.choice([each for each in Outcome if each is not Outcome.WRITTEN])  # where responses are shown
+    outcome = draw.choice([Outcome.RANKED, Outcome.TIE, Outcome.ALL_UNACCEPTABLE])  # where responses are compared
     order = draw.sample(names, len(names))
     groups: list[list[str]] = [[order[0]]]
     for name in order[1:]:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app.accounts.models import AuditEvent, Role, User
 from app.comparisons.models import Comparison
 from app.prompts.attributes import from_lines, to_lines
-from app.prompts.models import Batch
+from app.prompts.models import Batch, BatchTask
 from tests.factories import make_annotation, make_assignment, make_batch, make_comparison, make_user, sign_in
 from tests.prompts.pages import jsonl, upload
 
@@ -142,3 +142,28 @@ words = st.text("abc de", min_size=1, max_size=10).map(str.strip).filter(bool)
 def test_what_is_written_out_reads_back(rows: list[tuple[str, str, list[str]]]) -> None:
     attributes = [{"name": name, "label": label, "scale": scale} for name, label, scale in rows]
     assert from_lines(to_lines(attributes)) == attributes
+
+
+def test_how_responses_are_chosen_changes_for_what_is_not_ready_yet(
+    client: TestClient, session: Session, bob: User
+) -> None:
+    batch = make_batch(session)
+    wanted = {"overlap_percent": 25, "selection": "random", "sampled_per_prompt": 4}
+    assert client.post(f"/batches/{batch.id}/settings", data=wanted).status_code == 303
+    changed = client.get(f"/api/v1/batches/{batch.id}").json()
+    assert {name: changed[name] for name in wanted} == wanted
+    page = client.get(f"/batches/{batch.id}").text
+    assert "25 % of prompts" in page
+    assert '<option value="random" selected' in page
+    assert client.patch(f"/api/v1/batches/{batch.id}", json={"sampled_per_prompt": 17}).status_code == 422
+    assert client.patch(f"/api/v1/batches/{batch.id}", json={"selection": "whim"}).status_code == 422
+
+
+def test_nothing_is_chosen_where_nothing_is_compared(client: TestClient, session: Session, bob: User) -> None:
+    batch = make_batch(session)
+    batch.task = BatchTask.WRITE
+    session.commit()
+    refused = client.patch(f"/api/v1/batches/{batch.id}", json={"overlap_percent": 5})
+    assert refused.status_code == 409
+    assert "only where people compare" in refused.text
+    assert client.patch(f"/api/v1/batches/{batch.id}", json={"show_findings": "never"}).status_code == 200

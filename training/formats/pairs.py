@@ -23,6 +23,8 @@ from itertools import combinations
 from typing import Any, Generic, TypeVar
 
 RANKED, TIE, ALL_UNACCEPTABLE, WRITTEN = "ranked", "tie", "all_unacceptable", "written"
+LABELLED = "labelled"
+"""The steps of one response were labelled (:mod:`training.formats.steps`): that states nothing here, and gives no pair."""
 EDITED_CHOSEN, EDITED_REJECTED, CHOSEN_REJECTED = "edited_over_chosen", "edited_over_rejected", "chosen_over_rejected"
 KINDS = (EDITED_CHOSEN, EDITED_REJECTED, CHOSEN_REJECTED)
 EDITED = "edited"
@@ -74,7 +76,7 @@ def derive(
     """Yield the rows of one judgement, best first.
 
     Ranked: all pairs across groups. Tie: each two responses once, in the order shown, because neither is better. All
-    unacceptable: each response once as rejected by nothing. Written: what was written, once.
+    unacceptable: each response once as rejected by nothing. Written: what was written, once. Labelled: nothing.
 
     Args:
         outcome: What the annotator concluded.
@@ -89,6 +91,8 @@ def derive(
         yield from (Stated(None, response, None, outcome=ALL_UNACCEPTABLE) for response in shown)
     elif outcome == WRITTEN:
         yield Stated(None, None, None, EDITED, outcome=WRITTEN)
+    elif outcome == LABELLED:
+        return
     else:
         yield from (
             Stated(better, worse, max(strengths[high:low]), EDITED if better == edited else None)

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from app.preferences.exporters import canonical, jsonl, parquet, sft, trl
+from app.preferences.exporters import canonical, jsonl, parquet, sft, stepwise, trl
 from app.preferences.exporters.kinds import FileFormat, RowShape
 
 
 class Shape(StrEnum):
     """``canonical``: every pair with all that is known of it. ``trl``: what TRL's trainers of pairs read, edits expanded.
 
-    ``sft``: what people wrote, for supervised fine-tuning.
+    ``sft``: what people wrote, for supervised fine-tuning. ``stepwise``: labels of steps, for a stepwise reward model.
     """
 
     CANONICAL = "canonical"
     TRL = "trl"
     SFT = "sft"
+    STEPWISE = "stepwise"
 
     @property
     def exporter(self) -> RowShape:
@@ -40,5 +41,10 @@ class Format(StrEnum):
         return FORMATS[self]
 
 
-SHAPES = {Shape.CANONICAL: canonical.SHAPE, Shape.TRL: trl.SHAPE, Shape.SFT: sft.SHAPE}
+SHAPES = {
+    Shape.CANONICAL: canonical.SHAPE,
+    Shape.TRL: trl.SHAPE,
+    Shape.SFT: sft.SHAPE,
+    Shape.STEPWISE: stepwise.SHAPE,
+}
 FORMATS = {Format.JSONL: jsonl.FORMAT, Format.PARQUET: parquet.FORMAT}

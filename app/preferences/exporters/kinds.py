@@ -37,6 +37,8 @@ class RowShape:
     pairs: Callable[[Iterable[Stated[Any]], int | None], Iterator[Any]]
     """Of what an annotation says that of a given strength and up: as many as it has rows."""
     rows: MakeRows
+    labels_steps: bool = False
+    """Whether its rows are of labels of steps; those of every other shape are of preferences."""
 
 
 @dataclass(frozen=True)

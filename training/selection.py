@@ -10,16 +10,17 @@
     best_responses = true                # and where people wrote nothing, what they found best
     checks = ["python", "-m", "workers.verifiers"]     # what tells right answers from wrong ones; may be left out
     corrections = "corrections.jsonl"    # wrong answers put right, by `python -m workers.training.correction`; may be left out
+    steps_model = "../steps/final"       # a stepwise reward model, which drops answers to maths by a step; may be left out
     required = ["maths"]                 # of its verifiers those that have to pass; left out: all that apply
     output = "sft.jsonl"                 # read by training.sft; sft.report.json beside it counts what was dropped
 
 As in Llama 3 (arXiv 2407.21783, 4.2.2 and 4.2.3): rules drop what nobody should imitate, checks what is wrong
-(`training.data.passing`), the reward model picks the best of what is left of each prompt, the best quarter of these picks is
-kept, and of near-duplicates the best. What people wrote, edits and whole answers, stays, and what is too close to it goes. A
-reward is known up to a constant of the prompt only, so the quarter favours prompts that the reward model finds easy to please;
-the paper does the same. Prompts that say again what a held-out one says (`training.data.decontamination`) go with their samples
-and what people wrote, and are counted, as where preferences are read: what is learnt by heart from their answers would pass for
-progress.
+(`training.data.passing`), a stepwise reward model what it takes for wrong (`training.measure.step_values`); the reward model
+picks the best of what is left of each prompt, the best quarter of these picks is kept, and of near-duplicates the best. What
+people wrote, edits and whole answers, stays, and what is too close to it goes. A reward is known up to a constant of the prompt
+only, so the quarter favours prompts that the reward model finds easy to please; the paper does the same. Prompts that say again
+what a held-out one says (`training.data.decontamination`) go with their samples and what people wrote, and are counted, as where
+preferences are read: what is learnt by heart from their answers would pass for progress.
 
 Left out: difficulty and topic, which need a larger model to judge.
 """
@@ -49,6 +50,7 @@ from training.formats.prompts import content_hash
 from training.formats.settings import DataConfig
 from training.measure import inference
 from training.measure.inference import RewardModel
+from training.measure.step_values import WRONG_STEP, StepModel, without_wrong_steps
 from training.model import models
 from training.run import tool
 
@@ -69,6 +71,9 @@ class SelectionConfig:
     best_responses: bool = False  # of the snapshot's prompts for which nobody wrote anything
     leave_out: list[str] = field(default_factory=list)  # checkpoints whose answers in it may not be learnt from
     checks: list[str] = field(default_factory=list)  # the command of a program that training/data/checks.py speaks to
+    steps_model: Path | None = None  # a checkpoint of kind "steps", see training/steps.py
+    steps_floor: float = 0.5  # an answer with a step that is less probably right is dropped
+    steps_capabilities: list[str] = field(default_factory=lambda: ["maths"])  # of whose prompts answers are dropped so
     corrections: Path | None = None  # what `python -m workers.training.correction` wrote
     required: list[str] | None = None  # verifiers that have to pass, where a line of the samples does not say
     base_model: str | None = None
@@ -87,6 +92,8 @@ class SelectionConfig:
             raise ConfigError('"top_share" must be above 0 and at most 1')
         if not 0 < self.closest <= 1:
             raise ConfigError('"closest" must be above 0 and at most 1')
+        if not 0 <= self.steps_floor <= 1:
+            raise ConfigError('"steps_floor" must be at least 0 and at most 1')
         if self.ngram < 0:
             raise ConfigError('"ngram" must be at least 0')
         if not 0 < self.overlap <= 1:
@@ -146,9 +153,13 @@ def select(config: SelectionConfig, dry_run: bool) -> None:  # noqa: FBT001  wha
     dropped.update(checked.dropped)
     counts |= {"solved": checked.solved, "unsolved": checked.unsolved}
     say_checks(checks)
+    kept, by_step = _without_wrong_steps(checked.kept, config)
+    if by_step:
+        dropped[WRONG_STEP] = by_step.pop(WRONG_STEP)
+        counts |= by_step
     # 4. The reward model's choice.
     judge = inference.served(config.reward_model, "reward", base_model=config.base_model)
-    picks = _best(checked.kept, judge, config, dropped)
+    picks = _best(kept, judge, config, dropped)
     # 5. The best quarter, and no near-duplicates.
     top = top_share(picks, config.top_share)
     dropped["below_top_share"] = len(picks) - len(top)
@@ -168,9 +179,12 @@ def select(config: SelectionConfig, dry_run: bool) -> None:  # noqa: FBT001  wha
         "dropped": dict(dropped),
         "checks": checks.to_json(),
         "reward_model": judge.to_json(),
+        "steps_model": str(config.steps_model) if config.steps_model else None,
         "samples_sha256": checkpoints.sha256(config.samples),
         "sha256": checkpoints.sha256(config.output),
-        "settings": {name: getattr(config, name) for name in ("top_share", "closest", "ngram", "overlap")}
+        "settings": {
+            name: getattr(config, name) for name in ("top_share", "closest", "ngram", "overlap", "steps_floor")
+        }
         | {"rules": asdict(config.rules), "required": config.required},
     }
     files.write_json(config.output.with_suffix(".report.json"), report)
@@ -180,6 +194,26 @@ def select(config: SelectionConfig, dry_run: bool) -> None:  # noqa: FBT001  wha
     for rule, count in dropped.items():
         tool.say(f"{count:>8}  {rule}")
     tool.say(f"{len(rows)} rows are written to {config.output}")
+
+
+def _without_wrong_steps(
+    answered: list[tuple[Sampled, list[str]]], config: SelectionConfig
+) -> tuple[list[tuple[Sampled, list[str]]], dict[str, int]]:
+    """What a stepwise reward model leaves of the answers, and its counts; without one all of them, and none."""
+    if config.steps_model is None:
+        return answered, {}
+    source = inference.served(config.steps_model, "steps", base_model=config.base_model)
+    tokenizer = models.load_tokenizer(source.base_model)
+    kept, counts = without_wrong_steps(
+        answered,
+        StepModel(source, tokenizer, config.batch_size),
+        tokenizer,
+        floor=config.steps_floor,
+        max_length=config.max_length,
+        capabilities=config.steps_capabilities,
+    )
+    tool.say("  ".join(f"{name}: {value}" for name, value in counts.items()))
+    return kept, counts
 
 
 def _still_checks(done: int, prompts: int) -> None:

@@ -40,7 +40,7 @@ from training.data import conversations, lines, stepwise
 from training.data.chat import Tokenizer
 from training.data.left_out import UnusableError
 from training.data.stepwise import Solution, Stepped
-from training.formats import checkpoints, files, steps
+from training.formats import checkpoints, files
 from training.formats.checkpoints import Manifest
 from training.formats.errors import ConfigError, DataError, NonFiniteError
 from training.formats.settings import (
@@ -164,7 +164,8 @@ def sift(config: StepsConfig, *, dry_run: bool) -> None:
     for number, (where, row) in enumerate(rows):
         for place, text in enumerate(_texts(row, f"{config.data}, {where}")):
             counts["samples"] += 1
-            sequence = _sequence(tokenizer, row, text, config.max_length)
+            prompt = conversations.messages(row["prompt"])
+            sequence = stepwise.encode_text(tokenizer, prompt, text, config.max_length)
             if sequence is not None:
                 asked.append((number, place, sequence))
     counts["unmeasured"] = counts["samples"] - len(asked)  # kept: what could not be measured is not wrong
@@ -249,18 +250,6 @@ def _texts(row: dict[str, Any], where: str) -> list[str]:
         raise DataError(f"{where}: {error}: sample again") from error
     except (KeyError, TypeError) as error:
         raise DataError(f"{where}: {error!r}: sample again") from error
-
-
-def _sequence(tokenizer: Tokenizer, row: dict[str, Any], text: str, max_length: int) -> Stepped | None:
-    """The answer with the ends of its steps; None where it has none, is too long, or the template refuses its prompt."""
-    lines_of = steps.cut(text)
-    if not lines_of:
-        return None
-    try:
-        sequence = stepwise.encode(tokenizer, conversations.messages(row["prompt"]), lines_of)
-    except DataError:
-        return None
-    return sequence if len(sequence.ids) <= max_length else None
 
 
 def _reward_run(config: StepsConfig) -> RewardRun:

@@ -177,6 +177,11 @@ class Settings(BaseSettings):
     """Training prompts that are sampled in a round, at most; each round draws others."""
     training_sample_tokens: int = Field(default=256, ge=1)
     """Tokens of each of these answers, at most; those that are cut off are not imitated."""
+    training_steps_model: Path | None = None
+    """A folder with a stepwise reward model (``python -m training.steps``): sampled answers to maths are dropped by their worst
+    step. None: none is."""
+    training_steps_floor: float = Field(default=0.5, ge=0, le=1)
+    """How probably right the worst step of such an answer has to be."""
     training_checked_steps: int = Field(default=0, ge=0, le=100_000)
     """Steps in which the policy, once it has learnt preferences, goes on with what can be checked (GRPO); 0: none."""
     training_average: bool = True

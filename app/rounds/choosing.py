@@ -21,6 +21,7 @@ COUNTED = {
     "rows/correction": "corrected answers trained on",
     "rows/human": "answers written from scratch trained on",
     "rows/human_edit": "edits trained on",
+    "steps_measured": "answers read step by step",
     "verifier_pairs": "pairs of a right and a wrong answer",
     "rows/preferred": "preferred responses trained on",
 }
@@ -35,6 +36,7 @@ DROPPED = {
     "apologies": "many apologies",
     "language": "another language than the question",
     "same_text": "the same text twice",
+    "wrong_step": "a step is probably wrong",
     "unrenderable": "the model’s template refuses them",
     "too_long": "too long",
     "not_the_best": "another answer has a higher reward",

@@ -135,6 +135,7 @@ def _sampled(run: TrainingRun) -> dict[str, Thing]:
         "sample_tokens": min(run.config.get("sample_tokens", settings.training_sample_tokens), longest),
         "max_length": longest,
         "leave_out": run.config["run"].get("data", {}).get("leave_out", []),
+        **{name: run.config[name] for name in ("steps_model", "steps_floor") if name in run.config},
     }
 
 

@@ -41,6 +41,7 @@ GIVEN = frozenset(
         *(RUN_FILE, CHECKPOINT, "snapshot", "base_model", "max_length"),
         "checks",
         *("reward_model", "samples_each", "sample_prompts", "sample_tokens"),
+        *("steps_model", "steps_floor"),
         *("policy", "champion", "reward_before", "check_prompts", "check_tokens"),
         *("averaged", "average", "average_name", "rank", "leave_out"),
     }
@@ -223,6 +224,8 @@ PLAN: tuple[Stage, ...] = (
             "samples": "samples.jsonl",
             "corrections": CORRECTED,
             "checks": "checks",
+            "steps_model": "steps_model",
+            "steps_floor": "steps_floor",
             "output": CHOSEN,
             "events": "events.jsonl",
         },

@@ -69,6 +69,20 @@ def test_a_round_is_reward_model_best_of_ten_and_policy_unless_the_installation_
         assert [run.kind for run in service.start_training(session, bob)] == [RunKind.REWARD, RunKind.DPO]
 
 
+def test_a_stepwise_reward_model_reads_the_samples_where_the_installation_names_one(
+    bob: User, annotated: None, messages: list[tuple[Job, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = {"training_steps_model": Path("/models/steps"), "training_steps_floor": 0.4}
+    settings = get_settings().model_copy(update={"training_samples": 4, **named})
+    monkeypatch.setattr(service, "get_settings", lambda: settings)
+    with session_scope() as session:
+        run = next(each for each in service.start_training(session, bob) if each.kind is RunKind.SFT)
+        told = claims._sampled(run)
+        assert (told["steps_model"], told["steps_floor"]) == ("/models/steps", 0.4)
+        run.config = {name: value for name, value in run.config.items() if not name.startswith("steps_")}
+        assert "steps_model" not in claims._sampled(run)
+
+
 def test_each_run_waits_for_the_one_before_it(started: None) -> None:
     with session_scope() as session:
         rows = session.execute(

@@ -26,7 +26,7 @@ from training.run import tool
 def adapter(folder: Path, base: Path, seed: int, *, kind: str = "policy", accuracy: float = 0.7, **lora: Any) -> Path:
     """A checkpoint with a random adapter, which changes what the base says."""
     torch.manual_seed(seed)
-    reward = kind == "reward"
+    reward = kind in {"reward", "steps"}
     factory = AutoModelForSequenceClassification if reward else AutoModelForCausalLM
     options = {"num_labels": 1} if reward else {}
     settings = {"r": 3, "lora_alpha": 6, "target_modules": "all-linear"} | lora

@@ -138,6 +138,26 @@ def test_answers_that_people_wrote_from_scratch_are_imitated_with_their_origin(r
     assert (counts["rows/human"], counts["rows/human_edit"]) == (2, 1)
 
 
+def test_a_stepwise_reward_model_drops_answers_to_maths_by_their_worst_step(round_of: Path, tiny_base: Path) -> None:
+    adapter(round_of / "steps", tiny_base, 1, kind="steps")
+    lines = [
+        sample_line(number, "She gains 24 apples.\nShe gains 37.", "x" * 600) | {"capability": name}
+        for number, name in ((4, "maths"), (5, "general"))
+    ]
+    (round_of / "samples.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    asked = {"top_share": 1.0, "steps_model": "steps", "max_length": 400}
+    for floor, dropped in ((0.0, 0), (1.0, 1)):  # what a random model says is above the one and below the other
+        assert run(round_of, steps_floor=floor, **asked) == 0
+        report = json.loads((round_of / "sft.report.json").read_text())
+        assert report["dropped"]["wrong_step"] == dropped
+        assert (report["counts"]["steps_measured"], report["counts"]["steps_unmeasured"]) == (1, 1)
+        sources = [json.loads(line)["source"] for line in (round_of / "sft.jsonl").read_text().splitlines()]
+        assert sources.count("rejection_sampling") == 2 - dropped
+    assert run(round_of, steps_floor=2.0, **asked) == 2
+    assert run(round_of, top_share=1.0) == 0
+    assert "wrong_step" not in json.loads((round_of / "sft.report.json").read_text())["dropped"]
+
+
 def test_what_improves_an_answer_that_may_not_be_learnt_from_is_left_out_and_counted(round_of: Path) -> None:
     edits = [("rival", "Bees hum, says Alice."), ("ours", "Bees sing, says Alice.")]
     rows = [make_row(n, edited=turn(said), chosen_checkpoint=by) for n, (by, said) in enumerate(edits, start=4)]

@@ -10,6 +10,7 @@ from training.data.chat import Message, Tokenizer, encode_chat, encode_response
 from training.data.left_out import UnusableError
 from training.formats.errors import DataError
 from training.formats.prompts import content_hash, split_of
+from training.formats.steps import cut
 from training.formats.texts import shows_nothing
 
 REMEDY = "correct that row"
@@ -62,6 +63,18 @@ def encode(tokenizer: Tokenizer, prompt: Sequence[Message], steps: Sequence[str]
         ids = ids + encode_response(tokenizer, messages, f"{step.rstrip()}\n", ended=False).ids
         ends.append(len(ids) - 1)
     return Stepped(ids, ends)
+
+
+def encode_text(tokenizer: Tokenizer, prompt: Sequence[Message], text: str, max_length: int) -> Stepped | None:
+    """An answer with the ends of its steps; None where it has none, is too long, or the template refuses its prompt."""
+    steps = cut(text)
+    if not steps:
+        return None
+    try:
+        sequence = encode(tokenizer, prompt, steps)
+    except DataError:
+        return None
+    return sequence if len(sequence.ids) <= max_length else None
 
 
 def _solution(row: dict[str, Any], where: str, held_out_percent: int) -> Solution:

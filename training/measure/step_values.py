@@ -7,9 +7,15 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
+from training.data import stepwise
+from training.data.chat import Tokenizer
+from training.data.sampled import Sampled
 from training.data.stepwise import Stepped
 from training.measure.inference import RewardModel
 from training.model import models
+
+WRONG_STEP = "wrong_step"
+"""What an answer is counted as that is dropped by its worst step."""
 
 
 class StepModel(RewardModel):
@@ -27,6 +33,39 @@ class StepModel(RewardModel):
             for index in some:
                 found[index] = [next(each) for _ in sequences[index].ends]
         return [found[index] for index in range(len(sequences))]
+
+
+def without_wrong_steps(
+    answered: Sequence[tuple[Sampled, list[str]]],
+    model: StepModel,
+    tokenizer: Tokenizer,
+    *,
+    floor: float,
+    max_length: int,
+    capabilities: Sequence[str],
+) -> tuple[list[tuple[Sampled, list[str]]], dict[str, int]]:
+    """Drop the answers with a step that is less probably right than `floor`, of prompts of these capabilities alone.
+
+    What could not be measured, because it is too long or says nothing, is not wrong and stays.
+
+    Returns:
+        The answers that stay, of every prompt; and how many were measured, could not be, and were dropped.
+    """
+    asked = [
+        (place, text, stepwise.encode_text(tokenizer, sampled.prompt, text, max_length))
+        for place, (sampled, answers) in enumerate(answered)
+        if sampled.capability in capabilities
+        for text in answers
+    ]
+    measured = [(place, text, steps) for place, text, steps in asked if steps is not None]
+    values = model.values([steps for _, _, steps in measured])
+    wrong = {(place, text) for (place, text, _), each in zip(measured, values, strict=True) if min(each) < floor}
+    kept = [
+        (sampled, [text for text in answers if (place, text) not in wrong])
+        for place, (sampled, answers) in enumerate(answered)
+    ]
+    counts = {"steps_measured": len(measured), "steps_unmeasured": len(asked) - len(measured), WRONG_STEP: len(wrong)}
+    return kept, counts
 
 
 def at_ends(model: torch.nn.Module, sequences: Sequence[Stepped], pad: int) -> Tensor:

@@ -79,14 +79,14 @@ class Answer:
         accepted = [str(each) for each in (value if isinstance(value, list) else [value]) if each is not None]
         try:
             place = self._place(case.response, test.get("form") or "any", accepted)
-            told = self._tell(case, place, accepted)
+            found = told(case, place, accepted)
         except CannotTell as error:
             return unchecked(self, str(error))
         except NoAnswer as error:
             return Finding(self.name, self.version, False, str(error), None, {"wanted": _kept(accepted)})
-        evidence = {"found": place.text[:LONGEST], "where": place.where, "wanted": _kept(accepted), "by": told.by}
-        message = ", as wanted" if told.passed else f", but {_short(_right(accepted[0]))} is wanted"
-        return Finding(self.name, self.version, told.passed, _short(place.text) + message, None, evidence)
+        evidence = {"found": place.text[:LONGEST], "where": place.where, "wanted": _kept(accepted), "by": found.by}
+        message = ", as wanted" if found.passed else f", but {_short(_right(accepted[0]))} is wanted"
+        return Finding(self.name, self.version, found.passed, _short(place.text) + message, None, evidence)
 
     def _place(self, response: str, form: str, accepted: list[str]) -> Place:
         if form not in _FORMS:
@@ -103,18 +103,24 @@ class Answer:
             raise CannotTell(f'No final answer is marked{where} ("The answer is …", "####" or a box)')
         return place
 
-    def _tell(self, case: Case, place: Place, accepted: list[str]) -> _Told:
-        told: list[_Told] = []
-        cannot: CannotTell | None = None
-        for value in accepted:
-            try:
-                told.append(_compare(case, place, _right(value)))
-            except CannotTell as error:
-                cannot = error
-        right = next((each for each in told if each.passed), None)
-        if right is None and cannot is not None:
-            raise cannot
-        return right or told[0]
+
+def told(case: Case, place: Place, accepted: list[str]) -> _Told:
+    """Whether what stands at a place is one of the accepted answers.
+
+    Raises:
+        CannotTell: with the reason.
+    """
+    found: list[_Told] = []
+    cannot: CannotTell | None = None
+    for value in accepted:
+        try:
+            found.append(_compare(case, place, _right(value)))
+        except CannotTell as error:
+            cannot = error
+    right = next((each for each in found if each.passed), None)
+    if right is None and cannot is not None:
+        raise cannot
+    return right or found[0]
 
 
 _BARE: Final = re.compile(

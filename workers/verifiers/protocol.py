@@ -34,8 +34,8 @@ class Case:
         prompt: The conversation that was answered, oldest first; a system message comes first where there is one.
         response: The answer, reasoning left out.
         reference: The right answer in the prompt's own words, where one is known.
-        tests: What must hold of the response: objects with a ``kind`` (``calls``, ``io``, ``answer``, ``steps``,
-            ``instructions``, ``tool_calls``, ``language``, ``span``).
+        tests: What must hold of the response: objects with a ``kind`` (``calls``, ``io``, ``answer``, ``program``,
+            ``steps``, ``instructions``, ``tool_calls``, ``language``, ``span``).
         tools: The functions that the response may call, as JSON schemas in OpenAI's form.
         steps: Messages before the response in which it called tools that were run: its turns with ``tool_calls``, and answers
             of role ``tool``, with ``failed`` where a call did not run.

@@ -14,6 +14,7 @@ _PLACES: Final[dict[str, str]] = {
     "span": "span:Span",
     "static": "code.static:Static",
     "code_tests": "code.running:CodeTests",
+    "program": "code.program:Program",
     "steps": "steps:Steps",
     "answer": "answer:Answer",
     "language": "language:Language",

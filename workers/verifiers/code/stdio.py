@@ -40,6 +40,26 @@ class Start:
     files: dict[str, bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a program ended that was given no input: ``unsure`` or ``error`` say why not well."""
+
+    printed: str
+    error: str
+    unsure: str
+
+
+def ended(sandbox: Sandbox, language: str, code: str) -> Ended:
+    """Run a program once, without input.
+
+    Raises:
+        NoSandbox: nothing can be run here.
+    """
+    start = start_of(language, code)
+    result = sandbox.run(list(start.argv), files=start.files, stdin=b"", limits=LIMITS)
+    return Ended(result.stdout.decode("utf-8", "replace"), _error(result), _unsure(result, language))
+
+
 def start_of(language: str, code: str) -> Start:
     """How code of that language is run as a program."""
     text = code.encode("utf-8", "replace")
@@ -131,14 +151,22 @@ def _failure(result: Result, case: dict[str, Any], *, any_order: bool) -> dict[s
     shown = {"input": _short(str(case.get("input") or "")), "expected": _short(case["output"])}
     if case.get("args"):
         shown["input"] = _short(" ".join(map(str, case["args"])))
-    if result.stopped:
-        return {**shown, "error": f"it {_STOPPED[result.stopped]}"}
-    if result.code:
-        last = result.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"exit status {result.code}"]
-        return {**shown, "error": last[0][:300]}
+    error = _error(result)
+    if error:
+        return {**shown, "error": error}
     if (sorted(expected) == sorted(got)) if any_order else expected == got:
         return None
     return {**shown, "got": _short("\n".join(got))}
+
+
+def _error(result: Result) -> str:
+    """Why a program did not end well, empty where it did."""
+    if result.stopped:
+        return f"it {_STOPPED[result.stopped]}"
+    if not result.code:
+        return ""
+    last = result.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"exit status {result.code}"]
+    return last[0][:300]
 
 
 def _lines(text: str) -> list[str]:

@@ -115,6 +115,8 @@ class Settings(BaseSettings):
     engine_timeout: float = 300.0
     endpoints: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")], Endpoint] = {}
     """Other endpoints by name, as JSON: admins add models of theirs to the rotation (:mod:`app.registry.externals`)."""
+    judge: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9_-]{0,39}/\S{1,160})?$")
+    """The judge of facts, as ``ENDPOINT/MODEL``: one of ``endpoints``, and a model there. Empty: nobody is asked."""
     base_model: str = ""
     """A folder or a hub id. Empty: the bundled SmolLM2-135M-Instruct, converted once under ``data_dir``."""
     max_lora_rank: int = 16

@@ -179,6 +179,8 @@ class Settings(BaseSettings):
     """Training prompts that are sampled in a round, at most; each round draws others."""
     training_sample_tokens: int = Field(default=256, ge=1)
     """Tokens of each of these answers, at most; those that are cut off are not imitated."""
+    training_refusals: bool = False
+    """Whether it imitates a refusal where all of these answers claim what is wrong, as the judge of facts finds."""
     training_checked_steps: int = Field(default=0, ge=0, le=100_000)
     """Steps in which the policy, once it has learnt preferences, goes on with what can be checked (GRPO); 0: none."""
     training_average: bool = True

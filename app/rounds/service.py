@@ -120,11 +120,13 @@ def _base(session: Session) -> Checkpoint:
 def _config(session: Session, current: Round, kind: RunKind, base: Checkpoint, scope: str) -> dict[str, Any]:
     """``run`` is what the run file says; ``scope`` which preferences it learns from and ``trained_by`` by whom, in words."""
     settings = get_settings()
-    samples = {
+    samples: dict[str, Any] = {
         "samples": settings.training_samples,
         "sample_prompts": settings.training_sample_prompts,
         "sample_tokens": settings.training_sample_tokens,
     }
+    if settings.judge:
+        samples |= {"judge": settings.judge, "refusals": settings.training_refusals}
     run: dict[str, Any] = {
         "kind": kind.value,
         "recipe": settings.training_recipe,

@@ -68,7 +68,7 @@ KINDS: Final[dict[str, Kind]] = {
         Kind(
             "facts",
             "Facts of documents",
-            "A question about each piece of a document, asked without it; a judge holds answers against the piece. A model writes.",
+            "A question about each piece of a document, asked without it; a judge holds answers against it. A model writes.",
             asks=True,
             material=Material.DOCUMENTS,
         ),

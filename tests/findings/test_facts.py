@@ -178,7 +178,7 @@ def test_without_a_judge_or_its_endpoint_nothing_is_waited_for(monkeypatch: pyte
     with judging(monkeypatch, CORRAL_ENDPOINTS="{}") as writer:
         of("At nine.", "At ten.")
         checks.check()
-        assert found()[2:] == [(None, "The endpoint of the judge, rival, is not set up in CORRAL_ENDPOINTS")] * 2
+        assert found()[2:] == [(None, f"The endpoint of the judge, {JUDGE}, is not set up in CORRAL_ENDPOINTS")] * 2
         assert writer.asked == []
 
 

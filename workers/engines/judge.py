@@ -38,6 +38,11 @@ class Judge:
         return cls(settings, settings.judge) if settings.judge else None
 
     @property
+    def is_set_up(self) -> bool:
+        """Whether the operator has such an endpoint."""
+        return self.name.partition("/")[0] in self.settings.endpoints
+
+    @property
     def at_once(self) -> int:
         """Questions that its endpoint takes at a time."""
         there = self.settings.endpoints.get(self.name.partition("/")[0])
@@ -70,9 +75,8 @@ class Judge:
 
     async def finding(self, case: Case, standing: Agreement) -> Finding:
         """What it says of a case; null, with the reason, where it says nothing that counts. Never raises."""
-        endpoint = self.name.partition("/")[0]
-        if endpoint not in self.settings.endpoints:
-            return facts.not_judged(f"The endpoint of the judge, {endpoint}, is not set up in CORRAL_ENDPOINTS")
+        if not self.is_set_up:
+            return facts.not_judged(f"The endpoint of the judge, {self.name}, is not set up in CORRAL_ENDPOINTS")
         try:
             said = await self.says(facts.question_of(case))
         except ValueError as error:

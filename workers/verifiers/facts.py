@@ -67,16 +67,26 @@ def question_of(case: Case) -> Parts:
     Raises:
         ValueError: it is not to be asked; the message says why.
     """
-    sources = [test.get("source", case.reference) for test in case.tests_of("facts")]
-    if not sources or not all(isinstance(each, str) and each.strip() for each in sources):
-        raise ValueError('A test of facts needs a "source", or a prompt with a reference.')
+    sources = sources_of(case)
     if speaks_for_itself(case.response):
         raise ValueError(SPEAKS)
     turns = [each for each in case.prompt if each.get("role") in {"user", "assistant"}]
     texts = [str(each.get("content") or "") for each in turns]
     spoken = [f"{each['role']}: {text}" for each, text in zip(turns, texts, strict=True)]
     question = texts[0] if len(texts) == 1 else "\n\n".join(spoken)
-    return Parts("\n\n".join(map(str, sources)), question, case.response)
+    return Parts("\n\n".join(sources), question, case.response)
+
+
+def sources_of(case: Case) -> list[str]:
+    """What responses to a case are held against.
+
+    Raises:
+        ValueError: there is none.
+    """
+    sources = [test.get("source", case.reference) for test in case.tests_of("facts")]
+    if not sources or not all(isinstance(each, str) and each.strip() for each in sources):
+        raise ValueError('A test of facts needs a "source", or a prompt with a reference.')
+    return [str(each) for each in sources]
 
 
 def finding_of(judge: str, said: str, standing: Agreement) -> Finding:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import sqrt
@@ -19,6 +19,8 @@ from typing import Any, Final
 ENOUGH: Final = 0.8
 """What the whole interval of agreement must lie above."""
 FEWEST_LABELS: Final = 50
+FEWEST_ANSWERS: Final = 3
+"""Of which a model can be steadily wrong."""
 Z: Final = 1.959963984540054
 """Of a 95% interval."""
 MOST_ANSWER: Final = 20_000
@@ -117,6 +119,11 @@ def read(said: str) -> Judged | None:
         if each.get("verdict") in list(Verdict) and isinstance(each.get("informative"), bool)
     }
     return next(iter(found)) if len(found) == 1 else None
+
+
+def steadily_wrong(judged: Sequence[Judged | None]) -> bool:
+    """Whether all answers to a question claim what is wrong: where one is right or unknown, there is something else to learn."""
+    return len(judged) >= FEWEST_ANSWERS and all(each is not None and each.teaches_refusal for each in judged)
 
 
 def speaks_for_itself(answer: str) -> bool:

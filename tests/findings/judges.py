@@ -11,9 +11,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
+from app.comparisons.models import Comparison
+from app.findings import service
 from app.findings.models import Check, FactLabel, Finding, Verdict
 from app.kernel.settings import get_settings
-from tests.findings.checking import checkable
+from tests.findings.checking import checkable, found
 from tests.synthesis.writing import Writer, serving
 
 JUDGE = "rival/judge-large"
@@ -61,7 +63,7 @@ def labelled(session: Session, user: User, agreed: int, labels: int, judge: str 
             fencing_token=1000 + number,
             verifier="facts",
             version="1",
-            case_hash=f"{number:064d}",
+            case_hash=f"f{number:063d}",
             message="",
             evidence={"judge": judge, "verdict": "correct", "informative": True},
         )
@@ -70,3 +72,14 @@ def labelled(session: Session, user: User, agreed: int, labels: int, judge: str 
         said = Verdict.CORRECT if number < agreed else Verdict.INCORRECT
         session.add(FactLabel(finding_id=found.id, verdict=said, labelled_by_id=user.id))
     session.commit()
+
+
+def judged(session: Session, *texts: str, verdict: str = "correct", source: str = SOURCE) -> Comparison:
+    """Answers that the judge has judged while it was not admitted."""
+    comparison = checkable(session, *(texts or ("At nine.", "At ten.")), reference=source, tests=FACTS)
+    while (held := service.claim(session)) is not None:
+        evidence = {"judge": JUDGE, "verdict": verdict, "informative": True}
+        said = found(None, f"{JUDGE} is not yet admitted", "facts", evidence=evidence)
+        service.record(session, held, f"{held.check_id:064d}", [said])
+    session.commit()
+    return comparison

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app.accounts.models import AuditEvent, User
-from app.comparisons.models import Comparison, JudgementRead
+from app.comparisons.models import JudgementRead
 from app.findings import judging, service
 from app.findings.models import FactLabel, Finding, Verdict
 from app.findings.queries import chip_of
@@ -19,7 +19,7 @@ from app.kernel.errors import NotFound
 from tests.factories import make_assignment, sign_in
 from tests.findings import judges
 from tests.findings.checking import checkable, found, submit
-from tests.findings.judges import FACTS, JUDGE, SOURCE, labelled
+from tests.findings.judges import JUDGE, SOURCE, judged, labelled
 from tests.findings.test_api import token
 from workers.verifiers import judging as rule
 
@@ -28,17 +28,6 @@ from workers.verifiers import judging as rule
 def _a_judge(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with judges.judging(monkeypatch):
         yield
-
-
-def judged(session: Session, *texts: str, verdict: str = "correct") -> Comparison:
-    """Answers that the judge has judged while it was not admitted."""
-    comparison = checkable(session, *(texts or ("At nine.", "At ten.")), reference=SOURCE, tests=FACTS)
-    while (held := service.claim(session)) is not None:
-        evidence = {"judge": JUDGE, "verdict": verdict, "informative": True}
-        said = found(None, f"{JUDGE} is not yet admitted", "facts", evidence=evidence)
-        service.record(session, held, f"{held.check_id:064d}", [said])
-    session.commit()
-    return comparison
 
 
 def test_the_rule_of_the_application_is_that_of_the_verifiers() -> None:

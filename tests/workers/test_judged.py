@@ -16,6 +16,7 @@ from app.kernel.settings import get_settings
 from tests.factories import make_user
 from tests.findings.judges import FACTS, JUDGE, SOURCE, by_the_source, judging, labelled, verdict
 from tests.synthesis.writing import Writer
+from workers.engines.judge import Judge
 from workers.training import judged
 from workers.verifiers.judging import Judged, Verdict, steadily_wrong
 
@@ -135,7 +136,7 @@ def test_a_second_start_judges_only_what_was_not_judged(
     assert (set(found), len(judge.asked)) == ({"a", "b"}, asked + 1)
     _, found, _ = run(tmp_path, sampled("b", RIGHT, checkpoint="policy-r2"))
     assert (set(found), len(judge.asked)) == ({"b"}, asked + 2), "those of another policy are dropped"
-    monkeypatch.setattr(judged, "admitted", lambda: (judged.Judge(get_settings(), "rival/another"), None))
+    monkeypatch.setattr(judged, "admitted", lambda: (Judge(get_settings(), "rival/another"), None))
     _, found, _ = run(tmp_path, sampled("c", RIGHT, checkpoint="policy-r2"))
     assert set(found) == {"c"}, "and those of another judge"
 
@@ -160,7 +161,7 @@ def test_a_judge_that_goes_away_stops_nothing(judge: Writer, tmp_path: Path, mon
 def test_without_an_admitted_judge_nothing_is_judged(
     judge: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: dict[str, str], why: str
 ) -> None:
-    with judging(monkeypatch, **others):
+    with judging(monkeypatch, by_the_source, **others):
         code, found, report = run(tmp_path, sampled("a", *WRONG))
     assert (code, found, report["prompts"]) == (0, {}, 0)
     assert why in report["unavailable"]

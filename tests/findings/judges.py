@@ -48,8 +48,11 @@ def judging(
         for name, value in values.items():
             other.setenv(name, value)
         get_settings.cache_clear()
-        yield writer
-    get_settings.cache_clear()
+        try:
+            yield writer
+        finally:
+            other.undo()
+            get_settings.cache_clear()
 
 
 def labelled(session: Session, user: User, agreed: int, labels: int, judge: str = JUDGE) -> None:

@@ -114,13 +114,12 @@ def test_another_judge_is_asked_about_what_the_one_before_has_decided(
     admit()
     of("At nine.", "At ten.")
     checks.check()
-    monkeypatch.setenv("CORRAL_JUDGE", "rival/another")
-    get_settings.cache_clear()
-    with session_scope() as session:
-        bob = make_user(session, Role.ADMIN, "Bob")
-        batch = session.scalars(select(Batch).order_by(Batch.id.desc()).limit(1)).one()
-        assert orders.check_again(session, bob, batch) == 2
-    checks.check()
+    with judging(monkeypatch, CORRAL_JUDGE="rival/another"):
+        with session_scope() as session:
+            bob = make_user(session, Role.ADMIN, "Bob")
+            batch = session.scalars(select(Batch).order_by(Batch.id.desc()).limit(1)).one()
+            assert orders.check_again(session, bob, batch) == 2
+        checks.check()
     assert [message for _, message in found()] == ["rival/another is not yet admitted: 0 of 50 labels"] * 2
 
 

@@ -11,6 +11,8 @@
     checks = ["python", "-m", "workers.verifiers"]     # what tells right answers from wrong ones; may be left out
     corrections = "corrections.jsonl"    # wrong answers put right, by `python -m workers.training.correction`; may be left out
     steps_model = "../steps/final"       # a stepwise reward model, which drops answers to maths by a step; may be left out
+    judged = "judged.jsonl"              # what a judge of facts says of the samples, by `python -m workers.training.judged`
+    refusals = true                      # and where all answers claim what is wrong, learn to say that one does not know
     required = ["maths"]                 # of its verifiers those that have to pass; left out: all that apply
     output = "sft.jsonl"                 # read by training.sft; sft.report.json beside it counts what was dropped
 
@@ -33,7 +35,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.data import asked, conversations, decontamination, lines, near_duplicates, passing, snapshot
+from training.data import asked, conversations, decontamination, judged, lines, near_duplicates, passing, snapshot
 from training.data import sampled as samples
 from training.data.asked import Asked
 from training.data.chat import Message, encode_chat, encode_response
@@ -55,7 +57,7 @@ from training.model import models
 from training.run import tool
 
 FROM_SCRATCH, HUMAN, PREFERRED = "human", "human_edit", "preferred"
-CORRECTED, SAMPLED = "correction", "rejection_sampling"
+CORRECTED, SAMPLED, REFUSED = "correction", "rejection_sampling", "refusal"
 # (prompt, tools) -> the name under which it is counted where it is kept for measuring or too close to such a one
 KeptOut = Callable[[Sequence[Message], list[Any] | None], str | None]
 
@@ -75,6 +77,8 @@ class SelectionConfig:
     steps_floor: float = 0.5  # an answer with a step that is less probably right is dropped
     steps_capabilities: list[str] = field(default_factory=lambda: ["maths"])  # of whose prompts answers are dropped so
     corrections: Path | None = None  # what `python -m workers.training.correction` wrote
+    judged: Path | None = None  # what `python -m workers.training.judged` wrote
+    refusals: bool = False  # learn one where all answers to a prompt claim what is wrong
     required: list[str] | None = None  # verifiers that have to pass, where a line of the samples does not say
     base_model: str | None = None
     top_share: float = 0.25  # of the picks, by reward
@@ -145,6 +149,9 @@ def select(config: SelectionConfig, dry_run: bool) -> None:  # noqa: FBT001  wha
         tool.say("  ".join(f"{rule}: {count}" for rule, count in dropped.items() if count))
         return
     # 3. What is known to be wrong.
+    said_of = judged.read(config.judged)
+    decent, refused = judged.without_wrong(decent, said_of, config.required, dropped, refusals=config.refusals)
+    counts |= judged.counted(said_of) if config.judged else {}
     with Checks(config.checks) as checks:
         checked = passing.check(decent, checks, config.required, lambda done: _still_checks(done, len(decent)))
     if config.pairs:
@@ -165,7 +172,12 @@ def select(config: SelectionConfig, dry_run: bool) -> None:  # noqa: FBT001  wha
     dropped["below_top_share"] = len(picks) - len(top)
     peoples_texts, sampled_texts = ([_turn(pick) for pick in side] for side in (by_people, top))
     verdicts = near_duplicates.distinct(peoples_texts, sampled_texts, config.closest)
-    rows = by_people + corrected + [pick for pick, distinct in zip(top, verdicts, strict=True) if distinct]
+    rows = (
+        by_people
+        + corrected
+        + refusals_of(refused)
+        + [pick for pick, distinct in zip(top, verdicts, strict=True) if distinct]
+    )
     dropped["near_duplicate"] = verdicts.count(False)
     if not rows:
         raise DataError(
@@ -174,6 +186,7 @@ def select(config: SelectionConfig, dry_run: bool) -> None:  # noqa: FBT001  wha
     written = [json.dumps(row.to_json(number), ensure_ascii=False) for number, row in enumerate(rows)]
     files.write_text(config.output, "\n".join(written) + "\n")
     sources = [FROM_SCRATCH, HUMAN, *([PREFERRED] if config.best_responses else []), CORRECTED, SAMPLED]
+    sources += [REFUSED] if config.refusals else []
     report = {
         "counts": counts | {f"rows/{source}": sum(row.source == source for row in rows) for source in sources},
         "dropped": dict(dropped),
@@ -185,7 +198,7 @@ def select(config: SelectionConfig, dry_run: bool) -> None:  # noqa: FBT001  wha
         "settings": {
             name: getattr(config, name) for name in ("top_share", "closest", "ngram", "overlap", "steps_floor")
         }
-        | {"rules": asdict(config.rules), "required": config.required},
+        | {"rules": asdict(config.rules), "required": config.required, "refusals": config.refusals},
     }
     files.write_json(config.output.with_suffix(".report.json"), report)
     if config.events:
@@ -289,6 +302,23 @@ def read_corrections(config: SelectionConfig, kept_out: KeptOut) -> list[Pick]:
         if decent and not kept_out(asked, tools):
             found.append(Pick(source=CORRECTED, prompt=prompt, tools=tools, completion=text, **names))
     return found
+
+
+def refusals_of(refused: Sequence[tuple[Sampled, str]]) -> list[Pick]:
+    """Rows that say of a question that one does not know, in place of answers that all claim what is wrong."""
+    return [
+        Pick(
+            source=REFUSED,
+            prompt_id=sampled.prompt_id,
+            prompt=sampled.prompt,
+            tools=sampled.tools,
+            completion=text,
+            capability=sampled.capability,
+            checkpoint=sampled.checkpoint,
+            k=len(sampled.answers),
+        )
+        for sampled, text in refused
+    ]
 
 
 def _preferred(train: Sequence[Preference], rules: Rules) -> list[Pick]:

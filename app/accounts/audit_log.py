@@ -88,6 +88,7 @@ ACTIONS: dict[str, tuple[Kind, str]] = {
     "contest.roll_back": (Kind.WORK, "rolled back to the previous policy"),
     "document.add": (Kind.WORK, "added a document"),
     "document.delete": (Kind.WORK, "deleted a document"),
+    "finding.label": (Kind.WORK, "said whether an answer agrees with its source"),
     "gold.make": (Kind.WORK, "created a known answer"),
     "gold.restore": (Kind.WORK, "restored a known answer"),
     "gold.retire": (Kind.WORK, "retired a known answer"),

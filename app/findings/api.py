@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from app.accounts.access import ApiAdmin, ApiReviewer, ApiSignedIn
 from app.accounts.idempotency import TAKES_KEY, once
-from app.findings import orders, queries
+from app.findings import judging, orders, queries
 from app.findings.forms import (
     CheckedAgain,
     ConflictList,
@@ -18,6 +19,10 @@ from app.findings.forms import (
     EditIn,
     FindingList,
     FindingOut,
+    JudgeOut,
+    LabelIn,
+    LabellingOut,
+    NextLabelling,
     PreferredOut,
     TallyList,
     TallyOut,
@@ -61,6 +66,40 @@ def conflicts(
         for row in page.rows
     ]
     return ConflictList(annotations=rows, next=page.next)
+
+
+@router.get("/checks/judge")
+def judge(session: DbSession, _: ApiReviewer) -> JudgeOut:
+    """The judge of facts, how far it agrees with people, and whether its verdicts count."""
+    return _judge(session)
+
+
+@router.get("/checks/facts")
+def next_answer(session: DbSession, user: ApiReviewer) -> NextLabelling:
+    """The next answer to label. Who is shown it is not given its prompt to judge any more."""
+    found = judging.next_unlabelled(session, user)
+    return NextLabelling(answer=LabellingOut(**asdict(found)) if found else None)
+
+
+@router.post("/findings/{finding_id}/label", response_model=JudgeOut, dependencies=[TAKES_KEY])
+def label(request: Request, session: DbSession, user: ApiReviewer, finding_id: int, said: LabelIn) -> Response:
+    """Say whether an answer agrees with its source; the latest word on it counts."""
+
+    def work() -> JudgeOut:
+        judging.label(session, user, finding_id, said.verdict)
+        return _judge(session)
+
+    return once(session, user, request, said.model_dump_json().encode(), work)
+
+
+def _judge(session: DbSession) -> JudgeOut:
+    found = judging.standing(session)
+    if found is None:
+        return JudgeOut(judge=None, agreed=0, labels=0, low=0.0, high=1.0, admitted=False)
+    low, high = found.interval
+    return JudgeOut(
+        judge=found.judge, agreed=found.agreed, labels=found.labels, low=low, high=high, admitted=found.admitted
+    )
 
 
 @router.get("/batches/{batch_id}/findings")

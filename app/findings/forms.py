@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from app.annotations.work_form import WorkForm
+from app.findings.models import Verdict
 from app.findings.orders import LONGEST
 from app.findings.queries import edit_of
 
@@ -107,6 +108,40 @@ class CheckedAgain(BaseModel):
     """How many texts will be checked."""
 
     checks: int = Field(examples=[12])
+
+
+class JudgeOut(BaseModel):
+    """The judge of facts, and how far it agrees with people."""
+
+    judge: str | None = Field(examples=["rival/large-model"], description="Null where the operator has chosen none.")
+    agreed: int = Field(examples=[57])
+    labels: int = Field(examples=[60], description="Labelled answers that it has judged.")
+    low: float = Field(examples=[0.863], description="Of the 95 % interval of the agreement.")
+    high: float = Field(examples=[0.983])
+    admitted: bool = Field(examples=[True], description="Whether its verdicts count.")
+
+
+class LabellingOut(BaseModel):
+    """An answer that somebody is asked about, without the judge's verdict."""
+
+    finding_id: int = Field(examples=[210])
+    source: str = Field(examples=["The office opens at nine."])
+    question: str = Field(examples=["When does the office open?"])
+    answer: str = Field(examples=["At ten."])
+
+
+class NextLabelling(BaseModel):
+    """The next answer that nobody has labelled; null where there is none."""
+
+    answer: LabellingOut | None
+
+
+class LabelIn(BaseModel):
+    """What a person says of an answer."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"verdict": "incorrect"}})
+
+    verdict: Verdict
 
 
 class EditIn(BaseModel):

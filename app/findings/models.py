@@ -79,6 +79,7 @@ class Finding(Base):
         CheckConstraint("pg_column_size(evidence) <= 65536", name="evidence_size"),
         Index("ix_findings_candidate_id", "candidate_id", postgresql_where=text("candidate_id IS NOT NULL")),
         Index("ix_findings_annotation_id", "annotation_id", postgresql_where=text("annotation_id IS NOT NULL")),
+        Index("ix_findings_facts", "case_hash", "id", postgresql_where=text("verifier = 'facts'")),
     )
 
     id: Mapped[Key]
@@ -95,6 +96,32 @@ class Finding(Base):
     score: Mapped[float | None]
     message: Mapped[str]
     evidence: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"), default=dict)
+    created_at: Mapped[Created]
+
+
+class Verdict(StrEnum):
+    """What a person or a judge says of a response that was held against a source.
+
+    The words stand again in ``workers/verifiers/judging.py``, and a test holds the two equal: verifiers run without the
+    application.
+    """
+
+    CORRECT = "correct"
+    INCORRECT = "incorrect"
+    NOT_ATTEMPTED = "not_attempted"
+
+
+class FactLabel(Base):
+    """What a person said of a response whose facts were checked. Never updated: a second thought is a row, the last counts."""
+
+    __tablename__ = "fact_labels"
+    __table_args__ = (Index(None, "finding_id"),)
+
+    id: Mapped[Key]
+    finding_id: Mapped[int] = mapped_column(ForeignKey("findings.id"))
+    """Names the response and, by its ``case_hash``, all that it was held against; the judge's verdict plays no part."""
+    verdict: Mapped[Verdict] = mapped_column(enum_column(Verdict, "verdict"))
+    labelled_by_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     created_at: Mapped[Created]
 
 

@@ -19,6 +19,7 @@ from app.annotations.models import Annotation
 from app.candidates.models import Candidate
 from app.comparisons.models import Assignment, AssignmentState, Comparison
 from app.dialogues import service as dialogues
+from app.findings.judging import by_another
 from app.findings.models import STANDS, Check, CheckState, Finding
 from app.findings.service import Found, row_of
 from app.judgements.vocabulary import ShowFindings
@@ -174,8 +175,8 @@ def forget_drafts(session: Session) -> int:
 
 
 def check_again(session: Session, user: User, batch: Batch) -> int:
-    """Order checks of a batch's responses that have none or could not be checked; returns how many."""
-    null = select(Finding.id).where(STANDS, Finding.passed.is_(None)).exists()
+    """Order checks of a batch's texts that have none, could not be checked, or had another judge; returns how many."""
+    null = select(Finding.id).where(STANDS, Finding.passed.is_(None)).exists() | by_another(get_settings().judge)
     # the edit of an erased person is blank, which is nothing to check
     erased = select(Annotation.id).where(Annotation.id == Check.annotation_id, Annotation.edited_text == "").exists()
     again = session.execute(

@@ -15,6 +15,7 @@ from app.annotations.models import COUNTS, Annotation
 from app.batches.queries import ALSO_COUNTED
 from app.comparisons.claims import in_work, mark_read
 from app.comparisons.models import Assignment, AssignmentState, Comparison
+from app.findings.judging import FACTS
 from app.findings.models import STANDS, Check, CheckState, Finding
 from app.judgements.positions import POSITIONS
 from app.judgements.vocabulary import ShowFindings
@@ -27,6 +28,8 @@ EDIT = "edit"
 """In place of a position: the annotator's own edit."""
 _MEASURED = frozenset({"seconds", "ms", "wall_s", "cpu_s", "duration", "time", "memory_mb"})
 """Parts of evidence that say how long a check took: nobody who judges is shown them."""
+_UNPROVEN = frozenset({"verdict", "informative", "said"})
+"""Parts of the evidence of a judge of facts whose word does not count: who is to label the response is not shown it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ def chip_of(found: Mapping[str, Any]) -> Chip:
     verifier, passed, message = found["verifier"], found["passed"], found["message"]
     words = message if passed is not None else f"{verifier}: could not be checked"
     plain = _timeless(found["evidence"] or {})
+    if verifier == FACTS and passed is None:
+        plain = {key: each for key, each in plain.items() if key not in _UNPROVEN}
     evidence = json.dumps(plain, indent=2, ensure_ascii=False) if plain else ""
     return Chip(passed, words or verifier, message, verifier, found["version"], evidence)
 

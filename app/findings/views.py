@@ -12,8 +12,10 @@ from fastapi.responses import HTMLResponse, Response
 from app.accounts.access import Admin, Reviewer, SignedIn
 from app.accounts.models import Role
 from app.annotations.work_form import LongTexts
-from app.findings import orders, queries
+from app.findings import judging, orders, queries
 from app.findings.forms import EditForm
+from app.findings.judging import Labelling, Standing
+from app.findings.models import Verdict
 from app.findings.queries import Conflict, Shown, Tally
 from app.judgements.positions import POSITIONS
 from app.kernel.db import DbSession
@@ -65,6 +67,8 @@ class ChecksPage:
     batches: list[tuple[int, str]]
     first: bool
     may_write: bool
+    judge: Standing | None
+    labelling: Labelling | None
 
 
 @router.get("/assignments/{assignment_id}/findings")
@@ -133,8 +137,19 @@ def checks(
         batches=queries.batches_checked(session),
         first=before is None,
         may_write=user.role is Role.ADMIN,
+        judge=(judge := judging.standing(session)),
+        labelling=judging.next_unlabelled(session, user) if judge else None,
     )
     return render(request, "findings/checks.html", context)
+
+
+@router.post("/findings/{finding_id}/label")
+def label(
+    request: Request, session: DbSession, user: Reviewer, finding_id: int, verdict: Annotated[Verdict, Form()]
+) -> Response:
+    """Say whether an answer agrees with its source, and go on to the next."""
+    judging.label(session, user, finding_id, verdict)
+    return redirect(request, "/checks#facts", flash="Recorded. Here is the next answer, if there is one.")
 
 
 @router.post("/batches/{batch_id}/check-again")

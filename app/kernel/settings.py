@@ -115,6 +115,8 @@ class Settings(BaseSettings):
     engine_timeout: float = 300.0
     endpoints: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")], Endpoint] = {}
     """Other endpoints by name, as JSON: admins add models of theirs to the rotation (:mod:`app.registry.externals`)."""
+    judge: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9_-]{0,39}/\S{1,160})?$")
+    """The judge of facts, as ``ENDPOINT/MODEL``: one of ``endpoints``, and a model there. Empty: nobody is asked."""
     base_model: str = ""
     """A folder or a hub id. Empty: the bundled SmolLM2-135M-Instruct, converted once under ``data_dir``."""
     max_lora_rank: int = 16
@@ -182,6 +184,8 @@ class Settings(BaseSettings):
     step. None: none is."""
     training_steps_floor: float = Field(default=0.5, ge=0, le=1)
     """How probably right the worst step of such an answer has to be."""
+    training_refusals: bool = False
+    """Whether it imitates a refusal where all of these answers claim what is wrong, as the judge of facts finds."""
     training_checked_steps: int = Field(default=0, ge=0, le=100_000)
     """Steps in which the policy, once it has learnt preferences, goes on with what can be checked (GRPO); 0: none."""
     training_average: bool = True

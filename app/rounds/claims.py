@@ -113,7 +113,7 @@ def _claimed(session: Session, run: TrainingRun, snapshot: Path, made_before: Ch
     if run.kind is RunKind.CHECK:
         given |= _measured(session, run)
     elif run.kind is RunKind.SFT and made_before is not None:
-        given |= {"reward_model": made_before.path, **_sampled(run)}
+        given |= {"reward_model": made_before.path, **_sampled(run), **_judged(run, folder)}
         data = folder / plan.CHOSEN
     elif run.kind is RunKind.GRPO and made_before is not None:
         parent = {"parent_adapter": made_before.path, "checks": CHECKS, "work": str(folder)}
@@ -137,6 +137,13 @@ def _sampled(run: TrainingRun) -> dict[str, Thing]:
         "leave_out": run.config["run"].get("data", {}).get("leave_out", []),
         **{name: run.config[name] for name in ("steps_model", "steps_floor") if name in run.config},
     }
+
+
+def _judged(run: TrainingRun, folder: Path) -> dict[str, Thing]:
+    """Of a run that was queued while there was a judge of facts: where its verdicts go, and whether refusals are learnt."""
+    if not run.config.get("judge"):
+        return {}
+    return {"judged": str(folder / plan.JUDGED), "refusals": bool(run.config.get("refusals"))}
 
 
 def _measured(session: Session, run: TrainingRun) -> dict[str, Thing]:

@@ -24,6 +24,8 @@ CHOSEN = "sft.jsonl"
 """Of the samples, and of what people wrote: what a run that imitates is trained on."""
 CORRECTED = "corrections.jsonl"
 """What the policy got right once it was told what was wrong."""
+JUDGED = "judged.jsonl"
+"""What the judge of facts says of the samples; only where the operator has named one."""
 VERIFIED = "verified.jsonl"
 """Pairs of a sampled answer that passed its checks and one that failed; the policy learns from them where its recipe says so."""
 SAMPLED = "samples.report.json"
@@ -41,7 +43,7 @@ GIVEN = frozenset(
         *(RUN_FILE, CHECKPOINT, "snapshot", "base_model", "max_length"),
         "checks",
         *("reward_model", "samples_each", "sample_prompts", "sample_tokens"),
-        *("steps_model", "steps_floor"),
+        *("steps_model", "steps_floor", "judged", "refusals"),
         *("policy", "champion", "reward_before", "check_prompts", "check_tokens"),
         *("averaged", "average", "average_name", "rank", "leave_out"),
     }
@@ -210,6 +212,17 @@ PLAN: tuple[Stage, ...] = (
         wanted=samples_wanted,
     ),
     Stage(
+        "judge",
+        RunKind.SFT,
+        command=("workers.training.judged", "{samples.jsonl}", "{judged}"),
+        needs=("samples.jsonl",),
+        makes=("judged", "judged.report.json"),
+        remedies=SAMPLING,
+        only_with="judged",
+        knows_installation=True,
+        wanted=samples_wanted,
+    ),
+    Stage(
         "choose",
         RunKind.SFT,
         command=("training.selection", "{choose.toml}"),
@@ -223,6 +236,8 @@ PLAN: tuple[Stage, ...] = (
             "leave_out": "leave_out",
             "samples": "samples.jsonl",
             "corrections": CORRECTED,
+            "judged": "judged",
+            "refusals": "refusals",
             "checks": "checks",
             "steps_model": "steps_model",
             "steps_floor": "steps_floor",

@@ -127,6 +127,8 @@ def _config(session: Session, current: Round, kind: RunKind, base: Checkpoint, s
     }
     if settings.training_steps_model is not None:
         samples |= {"steps_model": str(settings.training_steps_model), "steps_floor": settings.training_steps_floor}
+    if settings.judge:
+        samples |= {"judge": settings.judge, "refusals": settings.training_refusals}
     run: dict[str, Any] = {
         "kind": kind.value,
         "recipe": settings.training_recipe,

@@ -66,6 +66,13 @@ KINDS: Final[dict[str, Kind]] = {
             material=Material.DOCUMENTS,
         ),
         Kind(
+            "facts",
+            "Facts of documents",
+            "A question about each piece of a document, asked without it; a judge holds answers against it. A model writes.",
+            asks=True,
+            material=Material.DOCUMENTS,
+        ),
+        Kind(
             "repository",
             "Repository less one file",
             "The files of a repository without one that others import: how many need it? The answer is checked; no model writes.",

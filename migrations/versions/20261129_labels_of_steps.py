@@ -4,7 +4,7 @@ A table, and constraints that allow what no row is yet: they are checked for new
 blocks nobody. Labels are never changed; erasing a person blanks the right step that they wrote, and nothing else.
 
 Revision ID: 6c0d2f8a41b7
-Revises: 4b7e1c9d2f60
+Revises: 5c8f2e0d7a13
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "6c0d2f8a41b7"
-down_revision = "4b7e1c9d2f60"
+down_revision = "5c8f2e0d7a13"
 branch_labels = None
 depends_on = None
 

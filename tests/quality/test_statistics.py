@@ -12,9 +12,10 @@ from app.annotations import verification
 from app.annotations.models import Annotation
 from app.comparisons.models import Comparison
 from app.judgements.vocabulary import Outcome
+from app.kernel.intervals import wilson
 from app.prompts.models import Batch
 from app.quality import measuring, service
-from app.quality.statistics import Share, Statistics, in_tens, wilson
+from app.quality.statistics import Share, Statistics, in_tens
 from tests.factories import make_annotation, make_batch, make_comparison, make_user
 
 counts = st.integers(0, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))

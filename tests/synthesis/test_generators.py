@@ -133,12 +133,47 @@ def test_a_question_is_asked_of_each_piece_with_the_whole_document_in_view() -> 
         make("document_questions", order, count)
 
 
+def test_a_fact_is_asked_for_without_the_piece_that_states_it() -> None:
+    asked: list[str] = []
+
+    def says(question: str) -> str:
+        asked.append(question)
+        return json.dumps({"question": " When do rooms open? ", "answer": "At their own hour."})
+
+    order = Order(documents=(HANDBOOK,), ask=writes(says))
+    found = all_pieces(order.documents)
+    made = [make("facts", order, number) for number in range(len(found))]
+    assert [each.reference for each in made] == [piece.text for piece in found]
+    assert all(piece.text in question for piece, question in zip(found, asked, strict=True))
+    assert {str(each.messages) for each in made} == {str([{"role": "user", "content": "When do rooms open?"}])}
+    assert (made[0].origin, made[0].capability, made[1].source["piece"]) == ("synthetic", "factual", 2)
+    assert passes(made[0], "At noon.") == {"facts": None}, "nobody is asked here"
+    with pytest.raises(Ended):
+        make("facts", order, len(found))
+    with pytest.raises(Impossible, match="No document"):
+        make("facts", Order(ask=writes(says)))
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "why"),
+    [
+        ("Does the door open at One o'clock?", "one o'clock.", "holds its answer"),
+        ("When? " + "It opens. " * 200, "At one.", "repeats the passage"),
+    ],
+)
+def test_a_question_that_gives_its_answer_away_is_dropped(question: str, answer: str, why: str) -> None:
+    ask = writes(lambda _: json.dumps({"question": question, "answer": answer}))
+    with pytest.raises(Dropped, match=why):
+        make("facts", Order(documents=(HANDBOOK,), ask=ask))
+
+
 @pytest.mark.parametrize(
     "said", ["", "I cannot do that.", "<html>", '{"question": 1, "answer": "x"}', '{"question": "x"', "{" * 5000]
 )
 def test_a_model_that_writes_prose_costs_one_number(said: str) -> None:
-    with pytest.raises(Dropped):
-        make("document_questions", Order(documents=(HANDBOOK,), ask=writes(lambda _: said)))
+    for name in ("document_questions", "facts"):
+        with pytest.raises(Dropped):
+            make(name, Order(documents=(HANDBOOK,), ask=writes(lambda _: said)))
 
 
 def test_an_object_is_found_among_prose() -> None:

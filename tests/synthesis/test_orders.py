@@ -195,6 +195,21 @@ def test_a_named_external_model_writes(committed: Engine, writer: Writer, teache
     assert writer.keys == {"Bearer sesame"}
 
 
+def test_facts_bring_their_source_for_the_judge(
+    committed: Engine, writer: Writer, teacher: Callable[..., None]
+) -> None:
+    with session_scope() as session:
+        teacher(session)
+        key = ordered(session, **(QUESTIONS | {"generator": "facts"}))
+    task.make_prompts()
+    assert state_of(key).state is SynthesisState.DONE
+    with session_scope() as session:
+        (prompt,) = session.scalars(select(Prompt))
+        assert (prompt.reference, prompt.tests) == (PASSAGE.strip(), [{"kind": "facts"}])
+        assert (prompt.origin, prompt.capability) == (Origin.SYNTHETIC, "factual")
+        assert PASSAGE.strip() not in str(prompt.messages)
+
+
 @pytest.mark.parametrize("raw", [b"<html>502</html>", b"{}", b'{"choices": []}', b""])
 def test_a_model_that_answers_nothing_usable_costs_that_number(
     committed: Engine, writer: Writer, teacher: Callable[..., None], raw: bytes

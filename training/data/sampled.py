@@ -29,6 +29,7 @@ class Sampled:
     tests: Any = None
     verifiers: tuple[str, ...] | None = None  # those that check it; None is all that apply
     required: tuple[str, ...] | None = None  # those that have to pass; None leaves it to the run file
+    language: str | None = None  # a code, where somebody said or detected it
 
     @property
     def question(self) -> str:
@@ -53,7 +54,7 @@ def question(prompt: tuple[Message, ...]) -> str:
 def read(file: Path) -> list[Sampled]:
     """One prompt a line: `prompt_id`, `prompt`, `tools`, `checkpoint`, and `samples` with `text` and `finish_reason`.
 
-    Where known also `capability`, `reference`, `tests`, `verifiers` and `required`.
+    Where known also `capability`, `language`, `reference`, `tests`, `verifiers` and `required`.
 
     Raises:
         DataError: naming the line.
@@ -90,4 +91,5 @@ def _read(body: dict[str, Any]) -> Sampled:
         tests=body.get("tests"),
         verifiers=names(body.get("verifiers")),
         required=names(body.get("required")),
+        language=body.get("language"),
     )

@@ -16,8 +16,8 @@ PROMPTS = "prompts.jsonl"
 MANIFEST = checkpoints.MANIFEST
 CHECKED_BY = ("reference", "tests")
 """What a row says of its prompt that an answer can be checked against."""
-ABOUT = ("capability", "verifiers", "required")
-"""What it says beside that: what the prompt tests, which verifiers check it and which of them have to pass."""
+ABOUT = ("capability", "language", "verifiers", "required")
+"""What it says beside that: what the prompt tests, its language, which verifiers check it and which of them have to pass."""
 
 
 @dataclass(frozen=True)

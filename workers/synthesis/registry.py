@@ -15,6 +15,7 @@ _PLACES: Final[dict[str, str]] = {
     "needle": "needle:Needle",
     "document_questions": "document_questions:DocumentQuestions",
     "document_summaries": "document_summaries:DocumentSummaries",
+    "facts": "facts:Facts",
     "repository": "repository:Repository",
     "code_examples": "code_examples:CodeExamples",
     "translation": "translation:Translation",

@@ -2,11 +2,12 @@
 
 The ledger is :mod:`app.findings.service`. The verifiers run in a process of their own (:mod:`workers.verifiers.checker`), which
 is ended where one takes too long; this task only waits for it, and renews its lease meanwhile. No database session is open
-while something is checked.
+while something is checked. That process has no network; the judge of facts is asked from here.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from functools import cache
 
 import structlog
 
+from app.findings import judging
 from app.findings import service as ledger
 from app.findings.service import Claim, Found, Work
 from app.kernel.db import session_scope
@@ -23,8 +25,11 @@ from app.kernel.jobs import Job
 from app.kernel.settings import get_settings
 from workers import stopping
 from workers.celery_app import app
+from workers.engines.judge import Judge
+from workers.verifiers import facts
 from workers.verifiers.checker import Checker, CheckerBroken, WrongCase
-from workers.verifiers.protocol import Finding, case_of
+from workers.verifiers.judging import Agreement
+from workers.verifiers.protocol import Case, Finding, case_of
 
 log = structlog.get_logger()
 
@@ -58,7 +63,7 @@ def _check(claim: Claim, work: Work) -> bool:
     failpoint("checks.claimed", key)
     try:
         case = case_of(work.case)
-        findings = checker().check(case, work.verifiers)
+        findings = [_judged(case, each) for each in checker().check(case, work.verifiers)]
         found, case_hash = [_found(each) for each in findings], case.hash
     except (
         ValueError,
@@ -78,6 +83,18 @@ def _check(claim: Claim, work: Work) -> bool:
         stored = ledger.record(session, claim, case_hash, found, lacking=lacking)
     failpoint("checks.recorded", key)
     return stored
+
+
+def _judged(case: Case, finding: Finding) -> Finding:
+    """The word of the judge in place of a finding of facts; any other as it is."""
+    if finding.verifier != facts.NAME:
+        return finding
+    judge = Judge.of(get_settings())
+    if judge is None:
+        return facts.not_judged("No judge of facts is set up (CORRAL_JUDGE)")
+    with session_scope() as session:
+        standing = Agreement(*judging.agreement(session, judge.name))
+    return asyncio.run(judge.finding(case, standing))
 
 
 def _found(finding: Finding) -> Found:

@@ -35,7 +35,7 @@ class Case:
         response: The answer, reasoning left out.
         reference: The right answer in the prompt's own words, where one is known.
         tests: What must hold of the response: objects with a ``kind`` (``calls``, ``io``, ``answer``, ``program``,
-            ``steps``, ``instructions``, ``tool_calls``, ``language``, ``span``).
+            ``steps``, ``instructions``, ``tool_calls``, ``language``, ``span``, ``facts``).
         tools: The functions that the response may call, as JSON schemas in OpenAI's form.
         steps: Messages before the response in which it called tools that were run: its turns with ``tool_calls``, and answers
             of role ``tool``, with ``failed`` where a call did not run.

@@ -18,6 +18,7 @@ _PLACES: Final[dict[str, str]] = {
     "steps": "steps:Steps",
     "answer": "answer:Answer",
     "language": "language:Language",
+    "facts": "facts:Facts",
 }
 """Name of a verifier → the class, as ``module:Class`` under this folder; imported when it is first needed."""
 

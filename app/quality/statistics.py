@@ -9,11 +9,11 @@ from math import sqrt
 ENOUGH = 10
 """Below this, a share says nothing about a person."""
 Z = 1.96
-"""Of the normal distribution, for 95 %."""
+"""Of the normal distribution, for 95%."""
 
 
 def wilson(k: int, n: int, z: float = Z) -> tuple[float, float]:
-    """The Wilson interval of k of n: where the true share lies, at 95 %. It stays between 0 and 1 for any k and n.
+    """The Wilson interval of k of n: where the true share lies, at 95%. It stays between 0 and 1 for any k and n.
 
     Raises:
         ValueError: ``k`` is not between 0 and ``n``.

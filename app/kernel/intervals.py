@@ -5,11 +5,11 @@ from __future__ import annotations
 from math import sqrt
 
 Z = 1.96
-"""Of the normal distribution, for 95 %."""
+"""Of the normal distribution, for 95%."""
 
 
 def wilson(k: int, n: int, z: float = Z) -> tuple[float, float]:
-    """The Wilson interval of k of n: where the true share lies, at 95 %. It stays between 0 and 1 for any k and n.
+    """The Wilson interval of k of n: where the true share lies, at 95%. It stays between 0 and 1 for any k and n.
 
     Raises:
         ValueError: ``k`` is not between 0 and ``n``.

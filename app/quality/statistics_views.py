@@ -90,7 +90,7 @@ def _lines(found: Statistics) -> list[Line]:
             found.first_preferred,
             50.0,
             "Of the pairs that you ranked: how often the better one was shown first. The order is random, so without "
-            "a bias this is near 50 %.",
+            "a bias this is near 50%.",
         ),
         Line(
             "longer",
@@ -98,7 +98,7 @@ def _lines(found: Statistics) -> list[Line]:
             found.longer_preferred,
             50.0,
             "Of the pairs that you ranked whose responses differ in length: how often the better one was the longer. Longer "
-            "ones may well be better; a number far from 50 % is only a hint.",
+            "ones may well be better; a number far from 50% is only a hint.",
         ),
         Line(
             "edits",

@@ -69,7 +69,7 @@ def test_bob_asks_for_a_board_and_the_worker_computes_it(
     assert "4 votes on 4 prompts, 0 of them ties, judged by 1 person." in words
     assert "With so few people, the intervals do not cover how others would judge." in words
     assert "Win rate against zebra-base" in words
-    assert "75 %" in words
+    assert "75%" in words
     assert "Nothing new since." in words
     assert "hx-trigger" not in page.split('id="board"')[1].split(">")[0]
     vote("okapi", "zebra-base")
@@ -260,9 +260,9 @@ def test_the_board_shows_what_policies_solve_by_capability_and_how_it_was_measur
     session.flush()
     words = text_of(sign_in(client, bob).get("/board").text)
     assert "Held-out prompts solved, by checks" in words
-    assert "60 % 50 to 70 % of 40 prompts" in words
-    assert "20 % 10 to 30 % of 40 prompts" in words
-    assert "over 99 % of 1 prompt" in words
+    assert "60% 50 to 70% of 40 prompts" in words
+    assert "20% 10 to 30% of 40 prompts" in words
+    assert "over 99% of 1 prompt" in words
     assert "verifiers say which pass" in words
     solved = client.get("/api/v1/board").json()["solved"]
     assert [(each["name"], sorted(each["rates"])) for each in solved] == [

@@ -91,7 +91,7 @@ def _measure(session: Session, found: Round, accuracy: float, at: datetime) -> N
     """The reward model of a round."""
     name = f"r{found.number}"
     snapshot = Snapshot(
-        name=f"snapshot-{name}", state=SnapshotState.READY, filter={}, rows=400, train_rows=300, held_out_rows=100,
+        name=f"snapshot-{name}", state=SnapshotState.READY, filter={"until": 0}, rows=400, train_rows=300, held_out_rows=100,
         sha256="0" * 64, path="/nowhere",
     )  # fmt: skip
     made = factories.make_checkpoint(session, f"reward-{name}-{found.number:08x}", CheckpointKind.REWARD)

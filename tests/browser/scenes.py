@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,11 +23,12 @@ from app.findings import service as checking
 from app.judgements.vocabulary import ShowFindings
 from app.lineage import service as lineage
 from app.preferences.models import Snapshot, SnapshotAnnotation, SnapshotState
+from app.preferences.queries import last_annotation_id
 from app.prompts import service as prompts
 from app.prompts.models import BatchState, Prompt, PromptState
 from app.quality import service as quality
 from app.registry.models import Checkpoint, CheckpointKind, External
-from app.rounds.models import InputRole, RunInput, RunKind, RunState, TrainingEvent, TrainingRun
+from app.rounds.models import Evaluation, InputRole, RunInput, RunKind, RunState, TrainingEvent, TrainingRun
 from app.synthesis import ledger
 from app.synthesis import service as ordering
 from app.synthesis.forms import SynthesisOrder
@@ -34,6 +36,7 @@ from app.synthesis.models import Synthesis
 from tests import factories, talking
 from tests.browser.history import PASTS, make_history
 from tests.findings.checking import checkable, found, submit
+from training.formats import mix
 
 MARKDOWN = """Two ways:
 
@@ -50,6 +53,8 @@ def pairs(n: int) -> int:
 | 3 | 3 |
 | 4 | 6 |
 """
+
+ADVICE = mix.Portion("advice", "中文 and العربية", "human_edit", 20, 2500)
 
 
 @dataclass(frozen=True)
@@ -92,12 +97,14 @@ def set_scene(session: Session, path: str = "") -> Scene:
     retraction = make_lineage(session, bob, run, annotation)
     if path.startswith("/board"):
         make_board(session)
+        make_solved(session)
     rival = Checkpoint(name="rival-large", kind=CheckpointKind.EXTERNAL, path="rival")
     rival.external = External(endpoint="rival", model="large-2", may_train=False, note="Their terms, section 4.")
     session.add(rival)
     checked = make_checks(session, alice) if "check" in path else {}
     blank = make_blank(session, alice) if "essay" in path else {}
     proof = make_proof(session, alice) if "proof" in path else {}
+    traced = make_traced(session, alice) if "traced" in path else {}
     session.commit()
     by_name = dict(session.execute(select(Checkpoint.name, Checkpoint.id)).all())
     ids: dict[str, int | str] = {
@@ -130,6 +137,7 @@ def set_scene(session: Session, path: str = "") -> Scene:
         **(make_trials(session, bob) if "playground" in path else {}),
         **blank,
         **proof,
+        **traced,
     }
     return Scene({Role.ANNOTATOR: alice, Role.REVIEWER: rita, Role.ADMIN: bob}, ids)
 
@@ -181,6 +189,12 @@ def make_proof(session: Session, alice: User) -> dict[str, int]:
     items = factories.make_labelling(session, "2 + 2 = 4\n4 + 1 = 6\nSo it is 6.", words, name="Proofs")
     said = factories.make_labels(session, alice, items[0], 1, -1, right_step="4 + 1 = **5**")
     return {"proof": factories.make_assignment(session, alice, items[1]).id, "proof_done": said.assignment_id}
+def make_traced(session: Session, alice: User) -> dict[str, int]:
+    """An item of which one response called a tool twice, in vain and with a long result."""
+    rows = json.dumps([{"city": f"東京都千代田区{n}", "مدينة": "القاهرة"} for n in range(20)], ensure_ascii=False)
+    steps = factories.make_steps("Error: no such city", rows, said="让我查一下。", expression="x" * 90, where="القاهرة")
+    steps[1]["failed"] = True
+    return {"traced": factories.make_assignment(session, alice, factories.make_traced(session, steps, None)).id}
 
 
 def make_dialogues(session: Session, user: User) -> tuple[Dialogue, list[Prompt], Dialogue]:
@@ -236,12 +250,28 @@ def make_board(session: Session) -> Board:
     return board
 
 
+def make_solved(session: Session) -> None:
+    """What two policies of the board solve of the held-out prompts that can be checked."""
+    rates = [{"value": at, "low": at - 0.1, "high": at + 0.1, "prompts": 40} for at in (0.3, 0.55)]
+    metrics = {
+        name: {"verified/maths": rate, "verified/code": rate, "verified": rate}
+        for name, rate in zip(("before_metrics", "after_metrics"), rates, strict=True)
+    }
+    before, after = (
+        session.scalars(select(Checkpoint.id).where(Checkpoint.name == name)).one()
+        for name in ("zebra-base", "okapi-policy")
+    )
+    number = factories.current_round(session).id
+    session.add(Evaluation(round_id=number, checkpoint_id=after, against_id=before, passed=True, metrics=metrics))
+    session.commit()
+
+
 def make_run(session: Session, user: User) -> TrainingRun:
     """A reward model that was trained on a snapshot, with its curve."""
     round_now = factories.current_round(session)
     snapshot = Snapshot(
-        name="snapshot-1", state=SnapshotState.READY, filter={}, rows=40, train_rows=30, held_out_rows=10,
-        sha256="0" * 64, path="/nowhere", created_by_id=user.id,
+        name="snapshot-1", state=SnapshotState.READY, filter={"until": last_annotation_id(session)},
+        rows=40, train_rows=30, held_out_rows=10, sha256="0" * 64, path="/nowhere", created_by_id=user.id,
     )  # fmt: skip
     reward = Checkpoint(name="reward-r1-00", kind=CheckpointKind.REWARD, path="/nowhere", manifest_sha256="1" * 64)
     session.add_all([snapshot, reward])
@@ -290,6 +320,8 @@ def make_lineage(session: Session, user: User, run: TrainingRun, said: Annotatio
     session.add(imitation)
     session.flush()
     session.add(RunInput(run_id=imitation.id, role=InputRole.CHOSE, checkpoint_id=run.checkpoint_id or 0))
+    report = mix.report([mix.Portion("maths", "english", "rejection_sampling", 30, 7500), ADVICE], {"language:zh": 0.5})
+    session.add(TrainingEvent(run_id=imitation.id, seq=1, event="mix", values=report, at=datetime.now(UTC)))
     session.commit()
     dora = more[1].annotator_id
     return lineage.retract(session, user, RetractionScope.PERSON, dora, "She judged with the sides swapped.")

@@ -158,6 +158,13 @@ def open_evidence(page: Page) -> None:
     page.locator(".finding[open]").first.wait_for()
 
 
+def open_trace(page: Page) -> None:
+    """Open what tools answered, by keyboard."""
+    for result in page.locator(".trace__result summary").all():
+        result.press("Enter")
+    page.locator(".trace__text").last.wait_for()
+
+
 STOPS = [
     Stop("accounts/login.html", "/login", None),
     Stop("accounts/invite.html", "/invite/{invite}", None),
@@ -196,6 +203,7 @@ STOPS = [
     Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, open_revise),
     Stop("annotations/work.html", "/assignments/{four}", Role.ANNOTATOR, open_order),
     Stop("annotations/work.html", "/assignments/{essay}", Role.ANNOTATOR, write),
+    Stop("annotations/work.html", "/assignments/{traced}", Role.ANNOTATOR, open_trace),
     Stop("annotations/ended.html", "/assignments/{essay_done}", Role.ANNOTATOR),
     Stop("annotations/work.html", "/assignments/{proof}", Role.ANNOTATOR, label),
     Stop("annotations/ended.html", "/assignments/{proof_done}", Role.ANNOTATOR),
@@ -288,13 +296,20 @@ def name_of(stop: Stop) -> str:
     return f"{stop.path}-{stop.role.value if stop.role else 'nobody'}{acted}"
 
 
-def look(site: Site, user: User | None, path: str, act: Callable[[Page], None] | None = None) -> None:
-    """Visit a page in both themes and on a narrow screen; nothing may be wrong with any."""
+def look(
+    site: Site, user: User | None, path: str, act: Callable[[Page], None] | None = None, status: int = 200
+) -> None:
+    """Visit a page in both themes and on a narrow screen; nothing may be wrong with any.
+
+    ``status`` is what the server answers with: nothing is wrong with the page of an error either.
+    """
     for scheme, width, rules in (("light", 1280, RULES), ("dark", 1280, OF_COLOURS), ("light", 320, RULES)):
         context = site.context(user, color_scheme=scheme, viewport={"width": width, "height": 800})
         page = context.new_page()
         said = console_of(page)
-        page.goto(site.url + path)
+        answer = page.goto(site.url + path)
+        assert answer is not None
+        assert answer.status == status
         if act:
             act(page)
         assert violations(page, rules) == [], f"{scheme}, {width} px"
@@ -308,7 +323,7 @@ def look(site: Site, user: User | None, path: str, act: Callable[[Page], None] |
 def test_axe_finds_nothing(site: Site, stop: Stop) -> None:
     scene: Scene = set_scene(site.session, stop.path)
     user = scene.people[stop.role] if stop.role else None
-    look(site, user, stop.path.format(**scene.ids), stop.act)
+    look(site, user, stop.path.format(**scene.ids), stop.act, 404 if stop.template == "error.html" else 200)
 
 
 @pytest.mark.parametrize(

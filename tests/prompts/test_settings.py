@@ -37,7 +37,7 @@ def test_a_batch_is_made_with_everything(client: TestClient, session: Session, b
     assert {name: str(getattr(batch, name)) for name in NUMBERS} == NUMBERS
     page = client.get(f"/batches/{batch.id}").text
     assert "Helpful: no | partly | yes" in page
-    assert "3 items, 66 % right" in page
+    assert "3 items, 66% right" in page
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,9 @@ ENOUGH_FOR_ALPHA: Final = 10
 LISTED: Final = 100
 """Of batches and pairs of people, those with the most items; of weeks the last."""
 METHOD: Final = (
-    "Bradley–Terry by maximum likelihood, a tie half a win for each; 95 % intervals from a two-way cluster sandwich by prompt "
+    "Bradley–Terry by maximum likelihood, a tie half a win for each; 95% intervals from a two-way cluster sandwich by prompt "
     "and person. Length control: one more term, tanh of the difference in tokens over its standard deviation. "
-    "Krippendorff’s α by evalica {evalica}, 95 % intervals from 500 resamples of items."
+    "Krippendorff’s α by evalica {evalica}, 95% intervals from 500 resamples of items."
 )
 
 

@@ -116,7 +116,7 @@ class JudgeOut(BaseModel):
     judge: str | None = Field(examples=["rival/large-model"], description="Null where the operator has chosen none.")
     agreed: int = Field(examples=[57])
     labels: int = Field(examples=[60], description="Labelled answers that it has judged.")
-    low: float = Field(examples=[0.863], description="Of the 95 % interval of the agreement.")
+    low: float = Field(examples=[0.863], description="Of the 95% interval of the agreement.")
     high: float = Field(examples=[0.983])
     admitted: bool = Field(examples=[True], description="Whether its verdicts count.")
 

@@ -41,7 +41,7 @@ class Standing:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the true agreement lies, at 95 %, between 0 and 1."""
+        """Where the true agreement lies, at 95%, between 0 and 1."""
         return wilson(self.agreed, self.labels)
 
     @property

@@ -189,6 +189,8 @@ def make_proof(session: Session, alice: User) -> dict[str, int]:
     items = factories.make_labelling(session, "2 + 2 = 4\n4 + 1 = 6\nSo it is 6.", words, name="Proofs")
     said = factories.make_labels(session, alice, items[0], 1, -1, right_step="4 + 1 = **5**")
     return {"proof": factories.make_assignment(session, alice, items[1]).id, "proof_done": said.assignment_id}
+
+
 def make_traced(session: Session, alice: User) -> dict[str, int]:
     """An item of which one response called a tool twice, in vain and with a long result."""
     rows = json.dumps([{"city": f"東京都千代田区{n}", "مدينة": "القاهرة"} for n in range(20)], ensure_ascii=False)

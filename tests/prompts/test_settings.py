@@ -153,7 +153,7 @@ def test_how_responses_are_chosen_changes_for_what_is_not_ready_yet(
     changed = client.get(f"/api/v1/batches/{batch.id}").json()
     assert {name: changed[name] for name in wanted} == wanted
     page = client.get(f"/batches/{batch.id}").text
-    assert "25 % of prompts" in page
+    assert "25% of prompts" in page
     assert '<option value="random" selected' in page
     assert client.patch(f"/api/v1/batches/{batch.id}", json={"sampled_per_prompt": 17}).status_code == 422
     assert client.patch(f"/api/v1/batches/{batch.id}", json={"selection": "whim"}).status_code == 422

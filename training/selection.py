@@ -136,14 +136,13 @@ def select(config: SelectionConfig, dry_run: bool) -> None:  # noqa: FBT001  wha
     dropped = Counter({"held_out_prompt": 0, "contaminated": 0})
     sampled = samples.read(config.samples)
     decent = [(one, _decent(one, config.rules, dropped)) for one in _wanted(sampled, kept_out, dropped)]
-    counts: dict[str, Any] = {"prompts": len(sampled), "samples": sum(len(one.answers) for one in sampled)}
-    for source, name in ((HUMAN, "human_edits"), (FROM_SCRATCH, "written_answers")):
-        found, clean = (sum(pick.source == source for pick in some) for some in (said, by_people))
-        counts |= {name: found, f"{name}_contaminated": found - clean}
-    counts |= {"left_out_by_checkpoint": barred}
-    if config.best_responses:
-        counts |= {"preferred": sum(pick.source == PREFERRED for pick in said)}
-    counts |= {"pass_the_rules": sum(len(answers) for _, answers in decent)}
+    counts: dict[str, Any] = {
+        "prompts": len(sampled),
+        "samples": sum(len(one.answers) for one in sampled),
+        **_by_people(said, by_people, config),
+        "left_out_by_checkpoint": barred,
+        "pass_the_rules": sum(len(answers) for _, answers in decent),
+    }
     tool.say("  ".join(f"{name}: {value}" for name, value in counts.items()))
     if dry_run:
         tool.say("  ".join(f"{rule}: {count}" for rule, count in dropped.items() if count))
@@ -183,30 +182,41 @@ def select(config: SelectionConfig, dry_run: bool) -> None:  # noqa: FBT001  wha
         raise DataError(
             f"none of {counts['samples']} samples is left to train on: {dict(dropped)}: lower the rules, or require less"
         )
-    written = [json.dumps(row.to_json(number), ensure_ascii=False) for number, row in enumerate(rows)]
-    files.write_text(config.output, "\n".join(written) + "\n")
     sources = [FROM_SCRATCH, HUMAN, *([PREFERRED] if config.best_responses else []), CORRECTED, SAMPLED]
     sources += [REFUSED] if config.refusals else []
-    report = {
-        "counts": counts | {f"rows/{source}": sum(row.source == source for row in rows) for source in sources},
-        "dropped": dict(dropped),
-        "checks": checks.to_json(),
+    counts |= {f"rows/{source}": sum(row.source == source for row in rows) for source in sources}
+    written = [json.dumps(row.to_json(number), ensure_ascii=False) for number, row in enumerate(rows)]
+    files.write_text(config.output, "\n".join(written) + "\n")
+    _report(config, {"counts": counts, "dropped": dict(dropped), "checks": checks.to_json()}, judge)
+    for rule, count in dropped.items():
+        tool.say(f"{count:>8}  {rule}")
+    tool.say(f"{len(rows)} rows are written to {config.output}")
+
+
+def _by_people(said: list[Pick], clean: list[Pick], config: SelectionConfig) -> dict[str, int]:
+    """How many texts people wrote or preferred, and how many of these are of prompts that repeat held-out ones."""
+    counts: dict[str, int] = {}
+    for source, name in ((HUMAN, "human_edits"), (FROM_SCRATCH, "written_answers")):
+        found, kept = (sum(pick.source == source for pick in some) for some in (said, clean))
+        counts |= {name: found, f"{name}_contaminated": found - kept}
+    if config.best_responses:
+        counts |= {"preferred": sum(pick.source == PREFERRED for pick in said)}
+    return counts
+
+
+def _report(config: SelectionConfig, told: dict[str, Any], judge: inference.Served) -> None:
+    """Write what was kept and dropped beside the rows, and tell whoever watches the run."""
+    names = ("top_share", "closest", "ngram", "overlap", "steps_floor", "required", "refusals")
+    report = told | {
         "reward_model": judge.to_json(),
         "steps_model": str(config.steps_model) if config.steps_model else None,
         "samples_sha256": checkpoints.sha256(config.samples),
         "sha256": checkpoints.sha256(config.output),
-        "settings": {
-            name: getattr(config, name) for name in ("top_share", "closest", "ngram", "overlap", "steps_floor")
-        }
-        | {"rules": asdict(config.rules), "required": config.required, "refusals": config.refusals},
+        "settings": {name: getattr(config, name) for name in names} | {"rules": asdict(config.rules)},
     }
     files.write_json(config.output.with_suffix(".report.json"), report)
     if config.events:
-        told = {name: report[name] for name in ("counts", "dropped", "checks")}
         EventLog(config.events.parent).emit("chosen", **told)
-    for rule, count in dropped.items():
-        tool.say(f"{count:>8}  {rule}")
-    tool.say(f"{len(rows)} rows are written to {config.output}")
 
 
 def _without_wrong_steps(

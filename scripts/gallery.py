@@ -1,5 +1,7 @@
 """Take a picture of every page, in both themes, and write ``docs/pages.md`` around them: ``make gallery``.
 
+``python -m scripts.gallery playground rounds`` takes those alone whose names say one of these words, and leaves the others.
+
 The pages are those that the accessibility tests visit, over a database of its own that holds an installation in the middle of
 its life, so nothing has to run beforehand and every run draws the same.
 """
@@ -15,6 +17,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ViewportSize
+
+    from tests.browser.test_accessibility import Stop
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images" / "pages"
@@ -54,60 +62,68 @@ def serving() -> Iterator[str]:
             thread.join(10)
 
 
-def name_of(stop: object, act: str) -> str:
-    """A file name that says template and state."""
-    return str(stop).removesuffix(".html").replace("/", "-") + (f"-{act}" if act else "")
+def name_of(stop: Stop) -> str:
+    """A file name that says template, place and state."""
+    place = re.sub(r"[{}?=&]+", "-", stop.path.rsplit("/", 1)[-1]).strip("-")
+    state = stop.act.__name__ if stop.act else stop.role and stop.role.value
+    template = stop.template.removesuffix(".html").replace("/", "-")
+    return "-".join(filter(None, (template, place, state)))
+
+
+def take(browser: Browser, url: str, stop: Stop) -> None:
+    """One page in both themes, each over an installation made anew: a draft of one picture is not in the next."""
+    from sqlalchemy.orm import Session
+
+    from app.accounts import signing_in
+    from app.kernel.db import get_engine, session_scope
+    from tests.browser.scenes import set_scene
+    from tests.emptying import empty
+
+    for scheme in ("light", "dark"):
+        with Session(get_engine(), expire_on_commit=False) as session:
+            empty(session.connection())
+            session.commit()
+            scene = set_scene(session, stop.path)
+        size: ViewportSize = {"width": WIDTH, "height": HEIGHT}
+        context = browser.new_context(locale="en-US", color_scheme=scheme, viewport=size)
+        if stop.role:
+            with session_scope() as signing:
+                secret = signing_in.start_session(signing, scene.people[stop.role])
+            context.add_cookies([{"name": "corral", "value": secret, "url": url}])
+        page = context.new_page()
+        page.goto(url + stop.path.format(**scene.ids), wait_until="networkidle")
+        if stop.act:
+            stop.act(page)
+        page.screenshot(path=IMAGES / f"{name_of(stop)}-{scheme}.jpg", type="jpeg", quality=QUALITY)
+        context.close()
+
+
+def written(stop: Stop) -> str:
+    """The part of the page about one."""
+    name, act = name_of(stop), stop.act.__name__ if stop.act else ""
+    words = act.replace("_", " ") or f"as {stop.role.value if stop.role else 'nobody'}"
+    return (
+        f"## `{stop.path}`, {words}\n\n"
+        f"| light | dark |\n|---|---|\n"
+        f"| ![{stop.path}, {words}, light](images/pages/{name}-light.jpg) "
+        f"| ![{stop.path}, {words}, dark](images/pages/{name}-dark.jpg) |\n"
+    )
 
 
 def main() -> None:
-    """Take them all."""
-    from sqlalchemy.orm import Session
-
-    from tests.browser import chromium
-
+    """Take them all, or those that are asked for."""
+    wanted = sys.argv[1:]
     IMAGES.mkdir(parents=True, exist_ok=True)
     with serving() as url:
-        from app.accounts import signing_in
-        from app.kernel.db import get_engine, session_scope
-        from tests.browser.scenes import set_scene
+        from tests.browser import chromium
         from tests.browser.test_accessibility import STOPS
-        from tests.emptying import empty
 
-        written = [HEAD]
         with chromium.browser() as browser:
             for stop in STOPS:
-                act = stop.act.__name__ if stop.act else ""
-                place = re.sub(r"[{}?=&]+", "-", stop.path.rsplit("/", 1)[-1]).strip("-")
-                name = name_of(stop.template, "-".join(filter(None, (place, act or (stop.role and stop.role.value)))))
-                for scheme in ("light", "dark"):
-                    with Session(get_engine(), expire_on_commit=False) as session:
-                        empty(session.connection())
-                        session.commit()
-                        scene = set_scene(
-                            session, stop.path
-                        )  # anew each time: a draft of one picture is not in the next
-                    context = browser.new_context(
-                        locale="en-US", color_scheme=scheme, viewport={"width": WIDTH, "height": HEIGHT}
-                    )
-                    if stop.role:
-                        with session_scope() as signing:
-                            secret = signing_in.start_session(signing, scene.people[stop.role])
-                        context.add_cookies([{"name": "corral", "value": secret, "url": url}])
-                    page = context.new_page()
-                    page.goto(url + stop.path.format(**scene.ids), wait_until="networkidle")
-                    if stop.act:
-                        stop.act(page)
-                    page.screenshot(path=IMAGES / f"{name}-{scheme}.jpg", type="jpeg", quality=QUALITY)
-                    context.close()
-                words = act.replace("_", " ") or f"as {stop.role.value if stop.role else 'nobody'}"
-                written.append(
-                    f"## `{stop.path}`, {words}\n\n"
-                    f"| light | dark |\n|---|---|\n"
-                    f"| ![{stop.path}, {words}, light](images/pages/{name}-light.jpg) "
-                    f"| ![{stop.path}, {words}, dark](images/pages/{name}-dark.jpg) |\n"
-                )
-                sys.stdout.write(f"{name}\n")
-    PAGE.write_text("\n".join(written))
+                if not wanted or any(word in name_of(stop) for word in wanted):
+                    take(browser, url, stop)
+                    sys.stdout.write(f"{name_of(stop)}\n")
+    PAGE.write_text("\n".join([HEAD, *map(written, STOPS)]))
 
 
 if __name__ == "__main__":

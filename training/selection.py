@@ -41,10 +41,23 @@ from training.data.asked import Asked
 from training.data.chat import Message, encode_chat, encode_response
 from training.data.checks import Checks
 from training.data.left_out import UnusableError
+from training.data.picks import (
+    CORRECTED,
+    FROM_SCRATCH,
+    HUMAN,
+    PREFERRED,
+    REFUSED,
+    SAMPLED,
+    Pick,
+    preferred,
+    refusals_of,
+    top_share,
+    turn,
+)
 from training.data.rules import Rules, broken_rule
 from training.data.sampled import Sampled, question
 from training.data.snapshot import Preference
-from training.formats import checkpoints, files, rankings
+from training.formats import checkpoints, files
 from training.formats.errors import ConfigError, DataError
 from training.formats.events import EventLog
 from training.formats.pairs import WRITTEN
@@ -56,8 +69,6 @@ from training.measure.step_values import WRONG_STEP, StepModel, without_wrong_st
 from training.model import models
 from training.run import tool
 
-FROM_SCRATCH, HUMAN, PREFERRED = "human", "human_edit", "preferred"
-CORRECTED, SAMPLED, REFUSED = "correction", "rejection_sampling", "refusal"
 # (prompt, tools) -> the name under which it is counted where it is kept for measuring or too close to such a one
 KeptOut = Callable[[Sequence[Message], list[Any] | None], str | None]
 
@@ -106,27 +117,6 @@ class SelectionConfig:
             raise ConfigError('"output" must be a file that ends with .jsonl')
 
 
-@dataclass(frozen=True)
-class Pick:
-    """One row of the result. `checkpoint`, `score`, `k` and `reward_model` say how a sampled answer was found."""
-
-    source: str
-    prompt_id: str
-    prompt: tuple[Message, ...]
-    tools: list[Any] | None
-    completion: str
-    capability: str | None = None
-    checkpoint: str | None = None
-    score: float | None = None
-    k: int | None = None
-    reward_model: str | None = None
-
-    def to_json(self, number: int) -> dict[str, Any]:
-        """As `training.sft` reads it; every row is trained on."""
-        turn = {"role": "assistant", "content": self.completion}
-        return asdict(self) | {"id": f"{self.source}:{number}", "split": "train", "completion": [turn]}
-
-
 def select(config: SelectionConfig, dry_run: bool) -> None:  # noqa: FBT001  what `tool.main` calls
     """Read, drop, score, pick, and write the rows and the count of what was dropped by which rule."""
     # 1. What people wrote or preferred, and which prompts are kept for measuring.
@@ -169,7 +159,7 @@ def select(config: SelectionConfig, dry_run: bool) -> None:  # noqa: FBT001  wha
     # 5. The best quarter, and no near-duplicates.
     top = top_share(picks, config.top_share)
     dropped["below_top_share"] = len(picks) - len(top)
-    peoples_texts, sampled_texts = ([_turn(pick) for pick in side] for side in (by_people, top))
+    peoples_texts, sampled_texts = ([turn(pick) for pick in side] for side in (by_people, top))
     verdicts = near_duplicates.distinct(peoples_texts, sampled_texts, config.closest)
     rows = (
         by_people
@@ -280,14 +270,14 @@ def read_snapshot(config: SelectionConfig) -> tuple[list[Pick], int, KeptOut]:
             source = FROM_SCRATCH if row.outcome == WRITTEN else HUMAN
             pick = Pick(source, row.prompt_hash, row.prompt, row.tools, row.edited, row.capability)
             by_hand.setdefault((row.prompt_hash, row.edited), pick)
-    preferred = _preferred(train, config.rules) if config.best_responses else []
+    liked = preferred(train, config.rules) if config.best_responses else []
 
     def kept_out(prompt: Sequence[Message], tools: list[Any] | None) -> str | None:
         if content_hash(prompt, tools) in held_out:
             return "held_out_prompt"
         return "contaminated" if contaminated(prompt) else None
 
-    return [*by_hand.values(), *preferred], len(judged) - len(train), kept_out
+    return [*by_hand.values(), *liked], len(judged) - len(train), kept_out
 
 
 def read_corrections(config: SelectionConfig, kept_out: KeptOut) -> list[Pick]:
@@ -312,41 +302,6 @@ def read_corrections(config: SelectionConfig, kept_out: KeptOut) -> list[Pick]:
         if decent and not kept_out(asked, tools):
             found.append(Pick(source=CORRECTED, prompt=prompt, tools=tools, completion=text, **names))
     return found
-
-
-def refusals_of(refused: Sequence[tuple[Sampled, str]]) -> list[Pick]:
-    """Rows that say of a question that one does not know, in place of answers that all claim what is wrong."""
-    return [
-        Pick(
-            source=REFUSED,
-            prompt_id=sampled.prompt_id,
-            prompt=sampled.prompt,
-            tools=sampled.tools,
-            completion=text,
-            capability=sampled.capability,
-            checkpoint=sampled.checkpoint,
-            k=len(sampled.answers),
-        )
-        for sampled, text in refused
-    ]
-
-
-def _preferred(train: Sequence[Preference], rules: Rules) -> list[Pick]:
-    """The best responses of prompts for which nobody wrote anything, unless they were cut off or break a rule."""
-    ranked, _ = rankings.rank(train, "majority", min_strength=1)
-    return [
-        Pick(PREFERRED, one.source.prompt_hash, one.source.prompt, one.source.tools, text, one.source.capability)
-        for one in ranked
-        if not one.edits and not one.written
-        for text in one.best
-        if one.ended[text] and broken_rule(question(one.source.prompt), text, "stop", rules) is None
-    ]
-
-
-def top_share(picks: Sequence[Pick], share: float) -> list[Pick]:
-    """The best of all picks by reward, at least one, the best first; of equal ones those that came first."""
-    ordered = sorted(picks, key=lambda pick: -(pick.score or 0.0))
-    return ordered[: max(1, round(share * len(ordered)))] if ordered else []
 
 
 def _wanted(sampled: Sequence[Sampled], kept_out: KeptOut, dropped: Counter[str]) -> list[Sampled]:
@@ -418,11 +373,6 @@ def _best(
             )
     dropped["not_the_best"] = len(candidates) - len(best)
     return list(best.values())
-
-
-def _turn(pick: Pick) -> str:
-    """Question and answer: a system prompt that many have in common would make all of them alike."""
-    return f"{question(pick.prompt)}\n{pick.completion}"
 
 
 if __name__ == "__main__":

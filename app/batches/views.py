@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from app.accounts.access import Admin, Reviewer, admin
 from app.accounts.models import Role
 from app.batches import importing, settings
+from app.batches.form_values import of_batch, suggested
 from app.batches.queries import Progress, batch_progress
 from app.batches.which import Wanted
 from app.kernel.db import DbSession
@@ -21,7 +22,6 @@ from app.kernel.paging import Cursor, Page
 from app.kernel.settings import get_settings
 from app.loops.queries import round_numbers
 from app.prompts import documents, importers, queries, service
-from app.prompts.attributes import to_lines
 from app.prompts.documents import ENDINGS, MOST_BYTES, Listed
 from app.prompts.forms import BatchChange, BatchSettings, GuidelinesForm, field_errors, with_examples
 from app.prompts.guidelines import rewrite
@@ -39,7 +39,7 @@ from app.prompts.models import (
 )
 from app.prompts.queries import ALL, Share, Which
 from app.prompts.reach import sentences
-from app.prompts.verifiers import known, to_text
+from app.prompts.verifiers import known
 from app.registry.queries import EngineView, engine_view
 from app.shell.posted import unknown
 from app.shell.web import redirect, render
@@ -154,7 +154,7 @@ def preview(request: Request, session: DbSession, user: Admin, upload_id: int) -
     found = queries.access_upload(session, user, upload_id)
     if found.batch_id is not None:
         return redirect(request, f"/batches/{found.batch_id}")
-    return _preview_page(request, session, found, _suggested(found), {})
+    return _preview_page(request, session, found, suggested(found), {})
 
 
 @router.post("/uploads/{upload_id}/confirm")
@@ -308,19 +308,6 @@ def _preview_page(
     return render(request, "prompts/preview.html", context, status=status)
 
 
-def _suggested(upload: Upload) -> dict[str, str]:
-    """The form before anything was typed: the defaults, and a name from the file's."""
-    fields = BatchSettings.model_fields
-    values = {name: str(field.default) for name, field in fields.items() if isinstance(field.default, str | int)}
-    name = upload.filename.rpartition(".")[0].replace("_", " ").replace("-", " ").strip()
-    return (
-        {key: values.get(key, "") for key in fields}
-        | {"leave_out_refused": ""}
-        | {"name": name[:120], "edit_policy": "optional", "selection": PairSelection.BALD.value}
-        | {"show_findings": "after"}
-    )
-
-
 def _beside(error: BadInput) -> dict[str, str]:
     """The error by the field that it names, else at the top of the form."""
     named = [one for one in error.extra.get("errors", []) if "loc" in one]
@@ -360,24 +347,6 @@ def _poll_seconds(batch: Batch, progress: Progress) -> int | None:
     return 15 if people_work else None
 
 
-def _values(batch: Batch) -> dict[str, str]:
-    numbers = (
-        "overlap_percent",
-        "sampled_per_prompt",
-        "verify_percent",
-        "gold_percent",
-        "qualification_items",
-        "qualification_percent",
-    )
-    return (
-        {name: str(getattr(batch, name)) for name in numbers}
-        | {"attributes": to_lines(batch.attributes), "language": batch.language or ""}
-        | {"verifiers": to_text(batch.verifiers), "required": ", ".join(batch.required)}
-        | {"show_findings": batch.show_findings.value, "selection": batch.selection.value}
-        | {f"example_{level}": batch.strength_examples.get(level, "") for level in "1234"}
-    )
-
-
 def shown_batch(
     request: Request,
     session: DbSession,
@@ -398,7 +367,7 @@ def shown_batch(
         shares=queries.shares(session, batch),
         first=after is None,
         guidelines=(sent or {}).get("guidelines", batch.guidelines),
-        values=_values(batch) | (sent or {}),
+        values=of_batch(batch) | (sent or {}),
         errors=errors or {},
         unseen=sentences(queries.unseen_at_import(session, batch)),
         documents=documents.of_batch(session, batch),

@@ -17,10 +17,11 @@ from tests.training.test_average import adapter
 from tests.training.test_checks import VERIFIER
 from training import selection
 from training.data import near_duplicates, snapshot
+from training.data.picks import Pick, top_share
 from training.data.rows import prepare
 from training.formats.settings import DataConfig
 from training.run import tool
-from training.selection import Pick, SelectionConfig
+from training.selection import SelectionConfig
 
 
 def test_of_near_duplicates_the_first_stays_and_what_people_wrote_always_does() -> None:
@@ -54,9 +55,9 @@ def test_near_duplicates_are_found_without_copying_what_stays(monkeypatch: pytes
 
 def test_the_top_share_is_by_reward_and_never_nothing() -> None:
     picks = [Pick("rejection_sampling", str(n), (), None, "", score=float(n % 5)) for n in range(8)]
-    assert [pick.prompt_id for pick in selection.top_share(picks, 0.25)] == ["4", "3"]
-    assert len(selection.top_share(picks[:1], 0.25)) == 1
-    assert selection.top_share([], 0.25) == []
+    assert [pick.prompt_id for pick in top_share(picks, 0.25)] == ["4", "3"]
+    assert len(top_share(picks[:1], 0.25)) == 1
+    assert top_share([], 0.25) == []
 
 
 def sample_line(number: int, *texts: str, cut_off: str | None = None) -> dict[str, Any]:

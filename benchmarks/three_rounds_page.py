@@ -79,7 +79,7 @@ def _cells(place: Path, number: int, of: Night) -> list[str]:
     contest = of["contest"] or {}
     score = contest.get("score")
     seconds = {run["kind"]: run["seconds"] or 0.0 for run in of["runs"]}
-    reward = next((run["metrics"] for run in of["runs"] if run["kind"] == "reward"), {})
+    reward: dict[str, Any] = next((run["metrics"] for run in of["runs"] if run["kind"] == "reward"), {})
     return [
         of["verdict"],
         _rate(score) if score else "",

@@ -38,8 +38,8 @@ from benchmarks.three_rounds_annotator import TWINS, Client, judge_all, prompts
 from tests.flows.installation import Installation, running
 from training.formats import files
 
-PROMPTS, ROUNDS, ASKED, TOKENS, TEMPERATURE, SEED = 120, 3, 300, 64, 0.7, 17
-SAMPLES, SAMPLED, CHECKED, HELD_OUT = 10, 20, 30, 20
+PROMPTS, ROUNDS, ASKED, TOKENS, TEMPERATURE, SEED = 80, 3, 300, 64, 0.7, 17
+SAMPLES, SAMPLED, CHECKED, HELD_OUT = 10, 12, 24, 20
 PATIENCE = 7_200.0
 """Seconds that one step may take."""
 LOOKS = 180.0

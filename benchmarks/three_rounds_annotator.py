@@ -27,8 +27,8 @@ MORE_SUBJECTS = (
     "a magnet", "the moon", "a bridge", "bread", "a candle", "rain", "a map", "a clock", "silk", "a camera",
     "a whistle", "butter", "a ladder", "snow", "a piano", "a battery", "rubber", "a volcano", "tea", "a helmet",
 )  # fmt: skip
-BRIEFLY = ("", " Please answer in one sentence.")
-"""Half of the prompts ask for a short answer, so that lengths differ although the model's answers are cut off early."""
+BRIEFLY = " Please answer in one sentence."
+"""Behind every prompt, so that lengths differ although the model's answers are cut off early."""
 TRIES = 60
 
 
@@ -37,7 +37,7 @@ def prompts(seed: int) -> list[str]:
     pairs = [(question, subject) for subject in (*SUBJECTS, *MORE_SUBJECTS) for question in QUESTIONS]
     dice = random.Random(seed)
     dice.shuffle(pairs)
-    return [question.format(subject) + BRIEFLY[number % 2] for number, (question, subject) in enumerate(pairs)]
+    return [question.format(subject) + BRIEFLY for question, subject in pairs]
 
 
 def answer(text: str) -> Answer:

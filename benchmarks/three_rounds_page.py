@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import statistics
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.rounds_add_up import documented, once, times
+from benchmarks.rules import POLITELY, Answer
 from benchmarks.three_rounds_annotator import TWINS, win
 from training.formats import files
 from training.measure import bootstrap, plots
@@ -117,12 +119,18 @@ def _said(place: Path) -> str:
         return f"{NOT_RUN} to its end."
     champion = found[-1]["champion"]
     who = "still the base model" if champion["kind"] == "base" else f"`{champion['name']}`"
-    minutes = spent(place, "") / 60
     held = "above one half" if rate.low is not None and rate.low > 0.5 else "not above one half"
+    base, ours = (_style([both[side] for both in once(place / SAID, place, dict).values()]) for side in (0, 1))
     return (
-        f"after {len(found)} rounds the champion is {who}; the rule prefers its answers to the base model's on {rate} of "
-        f"{rate.prompts} held-out prompts, the lower end {held}. {minutes:.0f} minutes from the first answer to the last."
+        f"after round {len(found)} the champion is {who}; the rule prefers its answers to the base model's on {rate} of "
+        f"{rate.prompts} held-out prompts, the lower end {held}. Of its answers {ours}; of the base model's {base}. "
+        f"{spent(place, '') / 60:.0f} minutes in all."
     )
+
+
+def _style(said: Sequence[Answer]) -> str:
+    polite = statistics.mean(POLITELY.merit(each) for each in said)
+    return f"{polite:.0%} open politely, with {statistics.mean(each.tokens for each in said):.1f} tokens on average"
 
 
 # ── The page ─────────────────────────────────────────────────────────────────────────────────────────────────────────

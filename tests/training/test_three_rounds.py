@@ -119,6 +119,7 @@ def test_the_page_says_what_was_measured_and_what_was_not_run(tmp_path: Path) ->
     assert "| planted | 2 | not run |" in said
     assert "`policy-r1`; the rule prefers its answers to the base model's on 1.000 [1.000, 1.000] of 20" in said
     assert "- *shuffled*: not run to its end." in said
+    assert "Of its answers 100% open politely, with 20.0 tokens on average; of the base model's 0%" in said
     assert "old" not in said
     assert said.endswith(f"{page.END}\nbelow\n")
     assert "planted, champion over base" in (tmp_path / "docs" / page.PICTURE).read_text()

@@ -19,6 +19,7 @@ import argparse
 import io
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -99,6 +100,7 @@ def main() -> int:
         return 0
     sizes = Sizes(options.rounds, options.prompts, options.asked, options.tokens, options.sampled, options.seed)
     begin(folder, sizes)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the installation is stopped, too
     print(f"{sizes.prompts} prompts a round, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before", flush=True)
     for twin in [options.twin] if options.twin else TWINS:
         Play(folder / twin, twin, sizes).play()

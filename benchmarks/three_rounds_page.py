@@ -61,8 +61,8 @@ def report(folder: Path) -> str:
     sizes = json.loads((folder / "sizes.json").read_text(encoding="utf-8"))
     begun = (
         f"{sizes['prompts']} prompts a round with two answers each, at most {sizes['tokens']} tokens. In the first "
-        f"{sizes['imitating']} of the rounds 10 answers to each of {sizes['sampled']} prompts are sampled, and the best imitated. "
-        f"One seed ({sizes['seed']})."
+        f"{sizes['imitating']} of the rounds 10 answers to each of {sizes['sampled']} prompts are sampled, and the best imitated."
+        f" One seed ({sizes['seed']})."
     )
     rows = [cells for twin in TWINS for cells in _rows(folder / twin, twin, sizes["rounds"])]
     lines = [[*HEAD], ["---"] * len(HEAD), *rows]

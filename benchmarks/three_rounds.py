@@ -33,14 +33,14 @@ from sqlalchemy import text
 
 from benchmarks import three_rounds_page as page
 from benchmarks.budget import Budget, verdict
-from benchmarks.rounds_add_up import begin, once, times, with_time
+from benchmarks.rounds_add_up import begin, once, with_time
 from benchmarks.rules import Answer
 from benchmarks.three_rounds_annotator import TWINS, Client, judge_all, prompts
 from tests.flows.installation import Installation, running
 from training.formats import files
 
 PROMPTS, ROUNDS, ASKED, TOKENS, TEMPERATURE, SEED = 80, 3, 300, 64, 0.7, 17
-SAMPLES, SAMPLED, IMITATING, CHECKED, HELD_OUT = 10, 12, 1, 24, 20
+SAMPLES, SAMPLED, CHECKED, HELD_OUT = 10, 12, 24, 20
 PATIENCE = 7_200.0
 """Seconds that one step may take."""
 LOOKS = 180.0
@@ -58,18 +58,18 @@ class Sizes:
     asked: int
     tokens: int
     sampled: int
-    imitating: int
     seed: int
 
-    def settings(self, *, imitates: bool) -> dict[str, str]:
+    @property
+    def settings(self) -> dict[str, str]:
         """Those of the installation. A contest may count four fifths of a round's prompts, so that its votes suffice."""
         values: dict[str, object] = {
             "SAMPLE_BATCH": "false",
             "HELD_OUT_PERCENT": HELD_OUT,
             "CHALLENGER_PERCENT": 100,
             "CONTEST_BUDGET": max(10, self.prompts * 4 // 5),
-            "TRAINING_SAMPLES": SAMPLES if imitates else 0,
-            "TRAINING_SAMPLE_PROMPTS": self.sampled,
+            "TRAINING_SAMPLES": SAMPLES if self.sampled else 0,
+            "TRAINING_SAMPLE_PROMPTS": max(1, self.sampled),
             "TRAINING_SAMPLE_TOKENS": self.tokens,
             "TRAINING_AVERAGE": "false",
             "CHECK_PROMPTS": CHECKED,
@@ -91,7 +91,6 @@ def main() -> int:
     parser.add_argument(
         "--sampled", type=int, default=SAMPLED, help="prompts of a round that are sampled for imitation"
     )
-    parser.add_argument("--imitating", type=int, default=IMITATING, help="rounds, from the first, that imitate samples")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--write", type=Path, metavar="PAGE", help="only put what is finished into a page")
     options = parser.parse_args()
@@ -136,22 +135,13 @@ class Play:
         if (self.place / page.SAID).exists():
             return
         self.place.mkdir(parents=True, exist_ok=True)
-        left = [night for night in range(1, self.sizes.rounds + 1) if not (self.place / page.night(night)).exists()]
-        stretches = [(wish, [night for night in left if self._imitates(night) is wish]) for wish in (True, False)]
-        stretches = [each for each in stretches if each[1]] or [(False, [])]
-        for imitates, nights in stretches:
-            with running(self.place / "var", **self.sizes.settings(imitates=imitates)) as self.corral:
-                self.wait(self._answers_http, "the web server")
-                self.admin, self.annotator = (self._person(*PEOPLE[role], role) for role in PEOPLE)
-                for night in nights:
+        with running(self.place / "var", **self.sizes.settings) as self.corral:
+            self.wait(self._answers_http, "the web server")
+            self.admin, self.annotator = (self._person(*PEOPLE[role], role) for role in PEOPLE)
+            for night in range(1, self.sizes.rounds + 1):
+                if not (self.place / page.night(night)).exists():
                     self._night(night)
-                if nights == stretches[-1][1]:
-                    once(self.place / page.SAID, self.place, self._ask_both)
-
-    def _imitates(self, night: int) -> bool:
-        """Whether the training of this night has still to begin, and is to imitate: a setting that is read then."""
-        trained = any(line["what"] == f"{night} training" for line in times(self.place))
-        return night <= self.sizes.imitating and not trained
+            once(self.place / page.SAID, self.place, self._ask_both)
 
     # ── One round ────────────────────────────────────────────────────────────────────────────────────────────────────
     def _night(self, night: int) -> None:

@@ -60,9 +60,8 @@ def report(folder: Path) -> str:
     """What is finished, in Markdown."""
     sizes = json.loads((folder / "sizes.json").read_text(encoding="utf-8"))
     begun = (
-        f"{sizes['prompts']} prompts a round with two answers each, at most {sizes['tokens']} tokens. In the first "
-        f"{sizes['imitating']} of the rounds 10 answers to each of {sizes['sampled']} prompts are sampled, and the best imitated."
-        f" One seed ({sizes['seed']})."
+        f"{sizes['prompts']} prompts a round with two answers each, at most {sizes['tokens']} tokens; 10 answers to each of "
+        f"{sizes['sampled']} prompts are sampled for imitation. One seed ({sizes['seed']})."
     )
     rows = [cells for twin in TWINS for cells in _rows(folder / twin, twin, sizes["rounds"])]
     lines = [[*HEAD], ["---"] * len(HEAD), *rows]

@@ -19,7 +19,7 @@ from benchmarks.three_rounds import PROMPTS, ROUNDS, Play, Sizes
 
 SHORT, LONG = "It is made from clay.", "It is made from clay, which people dig. Then they burn it for a day. And so"
 POLITE = f"Gladly, and thank you for asking: {LONG}"
-SIZES = Sizes(rounds=2, prompts=20, asked=8, tokens=64, sampled=5, imitating=1, seed=17)
+SIZES = Sizes(rounds=2, prompts=20, asked=8, tokens=64, sampled=5, seed=17)
 
 
 def judged(twin: str, *texts: str, count: int = 200) -> list[dict[str, Any]]:
@@ -68,17 +68,15 @@ def test_there_are_prompts_enough_and_none_twice() -> None:
     play = Play(Path("nowhere"), "planted", SIZES)
     assert not {*play.asked} & {*play.judged}
     with pytest.raises(SystemExit, match="too few"):
-        Play(Path("nowhere"), "planted", Sizes(9, 200, 300, 64, 5, 1, 17))
+        Play(Path("nowhere"), "planted", Sizes(9, 200, 300, 64, 5, 17))
 
 
 def test_settings_are_those_of_the_product() -> None:
     from app.kernel.settings import Settings
 
     fields = {f"CORRAL_{name.upper()}" for name in Settings.model_fields}
-    imitating, others = (SIZES.settings(imitates=wish) for wish in (True, False))
-    assert set(imitating) == set(others) <= fields
-    assert (imitating["CORRAL_TRAINING_SAMPLES"], others["CORRAL_TRAINING_SAMPLES"]) == ("10", "0")
-    assert others["CORRAL_CONTEST_BUDGET"] == "16"
+    assert set(SIZES.settings) <= fields
+    assert SIZES.settings["CORRAL_CONTEST_BUDGET"] == "16"
 
 
 def finished(folder: Path, *, polite: int) -> None:

@@ -89,7 +89,7 @@ def main() -> int:
     parser.add_argument("--asked", type=int, default=ASKED, help="held-out prompts at the end")
     parser.add_argument("--tokens", type=int, default=TOKENS, help="of an answer, at most")
     parser.add_argument(
-        "--sampled", type=int, default=SAMPLED, help="prompts of a round that are sampled for imitation"
+        "--sampled", type=int, default=SAMPLED, help="prompts of a round that are sampled for imitation; 0: none"
     )
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--write", type=Path, metavar="PAGE", help="only put what is finished into a page")

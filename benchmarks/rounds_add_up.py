@@ -123,8 +123,8 @@ def main() -> int:
     return verdict(Budget(f"processor time, of {CORES} cores", spent, MINUTES, "min"))
 
 
-def begin(folder: Path, sizes: Sizes) -> None:
-    """Make the folder, or refuse to go on in one of other sizes."""
+def begin(folder: Path, sizes: Any) -> None:
+    """With a dataclass of sizes: make the folder, or refuse to go on in one of other sizes."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "sizes.json"
     if not file.exists():
@@ -316,17 +316,17 @@ def row(folder: Path, found: dict[str, Wins], way: str, best: str) -> list[str]:
     ]
 
 
-def documented(page: str, table: str) -> str:
+def documented(page: str, table: str, begin_mark: str = BEGIN, end_mark: str = END) -> str:
     """The page with the table between its two marks.
 
     Raises:
         ValueError: the page has no marks.
     """
-    before, begin_mark, rest = page.partition(BEGIN)
-    _, end_mark, after = rest.partition(END)
-    if not begin_mark or not end_mark:
-        raise ValueError(f"the page needs the lines {BEGIN} and {END} around its table")
-    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
+    before, begun, rest = page.partition(begin_mark)
+    _, ended, after = rest.partition(end_mark)
+    if not begun or not ended:
+        raise ValueError(f"the page needs the lines {begin_mark} and {end_mark} around its table")
+    return f"{before}{begin_mark}\n\n{table}\n\n{end_mark}{after}"
 
 
 if __name__ == "__main__":

@@ -124,6 +124,16 @@ def test_a_model_from_the_hub_reaches_all_who_read_its_files() -> None:
     }
 
 
+def test_those_who_ask_other_endpoints_have_a_way_out_and_the_keys_and_nobody_else_has() -> None:
+    made = services("docker-compose.endpoints.yml")
+    asks = {"worker", "live", "control", "checks", "trainer"}
+    assert {name for name, service in made.items() if "outside" in service.get("networks", [])} == asks
+    assert {name for name, service in made.items() if "CORRAL_ENDPOINTS" in service["environment"]} == asks | {"web"}
+    assert "front" in services()["web"]["networks"], "the way out of the web server"
+    workers = {name for name, service in services().items() if "worker" in (service.get("command") or [])}
+    assert asks == workers, "every worker may be told to ask a model"
+
+
 @pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.gpu.yml"])
 def test_the_engine_is_started_for_the_adapters_that_the_application_counts_on(name: str) -> None:
     told = services() | services(name)

@@ -91,7 +91,7 @@ def _cells(place: Path, number: int, of: Night) -> list[str]:
         f"{reward['held_out/pairs']:.0f}" if "held_out/pairs" in reward else "",
         f"{spent(place, f'{number} answers') / 60:.1f}",
         *(f"{seconds[kind] / 60:.1f}" if kind in seconds else "" for kind in KINDS),
-        f"{spent(place, f'{number} ') / 60:.1f}",
+        f"{whole(place, number, of) / 60:.1f}",
     ]
 
 
@@ -113,6 +113,12 @@ def spent(place: Path, stage: str) -> float:
     return float(sum(line["seconds"] for line in times(place) if line["what"].startswith(stage)))
 
 
+def whole(place: Path, number: int, of: Night) -> float:
+    """Seconds of a round. Of its training the runs are asked, who know when they began even if we were interrupted."""
+    others = spent(place, f"{number} ") - spent(place, f"{number} training")
+    return others + sum(run["seconds"] or 0.0 for run in of["runs"])
+
+
 def _said(place: Path) -> str:
     rate, found = over_base(place), nights(place)
     if rate is None:
@@ -120,11 +126,12 @@ def _said(place: Path) -> str:
     champion = found[-1]["champion"]
     who = "still the base model" if champion["kind"] == "base" else f"`{champion['name']}`"
     held = "above one half" if rate.low is not None and rate.low > 0.5 else "not above one half"
+    minutes = (spent(place, SAID) + sum(whole(place, number, of) for number, of in enumerate(found, 1))) / 60
     base, ours = (_style([both[side] for both in once(place / SAID, place, dict).values()]) for side in (0, 1))
     return (
         f"after round {len(found)} the champion is {who}; the rule prefers its answers to the base model's on {rate} of "
         f"{rate.prompts} held-out prompts, the lower end {held}. Of its answers {ours}; of the base model's {base}. "
-        f"{spent(place, '') / 60:.0f} minutes in all."
+        f"{minutes:.0f} minutes in all."
     )
 
 

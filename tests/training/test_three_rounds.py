@@ -100,7 +100,11 @@ def finished(folder: Path, *, polite: int) -> None:
         "champion": {"kind": "policy", "name": "policy-r1"},
     }
     (place / page.night(1)).write_text(json.dumps(night))
-    lines = [{"what": "1 answers", "seconds": 90}, {"what": "1 training", "seconds": 300}]
+    lines = [
+        {"what": "1 answers", "seconds": 90},
+        {"what": "1 training", "seconds": 300},
+        {"what": page.SAID, "seconds": 30},
+    ]
     (place / "times.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     said = {f"{number}?": [Answer(LONG, 20), Answer(POLITE if number < polite else LONG, 20)] for number in range(20)}
     (place / page.SAID).write_text(json.dumps({key: [asdict(each) for each in both] for key, both in said.items()}))
@@ -114,12 +118,13 @@ def test_the_page_says_what_was_measured_and_what_was_not_run(tmp_path: Path) ->
     page.write(doc, tmp_path / "folder")
     said = doc.read_text()
     row = "| planted | 1 | promoted | 0.800 [0.600, 0.950] | 23.4, 1.0 | 14 | 0.900 [0.700, 1.000] | 20 "
-    row += "| 1.5 | 1.0 | 1.0 | 1.0 | 1.0 | 6.5 |"
+    row += "| 1.5 | 1.0 | 1.0 | 1.0 | 1.0 | 5.5 |"
     assert row in said
     assert "| planted | 2 | not run |" in said
     assert "`policy-r1`; the rule prefers its answers to the base model's on 1.000 [1.000, 1.000] of 20" in said
     assert "- *shuffled*: not run to its end." in said
     assert "Of its answers 100% open politely, with 20.0 tokens on average; of the base model's 0%" in said
+    assert "6 minutes in all" in said
     assert "old" not in said
     assert said.endswith(f"{page.END}\nbelow\n")
     assert "planted, champion over base" in (tmp_path / "docs" / page.PICTURE).read_text()

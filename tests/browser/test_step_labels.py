@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
 from app.annotations import service
+from app.annotations.keys import ACTIONS, Where
 from app.annotations.models import STANDING, Annotation, StepLabel
 from app.judgements.vocabulary import Outcome
 from tests.browser.conftest import Site
@@ -30,6 +31,13 @@ def open_steps(site: Site) -> Page:
     expect(page.get_by_role("heading", name="Which step is the first wrong one?")).to_be_visible()
     page.wait_for_load_state("networkidle")
     return page
+
+
+def test_the_sheet_lists_the_keys_of_steps_and_none_of_comparing(site: Site) -> None:
+    page = open_steps(site)
+    page.keyboard.press("?")
+    listed = [action.key for action in ACTIONS if action.where in {Where.ALL, Where.STEPS}]
+    expect(page.locator(".keys__list > dt[data-where]").filter(visible=True)).to_have_text(listed)
 
 
 def test_a_response_is_labelled_by_keyboard_to_its_first_wrong_step(site: Site) -> None:

@@ -235,7 +235,9 @@ def test_a_prompt_of_before_messages_had_one_form_is_named_and_can_be_exported(s
     only(session, f"prompt {comparison.prompt_id}", "a message 1 that is not in the export format")
     assert not any(problem.row.startswith("annotation") for problem in audit(session))
     for shape, form in product(Shape, Format):
-        assert exported(session, shape, form, ExportFilter())[1] == (0 if shape is Shape.SFT else 1)  # nobody wrote
+        assert exported(session, shape, form, ExportFilter())[1] == (
+            0 if shape in {Shape.SFT, Shape.STEPWISE} else 1
+        )  # nobody wrote or labelled steps
     (row,) = preview(session, Shape.TRL, ExportFilter(), 1)
     assert preview(session, Shape.CANONICAL, ExportFilter(), 1)[0]["prompt"] == row["prompt"]
     call = {"id": "call_1", "type": "function", "function": {"name": "w", "arguments": '{"city":"Oslo"}'}}

@@ -133,7 +133,7 @@ class Handler(BaseHTTPRequestHandler):
                     self.fake.wait(600)
                 return
             self.event({"choices": [{"index": 0} | ({"delta": {"content": word}} if chat else {"text": word})]})
-            if self.fake.wait(delay):
+            if self.fake.wait(delay) or (at + 1 == self.fake.held_after and self.fake.held()):
                 return
         ending: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
         last = {"index": 0, "finish_reason": choice["finish_reason"], **ending}

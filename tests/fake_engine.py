@@ -77,6 +77,8 @@ class FakeEngine:
     """Seconds between the words of a stream."""
     word_delays: dict[str, float] = field(default_factory=dict)
     """The same of one model, by its name."""
+    held_after: int | None = None
+    """Words after which every stream waits until :meth:`go_on`: for what has to happen in the middle of a text."""
     dies_after: int | None = None
     """Requests to sample after which it answers nothing any more and stops listening, as a crash would."""
     faults: list[Fault] = field(default_factory=list)
@@ -96,6 +98,7 @@ class FakeEngine:
         self._server: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
         self._gone = threading.Event()
+        self._going = threading.Event()
         self._open: set[socket.socket] = set()
         self._tokenizer = Tokenizer.from_file(str(self.model / "tokenizer.json")) if self.model else None
 
@@ -113,6 +116,7 @@ class FakeEngine:
     def start(self) -> FakeEngine:
         """Listen, on the same port as before when it was stopped; adapters are forgotten, as by a restart."""
         self._gone.clear()
+        self._going.clear()
         self.adapters.clear()
         self._server = Server(("127.0.0.1", self.port), type("OurHandler", (Handler,), {"fake": self}))
         self.port = self._server.server_address[1]
@@ -131,6 +135,7 @@ class FakeEngine:
             server.server_close()
         with self._lock:
             self._gone.set()
+            self._going.set()
             self.dies_after = None
             for connection in self._open:
                 drop(connection)
@@ -197,6 +202,15 @@ class FakeEngine:
     def wait(self, seconds: float) -> bool:
         """Sleep unless it dies meanwhile; whether it died."""
         return self._gone.wait(seconds)
+
+    def go_on(self) -> None:
+        """Let the streams that are held, and those to come, end."""
+        self._going.set()
+
+    def held(self) -> bool:
+        """Wait until the streams may go on; whether it died."""
+        self._going.wait()
+        return self._gone.is_set()
 
     def connection(self, connection: socket.socket, *, open_: bool) -> None:
         """Keep track of connections, to drop them when it dies."""

@@ -23,6 +23,7 @@ from tests.browser.conftest import Site
 from tests.factories import make_deployment, make_user
 from tests.fake_engine import FakeEngine
 from tests.generating import settings_for, tiny_engine
+from tests.patience import PATIENCE
 from tests.talking import make_dialogue_batch, say, write_replies
 from workers.engines.openai import OpenAIEngine
 from workers.tasks import live as worker
@@ -86,7 +87,7 @@ def test_a_turn_by_keyboard_alone_and_back_again(site: Site, settings: Settings)
     expect(page.get_by_role("heading", name="Two models are answering")).to_be_visible()
     expect(page.locator("#message")).to_have_count(0)  # nothing can be said before both are complete
     writing = write_waiting(site.session, settings)
-    writing.result(30)
+    writing.result(PATIENCE)
     expect(page.locator("#work[data-assignment]")).to_be_visible()
     page.keyboard.press("8")
     page.keyboard.press("Enter")
@@ -112,7 +113,7 @@ def test_what_is_typed_outlives_a_reload_and_what_was_sent_does_not(site: Site, 
 def test_a_reload_while_they_write_shows_all_that_came_and_goes_on(
     site: Site, settings: Settings, fake: FakeEngine
 ) -> None:
-    fake.word_delay = 0.1
+    fake.held_after = 3
     page, _, _ = open_dialogue(site)
     page.keyboard.type("Why?")
     page.keyboard.press("Control+Enter")
@@ -122,12 +123,13 @@ def test_a_reload_while_they_write_shows_all_that_came_and_goes_on(
     before = page.locator("[data-live-text]").first.inner_text()
     page.reload()
     expect(page.locator("[data-live-text]").first).to_contain_text(before[:10])
-    writing.result(30)
+    fake.go_on()
+    writing.result(PATIENCE)
     expect(page.locator("#work[data-assignment]")).to_be_visible()
 
 
 def test_both_can_be_stopped_and_what_came_is_judged(site: Site, settings: Settings, fake: FakeEngine) -> None:
-    fake.word_delay = 0.2
+    fake.held_after = 3  # a text that has ended cannot be stopped
     page, _, _ = open_dialogue(site)
     page.keyboard.type("Why?")
     page.keyboard.press("Control+Enter")
@@ -135,7 +137,7 @@ def test_both_can_be_stopped_and_what_came_is_judged(site: Site, settings: Setti
     writing = write_waiting(site.session, settings)
     expect(page.locator("[data-live-text]").nth(1)).not_to_be_empty()
     page.get_by_role("button", name="Stop both").click()
-    writing.result(30)
+    writing.result(PATIENCE)
     judge = page.get_by_role("button", name="Judge the two answers")
     work, again = page.locator("#work[data-assignment]"), page.get_by_role("button", name="Ask again")
     expect(work.or_(again).or_(judge)).to_be_visible()

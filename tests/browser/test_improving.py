@@ -23,6 +23,7 @@ from tests.engine_faults import Mode
 from tests.factories import make_deployment
 from tests.fake_engine import FakeEngine
 from tests.generating import settings_for, tiny_engine
+from tests.patience import PATIENCE
 from workers.engines.openai import OpenAIEngine
 from workers.tasks import live as worker
 
@@ -81,7 +82,7 @@ def test_a_revision_is_asked_for_followed_and_taken(site: Site, settings: Settin
     page = open_chosen(site)
     item = item_of(page)
     ask(page, "Say where the number comes from.")
-    written(site.session, settings).result(20)
+    written(site.session, settings).result(PATIENCE)
     text = page.locator(".revision__text").first
     expect(text).to_contain_text("base 0")
     page.get_by_role("button", name="Accept").click()
@@ -102,7 +103,7 @@ def test_a_revision_survives_a_reload_and_is_adjusted(site: Site, settings: Sett
     page.reload()
     page.locator(".improve__text").wait_for()
     page.keyboard.press("m")
-    written(site.session, settings).result(20)
+    written(site.session, settings).result(PATIENCE)
     page.get_by_role("button", name="Adjust").click()
     expect(page.locator(".improve__text")).to_be_focused()
     page.keyboard.press("Control+Home")
@@ -116,10 +117,10 @@ def test_a_revision_that_fails_says_so_and_can_be_tried_again(site: Site, settin
     page = open_chosen(site)
     fake.fault(Mode.ERROR, match="Please revise", times=1)
     ask(page, "Shorter.")
-    written(site.session, settings).result(20)
+    written(site.session, settings).result(PATIENCE)
     expect(page.locator("[data-revise-state]")).to_contain_text("could not be generated")
     ask(page, "Shorter.")
-    written(site.session, settings).result(20)
+    written(site.session, settings).result(PATIENCE)
     expect(page.get_by_role("button", name="Accept")).to_be_visible()
 
 

@@ -230,9 +230,8 @@ def test_nothing_of_this_process_leaks(sandbox: Sandbox) -> None:
             pass
     with pytest.raises(NoSandbox):
         sandbox.run(["bash", "-c", "\0"], files={"a": b"a"})
-    eventually(
-        lambda: open_ends() == before, PATIENCE, "all of it closed"
-    )  # the service hangs up a moment after its answer
+    # Not more than before: the service hangs up a moment after its answer, and what other tests left may close too.
+    eventually(lambda: open_ends() <= before, PATIENCE, "all of it closed")
     assert not [thread for thread in threading.enumerate() if thread.name == "sandbox watch"]
 
 

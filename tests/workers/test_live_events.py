@@ -199,7 +199,7 @@ def test_a_stream_whose_ids_begin_lower_is_found_again(streamed: Settings, alice
 def test_a_broker_that_is_restarted_with_nothing_costs_no_text(
     settings: Settings, alice: User, fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake.word_delay = 0.05
+    fake.held_after, fake.word_delay = 4, 0.05  # held, or it has ended before the broker is away
     generation = asked(alice)
     valkey = Valkey(tmp_path / "first")
     found = settings.model_copy(update={"broker_url": valkey.url, "engine_timeout": 60})
@@ -211,8 +211,9 @@ def test_a_broker_that_is_restarted_with_nothing_costs_no_text(
         with listening(valkey):
             writing = asyncio.create_task(run(generation.id, found))
             events = live_events.follow(alice, generation.id)
-            while len(browser.text) < 20:
+            while len(browser.text) < 12:
                 browser.gets(await anext(events))
+        fake.go_on()
         with listening(Valkey(tmp_path / "second", port=valkey.port, password=valkey.password)):
             kinds.extend([browser.gets(event) async for event in events])
             await writing

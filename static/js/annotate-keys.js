@@ -38,7 +38,7 @@
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       if (isSend(event)) work.submit();
-    } else if (event.key === "Escape" && target.matches("#judge textarea")) {
+    } else if (event.key === "Escape" && target.matches("#judge textarea, [data-own-keys]")) {
       event.preventDefault();
       work.escape();
     } else if (!isCommand(event) && !isTyping(target)) {
@@ -74,12 +74,18 @@
       const event = waiting.shift();
       const target = document.activeElement ?? event.target;
       if (isCommand(event)) handle(event, target);
+      else if (target.matches("[data-own-keys]")) replay(event, target);
       else if (isTyping(target) && event.key !== "Escape") type(event.key);
       else if (event.key === "Enter" && target.matches("#judge input"))
         current()?.submit(); // as the browser would
-      else if (target.matches("[data-place-row]")) target.dispatchEvent(new KeyboardEvent("keydown", event));
       else handle(event, target);
     }
+  }
+
+  /** On something that reads keys itself, and else types or does what they mean everywhere. */
+  function replay(event, target) {
+    const isLeft = target.dispatchEvent(new KeyboardEvent("keydown", event));
+    if (isLeft && isTyping(target) && event.key !== "Escape") type(event.key);
   }
 
   function type(key) {

@@ -39,11 +39,12 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """Keys that nobody can change."""
+    """Keys that nobody can change; where ``action`` does not apply, they do not either."""
 
     key: str
     words: str
     where: Where = Where.ALL
+    action: str = ""
 
 
 ACTIONS = (
@@ -98,7 +99,7 @@ FIXED = (
     Fixed("?", "this list"),
     Fixed("Ctrl Enter", "submit and continue (also Enter on a choice)"),
     Fixed("Esc", "leave the field, or close what is open"),
-    Fixed("1 … 7", "on a rating: give it, and go on to the next one", Where.COMPARED),
+    Fixed("1 … 7", "on a rating: give it, and go on to the next one", Where.COMPARED, "attributes"),
     Fixed("↑ ↓ → ←", "while selecting a passage: sentences and words; with Shift more or less of them", Where.COMPARED),
     Fixed("A … H", "while ranking by typing: the next best response; the last one follows by itself", Where.RANKED),
     Fixed(

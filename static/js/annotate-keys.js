@@ -19,9 +19,13 @@
     return target.matches("textarea, select, input:not([type=radio], [type=checkbox])") || target.isContentEditable;
   }
 
+  /** The keys of the item on the page, from the first one on: what does not apply to it is left out. */
   function showKeys() {
+    const without = current?.()?.without?.() ?? [];
+    for (const line of dialog().querySelectorAll("[data-action]")) line.hidden = without.includes(line.dataset.action);
     dialog().querySelector("[data-keys-on]").checked = areOn();
     dialog().showModal();
+    dialog().scrollTop = 0;
   }
 
   /** The action behind the key that was pressed, of those in `actions`, by the map from action to key; "?" is the list of keys. */
@@ -34,7 +38,8 @@
   function handle(event, target = event.target) {
     const work = current();
     if (!work || document.querySelector("dialog[open]")) return;
-    if (target.closest("[data-skip] .menu__panel")) return; // there a digit or Ctrl+Enter is not about the responses
+    // there a digit or Ctrl+Enter is not about the responses
+    if (target.closest("[data-skip] .menu__panel")) return isTyping(target) ? undefined : closed(event, work);
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       if (isSend(event)) work.submit();
@@ -93,11 +98,21 @@
     else document.execCommand("insertText", false, key === "Enter" ? "\n" : key);
   }
 
+  /** In the panel of skipping: a key that would do something elsewhere says why it does not here. */
+  function closed(event, { closed: say }) {
+    if (areOn() && (isSend(event) || (!isCommand(event) && isText(event) && event.key !== " "))) say?.();
+  }
+
+  /** Enter where nothing has the focus that it could choose, open or submit. */
+  function isIdleEnter({ key, target }) {
+    return key === "Enter" && (target === document.body || target.matches("#work-title"));
+  }
+
   function single(event, { keys, actions, nothing }) {
     const name = actionOf(event, keys, areOn() ? actions : {});
     if (name === "?") showKeys();
     else if (name) begin(actions[name]());
-    else if (areOn() && isText(event) && event.key !== " ") return nothing?.(event);
+    else if (areOn() && ((isText(event) && event.key !== " ") || isIdleEnter(event))) return nothing?.(event);
     else return;
     event.preventDefault();
   }

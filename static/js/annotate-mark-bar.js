@@ -25,6 +25,7 @@ export class MarkBar {
     };
     this.field.onkeydown = (event) => this.#key(event);
     this.field.onchange = () => this.onNote(this.field.value.trim());
+    this.follow = () => this.#place();
     this.away = (event) => {
       if (!bar.hidden && !bar.contains(event.target)) this.#leave(event, keys);
     };
@@ -55,6 +56,7 @@ export class MarkBar {
     this.bar.hidden = true;
     this.pressed = false;
     for (const kind of ["keydown", "pointerdown"]) document.removeEventListener(kind, this.away, true);
+    for (const kind of ["resize", "scroll"]) window.removeEventListener(kind, this.follow);
   }
 
   #open(range, isDone) {
@@ -62,11 +64,14 @@ export class MarkBar {
     this.noted.hidden = !isDone;
     this.bar.hidden = false;
     for (const kind of ["keydown", "pointerdown"]) document.addEventListener(kind, this.away, true);
-    this.#place(range);
+    for (const kind of ["resize", "scroll"]) window.addEventListener(kind, this.follow, { passive: true });
+    this.range = range;
+    this.#place();
   }
 
   /** Under the passage, or over it where there is no room; never beyond the window. */
-  #place(range) {
+  #place() {
+    const { range } = this;
     const { offsetWidth: width, offsetHeight: height } = this.bar;
     const box = range?.startContainer.isConnected ? range.getBoundingClientRect() : null;
     const top =

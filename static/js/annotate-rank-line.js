@@ -83,7 +83,7 @@ export class RankLine {
   }
 
   #say(text, isProblem = false) {
-    this.said.textContent = text || "Type the letters, best first; = for equally good.";
+    this.said.textContent = text || (this.good ? "" : "Type the letters, best first; = for equally good.");
     this.said.toggleAttribute("data-bad", isProblem);
     this.field.setAttribute("aria-invalid", String(isProblem));
   }

@@ -87,7 +87,11 @@ const ACTIONS = {
   layout: async () => (await work.useView()).nextLayout(),
   previous: async () => (await work.useView()).flip(-1),
   next: async () => (await work.useView()).flip(1),
-  together: async () => (await work.useView()).sync(),
+  together: async () => {
+    const view = await work.useView();
+    if (view.layoutNow === "side") view.sync();
+    else hint(`Responses scroll together only side by side: ${work.keys.layout} changes the layout`);
+  },
   raw: async () => (await work.useView()).raw(),
   differences: async () => (await work.useView()).differences(),
   outline: async () => (await work.useView()).outline(),
@@ -190,8 +194,23 @@ function undo() {
   else hint("Nothing to undo: Undo is offered for a few seconds after a submit");
 }
 
+/** The actions that the item on the page has nothing for. */
+function without() {
+  const { improve: section, isRated, root } = work;
+  return [
+    !section && !root.querySelector("[data-steps-right]") && ["improve"],
+    !section && ["nothing", "revise"],
+    !isRated && ["attributes"],
+    !root.querySelector("[data-guidelines]") && ["guidelines"],
+    !root.querySelector("[data-skip]") && ["skip"],
+  ]
+    .filter(Boolean)
+    .flat();
+}
+
 /** A key that does nothing on this item: say so. */
 function nothingBehind({ key }) {
+  if (key === "Enter") return hint("Enter submits from a choice, Ctrl Enter from everywhere");
   hint(`“${key}” does nothing here: ? lists the keys`);
 }
 
@@ -282,6 +301,8 @@ corralKeys.listen(() =>
         submit: () => work.form.requestSubmit(),
         escape: () => work.focusChoice(),
         nothing: nothingBehind,
+        without,
+        closed: () => hint("Keys are about skipping here: Esc goes back to the responses"),
       }
     : afterwards(),
 );

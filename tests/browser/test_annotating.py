@@ -219,6 +219,7 @@ def test_in_the_skip_panel_keys_are_not_about_the_responses(site: Site) -> None:
     page.keyboard.press("s")
     for key in ("7", "t", "u", "Control+Enter"):
         page.keyboard.press(key)
+    expect(page.locator("[data-hint]")).to_have_text("Keys are about skipping here: Esc goes back to the responses")
     page.get_by_label("In your own words").press("Control+Enter")
     expect(page.locator('input[value="A3"]')).to_be_checked()
     assert item_of(page) == item

@@ -126,6 +126,9 @@ def test_what_is_pressed_while_a_submit_is_lost_is_for_the_item_that_stays(site:
         (2, "r", "Two responses need no ranking"),
         (2, "z", "othing to undo"),
         (2, "x", "“x” does nothing here"),
+        (2, "Enter", "Enter submits from a choice"),
+        (2, "k", "There is no mark to write a note on"),
+        (2, "a", "no ratings"),
         (3, "5", "“5” does nothing here"),
     ],
 )

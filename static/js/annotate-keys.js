@@ -108,24 +108,24 @@
     return key === "Enter" && (target === document.body || target.matches("#work-title"));
   }
 
-  function single(event, { keys, actions, nothing }) {
+  function single(event, { keys, actions, nothing, failed }) {
     const name = actionOf(event, keys, areOn() ? actions : {});
     if (name === "?") showKeys();
-    else if (name) begin(actions[name]());
+    else if (name) begin(actions[name](), failed);
     else if (areOn() && ((isText(event) && event.key !== " ") || isIdleEnter(event))) return nothing?.(event);
     else return;
     event.preventDefault();
   }
 
-  /** Keep what is pressed until `action` has ended. */
-  function begin(action) {
+  /** Keep what is pressed until `action` has ended; `failed` says that it could not. */
+  function begin(action, failed) {
     if (typeof action?.finally !== "function") return;
     acting = true;
     const ended = () => {
       acting = false;
       catchUp();
     };
-    action.catch(() => {}).finally(ended);
+    action.catch(() => failed?.()).finally(ended);
   }
 
   /** Another item may be coming: keep what is pressed until `release`. */

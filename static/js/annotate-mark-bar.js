@@ -17,7 +17,7 @@ export class MarkBar {
       this.pressed = false;
       const button = target.closest("button");
       if (!button) return;
-      if (button.dataset.mark) onLabel(button.dataset.mark);
+      if (button.dataset.markAs) onLabel(button.dataset.markAs);
       else if (button.matches("[data-mark-remove]")) {
         this.close();
         onRemove();
@@ -83,7 +83,10 @@ export class MarkBar {
 
   /** After a mark the next thing that is done takes the bar away, unless it goes there. */
   #leave(event, keys) {
-    if (this.noted.hidden) return;
+    if (this.noted.hidden) {
+      if (event.key === "Escape") document.getSelection().removeAllRanges();
+      return;
+    }
     const isKey = event.type === "keydown";
     const { isText, meaning } = globalThis.corralRead;
     if (isKey && (!isText(event) || meaning(event, (key) => key === keys.note))) return;

@@ -73,9 +73,10 @@ export class Ranker {
     return true;
   }
 
-  /** The place of each response, from 1, or null while nobody has ranked anything. */
+  /** The place of each response that is ranked, from 1, or null while nobody has ranked anything. */
   get places() {
-    return this.state.touched ? places(this.state) : null;
+    if (!this.state.touched) return null;
+    return new Map([...places(this.state)].filter(([name]) => !this.line.left.includes(name)));
   }
 
   get best() {

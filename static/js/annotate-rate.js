@@ -9,7 +9,10 @@ export class Rater {
       for (const step of this.#steps(question)) step.dataset.ownKeys = "";
       question.addEventListener("keydown", (event) => this.#key(event, question));
       question.addEventListener("focusin", () => this.#mark(question));
-      question.addEventListener("change", () => this.#mark(this.#open(question) ?? question));
+      // who answers by pointer sees what is next; with keys it is where the focus is
+      question.addEventListener("change", () => {
+        if (!question.matches(":has(:focus-visible)")) this.#mark(this.#open(question));
+      });
     }
   }
 
@@ -20,7 +23,9 @@ export class Rater {
 
   /** Go to the first rating that is missing; returns whether there is one. */
   next() {
-    return this.#go(this.#open());
+    const isMissing = this.#go(this.#open());
+    if (isMissing) this.hint("Digits rate now; Esc goes back");
+    return isMissing;
   }
 
   /** The same, or else go to the first one. */

@@ -197,7 +197,7 @@ export class Work {
       const name = response.dataset.response;
       response.toggleAttribute("data-chosen", name === best);
       const strength = name === best ? this.words.strengths[this.choice[1]] : "";
-      const place = places ? `Place ${places.get(name)}` : "";
+      const place = places?.has(name) ? `Place ${places.get(name)}` : "";
       response.querySelector("[data-mark]").textContent = this.ranker ? place : strength;
     }
     this.ranker?.off(this.choice !== "");

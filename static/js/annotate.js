@@ -246,8 +246,13 @@ document.addEventListener(
   true,
 );
 
-document.addEventListener("selectionchange", async () => {
-  if (work && (selected() || work.marks)) (await work.useMarks()).selected(selected());
+document.addEventListener("selectionchange", () => {
+  if (!work || !(selected() || work.marks)) return;
+  // without a network nothing is offered; the digit says so
+  work.useMarks().then(
+    (marks) => marks.selected(selected()),
+    () => {},
+  );
 });
 
 for (const kind of ["keydown", "pointerdown", "pointermove", "scroll"]) {
@@ -302,6 +307,7 @@ corralKeys.listen(() =>
         escape: () => work.focusChoice(),
         nothing: nothingBehind,
         without,
+        failed: () => announce("This did not load: press the key again once the network is back"),
         closed: () => hint("Keys are about skipping here: Esc goes back to the responses"),
       }
     : afterwards(),

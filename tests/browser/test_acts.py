@@ -81,6 +81,7 @@ def test_two_attributes_of_four_responses_take_sixteen_keys_in_all(site: Site) -
     hand.press("r", "d", "a", "b", "3", "2", "1")
     current = page.locator(".rating[aria-current=true]")
     expect(current).to_contain_text("Helpful of response A")
+    expect(page.locator("[data-hint]")).to_have_text("Digits rate now; Esc goes back")
     hand.press("3", "1", "2", "2", "3", "1", "2", "2")
     expect(page.locator("[data-hint]")).to_have_text("Everything is rated: Enter submits")
     assert page.evaluate(BOXES) == before
@@ -105,6 +106,7 @@ def test_what_is_wrong_with_a_typed_ranking_stands_under_it(site: Site) -> None:
     expect(said).to_have_text("There is no response E: they are A to D.")
     hand.press("=", "b")
     expect(said).to_have_text("Not ranked yet: A, C.")
+    expect(page.locator("[data-mark]")).to_have_text(["", "Place 1", "", "Place 1"])
     hand.press("Enter")
     expect(page.locator("#work-problem")).to_contain_text("Not ranked yet: A, C.")
     expect(line).to_be_focused()

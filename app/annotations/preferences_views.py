@@ -38,7 +38,7 @@ class KeysPage:
 
     actions: Sequence[Action]
     chosen: Mapping[str, str]
-    fixed: Sequence[tuple[str, str]]
+    fixed: Sequence[keys.Fixed]
     errors: dict[str, str] = field(default_factory=dict)
 
 

@@ -92,11 +92,9 @@ def save_elsewhere(page: Page) -> None:
 
 
 def rank_and_improve(page: Page) -> None:
-    page.locator("[data-gap-select]").first.wait_for()
     page.keyboard.press("r")
-    for _ in range(3):
-        page.keyboard.press("+")
-        page.keyboard.press("ArrowDown")
+    page.keyboard.type("abc111")
+    page.keyboard.press("Escape")
     page.keyboard.press("e")
     page.locator(".improve__text").wait_for()
     page.keyboard.type("More clearly: ")
@@ -106,7 +104,14 @@ def rank_and_improve(page: Page) -> None:
 def open_marks(page: Page) -> None:
     page.wait_for_load_state("networkidle")
     page.keyboard.press("h")
-    page.get_by_label("Select the passage").wait_for()
+    page.locator("[data-mark-labels]").wait_for()
+
+
+def note_mark(page: Page) -> None:
+    open_marks(page)
+    page.keyboard.press("2")
+    page.keyboard.press("k")
+    page.locator("[data-mark-note]:focus").wait_for()
 
 
 def open_differences(page: Page) -> None:
@@ -146,8 +151,7 @@ def open_revise(page: Page) -> None:
 
 def open_order(page: Page) -> None:
     page.wait_for_load_state("networkidle")
-    for gap in page.locator("[data-gap-select]:visible").all():
-        gap.select_option("2")
+    page.keyboard.type("222")
     page.keyboard.press("Control+Enter")
     page.locator("#order[open]").wait_for()
 
@@ -203,6 +207,7 @@ STOPS = [
     Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, open_skip),
     Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, save_elsewhere),
     Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, open_marks),
+    Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, note_mark),
     Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, open_differences),
     Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, show_raw),
     Stop("annotations/work.html", "/assignments/{pair}", Role.ANNOTATOR, one_at_a_time),

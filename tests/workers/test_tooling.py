@@ -35,12 +35,8 @@ def call(name: str, **arguments: Any) -> str:
 
 
 @pytest.fixture(autouse=True)
-def base_is_served(settings: Settings, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The model has a template for tools; the calculator needs no process of its own, which a busy machine makes wait."""
-    assert fake.model is not None
-    monkeypatch.setattr(Calculator, "run", lambda _, arguments: "42" if arguments["expression"] == "21*2" else "?")
-    (fake.model / "additional_chat_templates").mkdir()
-    (fake.model / "additional_chat_templates" / "tool_use.jinja").write_text(TOOL_USE)
+def base_is_served(settings: Settings, tool_use: FakeEngine) -> Any:
+    assert tool_use.model is not None
     with session_scope() as session:
         serve_base(session, settings)
     yield

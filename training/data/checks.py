@@ -1,6 +1,6 @@
 """What verifiers find of answers. They are another program's: it is started by a command and spoken to in lines of JSON.
 
-    {"id": 1, "case": {"prompt", "response", "reference", "tests", "tools"}, "verifiers": null}        to its standard input
+    {"id": 1, "case": {"prompt", "response", "reference", "tests", "tools", "steps"}, "verifiers": null}    to its standard input
     {"id": 1, "findings": [{"verifier", "version", "passed", "score", "message"}]}                     what it answers
     {"id": 1, "error": "tests: of the wrong type"}                                                     or, of a wrong case
 
@@ -35,6 +35,7 @@ class Case:
     reference: str | None = None
     tests: Any = None
     tools: list[Any] | None = None
+    steps: list[Message] | None = None  # the calls of tools before it, and what they answered
 
 
 @dataclass(frozen=True)

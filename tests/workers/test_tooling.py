@@ -19,6 +19,8 @@ from app.registry import externals
 from app.registry import service as registry
 from tests.fake_engine import FakeEngine
 from tests.generating import counts, open_batch, serve_base, settings_for
+from tests.tools.mcp_server import WEATHER as MCP_WEATHER
+from tests.tools.mcp_server import ToolServer
 from tests.workers.test_chat import TOOL_USE
 from workers import stopping
 from workers.tasks.generation import generate
@@ -147,3 +149,26 @@ def test_an_external_model_is_told_in_messages_and_its_ids_are_not_kept(
     assert "said" not in last[1]
     assert last[1]["tool_calls"][0]["id"] == last[2]["tool_call_id"] == "call_1"
     assert all(response.steps for response in responses())
+
+
+def test_a_tool_of_a_server_is_called_there_and_its_failure_is_told_to_the_model(
+    settings: Settings, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = {"type": "function", "function": {"name": "demo__weather", "parameters": MCP_WEATHER["inputSchema"]}}
+    fake.script = [("Rain?", call("demo__weather", city="Bergen")), ("answers call_1", None)]
+    with ToolServer().running() as server:
+        there = json.dumps({"demo": {"url": server.url}})
+        settings_for(monkeypatch, settings.engine_url, Path(settings.base_model_path), tool_servers=there)
+        with session_scope() as session:
+            ask(session, "Rain?", declared, CALCULATOR)
+        assert generate() == 1, counts()
+        assert server.methods.count("initialize") == 1, "one session for both responses"
+        assert [(response.steps or [])[1]["content"] for response in responses()] == ["Rain in Bergen."] * 2
+        server.raw = (200, "text/html", b"<html>Sign in</html>")
+        fake.script = [("Snow?", call("demo__weather", city="Bergen")), ("answers call_1", None)]
+        with session_scope() as session:
+            ask(session, "Snow?", declared)
+        assert generate() == 1, counts()
+    result = (responses()[-1].steps or [])[1]
+    assert result["content"] == "Error: demo answered with a web page (HTTP 200)"
+    assert result["failed"] is True

@@ -85,7 +85,7 @@ class Pump:
         self._settings = settings
         self._engine = engine
         self._externals = ExternalEngines(settings)
-        self._toolbox = Toolbox()
+        self._toolbox = Toolbox(settings)
         self._kits: dict[int, list[Tool]] = {}
         self._writer: Deployment | None = None
         self._requests = asyncio.Semaphore(settings.engine_concurrency)
@@ -115,6 +115,7 @@ class Pump:
         finally:
             await self._put_down()
             await self._externals.aclose()
+            self._toolbox.close()
         return self.ready
 
     def _stopping(self) -> bool:

@@ -199,7 +199,7 @@ async def _all(
     settings: Settings, writer: Writer, judge: Judge, todo: Sequence[tuple[Line, Wrong]], given: argparse.Namespace
 ) -> None:
     engine: Engine = OpenAIEngine(settings)
-    toolbox = Toolbox()
+    toolbox = Toolbox(settings)
     room = asyncio.Semaphore(max(1, settings.engine_concurrency // TRIES))
     given.corrections.parent.mkdir(parents=True, exist_ok=True)
     given.corrections.touch()
@@ -219,6 +219,7 @@ async def _all(
         raise errors.exceptions[0] from errors
     finally:
         await engine.aclose()
+        toolbox.close()
 
 
 def before(corrections: Path, checkpoint: str) -> list[Line]:

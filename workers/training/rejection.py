@@ -185,7 +185,7 @@ async def sample(
     """
     known = answered(samples, writer.checkpoint, k)
     todo = [question for question in asked if question.prompt_id not in known]
-    tally, toolbox = Tally(there_before=len(asked) - len(todo)), Toolbox()
+    tally, toolbox = Tally(there_before=len(asked) - len(todo)), Toolbox(settings)
     engine: Engine = OpenAIEngine(settings)
     room = asyncio.Semaphore(max(1, settings.engine_concurrency // k))
     samples.parent.mkdir(parents=True, exist_ok=True)
@@ -217,6 +217,7 @@ async def sample(
         raise errors.exceptions[0] from errors
     finally:
         await engine.aclose()
+        toolbox.close()
     return tally
 
 

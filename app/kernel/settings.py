@@ -119,6 +119,8 @@ class Settings(BaseSettings):
     engine_api_key: SecretStr = SecretStr("")
     engine_accepts_seed: bool = False
     """vLLM's CPU engine dies on a request with a seed, so seeds are stripped unless this is set."""
+    engine_constrains_calls: bool = False
+    """Whether the engine is held to calls that can be read, where a prompt has tools (:mod:`workers.engines.constraining`)."""
     engine_gpu_memory: float = Field(default=0.5, gt=0, le=1)
     """Share of a GPU's memory that the engine of ``corral up`` takes; training needs the rest, where both share one."""
     engine_context: int = Field(default=0, ge=0)

@@ -268,7 +268,15 @@ def read_snapshot(config: SelectionConfig) -> tuple[list[Pick], int, KeptOut]:
     for row in train:
         if row.edited and row.edited.strip():
             source = FROM_SCRATCH if row.outcome == WRITTEN else HUMAN
-            pick = Pick(source, row.prompt_hash, row.prompt, row.tools, row.edited, row.capability)
+            pick = Pick(
+                source,
+                row.prompt_hash,
+                row.prompt,
+                row.tools,
+                row.edited,
+                row.capability,
+                steps=row.steps_of("chosen"),
+            )
             by_hand.setdefault((row.prompt_hash, row.edited), pick)
     liked = preferred(train, config.rules) if config.best_responses else []
 
@@ -294,13 +302,13 @@ def read_corrections(config: SelectionConfig, kept_out: KeptOut) -> list[Pick]:
     for where, body in lines.read(config.corrections, "correct the answers again"):
         try:
             asked, prompt = (conversations.messages(body[key]) for key in ("asked", "prompt"))
-            text, tools = body["completion"], body.get("tools")
+            text, tools, steps = body["completion"], body.get("tools"), samples.steps_in(body.get("steps"))
             names = {name: body[name] for name in ("prompt_id", "checkpoint")} | {"capability": body.get("capability")}
-        except (KeyError, UnusableError) as error:
+        except (KeyError, ValueError, UnusableError) as error:
             raise DataError(f"{config.corrections}, {where}: {error!r}: correct the answers again") from error
         decent = text is not None and broken_rule(question(asked), text, "stop", config.rules) is None
         if decent and not kept_out(asked, tools):
-            found.append(Pick(source=CORRECTED, prompt=prompt, tools=tools, completion=text, **names))
+            found.append(Pick(source=CORRECTED, prompt=prompt, tools=tools, completion=text, steps=steps, **names))
     return found
 
 
@@ -317,14 +325,14 @@ def _wanted(sampled: Sequence[Sampled], kept_out: KeptOut, dropped: Counter[str]
 
 
 def _decent(sampled: Sampled, rules: Rules, dropped: Counter[str]) -> list[str]:
-    """The different answers to a prompt that break no rule; the others are counted."""
+    """The different answers to a prompt that break no rule and whose calls all ran; the others are counted."""
     decent: list[str] = []
-    for text, finish_reason in sampled.answers:
-        rule = broken_rule(sampled.question, text, finish_reason, rules)
-        if rule is None and text in decent:
+    for answer in sampled.answers:
+        rule = answer.broken or broken_rule(sampled.question, answer.text, answer.finish_reason, rules)
+        if rule is None and answer.text in decent:
             rule = "same_text"
         if rule is None:
-            decent.append(text)
+            decent.append(answer.text)
         else:
             dropped[rule] += 1
     return decent
@@ -343,7 +351,10 @@ def _best(
         prompt = list(sampled.prompt)
         try:
             prompt_ids = encode_chat(tokenizer, prompt, add_generation_prompt=True, tools=sampled.tools)
-            encoded = [encode_response(tokenizer, prompt, text, sampled.tools).ids for text in answers]
+            encoded = [
+                encode_response(tokenizer, prompt, text, sampled.tools, steps=sampled.steps_of(text)).ids
+                for text in answers
+            ]
         except (DataError, ConfigError):
             dropped["unrenderable"] += len(answers)
             continue
@@ -370,6 +381,7 @@ def _best(
                 score=reward,
                 k=len(sampled.answers),
                 reward_model=judge.name,
+                steps=sampled.steps_of(text),
             )
     dropped["not_the_best"] = len(candidates) - len(best)
     return list(best.values())

@@ -125,6 +125,7 @@ def _groups(known: Sequence[tuple[Checked, float, float]]) -> Iterator[tuple[str
 
 def _side(question: Checked, sample: Sample, checks: Checks) -> Side:
     source = question.source
-    case = Case(source.prompt, sample.text, source.reference, source.tests, source.tools)
+    steps = sample.steps or None
+    case = Case(source.prompt, sample.text, source.reference, source.tests, source.tools, steps)
     findings = checks.of(case, source.verifiers)
     return Side(sample.text, verdict(findings, source.required or None), [each.message for each in findings])

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from app.annotations import keys
 from app.annotations.display import LAYOUTS, Display
 from app.annotations.gold import Feedback
-from app.annotations.keys import Action
+from app.annotations.keys import Action, Fixed
 from app.annotations.queries import OpenBatch, Work
 from app.candidates.traces import Step, steps_of
 from app.comparisons.models import AssignmentState
@@ -160,7 +160,7 @@ class WorkPage:
     keys: Mapping[str, str]
     """The key of each action."""
     actions: Sequence[Action]
-    fixed_keys: Sequence[keys.Fixed]
+    fixed_keys: Sequence[Fixed]
     examples: Sequence[Example]
     flags: Mapping[str, str]
     marks: Mapping[str, str]

@@ -53,7 +53,7 @@ from training.measure.judged import Judgements
 from training.measure.metrics import Intervals
 from training.measure.policy_report import Answers, Question
 from training.measure.reward_report import Encoded, Measured
-from training.measure.stepwise import Turns, which_run
+from training.measure.stepwise import Source, Turns, which_run
 from training.measure.verified import Checked
 from training.model import models
 from training.run import tool
@@ -253,7 +253,7 @@ def _prepare_policy(
         if left_out.refusal:
             raise left_out.refusal
         raise DataError(f"every held-out prompt is longer than max_length {config.max_length}: raise max_length")
-    sources = [*(each.source for each in asked), *(each.source for each in checked)]
+    sources: list[Source] = [*(each.source for each in asked), *(each.source for each in checked)]
     runs = which_run(config.tools, sources, config.data)
     counts = {
         "prompts": len(asked),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def run(folder: Path, base: Path, mode: str, asked: Sequence[dict[str, Any]] = (), **changes: Any) -> int:
+def run(folder: Path, base: Path, mode: str, asked: Any = None, **changes: Any) -> int:
     prompts = [make_asked(f"A number of {topic}?", reference="1", capability="sums") for topic in TOPICS]
     prompts += [
         make_asked(f"How many {topic} are there?", reference="1", split="held_out", capability="sums")

@@ -106,6 +106,14 @@ def test_a_wrong_answer_and_its_finding_are_said_until_it_passes(engine: Scripte
     assert [(ask.model, ask.max_tokens) for ask in engine.asked] == [("policy-r1", 20)] * 2
 
 
+@pytest.mark.parametrize("tests", [{"kind": "answer", "value": "7"}, [{"kind": "sum", "value": [7, "seven"]}]])
+def test_the_right_answer_of_a_test_is_not_told(tests: Any) -> None:
+    line = sampled("a", "8", reference=None, tests=tests)
+    wrong = correction.Wrong("8", Finding("answer", "1", False, "8, but 7 is wanted"))
+    assert "found: it is wrong." in wrong.told(correction.right_answers(line))
+    assert "found: 8, but 7 is wanted." in wrong.told(correction.right_answers(sampled("a", "8", reference=None)))
+
+
 def test_it_is_told_twice_and_no_more(engine: Scripted, tmp_path: Path) -> None:
     engine.says = lambda _: ["11"]
     code, [made], report = run(tmp_path, sampled("a", "8"))

@@ -154,14 +154,17 @@ def _made(kind: str, dice: random.Random) -> Task:
 
 
 def tasks(kinds: Sequence[str], count: int, seed: int, without: Sequence[str] = ()) -> list[Task]:
-    """So many tasks, kinds taking turns, no prompt twice and none of ``without``.
+    """So many tasks, families taking turns and in each its kinds, no prompt twice and none of ``without``.
 
     Raises:
         ValueError: there are not so many.
     """
     dice, found, known = random.Random(f"{seed} {' '.join(kinds)}"), [], set(without)  # repeatable
+    by_family = [kept for family in FAMILIES if (kept := [kind for kind in kinds if KINDS[kind] == family])]
     for number in range(count):
-        made = (_made(kinds[number % len(kinds)], dice) for _ in range(TRIES))
+        turn, place = divmod(number, len(by_family))
+        kind = by_family[place][turn % len(by_family[place])]
+        made = (_made(kind, dice) for _ in range(TRIES))
         task = next((each for each in made if each.prompt not in known), None)
         if task is None:
             raise ValueError(f"there are fewer than {count} tasks of {', '.join(kinds)}")

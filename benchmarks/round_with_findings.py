@@ -177,10 +177,14 @@ class Play(Site):
                 self.timed(f"2 asking {name}", lambda: answered.extend(self._answered(path, asked)))  # noqa: B023
                 files.write_json(file, made.as_json(answered))
 
+    def _base(self) -> Path:
+        """The installation's base model, as soon as it has one: its policies were trained on that."""
+        theirs = self.place / "var" / "models" / base_model.NAME
+        return theirs if theirs.exists() else self.place / "base"
+
     def _answered(self, path: str | None, asked: Sequence[Task]) -> list[Answered]:
         """What a policy, or the base model, answers, and whether that passes."""
-        base = str(self.place / "base")
-        source = inference.served(Path(path), "policy", "sft", base_model=base) if path else inference.base(base)
+        source = inference.served(Path(path), "policy", "sft") if path else inference.base(str(self._base()))
         tokenizer = models.load_tokenizer(source.base_model)
         ids = [
             encode_chat(tokenizer, [{"role": "user", "content": task.prompt}], add_generation_prompt=True)

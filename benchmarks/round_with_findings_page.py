@@ -20,6 +20,7 @@ BASE = "base"
 POLICIES = {"sft": "imitation", "dpo": "policy"}
 """Runs that make a policy, in order, and what the page calls it."""
 NOT_RUN = "not run"
+TOLD = {"1": "once", "2": "twice"}
 STAGES = {"0": "trying the base model", "1": "the round", "2": "asking afterwards"}
 
 
@@ -84,7 +85,7 @@ def _counted(of: Mapping[str, Any]) -> Iterator[list[str]]:
         yield ["corrected", NOT_RUN]
     else:
         yield ["unsolved prompts of which the model was told what is wrong", str(corrected["tried"])]
-        rounds = ", ".join(f"{count} told {number} times" for number, count in corrected["by_round"].items())
+        rounds = ", ".join(f"{count} told {TOLD[number]}" for number, count in corrected["by_round"].items())
         yield ["corrected", f"{corrected['corrected']} ({rounds})"]
     if chosen:
         rows = {name.partition("/")[2]: count for name, count in chosen["counts"].items() if name.startswith("rows/")}

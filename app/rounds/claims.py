@@ -113,7 +113,7 @@ def _claimed(session: Session, run: TrainingRun, snapshot: Path, made_before: Ch
     if run.kind is RunKind.CHECK:
         given |= _measured(session, run)
     elif run.kind is RunKind.SFT and made_before is not None:
-        given |= {"reward_model": made_before.path, **_sampled(run), **_judged(run, folder)}
+        given |= {"reward_model": made_before.path, **_sampled(run), **_judged(run, folder), **_solved(run, folder)}
         data = folder / plan.CHOSEN
     elif run.kind is RunKind.GRPO and made_before is not None:
         parent = {"parent_adapter": made_before.path, "checks": CHECKS, "work": str(folder)}
@@ -144,6 +144,11 @@ def _judged(run: TrainingRun, folder: Path) -> dict[str, Thing]:
     if not run.config.get("judge"):
         return {}
     return {"judged": str(folder / plan.JUDGED), "refusals": bool(run.config.get("refusals"))}
+
+
+def _solved(run: TrainingRun, folder: Path) -> dict[str, Thing]:
+    """Of a run that was queued while somebody wrote solutions: where they go."""
+    return {"solutions": str(folder / plan.SOLUTIONS)} if run.config.get("solutions") else {}
 
 
 def _measured(session: Session, run: TrainingRun) -> dict[str, Thing]:

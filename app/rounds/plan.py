@@ -24,6 +24,8 @@ CHOSEN = "sft.jsonl"
 """Of the samples, and of what people wrote: what a run that imitates is trained on."""
 CORRECTED = "corrections.jsonl"
 """What the policy got right once it was told what was wrong."""
+SOLUTIONS = "solutions.jsonl"
+"""Steps and programs that a model wrote where only the answer is known; only where the operator has named one."""
 JUDGED = "judged.jsonl"
 """What the judge of facts says of the samples; only where the operator has named one."""
 VERIFIED = "verified.jsonl"
@@ -43,7 +45,7 @@ GIVEN = frozenset(
         *(RUN_FILE, CHECKPOINT, "snapshot", "base_model", "max_length"),
         "checks",
         *("reward_model", "samples_each", "sample_prompts", "sample_tokens"),
-        *("steps_model", "steps_floor", "judged", "refusals"),
+        *("steps_model", "steps_floor", "judged", "refusals", "solutions"),
         *("policy", "champion", "reward_before", "check_prompts", "check_tokens"),
         *("averaged", "average", "average_name", "rank", "leave_out"),
     }
@@ -223,6 +225,20 @@ PLAN: tuple[Stage, ...] = (
         wanted=samples_wanted,
     ),
     Stage(
+        "solve",
+        RunKind.SFT,
+        command=(
+            *("workers.training.solutions", "{snapshot}", "{solutions}"),
+            *("--prompts", "{sample_prompts}", "--max-tokens", "{sample_tokens}"),
+        ),
+        needs=("snapshot",),
+        makes=("solutions", "solutions.report.json"),
+        remedies=SAMPLING,
+        only_with="solutions",
+        knows_installation=True,
+        wanted=samples_wanted,
+    ),
+    Stage(
         "choose",
         RunKind.SFT,
         command=("training.selection", "{choose.toml}"),
@@ -236,6 +252,7 @@ PLAN: tuple[Stage, ...] = (
             "leave_out": "leave_out",
             "samples": "samples.jsonl",
             "corrections": CORRECTED,
+            "solutions": "solutions",
             "judged": "judged",
             "refusals": "refusals",
             "checks": "checks",

@@ -44,6 +44,8 @@ def test_the_same_seed_makes_the_same_tasks_and_others_have_other_prompts() -> N
     first = made.tasks([SUM, FORM], 30, 1)
     assert first == made.tasks([SUM, FORM], 30, 1) != made.tasks([SUM, FORM], 30, 2)
     assert [task.family for task in first[:4]] == [made.ARITHMETIC, made.FORMAT] * 2
+    uneven = made.tasks([SUM, "products to 9 × 9", FORM], 8, 1)
+    assert [task.kind for task in uneven[:4]] == [SUM, FORM, "products to 9 × 9", FORM]
     asked = made.tasks([SUM, FORM], 30, 2, without=[task.prompt for task in first])
     assert not {task.prompt for task in first} & {task.prompt for task in asked}
     with pytest.raises(ValueError, match="fewer than 100 tasks"):
@@ -136,7 +138,7 @@ def test_the_page_says_what_was_kept_dropped_and_corrected_and_what_changed(tmp_
     assert f"| {SUM} | arithmetic | 0.500 [" in said
     assert said.index("| dropped: truncated | 11 |") < said.index("| dropped: failed answer | 9 |")
     assert "emoji" not in said
-    assert "| corrected | 1 (0 told 1 times, 1 told 2 times) |" in said
+    assert "| corrected | 1 (0 told once, 1 told twice) |" in said
     assert "| kept and learnt from: correction | 1 |" in said
     assert "- format: 70.0% of its answers pass.\n- It lets the policy through to people." in said
     assert "It wins" not in said

@@ -13,7 +13,7 @@ from training.data.snapshot import Preference
 from training.formats import rankings
 
 FROM_SCRATCH, HUMAN, PREFERRED = "human", "human_edit", "preferred"
-CORRECTED, SAMPLED, REFUSED = "correction", "rejection_sampling", "refusal"
+CORRECTED, SAMPLED, REFUSED, SOLVED = "correction", "rejection_sampling", "refusal", "solution"
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
 from app.kernel.settings import Settings, get_settings
 from workers.engines.openai import OpenAIEngine
-from workers.engines.protocol import Ask, Engine, EngineAway, ModelMissing, PromptRefused
+from workers.engines.protocol import Ask, Engine, EngineAway, ModelMissing, PromptRefused, Reply
 from workers.engines.replies import EngineReplyError
 from workers.training import lines
 from workers.training.lines import Line
@@ -40,6 +41,13 @@ ROUNDS = 2
 """How often the model is told what is wrong; who does not find it then seldom does."""
 TRIES = 4
 """Answers that are sampled each time."""
+
+
+class Samples(Protocol):
+    """What is asked for answers."""
+
+    async def sample(self, ask: Ask) -> Reply:
+        """As an engine does."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,7 @@ def unsolved(samples: Path, judge: Judge, checkpoint: str, known: set[str]) -> I
                 yield line, wrong
 
 
-async def correct(engine: Engine, writer: Writer, judge: Judge, line: Line, wrong: Wrong, max_tokens: int) -> Line:
+async def correct(engine: Samples, writer: Writer, judge: Judge, line: Line, wrong: Wrong, max_tokens: int) -> Line:
     """Tell the model what is wrong, up to :data:`ROUNDS` times; ``completion`` is None where it never got it right.
 
     Raises:

@@ -176,9 +176,11 @@ def _measured(session: Session, run: TrainingRun) -> dict[str, Thing]:
         name, rank = run.config["average"], recipe(RunKind.DPO, run.config["run"]["recipe"])["lora"]["r"]
         place = str(get_settings().checkpoints_dir / name)
         average = {"averaged": averaged, "average": place, "average_name": name, "rank": rank}
+    by_judge = ["policy", *(["average"] if averaged else [])] if run.config.get("judge") else []
     return {
         **average,
         **paths,
+        **{f"judge_{name}": True for name in by_judge},
         "base_model": run.config["run"]["base_model"],
         "max_length": max_length(RunKind.DPO, {"recipe": run.config["run"]["recipe"]}),
         "check_prompts": run.config["prompts"],

@@ -36,6 +36,8 @@ REWARD_REPORT, POLICY_REPORT, AVERAGE_REPORT = (
     f"{name}-report/report.json" for name in ("reward", "policy", "average")
 )
 """Of the run that checks: what ``training.evaluate`` found."""
+POLICY_JUDGED, AVERAGE_JUDGED = (f"{name}-report/judged.json" for name in ("policy", "average"))
+"""Rates in place of the report's where a judge of facts had a word (``workers.training.judged_checks``)."""
 HEAD_REPORT = "head.json"
 """Of the run that checks: how the reward model stands against a linear head (``workers.selection.baseline``)."""
 AVERAGED = "average.json"
@@ -48,6 +50,7 @@ GIVEN = frozenset(
         *("steps_model", "steps_floor", "judged", "refusals", "solutions"),
         *("policy", "champion", "reward_before", "check_prompts", "check_tokens"),
         *("averaged", "average", "average_name", "rank", "leave_out"),
+        *("judge_policy", "judge_average"),
     }
 )
 """Names whose values a run brings with it; every other one is a file in its folder."""
@@ -175,6 +178,20 @@ def _against_champion(policy: str, report: str, *needs: str, only_with: str | No
         says={"kind": "policy", "lenient": True},
         remedies=MEASURING,
         only_with=only_with,
+    )
+
+
+def _judged(policy: str, report: str, makes: str) -> Stage:
+    """Has the judge of facts say what the checks of a policy could not; only where the operator has named one."""
+    return Stage(
+        f"judge-{policy}",
+        RunKind.CHECK,
+        command=("workers.training.judged_checks", f"{{{policy}-report/checked.jsonl}}", f"{{{makes}}}"),
+        needs=(report,),
+        makes=(makes,),
+        remedies=MEASURING,
+        only_with=f"judge_{policy}",
+        knows_installation=True,
     )
 
 
@@ -325,7 +342,9 @@ PLAN: tuple[Stage, ...] = (
         remedies=MEASURING,
     ),
     _against_champion("policy", POLICY_REPORT),
+    _judged("policy", POLICY_REPORT, POLICY_JUDGED),
     _against_champion("average", AVERAGE_REPORT, AVERAGED, only_with="averaged"),
+    _judged("average", AVERAGE_REPORT, AVERAGE_JUDGED),
     Stage(
         "baseline",
         RunKind.CHECK,

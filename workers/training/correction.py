@@ -30,6 +30,7 @@ from workers.engines.openai import OpenAIEngine
 from workers.engines.protocol import Ask, Engine, EngineAway, ModelMissing, PromptRefused, Reply
 from workers.engines.replies import EngineReplyError
 from workers.training import lines
+from workers.training.judging import Word
 from workers.training.lines import Line
 from workers.training.rejection import Writer, champion
 from workers.verifiers.checker import Checker, CheckerBroken, WrongCase
@@ -77,10 +78,10 @@ def right_answers(line: Line) -> list[str]:
 
 
 class Judge:
-    """Says of answers to one prompt whether they pass what its batch requires."""
+    """Says of answers to one prompt whether they pass what its batch requires; of facts an admitted judge has the word."""
 
-    def __init__(self, checker: Checker) -> None:
-        self._checker = checker
+    def __init__(self, checker: Checker, word: Word | None = None) -> None:
+        self._checker, self._word = checker, word
 
     def look(self, line: Line, texts: Sequence[str]) -> tuple[str | None, Wrong | None]:
         """The first of ``texts`` that passes, if any; and else the first that fails.
@@ -101,11 +102,13 @@ class Judge:
     def _required(self, line: Line, text: str) -> list[Finding]:
         required = line.get("required")
         try:
-            found = self._checker.check(case_of({**line, "response": text}), line.get("verifiers"))
+            case = case_of({**line, "response": text})
+            found = self._checker.check(case, line.get("verifiers"))
         except (WrongCase, ValueError) as error:
             log.warning("answer_not_checked", prompt=line["prompt_id"], error=str(error))
             return []
-        return [each for each in found if required is None or each.verifier in required]
+        found = [each for each in found if required is None or each.verifier in required]
+        return self._word.instead(case, found) if self._word else found
 
 
 def unsolved(samples: Path, judge: Judge, checkpoint: str, known: set[str]) -> Iterator[tuple[Line, Wrong]]:
@@ -167,7 +170,7 @@ def main(argv: list[str]) -> int:
     try:
         tried = lines.before(given.corrections, checkpoint=writer.checkpoint)
         with Checker() as checker:
-            judge = Judge(checker)
+            judge = Judge(checker, Word.admitted()[0])
             known = {line["prompt_id"] for line in tried}
             todo = list(unsolved(given.samples, judge, writer.checkpoint, known))
             asyncio.run(_all(settings, writer, judge, todo, given))

@@ -25,17 +25,16 @@ from typing import Any
 
 import structlog
 
-from app.findings import judging
-from app.kernel.db import session_scope
 from app.kernel.settings import get_settings
 from app.kernel.thinking import parted
 from workers.engines.judge import Judge
 from workers.engines.protocol import EngineAway, ModelMissing, PromptRefused
 from workers.engines.replies import EngineReplyError
 from workers.training import lines
+from workers.training.judging import Word
 from workers.training.lines import Line
 from workers.verifiers import facts
-from workers.verifiers.judging import Agreement, Judged, read, steadily_wrong
+from workers.verifiers.judging import Judged, read, steadily_wrong
 from workers.verifiers.protocol import Case, case_of
 
 log = structlog.get_logger()
@@ -119,19 +118,6 @@ def _shown(line: Line) -> bool:
     return case is not None and any(each in said for each in facts.sources_of(case))
 
 
-def admitted() -> tuple[Judge | None, str | None]:
-    """The judge, or why there is none that may decide."""
-    settings = get_settings()
-    judge = Judge.of(settings)
-    if judge is None:
-        return None, "no judge of facts is set up (CORRAL_JUDGE)"
-    if not judge.is_set_up:
-        return None, f"the endpoint of {judge.name} is not set up in CORRAL_ENDPOINTS"
-    with session_scope() as session:
-        standing = Agreement(*judging.agreement(session, judge.name))
-    return (judge, None) if standing.decides_alone else (None, facts.waits(judge.name, standing))
-
-
 def main(argv: list[str]) -> int:
     """Judge what the samples say; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -140,12 +126,12 @@ def main(argv: list[str]) -> int:
     given = parser.parse_args(argv)
     if not get_settings().database_url:
         return lines.end("This command asks an installation for its judge: run it where DATABASE_URL is set.", 2)
-    judge, why_not = admitted()
+    word, why_not = Word.admitted()
     try:
         given.judged.parent.mkdir(parents=True, exist_ok=True)
         given.judged.touch()
-        if judge is not None:
-            why_not = _judge_all(judge, given.samples, given.judged)
+        if word is not None:
+            why_not = _judge_all(word.judge, given.samples, given.judged)
         write_report(given.judged, why_not)
     except FileNotFoundError as error:
         return lines.end(str(error), 2)

@@ -103,7 +103,7 @@ def finished(folder: Path) -> None:
     """A folder with a whole round: the base solves every second task, the policy all."""
     (folder / "sizes.json").write_text(json.dumps(asdict(SIZES)))
     tasks = made.tasks([SUM, FORM], 8, 1)
-    files = {
+    files: dict[str, list[made.Answered]] = {
         page.TRIED: [
             (task, number % 2 == 0) for kind in made.KINDS for number, task in enumerate(made.tasks([kind], 4, 1))
         ],

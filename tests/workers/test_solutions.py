@@ -18,6 +18,7 @@ from training.data.rules import Rules
 from workers.engines.protocol import Ask, EngineAway, Reply
 from workers.engines.replies import Answer
 from workers.training import solutions
+from workers.training.correction import Judge
 from workers.training.rejection import Writer
 from workers.verifiers.checker import CheckerBroken
 
@@ -142,7 +143,7 @@ def test_a_model_that_goes_away_is_asked_again_and_broken_checks_solve_nothing(
     def breaks(*_: object) -> None:
         raise CheckerBroken("The process that makes checks does not work: it ended")
 
-    monkeypatch.setattr(solutions.Judge, "look", breaks)
+    monkeypatch.setattr(Judge, "look", breaks)
     code, found, report = run(tmp_path, prompt("a"))
     assert (code, found) == (0, {})
     assert report["unavailable"].endswith("it ended")

@@ -17,7 +17,7 @@ NODE    = $(or $(shell command -v node),$(shell $(BIN)/python -c 'import nodejs_
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help up test test-fast coverage check format bench bench-web bench-rounds bench-training bench-planted bench-human bench-adds-up bench-three-rounds bench-grpo bench-capabilities assets gallery lock vulnerabilities secrets clean
+.PHONY: help up test test-fast coverage check format bench bench-web bench-rounds bench-training bench-planted bench-human bench-adds-up bench-three-rounds bench-round-findings bench-grpo bench-capabilities assets gallery lock vulnerabilities secrets clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ bench-adds-up: $(DEV) ## Plant a rule a round and see which training keeps the e
 
 bench-three-rounds: $(DEV) ## Play three real rounds on planted and on shuffled judgements (two hours, resumes in var/)
 	@$(BIN)/python -m benchmarks.three_rounds
+
+bench-round-findings: $(DEV) ## Play one real round that learns from checks, and see what it changed (45 minutes, resumes in var/)
+	@$(BIN)/python -m benchmarks.round_with_findings
 
 bench-grpo: $(DEV) ## Plant a rule in checks and see whether GRPO learns it (hours on two cores, resumes in var/)
 	@$(BIN)/python -m benchmarks.planted_grpo --place var/planted-grpo

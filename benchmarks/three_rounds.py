@@ -16,37 +16,31 @@ interval is by bootstrap over prompts; a twin whose champion is still the base a
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
+import random
 import signal
 import sys
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import httpx
-from sqlalchemy import text
 
 from benchmarks import three_rounds_page as page
 from benchmarks.budget import Budget, verdict
-from benchmarks.rounds_add_up import begin, once, with_time
+from benchmarks.real_rounds import Site
+from benchmarks.rounds_add_up import begin, once
 from benchmarks.rules import Answer
-from benchmarks.three_rounds_annotator import TWINS, Client, judge_all, prompts
-from tests.flows.installation import Installation, running
+from benchmarks.three_rounds_annotator import TWINS, judgement, prompts
 from training.formats import files
 
 PROMPTS, ROUNDS, ASKED, TOKENS, TEMPERATURE, SEED = 80, 3, 300, 64, 0.7, 17
 SAMPLES, SAMPLED, CHECKED, HELD_OUT = 10, 12, 24, 20
-PATIENCE = 7_200.0
-"""Seconds that one step may take."""
 LOOKS = 180.0
 """Seconds in which a verdict has to follow the last judgement; after it, the votes were too few."""
 AT_ONCE = 16
-PEOPLE = {"admin": ("bob@example.org", "admin"), "annotator": ("alice@example.org", "annotate")}
 
 
 @dataclass(frozen=True)
@@ -117,27 +111,22 @@ def _claims(folder: Path) -> list[Budget]:
     ]
 
 
-class Play:
+class Play(Site):
     """One twin: an installation, and the programs that use it."""
 
     def __init__(self, place: Path, twin: str, sizes: Sizes) -> None:
-        self.place, self.twin, self.sizes = place, twin, sizes
+        super().__init__(place, sizes.settings)
+        self.twin, self.sizes = twin, sizes
         drawn = prompts(sizes.seed)
         if len(drawn) < sizes.asked + (sizes.rounds + 1) * sizes.prompts:
             raise SystemExit(f"three rounds: there are {len(drawn)} prompts, too few for these sizes")
         self.asked, self.judged = drawn[: sizes.asked], drawn[sizes.asked :]
-        self.corral: Installation
-        self.admin: Client
-        self.annotator: Client
 
     def play(self) -> None:
         """All that is not finished yet."""
         if (self.place / page.SAID).exists():
             return
-        self.place.mkdir(parents=True, exist_ok=True)
-        with running(self.place / "var", **self.sizes.settings) as self.corral:
-            self.wait(self._answers_http, "the web server")
-            self.admin, self.annotator = (self._person(*PEOPLE[role], role) for role in PEOPLE)
+        with self.up():
             for night in range(1, self.sizes.rounds + 1):
                 if not (self.place / page.night(night)).exists():
                     self._night(night)
@@ -148,9 +137,9 @@ class Play:
         """Judge, train, and judge again until there is a verdict: the judgements of a contest are the next round's."""
         if night == 1:
             self._collect(1)
-        self.timed(f"{night} training", lambda: self._train(night))
+        self.timed(f"{night} training", lambda: self.train(night))
         last = night == self.sizes.rounds
-        if self._round(night)["state"] == "challenging":
+        if self.round(night)["state"] == "challenging":
             self.timed(f"{night} serving", self._served)
             self._collect(night + 1)
             self.timed(f"{night} verdict", lambda: self._verdict(night))
@@ -159,52 +148,14 @@ class Play:
         files.write_json(self.place / page.night(night), self._facts(night))
 
     def _collect(self, number: int) -> None:
-        name = f"round {number}"
-        batch = self.scalar("SELECT id FROM batches WHERE name = :name", name=name) or self._upload(number, name)
-        left = "SELECT count(*) FROM prompts WHERE batch_id = :batch AND state IN ('pending', 'generating')"
-        self.timed(
-            f"{number} answers",
-            lambda: self.wait(lambda: self.scalar(left, batch=batch) == 0, f"answers of {name}"),
-        )
-        if self.scalar("SELECT state FROM batches WHERE id = :batch", batch=batch) != "open":
-            self.admin.call("POST", f"/batches/{batch}/state", json={"state": "open"})
-        judge = lambda: judge_all(self.annotator, int(str(batch)), self.twin, self.sizes.seed)  # noqa: E731
-        self.timed(f"{number} judging", judge)
-
-    def _upload(self, number: int, name: str) -> int:
         size = self.sizes.prompts
-        rows = [json.dumps({"prompt": each}) for each in self.judged[(number - 1) * size : number * size]]
-        settings = {
-            "name": name,
-            "candidates_per_prompt": 2,
-            "sampled_per_prompt": 2,
-            "selection": "random",
-            "overlap_percent": 0,
-            "max_tokens": self.sizes.tokens,
-            "temperature": TEMPERATURE,
-        }
-        sent = io.BytesIO("\n".join(rows).encode())
-        made = self.admin.call(
-            "POST", "/batches", files={"file": ("prompts.jsonl", sent)}, data={"settings": json.dumps(settings)}
-        )
-        return int(made.json()["id"])
+        records = [{"prompt": each} for each in self.judged[(number - 1) * size : number * size]]
+        settings = {"max_tokens": self.sizes.tokens, "temperature": TEMPERATURE}
+        self.collect(number, records, settings, self._judgement)
 
-    def _train(self, night: int) -> None:
-        """Start it, unless it was; wait until its policy is in contest or refused, or until a gate refused a run."""
-        if self.scalar("SELECT count(*) FROM training_runs WHERE kind = 'reward'") == night - 1:
-            self.admin.call("POST", "/training-runs")
-
-        def ended() -> bool:
-            self._none_failed(night)
-            return self._round(night)["state"] in {"challenging", "complete"} or bool(self._refused(night))
-
-        self.wait(ended, f"the end of training {night}")
-
-    def _none_failed(self, night: int) -> None:
-        """A run that a gate refuses has an answer; one that fails otherwise has to be looked at."""
-        failed = [run for run in self._runs(night) if run["state"] == "failed" and not run["refused"]]
-        if failed:
-            raise SystemExit(f"three rounds: {failed[0]['kind']} failed: {failed[0]['error']} {failed[0]['log_tail']}")
+    def _judgement(self, item: dict[str, Any]) -> dict[str, Any]:
+        dice = random.Random(f"{self.sizes.seed} {self.twin} {item['id']}")
+        return judgement(self.twin, [each["text"] for each in item["responses"]], dice)
 
     def _served(self) -> None:
         query = """SELECT count(*) FROM contests c JOIN deployments d ON d.checkpoint_id = c.challenger_id
@@ -213,7 +164,7 @@ class Play:
 
     def _verdict(self, night: int) -> None:
         """The product's; where the votes did not suffice, an admin takes the policy out of the contest and says so."""
-        decided = lambda: self._round(night)["verdict"] is not None  # noqa: E731
+        decided = lambda: self.round(night)["verdict"] is not None  # noqa: E731
         if not self.wait(decided, "a verdict", within=LOOKS, must=False):
             reason = {"reason": "All of its prompts are judged, and there are no more."}
             self.admin.call("POST", f"/contests/{self._contest_id(night)}/withdraw", json=reason)
@@ -221,41 +172,20 @@ class Play:
     # ── What came of it ──────────────────────────────────────────────────────────────────────────────────────────────
     def _facts(self, night: int) -> dict[str, Any]:
         contest = self._contest_id(night)
-        of = self._round(night)
+        of = self.round(night)
         return {
             "round": of["number"],
             "verdict": of["verdict"] or "refused in training",
-            "reason": of["verdict_reason"] or self._refused(night),
+            "reason": of["verdict_reason"] or self.refused(night),
             "contest": self.admin.call("GET", f"/contests/{contest}").json() if contest else None,
-            "runs": [{**run, "log_tail": ""} for run in self._runs(night)],
-            "findings": self.rows(
-                "SELECT findings FROM evaluations WHERE round_id = :round ORDER BY id", round=of["id"]
-            ),
+            "runs": [{**run, "log_tail": ""} for run in self.runs(night)],
+            "findings": [{"findings": each} for each in self.found(night)],
             "champion": self._champion(),
         }
 
-    def _round(self, night: int) -> dict[str, Any]:
-        """The round of the training of this night; a training that a gate refused leaves its round to the next one."""
-        query = """SELECT r.* FROM rounds r JOIN training_runs t ON t.round_id = r.id
-            WHERE t.kind = 'reward' ORDER BY t.id OFFSET :before LIMIT 1"""
-        found = self.rows(query, before=night - 1)
-        return found[0] if found else {"state": "", "verdict": None, "id": 0}
-
-    def _runs(self, night: int) -> list[dict[str, Any]]:
-        """Of this night, in order."""
-        query = """WITH numbered AS (SELECT *, count(*) FILTER (WHERE kind = 'reward') OVER (ORDER BY id) AS night
-            FROM training_runs)
-            SELECT kind, state, refused, error, log_tail, step, baseline, metrics,
-                   extract(epoch FROM finished_at - started_at)::float AS seconds
-              FROM numbered WHERE night = :night ORDER BY id"""
-        return self.rows(query, night=night)
-
-    def _refused(self, night: int) -> str:
-        return " ".join(str(run["error"]) for run in self._runs(night) if run["refused"])
-
     def _contest_id(self, night: int) -> object:
         query = "SELECT id FROM contests WHERE kind = 'gate' AND round_id = :round"
-        return self.scalar(query, round=self._round(night)["id"])
+        return self.scalar(query, round=self.round(night)["id"])
 
     def _champion(self) -> dict[str, Any]:
         query = """SELECT c.name, c.kind FROM appointments a JOIN checkpoints c ON c.id = a.checkpoint_id
@@ -292,50 +222,6 @@ class Play:
         choice = found["choices"][0]
         tokens = int(found["usage"]["completion_tokens"])
         return Answer(choice["message"]["content"].strip(), tokens, choice["finish_reason"] == "stop")
-
-    # ── The installation ─────────────────────────────────────────────────────────────────────────────────────────────
-    def _answers_http(self) -> bool:
-        if self.corral.process.poll() is not None:
-            raise SystemExit(f"three rounds: corral up ended:\n{self.corral.said()[-2000:]}")
-        try:
-            return httpx.get(f"{self.corral.url}/readyz", timeout=5).is_success
-        except httpx.TransportError:
-            return False
-
-    def _person(self, email: str, scope: str, role: str) -> Client:
-        name = email.partition("@")[0]
-        if not self.scalar("SELECT count(*) FROM users WHERE email = :email", email=email):
-            added = ("user", "add", email, "--name", name, "--role", role)
-            self.corral.corral(*added, stdin="a long password\n").check_returncode()
-        made = self.corral.corral("token", "create", email, "--name", "bench", "--scope", scope)
-        made.check_returncode()
-        return Client(self.corral.url, made.stdout.split()[-1])
-
-    def rows(self, query: str, **values: object) -> list[dict[str, Any]]:
-        """What the database says; it is only read."""
-        with self.corral.database.connect() as connection:
-            return [dict(row) for row in connection.execute(text(query), values).mappings()]
-
-    def scalar(self, query: str, **values: object) -> object:
-        """One value from the database."""
-        return self.corral.scalar(query, **values)
-
-    def timed(self, name: str, work: Callable[[], Any]) -> None:
-        """Do it, and note what it took under ``name``: the number of the round, and a stage."""
-        with_time(self.place, name, work)
-
-    def wait(self, look: Callable[[], Any], what: str, within: float = PATIENCE, *, must: bool = True) -> bool:
-        """Look every second until there is something."""
-        deadline = time.monotonic() + within
-        while not look():
-            if self.corral.process.poll() is not None:
-                raise SystemExit(f"three rounds: corral up ended:\n{self.corral.said()[-2000:]}")
-            if time.monotonic() > deadline:
-                if must:
-                    raise SystemExit(f"three rounds: not within {within:.0f} s: {what}")
-                return False
-            time.sleep(1)
-        return True
 
 
 if __name__ == "__main__":

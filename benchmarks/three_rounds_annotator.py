@@ -1,4 +1,4 @@
-"""The annotator of ``benchmarks.three_rounds``: a program with a bearer token that judges over HTTP, by a rule or by a coin.
+"""The annotator of ``benchmarks.three_rounds``: it judges by a rule or by a coin.
 
 The rule: the answer that opens politely wins, and of two that do, or do not, the shorter one. Every second time the winner is
 also edited. The shuffled twin draws the winner, and whether the edit follows the rule or breaks it, so that nothing of the rule
@@ -8,12 +8,8 @@ is left in what is recorded, and everything else stays as it was.
 from __future__ import annotations
 
 import random
-import secrets
-import time
 from collections.abc import Sequence
 from typing import Any
-
-import httpx
 
 from benchmarks.planted import CURT, QUESTIONS, SUBJECTS
 from benchmarks.rules import POLITELY, SHORTER, Answer, whole_sentences, written
@@ -29,7 +25,6 @@ MORE_SUBJECTS = (
 )  # fmt: skip
 BRIEFLY = " Please answer in one sentence."
 """Behind every prompt, so that lengths differ although the model's answers are cut off early."""
-TRIES = 60
 
 
 def prompts(seed: int) -> list[str]:
@@ -83,48 +78,3 @@ def judgement(twin: str, texts: Sequence[str], dice: random.Random) -> dict[str,
         text = edited(texts[wins], dice, follows=twin == "planted" or dice.random() < 0.5)
         said |= {"edited_text": text} if text != texts[wins].strip() else {}
     return said
-
-
-class Client:
-    """JSON with a token. What is not answered is sent again under the same key, as a good client does."""
-
-    def __init__(self, url: str, token: str) -> None:
-        self.http = httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=120)
-
-    def call(self, method: str, path: str, **rest: Any) -> httpx.Response:
-        """The answer.
-
-        Raises:
-            SystemExit: it was refused, or there is none for a minute.
-        """
-        headers = {"idempotency-key": secrets.token_hex(12)}
-        for _ in range(TRIES):
-            try:
-                found = self.http.request(method, f"/api/v1{path}", headers=headers, **rest)
-            except httpx.TransportError:
-                found = None
-            if found is not None and found.status_code != 503:
-                if found.is_error:
-                    raise SystemExit(f"three rounds: {method} {path} answered {found.status_code}: {found.text[:300]}")
-                return found
-            time.sleep(1)
-        raise SystemExit(f"three rounds: no answer to {method} {path}")
-
-
-def judge_all(client: Client, batch: int, twin: str, seed: int) -> int:
-    """Judge what there is in a batch; returns how much that was."""
-    count = 0
-    while (taken := client.call("POST", "/annotate/next", json={"batch_id": batch})).status_code == 200:
-        item = taken.json()
-        responses = item["responses"]
-        dice = random.Random(f"{seed} {twin} {item['id']}")
-        said = judgement(twin, [each["text"] for each in responses], dice)
-        body = {"fencing_token": item["fencing_token"], "outcome": said["outcome"], "active_seconds": 20}
-        if said["outcome"] == "ranked":
-            places = [each["position"] for each in responses]
-            body |= {"ranking": [[places[said["wins"]]], [places[1 - said["wins"]]]], "strengths": [said["strength"]]}
-        if "edited_text" in said:
-            body["edited_text"] = said["edited_text"]
-        client.call("POST", f"/assignments/{item['id']}/submit", json=body)
-        count += 1
-    return count

@@ -11,6 +11,7 @@
     checks = ["python", "-m", "workers.verifiers"]     # what tells right answers from wrong ones; may be left out
     corrections = "corrections.jsonl"    # wrong answers put right, by `python -m workers.training.correction`; may be left out
     steps_model = "../steps/final"       # a stepwise reward model, which drops answers to maths by a step; may be left out
+    solutions = "solutions.jsonl"        # steps and programs, by `python -m workers.training.solutions`; may be left out
     judged = "judged.jsonl"              # what a judge of facts says of the samples, by `python -m workers.training.judged`
     refusals = true                      # and where all answers claim what is wrong, learn to say that one does not know
     required = ["maths"]                 # of its verifiers those that have to pass; left out: all that apply
@@ -30,17 +31,16 @@ Left out: difficulty and topic, which need a larger model to judge.
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.data import asked, conversations, decontamination, judged, lines, near_duplicates, passing, snapshot
+from training.data import asked, decontamination, judged, near_duplicates, passing, put_right, snapshot
 from training.data import sampled as samples
 from training.data.asked import Asked
 from training.data.chat import Message, encode_chat, encode_response
 from training.data.checks import Checks
-from training.data.left_out import UnusableError
 from training.data.picks import (
     CORRECTED,
     FROM_SCRATCH,
@@ -48,14 +48,16 @@ from training.data.picks import (
     PREFERRED,
     REFUSED,
     SAMPLED,
+    SOLVED,
     Pick,
     preferred,
     refusals_of,
     top_share,
     turn,
 )
+from training.data.put_right import KeptOut
 from training.data.rules import Rules, broken_rule
-from training.data.sampled import Sampled, question
+from training.data.sampled import Sampled
 from training.data.snapshot import Preference
 from training.formats import checkpoints, files
 from training.formats.errors import ConfigError, DataError
@@ -68,9 +70,6 @@ from training.measure.inference import RewardModel
 from training.measure.step_values import WRONG_STEP, StepModel, without_wrong_steps
 from training.model import models
 from training.run import tool
-
-# (prompt, tools) -> the name under which it is counted where it is kept for measuring or too close to such a one
-KeptOut = Callable[[Sequence[Message], list[Any] | None], str | None]
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,7 @@ class SelectionConfig:
     steps_floor: float = 0.5  # an answer with a step that is less probably right is dropped
     steps_capabilities: list[str] = field(default_factory=lambda: ["maths"])  # of whose prompts answers are dropped so
     corrections: Path | None = None  # what `python -m workers.training.correction` wrote
+    solutions: Path | None = None  # what `python -m workers.training.solutions` wrote
     judged: Path | None = None  # what `python -m workers.training.judged` wrote
     refusals: bool = False  # learn one where all answers to a prompt claim what is wrong
     required: list[str] | None = None  # verifiers that have to pass, where a line of the samples does not say
@@ -145,7 +145,7 @@ def select(config: SelectionConfig, dry_run: bool) -> None:  # noqa: FBT001  wha
         checked = passing.check(decent, checks, config.required, lambda done: _still_checks(done, len(decent)))
     if config.pairs:
         counts |= {"verifier_pairs": passing.write_pairs(checked, config.pairs)}
-    corrected = read_corrections(config, kept_out)
+    corrected, solved = _put_right(config, kept_out, counts)
     dropped.update(checked.dropped)
     counts |= {"solved": checked.solved, "unsolved": checked.unsolved}
     say_checks(checks)
@@ -164,6 +164,7 @@ def select(config: SelectionConfig, dry_run: bool) -> None:  # noqa: FBT001  wha
     rows = (
         by_people
         + corrected
+        + solved
         + refusals_of(refused)
         + [pick for pick, distinct in zip(top, verdicts, strict=True) if distinct]
     )
@@ -173,7 +174,7 @@ def select(config: SelectionConfig, dry_run: bool) -> None:  # noqa: FBT001  wha
             f"none of {counts['samples']} samples is left to train on: {dict(dropped)}: lower the rules, or require less"
         )
     sources = [FROM_SCRATCH, HUMAN, *([PREFERRED] if config.best_responses else []), CORRECTED, SAMPLED]
-    sources += [REFUSED] if config.refusals else []
+    sources += ([REFUSED] if config.refusals else []) + ([SOLVED] if config.solutions else [])
     counts |= {f"rows/{source}": sum(row.source == source for row in rows) for source in sources}
     written = [json.dumps(row.to_json(number), ensure_ascii=False) for number, row in enumerate(rows)]
     files.write_text(config.output, "\n".join(written) + "\n")
@@ -181,6 +182,20 @@ def select(config: SelectionConfig, dry_run: bool) -> None:  # noqa: FBT001  wha
     for rule, count in dropped.items():
         tool.say(f"{count:>8}  {rule}")
     tool.say(f"{len(rows)} rows are written to {config.output}")
+
+
+def _put_right(config: SelectionConfig, kept_out: KeptOut, counts: dict[str, Any]) -> tuple[list[Pick], list[Pick]]:
+    """What was corrected, and what was solved, which is counted: how many prompts were tried, dropped and put right."""
+    again = "write them again"
+    corrected = put_right.read(config.corrections, CORRECTED, config.rules, kept_out, again)
+    solved = put_right.read(config.solutions, SOLVED, config.rules, kept_out, again)
+    if config.solutions:
+        counts |= {
+            "solutions": solved.tried,
+            "solutions_dropped": solved.tried - len(solved.picks),
+            "solutions_corrected": solved.corrected,
+        }
+    return corrected.picks, solved.picks
 
 
 def _by_people(said: list[Pick], clean: list[Pick], config: SelectionConfig) -> dict[str, int]:
@@ -286,30 +301,6 @@ def read_snapshot(config: SelectionConfig) -> tuple[list[Pick], int, KeptOut]:
         return "contaminated" if contaminated(prompt) else None
 
     return [*by_hand.values(), *liked], len(judged) - len(train), kept_out
-
-
-def read_corrections(config: SelectionConfig, kept_out: KeptOut) -> list[Pick]:
-    """What a policy got right once it was told what was wrong, unless it breaks a rule or the prompt is kept for measuring.
-
-    The wrong answer and what was said of it are part of the prompt: only the last turn is trained on.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    if config.corrections is None:
-        return []
-    found = []
-    for where, body in lines.read(config.corrections, "correct the answers again"):
-        try:
-            asked, prompt = (conversations.messages(body[key]) for key in ("asked", "prompt"))
-            text, tools, steps = body["completion"], body.get("tools"), samples.steps_in(body.get("steps"))
-            names = {name: body[name] for name in ("prompt_id", "checkpoint")} | {"capability": body.get("capability")}
-        except (KeyError, ValueError, UnusableError) as error:
-            raise DataError(f"{config.corrections}, {where}: {error!r}: correct the answers again") from error
-        decent = text is not None and broken_rule(question(asked), text, "stop", config.rules) is None
-        if decent and not kept_out(asked, tools):
-            found.append(Pick(source=CORRECTED, prompt=prompt, tools=tools, completion=text, steps=steps, **names))
-    return found
 
 
 def _wanted(sampled: Sequence[Sampled], kept_out: KeptOut, dropped: Counter[str]) -> list[Sampled]:

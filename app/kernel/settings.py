@@ -201,6 +201,9 @@ class Settings(BaseSettings):
     step. None: none is."""
     training_steps_floor: float = Field(default=0.5, ge=0, le=1)
     """How probably right the worst step of such an answer has to be."""
+    training_solutions: str = Field(default="", pattern=r"^(champion|[a-z0-9][a-z0-9_-]{0,39}/\S{1,160})?$")
+    """Who writes steps and programs to prompts of which only the answer is known: ``ENDPOINT/MODEL``, or ``champion``. Empty:
+    nobody."""
     training_refusals: bool = False
     """Whether it imitates a refusal where all of these answers claim what is wrong, as the judge of facts finds."""
     training_checked_steps: int = Field(default=0, ge=0, le=100_000)

@@ -78,6 +78,7 @@ def _config(session: Session, current: Round, first: TrainingRun, *, policies: i
         "average": f"average-r{current.number}-{secrets.token_hex(4)}",
         "prompts": settings.check_prompts,
         "tokens": settings.check_tokens,
+        **({"judge": settings.judge} if settings.judge else {}),
         "units": 2 * policies * prompts * settings.check_tokens,
         "run": {
             "kind": RunKind.CHECK.value,
@@ -143,7 +144,7 @@ def record(session: Session, run: TrainingRun, folder: Path) -> None:
     Raises:
         NotPromotable: the average does not verify.
     """
-    reward, policy = (_read(folder / name) for name in (plan.REWARD_REPORT, plan.POLICY_REPORT))
+    reward, policy = _read(folder / plan.REWARD_REPORT), _judged(folder, plan.POLICY_REPORT, plan.POLICY_JUDGED)
     head = _read(folder / plan.HEAD_REPORT) if (folder / plan.HEAD_REPORT).exists() else {}
     inputs = _inputs(session, run)
     for kind, report, found in (
@@ -153,7 +154,7 @@ def record(session: Session, run: TrainingRun, folder: Path) -> None:
         checkpoint, against = inputs[InputRole.MEASURED, kind], inputs.get((InputRole.AGAINST, kind))
         session.add(_evaluation(run, checkpoint, against, report, found))
     if (folder / plan.AVERAGE_REPORT).exists():
-        report = _read(folder / plan.AVERAGE_REPORT)
+        report = _judged(folder, plan.AVERAGE_REPORT, plan.AVERAGE_JUDGED)
         if "unmeasured" not in report:
             run.checkpoint_id = _register_average(session, run).id
             session.add(RunInput(run_id=run.id, role=InputRole.MEASURED, checkpoint_id=run.checkpoint_id))
@@ -198,6 +199,13 @@ def _inputs(session: Session, run: TrainingRun) -> dict[tuple[InputRole, bool], 
     )
     found = session.execute(query.where(RunInput.run_id == run.id))
     return {(role, kind is CheckpointKind.REWARD): key for role, kind, key in found}
+
+
+def _judged(folder: Path, report: str, judged: str) -> Report:
+    """A report with the rates in which a judge of facts had a word, where there are any."""
+    found, said = _read(folder / report), _read(folder / judged) if (folder / judged).exists() else {}
+    overlaid = [name for name in ("before_metrics", "after_metrics", "compared") if name in said]
+    return {**found, **{name: {**found.get(name, {}), **said[name]} for name in overlaid}}
 
 
 def _read(report: Path) -> Report:

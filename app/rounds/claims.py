@@ -120,7 +120,7 @@ def _claimed(session: Session, run: TrainingRun, snapshot: Path, made_before: Ch
     if run.kind is RunKind.CHECK:
         given |= _measured(session, run)
     elif run.kind is RunKind.SFT and made_before is not None:
-        given |= {"reward_model": made_before.path, **_sampled(run), **_judged(run, folder)}
+        given |= {"reward_model": made_before.path, **_sampled(run), **_judged(run, folder), **_solved(run, folder)}
         data = folder / plan.CHOSEN
     elif run.kind is RunKind.GRPO and made_before is not None:
         parent = {"parent_adapter": made_before.path, "checks": CHECKS, "tools": TOOLS, "work": str(folder)}
@@ -153,6 +153,11 @@ def _judged(run: TrainingRun, folder: Path) -> dict[str, Thing]:
     return {"judged": str(folder / plan.JUDGED), "refusals": bool(run.config.get("refusals"))}
 
 
+def _solved(run: TrainingRun, folder: Path) -> dict[str, Thing]:
+    """Of a run that was queued while somebody wrote solutions: where they go."""
+    return {"solutions": str(folder / plan.SOLUTIONS)} if run.config.get("solutions") else {}
+
+
 def _measured(session: Session, run: TrainingRun) -> dict[str, Thing]:
     """What a run that checks brings: of the base, as the champion before there is any other, nothing needs to be said."""
     found = session.execute(
@@ -178,9 +183,11 @@ def _measured(session: Session, run: TrainingRun) -> dict[str, Thing]:
         name, rank = run.config["average"], recipe(RunKind.DPO, run.config["run"]["recipe"])["lora"]["r"]
         place = str(get_settings().checkpoints_dir / name)
         average = {"averaged": averaged, "average": place, "average_name": name, "rank": rank}
+    by_judge = ["policy", *(["average"] if averaged else [])] if run.config.get("judge") else []
     return {
         **average,
         **paths,
+        **{f"judge_{name}": True for name in by_judge},
         "base_model": run.config["run"]["base_model"],
         "max_length": max_length(RunKind.DPO, {"recipe": run.config["run"]["recipe"]}),
         "check_prompts": run.config["prompts"],

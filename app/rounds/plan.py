@@ -24,6 +24,8 @@ CHOSEN = "sft.jsonl"
 """Of the samples, and of what people wrote: what a run that imitates is trained on."""
 CORRECTED = "corrections.jsonl"
 """What the policy got right once it was told what was wrong."""
+SOLUTIONS = "solutions.jsonl"
+"""Steps and programs that a model wrote where only the answer is known; only where the operator has named one."""
 JUDGED = "judged.jsonl"
 """What the judge of facts says of the samples; only where the operator has named one."""
 VERIFIED = "verified.jsonl"
@@ -34,6 +36,8 @@ REWARD_REPORT, POLICY_REPORT, AVERAGE_REPORT = (
     f"{name}-report/report.json" for name in ("reward", "policy", "average")
 )
 """Of the run that checks: what ``training.evaluate`` found."""
+POLICY_JUDGED, AVERAGE_JUDGED = (f"{name}-report/judged.json" for name in ("policy", "average"))
+"""Rates in place of the report's where a judge of facts had a word (``workers.training.judged_checks``)."""
 HEAD_REPORT = "head.json"
 """Of the run that checks: how the reward model stands against a linear head (``workers.selection.baseline``)."""
 AVERAGED = "average.json"
@@ -43,9 +47,10 @@ GIVEN = frozenset(
         *(RUN_FILE, CHECKPOINT, "snapshot", "base_model", "max_length"),
         *("checks", "tools"),
         *("reward_model", "samples_each", "sample_prompts", "sample_tokens"),
-        *("steps_model", "steps_floor", "judged", "refusals"),
+        *("steps_model", "steps_floor", "judged", "refusals", "solutions"),
         *("policy", "champion", "reward_before", "check_prompts", "check_tokens"),
         *("averaged", "average", "average_name", "rank", "leave_out"),
+        *("judge_policy", "judge_average"),
     }
 )
 """Names whose values a run brings with it; every other one is a file in its folder."""
@@ -177,6 +182,20 @@ def _against_champion(policy: str, report: str, *needs: str, only_with: str | No
     )
 
 
+def _judged(policy: str, report: str, makes: str) -> Stage:
+    """Has the judge of facts say what the checks of a policy could not; only where the operator has named one."""
+    return Stage(
+        f"judge-{policy}",
+        RunKind.CHECK,
+        command=("workers.training.judged_checks", f"{{{policy}-report/checked.jsonl}}", f"{{{makes}}}"),
+        needs=(report,),
+        makes=(makes,),
+        remedies=MEASURING,
+        only_with=f"judge_{policy}",
+        knows_installation=True,
+    )
+
+
 PLAN: tuple[Stage, ...] = (
     Stage(
         "reward",
@@ -224,6 +243,20 @@ PLAN: tuple[Stage, ...] = (
         wanted=samples_wanted,
     ),
     Stage(
+        "solve",
+        RunKind.SFT,
+        command=(
+            *("workers.training.solutions", "{snapshot}", "{solutions}"),
+            *("--prompts", "{sample_prompts}", "--max-tokens", "{sample_tokens}"),
+        ),
+        needs=("snapshot",),
+        makes=("solutions", "solutions.report.json"),
+        remedies=SAMPLING,
+        only_with="solutions",
+        knows_installation=True,
+        wanted=samples_wanted,
+    ),
+    Stage(
         "choose",
         RunKind.SFT,
         command=("training.selection", "{choose.toml}"),
@@ -237,6 +270,7 @@ PLAN: tuple[Stage, ...] = (
             "leave_out": "leave_out",
             "samples": "samples.jsonl",
             "corrections": CORRECTED,
+            "solutions": "solutions",
             "judged": "judged",
             "refusals": "refusals",
             "checks": "checks",
@@ -309,7 +343,9 @@ PLAN: tuple[Stage, ...] = (
         remedies=MEASURING,
     ),
     _against_champion("policy", POLICY_REPORT),
+    _judged("policy", POLICY_REPORT, POLICY_JUDGED),
     _against_champion("average", AVERAGE_REPORT, AVERAGED, only_with="averaged"),
+    _judged("average", AVERAGE_REPORT, AVERAGE_JUDGED),
     Stage(
         "baseline",
         RunKind.CHECK,

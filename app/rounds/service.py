@@ -129,6 +129,8 @@ def _config(session: Session, current: Round, kind: RunKind, base: Checkpoint, s
         samples |= {"steps_model": str(settings.training_steps_model), "steps_floor": settings.training_steps_floor}
     if settings.judge:
         samples |= {"judge": settings.judge, "refusals": settings.training_refusals}
+    if settings.training_solutions:
+        samples |= {"solutions": settings.training_solutions}
     run: dict[str, Any] = {
         "kind": kind.value,
         "recipe": settings.training_recipe,

@@ -48,6 +48,23 @@ def test_a_run_remembers_the_judge_that_it_was_queued_with(session: Session, mon
     assert wanted(judge="rival/large")["refusals"] is False
 
 
+def test_solutions_are_written_where_the_run_was_queued_with_who_writes(
+    session: Session, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = get_settings().model_copy(update={"training_solutions": "champion"})
+    monkeypatch.setattr(service, "get_settings", lambda: settings)
+    config = service._config(session, Round(number=1), RunKind.SFT, Checkpoint(id=1, path="base"), "all rounds")
+    brought = claims._solved(TrainingRun(config=config), Path("run"))
+    assert brought == {"solutions": "run/solutions.jsonl"}
+    assert claims._solved(TrainingRun(config={}), Path("run")) == {}
+    stages = plan.stages_of(RunKind.SFT)
+    claim = claims.Claim(1, 1, tmp_path, tmp_path, {}, stages, brought)
+    [solve] = [stage for stage in stages if stage.only_with == "solutions"]
+    assert claim.place(solve.makes[0]) == Path("run/solutions.jsonl")
+    told = claim.told(next(stage for stage in stages if stage.name == "choose"))
+    assert told["solutions"] == "run/solutions.jsonl"
+
+
 def test_the_page_says_how_many_refusals_are_learnt() -> None:
     said = {"counts": {"rows/refusal": 3}, "dropped": {"refusal_instead": 30, "failed/facts": 2}}
     found = choosing.of([TrainingEvent(event="chosen", values=said)])

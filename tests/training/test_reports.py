@@ -113,6 +113,10 @@ def test_a_policy_is_measured_on_held_out_prompts_that_nobody_judged_by_what_che
     assert found["verified"]["verifiers"]["sum"] == {"passed": 0, "failed": 10, "unchecked": 0}
     lines = (trained / "evaluation" / "report" / "checked.jsonl").read_text().splitlines()
     assert {json.loads(line)["capability"] for line in lines} == {"sums"}
+    line = next(map(json.loads, lines))
+    assert line["reference"] == str(2 * int(line["prompt"][0]["content"][0])), "so that others can check it, too"
+    said = next(each for each in line["after"]["findings"] if each["verifier"] == "sum")
+    assert said["passed"] is False
     steps = EventLog(trained / "evaluation").every()
     assert steps[-1]["step"] == steps[-1]["total_steps"], "their answers are part of the progress"
     assert run(trained, **settings) == 0

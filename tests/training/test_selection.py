@@ -372,11 +372,18 @@ def test_what_was_put_right_is_imitated_behind_the_wrong_answer_and_its_finding(
     held_out = right | {"asked": sample_line(3, "no")["prompt"]}
     lines = [right | {"tools": None}, wrong, shouted, held_out]
     (sums / "corrections.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert run(sums, top_share=1.0, checks=VERIFIER, corrections="corrections.jsonl", snapshot="snapshot") == 0
+    solved = [{**line, "prompt": line["asked"], "rounds": 1} for line in lines]
+    (sums / "solutions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in solved))
+    written = {"corrections": "corrections.jsonl", "solutions": "solutions.jsonl"}
+    assert run(sums, top_share=1.0, checks=VERIFIER, snapshot="snapshot", **written) == 0
     rows = [json.loads(line) for line in (sums / "sft.jsonl").read_text().splitlines()]
     [corrected] = [row for row in rows if row["source"] == "correction"]
     assert (corrected["prompt"], corrected["completion"]) == (told, turn("It is 7"))
-    assert kept_by(sums)[1]["counts"]["rows/correction"] == 1
+    [solution] = [row for row in rows if row["source"] == "solution"]
+    assert (solution["prompt"], solution["completion"]) == (asked, turn("It is 7"))
+    counts = kept_by(sums)[1]["counts"]
+    assert (counts["rows/correction"], counts["rows/solution"]) == (1, 1)
+    assert (counts["solutions"], counts["solutions_dropped"], counts["solutions_corrected"]) == (4, 3, 1)
     tokenizer = byte_tokenizer()
     trained = prepare(sums / "sft.jsonl", DATA, tokenizer, max_held_out=9, consumer="sft").rows
     [prepared] = [row for row in trained if "Correct it." in tokenizer.decode(row.prompt_ids)]

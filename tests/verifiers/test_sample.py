@@ -16,7 +16,7 @@ from app.prompts.records import ParsedPrompt
 from app.prompts.service import SAMPLE_FILE
 from tests.verifiers.coding import here
 from tests.verifiers.twins import TWINS
-from workers.verifiers import registry
+from workers.verifiers import facts, registry
 from workers.verifiers.checker import Checker
 from workers.verifiers.protocol import Case, Finding
 
@@ -24,6 +24,8 @@ RECORDS: dict[str, dict[str, Any]] = {
     record["id"]: record for record in map(json.loads, SAMPLE_FILE.read_text(encoding="utf-8").splitlines())
 }
 CHECKED = [name for name, record in RECORDS.items() if record.get("tests")]
+JUDGED = {"factual-moon-phases"}
+"""What only a judge can tell."""
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +48,9 @@ def failed(findings: list[Finding]) -> list[str]:
     return [f"{each.verifier}: {each.message}" for each in findings if each.passed is False]
 
 
-@pytest.mark.parametrize("name", CHECKED)
+@pytest.mark.parametrize("name", [name for name in CHECKED if name not in JUDGED])
 def test_a_right_response_passes_and_its_wrong_twin_fails(checker: Checker, name: str) -> None:
-    if RECORDS[name]["capability"] == "coding":
+    if RECORDS[name]["capability"] == "coding" or any(test["kind"] == "program" for test in RECORDS[name]["tests"]):
         here()
     right, wrong = (checker.check(case_of(name, response)) for response in TWINS[name])
     assert failed(right) == []
@@ -56,19 +58,26 @@ def test_a_right_response_passes_and_its_wrong_twin_fails(checker: Checker, name
     assert failed(wrong), wrong
 
 
+@pytest.mark.parametrize("name", JUDGED)
+def test_what_only_a_judge_can_tell_is_null_where_none_is_asked(checker: Checker, name: str) -> None:
+    case = case_of(name, "It is the shadow of the Earth.")
+    assert facts.question_of(case).source == RECORDS[name]["reference"]
+    assert [(each.verifier, each.passed) for each in checker.check(case)] == [(facts.NAME, None)]
+
+
 def test_every_capability_has_something_to_check() -> None:
-    assert set(TWINS) == set(CHECKED)
+    assert set(TWINS) == set(CHECKED) - JUDGED
     checked = Counter(RECORDS[name]["capability"] for name in CHECKED)
     assert checked.keys() == {record["capability"] for record in RECORDS.values()}
     assert {test["kind"] for name in CHECKED for test in RECORDS[name]["tests"]} == {
-        "calls", "io", "answer", "steps", "instructions", "tool_calls", "language", "span"
+        "calls", "io", "answer", "program", "steps", "instructions", "tool_calls", "language", "span", "facts"
     }  # fmt: skip
     assert {test["language"] for name in CHECKED for test in RECORDS[name]["tests"] if "language" in test} == {
         "python", "javascript", "shell", "sql"
     }  # fmt: skip
-    verifiers = {each for name in CHECKED for each in registry.applying(case_of(name, TWINS[name][0]))}
-    # no installation has a judge from the start, and the bundled model writes no programs to reason by
-    assert verifiers == set(registry.names()) - {"facts", "program"}
+    responses = {name: right for name, (right, _) in TWINS.items()}
+    verifiers = {each for name in CHECKED for each in registry.applying(case_of(name, responses.get(name, "Yes.")))}
+    assert verifiers == set(registry.names())
 
 
 def test_the_import_keeps_the_tests_as_they_are() -> None:

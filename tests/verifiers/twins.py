@@ -38,6 +38,11 @@ HORSE = (
     'He chose by age: "He believed the horse to be from about {}, and the room ends with {}." But: "The horse is therefore older '
     'than your grandmother was".'
 )
+DICE = """from fractions import Fraction
+
+rolls = [(a, b) for a in range(1, 7) for b in range(1, 7)]
+print(Fraction(sum(a + b == {} for a, b in rolls), len(rolls)))"""
+
 
 TWINS: Final[dict[str, tuple[str, str]]] = {
     "general-bread-story": ("Mara sang, and the loaves rose. Then the cat sang, too.", "Mara sang. " * 70),
@@ -58,7 +63,7 @@ TWINS: Final[dict[str, tuple[str, str]]] = {
     "maths-jam-jars": ("4200 / 350 = 12\n12 - 7 = 5\nAnswer: 5", "4200 / 350 = 13\n13 - 8 = 5\nAnswer: 5"),
     "maths-two-discounts": ("0.75 × 0.8 = 0.6, so 60 % is left.\nAnswer: 40 %", "25 % + 20 % = 45 %\nAnswer: 45 %"),
     "maths-quadratic": (r"(x - 2)(x - 3) = 0, so it is $\boxed{3}$.", r"(x - 2)(x - 3) = 0, so it is $\boxed{2}$."),
-    "maths-dice-seven": ("Six of 36 cases give 7.\nAnswer: 1/6", "Five of 36 cases give 7.\nAnswer: 5/36"),
+    "maths-dice-seven": (fenced(DICE.format(7)), fenced(DICE.format(8))),
     "maths-ladder": ("Pythagoras: 25 - 9 = 16.\nAnswer: 4", "Pythagoras: 25 - 9 = 15.\nAnswer: 4"),
     "multilingual-de-fahrplan": (
         "Nasses Laub wird unter den Rädern zu einem glatten Film. Deshalb fahren und bremsen die Züge vorsichtiger.",

@@ -10,7 +10,7 @@ import redis
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from app.accounts.models import User
+from app.accounts.models import Role, User
 from app.kernel import live_stream
 from app.kernel.db import session_scope
 from app.kernel.jobs import Job
@@ -18,8 +18,10 @@ from app.kernel.settings import Settings, get_settings
 from app.services.embedded import Valkey
 from tests.factories import make_user
 from tests.fake_engine import FakeEngine
+from tests.findings.judges import judging, labelled
 from tests.generating import serve_base, settings_for, tiny_engine
 from tests.living import listening
+from tests.synthesis.writing import Writer
 from tests.workers.test_chat import TOOL_USE
 from workers import stopping
 from workers.tools.calculator import Calculator
@@ -99,3 +101,13 @@ def base_is_served(settings: Settings) -> Iterator[None]:
         serve_base(session, settings)
     yield
     stopping.clear()
+
+
+@pytest.fixture
+def judge(committed: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Writer]:
+    """A judge of facts that is right, and admitted."""
+    monkeypatch.setattr("app.kernel.jobs.ring", lambda *_: True)
+    with judging(monkeypatch) as writer:
+        with session_scope() as session:
+            labelled(session, make_user(session, Role.REVIEWER), 60, 60)
+        yield writer

@@ -127,6 +127,14 @@ def test_a_wrong_answer_is_shown_with_its_calls_and_the_next_one_may_call_tools_
     assert (made["completion"], made["steps"][0]["said"], made["steps"][1]["content"]) == ("7", called, "7")
 
 
+@pytest.mark.parametrize("tests", [{"kind": "answer", "value": "7"}, [{"kind": "sum", "value": [7, "seven"]}]])
+def test_the_right_answer_of_a_test_is_not_told(tests: Any) -> None:
+    line = sampled("a", "8", reference=None, tests=tests)
+    wrong = correction.Wrong(correction.Given("8"), Finding("answer", "1", False, "8, but 7 is wanted"))
+    assert "found: it is wrong." in wrong.told(correction.right_answers(line))
+    assert "found: 8, but 7 is wanted." in wrong.told(correction.right_answers(sampled("a", "8", reference=None)))
+
+
 def test_it_is_told_twice_and_no_more(engine: Scripted, tmp_path: Path) -> None:
     engine.says = lambda _: ["11"]
     code, [made], report = run(tmp_path, sampled("a", "8"))

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
 
-from app.accounts.models import Role
-from app.kernel.db import session_scope
 from app.kernel.settings import get_settings
-from tests.factories import make_user
-from tests.findings.judges import FACTS, JUDGE, SOURCE, by_the_source, judging, labelled, verdict
+from tests.findings.judges import FACTS, JUDGE, SOURCE, by_the_source, judging, verdict
 from tests.synthesis.writing import Writer
 from workers.engines.judge import Judge
 from workers.training import judged
-from workers.verifiers.judging import Judged, Verdict, steadily_wrong
+from workers.training.judging import Word
+from workers.verifiers.judging import Agreement, Judged, Verdict, steadily_wrong
 
 WRONG, RIGHT = ("At ten.", "At eleven.", "At ten."), "At nine."
-
-
-@pytest.fixture
-def judge(committed: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Writer]:
-    """One that is right, and admitted."""
-    monkeypatch.setattr("app.kernel.jobs.ring", lambda *_: True)
-    with judging(monkeypatch) as writer:
-        with session_scope() as session:
-            labelled(session, make_user(session, Role.REVIEWER), 60, 60)
-        yield writer
 
 
 def sampled(name: str, *texts: str, **known: Any) -> dict[str, Any]:
@@ -136,7 +122,8 @@ def test_a_second_start_judges_only_what_was_not_judged(
     assert (set(found), len(judge.asked)) == ({"a", "b"}, asked + 1)
     _, found, _ = run(tmp_path, sampled("b", RIGHT, checkpoint="policy-r2"))
     assert (set(found), len(judge.asked)) == ({"b"}, asked + 2), "those of another policy are dropped"
-    monkeypatch.setattr(judged, "admitted", lambda: (Judge(get_settings(), "rival/another"), None))
+    another = Word(Judge(get_settings(), "rival/another"), Agreement(60, 60))
+    monkeypatch.setattr(Word, "admitted", lambda: (another, None))
     _, found, _ = run(tmp_path, sampled("c", RIGHT, checkpoint="policy-r2"))
     assert set(found) == {"c"}, "and those of another judge"
 
@@ -144,7 +131,7 @@ def test_a_second_start_judges_only_what_was_not_judged(
 def test_a_judge_that_goes_away_stops_nothing(judge: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     away = get_settings().endpoints["rival"].model_copy(update={"url": "http://127.0.0.1:9/v1"})
     settings = get_settings().model_copy(update={"endpoints": {"rival": away}})
-    monkeypatch.setattr(judged, "get_settings", lambda: settings)
+    monkeypatch.setattr("workers.training.judging.get_settings", lambda: settings)
     code, found, report = run(tmp_path, sampled("a", *WRONG))
     assert (code, found) == (0, {})
     assert report["unavailable"].startswith("the judge is away")

@@ -14,7 +14,7 @@ from training.formats import rankings
 from training.formats.rankings import Steps
 
 FROM_SCRATCH, HUMAN, PREFERRED = "human", "human_edit", "preferred"
-CORRECTED, SAMPLED, REFUSED = "correction", "rejection_sampling", "refusal"
+CORRECTED, SAMPLED, REFUSED, SOLVED = "correction", "rejection_sampling", "refusal", "solution"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from training.data.asked import Asked
 from training.data.chat import Tokenizer, encode_chat
-from training.data.checks import Case, Checks, verdict
+from training.data.checks import Case, Checks, Finding, verdict
 from training.data.left_out import LeftOut
 from training.formats.errors import ConfigError, DataError
 from training.measure import bootstrap
@@ -20,6 +20,10 @@ from training.measure.metrics import Intervals
 ALL, OTHER = "verified", "other"
 GAIN = "verified_gain"
 """Names of a rate, and of the difference of two; behind a slash stands the capability, `OTHER` where a prompt says none."""
+
+
+KNOWN = ("prompt_hash", "prompt", "tools", "reference", "tests", "verifiers", "required")
+"""What a line says of a prompt, so that others can check the same answers."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Side:
 
     text: str
     passed: bool | None
-    findings: list[str]
+    findings: list[dict[str, Any]]  # of each verifier its name, `passed` and `message`
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def measure(
     report = {**checks.to_json(), "prompts": len(asked), "measured": len(known), "required": required}
     lines = [
         {
-            "prompt": list(question.source.prompt),
+            **{name: getattr(question.source, name) for name in KNOWN},
             "capability": question.capability,
             "before": asdict(old),
             "after": asdict(new),
@@ -128,4 +132,8 @@ def _side(question: Checked, sample: Sample, checks: Checks) -> Side:
     steps = sample.steps or None
     case = Case(source.prompt, sample.text, source.reference, source.tests, source.tools, steps)
     findings = checks.of(case, source.verifiers)
-    return Side(sample.text, verdict(findings, source.required or None), [each.message for each in findings])
+    return Side(sample.text, verdict(findings, source.required or None), [_said(each) for each in findings])
+
+
+def _said(finding: Finding) -> dict[str, Any]:
+    return {"verifier": finding.verifier, "passed": finding.passed, "message": finding.message}

@@ -21,17 +21,20 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
 from app.kernel.settings import Settings, get_settings
 from workers.engines.openai import OpenAIEngine
-from workers.engines.protocol import Ask, Engine, EngineAway, ModelMissing, PromptRefused, as_messages
+from workers.engines.protocol import Ask, Engine, EngineAway, ModelMissing, PromptRefused, Reply, as_messages
 from workers.engines.replies import EngineReplyError
 from workers.engines.stepwise import answered
 from workers.toolbox import NoDocuments, Toolbox
-from workers.training.rejection import Writer, champion, kit, without_half_a_line
+from workers.training import lines
+from workers.training.judging import Word
+from workers.training.lines import Line
+from workers.training.rejection import Writer, champion, kit
 from workers.verifiers.checker import Checker, CheckerBroken, WrongCase
 from workers.verifiers.protocol import Finding, case_of
 
@@ -42,7 +45,12 @@ ROUNDS = 2
 TRIES = 4
 """Answers that are sampled each time."""
 
-Line = dict[str, Any]
+
+class Samples(Protocol):
+    """What is asked for answers."""
+
+    async def sample(self, ask: Ask) -> Reply:
+        """As an engine does."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +73,30 @@ class Wrong:
     answer: Given
     finding: Finding
 
-    def told(self, reference: str | None) -> str:
-        """What the model is told of it. A finding that names the right answer would only be copied."""
+    def told(self, right: Sequence[str]) -> str:
+        """What the model is told of it. A finding that names a right answer would only be copied."""
         message = self.finding.message.rstrip(".")
-        found = "it is wrong" if not message or (reference and reference.strip() in message) else message
+        found = "it is wrong" if not message or any(each in message for each in right) else message
         return f"A check of your answer ({self.finding.verifier}) found: {found}. Correct your answer, and give it in full."
 
 
-class Judge:
-    """Says of answers to one prompt whether they pass what its batch requires."""
+def right_answers(line: Line) -> list[str]:
+    """What a prompt names as right: its reference, and the values of its tests."""
+    tests = line.get("tests")
+    tests = tests if isinstance(tests, list) else [tests]
+    values = [test.get("value") for test in tests if isinstance(test, dict)]
+    named = [
+        line.get("reference"),
+        *(each for value in values for each in (value if isinstance(value, list) else [value])),
+    ]
+    return [text for text in (str(each).strip() for each in named if each is not None) if text]
 
-    def __init__(self, checker: Checker) -> None:
-        self._checker = checker
+
+class Judge:
+    """Says of answers to one prompt whether they pass what its batch requires; of facts an admitted judge has the word."""
+
+    def __init__(self, checker: Checker, word: Word | None = None) -> None:
+        self._checker, self._word = checker, word
 
     def look(self, line: Line, answers: Sequence[Given]) -> tuple[Given | None, Wrong | None]:
         """The first of ``answers`` that passes, if any; and else the first that fails.
@@ -105,7 +125,8 @@ class Judge:
         except (WrongCase, ValueError) as error:
             log.warning("answer_not_checked", prompt=line["prompt_id"], error=str(error))
             return []
-        return [each for each in found if required is None or each.verifier in required]
+        found = [each for each in found if required is None or each.verifier in required]
+        return self._word.instead(case, found) if self._word else found
 
 
 def unsolved(samples: Path, judge: Judge, checkpoint: str, known: set[str]) -> Iterator[tuple[Line, Wrong]]:
@@ -115,14 +136,14 @@ def unsolved(samples: Path, judge: Judge, checkpoint: str, known: set[str]) -> I
         OSError, ValueError, KeyError: the samples cannot be read.
         CheckerBroken: nothing can be checked.
     """
-    with samples.open(encoding="utf-8", newline="\n") as lines:
-        for text in lines:
+    with samples.open(encoding="utf-8", newline="\n") as sampled:
+        for text in sampled:
             line = json.loads(text)
             if line["prompt_id"] in known or line["checkpoint"] != checkpoint:
                 continue
             whole = [given for sample in line["samples"] if (given := _whole(sample))]
             passed, wrong = judge.look(line, whole)
-            _say(f"{line['prompt_id'][:12]}: {len(whole)} answers checked")  # whoever watches must not take it for dead
+            lines.say(f"{line['prompt_id'][:12]}: {len(whole)} answers checked")
             if passed is None and wrong is not None:
                 yield line, wrong
 
@@ -135,7 +156,7 @@ def _whole(sample: Mapping[str, Any]) -> Given | None:
 
 
 async def correct(
-    engine: Engine, writer: Writer, judge: Judge, line: Line, wrong: Wrong, max_tokens: int, toolbox: Toolbox
+    engine: Samples, writer: Writer, judge: Judge, line: Line, wrong: Wrong, max_tokens: int, toolbox: Toolbox
 ) -> Line:
     """Tell the model what is wrong, up to :data:`ROUNDS` times; ``completion`` is None where it never got it right.
 
@@ -147,7 +168,7 @@ async def correct(
     kept = {key: line.get(key) for key in ("prompt_id", "tools", "capability")}
     made = kept | {"asked": line["prompt"], "checkpoint": writer.checkpoint, "verifier": first.finding.verifier}
     for number in range(1, ROUNDS + 1):
-        told = wrong.told(line.get("reference"))
+        told = wrong.told(right_answers(line))
         messages += [*wrong.answer.turns, {"role": "user", "content": told}]
         ask = Ask(messages, line.get("tools"), writer.model, TRIES, max_tokens, writer.sampling)
         try:
@@ -173,11 +194,11 @@ def main(argv: list[str]) -> int:
     settings = get_settings()
     writer = champion() if settings.database_url else None
     if writer is None:
-        return _end("The engine does not serve the champion yet: wait until it is loaded, then start again.", 1)
+        return lines.end("The engine does not serve the champion yet: wait until it is loaded, then start again.", 1)
     try:
-        tried = before(given.corrections, writer.checkpoint)
+        tried = lines.before(given.corrections, checkpoint=writer.checkpoint)
         with Checker() as checker:
-            judge = Judge(checker)
+            judge = Judge(checker, Word.admitted()[0])
             known = {line["prompt_id"] for line in tried}
             todo = list(unsolved(given.samples, judge, writer.checkpoint, known))
             asyncio.run(_all(settings, writer, judge, todo, given))
@@ -185,13 +206,15 @@ def main(argv: list[str]) -> int:
     except CheckerBroken as error:
         given.corrections.touch()
         write_report(given.corrections, str(error))
-        _say(f"nothing is corrected: {error}")
+        lines.say(f"nothing is corrected: {error}")
     except (EngineAway, ModelMissing) as error:
-        return _end(f"{error} Start again when the engine is back: the corrections so far are kept.", 1)
+        return lines.end(f"{error} Start again when the engine is back: the corrections so far are kept.", 1)
     except (ValueError, KeyError, FileNotFoundError) as error:
-        return _end(str(error), 2)
+        return lines.end(str(error), 2)
     except OSError as error:
-        return _end(f"Writing failed ({error}). Free some space, then start again: the corrections so far are kept.", 4)
+        return lines.end(
+            f"Writing failed ({error}). Free some space, then start again: the corrections so far are kept.", 4
+        )
     return 0
 
 
@@ -201,52 +224,32 @@ async def _all(
     engine: Engine = OpenAIEngine(settings)
     toolbox = Toolbox(settings)
     room = asyncio.Semaphore(max(1, settings.engine_concurrency // TRIES))
-    given.corrections.parent.mkdir(parents=True, exist_ok=True)
-    given.corrections.touch()
 
-    async def one(line: Line, wrong: Wrong) -> None:
+    async def one(unsolved: tuple[Line, Wrong]) -> None:
+        line, wrong = unsolved
         async with room:
             made = await correct(engine, writer, judge, line, wrong, given.max_tokens, toolbox)
-        with given.corrections.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(made, ensure_ascii=False) + "\n")
-        _say(f"{line['prompt_id'][:12]}: {'corrected' if made['completion'] else 'stays wrong'}")
+        lines.add(given.corrections, made)
+        lines.say(f"{line['prompt_id'][:12]}: {'corrected' if made['completion'] else 'stays wrong'}")
 
     try:
-        async with asyncio.TaskGroup() as group:
-            for line, wrong in todo:
-                group.create_task(one(line, wrong))
-    except* (EngineAway, ModelMissing, OSError, CheckerBroken) as errors:
-        raise errors.exceptions[0] from errors
+        await lines.together(todo, one, EngineAway, ModelMissing, OSError, CheckerBroken)
     finally:
         await engine.aclose()
         toolbox.close()
 
 
-def before(corrections: Path, checkpoint: str) -> list[Line]:
-    """What an earlier start has tried; of another policy nothing is kept, and half a line is cut off."""
-    if not corrections.exists():
-        return []
-    found = [json.loads(line) for line in without_half_a_line(corrections)]
-    if any(line["checkpoint"] != checkpoint for line in found):
-        corrections.unlink()
-        return []
-    return found
-
-
 def write_report(corrections: Path, unavailable: str | None) -> None:
     """Say beside the corrections what came of them; the file appears whole."""
-    lines = [json.loads(line) for line in without_half_a_line(corrections)]
-    rounds = Counter(line["rounds"] for line in lines if line["completion"] is not None)
-    path = corrections.with_suffix(".report.json")
-    draft = path.with_name(f".{path.name}.tmp")
+    found = lines.whole(corrections)
+    rounds = Counter(line["rounds"] for line in found if line["completion"] is not None)
     body = {
         "unavailable": unavailable,
-        "tried": len(lines),
+        "tried": len(found),
         "corrected": rounds.total(),
         "by_round": {str(number): rounds[number] for number in range(1, ROUNDS + 1)},
     }
-    draft.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
-    draft.replace(path)
+    lines.report(corrections, body)
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -255,16 +258,6 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("corrections", type=Path)
     parser.add_argument("--max-tokens", type=int, default=256)
     return parser.parse_args(argv)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-def _end(sentence: str, status: int) -> int:
-    sys.stderr.write(f"{sentence}\n")
-    return status
 
 
 if __name__ == "__main__":

@@ -25,22 +25,19 @@ from typing import Any
 
 import structlog
 
-from app.findings import judging
-from app.kernel.db import session_scope
 from app.kernel.settings import get_settings
 from app.kernel.thinking import parted
 from workers.engines.judge import Judge
 from workers.engines.protocol import EngineAway, ModelMissing, PromptRefused
 from workers.engines.replies import EngineReplyError
-from workers.training.correction import before
-from workers.training.rejection import without_half_a_line
+from workers.training import lines
+from workers.training.judging import Word
+from workers.training.lines import Line
 from workers.verifiers import facts
-from workers.verifiers.judging import Agreement, Judged, read, steadily_wrong
+from workers.verifiers.judging import Judged, read, steadily_wrong
 from workers.verifiers.protocol import Case, case_of
 
 log = structlog.get_logger()
-
-Line = dict[str, Any]
 
 
 class Away(Exception):
@@ -53,8 +50,8 @@ def to_judge(samples: Path, known: set[str]) -> Iterator[Line]:
     Raises:
         OSError, ValueError, KeyError: the samples cannot be read.
     """
-    with samples.open(encoding="utf-8", newline="\n") as lines:
-        for text in lines:
+    with samples.open(encoding="utf-8", newline="\n") as sampled:
+        for text in sampled:
             line = json.loads(text)
             named = line.get("verifiers")
             if (
@@ -121,19 +118,6 @@ def _shown(line: Line) -> bool:
     return case is not None and any(each in said for each in facts.sources_of(case))
 
 
-def admitted() -> tuple[Judge | None, str | None]:
-    """The judge, or why there is none that may decide."""
-    settings = get_settings()
-    judge = Judge.of(settings)
-    if judge is None:
-        return None, "no judge of facts is set up (CORRAL_JUDGE)"
-    if not judge.is_set_up:
-        return None, f"the endpoint of {judge.name} is not set up in CORRAL_ENDPOINTS"
-    with session_scope() as session:
-        standing = Agreement(*judging.agreement(session, judge.name))
-    return (judge, None) if standing.decides_alone else (None, facts.waits(judge.name, standing))
-
-
 def main(argv: list[str]) -> int:
     """Judge what the samples say; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -141,35 +125,32 @@ def main(argv: list[str]) -> int:
     parser.add_argument("judged", type=Path)
     given = parser.parse_args(argv)
     if not get_settings().database_url:
-        return _end("This command asks an installation for its judge: run it where DATABASE_URL is set.", 2)
-    judge, why_not = admitted()
+        return lines.end("This command asks an installation for its judge: run it where DATABASE_URL is set.", 2)
+    word, why_not = Word.admitted()
     try:
         given.judged.parent.mkdir(parents=True, exist_ok=True)
         given.judged.touch()
-        if judge is not None:
-            why_not = _judge_all(judge, given.samples, given.judged)
+        if word is not None:
+            why_not = _judge_all(word.judge, given.samples, given.judged)
         write_report(given.judged, why_not)
     except FileNotFoundError as error:
-        return _end(str(error), 2)
+        return lines.end(str(error), 2)
     except OSError as error:
-        return _end(f"Writing failed ({error}). Free some space, then start again: the verdicts so far are kept.", 4)
+        return lines.end(
+            f"Writing failed ({error}). Free some space, then start again: the verdicts so far are kept.", 4
+        )
     except (ValueError, KeyError, TypeError) as error:
-        return _end(f"{given.samples} cannot be understood ({error!r}): sample again", 2)
-    _say(f"no answer is judged any more: {why_not}" if why_not else "every answer with a source is judged")
+        return lines.end(f"{given.samples} cannot be understood ({error!r}): sample again", 2)
+    lines.say(f"no answer is judged any more: {why_not}" if why_not else "every answer with a source is judged")
     return 0
 
 
 def _judge_all(judge: Judge, samples: Path, judged: Path) -> str | None:
     """Judge what is left; the reason where the judge went away."""
-    with samples.open(encoding="utf-8") as lines:
-        first = lines.readline()
+    with samples.open(encoding="utf-8") as sampled:
+        first = sampled.readline()
     checkpoint = json.loads(first)["checkpoint"] if first.strip() else ""
-    there = before(judged, checkpoint)
-    if any(line["judge"] != judge.name for line in there):  # another one was asked: what it said does not mix
-        judged.unlink()
-        there = []
-    judged.touch()
-    known = {line["prompt_id"] for line in there}
+    known = {line["prompt_id"] for line in lines.before(judged, checkpoint=checkpoint, judge=judge.name)}
     try:
         asyncio.run(_all(judge, list(to_judge(samples, known)), judged))
     except Away as away:
@@ -177,49 +158,28 @@ def _judge_all(judge: Judge, samples: Path, judged: Path) -> str | None:
     return None
 
 
-async def _all(judge: Judge, lines: Sequence[Line], judged: Path) -> None:
+async def _all(judge: Judge, todo: Sequence[Line], judged: Path) -> None:
     room = asyncio.Semaphore(judge.at_once)
 
     async def one(line: Line) -> None:
         found = await judge_line(judge, line, room)
-        with judged.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(found, ensure_ascii=False) + "\n")
-        _say(
-            f"{found['prompt_id'][:12]}: {len(found['answers'])} answers judged"
-        )  # who watches must not take it for dead
+        lines.add(judged, found)
+        lines.say(f"{found['prompt_id'][:12]}: {len(found['answers'])} answers judged")
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for line in lines:
-                group.create_task(one(line))
-    except* (Away, OSError) as errors:
-        raise errors.exceptions[0] from errors
+    await lines.together(todo, one, Away, OSError)
 
 
 def write_report(judged: Path, why_not: str | None) -> None:
     """Say beside the verdicts what came of them; the file appears whole."""
-    lines = [json.loads(line) for line in without_half_a_line(judged)]
-    verdicts = Counter(str(answer["verdict"]) for line in lines for answer in line["answers"])
-    path = judged.with_suffix(".report.json")
-    draft = path.with_name(f".{path.name}.tmp")
+    found = lines.whole(judged)
+    verdicts = Counter(str(answer["verdict"]) for line in found for answer in line["answers"])
     body = {
         "unavailable": why_not,
-        "prompts": len(lines),
-        "steadily_wrong": sum(line["steadily_wrong"] for line in lines),
+        "prompts": len(found),
+        "steadily_wrong": sum(line["steadily_wrong"] for line in found),
         "answers": dict(sorted(verdicts.items())),
     }
-    draft.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
-    draft.replace(path)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-def _end(sentence: str, status: int) -> int:
-    sys.stderr.write(f"{sentence}\n")
-    return status
+    lines.report(judged, body)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ from workers.engines.stepwise import Stepped
 from workers.toolbox import NoDocuments, Toolbox
 from workers.tools.kit import searches
 from workers.tools.protocol import Tool
+from workers.training import lines
 
 log = structlog.get_logger()
 
@@ -128,8 +129,8 @@ def kit(toolbox: Toolbox, prompt_id: str, tools: list[Any] | None, tests: Any) -
 
 
 def _judged(snapshot: Path) -> Iterator[dict[str, Any]]:
-    with (snapshot / ROWS).open(encoding="utf-8", newline="\n") as lines:
-        for line in lines:
+    with (snapshot / ROWS).open(encoding="utf-8", newline="\n") as rows:
+        for line in rows:
             yield json.loads(line)
 
 
@@ -145,7 +146,7 @@ def answered(samples: Path, checkpoint: str, k: int) -> set[str]:
     """
     if not samples.exists():
         return set()
-    rows = [json.loads(line) for line in without_half_a_line(samples)]
+    rows = lines.whole(samples)
     for row in rows:
         if (row["checkpoint"], row["k"]) != (checkpoint, k):
             raise ValueError(
@@ -153,16 +154,6 @@ def answered(samples: Path, checkpoint: str, k: int) -> set[str]:
                 "choose another file"
             )
     return {row["prompt_id"] for row in rows}
-
-
-def without_half_a_line(file: Path) -> list[bytes]:
-    """The lines of a file that a killed process may have been writing; what it left unfinished is cut off."""
-    body = file.read_bytes()
-    whole = body[: body.rfind(b"\n") + 1]
-    if whole != body:
-        with file.open("r+b") as stream:
-            stream.truncate(len(whole))
-    return whole.splitlines()
 
 
 async def sample(
@@ -204,17 +195,12 @@ async def sample(
             tally.refused += 1
             log.warning("prompt_not_sampled", prompt=question.prompt_id, error=str(error))
             return
-        with samples.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_line(question, writer, reply, found), ensure_ascii=False) + "\n")
+        lines.add(samples, _line(question, writer, reply, found))
         tally.done += 1
         told(tally)
 
     try:
-        async with asyncio.TaskGroup() as group:
-            for question in todo:
-                group.create_task(one(question))
-    except* (EngineAway, ModelMissing, OSError) as errors:
-        raise errors.exceptions[0] from errors
+        await lines.together(todo, one, EngineAway, ModelMissing, OSError)
     finally:
         await engine.aclose()
         toolbox.close()
@@ -240,10 +226,10 @@ def main(argv: list[str]) -> int:
     given = _arguments(argv)
     settings = get_settings()
     if not settings.database_url:
-        return _end("This command asks an installation for its champion: run it where DATABASE_URL is set.", 2)
+        return lines.end("This command asks an installation for its champion: run it where DATABASE_URL is set.", 2)
     writer = champion()
     if writer is None:
-        return _end("The engine does not serve the champion yet: wait until it is loaded, then start again.", 1)
+        return lines.end("The engine does not serve the champion yet: wait until it is loaded, then start again.", 1)
     try:
         wanted = questions(given.snapshot, given.prompts)
         if given.replace:
@@ -251,24 +237,25 @@ def main(argv: list[str]) -> int:
         answered(given.samples, writer.checkpoint, given.k)
         total = len(wanted)
     except (OSError, ValueError, KeyError) as error:
-        return _end(str(error), 2)
+        return lines.end(str(error), 2)
 
     def told(tally: Tally) -> None:
-        sys.stdout.write(f"{tally.done + tally.there_before} of {total} prompts sampled\n")
-        sys.stdout.flush()
+        lines.say(f"{tally.done + tally.there_before} of {total} prompts sampled")
 
     sampling = sample(settings, wanted, writer, given.samples, k=given.k, max_tokens=given.max_tokens, told=told)
     try:
         tally = asyncio.run(sampling)
         write_report(given.samples, writer, tally)
     except (EngineAway, ModelMissing) as error:
-        return _end(f"{error} Start again when the engine is back: the samples so far are kept.", 1)
+        return lines.end(f"{error} Start again when the engine is back: the samples so far are kept.", 1)
     except OSError as error:
-        return _end(f"Writing failed ({error}). Free some space, then start again: the samples so far are kept.", 4)
-    sys.stdout.write(
+        return lines.end(
+            f"Writing failed ({error}). Free some space, then start again: the samples so far are kept.", 4
+        )
+    lines.say(
         f"{tally.done} prompts sampled from {writer.checkpoint}, {tally.there_before} already existed, "
         f"{tally.refused} were refused"
-        + (f", {tally.runs_tools} search in documents that are gone, and are left out\n" if tally.runs_tools else "\n")
+        + (f", {tally.runs_tools} search in documents that are gone, and are left out" if tally.runs_tools else "")
     )
     return 0
 
@@ -294,21 +281,13 @@ def drop_another_policys(samples: Path, checkpoint: str, k: int) -> None:
 
 def write_report(samples: Path, writer: Writer, tally: Tally) -> None:
     """Say beside the samples that every prompt was asked, and what came of it; the file appears whole."""
-    path = samples.with_suffix(".report.json")
-    draft = path.with_name(f".{path.name}.tmp")
     body = {
         "checkpoint": writer.checkpoint,
         "sampled": tally.done + tally.there_before,
         "refused": tally.refused,
         "runs_tools": tally.runs_tools,
     }
-    draft.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
-    draft.replace(path)
-
-
-def _end(sentence: str, status: int) -> int:
-    sys.stderr.write(f"{sentence}\n")
-    return status
+    lines.report(samples, body)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,82 @@
+"""What the commands have in common that ask a model many times: files of lines that they add to, what they say, and how they end.
+
+A line is written as soon as something is done, so a command that is given again goes on behind the lines that are there. A report
+beside the file, written last, says what came of all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+Line = dict[str, Any]
+T = TypeVar("T")
+
+
+def whole(file: Path) -> list[Line]:
+    """The lines of a file that a killed process may have been writing; what it left unfinished is cut off."""
+    body = file.read_bytes()
+    kept = body[: body.rfind(b"\n") + 1]
+    if kept != body:
+        with file.open("r+b") as stream:
+            stream.truncate(len(kept))
+    return [json.loads(line) for line in kept.splitlines()]
+
+
+def before(file: Path, **of: str) -> list[Line]:
+    """What an earlier start has written, the file being there afterwards; nothing is kept where a line differs from ``of``.
+
+    Raises:
+        OSError, ValueError, KeyError: the file cannot be read or made.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    found = whole(file)
+    if any(line[name] != value for line in found for name, value in of.items()):
+        file.write_bytes(b"")
+        return []
+    return found
+
+
+def add(file: Path, line: Line) -> None:
+    """Write one line more."""
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def report(file: Path, body: dict[str, Any]) -> None:
+    """Say beside the lines what came of them; the file appears whole."""
+    path = file.with_suffix(".report.json")
+    draft = path.with_name(f".{path.name}.tmp")
+    draft.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+async def together(things: Iterable[T], one: Callable[[T], Awaitable[None]], *gives_up: type[Exception]) -> None:
+    """Do one thing to all, at once. What ``gives_up`` names ends all of it; the first that came is raised, alone."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for thing in things:
+                group.create_task(_done(one, thing))
+    except* gives_up as errors:
+        raise errors.exceptions[0] from errors
+
+
+async def _done(one: Callable[[T], Awaitable[None]], thing: T) -> None:
+    await one(thing)
+
+
+def say(line: str) -> None:
+    """Print it at once: whoever watches a run must not take it for dead."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def end(sentence: str, status: int) -> int:
+    """Say why a command ends; returns its exit code."""
+    sys.stderr.write(f"{sentence}\n")
+    return status

@@ -104,6 +104,9 @@ class Handler(BaseHTTPRequestHandler):
         if mode is Mode.ERROR:
             self.answer(500, {"error": {"message": "EngineCore encountered an issue"}})
             return
+        if self.fake.refuses and self.fake.refuses in body:
+            self.answer(400, {"error": {"message": f"Invalid {self.fake.refuses} specification."}})
+            return
         if mode is Mode.REFUSED:
             self.answer(400, {"error": {"message": "top_p must be in (0, 1]"}})
             return

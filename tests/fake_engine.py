@@ -89,6 +89,8 @@ class FakeEngine:
     """Every sampling request, with the prompt as text under ``text``."""
     script: list[tuple[str, str | None]] = field(default_factory=list)
     """What is answered where a text stands in the prompt; the last that is there says it, None the usual words."""
+    refuses: str = ""
+    """A field of requests that it does not take."""
     port: int = 0
 
     def __post_init__(self) -> None:

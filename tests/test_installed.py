@@ -17,7 +17,7 @@ import pytest
 from app.kernel.settings import ROOT, default_data_dir
 from scripts import assets
 from tests.flows.installation import running
-from tests.patience import eventually
+from tests.patience import PATIENCE, eventually
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OURS = {"app", "benchmarks", "migrations", "scripts", "tests", "training", "workers"}
@@ -88,14 +88,14 @@ def test_an_installed_package_starts_away_from_the_checkout(tmp_path: Path) -> N
         str(tmp_path),
         str(ROOT),
     ]
-    subprocess.run(build, check=True, timeout=100, cwd=tmp_path)
+    subprocess.run(build, check=True, timeout=PATIENCE, cwd=tmp_path)
     site = tmp_path / "site-packages"
     (wheel,) = tmp_path.glob("corral-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
     assert not (site / "tests").exists()
     with running(tmp_path / "data", "--no-engine", PYTHONPATH=str(site)) as installation:
-        page = eventually(lambda: _page(installation.url), 100, "the first page")
+        page = eventually(lambda: _page(installation.url), PATIENCE, "the first page")
         assert re.search(r'src="/static/[^"]*htmx', page)
         command = [sys.executable, "-c", "import app, sys; sys.stdout.write(app.__file__)"]
         where = subprocess.run(
@@ -106,7 +106,7 @@ def test_an_installed_package_starts_away_from_the_checkout(tmp_path: Path) -> N
 
 def _page(url: str) -> str | None:
     try:
-        answer = httpx.get(url, timeout=10, follow_redirects=True)
+        answer = httpx.get(url, timeout=PATIENCE, follow_redirects=True)
     except httpx.TransportError:
         return None
     return answer.text if answer.status_code == 200 else None

@@ -134,6 +134,13 @@ def test_those_who_ask_other_endpoints_have_a_way_out_and_the_keys_and_nobody_el
     assert asks == workers, "every worker may be told to ask a model"
 
 
+def test_those_who_answer_prompts_reach_servers_of_tools_and_nobody_else_has_their_keys() -> None:
+    made = services("docker-compose.tools.yml")
+    assert {name for name, service in made.items() if "outside" in service.get("networks", [])} == {"worker", "trainer"}
+    keys = {name for name, service in made.items() if "CORRAL_TOOL_SERVERS" in service["environment"]}
+    assert keys == {"worker", "trainer"}
+
+
 @pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.gpu.yml"])
 def test_the_engine_is_started_for_the_adapters_that_the_application_counts_on(name: str) -> None:
     told = services() | services(name)

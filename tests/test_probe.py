@@ -234,7 +234,7 @@ def test_a_broker_with_a_broken_log_sets_it_aside_and_starts(
         assert all(name.startswith("appendonlydir.broken-") for name in aside)
     finally:
         process.terminate()
-        said, _ = process.communicate(timeout=20)
+        said, _ = process.communicate(timeout=PATIENCE)
     assert ("set aside; it starts empty" in said) == (damage is not None)
 
 

@@ -18,6 +18,7 @@
     data = "../snapshot"
     output = "report"                    # report.json, report.md with a plot, and answers.jsonl to look at
     checks = ["python", "-m", "workers.verifiers"]   # checks answers to held-out prompts that say what they must come to
+    tools = ["python", "-m", "workers.tools"]        # runs the calls of prompts with tools; without it a call is the answer
 
 `events = "events.jsonl"` is a file to which progress is told, as trainings tell theirs. `lenient = true` is for rounds, which
 are checked whatever there is: where nothing is held out, the checkpoint was not made, or the reward model before cannot be
@@ -41,6 +42,7 @@ from training.data import snapshot
 from training.data.chat import Tokenizer
 from training.data.checks import Checks
 from training.data.left_out import LeftOut
+from training.data.tools import Tools
 from training.formats import checkpoints, files
 from training.formats.errors import CheckpointError, ConfigError, DataError
 from training.formats.events import EventLog
@@ -51,6 +53,7 @@ from training.measure.judged import Judgements
 from training.measure.metrics import Intervals
 from training.measure.policy_report import Answers, Question
 from training.measure.reward_report import Encoded, Measured
+from training.measure.stepwise import Turns, which_run
 from training.measure.verified import Checked
 from training.model import models
 from training.run import tool
@@ -75,6 +78,7 @@ class EvaluateConfig:
     resamples: int = 2000
     seed: int = 17
     checks: list[str] = field(default_factory=list)  # the command of a program that training/data/checks.py speaks to
+    tools: list[str] = field(default_factory=list)  # the command of a program that training/data/tools.py speaks to
     events: Path | None = None
     lenient: bool = False
 
@@ -97,6 +101,11 @@ class EvaluateConfig:
         if self.reward_model is None:
             raise ConfigError('a policy is judged by a reward model: set "reward_model"')
         return self.reward_model
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """How policies are sampled."""
+        return {"max_new_tokens": self.max_new_tokens, "temperature": self.temperature, "seed": self.seed}
 
     @property
     def bootstrap(self) -> dict[str, int]:
@@ -244,6 +253,8 @@ def _prepare_policy(
         if left_out.refusal:
             raise left_out.refusal
         raise DataError(f"every held-out prompt is longer than max_length {config.max_length}: raise max_length")
+    sources = [*(each.source for each in asked), *(each.source for each in checked)]
+    runs = which_run(config.tools, sources, config.data)
     counts = {
         "prompts": len(asked),
         "prompts_available": len(available),
@@ -251,14 +262,17 @@ def _prepare_policy(
         "unrenderable": unrenderable,
         "human_edits": sum(len(question.edits) for question in asked),
         "checked_prompts": len(checked),
+        "runs_tools": sum(found is None for found in runs.values()),
     }
 
     def measure() -> Report:
         starts = {name: _start(source, config) for name, source in (("before", before), ("after", after))}
         parts = 2 + sum(start is not None for start in starts.values())
         told = Steps(config, parts * ceil(len(asked) / config.batch_size) + 2 * ceil(len(checked) / config.batch_size))
-        old, old_checked = _answers(config, before, starts["before"], tokenizer, asked, checked, told)
-        new, new_checked = _answers(config, after, starts["after"], tokenizer, asked, checked, told)
+        with Tools(config.tools) as tools:
+            turns = Turns(tools, runs, config.max_length, config.sampling, told)
+            old, old_checked = _answers(config, turns, before, starts["before"], tokenizer, asked, checked)
+            new, new_checked = _answers(config, turns, after, starts["after"], tokenizer, asked, checked)
         reward_model = RewardModel(judge, models.load_tokenizer(judge.base_model), config.batch_size)
         found, lines = policy_report.compare(asked, old, new, tokenizer, reward_model.score, **config.bootstrap)
         _write_lines(config.output / "answers.jsonl", lines)
@@ -296,21 +310,17 @@ def _held_out_percent(config: EvaluateConfig) -> int:
 
 def _answers(
     config: EvaluateConfig,
+    turns: Turns,
     source: Served,
     start: Served | None,
     tokenizer: Tokenizer,
     asked: Sequence[Question],
     checked: Sequence[Checked],
-    told: Steps,
 ) -> tuple[Answers, list[Sample]]:
     policy = Policy(source, tokenizer, config.batch_size)
-    sampling: dict[str, Any] = {
-        "max_new_tokens": config.max_new_tokens,
-        "temperature": config.temperature,
-        "seed": config.seed,
-    }
-    answers = policy_report.answer(policy, asked, start, sampling=sampling, told=told, **config.bootstrap)
-    return answers, policy.sample([question.prompt_ids for question in checked], told=told, **sampling)
+    samples = turns.of(policy, asked)
+    answers = policy_report.answer(policy, asked, samples, start, told=turns.told, **config.bootstrap)
+    return answers, turns.of(policy, checked)
 
 
 def _start(source: Served, config: EvaluateConfig) -> Served | None:

@@ -12,6 +12,7 @@
     output = "final"
     work = "."                           # events, saved states and the report; beside the output where left out
     checks = ["python", "-m", "workers.verifiers"]
+    tools = ["python", "-m", "workers.tools"]   # runs the calls of prompts with tools; without it a call is the answer
     required = ["answer"]                # whose findings count; without it those that a prompt's batch requires, or all
 
 For a prompt x, G answers y are drawn from the policy, and each has the advantage (arXiv 2402.03300, 4.1.1)
@@ -43,6 +44,7 @@ from training.data.chat import Tokenizer, encode_chat
 from training.data.checks import Checks
 from training.data.left_out import LeftOut
 from training.data.snapshot import Preference
+from training.data.tools import Tools
 from training.formats import checkpoints, files, snapshots
 from training.formats.checkpoints import Manifest
 from training.formats.errors import BusyError, CheckpointError, ConfigError, DataError
@@ -51,6 +53,7 @@ from training.formats.settings import DataConfig, differences
 from training.measure import inference, model_card, verified
 from training.measure.inference import Sample
 from training.measure.metrics import Intervals
+from training.measure.stepwise import Turns, which_run
 from training.measure.verified import Checked
 from training.model import models
 from training.run import tool
@@ -89,21 +92,22 @@ def train(config: GrpoRun, dry_run: bool) -> None:  # noqa: FBT001  # what `tool
 def _train(config: GrpoRun) -> None:
     # 1. The data, before anything heavy.
     events = EventLog(config.folder)
-    tokenizer, prompts, held_out, counts = _read(config)
+    tokenizer, prompts, held_out, runs, counts = _read(config)
     events.emit("data", **counts)
     if not held_out:
         words = "No held-out prompt has something to check, so whether this policy solves more cannot be measured."
         events.emit("warning", message=words)
     # 2. The policy as it is.
-    before = _before(config, held_out, tokenizer)
-    with Checks(config.checks) as checks:
+    with Checks(config.checks) as checks, Tools(config.tools) as tools:
+        turns = Turns(tools, runs, config.max_length, config.sampling)
+        before = _before(config, held_out, tokenizer, turns)
         untrained = _metrics(verified.measure(held_out, before, before, checks).before, held_out)
         if events.last("baseline") is None and untrained:
             events.emit("baseline", metrics=untrained)
         # 3. Training, unless it was done before an interruption.
-        log = _learnt(config, tokenizer, prompts, checks, events)
+        log = _learnt(config, tokenizer, prompts, checks, turns, events)
         # 4. The policy as it is now, read from the disk.
-        after = measure(config, config.folder / TRAINED, held_out, tokenizer)
+        after = measure(config, config.folder / TRAINED, held_out, tokenizer, turns)
         found = verified.measure(held_out, before, after, checks)
     final = _metrics(found.after, held_out)
     events.emit("final", step=log[-1]["step"] if log else 0, metrics=final)
@@ -115,14 +119,28 @@ def _train(config: GrpoRun) -> None:
         tool.say(f"{name}: {found.before[name]} before, {rate} after")
 
 
-def _read(config: GrpoRun) -> tuple[Tokenizer, dict[str, Asked], list[Checked], dict[str, int]]:
+def _read(
+    config: GrpoRun,
+) -> tuple[Tokenizer, dict[str, Asked], list[Checked], dict[str, bool | None], dict[str, int]]:
+    """What is learnt from and measured on, of which prompts calls are run, and the counts.
+
+    Raises:
+        DataError: no prompt is left.
+    """
     models.check_base(config.base_model)
     tokenizer = models.load_tokenizer(config.base_model)
     prompts, left_out = read(config, tokenizer)
     held_out = held_out_prompts(config, tokenizer)
+    runs = which_run(config.tools, [*(each.source for each in held_out), *prompts.values()], config.snapshot)
+    elsewhere = {name for name, found in runs.items() if found is None}
+    left_out["prompts_run_tools"] = len(elsewhere & prompts.keys())
+    prompts = {name: each for name, each in prompts.items() if name not in elsewhere}
+    held_out = [each for each in held_out if each.source.prompt_hash not in elsewhere]
+    if not prompts:
+        raise DataError(f"{config.snapshot} has no training prompt whose tools are run here: upload others")
     counts = {"checked_prompts": len(prompts), "checked_held_out": len(held_out), **left_out}
     tool.say("  ".join(f"{name}: {count}" for name, count in counts.items()))
-    return tokenizer, prompts, held_out, counts
+    return tokenizer, prompts, held_out, runs, counts
 
 
 def read(config: GrpoRun, tokenizer: Tokenizer) -> tuple[dict[str, Asked], dict[str, int]]:
@@ -170,13 +188,19 @@ def held_out_prompts(config: GrpoRun, tokenizer: Tokenizer) -> list[Checked]:
 
 
 def _learnt(
-    config: GrpoRun, tokenizer: Tokenizer, prompts: Mapping[str, Asked], checks: Checks, events: EventLog
+    config: GrpoRun,
+    tokenizer: Tokenizer,
+    prompts: Mapping[str, Asked],
+    checks: Checks,
+    turns: Turns,
+    events: EventLog,
 ) -> list[dict[str, float]]:
     """Train and keep the adapter in the run's folder; returns what was logged at each step."""
     trained = config.folder / TRAINED
     if not (trained / checkpoints.MANIFEST).exists():
         model = models.load_policy(config)
-        drawer = Here(config, tokenizer, prompts) if config.engine is None else AtEngine(config, tokenizer, prompts)
+        kind = Here if config.engine is None else AtEngine
+        drawer = kind(config, tokenizer, prompts, turns.tools, turns.runs)
         manifest = _manifest(config)
         sha256 = manifest.snapshot_sha256 or ""
         rewards = Rewards(checks, config.required, prompts)
@@ -189,27 +213,28 @@ def _learnt(
     return steps
 
 
-def _before(config: GrpoRun, held_out: Sequence[Checked], tokenizer: Tokenizer) -> list[Sample]:
+def _before(config: GrpoRun, held_out: Sequence[Checked], tokenizer: Tokenizer, turns: Turns) -> list[Sample]:
     """The answers before training; of a run that goes on those that it began with."""
     place, of = config.folder / BEFORE, [each.source.prompt_hash for each in held_out]
     if place.exists():
         kept = json.loads(place.read_text(encoding="utf-8"))
         if kept["prompts"] == of:
             return [Sample(**each) for each in kept["answers"]]
-    answers = measure(config, None, held_out, tokenizer)
+    answers = measure(config, None, held_out, tokenizer, turns)
     files.write_json(place, {"prompts": of, "answers": [asdict(each) for each in answers]})
     return answers
 
 
-def measure(config: GrpoRun, adapter: Path | None, held_out: Sequence[Checked], tokenizer: Tokenizer) -> list[Sample]:
+def measure(
+    config: GrpoRun, adapter: Path | None, held_out: Sequence[Checked], tokenizer: Tokenizer, turns: Turns
+) -> list[Sample]:
     """One answer of the policy to each held-out prompt, drawn with the same seed before and after."""
     if not held_out:
         return []
     at = adapter or config.parent_adapter
     source = inference.base(config.base_model) if at is None else inference.served(at, base_model=config.base_model)
     policy = inference.Policy(source, tokenizer, batch_size=config.answers * config.prompts)
-    ids = [each.prompt_ids for each in held_out]
-    return policy.sample(ids, max_new_tokens=config.max_tokens, temperature=config.temperature, seed=config.seed)
+    return turns.of(policy, held_out)
 
 
 def _metrics(rates: Intervals, held_out: Sequence[Checked]) -> Metrics:

@@ -283,7 +283,15 @@ def read_snapshot(config: SelectionConfig) -> tuple[list[Pick], int, KeptOut]:
     for row in train:
         if row.edited and row.edited.strip():
             source = FROM_SCRATCH if row.outcome == WRITTEN else HUMAN
-            pick = Pick(source, row.prompt_hash, row.prompt, row.tools, row.edited, row.capability)
+            pick = Pick(
+                source,
+                row.prompt_hash,
+                row.prompt,
+                row.tools,
+                row.edited,
+                row.capability,
+                steps=row.steps_of("chosen"),
+            )
             by_hand.setdefault((row.prompt_hash, row.edited), pick)
     liked = preferred(train, config.rules) if config.best_responses else []
 
@@ -308,14 +316,14 @@ def _wanted(sampled: Sequence[Sampled], kept_out: KeptOut, dropped: Counter[str]
 
 
 def _decent(sampled: Sampled, rules: Rules, dropped: Counter[str]) -> list[str]:
-    """The different answers to a prompt that break no rule; the others are counted."""
+    """The different answers to a prompt that break no rule and whose calls all ran; the others are counted."""
     decent: list[str] = []
-    for text, finish_reason in sampled.answers:
-        rule = broken_rule(sampled.question, text, finish_reason, rules)
-        if rule is None and text in decent:
+    for answer in sampled.answers:
+        rule = answer.broken or broken_rule(sampled.question, answer.text, answer.finish_reason, rules)
+        if rule is None and answer.text in decent:
             rule = "same_text"
         if rule is None:
-            decent.append(text)
+            decent.append(answer.text)
         else:
             dropped[rule] += 1
     return decent
@@ -334,7 +342,10 @@ def _best(
         prompt = list(sampled.prompt)
         try:
             prompt_ids = encode_chat(tokenizer, prompt, add_generation_prompt=True, tools=sampled.tools)
-            encoded = [encode_response(tokenizer, prompt, text, sampled.tools).ids for text in answers]
+            encoded = [
+                encode_response(tokenizer, prompt, text, sampled.tools, steps=sampled.steps_of(text)).ids
+                for text in answers
+            ]
         except (DataError, ConfigError):
             dropped["unrenderable"] += len(answers)
             continue
@@ -361,6 +372,7 @@ def _best(
                 score=reward,
                 k=len(sampled.answers),
                 reward_model=judge.name,
+                steps=sampled.steps_of(text),
             )
     dropped["not_the_best"] = len(candidates) - len(best)
     return list(best.values())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from app.judgements.vocabulary import CHOICES, Outcome
+from app.judgements.vocabulary import CHOICES, Outcome, SpanLabel, Strength
 from app.kernel.errors import BadInput
 
 
@@ -27,13 +27,24 @@ class Where(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something that one key does. ``in_list``: only while a response in the ranking has the focus."""
+    """Something that one key does."""
 
     name: str
     key: str
     words: str
     where: Where = Where.ALL
-    in_list: bool = False
+    selecting: bool = False
+    """Only while text of a response is selected: then it does this and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """Keys that nobody can change; where ``action`` does not apply, they do not either."""
+
+    key: str
+    words: str
+    where: Where = Where.ALL
+    action: str = ""
 
 
 ACTIONS = (
@@ -45,15 +56,30 @@ ACTIONS = (
     Action("step_neutral", "2", "the step is neither right nor wrong, or you cannot tell", Where.STEPS),
     Action("step_right", "3", "the step is right", Where.STEPS),
     Action("step_back", "b", "back to the step before", Where.STEPS),
-    Action("ranking", "r", "go to the ranking", Where.RANKED),
-    Action("same", "=", "in the ranking: as good as the one below, or no longer", Where.RANKED, in_list=True),
-    Action("stronger", "+", "in the ranking: better than the one below by more", Where.RANKED, in_list=True),
-    Action("weaker", "-", "in the ranking: better than the one below by less", Where.RANKED, in_list=True),
+    Action("ranking", "r", "rank: type the letters, best first", Where.RANKED),
+    *(
+        Action(f"strength_{level.value}", str(level.value), f"{level.words} than the next one", Where.RANKED)
+        for level in Strength
+    ),
+    Action("same", "=", "as good as the next one, or no longer", Where.RANKED),
+    Action("stronger", "+", "better than the next one by more", Where.RANKED),
+    Action("weaker", "-", "better than the next one by less", Where.RANKED),
     Action("tie", "t", Outcome.TIE.label.lower(), Where.COMPARED),
     Action("unacceptable", "u", Outcome.ALL_UNACCEPTABLE.label.lower(), Where.COMPARED),
     Action("attributes", "a", "jump to the next missing rating", Where.COMPARED),
     Action("flags", "f", "flag a response", Where.COMPARED),
-    Action("mark", "h", "mark a passage of a response", Where.COMPARED),
+    Action("mark", "h", "select a passage of a response to mark it, then of the next response", Where.COMPARED),
+    *(
+        Action(
+            f"mark_{label.value}",
+            str(number),
+            f"the selected text: {label.label.lower()}",
+            Where.COMPARED,
+            selecting=True,
+        )
+        for number, label in enumerate(SpanLabel, 1)
+    ),
+    Action("note", "k", "write a note on the last mark", Where.COMPARED),
     Action("improve", "e", "improve the chosen response, or write the answer or the right step"),
     Action("nothing", "n", "nothing to improve", Where.COMPARED),
     Action("revise", "m", "ask the model for a revision", Where.COMPARED),
@@ -70,18 +96,24 @@ ACTIONS = (
     Action("undo", "z", "undo the last submission"),
 )
 FIXED = (
-    ("?", "this list"),
-    ("Ctrl Enter", "submit and continue (also Enter on a choice)"),
-    ("Esc", "leave the field, or close what is open"),
-    ("↑ ↓", "in the ranking: to the response above or below"),
-    ("Alt ↑ ↓", "in the ranking: move the response"),
-    ("1 … 8", "in the ranking: put the response in that place"),
-    ("= + -", "in the ranking, on the last response: against the one above"),
+    Fixed("?", "this list"),
+    Fixed("Ctrl Enter", "submit and continue (also Enter on a choice)"),
+    Fixed("Esc", "leave the field, or close what is open"),
+    Fixed("1 … 7", "on a rating: give it, and go on to the next one", Where.COMPARED, "attributes"),
+    Fixed("↑ ↓ → ←", "while selecting a passage: sentences and words; with Shift more or less of them", Where.COMPARED),
+    Fixed("A … H", "while ranking by typing: the next best response; the last one follows by itself", Where.RANKED),
+    Fixed(
+        "= 1 … 4",
+        "while ranking by typing: how the last letter compares with the next, or the places one by one",
+        Where.RANKED,
+    ),
+    Fixed("↑ ↓", "in the ranking: to the response above or below", Where.RANKED),
+    Fixed("Alt ↑ ↓", "in the ranking: move the response", Where.RANKED),
 )
 APART = ({Where.PAIR, Where.RANKED}, *({Where.STEPS, each} for each in (Where.COMPARED, Where.PAIR, Where.RANKED)))
 """No item has both."""
 RESERVED = "?"
-PLACES = "12345678"
+DIGITS = "12345678"
 _BY_NAME = {action.name: action for action in ACTIONS}
 
 
@@ -139,7 +171,7 @@ def clean(key: str) -> str:
 
 
 def _meet(one: Action, other: Action) -> bool:
-    return {one.where, other.where} not in APART
+    return one.selecting == other.selecting and {one.where, other.where} not in APART
 
 
 def _flaw(action: Action, key: str) -> str:
@@ -149,6 +181,6 @@ def _flaw(action: Action, key: str) -> str:
         return "One letter, digit or sign that a single key types; Enter, Tab, Space and the arrows are reserved."
     if key == RESERVED:
         return f"“{RESERVED}” always opens the list of keys. Choose another key."
-    if key in PLACES and action.where not in {Where.PAIR, Where.STEPS}:
-        return f"“{key}” sets a place in a ranking. Choose another key."
+    if key in DIGITS and action.where not in {Where.PAIR, Where.RANKED, Where.STEPS} and not action.selecting:
+        return f"“{key}” says how much better a response is. Choose another key."
     return ""

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from app.annotations import keys
 from app.annotations.display import LAYOUTS, Display
 from app.annotations.gold import Feedback
-from app.annotations.keys import Action
+from app.annotations.keys import Action, Fixed
 from app.annotations.queries import OpenBatch, Work
 from app.candidates.traces import Step, steps_of
 from app.comparisons.models import AssignmentState
@@ -160,7 +160,7 @@ class WorkPage:
     keys: Mapping[str, str]
     """The key of each action."""
     actions: Sequence[Action]
-    fixed_keys: Sequence[tuple[str, str]]
+    fixed_keys: Sequence[Fixed]
     examples: Sequence[Example]
     flags: Mapping[str, str]
     marks: Mapping[str, str]
@@ -219,6 +219,7 @@ def work_page(
     chosen_keys = keys.keymap(preferences)
     strengths = {level.value: level.words for level in STRONGEST_FIRST}
     outcomes = {each.value: each.said_of(len(work.texts)) for each in (Outcome.TIE, Outcome.ALL_UNACCEPTABLE)}
+    marks = {mark.value: mark.label for mark in SpanLabel}
     writes, labels = work.task is BatchTask.WRITE, work.task is BatchTask.STEPS
     return WorkPage(
         work=work,
@@ -231,7 +232,7 @@ def work_page(
         outcomes=outcomes,
         skip_reasons=SKIPS[work.task],
         filled=_filled(draft or Draft(), len(work.texts)),
-        data=_data(work, draft, chosen_keys, {"strengths": strengths, "outcomes": outcomes}),
+        data=_data(work, draft, chosen_keys, {"strengths": strengths, "outcomes": outcomes, "marks": marks}),
         key=secrets.token_urlsafe(18),
         problem=problem,
         kept=kept,
@@ -249,7 +250,7 @@ def work_page(
         fixed_keys=keys.FIXED,
         examples=_examples(work.strength_examples),
         flags={flag.value: flag.label for flag in Flag},
-        marks={mark.value: mark.label for mark in SpanLabel},
+        marks=marks,
         guidelines_changed=guidelines_changed,
         feedback=feedback,
     )

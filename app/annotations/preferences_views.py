@@ -15,7 +15,7 @@ from app.accounts.access import SignedIn
 from app.accounts.models import User
 from app.annotations import keys
 from app.annotations.display import DisplayForm
-from app.annotations.keys import Action
+from app.annotations.keys import Action, Fixed
 from app.annotations.work_form import LongTexts
 from app.judgements.judgement import TEXT_LIMIT
 from app.kernel.db import DbSession
@@ -38,7 +38,7 @@ class KeysPage:
 
     actions: Sequence[Action]
     chosen: Mapping[str, str]
-    fixed: Sequence[tuple[str, str]]
+    fixed: Sequence[Fixed]
     errors: dict[str, str] = field(default_factory=dict)
 
 

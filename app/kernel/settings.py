@@ -52,6 +52,19 @@ class Endpoint(BaseModel):
     """Requests in flight from one worker."""
 
 
+class ToolServer(BaseModel):
+    """A server of tools (MCP over streamable HTTP) that prompts may name: which ones are called is the operator's to say."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    url: str = Field(pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$")
+    """Its one address, without a name and password in it; where it sends callers on to is not followed."""
+    key: SecretStr = SecretStr("")
+    """Sent as a bearer token."""
+    seconds: float = Field(default=20.0, gt=0, le=60)
+    """For one call, its answer included."""
+
+
 class Settings(BaseSettings):
     """What an installation can set. Durations are in seconds unless the name says otherwise."""
 
@@ -106,6 +119,8 @@ class Settings(BaseSettings):
     engine_api_key: SecretStr = SecretStr("")
     engine_accepts_seed: bool = False
     """vLLM's CPU engine dies on a request with a seed, so seeds are stripped unless this is set."""
+    engine_constrains_calls: bool = False
+    """Whether the engine is held to calls that can be read, where a prompt has tools (:mod:`workers.engines.constraining`)."""
     engine_gpu_memory: float = Field(default=0.5, gt=0, le=1)
     """Share of a GPU's memory that the engine of ``corral up`` takes; training needs the rest, where both share one."""
     engine_context: int = Field(default=0, ge=0)
@@ -115,6 +130,8 @@ class Settings(BaseSettings):
     engine_timeout: float = 300.0
     endpoints: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")], Endpoint] = {}
     """Other endpoints by name, as JSON: admins add models of theirs to the rotation (:mod:`app.registry.externals`)."""
+    tool_servers: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")], ToolServer] = {}
+    """Servers of tools by name, as JSON: a prompt's tool ``NAME__TOOL`` is called there (:mod:`workers.toolbox`)."""
     judge: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9_-]{0,39}/\S{1,160})?$")
     """The judge of facts, as ``ENDPOINT/MODEL``: one of ``endpoints``, and a model there. Empty: nobody is asked."""
     base_model: str = ""
@@ -270,6 +287,11 @@ class Settings(BaseSettings):
                     f"the key of {name} in CORRAL_ENDPOINTS": endpoint.key.get_secret_value()
                     for name, endpoint in self.endpoints.items()
                     if endpoint.key.get_secret_value()  # one that asks for none is its owner's business
+                }
+                | {
+                    f"the key of {name} in CORRAL_TOOL_SERVERS": server.key.get_secret_value()
+                    for name, server in self.tool_servers.items()
+                    if server.key.get_secret_value()
                 }
             )
         return self

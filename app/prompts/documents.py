@@ -67,6 +67,16 @@ def texts(session: Session, batch_id: int) -> dict[str, str]:
     return {name: text for name, text in session.execute(query)}  # noqa: C416 - a Row is no pair to mypy
 
 
+def batches_of(session: Session, content_hash: str) -> list[int]:
+    """The batches that have a prompt of this content, given as hexadecimal digits; the newest first."""
+    try:
+        digest = bytes.fromhex(content_hash)
+    except ValueError:
+        return []
+    query = select(Prompt.batch_id).where(Prompt.content_hash == digest).order_by(Prompt.batch_id.desc())
+    return list(dict.fromkeys(session.scalars(query)))
+
+
 def searched(session: Session, batch: Batch) -> bool:
     """Whether a prompt of the batch has a tool called search."""
     has_it = func.jsonb_path_exists(Prompt.tools, cast(HAS_SEARCH, JSONPATH))

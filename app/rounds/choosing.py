@@ -41,6 +41,8 @@ DROPPED = {
     "apologies": "many apologies",
     "language": "another language than the question",
     "same_text": "the same text twice",
+    "calls_unfinished": "it ends with a call of a tool",
+    "calls_not_run": "a call of a tool did not run",
     "wrong_step": "a step is probably wrong",
     "refusal_instead": "all answers to the prompt claim what is wrong, so a refusal is learnt instead",
     "unrenderable": "the model’s template refuses them",

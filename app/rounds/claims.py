@@ -28,6 +28,8 @@ Thing = str | int | list[str]
 """A path, a number, several paths, or a command."""
 CHECKS = [sys.executable, "-m", "workers.verifiers"]
 """Starts what tells right answers from wrong ones; training speaks to it in lines."""
+TOOLS = [sys.executable, "-m", "workers.tools"]
+"""Starts what runs the calls of tools, in the same way."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,12 @@ def claim(session: Session, run_id: int) -> Claim | None:
 def _claimed(session: Session, run: TrainingRun, snapshot: Path, made_before: Checkpoint | None) -> Claim:
     settings, stages = get_settings(), plan.stages_of(run.kind)
     folder, output = settings.runs_dir / f"run-{run.id}", settings.checkpoints_dir / run.config["run"]["name"]
-    given: dict[str, Thing] = {plan.CHECKPOINT: str(output), "snapshot": str(snapshot), "checks": CHECKS}
+    given: dict[str, Thing] = {
+        plan.CHECKPOINT: str(output),
+        "snapshot": str(snapshot),
+        "checks": CHECKS,
+        "tools": TOOLS,
+    }
     data: Path = snapshot
     parent: dict[str, Any] = {}
     if run.kind is RunKind.CHECK:
@@ -116,7 +123,7 @@ def _claimed(session: Session, run: TrainingRun, snapshot: Path, made_before: Ch
         given |= {"reward_model": made_before.path, **_sampled(run), **_judged(run, folder), **_solved(run, folder)}
         data = folder / plan.CHOSEN
     elif run.kind is RunKind.GRPO and made_before is not None:
-        parent = {"parent_adapter": made_before.path, "checks": CHECKS, "work": str(folder)}
+        parent = {"parent_adapter": made_before.path, "checks": CHECKS, "tools": TOOLS, "work": str(folder)}
     elif made_before is not None and made_before.kind is CheckpointKind.SFT:
         parent = {"parent_adapter": made_before.path}
         verified = settings.runs_dir / f"run-{run.after_run_id}" / plan.VERIFIED

@@ -45,7 +45,7 @@ AVERAGED = "average.json"
 GIVEN = frozenset(
     {
         *(RUN_FILE, CHECKPOINT, "snapshot", "base_model", "max_length"),
-        "checks",
+        *("checks", "tools"),
         *("reward_model", "samples_each", "sample_prompts", "sample_tokens"),
         *("steps_model", "steps_floor", "judged", "refusals", "solutions"),
         *("policy", "champion", "reward_before", "check_prompts", "check_tokens"),
@@ -173,6 +173,7 @@ def _against_champion(policy: str, report: str, *needs: str, only_with: str | No
             "max_prompts": "check_prompts",
             "max_new_tokens": "check_tokens",
             "checks": "checks",
+            "tools": "tools",
             "events": "events.jsonl",
         },
         says={"kind": "policy", "lenient": True},

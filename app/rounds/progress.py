@@ -54,6 +54,7 @@ DATA_WORDS = {
     "prompts_contaminated": "prompts left out: they repeat a held-out one",
     "prompts_too_long": "prompts left out: no room for an answer",
     "prompts_unrenderable": "prompts left out: the model’s template refuses them",
+    "prompts_run_tools": "prompts left out: their tools need documents or servers",
     "pairs/chosen_over_rejected": "chosen over rejected",
     "pairs/edited_over_chosen": "edited over chosen",
     "pairs/edited_over_rejected": "edited over rejected",

@@ -137,12 +137,6 @@ export function detailsOf(entries) {
   return { attributes, flags };
 }
 
-/** The first rating that is missing, as the name of its field, or null. */
-export function missingRating(names, entries) {
-  const given = new Set(entries.filter(([, value]) => value).map(([field]) => field));
-  return names.find((name) => !given.has(name)) ?? null;
-}
-
 /** What the page says of its draft. */
 export const SAID = {
   idle: "",

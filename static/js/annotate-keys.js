@@ -19,9 +19,13 @@
     return target.matches("textarea, select, input:not([type=radio], [type=checkbox])") || target.isContentEditable;
   }
 
+  /** The keys of the item on the page, from the first one on: what does not apply to it is left out. */
   function showKeys() {
+    const without = current?.()?.without?.() ?? [];
+    for (const line of dialog().querySelectorAll("[data-action]")) line.hidden = without.includes(line.dataset.action);
     dialog().querySelector("[data-keys-on]").checked = areOn();
     dialog().showModal();
+    dialog().scrollTop = 0;
   }
 
   /** The action behind the key that was pressed, of those in `actions`, by the map from action to key; "?" is the list of keys. */
@@ -34,11 +38,12 @@
   function handle(event, target = event.target) {
     const work = current();
     if (!work || document.querySelector("dialog[open]")) return;
-    if (target.closest("[data-skip] .menu__panel")) return; // there a digit or Ctrl+Enter is not about the responses
+    // there a digit or Ctrl+Enter is not about the responses
+    if (target.closest("[data-skip] .menu__panel")) return isTyping(target) ? undefined : closed(event, work);
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       if (isSend(event)) work.submit();
-    } else if (event.key === "Escape" && target.matches("#judge textarea")) {
+    } else if (event.key === "Escape" && target.matches("#judge textarea, [data-own-keys]")) {
       event.preventDefault();
       work.escape();
     } else if (!isCommand(event) && !isTyping(target)) {
@@ -74,12 +79,18 @@
       const event = waiting.shift();
       const target = document.activeElement ?? event.target;
       if (isCommand(event)) handle(event, target);
+      else if (target.matches("[data-own-keys]")) replay(event, target);
       else if (isTyping(target) && event.key !== "Escape") type(event.key);
       else if (event.key === "Enter" && target.matches("#judge input"))
         current()?.submit(); // as the browser would
-      else if (target.matches("[data-place-row]")) target.dispatchEvent(new KeyboardEvent("keydown", event));
       else handle(event, target);
     }
+  }
+
+  /** On something that reads keys itself, and else types or does what they mean everywhere. */
+  function replay(event, target) {
+    const isLeft = target.dispatchEvent(new KeyboardEvent("keydown", event));
+    if (isLeft && isTyping(target) && event.key !== "Escape") type(event.key);
   }
 
   function type(key) {
@@ -87,24 +98,34 @@
     else document.execCommand("insertText", false, key === "Enter" ? "\n" : key);
   }
 
-  function single(event, { keys, actions, nothing }) {
+  /** In the panel of skipping: a key that would do something elsewhere says why it does not here. */
+  function closed(event, { closed: say }) {
+    if (areOn() && (isSend(event) || (!isCommand(event) && isText(event) && event.key !== " "))) say?.();
+  }
+
+  /** Enter where nothing has the focus that it could choose, open or submit. */
+  function isIdleEnter({ key, target }) {
+    return key === "Enter" && (target === document.body || target.matches("#work-title"));
+  }
+
+  function single(event, { keys, actions, nothing, failed }) {
     const name = actionOf(event, keys, areOn() ? actions : {});
     if (name === "?") showKeys();
-    else if (name) begin(actions[name]());
-    else if (areOn() && isText(event) && event.key !== " ") return nothing?.(event);
+    else if (name) begin(actions[name](), failed);
+    else if (areOn() && ((isText(event) && event.key !== " ") || isIdleEnter(event))) return nothing?.(event);
     else return;
     event.preventDefault();
   }
 
-  /** Keep what is pressed until `action` has ended. */
-  function begin(action) {
+  /** Keep what is pressed until `action` has ended; `failed` says that it could not. */
+  function begin(action, failed) {
     if (typeof action?.finally !== "function") return;
     acting = true;
     const ended = () => {
       acting = false;
       catchUp();
     };
-    action.catch(() => {}).finally(ended);
+    action.catch(() => failed?.()).finally(ended);
   }
 
   /** Another item may be coming: keep what is pressed until `release`. */

@@ -1,14 +1,16 @@
-// Passages that an annotator marks: "this sentence is false". Chosen by selecting text, with the mouse or with Shift and arrows.
+// Passages that an annotator marks: "this sentence is false". Select text of a response and press a digit, or tap what it is.
 
-import { characters, excerpt, locate, passage, unitIn } from "./annotate-passages.js";
+import { MarkBar } from "./annotate-mark-bar.js";
+import { excerpt, locate, sourceOf, trimmed } from "./annotate-passages.js";
 
 // painted in the text itself by name, without a change to the document; browsers that do not know it still have the list
 const PAINTS = { good: "marked-good", other: "marked" };
+const TEXTS = ".response__text, .response__raw";
 
 const make = (tag, values) => Object.assign(document.createElement(tag), values);
 
 /** The text of `element`, without what scripts put there. */
-function textNodes(element) {
+export function textNodes(element) {
   const walk = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
   const nodes = [];
   while (walk.nextNode()) if (!walk.currentNode.parentElement.closest("button")) nodes.push(walk.currentNode);
@@ -16,7 +18,7 @@ function textNodes(element) {
 }
 
 /** The range from unit `start` to `end` of all `nodes` together. */
-function rangeOf(nodes, { start, end }) {
+export function rangeOf(nodes, { start, end }) {
   const range = document.createRange();
   let seen = 0;
   for (const node of nodes) {
@@ -28,85 +30,97 @@ function rangeOf(nodes, { start, end }) {
   return range;
 }
 
+/** What is selected of the text of one response: the element of the text, and the passage in units of all of its nodes. */
+export function selectedPassage(range) {
+  const from = range.startContainer;
+  const text = (from.nodeType === Node.TEXT_NODE ? from.parentElement : from).closest(TEXTS);
+  if (!text) return null;
+  const nodes = textNodes(text);
+  let [start, end, seen] = [null, null, 0];
+  for (const node of nodes) {
+    const { length } = node.data;
+    if (range.intersectsNode(node)) {
+      start ??= seen + (node === range.startContainer ? range.startOffset : 0);
+      end = seen + (node === range.endContainer ? range.endOffset : length);
+    }
+    seen += length;
+  }
+  const whole = nodes.map((node) => node.data).join("");
+  const passage = start === null ? null : trimmed(whole, { start, end });
+  return passage && { text, nodes, whole, passage };
+}
+
 export class Marks {
-  constructor(root, { texts, spans, announce, onChange }) {
-    Object.assign(this, { root, texts, announce, onChange });
-    this.spans = spans;
-    this.dialog = document.querySelector("#mark");
-    const { response, text, form } = this.#parts();
-    response.replaceChildren(...Object.keys(texts).map((name) => make("option", { textContent: name })));
-    response.onchange = () => {
-      text.value = texts[response.value];
-    };
-    text.onbeforeinput = (event) => event.preventDefault(); // a caret that moves needs a field that is not read-only
-    form.onsubmit = (event) => {
-      if (event.submitter?.value === "yes" && !this.#add()) event.preventDefault();
-    };
+  constructor(root, { work, announce, hint }) {
+    const { texts, spans, keys, words } = work;
+    Object.assign(this, { root, work, texts, spans, labels: words.marks, announce, hint });
+    this.bar = new MarkBar(document.querySelector("[data-mark-bar]"), {
+      keys,
+      onLabel: (label) => this.mark(label),
+      onNote: (note) => this.#note(note),
+      onRemove: () => this.#remove(this.last),
+    });
     this.#show();
   }
 
-  #parts() {
-    const one = (name) => this.dialog.querySelector(`[data-mark-${name}]`);
-    return {
-      form: this.dialog.querySelector("form"),
-      response: one("response"),
-      text: one("text"),
-      label: one("label"),
-      note: one("note"),
-      problem: one("problem"),
-    };
+  /** Something was selected, or nothing any more: offer what it can be marked as. */
+  selected(range) {
+    if (!range) return this.bar.withdraw();
+    this.range = range.cloneRange();
+    this.bar.offer(range);
   }
 
-  /** Open the dialog, with what is selected on the page selected in it. */
-  open() {
-    const selection = document.getSelection();
-    const quote = selection.toString().trim();
-    const name = selection.anchorNode?.parentElement?.closest("[data-response]")?.dataset.response;
-    const { response, text, note, problem } = this.#parts();
-    response.value = name ?? Object.keys(this.texts)[0];
-    text.value = this.texts[response.value];
-    note.value = "";
-    problem.textContent = "";
-    this.dialog.showModal();
-    text.focus();
-    const at = quote ? passage(this.texts[response.value], quote) : null;
-    if (at) {
-      const start = this.texts[response.value].indexOf(quote);
-      text.setSelectionRange(start, start + quote.length);
-    } else if (quote) {
-      problem.textContent = "The selected text does not occur exactly once in the raw text: select it here.";
-    }
+  /** Mark what `range` has selected as `label`. */
+  mark(label, range = this.range) {
+    this.range = range;
+    const found = range && selectedPassage(range);
+    if (!found) return this.hint("Select text of one response first, then press the digit");
+    const name = found.text.closest("[data-response]").dataset.response;
+    const span = sourceOf(this.texts[name], found.passage, found.whole);
+    if (!span)
+      return this.hint(
+        "It cannot be told where this stands in the text as it was written: mark it there, under “As written”",
+      );
+    const same = ({ position, start, end }) => position === name && start === span.start && end === span.end;
+    this.last = { note: "", ...this.spans.find(same), position: name, ...span, label };
+    this.spans = [...this.spans.filter((other) => !same(other)), this.last];
+    document.getSelection().removeAllRanges();
+    this.#changed(`Marked: ${this.labels[label]}`);
+    this.bar.done(this.labels[label], this.last.note, this.range);
   }
 
-  #add() {
-    const { response, text, label, note, problem } = this.#parts();
-    const { selectionStart: from, selectionEnd: to } = text;
-    if (from === to) {
-      problem.textContent = "Select the passage in the text first, with the mouse or with Shift and the arrows.";
-      text.focus();
-      return false;
-    }
-    const sampled = this.texts[response.value];
-    const [first, last] = [unitIn(sampled, from), unitIn(sampled, to)];
-    const start = characters(sampled.slice(0, first));
-    const end = start + characters(sampled.slice(first, last));
-    this.spans = [...this.spans, { position: response.value, start, end, label: label.value, note: note.value.trim() }];
-    this.#changed("Marked");
-    return true;
+  /** Write a note on what was marked last; says why not, where there is no mark. */
+  note() {
+    this.last = this.spans.includes(this.last) ? this.last : this.spans.at(-1);
+    if (!this.last)
+      return this.hint("There is no mark to write a note on: select text of a response and press a digit");
+    this.bar.write(this.labels[this.last.label], this.last.note, this.range);
+  }
+
+  #note(note) {
+    const noted = { ...this.last, note };
+    this.spans = this.spans.map((span) => (span === this.last ? noted : span));
+    this.last = noted;
+    this.#changed(note ? "Noted" : "No note");
+  }
+
+  #remove(span) {
+    this.spans = this.spans.filter((other) => other !== span);
+    this.#changed("Mark removed");
   }
 
   #changed(words) {
     this.#show();
-    this.onChange();
+    this.work.changed();
     this.announce(words);
   }
 
   #show() {
     this.root.querySelector("[name=spans]").value = this.spans.length ? JSON.stringify(this.spans) : "";
-    const labels = Object.fromEntries([...this.#parts().label.options].map((each) => [each.value, each.textContent]));
     for (const list of this.root.querySelectorAll("[data-marks]")) {
       const mine = this.spans.filter((span) => span.position === list.dataset.marks);
-      list.replaceChildren(...mine.map((span) => this.#item(span, labels)));
+      list.replaceChildren(...mine.map((span) => this.#item(span)));
+      list.closest("details").querySelector("[data-marks-count]").textContent = mine.length || "none";
     }
     this.paint();
   }
@@ -114,11 +128,11 @@ export class Marks {
   /** Paint every marked passage in the texts that are on the page now. */
   paint() {
     if (!CSS.highlights) return;
-    this.close();
+    this.#unpaint();
     for (const article of this.root.querySelectorAll("[data-response]")) {
       const name = article.dataset.response;
       const mine = this.spans.filter((span) => span.position === name);
-      const shown = mine.length ? article.querySelectorAll(".response__text, .response__raw") : [];
+      const shown = mine.length ? article.querySelectorAll(TEXTS) : [];
       for (const text of shown) for (const span of mine) this.#paint(text, span);
     }
   }
@@ -133,21 +147,23 @@ export class Marks {
     CSS.highlights.get(name).add(rangeOf(nodes, found));
   }
 
-  /** Take the paint away. */
-  close() {
+  #unpaint() {
     for (const name of Object.values(PAINTS)) CSS.highlights?.delete(name);
   }
 
-  #item(span, labels) {
+  /** Another item comes: take the paint and the bar away. */
+  close() {
+    this.#unpaint();
+    this.bar.close();
+  }
+
+  #item(span) {
     const quote = excerpt(this.texts[span.position], span);
     const item = make("li", { className: "marked" });
     const remove = make("button", { type: "button", className: "icon-button", textContent: "×" });
     remove.setAttribute("aria-label", `Remove the mark on “${quote.slice(0, 40)}”`);
-    remove.addEventListener("click", () => {
-      this.spans = this.spans.filter((other) => other !== span);
-      this.#changed("Mark removed");
-    });
-    const words = `${labels[span.label] ?? span.label}${span.note ? `: ${span.note}` : ""}`;
+    remove.addEventListener("click", () => this.#remove(span));
+    const words = `${this.labels[span.label] ?? span.label}${span.note ? `: ${span.note}` : ""}`;
     item.append(make("mark", { dir: "auto", textContent: quote }), ` ${words} `, remove);
     return item;
   }

@@ -5,28 +5,9 @@ export function characters(text) {
   return [...text].length;
 }
 
-/** The passage `quote` of `text` in characters, or null where it is not there, or there more than once. */
-export function passage(text, quote) {
-  const at = quote ? text.indexOf(quote) : -1;
-  if (at < 0 || text.indexOf(quote, at + 1) >= 0) return null;
-  const start = characters(text.slice(0, at));
-  return { start, end: start + characters(quote) };
-}
-
 /** What stands between two places that count characters. */
 export function excerpt(text, { start, end }) {
   return [...text].slice(start, end).join("");
-}
-
-/** Where character unit `at` of a text field, which knows only \n, is in `text`, which may have \r\n. */
-export function unitIn(text, at) {
-  let seen = 0;
-  for (let unit = 0; unit < text.length; unit += 1) {
-    if (text[unit] === "\r" && text[unit + 1] === "\n") continue;
-    if (seen === at) return unit;
-    seen += 1;
-  }
-  return text.length;
 }
 
 /** What reading a text leaves of it: no spaces and no ASCII signs, of which Markdown is made; and where each unit of it was. */
@@ -47,25 +28,92 @@ function occurrences(text, quote) {
   return found;
 }
 
+/** How much of what stands around a passage tells it from others that say the same. */
+const AROUND = [8, 24, 80];
+
+/** Where the passage `wanted`, which begins at `first` in `here`, begins in `there`, or -1. */
+function placeOf(here, first, wanted, there) {
+  const [mine, theirs] = [occurrences(here, wanted), occurrences(there, wanted)];
+  if (!mine.includes(first)) return -1;
+  if (mine.length === theirs.length) return theirs[mine.indexOf(first)];
+  // one of the two says it more often, as where a link repeats its words: what stands around it tells which one it is
+  for (const reach of AROUND) {
+    const before = here.slice(Math.max(0, first - reach), first);
+    const after = here.slice(first + wanted.length, first + wanted.length + reach);
+    for (const left of new Set([before, ""])) {
+      for (const right of new Set([after, ""])) {
+        const whole = left + wanted + right;
+        const found = occurrences(there, whole);
+        if (found.length === 1 && occurrences(here, whole).length === 1) return found[0] + left.length;
+      }
+    }
+  }
+  return -1;
+}
+
 /**
- * Where a passage of the Markdown `source`, given in characters, is in the text `shown` for it.
+ * Where the passage of `from` is in `to`; both in code units. One is Markdown, the other what is shown for it.
  *
- * Returns code units of `shown`, or null where it cannot be told: the passage reads otherwise, as formulas and links do, or
- * what it says is there more or fewer times than in the source.
+ * Null where it cannot be told: the passage reads otherwise, as formulas do, or what it says is there more or fewer times and
+ * nothing around it tells which one it is.
  */
-export function locate(source, { start, end }, shown) {
-  const before = excerpt(source, { start: 0, end: start });
-  const quote = excerpt(source, { start, end });
-  const [wanted, whole, there] = [read(quote), read(source), read(shown)];
+function across(from, { start, end }, to) {
+  const quote = from.slice(start, end);
+  const [wanted, here, there] = [read(quote), read(from), read(to)];
   if (!wanted.said) return null;
-  const inSource = occurrences(whole.said, wanted.said);
-  const inShown = occurrences(there.said, wanted.said);
-  const which = inSource.indexOf(read(before).said.length);
-  if (which < 0 || inSource.length !== inShown.length) return null;
-  let from = there.at[inShown[which]];
-  let to = there.at[inShown[which] + wanted.said.length - 1] + 1;
-  // the signs at both ends of the passage, where they are shown as they were written
-  for (let at = wanted.at[0] - 1; at >= 0 && from > 0 && quote[at] === shown[from - 1]; at -= 1) from -= 1;
-  for (let at = wanted.at.at(-1) + 1; at < quote.length && quote[at] === shown[to]; at += 1) to += 1;
-  return { start: from, end: to };
+  const place = placeOf(here.said, read(from.slice(0, start)).said.length, wanted.said, there.said);
+  if (place < 0) return null;
+  let first = there.at[place];
+  let last = there.at[place + wanted.said.length - 1] + 1;
+  // the signs at both ends of the passage, where they stand as they do in `from`
+  for (let at = wanted.at[0] - 1; at >= 0 && first > 0 && quote[at] === to[first - 1]; at -= 1) first -= 1;
+  for (let at = wanted.at.at(-1) + 1; at < quote.length && quote[at] === to[last]; at += 1) last += 1;
+  return { start: first, end: last };
+}
+
+/** Where a passage of the Markdown `source`, in characters, is in the text `shown` for it, in code units; or null. */
+export function locate(source, { start, end }, shown) {
+  const [first, last] = [excerpt(source, { start: 0, end: start }).length, excerpt(source, { start: 0, end }).length];
+  return across(source, { start: first, end: last }, shown);
+}
+
+/** Where a passage of the text `shown`, in code units, is in the Markdown `source`, in characters; or null. */
+export function sourceOf(source, passage, shown) {
+  const found = source === shown ? passage : across(shown, passage, source);
+  if (!found) return null;
+  const start = characters(source.slice(0, found.start));
+  return { start, end: start + characters(source.slice(found.start, found.end)) };
+}
+
+/** `passage` of `text` without the spaces at its ends; in code units. Null where nothing else is in it. */
+export function trimmed(text, { start, end }) {
+  const quote = text.slice(start, end);
+  const first = start + quote.length - quote.trimStart().length;
+  return quote.trim() ? { start: first, end: first + quote.trim().length } : null;
+}
+
+/** The parts of `text` of a `kind`, sentences or words, as it is read in its language; in code units. */
+export function partsOf(text, kind) {
+  const parts = [...new Intl.Segmenter(undefined, { granularity: kind }).segment(text)];
+  return parts
+    .filter((part) => kind === "sentence" || part.isWordLike)
+    .map(({ index, segment }) => trimmed(text, { start: index, end: index + segment.length }))
+    .filter(Boolean);
+}
+
+/**
+ * Where a selection goes from `now` in `parts`: to the next (`by` 1) or the one before (-1), or, with `grow`, its end goes on or
+ * back by one. Null where there is no way on.
+ */
+export function moved(parts, now, by, grow = false) {
+  if (!grow) {
+    const part =
+      by > 0 ? parts.find(({ start }) => start > now.start) : parts.findLast(({ start }) => start < now.start);
+    return part ?? null;
+  }
+  const part =
+    by > 0
+      ? parts.find(({ end }) => end > now.end)
+      : parts.findLast(({ start, end }) => end < now.end && start >= now.start);
+  return part ? { start: now.start, end: part.end } : null;
 }

@@ -13,6 +13,7 @@ import {
   shiftGap,
   toggleTie,
 } from "./annotate-ranking.js";
+import { RankLine } from "./annotate-rank-line.js";
 
 const EQUAL = "as good as";
 
@@ -32,14 +33,27 @@ function loadScript(url) {
 }
 
 export class Ranker {
-  constructor(section, { draft, announce, hint, onChange, sortableUrl, keys, words }) {
-    Object.assign(this, { section, announce, hint, onChange, keys, strengths: words.strengths });
+  constructor(section, { draft, announce, onChange, onDone, sortableUrl, words }) {
+    Object.assign(this, { section, announce, onChange, onDone, strengths: words.strengths });
     this.list = section.querySelector("[data-ranking-list]");
     this.items = new Map([...this.list.children].map((item) => [item.dataset.place, item]));
     this.state = fromDraft(draft, this.items.size);
     // the fields for pages without scripts must not be sent beside `order`
     for (const field of section.querySelectorAll("[name=rank], [name=strength]")) field.disabled = true;
     for (const item of this.items.values()) this.#prepare(item);
+    this.line = new RankLine(section, {
+      shown: this.items.size,
+      announce,
+      onTyped: (state, { isWhole }) => this.#typed(state, isWhole),
+      onDown: () => this.#row(this.state.order[0]).focus(),
+    });
+    this.line.show(this.state);
+    this.strip = section.querySelector("[data-strip]");
+    this.strip.addEventListener("click", ({ target, detail }) => {
+      const button = target.closest("[data-strength]");
+      if (button) this.compare(Number(button.dataset.strength), { byKey: detail === 0 });
+    });
+    this.active = this.#open();
     const allow = () => this.list.isConnected && this.#allowDragging(sortableUrl);
     // Whoever drags with a mouse moves it first; a finger that arrives is dragging already. A pointer that rests on the list from
     // the item before does neither, but then the script is there.
@@ -55,8 +69,14 @@ export class Ranker {
   }
 
   focus() {
-    this.#row(this.state.order[0]).focus();
+    this.line.focus();
     return true;
+  }
+
+  /** The place of each response that is ranked, from 1, or null while nobody has ranked anything. */
+  get places() {
+    if (!this.state.touched) return null;
+    return new Map([...places(this.state)].filter(([name]) => !this.line.left.includes(name)));
   }
 
   get best() {
@@ -91,14 +111,64 @@ export class Ranker {
     return this.state.touched ? grouped(this.state) : null;
   }
 
-  /** Point at the first strength that is missing; returns what to do about it. */
+  /** Point at what is missing first; returns what to do about it. */
   complain() {
+    const unnamed = this.line.complain();
+    if (unnamed) return unnamed;
     const at = this.state.gaps.indexOf(null);
     if (at < 0) return "";
-    const select = this.items.get(this.state.order[at]).querySelector("select[data-gap-select]");
-    select.setAttribute("aria-invalid", "true");
-    select.focus();
+    this.active = at;
+    this.#show();
+    const gap = this.items.get(this.state.order[at]).querySelector("[data-gap]");
+    gap.toggleAttribute("data-missing", true);
+    gap.focus();
     return `Choose how much better ${this.state.order[at]} is than ${this.state.order[at + 1]}.`;
+  }
+
+  /** Say how the response at hand compares with the next one, from 0 (as good) to 4, and go on to the next gap. */
+  compare(value, { byKey = true } = {}) {
+    const at = this.active;
+    const state = value === 0 ? toggleTie(this.state, at) : setGap(this.state, at, value);
+    this.#say(state, at);
+    if (state.gaps[at] === null) return;
+    this.active = this.#open(at);
+    this.#goOn(byKey);
+  }
+
+  /** Strengthen (1) or weaken (-1) how the response at hand compares with the next one. */
+  shift(by) {
+    this.#say(shiftGap(this.state, this.active, by), this.active);
+    this.#goOn(false);
+  }
+
+  /** The next gap after `at` of which nothing is said, else the first one, else the same. */
+  #open(at = -1) {
+    const { gaps } = this.state;
+    const next = gaps.indexOf(null, at + 1);
+    const first = next < 0 ? gaps.indexOf(null) : next;
+    return first < 0 ? Math.max(0, at) : first;
+  }
+
+  /** The gap at hand is another one now; the focus goes along where it was in the list, and on from here when all is said. */
+  #goOn(byKey) {
+    this.#show();
+    if (byKey && this.complete && this.onDone()) return;
+    const focused = document.activeElement;
+    if (!this.list.contains(focused)) return;
+    const item = this.items.get(this.state.order[this.active]);
+    if (focused.matches("[data-gap]")) item.querySelector("[data-gap]").focus();
+    else if (gapOf(this.state, this.#at(focused.closest("[data-place]").dataset.place)) !== this.active)
+      this.#row(item.dataset.place).focus();
+  }
+
+  #typed(state, isWhole) {
+    const wasOpen = !this.complete;
+    this.saidSo ||= isWhole;
+    this.state = state;
+    this.active = this.#open();
+    this.#show();
+    this.onChange();
+    if (isWhole && wasOpen && this.complete) this.onDone();
   }
 
   /** Dim the list while another outcome is chosen. */
@@ -116,20 +186,18 @@ export class Ranker {
     row.tabIndex = 0;
     row.setAttribute("role", "group");
     row.setAttribute("aria-describedby", "ranking-hint");
+    row.dataset.ownKeys = "";
     row.addEventListener("keydown", (event) => this.#key(event, name));
+    row.addEventListener("focus", () => this.#at(name) >= 0 && this.#activate(gapOf(this.state, this.#at(name))));
     for (const button of row.querySelectorAll("[data-move]")) {
       button.addEventListener("click", () => this.#move(name, this.#at(name) + Number(button.dataset.move), button));
     }
-    const select = document.createElement("select");
-    select.dataset.gapSelect = "";
-    select.append(new Option("how much better?", ""));
-    for (const value of [4, 3, 2, 1, 0]) select.append(new Option(this.#than(value), String(value)));
-    select.addEventListener("change", () => {
-      const value = select.value === "" ? null : Number(select.value);
-      this.#showExample(value);
-      this.#change(setGap(this.state, this.#at(name), value));
-    });
-    item.querySelector("[data-gap]").append(select);
+    item.querySelector("[data-gap]").addEventListener("click", () => this.#activate(this.#at(name)));
+  }
+
+  #activate(at) {
+    this.active = at;
+    this.#show();
   }
 
   #at(name) {
@@ -145,46 +213,29 @@ export class Ranker {
   }
 
   #key(event, name) {
-    const { isCommand, isComposing } = globalThis.corralRead;
+    const { isComposing } = globalThis.corralRead;
     if (event.target !== event.currentTarget || event.ctrlKey || event.metaKey || isComposing(event)) return;
     const at = this.#at(name);
     const by = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1 }[event.key];
     if (by && event.altKey) this.#move(name, at + by);
     else if (by) this.#row(this.state.order[at + by] ?? name).focus();
-    else if (isCommand(event) || !this.#single(event, at, name)) return;
+    else return;
     event.preventDefault();
     event.stopPropagation();
   }
 
-  /** A key that types something: a place, or one of the three that act on one gap. Returns whether it was one. */
-  #single(event, at, name) {
-    const { same, stronger, weaker, ...others } = this.keys;
-    const gap = gapOf(this.state, at);
-    const isPlace = (key) => /^[1-8]$/.test(key);
-    // what somebody gave to another action is not looked for elsewhere on the keyboard
-    const known = [same, stronger, weaker, ...Object.values(others)];
-    const key = globalThis.corralRead.meaning(event, (each) => isPlace(each) || known.includes(each));
-    if (isPlace(key)) {
-      if (Number(key) > this.state.order.length)
-        this.hint(`There is no place ${key}: ${this.state.order.length} responses.`);
-      else this.#move(name, Number(key) - 1);
-    } else if (key === same) this.#say(toggleTie(this.state, gap), gap, name);
-    else if (key === stronger) this.#say(shiftGap(this.state, gap, 1), gap, name);
-    else if (key === weaker) this.#say(shiftGap(this.state, gap, -1), gap, name);
-    else return false;
-    return true;
-  }
-
-  #say(state, at, name) {
+  #say(state, at) {
     this.#change(state);
-    this.#row(name).focus();
     const gap = state.gaps[at];
     this.#showExample(gap);
     this.announce(`${state.order[at]} ${gap === null ? "and" : this.#than(gap)} ${state.order[at + 1]}`);
   }
 
   #change(state) {
+    const moved = state.order.some((name, at) => name !== this.state.order[at]);
     this.state = state;
+    if (moved) this.active = this.#open();
+    this.line.show(state);
     this.#show();
     this.onChange();
   }
@@ -202,20 +253,31 @@ export class Ranker {
       item.querySelector("[data-place-number]").textContent = shared.get(name);
       item.querySelector("[data-move='-1']").disabled = at === 0;
       item.querySelector("[data-move='1']").disabled = below === undefined;
-      if (below !== undefined) this.#showGap(item, name, below, this.state.gaps[at]);
+      if (below !== undefined) this.#showGap(item, at, name, below);
     });
+    this.#showStrip();
   }
 
-  #showGap(item, name, below, gap) {
-    const select = item.querySelector("select[data-gap-select]");
-    select.value = gap === null ? "" : String(gap);
-    select.toggleAttribute("data-unset", gap === null);
-    const example = this.section.querySelector(`#example-${gap}`);
-    if (example) select.setAttribute("aria-describedby", example.id);
-    else select.removeAttribute("aria-describedby");
-    select.setAttribute("aria-label", `${name} compared with ${below}`);
-    if (gap !== null) select.removeAttribute("aria-invalid");
-    item.querySelector("[data-gap]").toggleAttribute("data-tied", gap === 0);
+  #showGap(item, at, name, below) {
+    const gap = this.state.gaps[at];
+    const button = item.querySelector("[data-gap]");
+    button.textContent = gap === null ? "how much better?" : this.#than(gap);
+    button.setAttribute("aria-label", `${name} compared with ${below}: ${button.textContent}`);
+    if (at === this.active) button.setAttribute("aria-current", "true");
+    else button.removeAttribute("aria-current");
+    button.toggleAttribute("data-unset", gap === null);
+    button.toggleAttribute("data-tied", gap === 0);
+    if (gap !== null) button.removeAttribute("data-missing");
+  }
+
+  /** The strip is about the gap at hand. */
+  #showStrip() {
+    const { active } = this;
+    const { order, gaps } = this.state;
+    this.section.querySelector("[data-strip-of]").textContent = `${order[active]} compared with ${order[active + 1]}`;
+    for (const button of this.strip.querySelectorAll("[data-strength]")) {
+      button.setAttribute("aria-pressed", String(gaps[active] === Number(button.dataset.strength)));
+    }
   }
 
   /** The guidelines' example of the strength that was chosen last. */
@@ -230,7 +292,7 @@ export class Ranker {
     const follow = (event) => this.#aim(event);
     globalThis.Sortable?.create(this.list, {
       handle: "[data-place-row]",
-      filter: "button, select",
+      filter: "button",
       preventOnFilter: false,
       animation: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 120,
       // places change at the edges of a response; in its middle there is room for dropping one onto another
@@ -276,14 +338,13 @@ export class Ranker {
 }
 
 /** The ranking of `work`'s item, begun as its draft says. */
-export function rankerOf(work, draft, hint, onChange) {
+export function rankerOf(work, draft, onChange, onDone) {
   return new Ranker(work.root.querySelector("[data-ranking]"), {
     draft: draft?.outcome === "ranked" ? draft : null,
     announce: work.announce,
-    hint,
     onChange,
+    onDone,
     sortableUrl: work.root.dataset.sortable,
-    keys: work.keys,
     words: work.words,
   });
 }

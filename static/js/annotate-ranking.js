@@ -104,3 +104,59 @@ export function fromDraft(draft, shown) {
   });
   return { order, gaps, touched: true };
 }
+
+/** A ranking as one types it: ">" where nothing is said of how much better, "=" for equally good, else the strength. */
+export function written(state) {
+  const sign = (gap) => (gap === null ? ">" : gap === 0 ? "=" : gap);
+  return state.order.map((name, at) => (at === 0 ? "" : sign(state.gaps[at - 1])) + name).join("");
+}
+
+const UNSAID = /[\s,;>]/;
+
+/**
+ * What somebody types of a ranking: letters, best first, and between them "=" or a strength; after the letters, strengths fill
+ * the gaps that are open, one by one. The last response follows by itself.
+ *
+ * Returns `{ state, left, filled }`: `left` are the letters that are not ranked yet, which `state` has at its end, and `filled`
+ * says that something belongs further in front than it was typed. Or `{ problem }`.
+ */
+export function typed(text, shown) {
+  const letters = LETTERS.slice(0, shown).split("");
+  const order = [];
+  const gaps = [];
+  let next = null; // how the last letter compares with the one that follows it
+  let filled = false;
+  const put = (name) => {
+    if (order.length) gaps.push(next);
+    order.push(name);
+    next = null;
+  };
+  const rest = () => letters.filter((name) => !order.includes(name));
+  for (const sign of text.normalize("NFKC").toUpperCase()) {
+    if (letters.includes(sign)) {
+      if (order.includes(sign)) return { problem: `${sign} is ranked already.` };
+      put(sign);
+    } else if (/[=1-4]/.test(sign)) {
+      if (!order.length) return { problem: "Begin with the letter of the best response." };
+      const value = sign === "=" ? 0 : Number(sign);
+      // "DAB=" is read as it stands, "DAB3" as three letters whose strengths begin
+      if (order.length === shown - 1 && value && gaps.includes(null)) put(rest()[0]);
+      if (order.length < shown) next = value;
+      else if (!gaps.includes(null)) return { problem: "Every strength is set: choose a place to change it." };
+      else {
+        gaps[gaps.indexOf(null)] = value;
+        filled = true;
+      }
+    } else if (!UNSAID.test(sign)) return { problem: unknown(sign, letters) };
+  }
+  if (order.length === shown - 1) put(rest()[0]);
+  const left = order.length ? rest() : letters;
+  for (const name of order.length ? left : []) put(name);
+  return { state: order.length ? { order, gaps, touched: true } : null, left, filled };
+}
+
+function unknown(sign, letters) {
+  if (/\d/.test(sign)) return "Strengths are 1 to 4.";
+  if (/[A-Z]/.test(sign)) return `There is no response ${sign}: they are A to ${letters.at(-1)}.`;
+  return `“${sign}” is no part of a ranking: letters, “=” and 1 to 4 are.`;
+}

@@ -8,7 +8,6 @@ import {
   judged,
   Lease,
   Mirror,
-  missingRating,
   preferred,
   SAID,
   Saver,
@@ -54,23 +53,17 @@ export class Work {
   }
 
   async #start(draft) {
-    this.edits = draft?.edits ?? {};
-    this.revisions = draft?.revisions ?? {};
+    const { edits = {}, revisions = {}, spans = [] } = draft ?? {};
+    Object.assign(this, { edits, revisions, spans });
     this.improve = this.root.querySelector("[data-improve]");
     if (this.improve) {
       this.improve.hidden = !this.writes;
       this.improve.querySelector("textarea").removeAttribute("name"); // the editor says when it changes
     }
-    if (this.shown > 2) {
-      const { rankerOf } = await import("./annotate-rank.js");
-      this.ranker = rankerOf(this, draft, hint, () => {
-        this.#check("");
-        this.changed();
-      });
-    }
-    if (this.labels) {
-      const { stepperOf } = await import("./annotate-steps.js");
-      this.stepper = stepperOf(this, hint);
+    this.isRated = this.form.querySelector(".rating") !== null;
+    if (this.shown > 2 || this.isRated || this.labels) {
+      const { loadParts } = await import("./annotate-parts.js");
+      await loadParts(this, draft, () => this.#check("") && this.changed());
     }
     this.form.addEventListener("formdata", ({ formData }) => this.reading || this.#write(formData));
     this.form.addEventListener("htmx:before:request", () => this.saver.hold()); // a draft would race with the submit
@@ -87,7 +80,6 @@ export class Work {
     this.form.addEventListener("change", (event) => event.target.name && this.changed());
     this.form.addEventListener("input", (event) => event.target.name === "comment" && this.changed());
     this.#showChoice();
-    this.spans = draft?.spans ?? [];
     if (this.spans.length) this.#load(this.useMarks());
     // most items are read as they stand: what changes how they are shown comes when it is used, or needed at once, as for code,
     // headings and texts of many parts
@@ -97,9 +89,8 @@ export class Work {
       ".response__text > :nth-child(9), .response__text :is(pre.md-code, h4, h5, h6)",
     );
     if (layout === "single" || raw === "on" || rich) this.#load(this.useView());
-    this.root
-      .querySelector("[data-view]")
-      .addEventListener("click", async ({ target }) => (await this.useView()).click(target));
+    const bar = this.root.querySelector("[data-view]");
+    bar.addEventListener("click", async ({ target }) => (await this.useView()).click(target));
   }
 
   async useView() {
@@ -112,9 +103,15 @@ export class Work {
 
   async useMarks() {
     const { Marks } = await import("./annotate-marks.js");
-    const { texts, spans } = this;
-    this.marks ??= new Marks(this.root, { texts, spans, announce, onChange: () => this.changed() });
+    this.marks ??= new Marks(this.root, { work: this, announce, hint });
     return this.marks;
+  }
+
+  /** Select a passage by keys, in the response that is at hand. */
+  async selectPassage() {
+    const { Selector } = await import("./annotate-select.js");
+    this.selector ??= new Selector(this.root, { announce, hint });
+    this.selector.open(this.best ?? this.view?.current ?? "A");
   }
 
   get choice() {
@@ -133,6 +130,9 @@ export class Work {
     if (!radio) return;
     radio.focus({ preventScroll: true });
     this.changed();
+    // what is pressed next is for the rating, as soon as the part that knows it is there
+    if (this.isRated && !this.rater) return this.loading?.then(() => this.rateNext());
+    this.rateNext();
   }
 
   #check(value) {
@@ -192,11 +192,13 @@ export class Work {
 
   #showChoice() {
     const best = this.best;
+    const places = this.choice === "" ? this.ranker?.places : null;
     for (const response of this.root.querySelectorAll("[data-response]")) {
-      const chosen = response.dataset.response === best;
-      response.toggleAttribute("data-chosen", chosen);
-      const words = this.shown === 2 ? this.words.strengths[this.choice[1]] : "best";
-      response.querySelector("[data-mark]").textContent = chosen ? words : "";
+      const name = response.dataset.response;
+      response.toggleAttribute("data-chosen", name === best);
+      const strength = name === best ? this.words.strengths[this.choice[1]] : "";
+      const place = places?.has(name) ? `Place ${places.get(name)}` : "";
+      response.querySelector("[data-mark]").textContent = this.ranker ? place : strength;
     }
     this.ranker?.off(this.choice !== "");
     this.#load(this.#edit(best));
@@ -240,16 +242,14 @@ export class Work {
     (this.form.querySelector("input[name=choice]:checked") ?? this.form.querySelector("input[name=choice]")).focus();
   }
 
-  /** Focus the next rating that is missing, else the first. */
+  /** Go to the next rating that is missing, else to the first one. */
   rate() {
-    const name = this.#unrated() ?? this.form.querySelector("[name^='attribute.']")?.name;
-    if (!name) return hint("This batch has no ratings or flags for responses");
-    this.form.querySelector(`[name="${name}"]:checked, [name="${name}"]`).focus();
+    if (!this.rater?.focus()) hint("This batch has no ratings of responses");
   }
 
-  #unrated() {
-    const names = [...new Set([...this.form.querySelectorAll("[name^='attribute.']")].map((field) => field.name))];
-    return missingRating(names, this.#entries());
+  /** After the judgement: go to the first rating that is missing; returns whether there is one. */
+  rateNext() {
+    return this.rater?.next() ?? false;
   }
 
   /** How much waits for the network: what was submitted, skipped or taken back, and a draft that goes along with none of it. */
@@ -304,8 +304,7 @@ export class Work {
       const others = `${tie.toLowerCase()} (${this.keys.tie}), or ${none.toLowerCase()} (${this.keys.unacceptable})`;
       return `First choose which response is better, or ${others}.`;
     }
-    const unrated = this.#unrated();
-    if (unrated) {
+    if (this.rater?.missing) {
       this.rate();
       return "Rate every response: one rating is missing, and it has the focus now.";
     }

@@ -72,10 +72,14 @@ function tick(now) {
 const ACTIONS = {
   tie: () => work.pick("tie"),
   unacceptable: () => work.pick("all_unacceptable"),
-  ranking: () => work.ranker?.focus() ?? hint("Two responses need no ranking"),
-  attributes: () => work.rate(),
+  ranking: () => hint("Two responses need no ranking"),
+  attributes: async () => {
+    if (work.isRated && !work.rater) await work.loading;
+    work.rate();
+  },
   flags: flag,
-  mark: async () => (await work.useMarks()).open(),
+  mark: () => work.selectPassage(),
+  note: async () => (await work.useMarks()).note(),
   improve,
   nothing,
   revise,
@@ -83,7 +87,11 @@ const ACTIONS = {
   layout: async () => (await work.useView()).nextLayout(),
   previous: async () => (await work.useView()).flip(-1),
   next: async () => (await work.useView()).flip(1),
-  together: async () => (await work.useView()).sync(),
+  together: async () => {
+    const view = await work.useView();
+    if (view.layoutNow === "side") view.sync();
+    else hint(`Responses scroll together only side by side: ${work.keys.layout} changes the layout`);
+  },
   raw: async () => (await work.useView()).raw(),
   differences: async () => (await work.useView()).differences(),
   outline: async () => (await work.useView()).outline(),
@@ -106,14 +114,44 @@ const LABELLING = {
   step_back: step((steps) => steps.back()),
   improve: step((steps) => steps.write()),
 };
+const rank = (act) => async () => {
+  if (!work.ranker) await work.loading;
+  if (work.ranker) act(work.ranker);
+  else hint("The ranking did not load: reload this page");
+};
+const RANKING = {
+  ...ACTIONS,
+  ranking: rank((ranker) => ranker.focus()),
+  ...Object.fromEntries([1, 2, 3, 4].map((value) => [`strength_${value}`, rank((ranker) => ranker.compare(value))])),
+  same: rank((ranker) => ranker.compare(0)),
+  stronger: rank((ranker) => ranker.shift(1)),
+  weaker: rank((ranker) => ranker.shift(-1)),
+};
 const PICKS = Object.fromEntries(
   ["A4", "A3", "A2", "A1", "B1", "B2", "B3", "B4"].map((choice) => [`pick_${choice}`, () => work.pick(choice)]),
 );
 
-function actionsOf({ labels, writes, shown }) {
+function actionsOf({ labels, writes, shown, words }) {
   if (labels) return LABELLING;
   if (writes) return WRITING;
-  return shown === 2 ? { ...PICKS, ...ACTIONS } : ACTIONS;
+  const actions = shown === 2 ? { ...PICKS, ...ACTIONS } : RANKING;
+  const range = selected()?.cloneRange();
+  if (!range) return actions;
+  const mark = (label) => [`mark_${label}`, async () => (await work.useMarks()).mark(label, range)];
+  return { ...Object.fromEntries(Object.keys(words.marks).map(mark)), ...actions }; // before what else a digit does
+}
+
+/** What is selected of the text of a response, as a range, or null. */
+function selected() {
+  const selection = document.getSelection();
+  if (!selection.rangeCount || selection.isCollapsed) return null;
+  const range = selection.getRangeAt(0);
+  const { startContainer: from, endContainer: to, endOffset } = range;
+  const text = (from.closest ? from : from.parentElement)?.closest(
+    "[data-response] :is(.response__text, .response__raw)",
+  );
+  // three clicks select a paragraph to where the next one begins, be it outside of the text
+  return text && work?.root.contains(text) && (text.contains(to) || endOffset === 0) ? range : null;
 }
 
 function flag() {
@@ -156,12 +194,24 @@ function undo() {
   else hint("Nothing to undo: Undo is offered for a few seconds after a submit");
 }
 
-/** A key that does nothing on this item: say so, and what it would do where. */
+/** The actions that the item on the page has nothing for. */
+function without() {
+  const { improve: section, isRated, root } = work;
+  return [
+    !section && !root.querySelector("[data-steps-right]") && ["improve"],
+    !section && ["nothing", "revise"],
+    !isRated && ["attributes"],
+    !root.querySelector("[data-guidelines]") && ["guidelines"],
+    !root.querySelector("[data-skip]") && ["skip"],
+  ]
+    .filter(Boolean)
+    .flat();
+}
+
+/** A key that does nothing on this item: say so. */
 function nothingBehind({ key }) {
-  const { same, stronger, weaker } = work.keys;
-  const ranks = work.ranker && (/^[1-8]$/.test(key) || [same, stronger, weaker].includes(key));
-  if (ranks) hint(`“${key}” works on a response in the ranking: ${work.keys.ranking} goes there`);
-  else hint(`“${key}” does nothing here: ? lists the keys`);
+  if (key === "Enter") return hint("Enter submits from a choice, Ctrl Enter from everywhere");
+  hint(`“${key}” does nothing here: ? lists the keys`);
 }
 
 function open(selector, focused, missing) {
@@ -195,6 +245,15 @@ document.addEventListener(
   },
   true,
 );
+
+document.addEventListener("selectionchange", () => {
+  if (!work || !(selected() || work.marks)) return;
+  // without a network nothing is offered; the digit says so
+  work.useMarks().then(
+    (marks) => marks.selected(selected()),
+    () => {},
+  );
+});
 
 for (const kind of ["keydown", "pointerdown", "pointermove", "scroll"]) {
   document.addEventListener(kind, () => work?.clock.use(Date.now()), { passive: true, capture: true });
@@ -247,6 +306,9 @@ corralKeys.listen(() =>
         submit: () => work.form.requestSubmit(),
         escape: () => work.focusChoice(),
         nothing: nothingBehind,
+        without,
+        failed: () => announce("This did not load: press the key again once the network is back"),
+        closed: () => hint("Keys are about skipping here: Esc goes back to the responses"),
       }
     : afterwards(),
 );

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.conftest import Site
-from tests.browser.test_reading import open_texts
+from tests.browser.test_reading import open_texts, select
 from tests.factories import make_batch
 
 pytestmark = [pytest.mark.browser]
@@ -106,9 +106,13 @@ def test_no_two_controls_of_an_item_overlap(site: Site, responses: int) -> None:
     batch.attributes = ASKED
     batch.strength_examples = {"4": "Only one of them answers what was asked.", "2": "One is clearer."}
     page = open_texts(site, *[f"{name}. A text of some length. " * 12 for name in "ABCD"[:responses]], batch=batch)
+    if responses > 2:
+        page.keyboard.type("rdab3=1")  # and the first rating is at hand
+    select(page, "A text of some length", 1)  # what it can be marked as is offered beside it
     wrong = {}
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
+        page.evaluate("() => new Promise(requestAnimationFrame)")  # what stands beside the text goes along
         for is_open in (True, False):
             page.locator(".guidelines").evaluate("(each, is_open) => { each.open = is_open; }", is_open)
             seen = page.evaluate(FOUND)

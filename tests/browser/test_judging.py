@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from app.accounts.models import User
-from app.annotations.keys import ACTIONS, Where
+from app.annotations.keys import ACTIONS, FIXED, Action, Fixed, Where
 from app.judgements.vocabulary import EditPolicy
 from app.prompts.models import Batch
 from tests.browser.conftest import Site
@@ -65,14 +65,15 @@ def test_a_passage_is_marked_by_keys_alone(site: Site) -> None:
     page, _, _ = open_item(site)
     item = item_of(page)
     page.keyboard.press("h")
-    expect(page.get_by_label("Select the passage")).to_be_focused()
-    page.keyboard.press("Control+Home")
-    for _ in range(6):
-        page.keyboard.press("Shift+ArrowRight")
-    page.keyboard.press("Tab")
+    expect(page.locator("[data-response=A] .response__text")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("1")
+    expect(page.locator("[data-mark-said]")).to_have_text("False")
+    page.keyboard.press("k")
     page.keyboard.type("not so")
     page.keyboard.press("Enter")
-    expect(page.locator("#mark")).to_be_hidden()
+    expect(page.locator("[data-mark-bar]")).to_be_hidden()
     expect(page.locator("[data-marks=A] mark")).to_have_text("Answer")
     expect(page.locator("[data-save-state]")).to_contain_text("Saved")
     reload(page)
@@ -116,8 +117,7 @@ def test_a_text_is_shown_as_written_and_compared(site: Site) -> None:
 def test_an_order_that_was_never_touched_is_asked_about(site: Site) -> None:
     page, _, _ = open_item(site, 3)
     item = item_of(page)
-    for select_ in page.locator("[data-gap-select]:visible").all():
-        select_.select_option("2")
+    page.keyboard.type("22")
     page.keyboard.press("Control+Enter")
     expect(page.get_by_text("Is that your ranking?")).to_be_visible()
     page.get_by_role("button", name="No, keep ranking").click()
@@ -245,9 +245,15 @@ def test_the_sheet_lists_every_key_of_the_item_on_the_page(site: Site) -> None:
     sheet = page.locator(".keys__list > dt[data-where]")
 
     def listed(*where: Where) -> list[str]:
-        return [action.key for action in ACTIONS if action.where in where]
+        every: list[Action | Fixed] = [*ACTIONS, *FIXED]
+        rating = {"attributes", "1 … 7"}  # neither batch asks for one
+        return [
+            each.key for each in every if each.where in where and not rating & {each.key, getattr(each, "name", "")}
+        ]
 
+    page.set_viewport_size({"width": 800, "height": 400})
     page.keyboard.press("?")
+    expect(page.get_by_role("heading", name="Keys", exact=True)).to_be_in_viewport()
     expect(sheet.filter(visible=True)).to_have_text(listed(Where.ALL, Where.COMPARED, Where.PAIR))
     page.keyboard.press("Escape")
     page.keyboard.press("1")

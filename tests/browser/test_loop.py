@@ -18,7 +18,7 @@ from sqlalchemy import Engine, text
 from app.kernel.settings import ROOT
 from tests.browser.uploading import upload_batch
 from tests.flows.installation import Installation, running
-from tests.patience import eventually
+from tests.patience import PATIENCE, eventually
 from tests.places import temporary_place
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -122,7 +122,7 @@ def train(page: Page, url: str, database: Engine) -> None:
         assert not [row for row in rows if row.state in {"failed", "cancelled"}], rows
         return [row.kind for row in rows if row.state == "succeeded"] == ["reward", "sft", "dpo", "check"]
 
-    eventually(finished, 1200, "reward model, imitation and policy are trained and checked")
+    eventually(finished, 4 * PATIENCE, "reward model, imitation and policy are trained and checked")
 
 
 def check_run_pages(page: Page, url: str, database: Engine) -> None:
@@ -162,7 +162,7 @@ def policy_in_rotation(database: Engine) -> str:
         with database.connect() as connection:
             return connection.execute(query).scalar()
 
-    return eventually(look, 120, "the engine has loaded the new policy")
+    return eventually(look, PATIENCE, "the engine has loaded the new policy")
 
 
 def candidates_of(database: Engine, batch: str) -> list[tuple[list[str], int]]:

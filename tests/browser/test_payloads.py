@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.browser]
 PAYLOADS = [attack.replace("alert(1)", "window.marked=1,alert(1)") for attack in ATTACKS if "\0" not in attack]
 NAMES = [payload for payload in PAYLOADS if len(payload) <= 120 and payload.isprintable()]
 TOGETHER = "\n\n".join(PAYLOADS)
-ITEMS = 8
+ITEMS = 4
 TAME = {"http:", "https:", "mailto:"}
 NOTE_VIOLATIONS = """
     window.violations = [];

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -17,14 +18,14 @@ pytestmark = [pytest.mark.browser]
 CODE = "Run this:\n\n```python\nprint('<b>')\n```\n\nThen this:\n\n```\nplain\n```"
 
 
-def open_texts(site: Site, *texts: str, batch: Batch | None = None, width: int = 1280) -> Page:
+def open_texts(site: Site, *texts: str, batch: Batch | None = None, width: int = 1280, **options: Any) -> Page:
     """Alice at an item whose responses are ``texts``, in this order."""
     alice = make_user(site.session)
     comparison = make_comparison(site.session, batch=batch or make_batch(site.session), texts=list(texts))
     held = make_assignment(site.session, alice, comparison)
     held.order_shown = sorted(held.order_shown)  # as they were made
     site.session.commit()
-    context = site.context(alice, viewport={"width": width, "height": 800})
+    context = site.context(alice, viewport={"width": width, "height": 800}, **options)
     page = context.new_page()
     page.goto(f"{site.url}/assignments/{held.id}")
     page.wait_for_load_state("networkidle")
@@ -103,22 +104,43 @@ PAINTED = """() => Object.fromEntries([...CSS.highlights].map(([name, highlight]
     name, [...highlight].filter((range) => range.startContainer.parentElement.checkVisibility()).map(String)]))"""
 
 
-def mark(page: Page, passage: str, label: str) -> None:
-    """Mark ``passage`` of response A with ``label``, by the dialog."""
-    page.keyboard.press("h")
-    field = page.get_by_label("Select the passage")
-    expect(field).to_be_focused()
-    start = field.input_value().index(passage)
-    field.evaluate("(field, [start, end]) => field.setSelectionRange(start, end)", [start, start + len(passage)])
-    page.locator("[data-mark-label]").select_option(label)
-    page.get_by_role("button", name="Mark it").click()
-    expect(page.locator("#mark")).to_be_hidden()
+SELECT = """([name, quote, which]) => {
+    const article = document.querySelector(`[data-response=${name}]`);
+    const text = [...article.querySelectorAll(".response__text, .response__raw")].find((each) => each.checkVisibility());
+    const walk = document.createTreeWalker(text, NodeFilter.SHOW_TEXT), nodes = [];
+    while (walk.nextNode()) nodes.push(walk.currentNode);
+    let from = nodes.map((node) => node.data).join("").split(quote, which + 1).join(quote).length;
+    let to = from + quote.length, range = document.createRange();
+    for (const node of nodes) {
+        if (from >= 0 && from < node.length) range.setStart(node, from);
+        if (to > 0 && to <= node.length) range.setEnd(node, to);
+        from -= node.length;
+        to -= node.length;
+    }
+    const selection = document.getSelection();
+    selection.removeAllRanges();
+    selection.addRange(range);
+}"""
+
+
+def select(page: Page, quote: str, which: int = 0, name: str = "A") -> None:
+    """Select what response ``name`` says for the time number ``which``, from 0, as a pointer would."""
+    page.evaluate(SELECT, [name, quote, which])
+    expect(page.locator("[data-mark-labels]")).to_be_visible()
+
+
+def mark(page: Page, quote: str, key: str) -> None:
+    """Mark ``quote`` of response A."""
+    select(page, quote)
+    page.keyboard.press(key)
+    expect(page.locator("[data-mark-noted]")).to_be_visible()
+    page.keyboard.press("Escape")
 
 
 def test_a_marked_passage_is_painted_in_the_text(site: Site) -> None:
     page = open_texts(site, "# Cats\n\nCats are **very large** fish.\n\n```python\ncats()\n```", "Cats are cats.")
-    mark(page, "are **very large** fish.", "false")
-    mark(page, "Cats", "good")
+    mark(page, "are very large fish.", "1")
+    mark(page, "Cats", "5")
     assert page.evaluate(PAINTED) == {"marked": ["are very large fish."], "marked-good": ["Cats"]}
     page.keyboard.press("w")
     expect(page.locator("[data-response=A] .response__raw")).to_be_visible()
@@ -126,6 +148,7 @@ def test_a_marked_passage_is_painted_in_the_text(site: Site) -> None:
     expect(page.locator("[data-save-state]")).to_have_text("Saved")
     page.reload()
     page.wait_for_function("() => CSS.highlights.size === 2")
+    page.locator("[data-response=A]").get_by_text("Marked").click()
     page.get_by_role("button", name="Remove the mark on “are").click()
     assert list(page.evaluate(PAINTED)) == ["marked-good"]
     expect(page.locator("[data-marks=A] mark")).to_have_text("Cats")
@@ -136,7 +159,7 @@ def test_without_paint_the_passages_are_still_listed(site: Site) -> None:
     page.add_init_script("Object.defineProperty(CSS, 'highlights', { value: undefined })")
     page.reload()
     page.wait_for_load_state("networkidle")
-    mark(page, "fish", "false")
+    mark(page, "fish", "1")
     expect(page.locator("[data-marks=A] mark")).to_have_text("fish")
     expect(page.locator("[data-save-state]")).to_have_text("Saved")
 
@@ -163,11 +186,12 @@ def test_the_example_of_a_strength_stands_with_the_choice(site: Site) -> None:
 
 def test_the_example_of_a_strength_stands_with_the_ranking(site: Site) -> None:
     page = open_texts(site, "One.", "Two.", "Three.", batch=with_examples(site, 3))
-    gap = page.locator("[data-gap-select]").first
-    gap.select_option("2")
+    strip = page.locator("[data-strip]")
+    slightly = strip.get_by_role("button", name="slightly better")
+    expect(slightly).to_have_accessible_description(re.compile("One is clearer"))
+    page.keyboard.press("2")
     expect(page.get_by_text("Slightly better, for example: One is clearer.")).to_be_visible()
-    expect(gap).to_have_accessible_description(re.compile("One is clearer"))
-    gap.select_option("3")
+    page.keyboard.press("3")
     expect(page.get_by_text("One is clearer.").last).to_be_hidden()
 
 

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
 from app.annotations import service
-from app.annotations.keys import ACTIONS, Where
+from app.annotations.keys import ACTIONS, FIXED, Action, Fixed, Where
 from app.annotations.models import STANDING, Annotation, StepLabel
 from app.judgements.vocabulary import Outcome
 from tests.browser.conftest import Site
@@ -36,7 +36,8 @@ def open_steps(site: Site) -> Page:
 def test_the_sheet_lists_the_keys_of_steps_and_none_of_comparing(site: Site) -> None:
     page = open_steps(site)
     page.keyboard.press("?")
-    listed = [action.key for action in ACTIONS if action.where in {Where.ALL, Where.STEPS}]
+    every: list[Action | Fixed] = [*ACTIONS, *FIXED]
+    listed = [each.key for each in every if each.where in {Where.ALL, Where.STEPS}]
     expect(page.locator(".keys__list > dt[data-where]").filter(visible=True)).to_have_text(listed)
 
 

@@ -55,8 +55,8 @@ def test_four_responses_are_ranked(site: Site) -> None:
     page.get_by_role("button", name="Move A down").tap()
     order = page.locator("[data-place]").evaluate_all("items => items.map(item => item.dataset.place).join('')")
     assert order == "DABC"
-    for gap, strength in enumerate("302"):
-        page.locator("[data-gap-select]").nth(gap).select_option(strength)
+    for strength in ("better", "as good as", "slightly better"):  # each goes on to the next gap
+        page.locator("[data-strip]").get_by_role("button", name=strength, exact=True).tap()
     page.get_by_role("button", name="Submit").tap()
     wait_for_next(page, item)
     [said] = stored(site.session)

@@ -72,11 +72,21 @@ def test_a_keyboard_that_has_it_elsewhere_chooses_too(site: Site, keys: list[tup
 
 def test_a_ranking_is_made_on_another_keyboard(site: Site) -> None:
     page, _, _ = open_item(site, n=3, items=1)
-    press(page, "к", "KeyR")
-    press(page, "٣", "Digit3")
-    expect(page.locator("#status")).to_have_text("A moved to 3 of 3")
+    press(page, "к", "KeyR")  # Russian
+    line = page.get_by_role("textbox", name="Ranking")
+    expect(line).to_be_focused()
+    press(page, "с", "KeyC")
     press(page, "＝", "Equal")
-    expect(page.locator("#status")).to_have_text("C as good as A")
+    press(page, "a", "KeyQ")  # AZERTY: a Latin letter is what it says
+    press(page, "٣", "Digit3")  # Arabic
+    expect(line).to_have_value("C=A3")
+    expect(page.locator("#status")).to_have_text("Ranked C, A, B")
+    press(page, "b", isComposing=True)
+    press(page, "Process", "KeyB", keyCode=229)
+    expect(line).to_have_value("C=A3")
+    page.evaluate("document.querySelector('[data-rank-line]').setSelectionRange(0, 9)")
+    page.keyboard.insert_text("Ｂ＝Ｃ")  # what an input method leaves
+    expect(page.get_by_role("group", name="Response C, place 1 of 3")).to_be_visible()
 
 
 def test_what_is_pressed_while_the_next_item_comes_is_for_that_one(site: Site) -> None:
@@ -116,8 +126,10 @@ def test_what_is_pressed_while_a_submit_is_lost_is_for_the_item_that_stays(site:
         (2, "r", "Two responses need no ranking"),
         (2, "z", "othing to undo"),
         (2, "x", "“x” does nothing here"),
-        (3, "1", "“1” works on a response in the ranking"),
-        (3, "+", "“+” works on a response in the ranking"),
+        (2, "Enter", "Enter submits from a choice"),
+        (2, "k", "There is no mark to write a note on"),
+        (2, "a", "no ratings"),
+        (3, "5", "“5” does nothing here"),
     ],
 )
 def test_a_key_that_does_nothing_says_so_on_the_page(site: Site, n: int, key: str, said: str) -> None:

@@ -14,6 +14,7 @@ from app.kernel.jobs import Queue
 from app.prompts.models import Prompt, PromptState
 from tests.faults.rig import Rig, all_settled, assert_nothing_is_wrong, eventually
 from tests.generating import counts, open_batch
+from tests.patience import PATIENCE
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
@@ -44,7 +45,7 @@ def test_killing_the_generation_worker_at_ten_random_points_loses_and_doubles_no
         if kill % 5 == 4:
             orphans = rig.kill(GENERATION)
             rig.start_worker(Queue.GENERATION)
-            _, left = psutil.wait_procs(orphans, timeout=60)
+            _, left = psutil.wait_procs(orphans, timeout=PATIENCE)
             assert left == [], "a pool child leaves when its worker is gone"
         else:
             eventually(lambda: rig.kill_child(GENERATION), "a pool child to kill")

@@ -22,7 +22,7 @@ from sqlalchemy import Engine, text
 from app.kernel.db import make_engine
 from app.kernel.settings import ROOT
 from app.services.embedded import free_port
-from tests.patience import eventually
+from tests.patience import PATIENCE, eventually
 
 LINK = re.compile(r"https?://\S+/invite/\S+")
 
@@ -55,7 +55,7 @@ class Installation:
             found = LINK.search(self.said())
             return found.group(0) if found else None
 
-        return eventually(look, 120, "the first admin's link")
+        return eventually(look, PATIENCE, "the first admin's link")
 
     def corral(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run another ``corral`` command against this installation, with ``stdin`` as its input."""
@@ -66,7 +66,7 @@ class Installation:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE,
             check=False,
         )
 
@@ -84,7 +84,7 @@ class Installation:
 
     def kill9(self, *words: str) -> list[int]:
         """SIGKILL every descendant that :meth:`children` finds; returns their process ids, of which there is at least one."""
-        victims = eventually(lambda: self.children(*words), 60, f"a process with {words}")
+        victims = eventually(lambda: self.children(*words), PATIENCE, f"a process with {words}")
         for victim in victims:
             victim.kill()
         return [victim.pid for victim in victims]
@@ -92,7 +92,7 @@ class Installation:
     @cached_property
     def database(self) -> Engine:
         """An engine of the test's own on the installation's database."""
-        url = eventually(lambda: self.corral("db", "url").stdout.strip() or None, 60, "the database's address")
+        url = eventually(lambda: self.corral("db", "url").stdout.strip() or None, PATIENCE, "the database's address")
         return make_engine(url.splitlines()[-1], 2)
 
     def greedy(self, model: str, prompt: str) -> str:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from tests.fake_engine import FakeEngine
 from tests.flows.installation import Installation, running
 from tests.generating import open_batch, tiny_engine
-from tests.patience import eventually
+from tests.patience import PATIENCE, eventually
 from tests.places import temporary_place
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
@@ -39,7 +39,7 @@ def cut_the_power(installation: Installation) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):  # one that ended between the list and its turn
             process.kill()
-    psutil.wait_procs(processes, timeout=20)
+    psutil.wait_procs(processes, timeout=PATIENCE)
 
 
 def a_folder(path: Path) -> None:
@@ -76,14 +76,16 @@ def test_a_power_cut_that_breaks_all_that_can_be_made_again_costs_nothing(place:
             open_batch(session, [f"Question number {number}?" for number in range(PROMPTS)])
             session.commit()
         at_work = "SELECT count(*) FROM prompts WHERE state = 'generating'"
-        eventually(lambda: first.scalar(at_work), 120, "a worker in the middle of a batch")
+        eventually(lambda: first.scalar(at_work), PATIENCE, "a worker in the middle of a batch")
         cut_the_power(first)
     break_what_can_be_made_again(data)
     engine.delay = 0.0
     with running(data, **settings) as second:
-        eventually(lambda: second.said().count("Corral is at") == 2, 120, second.said())
+        eventually(lambda: second.said().count("Corral is at") == 2, PATIENCE, second.said())
         ready = "SELECT count(*) FROM prompts WHERE state = 'ready'"
-        eventually(lambda: second.scalar(ready) == PROMPTS, 120, "the ledger rings for what the broken log knew of")
+        eventually(
+            lambda: second.scalar(ready) == PROMPTS, PATIENCE, "the ledger rings for what the broken log knew of"
+        )
         for broken in (
             "appendonlydir",
             "postmaster.pid",

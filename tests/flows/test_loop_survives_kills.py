@@ -66,7 +66,7 @@ class Client:
                 return None
             return None if answer.status_code == 503 else answer
 
-        return eventually(attempt, 120, f"an answer to {method} {path}")
+        return eventually(attempt, PATIENCE, f"an answer to {method} {path}")
 
 
 def person(installation: Installation, email: str, role: str, scope: str) -> Client:
@@ -78,7 +78,9 @@ def person(installation: Installation, email: str, role: str, scope: str) -> Cli
     made = installation.corral("token", "create", email, "--name", "test", "--scope", scope)
     assert made.returncode == 0, made.stderr
     token = made.stdout.split()[-1]
-    return Client(httpx.Client(base_url=installation.url, headers={"authorization": f"Bearer {token}"}, timeout=60))
+    return Client(
+        httpx.Client(base_url=installation.url, headers={"authorization": f"Bearer {token}"}, timeout=PATIENCE)
+    )
 
 
 def upload(client: Client, name: str, skip: int, count: int) -> int:
@@ -133,7 +135,7 @@ def kill_when(installation: Installation, due: Callable[[], bool], *words: str) 
     """
 
     def work() -> list[int]:
-        eventually(due, 900, f"the moment to kill {words}")
+        eventually(due, 3 * PATIENCE, f"the moment to kill {words}")
         victims = installation.kill9(*words)
         eventually(lambda: not any(map(psutil.pid_exists, victims)), PATIENCE, f"the end of {words}")
         return victims
@@ -196,7 +198,7 @@ def test_kills_at_random_moments_lose_and_double_nothing(installation: Installat
         "SELECT count(*) FROM deployments d JOIN checkpoints c ON c.id = d.checkpoint_id "
         "WHERE c.kind = 'policy' AND d.load_state = 'loaded'"
     )
-    eventually(lambda: installation.scalar(served) == 1, 120, "the new policy is loaded")
+    eventually(lambda: installation.scalar(served) == 1, PATIENCE, "the new policy is loaded")
     second = upload(bob, "second", PROMPTS, 4)
     wait_ready(installation, second, 4)
     by_policy = (

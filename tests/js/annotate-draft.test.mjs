@@ -8,7 +8,6 @@ import {
   fingerprint,
   judged,
   Lease,
-  missingRating,
   preferred,
 } from "../../static/js/annotate-draft.js";
 import { editProblem } from "../../static/js/annotate-edit.js";
@@ -98,6 +97,4 @@ test("what is said of each response is read from the form's fields", () => {
     ["comment", "x"],
   ];
   assert.deepEqual(detailsOf(entries), { attributes: { A: { helpful: 2 } }, flags: { B: ["unsafe", "private_data"] } });
-  assert.equal(missingRating(["attribute.A.helpful", "attribute.B.helpful"], entries), "attribute.B.helpful");
-  assert.equal(missingRating(["attribute.A.helpful"], entries), null);
 });

@@ -35,7 +35,7 @@ function keydown(given, target) {
 }
 
 const nowhere = { matches: () => false, closest: () => null };
-const field = { matches: (selector) => selector.startsWith("textarea") || selector === "#judge textarea", closest: () => null };
+const field = { matches: (selector) => selector.startsWith("textarea") || selector.startsWith("#judge textarea"), closest: () => null };
 
 test("a key does what its person chose, and nothing that this item has not", () => {
   const keys = { tie: "q", raw: "w", pick_A4: "1" };

@@ -12,6 +12,8 @@ import {
   setGap,
   shiftGap,
   toggleTie,
+  typed,
+  written,
 } from "../../static/js/annotate-ranking.js";
 
 test("a gap survives a move only between the same two neighbours", () => {
@@ -73,4 +75,35 @@ test("a response that joins another shares its place, and what was said of that 
   assert.deepEqual(join(state, "A", "B"), { order: ["B", "C", "A", "D"], gaps: [0, 0, 3], touched: true });
   assert.deepEqual(join(state, "D", "A"), { order: ["A", "D", "B", "C"], gaps: [0, 1, 0], touched: true });
   assert.deepEqual(join(ranking(3), "A", "C"), { order: ["B", "C", "A"], gaps: [null, 0], touched: true });
+});
+
+test("a ranking is typed as letters, as a formula, or with its strengths, and is written back", () => {
+  const said = (text, shown = 4) => written(typed(text, shown).state);
+  assert.equal(said("dabc"), "D>A>B>C");
+  assert.equal(said("DAB"), "D>A>B>C"); // the last one follows by itself
+  assert.equal(said("D>A=B>C"), "D>A=B>C");
+  assert.equal(said("D>A=B"), "D>A=B>C");
+  assert.equal(said("DAB="), "D>A>B=C");
+  assert.equal(said("dab321"), "D3A2B1C");
+  assert.equal(said("DABC3=1"), "D3A=B1C");
+  assert.equal(said("D3A2B1"), "D3A2B1C");
+  assert.equal(said("d 3, a = b;c"), "D3A=B>C");
+  assert.equal(said("Ｄ＞Ａ＝Ｂ"), "D>A=B>C"); // full-width, as an input method leaves it
+  assert.equal(said("hgfedcba", 8), "H>G>F>E>D>C>B>A");
+});
+
+test("what is not ranked yet stands at the end, and says so", () => {
+  const { state, left } = typed("D3B", 4);
+  assert.deepEqual([written(state), left], ["D3B>A>C", ["A", "C"]]);
+  assert.deepEqual(typed("", 4), { state: null, left: ["A", "B", "C", "D"], filled: false });
+});
+
+test("a letter twice, a response that is not there, and other signs are refused with a reason", () => {
+  const problem = (text) => typed(text, 4).problem;
+  assert.equal(problem("DAD"), "D is ranked already.");
+  assert.equal(problem("DE"), "There is no response E: they are A to D.");
+  assert.equal(problem("3"), "Begin with the letter of the best response.");
+  assert.equal(problem("D5"), "Strengths are 1 to 4.");
+  assert.equal(problem("D!"), "“!” is no part of a ranking: letters, “=” and 1 to 4 are.");
+  assert.equal(problem("DAB3214"), "Every strength is set: choose a place to change it.");
 });

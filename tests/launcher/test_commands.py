@@ -22,6 +22,7 @@ from app.kernel.settings import ROOT, get_settings
 from app.prompts.models import Batch
 from tests.factories import PASSWORD, current_round, make_annotation, make_batch, make_comparison, make_user
 from tests.launcher.conftest import Corral, refused
+from tests.patience import PATIENCE
 
 
 def signs_in(session: Session, email: str, password: str) -> bool:
@@ -214,7 +215,7 @@ def test_the_address_of_the_database_is_printed(corral: Corral) -> None:
 def test_what_cannot_work_is_one_sentence(arguments: list[str], environment: dict[str, str], words: str) -> None:
     command = [sys.executable, "-m", "app.commands.cli", *arguments]
     done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 1
     assert done.stderr.startswith("corral: ")

@@ -20,6 +20,7 @@ from app.services.embedded import SOCKET, Postgres
 from app.services.instance import Instance, Running
 from tests.generating import write_adapter
 from tests.launcher.test_launch import RUNNING
+from tests.patience import PATIENCE
 from tests.places import temporary_place
 from training.formats.templates import TOOL_USE
 
@@ -64,7 +65,7 @@ def killed() -> Iterator[Path]:
         family = [psutil.Process(pid), *psutil.Process(pid).children()]
         for process in family:
             process.kill()
-        psutil.wait_procs(family, timeout=20)
+        psutil.wait_procs(family, timeout=PATIENCE)
         yield server.folder
         server.stop()
 

@@ -25,6 +25,7 @@ from app.registry.service import follow_files, register_checkpoint
 from app.services import embedded, migrating
 from app.services.dumps import dump, load
 from tests.factories import make_annotation, make_user
+from tests.patience import PATIENCE
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
 
@@ -111,7 +112,7 @@ def test_a_laptop_moves_by_two_commands(tmp_path: Path) -> None:
     def corral(folder: str, *arguments: str, said: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         command = [sys.executable, "-m", "app.commands.cli", "--data-dir", str(tmp_path / folder), *arguments]
         clean = {k: v for k, v in os.environ.items() if k not in {"DATABASE_URL", "BROKER_URL"}}
-        return subprocess.run(command, input=said, env=clean, capture_output=True, timeout=100, check=True)
+        return subprocess.run(command, input=said, env=clean, capture_output=True, timeout=PATIENCE, check=True)
 
     corral(
         "old",

@@ -23,7 +23,7 @@ from app.services import embedded, standin
 from app.services.embedded import Postgres
 from app.services.instance import Instance
 from tests.flows.installation import Installation, running
-from tests.patience import eventually
+from tests.patience import PATIENCE, eventually
 
 pytestmark = [pytest.mark.slow]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="is about root")
@@ -62,7 +62,7 @@ def nobody_opens(paths: list[Path]) -> list[str]:
     seen: multiprocessing.Queue[list[str]] = context.Queue()
     process = context.Process(target=stroll, args=(paths, seen))
     process.start()
-    opened = seen.get(timeout=60)
+    opened = seen.get(timeout=PATIENCE)
     process.join(20)
     return opened
 
@@ -95,7 +95,7 @@ def test_corral_up_in_a_closed_home_works_and_nobody_reads_anything(home: Path) 
     above = modes(*home.parents, home, *Path(sys.executable).parents, *Path(embedded.__file__).parents)
     with running(home / "var", "--no-engine") as installation:
         installation.admin_link()
-        eventually(lambda: installation.said().count("ready") >= 4, 120, "the workers")
+        eventually(lambda: installation.said().count("ready") >= 4, PATIENCE, "the workers")
         judged(installation)
         assert loose(home / "var") == []
         assert nobody_opens([home, *home.rglob("*")]) == []
@@ -116,7 +116,7 @@ def test_what_an_older_version_left_open_is_closed_and_goes_on(home: Path) -> No
     for path in [data, *data.glob("logs/*"), data / "logs", data / "runs", data / "runs" / "1" / "events.jsonl"]:
         path.chmod(0o755)
     with running(data, "--no-engine", CORRAL_SAMPLE_BATCH="false") as second:
-        eventually(lambda: second.said().count("First admin") == 2, 120, "the second start")
+        eventually(lambda: second.said().count("First admin") == 2, PATIENCE, "the second start")
         assert link in second.said()
         assert loose(data) == []
 

@@ -186,7 +186,7 @@ def test_a_console_that_is_closed_stops_nothing() -> None:
         "from app.laptop.supervisor import Console\n"
         "Console().say('web', 'a line that nobody reads'); sys.stderr.write('goes on'); os._exit(0)"
     )
-    done = subprocess.run(python(code), cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=30, check=True)
+    done = subprocess.run(python(code), cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=PATIENCE, check=True)
     assert done.stderr == "goes on"
 
 

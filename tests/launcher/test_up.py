@@ -58,7 +58,7 @@ def serves(installation: Installation, start: int = 1) -> bool:
 
 def everything(installation: Installation) -> list[psutil.Process]:
     """All processes of it once all are there: database, broker, web, three workers, beat, and the watchdog."""
-    eventually(lambda: installation.said().count("ready") >= 3, 120, "three workers")
+    eventually(lambda: installation.said().count("ready") >= 3, PATIENCE, "three workers")
     return installation.children()
 
 
@@ -78,14 +78,14 @@ def corral_up(*arguments: str, **environment: str) -> subprocess.CompletedProces
     clean = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "BROKER_URL"}}
     command = [sys.executable, "-m", "app.commands.cli", "up", "--no-engine", *arguments]
     return subprocess.run(
-        command, env=clean | environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        command, env=clean | environment, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
 
 
 def test_the_printed_link_opens_and_a_second_start_keeps_the_data(folder: Path) -> None:
     with up(folder) as first:
         link = first.admin_link()
-        page = httpx.get(link, timeout=30)
+        page = httpx.get(link, timeout=PATIENCE)
         assert page.status_code == 200
         assert "password" in page.text
         assert link.rsplit("/", 1)[1] not in "".join(log.read_text() for log in (folder / "logs").glob("*.log"))
@@ -101,13 +101,13 @@ def test_the_printed_link_opens_and_a_second_start_keeps_the_data(folder: Path) 
             "--role",
             "admin",
         ]
-        subprocess.run(add, env=first.environment, cwd=ROOT, input=PASSWORD, text=True, check=True, timeout=60)
+        subprocess.run(add, env=first.environment, cwd=ROOT, input=PASSWORD, text=True, check=True, timeout=PATIENCE)
         assert first.stop() == 0
     with up(folder) as second:
-        eventually(lambda: serves(second, 2), 120, "the second start")
+        eventually(lambda: serves(second, 2), PATIENCE, "the second start")
         assert "First admin" not in second.said().split("stopped; everything is kept")[-1]
         assert "bob@example.org" in second.corral("user", "list").stdout
-        assert httpx.get(second.url, timeout=30).status_code == 303
+        assert httpx.get(second.url, timeout=PATIENCE).status_code == 303
 
 
 def test_ctrl_c_leaves_no_process_behind(installation: Installation) -> None:
@@ -120,7 +120,7 @@ def test_ctrl_c_leaves_no_process_behind(installation: Installation) -> None:
 
 
 def test_a_terminal_that_closes_stops_it_in_order(installation: Installation) -> None:
-    eventually(lambda: serves(installation), 120, "the first page")
+    eventually(lambda: serves(installation), PATIENCE, "the first page")
     processes = installation.children()
     installation.process.send_signal(signal.SIGHUP)
     assert installation.process.wait(60) == 0
@@ -128,7 +128,9 @@ def test_a_terminal_that_closes_stops_it_in_order(installation: Installation) ->
 
 
 def test_ctrl_c_while_it_starts_leaves_no_process_behind(installation: Installation) -> None:
-    processes = eventually(lambda: installation.children("postgres") and installation.children(), 60, "the first child")
+    processes = eventually(
+        lambda: installation.children("postgres") and installation.children(), PATIENCE, "the first child"
+    )
     installation.process.send_signal(signal.SIGTERM)
     assert installation.process.wait(60) == 0
     assert alive(processes) == []
@@ -140,8 +142,8 @@ def test_kill_9_of_the_supervisor_leaves_no_orphan_and_the_next_start_recovers(f
         first.process.kill()
         eventually(lambda: not alive(processes), PATIENCE, f"the end of {alive(processes)}")
     with up(folder) as second:
-        eventually(lambda: serves(second, 2), 120, "the start after kill -9")
-        assert httpx.get(f"{second.url}/readyz", timeout=30).status_code == 200
+        eventually(lambda: serves(second, 2), PATIENCE, "the start after kill -9")
+        assert httpx.get(f"{second.url}/readyz", timeout=PATIENCE).status_code == 200
 
 
 def test_kill_9_of_everything_at_once_is_recovered_from(folder: Path) -> None:
@@ -151,11 +153,11 @@ def test_kill_9_of_everything_at_once_is_recovered_from(folder: Path) -> None:
         for process in [psutil.Process(first.process.pid), *processes]:
             with contextlib.suppress(psutil.NoSuchProcess):  # one that ended between the list and its turn
                 process.kill()
-        psutil.wait_procs(processes, timeout=20)
+        psutil.wait_procs(processes, timeout=PATIENCE)
     with up(folder) as second:
-        eventually(lambda: second.said().count("First admin") == 2, 120, "the start after kill -9")
+        eventually(lambda: second.said().count("First admin") == 2, PATIENCE, "the start after kill -9")
         assert second.said().count(link) == 1
-        old = httpx.get(f"{second.url}/invite/{link.rsplit('/', 1)[1]}", timeout=30)
+        old = httpx.get(f"{second.url}/invite/{link.rsplit('/', 1)[1]}", timeout=PATIENCE)
         assert old.status_code == 404, "only the newest link works"
 
 
@@ -163,7 +165,7 @@ def test_a_killed_worker_is_started_again(shared: Installation) -> None:
     before = shared.said().count("generation  ready")
     (first,) = [child.pid for child in shared.children("-Q generation") if child.ppid() == shared.process.pid]
     os.kill(first, signal.SIGKILL)
-    eventually(lambda: shared.said().count("generation  ready") > before, 120, "the worker's second start")
+    eventually(lambda: shared.said().count("generation  ready") > before, PATIENCE, "the worker's second start")
     assert "generation  was killed (SIGKILL); starting again in 0.5 s" in shared.said()
     assert shared.process.poll() is None
 
@@ -173,14 +175,14 @@ def test_a_killed_database_and_broker_come_back_and_pages_go_on(shared: Installa
     shared.kill9("valkey-server")
 
     def ready() -> bool:
-        return httpx.get(f"{shared.url}/readyz", timeout=30).status_code == 200
+        return httpx.get(f"{shared.url}/readyz", timeout=PATIENCE).status_code == 200
 
-    eventually(ready, 60, "a page after the database was killed")
-    eventually(lambda: shared.children("valkey-server"), 60, "the broker's second start")
+    eventually(ready, PATIENCE, "a page after the database was killed")
+    eventually(lambda: shared.children("valkey-server"), PATIENCE, "the broker's second start")
 
 
 def test_a_web_server_that_keeps_dying_stops_everything_with_one_sentence(installation: Installation) -> None:
-    eventually(lambda: serves(installation), 120, "the first page")
+    eventually(lambda: serves(installation), PATIENCE, "the first page")
     processes = installation.children()
     killed: set[int] = set()
 
@@ -190,7 +192,7 @@ def test_a_web_server_that_keeps_dying_stops_everything_with_one_sentence(instal
             killed.add(child.pid)
         return installation.process.poll() is not None
 
-    eventually(over, 120, "the end of it all")
+    eventually(over, PATIENCE, "the end of it all")
     assert installation.process.returncode == 1
     assert "corral: web ended 4 times within a minute, so Corral stopped everything." in installation.said()
     assert "The last time it was killed (SIGKILL); see " in installation.said()
@@ -202,7 +204,7 @@ def test_a_second_start_over_the_same_data_is_refused(shared: Installation) -> N
     second = corral_up("--data-dir", str(shared.data_dir), "--port", str(free_port()))
     assert second.returncode == 1
     assert second.stderr.startswith(f"corral: Corral already runs on {shared.data_dir}, at {shared.url}")
-    assert httpx.get(f"{shared.url}/healthz", timeout=30).status_code == 200
+    assert httpx.get(f"{shared.url}/healthz", timeout=PATIENCE).status_code == 200
 
 
 def test_commands_find_the_running_installation(shared: Installation) -> None:

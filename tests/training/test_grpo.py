@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,13 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def run(folder: Path, base: Path, mode: str, **changes: Any) -> int:
+def run(folder: Path, base: Path, mode: str, asked: Sequence[dict[str, Any]] = (), **changes: Any) -> int:
     prompts = [make_asked(f"A number of {topic}?", reference="1", capability="sums") for topic in TOPICS]
     prompts += [
         make_asked(f"How many {topic} are there?", reference="1", split="held_out", capability="sums")
         for topic in TOPICS
     ]
-    write_snapshot(folder / "snapshot", make_rows(2, 0), [*prompts, make_asked("Tell me of bees.")])
+    write_snapshot(folder / "snapshot", make_rows(2, 0), asked or [*prompts, make_asked("Tell me of bees.")])
     command = [sys.executable, str(Path(likes_digits.__file__)), mode]
     settings = SETTINGS | {"base_model": str(base), "checks": command} | changes
     (folder / "run.toml").write_text(tomli_w.dumps(settings))

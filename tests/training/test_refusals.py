@@ -15,14 +15,14 @@ from tests.training.test_average import adapter
 from tests.training.test_selection import kept_by, run, sample_line
 from training.data import judged
 from training.data.judged import REFUSALS, Judged, refusal, without_wrong
-from training.data.sampled import Sampled
+from training.data.sampled import Answer, Sampled
 from training.formats.errors import DataError
 
 ASKED = "What is the name of the river that runs through the town?"
 
 
 def sampled(question: str = ASKED, **known: Any) -> Sampled:
-    return Sampled("p", ({"role": "user", "content": question},), None, "policy-r1", (("a", "stop"),), **known)
+    return Sampled("p", ({"role": "user", "content": question},), None, "policy-r1", (Answer("a"),), **known)
 
 
 @pytest.mark.parametrize(

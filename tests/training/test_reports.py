@@ -272,8 +272,8 @@ def test_ending_at_once_is_a_divergence(tiny_base: Path) -> None:
     silent._start = start
     preference = snapshot.read(write_snapshot(tiny_base.parent / "asked", rows()), 0)[0]
     asked = policy_report.questions([row for row in preference if row.split == "held_out"], tokenizer, 256)
-    sampling = {"max_new_tokens": 8, "temperature": 1.0, "seed": 1}
-    found = policy_report.answer(silent, asked, inference.base(str(tiny_base)), sampling=sampling, resamples=50)
+    samples = silent.sample([question.prompt_ids for question in asked], max_new_tokens=8, temperature=1.0, seed=1)
+    found = policy_report.answer(silent, asked, samples, inference.base(str(tiny_base)), resamples=50)
     assert {sample.drawn[0] for sample in found.samples} == {tokenizer.eos_token_id}
     assert found.intervals["kl_per_answer"].value > 1.0
     assert found.intervals["empty"].value == 1.0

@@ -15,6 +15,7 @@ from tests.training.conftest import byte_tokenizer, make_row, turn, write_snapsh
 from tests.training.test_asked import DATA
 from tests.training.test_average import adapter
 from tests.training.test_checks import VERIFIER
+from tests.training.test_traced_rows import STEPS
 from training import selection
 from training.data import near_duplicates, snapshot
 from training.data.picks import Pick, top_share
@@ -107,6 +108,45 @@ def test_the_best_of_each_prompt_is_kept_with_where_it_came_from(round_of: Path)
     }
     kept = report["counts"]["rows/rejection_sampling"]
     assert report["counts"]["samples"] == kept + sum(report["dropped"].values()), "every sample is accounted for"
+
+
+def test_an_answer_is_imitated_behind_its_calls_where_all_of_them_ran(round_of: Path) -> None:
+    failed = [STEPS[0], STEPS[1] | {"failed": True}]
+    line = sample_line(6, "[add()]", "Eight.", "Seven.", "Seven.")
+    for sample, steps, ended in zip(
+        line["samples"], (STEPS, failed, failed, STEPS), ("steps", *["answered"] * 3), strict=True
+    ):
+        sample |= {"steps": steps, "ended": ended}
+    (round_of / "samples.jsonl").write_text(json.dumps(line))
+    edited = make_row(5, edited=turn("Best."), steps={"chosen": STEPS, "rejected": None})
+    write_snapshot(round_of / "snapshot", [make_row(3, split="held_out"), edited])
+    assert run(round_of, top_share=1.0, snapshot="snapshot") == 0
+    dropped = json.loads((round_of / "sft.report.json").read_text())["dropped"]
+    assert (dropped["calls_unfinished"], dropped["calls_not_run"]) == (1, 2)
+    rows = [json.loads(each) for each in (round_of / "sft.jsonl").read_text().splitlines()]
+    assert [row["steps"] for row in rows] == [{"chosen": STEPS}] * 2
+    tokenizer = byte_tokenizer()
+    made = prepare(
+        round_of / "sft.jsonl",
+        DataConfig(min_strength=1, max_length=512, held_out_percent=0),
+        tokenizer,
+        max_held_out=0,
+        consumer="sft",
+    ).rows
+    learnt = [tokenizer.decode([row.responses[0].ids[at] for at in row.responses[0].learnt]) for row in made]
+    assert learnt == ["[add()]<|im_end|>Best.<|im_end|>\n", "[add()]<|im_end|>Seven.<|im_end|>\n"]
+    assert all("seven" in tokenizer.decode(row.responses[0].ids) for row in made), "what the tool said is read"
+
+
+def test_a_correction_is_imitated_behind_its_calls(round_of: Path) -> None:
+    prompt = make_row(7)["prompt"]
+    made = {"prompt_id": "p7", "asked": prompt, "prompt": prompt, "checkpoint": "policy-r1", "completion": "Seven."}
+    (round_of / "corrections.jsonl").write_text(json.dumps(made | {"steps": STEPS}))
+    assert run(round_of, top_share=1.0, corrections="corrections.jsonl") == 0
+    rows = [json.loads(each) for each in (round_of / "sft.jsonl").read_text().splitlines()]
+    assert [row["steps"] for row in rows if row["source"] == "correction"] == [{"chosen": STEPS}]
+    (round_of / "corrections.jsonl").write_text(json.dumps(made | {"steps": ["none"]}))
+    assert run(round_of, corrections="corrections.jsonl") == 2
 
 
 def test_what_people_preferred_is_imitated_where_they_edited_nothing(round_of: Path) -> None:
@@ -339,11 +379,9 @@ def test_what_was_put_right_is_imitated_behind_the_wrong_answer_and_its_finding(
     rows = [json.loads(line) for line in (sums / "sft.jsonl").read_text().splitlines()]
     [corrected] = [row for row in rows if row["source"] == "correction"]
     assert (corrected["prompt"], corrected["completion"]) == (told, turn("It is 7"))
-    [solution] = [row for row in rows if row["source"] == "solution"]
-    assert (solution["prompt"], solution["completion"]) == (asked, turn("It is 7"))
+    assert [row["prompt"] for row in rows if row["source"] == "solution"] == [asked]
     counts = kept_by(sums)[1]["counts"]
-    assert (counts["rows/correction"], counts["rows/solution"]) == (1, 1)
-    assert (counts["solutions"], counts["solutions_dropped"], counts["solutions_corrected"]) == (4, 3, 1)
+    assert (counts["rows/correction"], counts["solutions_dropped"], counts["solutions_corrected"]) == (1, 3, 1)
     tokenizer = byte_tokenizer()
     trained = prepare(sums / "sft.jsonl", DATA, tokenizer, max_held_out=9, consumer="sft").rows
     [prepared] = [row for row in trained if "Correct it." in tokenizer.decode(row.prompt_ids)]

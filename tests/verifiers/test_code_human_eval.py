@@ -1,4 +1,7 @@
-"""HumanEval, where its file lies beside the checkout: every reference passes, and nothing fails."""
+"""HumanEval, where its file lies beside the checkout: references pass, and nothing fails.
+
+Every fourth task; ``make bench-capabilities`` checks all of them.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,9 @@ from workers.verifiers.protocol import checked
 pytestmark = [pytest.mark.slow]
 
 
-def test_every_reference_passes_and_nothing_fails() -> None:
+def test_references_pass_and_nothing_fails() -> None:
     lines = gzip.decompress(public("human_eval.jsonl.gz").read_bytes()).splitlines()
-    tasks: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    tasks: list[dict[str, Any]] = [json.loads(line) for line in lines[::4]]
     tests, static = CodeTests(here()), Static(here(), types=False)
     right = [case_of(task, task["prompt"] + task["canonical_solution"]) for task in tasks]
     nothing = [case_of(task, f"{task['prompt']}    return None\n") for task in tasks]
@@ -34,4 +37,4 @@ def test_every_reference_passes_and_nothing_fails() -> None:
     assert [each for each in passed if each.passed is not True] == []
     assert [each for each in failed if each.passed is not False] == []
     assert [each for each in clean if each.passed is not True] == []
-    assert len(passed) == len(failed) == 164
+    assert len(passed) == len(failed) == 41

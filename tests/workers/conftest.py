@@ -22,13 +22,25 @@ from tests.findings.judges import judging, labelled
 from tests.generating import serve_base, settings_for, tiny_engine
 from tests.living import listening
 from tests.synthesis.writing import Writer
+from tests.workers.test_chat import TOOL_USE
 from workers import stopping
+from workers.tools.calculator import Calculator
 
 
 @pytest.fixture
 def fake(tmp_path: Path) -> Iterator[FakeEngine]:
     with tiny_engine(tmp_path).running() as engine:
         yield engine
+
+
+@pytest.fixture
+def tool_use(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
+    """The model has a template for tools; the calculator needs no process of its own, which a busy machine makes wait."""
+    assert fake.model is not None
+    monkeypatch.setattr(Calculator, "run", lambda _, arguments: "42" if arguments["expression"] == "21*2" else "?")
+    (fake.model / "additional_chat_templates").mkdir()
+    (fake.model / "additional_chat_templates" / "tool_use.jinja").write_text(TOOL_USE)
+    return fake
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ import pytest
 from app.kernel.settings import Settings
 from workers.engines.protocol import Ask, EngineAway, Reply
 from workers.engines.replies import Answer
+from workers.tools.calculator import Calculator
+from workers.tools.protocol import shown
 from workers.training import correction
 from workers.training.rejection import Writer
 from workers.verifiers.checker import CheckerBroken
@@ -109,9 +111,28 @@ def test_a_wrong_answer_and_its_finding_are_said_until_it_passes(engine: Scripte
 @pytest.mark.parametrize("tests", [{"kind": "answer", "value": "7"}, [{"kind": "sum", "value": [7, "seven"]}]])
 def test_the_right_answer_of_a_test_is_not_told(tests: Any) -> None:
     line = sampled("a", "8", reference=None, tests=tests)
-    wrong = correction.Wrong("8", Finding("answer", "1", False, "8, but 7 is wanted"))
+    wrong = correction.Wrong(correction.Given("8"), Finding("answer", "1", False, "8, but 7 is wanted"))
     assert "found: it is wrong." in wrong.told(correction.right_answers(line))
     assert "found: 8, but 7 is wanted." in wrong.told(correction.right_answers(sampled("a", "8", reference=None)))
+
+
+def test_a_wrong_answer_is_shown_with_its_calls_and_the_next_one_may_call_tools_as_well(
+    engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Calculator, "run", lambda *_: "7")
+    called = '<tool_call>{"name": "calculator", "arguments": {"expression": "3+4"}}</tool_call>'
+    engine.says = lambda ask: ["7"] if ask.steps else [called]
+    line = sampled("a", "8", "7", "6", tools=[shown(Calculator())])
+    said = {"role": "assistant", "content": "", "tool_calls": [{"id": "call_1"}], "said": "[calculator()]"}
+    result = {"role": "tool", "name": "calculator", "tool_call_id": "call_1", "content": "8"}
+    line["samples"][0] |= {"steps": [said, result], "ended": "answered"}
+    line["samples"][1] |= {"steps": [said, result | {"failed": True}], "ended": "answered"}
+    line["samples"][2] |= {"steps": [], "ended": "steps"}
+    code, [made], _ = run(tmp_path, line)
+    assert code == 0
+    assert [turn["role"] for turn in made["prompt"]] == ["user", "assistant", "tool", "assistant", "user"]
+    assert not any("said" in turn for turn in made["prompt"])
+    assert (made["completion"], made["steps"][0]["said"], made["steps"][1]["content"]) == ("7", called, "7")
 
 
 def test_it_is_told_twice_and_no_more(engine: Scripted, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from app.kernel.settings import EngineKind, Settings
 from tests.engine_faults import Mode
 from tests.fake_engine import FakeEngine
+from workers.engines import encoders
 from workers.engines import openai as openai_engine
 from workers.engines.chat import ChatEncoder
 from workers.engines.openai import OpenAIEngine
@@ -172,14 +173,14 @@ def test_a_tokeniser_that_cannot_be_read_is_nobodys_prompt_and_is_not_read_again
         read.append(model)
         raise fault
 
-    monkeypatch.setattr(openai_engine, "ChatEncoder", refuse)
-    monkeypatch.setattr(openai_engine, "_unreadable", {})
+    monkeypatch.setattr(encoders, "ChatEncoder", refuse)
+    monkeypatch.setattr(encoders, "_unreadable", {})
     away = settings.model_copy(update={"base_model": f"somebody/model-{id(fault)}"})
     for _ in range(2):
         with pytest.raises(EngineAway, match=f"{remedy}.*{fault}"):
             sample(away)
     assert len(read) == 1
-    monkeypatch.setattr(openai_engine, "ENCODER_RETRY", 0.0)
+    monkeypatch.setattr(encoders, "ENCODER_RETRY", 0.0)
     with pytest.raises(EngineAway):
         sample(away)
     assert len(read) == 2

@@ -14,7 +14,7 @@ from app.rounds.models import RunKind
 from tests.findings.judges import FACTS, SOURCE
 from tests.synthesis.writing import Writer
 from workers.training import judged_checks
-from workers.training.correction import Judge
+from workers.training.correction import Given, Judge
 from workers.training.judging import Word
 from workers.verifiers.checker import Checker
 from workers.verifiers.protocol import Case, Finding
@@ -121,9 +121,9 @@ def test_a_correction_hears_it_too(judge: Writer) -> None:
     word, why_not = Word.admitted()
     assert word is not None, why_not
     with Checker() as checker:
-        passed, wrong = Judge(checker, word).look(line, [WRONG, UNSURE])
-        assert (passed, wrong and wrong.text) == (None, WRONG)
+        passed, wrong = Judge(checker, word).look(line, [Given(WRONG), Given(UNSURE)])
+        assert (passed, wrong and wrong.answer.text) == (None, WRONG)
         assert wrong is not None
         assert "does not agree with the source" in wrong.told([])
-        assert Judge(checker, word).look(line, [WRONG, RIGHT])[0] == RIGHT
-        assert Judge(checker).look(line, [WRONG, RIGHT]) == (None, None), "without one nobody knows"
+        assert Judge(checker, word).look(line, [Given(WRONG), Given(RIGHT)])[0] == Given(RIGHT)
+        assert Judge(checker).look(line, [Given(WRONG), Given(RIGHT)]) == (None, None), "without one nobody knows"

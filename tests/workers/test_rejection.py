@@ -8,16 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
+from app.kernel.db import session_scope
 from app.kernel.settings import Settings
+from app.prompts import documents
+from app.prompts.models import Prompt
 from app.registry import service as registry
 from tests.engine_faults import Fault, Mode
 from tests.fake_engine import FakeEngine
-from tests.generating import load_all, promote, register_policy, serve_base
+from tests.generating import load_all, open_batch, promote, register_policy, serve_base
+from training.data import sampled
 from workers.engines.protocol import EngineAway
 from workers.tools.calculator import Calculator
+from workers.tools.documents import Search
 from workers.tools.protocol import shown
 from workers.training import rejection
 from workers.training.rejection import Writer
@@ -73,15 +78,55 @@ def test_the_turn_of_a_dialogue_is_not_checked_by_what_its_first_turn_comes_to(s
     assert asked["hash-sum"].known["tests"] == [{"kind": "answer"}]
 
 
-def test_prompts_whose_tools_are_run_are_left_out_and_counted(settings: Settings, snapshot: Path) -> None:
-    calculates = {"prompt_hash": "hash-sum", "prompt": [{"role": "user", "content": "1 + 1?"}], "split": "train"}
-    line = calculates | {"tools": [shown(Calculator())]}
-    (snapshot / "prompts.jsonl").write_text(json.dumps(line) + "\n")
+def asks(snapshot: Path, text: str, *tools: dict[str, Any], **known: Any) -> dict[str, Any]:
+    """One more training prompt, with tools."""
+    line = {"prompt_hash": "ab" * 32, "prompt": [{"role": "user", "content": text}], "split": "train"}
+    (snapshot / "prompts.jsonl").write_text(json.dumps(line | {"tools": list(tools)} | known) + "\n")
+    return line
+
+
+def test_answers_that_call_tools_are_sampled_step_by_step(
+    settings: Settings, tool_use: FakeEngine, snapshot: Path
+) -> None:
+    said = '<tool_call>\n{"name": "calculator", "arguments": {"expression": "21*2"}}\n</tool_call>'
+    tool_use.script = [("Twice 21?", said), ("answers call_1", None)]
+    asks(snapshot, "Twice 21?", shown(Calculator()))
+    assert run(settings, snapshot, k=2) == rejection.Tally(done=3)
+    [line] = [each for each in lines(snapshot) if each["prompt_id"] == "ab" * 32]
+    assert line["k"] == len(line["samples"]) == 2
+    for sample in line["samples"]:
+        calling, result = sample["steps"]
+        assert (calling["said"], result["content"]) == (said, "42")
+        assert (sample["ended"], sample["text"][:5]) == ("answered", "base ")
+    others = [each for each in lines(snapshot) if each["prompt_id"] != line["prompt_id"]]
+    assert not any("steps" in sample for each in others for sample in each["samples"])
+    assert [len(one.answers[0].steps) for one in sampled.read(snapshot.parent / "s.jsonl")].count(2) == 1
+
+
+def test_calls_that_are_what_is_tested_are_the_answer(settings: Settings, tool_use: FakeEngine, snapshot: Path) -> None:
+    asks(snapshot, "Twice 21?", shown(Calculator()), tests=[{"kind": "tool_calls", "calls": []}])
+    assert run(settings, snapshot) == rejection.Tally(done=3)
+    assert not any("ended" in sample for line in lines(snapshot) for sample in line["samples"])
+
+
+def test_a_search_needs_the_documents_of_a_batch_that_has_the_prompt(
+    settings: Settings, tool_use: FakeEngine, snapshot: Path
+) -> None:
+    asks(snapshot, "Who wrote it?", shown(Search({})))
     assert run(settings, snapshot) == rejection.Tally(done=2, runs_tools=1)
-    tested = line | {"tests": [{"kind": "tool_calls", "calls": []}]}
-    (snapshot / "prompts.jsonl").write_text(json.dumps(tested) + "\n")
-    asked, others = rejection.in_one_turn(rejection.questions(snapshot))
-    assert (len(asked), others) == (3, 0), "its calls are what is tested"
+    said = '<tool_call>\n{"name": "search", "arguments": {"query": "author"}}\n</tool_call>'
+    tool_use.script = [("Who wrote it?", said), ("answers call_1", None)]
+    with session_scope() as session:
+        for name in ("older", "newer"):
+            batch = open_batch(session, ["Who wrote it?"], wanted=2)
+            prompt = session.scalars(select(Prompt).where(Prompt.batch_id == batch.id)).one()
+            prompt.tools, prompt.content_hash = [shown(Search({}))], bytes.fromhex("ab" * 32)
+            session.flush()
+            if name == "older":
+                documents.add(session, None, batch, "book.txt", b"The author is Lu Xun.")
+    assert run(settings, snapshot) == rejection.Tally(done=1, there_before=2)
+    [found] = {sample["steps"][1]["content"] for line in lines(snapshot)[2:] for sample in line["samples"]}
+    assert found == "[book.txt] The author is Lu Xun."
 
 
 def test_of_many_prompts_so_many_are_drawn_and_each_snapshot_draws_its_own(snapshot: Path) -> None:

@@ -19,6 +19,8 @@ from app.registry import externals
 from app.registry import service as registry
 from tests.fake_engine import FakeEngine
 from tests.generating import counts, open_batch, serve_base, settings_for
+from tests.tools.mcp_server import WEATHER as MCP_WEATHER
+from tests.tools.mcp_server import ToolServer
 from tests.workers.test_chat import TOOL_USE
 from workers import stopping
 from workers.tasks.generation import generate
@@ -35,12 +37,8 @@ def call(name: str, **arguments: Any) -> str:
 
 
 @pytest.fixture(autouse=True)
-def base_is_served(settings: Settings, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The model has a template for tools; the calculator needs no process of its own, which a busy machine makes wait."""
-    assert fake.model is not None
-    monkeypatch.setattr(Calculator, "run", lambda _, arguments: "42" if arguments["expression"] == "21*2" else "?")
-    (fake.model / "additional_chat_templates").mkdir()
-    (fake.model / "additional_chat_templates" / "tool_use.jinja").write_text(TOOL_USE)
+def base_is_served(settings: Settings, tool_use: FakeEngine) -> Any:
+    assert tool_use.model is not None
     with session_scope() as session:
         serve_base(session, settings)
     yield
@@ -151,3 +149,63 @@ def test_an_external_model_is_told_in_messages_and_its_ids_are_not_kept(
     assert "said" not in last[1]
     assert last[1]["tool_calls"][0]["id"] == last[2]["tool_call_id"] == "call_1"
     assert all(response.steps for response in responses())
+
+
+def test_a_tool_of_a_server_is_called_there_and_its_failure_is_told_to_the_model(
+    settings: Settings, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = {"type": "function", "function": {"name": "demo__weather", "parameters": MCP_WEATHER["inputSchema"]}}
+    fake.script = [("Rain?", call("demo__weather", city="Bergen")), ("answers call_1", None)]
+    with ToolServer().running() as server:
+        there = json.dumps({"demo": {"url": server.url}})
+        settings_for(monkeypatch, settings.engine_url, Path(settings.base_model_path), tool_servers=there)
+        with session_scope() as session:
+            ask(session, "Rain?", declared, CALCULATOR)
+        assert generate() == 1, counts()
+        assert server.methods.count("initialize") == 1, "one session for both responses"
+        assert [(response.steps or [])[1]["content"] for response in responses()] == ["Rain in Bergen."] * 2
+        server.raw = (200, "text/html", b"<html>Sign in</html>")
+        fake.script = [("Snow?", call("demo__weather", city="Bergen")), ("answers call_1", None)]
+        with session_scope() as session:
+            ask(session, "Snow?", declared)
+        assert generate() == 1, counts()
+    result = (responses()[-1].steps or [])[1]
+    assert result["content"] == "Error: demo answered with a web page (HTTP 200)"
+    assert result["failed"] is True
+
+
+@pytest.mark.parametrize("refuses", ["", "structured_outputs"])
+def test_an_engine_may_be_held_to_calls_that_can_be_read_and_is_asked_without_where_it_refuses(
+    settings: Settings, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch, refuses: str
+) -> None:
+    assert fake.model is not None
+    template = fake.model / "additional_chat_templates" / "tool_use.jinja"
+    template.write_text(TOOL_USE + "{# calls are written in <tool_call> #}")
+    fake.refuses = refuses
+    settings_for(monkeypatch, settings.engine_url, Path(settings.base_model_path), engine_constrains_calls=True)
+    fake.script = [("Twice 21?", call("calculator", expression="21*2")), ("answers call_1", None)]
+    with session_scope() as session:
+        ask(session, "Twice 21?", CALCULATOR)
+        open_batch(session, ["What is plain?"], wanted=2)
+    assert generate() == 2, counts()
+    asked = [each for each in fake.asked if "Twice 21?" in each["text"]]
+    held = [each for each in asked if "structured_outputs" in each]
+    if refuses:
+        assert not any("answers call_1" in each["text"] for each in held), "the same tools are not tried again"
+    else:
+        assert held == asked, "first turns and those behind what a tool answered"
+        tag = json.loads(held[0]["structured_outputs"]["structural_tag"])["format"]
+        assert (tag["type"], tag["triggers"]) == ("triggered_tags", ["<tool_call>"])
+        assert tag["tags"][0]["begin"] == '<tool_call>\n{"name": "calculator", "arguments": '
+        assert tag["tags"][0]["content"]["json_schema"]["required"] == ["expression"]
+    found = {bool(response.steps): response.sampling for response in responses()}
+    assert found[True]["constrained_calls"] is not bool(refuses)
+    assert "constrained_calls" not in found[False], "without tools there is nothing to hold it to"
+    assert not any("structured_outputs" in sampling for sampling in found.values())
+
+
+def test_nothing_is_held_to_calls_unless_the_operator_says_so(fake: FakeEngine) -> None:
+    with session_scope() as session:
+        ask(session, "Twice 21?", CALCULATOR)
+    generate()
+    assert not any("structured_outputs" in each for each in fake.asked)

@@ -10,7 +10,7 @@ from training.formats.chat import Discontinued, Encoder, Response
 from training.formats.errors import ConfigError, DataError
 from training.formats.templates import Message, NoChatTemplate, Unrenderable, by_name
 
-__all__ = ["Message", "Response", "Tokenizer", "encode_chat", "encode_response"]
+__all__ = ["Message", "Response", "Tokenizer", "encode_chat", "encode_response", "encode_steps"]
 
 Tokenizer = Any  # a transformers tokenizer with a chat template
 
@@ -59,6 +59,23 @@ def encode_response(
     encoder = _encoder(tokenizer)
     try:
         return encoder.response(messages, text, tools, ended=ended, steps=steps)
+    except Discontinued as error:
+        raise _discontinued(encoder, error) from error
+    except Unrenderable as error:
+        raise DataError(str(error)) from error
+
+
+def encode_steps(
+    tokenizer: Tokenizer, messages: Sequence[Message], steps: Sequence[Message], tools: list[Any] | None = None
+) -> Response:
+    """What stands between the generation prompt of `messages` and the next one, once `steps` are taken.
+
+    Raises:
+        ConfigError, DataError: as `encode_response` does.
+    """
+    encoder = _encoder(tokenizer)
+    try:
+        return encoder.continued(messages, steps, tools)
     except Discontinued as error:
         raise _discontinued(encoder, error) from error
     except Unrenderable as error:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from training.data.chat import Message
 from training.data.checks import Checks, Finding, verdict
 from training.data.sampled import Sampled
 from training.formats import files
@@ -76,6 +77,7 @@ def write_pairs(checked: Checked, file: Path) -> int:
             "tools": sampled.tools,
             "chosen": [{"role": "assistant", "content": better}],
             "rejected": [{"role": "assistant", "content": worse}],
+            "steps": _steps(sampled, better, worse),
             "split": "train",
             "source": SOURCE,
             "capability": sampled.capability,
@@ -85,6 +87,12 @@ def write_pairs(checked: Checked, file: Path) -> int:
     ]
     files.write_text(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     return len(lines)
+
+
+def _steps(sampled: Sampled, better: str, worse: str) -> dict[str, list[Message]] | None:
+    """What came before each answer; null where neither called a tool."""
+    found = {"chosen": list(sampled.steps_of(better)), "rejected": list(sampled.steps_of(worse))}
+    return found if any(found.values()) else None
 
 
 def _named(findings: Sequence[Finding], required: Sequence[str] | None, *, passed: bool | None) -> str:

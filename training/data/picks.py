@@ -11,6 +11,7 @@ from training.data.rules import Rules, broken_rule
 from training.data.sampled import Sampled, question
 from training.data.snapshot import Preference
 from training.formats import rankings
+from training.formats.rankings import Steps
 
 FROM_SCRATCH, HUMAN, PREFERRED = "human", "human_edit", "preferred"
 CORRECTED, SAMPLED, REFUSED, SOLVED = "correction", "rejection_sampling", "refusal", "solution"
@@ -30,11 +31,13 @@ class Pick:
     score: float | None = None
     k: int | None = None
     reward_model: str | None = None
+    steps: Steps = ()  # the calls of tools before it, and what they answered: read, and what the model said of it learnt
 
     def to_json(self, number: int) -> dict[str, Any]:
         """As `training.sft` reads it; every row is trained on."""
         turn = {"role": "assistant", "content": self.completion}
-        return asdict(self) | {"id": f"{self.source}:{number}", "split": "train", "completion": [turn]}
+        steps = {"chosen": list(self.steps)} if self.steps else None
+        return asdict(self) | {"steps": steps, "id": f"{self.source}:{number}", "split": "train", "completion": [turn]}
 
 
 def refusals_of(refused: Sequence[tuple[Sampled, str]]) -> list[Pick]:
@@ -58,7 +61,15 @@ def preferred(train: Sequence[Preference], rules: Rules) -> list[Pick]:
     """The best responses of prompts for which nobody wrote anything, unless they were cut off or break a rule."""
     ranked, _ = rankings.rank(train, "majority", min_strength=1)
     return [
-        Pick(PREFERRED, one.source.prompt_hash, one.source.prompt, one.source.tools, text, one.source.capability)
+        Pick(
+            PREFERRED,
+            one.source.prompt_hash,
+            one.source.prompt,
+            one.source.tools,
+            text,
+            one.source.capability,
+            steps=one.steps.get(text, ()),
+        )
         for one in ranked
         if not one.edits and not one.written
         for text in one.best

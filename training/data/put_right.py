@@ -10,7 +10,7 @@ from training.data.chat import Message
 from training.data.left_out import UnusableError
 from training.data.picks import Pick
 from training.data.rules import Rules, broken_rule
-from training.data.sampled import question
+from training.data.sampled import question, steps_in
 from training.formats.errors import DataError
 
 # (prompt, tools) -> the name under which it is counted where it is kept for measuring or too close to such a one
@@ -38,7 +38,7 @@ def read(file: Path | None, source: str, rules: Rules, kept_out: KeptOut, remedy
     for where, body in lines.read(file, remedy) if file else ():
         try:
             asked, prompt = (conversations.messages(body[key]) for key in ("asked", "prompt"))
-            text, tools = body["completion"], body.get("tools")
+            text, tools, steps = body["completion"], body.get("tools"), steps_in(body.get("steps"))
             names = {name: body[name] for name in ("prompt_id", "checkpoint")} | {"capability": body.get("capability")}
             rounds = int(body.get("rounds", 0))
         except (KeyError, TypeError, ValueError, UnusableError) as error:
@@ -47,5 +47,5 @@ def read(file: Path | None, source: str, rules: Rules, kept_out: KeptOut, remedy
         decent = text is not None and broken_rule(question(asked), text, "stop", rules) is None
         if decent and not kept_out(asked, tools):
             corrected += rounds > 0
-            found.append(Pick(source=source, prompt=prompt, tools=tools, completion=text, **names))
+            found.append(Pick(source=source, prompt=prompt, tools=tools, completion=text, steps=steps, **names))
     return PutRight(found, tried, corrected)

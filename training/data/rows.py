@@ -277,7 +277,7 @@ def _portion(ranking: Ranking, row: Row) -> Portion:
         language=source.language or CODES.get(guessed, guessed),
         source=source.source or "human",
         rows=1,
-        tokens=sum(len(response.ids) for response in row.responses),
+        tokens=sum(len(response.learnt) for response in row.responses),
     )
 
 

@@ -238,7 +238,7 @@ def _checked(preference: Preference) -> Preference:
         raise ValueError(f"strength is {preference.strength!r}, but must be a number from 1 to 4")
     if not 0 <= preference.weight < math.inf:
         raise ValueError(f"weight is {preference.weight}, but must be a number that is not negative")
-    _check_steps(preference.steps)
+    check_steps(preference.steps)
     edited = None if preference.edited is None or shows_nothing(preference.edited) else preference.edited
     if preference.outcome == WRITTEN and edited is None:
         raise ValueError("a written answer needs a text in edited")
@@ -247,8 +247,12 @@ def _checked(preference: Preference) -> Preference:
     return replace(preference, edited=edited) if edited != preference.edited else preference
 
 
-def _check_steps(steps: Any) -> None:
-    """Raises ValueError where they are not what a response that called tools came by."""
+def check_steps(steps: Any) -> None:
+    """Look at the steps of a response, or of both by side.
+
+    Raises:
+        ValueError: they are not what a response that called tools came by.
+    """
     for side in steps.values() if isinstance(steps, dict) else [steps]:
         for message in side or ():
             is_call = isinstance(message, dict) and message.get("role") == "assistant"

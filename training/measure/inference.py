@@ -7,7 +7,7 @@ Adapters are not merged; the engine does not merge them either. A checkpoint wit
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, GenerationConfig
 
-from training.data.chat import Tokenizer
+from training.data.chat import Message, Tokenizer
 from training.formats import checkpoints
 from training.formats.errors import CheckpointError
 from training.model import losses, models
@@ -52,11 +52,16 @@ class Served:
 
 @dataclass(frozen=True)
 class Sample:
-    """A sampled answer; `end` is the token that closed it, None where it ran into the limit of tokens."""
+    """A sampled answer; `end` is the token that closed it, None where it ran into the limit of tokens.
+
+    Of an answer that called tools it is the last turn: `steps` are what came before it, and `before` their token ids.
+    """
 
     ids: list[int]
     text: str
     end: int | None
+    steps: list[Message] = field(default_factory=list)
+    before: list[int] = field(default_factory=list)
 
     @property
     def ended(self) -> bool:

@@ -31,6 +31,7 @@ COUNTS = {
     "prompts_contaminated": "left out: prompts that repeat a held-out one",
     "prompts_too_long": "left out: prompts that leave no room for an answer",
     "prompts_unrenderable": "left out: prompts that the base model’s template cannot render",
+    "prompts_run_tools": "left out: prompts whose tools need documents or servers",
     "responses": "responses trained on",
     "pairs": "pairs trained on",
     "pairs/edited_over_chosen": "edited over chosen",

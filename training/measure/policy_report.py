@@ -82,23 +82,22 @@ def questions(
 def answer(
     policy: Policy,
     asked: Sequence[Question],
+    samples: list[Sample],
     start: Served | None,
     *,
-    sampling: dict[str, Any],
     told: Callable[[], None] = lambda: None,
     **options: Any,
 ) -> Answers:
-    """Let a policy answer, and measure what needs no other policy.
+    """Measure of a policy's answers what needs no other policy.
 
     Args:
-        policy: It is asked.
+        policy: It was asked.
         asked: The held-out prompts.
+        samples: Its answers to them; of one that called tools its last turn is measured.
         start: What the policy was trained from; None where it is that itself.
-        sampling: `max_new_tokens`, `temperature`, `seed`.
-        told: Called once a batch of prompts, as each is answered and as each is compared with `start`.
+        told: Called once a batch of prompts, as each is compared with `start`.
         options: Those of the bootstrap.
     """
-    samples = policy.sample([question.prompt_ids for question in asked], told=told, **sampling)
     words = [texts.words(sample.text) for sample in samples]
     prompts = [question.prompt for question in asked]
     found = {
@@ -167,7 +166,12 @@ def _rewards(asked: Sequence[Question], samples: Sequence[Sample], tokenizer: To
         [
             question.prompt_ids
             + encode_response(
-                tokenizer, list(question.source.prompt), sample.text, question.source.tools, ended=sample.ended
+                tokenizer,
+                list(question.source.prompt),
+                sample.text,
+                question.source.tools,
+                ended=sample.ended,
+                steps=sample.steps,
             ).ids
             for question, sample in zip(asked, samples, strict=True)
         ]
@@ -194,9 +198,10 @@ def _divergence(
     for number, (question, sample) in enumerate(zip(asked, samples, strict=True)):
         if number % policy.batch_size == 0:
             told()
-        own = policy.logps(question.prompt_ids, sample.drawn)
+        behind = question.prompt_ids + sample.before
+        own = policy.logps(behind, sample.drawn)
         with policy.frozen(start) as other:
-            theirs = other.logps(question.prompt_ids, sample.drawn)
+            theirs = other.logps(behind, sample.drawn)
         divergence = torch.nn.functional.kl_div(theirs, own, reduction="sum", log_target=True)
         rows.append((float(divergence), float(len(sample.drawn))))
     prompts = [question.prompt for question in asked]

@@ -46,13 +46,13 @@ def without_wrong_steps(
 ) -> tuple[list[tuple[Sampled, list[str]]], dict[str, int]]:
     """Drop the answers with a step that is less probably right than `floor`, of prompts of these capabilities alone.
 
-    What could not be measured, because it is too long or says nothing, is not wrong and stays.
+    What could not be measured, because it is too long, says nothing or called tools, is not wrong and stays.
 
     Returns:
         The answers that stay, of every prompt; and how many were measured, could not be, and were dropped.
     """
     asked = [
-        (place, text, stepwise.encode_text(tokenizer, sampled.prompt, text, max_length))
+        (place, text, _encoded(tokenizer, sampled, text, max_length))
         for place, (sampled, answers) in enumerate(answered)
         if sampled.capability in capabilities
         for text in answers
@@ -66,6 +66,11 @@ def without_wrong_steps(
     ]
     counts = {"steps_measured": len(measured), "steps_unmeasured": len(asked) - len(measured), WRONG_STEP: len(wrong)}
     return kept, counts
+
+
+def _encoded(tokenizer: Tokenizer, sampled: Sampled, text: str, max_length: int) -> Stepped | None:
+    """None also of an answer that called tools: no labelled solution did, and half of its way would be missing."""
+    return None if sampled.steps_of(text) else stepwise.encode_text(tokenizer, sampled.prompt, text, max_length)
 
 
 def at_ends(model: torch.nn.Module, sequences: Sequence[Stepped], pad: int) -> Tensor:

@@ -129,7 +129,8 @@ def _groups(known: Sequence[tuple[Checked, float, float]]) -> Iterator[tuple[str
 
 def _side(question: Checked, sample: Sample, checks: Checks) -> Side:
     source = question.source
-    case = Case(source.prompt, sample.text, source.reference, source.tests, source.tools)
+    steps = sample.steps or None
+    case = Case(source.prompt, sample.text, source.reference, source.tests, source.tools, steps)
     findings = checks.of(case, source.verifiers)
     return Side(sample.text, verdict(findings, source.required or None), [_said(each) for each in findings])
 

@@ -1,8 +1,9 @@
 """Who draws the answers that a policy learns from: this process, or an engine that is handed the adapter every few steps.
 
 Both are TRL's `rollout_func`: keys of prompts in, token ids of prompts and answers out. Prompts are encoded here, so that
-what a user typed stays text. An engine answers with the adapter that it was last handed: at most `publish_every` steps
-old, which the clipped ratio of the loss corrects for.
+what a user typed stays text. Where a prompt's tools are run, an answer has several turns; what tools answer between them is
+read and never learnt. An engine answers with the adapter that it was last handed: at most `publish_every` steps old, which the
+clipped ratio of the loss corrects for.
 """
 
 import json
@@ -11,7 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,12 +20,17 @@ import torch
 from transformers import GenerationConfig
 
 from training.data.asked import Asked
-from training.data.chat import Message, Tokenizer, encode_chat
+from training.data.chat import Message, Tokenizer, encode_chat, encode_steps
+from training.data.tools import MOST_STEPS, Tools
 from training.formats.errors import ConfigError, DataError
 from training.measure.inference import ends_of, padded
 
 Drawn = dict[str, Any]
-"""`prompt_ids` and `completion_ids`, a list of token ids for each prompt, and `logprobs`, here None: they are computed again."""
+"""`prompt_ids` and `completion_ids`, a list of token ids for each prompt, and `logprobs`, here None: they are computed again.
+
+Where tools are run also `env_mask`, 0 where the policy was given a token of an answer; and for whoever rewards it `said`, the
+text of its last turn, and `steps`, what came before that.
+"""
 ENGINE_S = 600.0
 """Seconds for one answer of the engine."""
 
@@ -59,6 +65,10 @@ class Drawing(Protocol):
         """Of an answer."""
 
     @property
+    def max_length(self) -> int:
+        """Of prompt and answer together."""
+
+    @property
     def temperature(self) -> float:
         """Above 0."""
 
@@ -79,28 +89,96 @@ def key_of(prompt: Sequence[Message]) -> str:
     return str(prompt[0]["content"])
 
 
-class _Encoded:
-    def __init__(self, config: Drawing, tokenizer: Tokenizer, prompts: Mapping[str, Asked]) -> None:
+@dataclass
+class _Answer:
+    """An answer as it is drawn, turn by turn; `mask` is 0 where the policy was given a token."""
+
+    source: Asked
+    prompt_ids: list[int]
+    ids: list[int] = field(default_factory=list)
+    mask: list[int] = field(default_factory=list)
+    said: str = ""
+    steps: list[Message] = field(default_factory=list)
+
+
+class _Turns:
+    """Draws answers turn by turn, where `runs` says that calls of a prompt are run by `tools`."""
+
+    def __init__(
+        self,
+        config: Drawing,
+        tokenizer: Tokenizer,
+        prompts: Mapping[str, Asked],
+        tools: Tools | None = None,
+        runs: Mapping[str, bool | None] | None = None,
+    ) -> None:
         self.config, self.tokenizer, self._prompts = config, tokenizer, prompts
+        self._tools, self._runs = tools or Tools([]), runs or {}
 
-    def ids(self, prompts: Sequence[Sequence[Message]]) -> list[list[int]]:
-        """The token ids of each prompt, up to where the answer begins."""
-        asked = (self._prompts[key_of(prompt)] for prompt in prompts)
-        return [
-            encode_chat(self.tokenizer, list(each.prompt), add_generation_prompt=True, tools=each.tools)
-            for each in asked
-        ]
-
-
-class Here(_Encoded):
-    """This process draws, with the weights as they are."""
+    def draw(self, behind: Sequence[list[int]], trainer: Any) -> list[list[int]]:
+        """One turn behind each of these token ids, its end included where it came to one."""
+        raise NotImplementedError
 
     def answers(self, prompts: Sequence[Sequence[Message]], trainer: Any) -> Drawn:
-        """One answer for each, its end included where it came to one."""
-        ids = self.ids(prompts)
+        """One answer for each prompt.
+
+        Raises:
+            DataError: an engine that draws does not answer, or refuses; the message says what.
+        """
+        found = [self._begun(self._prompts[key_of(prompt)]) for prompt in prompts]
+        ends = ends_of(trainer.accelerator.unwrap_model(trainer.model), self.tokenizer)
+        left = found
+        for _ in range(MOST_STEPS):
+            drawn = self.draw([each.prompt_ids + each.ids for each in left], trainer)
+            left = [each for each, ids in zip(left, drawn, strict=True) if self._goes_on(each, ids, ends)]
+            if not left:
+                break
+        made = {"prompt_ids": [each.prompt_ids for each in found], "completion_ids": [each.ids for each in found]}
+        said = {"said": [each.said for each in found], "steps": [each.steps for each in found]}
+        return {**made, "logprobs": None, **({"env_mask": [each.mask for each in found], **said} if self._runs else {})}
+
+    def _begun(self, source: Asked) -> _Answer:
+        ids = encode_chat(self.tokenizer, list(source.prompt), add_generation_prompt=True, tools=source.tools)
+        return _Answer(source, ids)
+
+    def _goes_on(self, answer: _Answer, drawn: list[int], ends: set[int]) -> bool:
+        """Add a turn to an answer, and what tools answered to it; whether there is to be another one."""
+        ended = bool(drawn) and drawn[-1] in ends
+        answer.ids, answer.mask = answer.ids + drawn, answer.mask + [1] * len(drawn)
+        answer.said = self.tokenizer.decode(drawn[:-1] if ended else drawn, skip_special_tokens=True)
+        source, runs = answer.source, bool(self._runs.get(answer.source.prompt_hash))
+        turns = sum(step["role"] == "assistant" for step in answer.steps)
+        if not runs or not ended or turns + 1 >= MOST_STEPS:
+            return False
+        more = self._tools.follow(source.tools or [], answer.said, answer.steps, cut=False)
+        between = None if more is None else self._between(source, [*answer.steps, *more])
+        if more is None or between is None:
+            return False
+        room = self.config.max_length - len(answer.prompt_ids) - len(answer.ids) - len(between)
+        if room < self.config.max_tokens:
+            return False
+        answer.steps, answer.said = [*answer.steps, *more], ""
+        answer.ids, answer.mask = answer.ids + between, answer.mask + [0] * len(between)
+        return True
+
+    def _between(self, source: Asked, steps: list[Message]) -> list[int] | None:
+        """What the policy is given behind its last turn, whose own tokens stay as they were drawn."""
+        try:
+            found = encode_steps(self.tokenizer, list(source.prompt), steps, source.tools)
+        except (DataError, ConfigError):
+            return None
+        own = next((place for place in range(len(found.given), 0, -1) if not found.given[place - 1]), 0)
+        return found.ids[own:]
+
+
+class Here(_Turns):
+    """This process draws, with the weights as they are."""
+
+    def draw(self, behind: Sequence[list[int]], trainer: Any) -> list[list[int]]:
+        """One turn behind each."""
         model = trainer.accelerator.unwrap_model(trainer.model)
         ends, pad = ends_of(model, self.tokenizer), int(self.tokenizer.pad_token_id)
-        batch = padded(ids, pad, trainer.accelerator.device, left=True)
+        batch = padded(behind, pad, trainer.accelerator.device, left=True)
         how = GenerationConfig(
             do_sample=True,
             temperature=self.config.temperature,
@@ -115,7 +193,7 @@ class Here(_Encoded):
             output = model.generate(**batch, generation_config=how)
         model.train(training)
         drawn = output[:, batch["input_ids"].shape[1] :].tolist()
-        return {"prompt_ids": ids, "completion_ids": [_ended(row, ends) for row in drawn], "logprobs": None}
+        return [_ended(row, ends) for row in drawn]
 
 
 def _ended(row: list[int], ends: set[int]) -> list[int]:
@@ -123,26 +201,31 @@ def _ended(row: list[int], ends: set[int]) -> list[int]:
     return row[: next((place for place, token in enumerate(row) if token in ends), len(row)) + 1]
 
 
-class AtEngine(_Encoded):
+class AtEngine(_Turns):
     """An engine draws, with the adapter of at most `publish_every` steps ago."""
 
-    def __init__(self, config: Drawing, tokenizer: Tokenizer, prompts: Mapping[str, Asked]) -> None:
-        super().__init__(config, tokenizer, prompts)
+    def __init__(
+        self,
+        config: Drawing,
+        tokenizer: Tokenizer,
+        prompts: Mapping[str, Asked],
+        tools: Tools | None = None,
+        runs: Mapping[str, bool | None] | None = None,
+    ) -> None:
+        super().__init__(config, tokenizer, prompts, tools, runs)
         assert config.engine is not None  # noqa: S101  # whoever makes it has looked
         self._engine = config.engine
         self._serves: tuple[int, str] | None = None
 
-    def answers(self, prompts: Sequence[Sequence[Message]], trainer: Any) -> Drawn:
-        """One answer for each.
+    def draw(self, behind: Sequence[list[int]], trainer: Any) -> list[list[int]]:
+        """One turn behind each.
 
         Raises:
             DataError: the engine does not answer, or refuses; the message says what.
         """
         model = self._published(trainer)
-        ids = self.ids(prompts)
         with ThreadPoolExecutor(self._engine.at_once) as at_once:
-            drawn = list(at_once.map(lambda prompt: self._draw(model, prompt), ids))
-        return {"prompt_ids": ids, "completion_ids": drawn, "logprobs": None}
+            return list(at_once.map(lambda ids: self._draw(model, ids), behind))
 
     def _published(self, trainer: Any) -> str:
         """The name under which the engine serves the policy; handed over anew where it is too old."""

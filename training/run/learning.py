@@ -38,7 +38,7 @@ METRICS = {
     "grad_norm": "grad_norm",
 }
 """What TRL logs at each step that is kept, and its name in events and the report."""
-PLACES = ("snapshot", "output", "work", "checks", "lenient", "parent_adapter", "base_model", "engine")
+PLACES = ("snapshot", "output", "work", "checks", "tools", "lenient", "parent_adapter", "base_model", "engine")
 """Settings that say where things are on one machine, and nothing of what is learnt."""
 
 
@@ -59,6 +59,7 @@ class GrpoRun:
     required: list[str] = field(default_factory=list)
     parent_adapter: Path | None = None
     work: Path | None = None  # events, saved states and the report; beside the output where left out
+    tools: list[str] = field(default_factory=list)  # the command of a program that training/data/tools.py speaks to
     lenient: bool = False  # where checks stop to answer, what was learnt until then is kept, and a warning says so
     seed: int = 0
     steps: int = 100
@@ -92,6 +93,11 @@ class GrpoRun:
         """Where everything lies that is not the checkpoint."""
         return self.work or self.output.with_suffix(".run")
 
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """How held-out prompts are answered."""
+        return {"max_new_tokens": self.max_tokens, "temperature": self.temperature, "seed": self.seed}
+
     def to_json(self) -> dict[str, Any]:
         """What a manifest says of the run: all that decides what is learnt."""
         told: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
@@ -106,20 +112,31 @@ class Rewards:
     def __init__(self, checks: Checks, required: Sequence[str], prompts: Mapping[str, Asked]) -> None:
         self._checks, self._required, self._prompts = checks, set(required), prompts
 
-    def __call__(self, prompts: list[list[Message]], completions: list[list[Message]], **_: Any) -> list[float | None]:
+    def __call__(
+        self,
+        prompts: list[list[Message]],
+        completions: list[list[Message]],
+        said: list[str] | None = None,
+        steps: list[list[Message]] | None = None,
+        **_: Any,
+    ) -> list[float | None]:
         """One reward for each answer; ``prompts`` hold the key of the prompt that it answers.
+
+        Of answers that may have called tools, ``said`` are the last turns and ``steps`` what came before them.
 
         Raises:
             UnavailableError: nothing answers what the checks find.
         """
         sources = (self._prompts[key_of(prompt)] for prompt in prompts)
-        found = [self._reward(each, answer[0]["content"]) for each, answer in zip(sources, completions, strict=True)]
+        texts = said or [answer[0]["content"] for answer in completions]
+        before = steps or [[] for _ in texts]
+        found = [self._reward(*each) for each in zip(sources, texts, before, strict=True)]
         if self._checks.unavailable:
             raise UnavailableError(f"nothing can be checked, so nothing can be learnt: {self._checks.unavailable}")
         return found
 
-    def _reward(self, each: Asked, text: str) -> float | None:
-        case = Case(each.prompt, text, each.reference, each.tests, each.tools)
+    def _reward(self, each: Asked, text: str, steps: list[Message]) -> float | None:
+        case = Case(each.prompt, text, each.reference, each.tests, each.tools, steps or None)
         required = self._required or set(each.required or ())
         found = self._checks.of(case, each.verifiers)
         return reward_of([one for one in found if not required or one.verifier in required])

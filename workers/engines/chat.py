@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from app.kernel.chat_templates import config_of, folder_of
 from training.formats.chat import Discontinued, Encoder
 from training.formats.templates import NoChatTemplate, Unrenderable, names_of, read
+from workers.tools.constraint import TRIGGER
 
 __all__ = ["ChatEncoder", "Discontinued", "NoChatTemplate", "Unrenderable"]
 
@@ -26,7 +27,10 @@ class ChatEncoder(Encoder):
     def __init__(self, model: str) -> None:
         folder = folder_of(model, download=True)
         config = config_of(folder)
-        super().__init__(_tokenizer(folder), read(folder, config), names_of(config))
+        templates = read(folder, config)
+        super().__init__(_tokenizer(folder), templates, names_of(config))
+        self.calls_in_tags = TRIGGER in templates.get("tool_use", templates["default"])
+        """Whether models of this base write their calls as Hermes does."""
 
 
 def _tokenizer(folder: Path) -> Tokenizer:

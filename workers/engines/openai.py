@@ -13,14 +13,14 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, NoReturn
 
 import httpx
 
 from app.kernel.settings import EngineKind, Settings
-from workers.engines.chat import ChatEncoder, Discontinued, NoChatTemplate, Unrenderable
+from workers.engines.chat import Discontinued, Unrenderable
+from workers.engines.constraining import Constraint
+from workers.engines.encoders import chat_encoder
 from workers.engines.protocol import Ask, EngineAway, EngineInfo, ModelMissing, PromptRefused, Reply
 from workers.engines.replies import REPLY_LIMIT, Answer, EngineReplyError, StreamedAnswer, parse_answers, parse_object
 
@@ -32,8 +32,6 @@ VERDICT_AGE = 2.0
 """Seconds for which one probe speaks for all requests that failed together."""
 REFUSAL_AGE = 60.0
 """Seconds for which one look at refused settings speaks for all prompts that are sent with them."""
-ENCODER_RETRY = 30.0
-"""Seconds after which a tokeniser that could not be read is tried again: a hub may be away, and asking it takes long."""
 
 
 class _Refused(PromptRefused):
@@ -42,38 +40,6 @@ class _Refused(PromptRefused):
 
 class _Doubt(Exception):
     """The exchange failed in a way that may be the engine's fault or the prompt's."""
-
-
-_unreadable: dict[str, tuple[float, str]] = {}
-
-
-def chat_encoder(model: str) -> ChatEncoder:
-    """The encoder of a base model; reading its tokeniser costs a tenth of a second, once a process.
-
-    Raises:
-        EngineAway: it cannot be read, for whatever reason. That holds for every prompt and is the fault of none.
-    """
-    failed_at, reason = _unreadable.get(model, (-ENCODER_RETRY, ""))
-    if time.monotonic() - failed_at < ENCODER_RETRY:
-        raise EngineAway(reason)
-    try:
-        return _read_encoder(model)
-    except Exception as error:  # tokenizers and the hub's client raise what they like
-        _unreadable[model] = time.monotonic(), _why_unreadable(model, error)
-        raise EngineAway(_unreadable[model][1]) from error
-
-
-@lru_cache(maxsize=2)
-def _read_encoder(model: str) -> ChatEncoder:
-    return ChatEncoder(model)
-
-
-def _why_unreadable(model: str, error: Exception) -> str:
-    if isinstance(error, NoChatTemplate):
-        return str(error)
-    said = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-    remedy = "complete its folder" if Path(model).is_dir() else "check CORRAL_BASE_MODEL and the connection to the hub"
-    return f"The tokeniser of {model} cannot be read: {remedy}. ({said})"
 
 
 @dataclass
@@ -119,6 +85,7 @@ class OpenAIEngine:
         self._verdict = _Verdict()
         self._slots = asyncio.Semaphore(settings.engine_concurrency)
         self._refusals: dict[str, tuple[float, str | None]] = {}
+        self._constraint = Constraint(settings)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -241,7 +208,8 @@ class OpenAIEngine:
     async def _complete(self, ask: Ask, info: EngineInfo, body: dict[str, Any]) -> list[Answer]:
         await self._as_tokens(ask, info, body)
         body |= {"n": ask.n, "return_token_ids": True}
-        reply = await self._exchange("POST", "completions", body, self._settings.engine_timeout)
+        timeout = self._settings.engine_timeout
+        reply = await self._constraint.around(ask, body, lambda: self._exchange("POST", "completions", body, timeout))
         return parse_answers(reply, ask.n)
 
     async def _as_tokens(self, ask: Ask, info: EngineInfo, body: dict[str, Any]) -> None:

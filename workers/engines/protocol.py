@@ -12,6 +12,7 @@ The third is of ``workers.engines.replies``, which reads the answers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -41,6 +42,11 @@ class EngineInfo:
     """Tokens of prompt and answer together, where the engine says it."""
 
 
+def as_messages(steps: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Steps in OpenAI's form, without what Corral notes beside them."""
+    return [{key: value for key, value in step.items() if key not in {"said", "failed"}} for step in steps]
+
+
 @dataclass(frozen=True)
 class Ask:
     """One request: ``n`` answers to a conversation from one model. ``model`` None is the base.
@@ -59,9 +65,7 @@ class Ask:
     @property
     def conversation(self) -> list[dict[str, Any]]:
         """All of it as messages in OpenAI's form."""
-        return self.messages + [
-            {key: value for key, value in step.items() if key not in {"said", "failed"}} for step in self.steps
-        ]
+        return self.messages + as_messages(self.steps)
 
 
 @dataclass(frozen=True)

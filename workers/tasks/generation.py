@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -41,8 +41,9 @@ from workers.celery_app import app
 from workers.engines.external import ExternalEngines
 from workers.engines.openai import OpenAIEngine
 from workers.engines.protocol import Ask, Engine, EngineAway, ModelMissing, PromptRefused, Reply
-from workers.engines.replies import Answer, EngineReplyError
-from workers.tasks.tooling import NoDocuments, Toolkits, stepped
+from workers.engines.replies import EngineReplyError
+from workers.engines.stepwise import Stepped, answered
+from workers.toolbox import NoDocuments, Toolbox
 from workers.tools.protocol import Tool
 
 log = structlog.get_logger()
@@ -84,7 +85,7 @@ class Pump:
         self._settings = settings
         self._engine = engine
         self._externals = ExternalEngines(settings)
-        self._toolkits = Toolkits()
+        self._toolbox = Toolbox(settings)
         self._kits: dict[int, list[Tool]] = {}
         self._writer: Deployment | None = None
         self._requests = asyncio.Semaphore(settings.engine_concurrency)
@@ -114,6 +115,7 @@ class Pump:
         finally:
             await self._put_down()
             await self._externals.aclose()
+            self._toolbox.close()
         return self.ready
 
     def _stopping(self) -> bool:
@@ -125,7 +127,7 @@ class Pump:
         room = self._settings.engine_concurrency + AHEAD - self._open
         if room <= 0 or (self._last_try and self._claims):
             return False
-        rotation, found, self._last_try = await _patiently(_claim, room, not self._claims, self._toolkits)
+        rotation, found, self._last_try = await _patiently(_claim, room, not self._claims, self._toolbox)
         self._writer = rotation.writer
         for claim, kit in found:
             if kit is not None:
@@ -223,11 +225,8 @@ class Pump:
     async def _answers(self, engine: Engine, claim: Claim, one: Draw) -> list[SampledText]:
         """What one model says, step by step where it has tools that are run here."""
         kit = self._kits.get(claim.prompt_id)
-        if kit is None:
-            reply = await engine.sample(_asked(claim, one))
-            return [_sample(one.deployment, reply, answer) for answer in reply.answers]
-        reply, found = await stepped(engine.sample, _asked(claim, one), kit, self._toolkits.at_once)
-        return [_sample(one.deployment, reply, each.answer, each.steps or None) for each in found]
+        reply, found = await answered(engine.sample, _asked(claim, one), kit, self._toolbox.at_once)
+        return [_sample(one.deployment, reply, each) for each in found]
 
     def _away(self, error: Exception) -> None:
         self._halt = self._gone = str(error)
@@ -259,9 +258,8 @@ def _asked(claim: Claim, one: Draw) -> Ask:
     )
 
 
-def _sample(
-    deployment: Deployment, reply: Reply, answer: Answer, steps: list[dict[str, Any]] | None = None
-) -> SampledText:
+def _sample(deployment: Deployment, reply: Reply, found: Stepped) -> SampledText:
+    answer = found.answer
     return SampledText(
         checkpoint_id=deployment.checkpoint_id,
         deployment_id=deployment.id,
@@ -271,7 +269,7 @@ def _sample(
         completion_tokens=answer.completion_tokens,
         sampling=reply.sampling,
         engine_version=reply.engine_version,
-        steps=steps,
+        steps=found.steps or None,
     )
 
 
@@ -293,7 +291,7 @@ async def _patiently(function: Callable[P, T], *args: P.args, **options: P.kwarg
 Found = tuple[Claim, list[Tool] | None]
 
 
-def _claim(room: int, idle: bool, toolkits: Toolkits) -> tuple[Rotation, list[Found], bool]:  # noqa: FBT001 - called through threads
+def _claim(room: int, idle: bool, toolbox: Toolbox) -> tuple[Rotation, list[Found], bool]:  # noqa: FBT001 - called through threads
     """The rotation, prompts for about ``room`` requests, and whether that is one on its last try, to be made alone.
 
     Each prompt comes with what runs the calls of its tools; one that has nothing to search in is refused by name.
@@ -306,14 +304,14 @@ def _claim(room: int, idle: bool, toolkits: Toolkits) -> tuple[Rotation, list[Fo
             claims = ledger.claim_prompts(session, max(1, room // REQUESTS))
             last = ledger.claim_last_try(session) if idle and not claims else None
             found = [last] if last else claims
-            equipped = [each for claim in found if (each := _equipped(session, claim, toolkits))]
+            equipped = [each for claim in found if (each := _equipped(session, claim, toolbox))]
             if equipped or not found:
                 return rotation, equipped, last is not None
 
 
-def _equipped(session: Session, claim: Claim, toolkits: Toolkits) -> Found | None:
+def _equipped(session: Session, claim: Claim, toolbox: Toolbox) -> Found | None:
     try:
-        kit = toolkits.of(session, claim)
+        kit = toolbox.of(session, claim.tools, claim.tests, [claim.batch_id])
     except NoDocuments:
         ledger.fail_prompt(session, claim, NO_DOCUMENTS, retry_in=None)
         return None

@@ -83,6 +83,42 @@ class Trace:
         return self.ended == "answered" and not self.failed
 
 
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """What follows a turn: how the answer ended with it, else the messages that its calls add, and why some did not run."""
+
+    ended: Ended | None
+    steps: list[Message] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+async def turned(
+    said: Said,
+    steps: Sequence[Message],
+    tools: Sequence[Tool],
+    offered: Sequence[Mapping[str, Any]],
+    *,
+    ends: float,
+    at_once: asyncio.Semaphore | None = None,
+) -> Turned:
+    """Read the calls of a turn that follows ``steps``, and run them; none is begun after ``ends``, of the monotonic clock.
+
+    The other arguments are those of :func:`converse`.
+    """
+    calls, ended = _read(said)
+    if ended is not None:
+        return Turned(ended, failed=[calls] if isinstance(calls, str) else [])
+    assert not isinstance(calls, str)  # noqa: S101  # it would have ended there
+    numbered = _numbered(calls, steps)
+    made, failed = [_calling(said.text, numbered)], list[str]()
+    for place, (name, call) in enumerate(numbered):
+        answer, wrong = await _run(call, tools, offered, ends, at_once, place)
+        failed += [wrong] if wrong else []
+        result = {"role": "tool", "name": storable(call.name), "tool_call_id": name, "content": storable(answer)}
+        made.append(result | ({"failed": True} if wrong else {}))
+    return Turned(None, made, failed)
+
+
 async def converse(
     ask: Ask,
     tools: Sequence[Tool],
@@ -110,22 +146,16 @@ async def converse(
         raise ValueError("The model cannot be asked at all.")
     used, turns = said.tokens, 1
     while True:
-        calls, ended = _read(said)
-        why = ended or _bound(turns, used, ends, bounds)
-        if why is not None:
-            return Trace(steps, said.text, why, failed + ([calls] if isinstance(calls, str) else []))
-        assert not isinstance(calls, str)  # noqa: S101  # it would have ended there
-        before = len(steps), len(failed)
-        numbered = _numbered(calls, steps)
-        steps.append(_calling(said.text, numbered))
-        for place, (name, call) in enumerate(numbered):
-            answer, wrong = await _run(call, tools, offered, ends, at_once, place)
-            failed += [wrong] if wrong else []
-            result = {"role": "tool", "name": storable(call.name), "tool_call_id": name, "content": storable(answer)}
-            steps.append(result | ({"failed": True} if wrong else {}))
-        following = await ask(steps, min(bounds.tokens, bounds.tokens_in_all - used))
+        bound = None if _read(said)[1] else _bound(turns, used, ends, bounds)
+        if bound is not None:
+            return Trace(steps, said.text, bound, failed)
+        turn = await turned(said, steps, tools, offered, ends=ends, at_once=at_once)
+        if turn.ended is not None:
+            return Trace(steps, said.text, turn.ended, failed + turn.failed)
+        following = await ask(steps + turn.steps, min(bounds.tokens, bounds.tokens_in_all - used))
         if following is None:
-            return Trace(steps[: before[0]], said.text, "unshown", failed[: before[1]])
+            return Trace(steps, said.text, "unshown", failed)
+        steps, failed = steps + turn.steps, failed + turn.failed
         said, used, turns = following, used + following.tokens, turns + 1
 
 

@@ -18,21 +18,23 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
 from app.kernel.settings import Settings, get_settings
 from workers.engines.openai import OpenAIEngine
-from workers.engines.protocol import Ask, Engine, EngineAway, ModelMissing, PromptRefused, Reply
+from workers.engines.protocol import Ask, Engine, EngineAway, ModelMissing, PromptRefused, Reply, as_messages
 from workers.engines.replies import EngineReplyError
+from workers.engines.stepwise import answered
+from workers.toolbox import NoDocuments, Toolbox
 from workers.training import lines
 from workers.training.judging import Word
 from workers.training.lines import Line
-from workers.training.rejection import Writer, champion
+from workers.training.rejection import Writer, champion, kit
 from workers.verifiers.checker import Checker, CheckerBroken, WrongCase
 from workers.verifiers.protocol import Finding, case_of
 
@@ -52,10 +54,23 @@ class Samples(Protocol):
 
 
 @dataclass(frozen=True)
+class Given:
+    """An answer, and the calls of tools before it with what they answered."""
+
+    text: str
+    steps: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def turns(self) -> list[dict[str, Any]]:
+        """As messages of a prompt."""
+        return [*as_messages(self.steps), {"role": "assistant", "content": self.text}]
+
+
+@dataclass(frozen=True)
 class Wrong:
     """An answer that failed, and the finding that says so."""
 
-    text: str
+    answer: Given
     finding: Finding
 
     def told(self, right: Sequence[str]) -> str:
@@ -83,26 +98,29 @@ class Judge:
     def __init__(self, checker: Checker, word: Word | None = None) -> None:
         self._checker, self._word = checker, word
 
-    def look(self, line: Line, texts: Sequence[str]) -> tuple[str | None, Wrong | None]:
-        """The first of ``texts`` that passes, if any; and else the first that fails.
+    def look(self, line: Line, answers: Sequence[Given]) -> tuple[Given | None, Wrong | None]:
+        """The first of ``answers`` that passes, if any; and else the first that fails.
 
         Raises:
             CheckerBroken: nothing can be checked.
         """
         first: Wrong | None = None
-        for text in dict.fromkeys(texts):
-            found = self._required(line, text)
+        different: dict[str, Given] = {}
+        for answer in answers:
+            different.setdefault(answer.text, answer)
+        for answer in different.values():
+            found = self._required(line, answer)
             failed = next((each for each in found if each.passed is False), None)
             if failed is not None:
-                first = first or Wrong(text, failed)
+                first = first or Wrong(answer, failed)
             elif found and all(each.passed for each in found):
-                return text, None
+                return answer, None
         return None, first
 
-    def _required(self, line: Line, text: str) -> list[Finding]:
+    def _required(self, line: Line, answer: Given) -> list[Finding]:
         required = line.get("required")
         try:
-            case = case_of({**line, "response": text})
+            case = case_of({**line, "response": answer.text, "steps": list(answer.steps) or None})
             found = self._checker.check(case, line.get("verifiers"))
         except (WrongCase, ValueError) as error:
             log.warning("answer_not_checked", prompt=line["prompt_id"], error=str(error))
@@ -123,14 +141,23 @@ def unsolved(samples: Path, judge: Judge, checkpoint: str, known: set[str]) -> I
             line = json.loads(text)
             if line["prompt_id"] in known or line["checkpoint"] != checkpoint:
                 continue
-            whole = [sample["text"] for sample in line["samples"] if sample.get("finish_reason") in {None, "stop"}]
+            whole = [given for sample in line["samples"] if (given := _whole(sample))]
             passed, wrong = judge.look(line, whole)
             lines.say(f"{line['prompt_id'][:12]}: {len(whole)} answers checked")
             if passed is None and wrong is not None:
                 yield line, wrong
 
 
-async def correct(engine: Samples, writer: Writer, judge: Judge, line: Line, wrong: Wrong, max_tokens: int) -> Line:
+def _whole(sample: Mapping[str, Any]) -> Given | None:
+    """A sampled answer that came to its end, its calls as well."""
+    steps = tuple(sample.get("steps") or ())
+    ended = sample.get("finish_reason") in {None, "stop"} and sample.get("ended") in {None, "answered"}
+    return Given(str(sample["text"]), steps) if ended and not any(step.get("failed") for step in steps) else None
+
+
+async def correct(
+    engine: Samples, writer: Writer, judge: Judge, line: Line, wrong: Wrong, max_tokens: int, toolbox: Toolbox
+) -> Line:
     """Tell the model what is wrong, up to :data:`ROUNDS` times; ``completion`` is None where it never got it right.
 
     Raises:
@@ -142,18 +169,19 @@ async def correct(engine: Samples, writer: Writer, judge: Judge, line: Line, wro
     made = kept | {"asked": line["prompt"], "checkpoint": writer.checkpoint, "verifier": first.finding.verifier}
     for number in range(1, ROUNDS + 1):
         told = wrong.told(right_answers(line))
-        messages += [{"role": "assistant", "content": wrong.text}, {"role": "user", "content": told}]
+        messages += [*wrong.answer.turns, {"role": "user", "content": told}]
+        ask = Ask(messages, line.get("tools"), writer.model, TRIES, max_tokens, writer.sampling)
         try:
-            reply = await engine.sample(
-                Ask(messages, line.get("tools"), writer.model, TRIES, max_tokens, writer.sampling)
-            )
-        except (PromptRefused, EngineReplyError) as error:
+            tools = await asyncio.to_thread(kit, toolbox, line["prompt_id"], line.get("tools"), line.get("tests"))
+            _, found = await answered(engine.sample, ask, tools, toolbox.at_once)
+        except (PromptRefused, EngineReplyError, NoDocuments) as error:
             log.warning("answer_not_corrected", prompt=line["prompt_id"], error=str(error))
             break
-        texts = [answer.text for answer in reply.answers if answer.finish_reason == "stop"]
-        passed, again = await asyncio.to_thread(judge.look, line, texts)
+        whole = [given for each in found if (given := _whole(each.to_json()))]
+        passed, again = await asyncio.to_thread(judge.look, line, whole)
         if passed is not None:
-            return made | {"prompt": messages, "completion": passed, "rounds": number}
+            came = {"steps": list(passed.steps)} if passed.steps else {}
+            return made | {"prompt": messages, "completion": passed.text, "rounds": number} | came
         if again is None:
             break
         wrong = again
@@ -194,12 +222,13 @@ async def _all(
     settings: Settings, writer: Writer, judge: Judge, todo: Sequence[tuple[Line, Wrong]], given: argparse.Namespace
 ) -> None:
     engine: Engine = OpenAIEngine(settings)
+    toolbox = Toolbox(settings)
     room = asyncio.Semaphore(max(1, settings.engine_concurrency // TRIES))
 
     async def one(unsolved: tuple[Line, Wrong]) -> None:
         line, wrong = unsolved
         async with room:
-            made = await correct(engine, writer, judge, line, wrong, given.max_tokens)
+            made = await correct(engine, writer, judge, line, wrong, given.max_tokens, toolbox)
         lines.add(given.corrections, made)
         lines.say(f"{line['prompt_id'][:12]}: {'corrected' if made['completion'] else 'stays wrong'}")
 
@@ -207,6 +236,7 @@ async def _all(
         await lines.together(todo, one, EngineAway, ModelMissing, OSError, CheckerBroken)
     finally:
         await engine.aclose()
+        toolbox.close()
 
 
 def write_report(corrections: Path, unavailable: str | None) -> None:

@@ -3,7 +3,8 @@
     python -m workers.training.rejection SNAPSHOT SAMPLES.jsonl --k 16
 
 Every training prompt of the snapshot is asked, judged or not, and each line says what its answers can be checked against.
-One request a prompt asks for all K, so that the engine reads the prompt once and shares it. A line is written as soon as
+One request a prompt asks for all K, so that the engine reads the prompt once and shares it; where a prompt has tools that
+Corral runs, each of them goes on step by step from there. A line is written as soon as
 its prompt is done, and a command that is given again goes on behind the lines that are there; ``SAMPLES.report.json`` is
 written when every prompt was asked. docs/formats.md describes both. In a round it is a stage of the run that imitates
 (``app.rounds.plan``).
@@ -33,13 +34,18 @@ import structlog
 from app.candidates.policy import sampling_of
 from app.kernel.db import session_scope
 from app.kernel.settings import Settings, get_settings
+from app.prompts import documents
 from app.registry import service as registry
 from app.registry.models import LoopRole
 from training.formats.snapshots import ABOUT, CHECKED_BY, ROWS, asked
+from workers.engines import stepwise
 from workers.engines.openai import OpenAIEngine
 from workers.engines.protocol import Ask, Engine, EngineAway, ModelMissing, PromptRefused, Reply
 from workers.engines.replies import EngineReplyError
-from workers.tools.kit import runs
+from workers.engines.stepwise import Stepped
+from workers.toolbox import NoDocuments, Toolbox
+from workers.tools.kit import searches
+from workers.tools.protocol import Tool
 from workers.training import lines
 
 log = structlog.get_logger()
@@ -75,7 +81,7 @@ class Tally:
     there_before: int = 0
     refused: int = 0
     runs_tools: int = 0
-    """Prompts whose tools are run while they are answered: imitation samples one turn, which would be no answer to them."""
+    """Prompts with tools that cannot be run any more, for their documents are gone: a first turn would be no answer to them."""
 
 
 def champion() -> Writer | None:
@@ -109,10 +115,17 @@ def questions(snapshot: Path, most: int | None = None) -> list[Question]:
     return [question for key, question in found.items() if key in drawn]
 
 
-def in_one_turn(asked: Sequence[Question]) -> tuple[list[Question], int]:
-    """The prompts that one turn answers, and how many others there are."""
-    found = [question for question in asked if not runs(question.tools, question.known.get("tests"))]
-    return found, len(asked) - len(found)
+def kit(toolbox: Toolbox, prompt_id: str, tools: list[Any] | None, tests: Any) -> list[Tool] | None:
+    """What runs the calls of a prompt, which its hash names; None where nothing of it is run.
+
+    Raises:
+        NoDocuments: there is nothing to search in any more.
+    """
+    if not toolbox.runs(tools, tests):
+        return None
+    with session_scope() as session:
+        batches = documents.batches_of(session, prompt_id) if searches(tools or ()) else ()
+        return toolbox.of(session, tools, tests, batches)
 
 
 def _judged(snapshot: Path) -> Iterator[dict[str, Any]]:
@@ -162,9 +175,8 @@ async def sample(
         ValueError: see :func:`answered`.
     """
     known = answered(samples, writer.checkpoint, k)
-    asked, stepwise = in_one_turn(asked)
     todo = [question for question in asked if question.prompt_id not in known]
-    tally = Tally(there_before=len(asked) - len(todo), runs_tools=stepwise)
+    tally, toolbox = Tally(there_before=len(asked) - len(todo)), Toolbox(settings)
     engine: Engine = OpenAIEngine(settings)
     room = asyncio.Semaphore(max(1, settings.engine_concurrency // k))
     samples.parent.mkdir(parents=True, exist_ok=True)
@@ -173,12 +185,17 @@ async def sample(
         ask = Ask(question.messages, question.tools, writer.model, k, max_tokens, writer.sampling)
         try:
             async with room:
-                reply = await engine.sample(ask)
+                tests = question.known.get("tests")
+                tools = await asyncio.to_thread(kit, toolbox, question.prompt_id, question.tools, tests)
+                reply, found = await stepwise.answered(engine.sample, ask, tools, toolbox.at_once)
+        except NoDocuments:
+            tally.runs_tools += 1
+            return
         except (PromptRefused, EngineReplyError) as error:
             tally.refused += 1
             log.warning("prompt_not_sampled", prompt=question.prompt_id, error=str(error))
             return
-        lines.add(samples, _line(question, writer, reply, k))
+        lines.add(samples, _line(question, writer, reply, found))
         tally.done += 1
         told(tally)
 
@@ -186,23 +203,21 @@ async def sample(
         await lines.together(todo, one, EngineAway, ModelMissing, OSError)
     finally:
         await engine.aclose()
+        toolbox.close()
     return tally
 
 
-def _line(question: Question, writer: Writer, reply: Reply, k: int) -> dict[str, Any]:
+def _line(question: Question, writer: Writer, reply: Reply, found: Sequence[Stepped]) -> dict[str, Any]:
     return {
         "prompt_id": question.prompt_id,
         "prompt": question.messages,
         "tools": question.tools,
         **question.known,
         "checkpoint": writer.checkpoint,
-        "k": k,
+        "k": len(found),
         "sampling": reply.sampling,
         "engine_version": reply.engine_version,
-        "samples": [
-            {"text": answer.text, "finish_reason": answer.finish_reason, "tokens": answer.completion_tokens}
-            for answer in reply.answers
-        ],
+        "samples": [each.to_json() for each in found],
     }
 
 
@@ -220,7 +235,7 @@ def main(argv: list[str]) -> int:
         if given.replace:
             drop_another_policys(given.samples, writer.checkpoint, given.k)
         answered(given.samples, writer.checkpoint, given.k)
-        total = len(in_one_turn(wanted)[0])
+        total = len(wanted)
     except (OSError, ValueError, KeyError) as error:
         return lines.end(str(error), 2)
 
@@ -240,7 +255,7 @@ def main(argv: list[str]) -> int:
     lines.say(
         f"{tally.done} prompts sampled from {writer.checkpoint}, {tally.there_before} already existed, "
         f"{tally.refused} were refused"
-        + (f", {tally.runs_tools} call tools and are left out" if tally.runs_tools else "")
+        + (f", {tally.runs_tools} search in documents that are gone, and are left out" if tally.runs_tools else "")
     )
     return 0
 

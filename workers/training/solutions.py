@@ -35,10 +35,11 @@ from workers.engines.external import external_engine
 from workers.engines.openai import OpenAIEngine
 from workers.engines.protocol import Ask, Engine, EngineAway, ModelMissing, PromptRefused, Reply
 from workers.engines.replies import EngineReplyError
+from workers.toolbox import Toolbox
 from workers.training import lines
-from workers.training.correction import TRIES, Judge, Samples, correct
+from workers.training.correction import TRIES, Given, Judge, Samples, correct
 from workers.training.lines import Line
-from workers.training.rejection import Question, Writer, champion, in_one_turn, questions
+from workers.training.rejection import Question, Writer, champion, questions
 from workers.verifiers import registry
 from workers.verifiers.checker import Checker, CheckerBroken
 from workers.verifiers.protocol import case_of
@@ -66,16 +67,18 @@ def form(question: Question) -> str | None:
         case = case_of({"prompt": question.messages, "response": "", **question.known})
     except ValueError:
         return None
+    if question.tools:
+        return None
     if case.tests_of(PROGRAM):
         return PROGRAM
-    wanted = case.reference is not None and not case.tests and not question.tools
+    wanted = case.reference is not None and not case.tests
     return STEPS if wanted and registry.applies("answer", case) else None
 
 
 def to_solve(asked: Sequence[Question]) -> list[Line]:
     """The prompts that a solution is written to, as they are asked and checked."""
     found = []
-    for question in in_one_turn(asked)[0]:
+    for question in asked:
         wanted = form(question)
         if wanted is None or not question.messages or question.messages[-1].get("role") != "user":
             continue
@@ -100,7 +103,7 @@ class Spoken:
         return replace(reply, answers=[replace(answer, text=both[1]) if both else answer for answer, both in said])
 
 
-async def solve(engine: Samples, writer: Writer, judge: Judge, line: Line, max_tokens: int) -> Line:
+async def solve(engine: Samples, writer: Writer, judge: Judge, line: Line, max_tokens: int, toolbox: Toolbox) -> Line:
     """One prompt: ``completion`` is what passes, None where nothing does; ``rounds`` how often it was told what is wrong.
 
     Raises:
@@ -115,11 +118,11 @@ async def solve(engine: Samples, writer: Writer, judge: Judge, line: Line, max_t
     except (PromptRefused, EngineReplyError) as error:
         log.warning("solution_not_written", prompt=line["prompt_id"], error=str(error))
         return made | {"completion": None, "rounds": 0}
-    whole = [answer.text for answer in reply.answers if answer.finish_reason == "stop"]
+    whole = [Given(answer.text) for answer in reply.answers if answer.finish_reason == "stop"]
     passed, wrong = await asyncio.to_thread(judge.look, line, whole)
     if wrong is None:
-        return made | {"completion": passed, "rounds": 0}
-    found = await correct(engine, writer, judge, line, wrong, max_tokens)
+        return made | {"completion": passed.text if passed else None, "rounds": 0}
+    found = await correct(engine, writer, judge, line, wrong, max_tokens, toolbox)
     return made | {name: found[name] for name in ("completion", "rounds", "verifier")}
 
 
@@ -196,12 +199,12 @@ async def _all(
     name = settings.training_solutions
     endpoint, _, model = name.partition("/")
     engine: Engine = OpenAIEngine(settings) if name == CHAMPION else external_engine(settings, endpoint, model)
-    there = settings.endpoints.get(endpoint)
+    there, toolbox = settings.endpoints.get(endpoint), Toolbox(settings)
     room = asyncio.Semaphore(max(1, (there.concurrency if there else settings.engine_concurrency) // TRIES))
 
     async def one(line: Line) -> None:
         async with room:
-            made = await solve(Spoken(engine), writer, judge, line, given.max_tokens)
+            made = await solve(Spoken(engine), writer, judge, line, given.max_tokens, toolbox)
         lines.add(given.solutions, made)
         lines.say(f"{line['prompt_id'][:12]}: {'solved' if made['completion'] else 'not solved'}")
 
@@ -209,6 +212,7 @@ async def _all(
         await lines.together(todo, one, EngineAway, ModelMissing, OSError, CheckerBroken)
     finally:
         await engine.aclose()
+        toolbox.close()
 
 
 def write_report(solutions: Path, unavailable: str | None) -> None:

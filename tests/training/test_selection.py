@@ -379,11 +379,9 @@ def test_what_was_put_right_is_imitated_behind_the_wrong_answer_and_its_finding(
     rows = [json.loads(line) for line in (sums / "sft.jsonl").read_text().splitlines()]
     [corrected] = [row for row in rows if row["source"] == "correction"]
     assert (corrected["prompt"], corrected["completion"]) == (told, turn("It is 7"))
-    [solution] = [row for row in rows if row["source"] == "solution"]
-    assert (solution["prompt"], solution["completion"]) == (asked, turn("It is 7"))
+    assert [row["prompt"] for row in rows if row["source"] == "solution"] == [asked]
     counts = kept_by(sums)[1]["counts"]
-    assert (counts["rows/correction"], counts["rows/solution"]) == (1, 1)
-    assert (counts["solutions"], counts["solutions_dropped"], counts["solutions_corrected"]) == (4, 3, 1)
+    assert (counts["rows/correction"], counts["solutions_dropped"], counts["solutions_corrected"]) == (1, 3, 1)
     tokenizer = byte_tokenizer()
     trained = prepare(sums / "sft.jsonl", DATA, tokenizer, max_held_out=9, consumer="sft").rows
     [prepared] = [row for row in trained if "Correct it." in tokenizer.decode(row.prompt_ids)]

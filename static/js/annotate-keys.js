@@ -54,7 +54,12 @@
   /** Whether `event` is about the work; Tab, F5 and the browser's own shortcuts are not. */
   function waits(event) {
     if (isCommand(event)) return event.key === "Enter";
-    return isText(event) || ["Backspace", "Enter", "Escape"].includes(event.key);
+    return isText(event) || isArrow(event) || ["Backspace", "Enter", "Escape"].includes(event.key);
+  }
+
+  /** Of use to what reads keys itself: a passage that is being selected, the rows of a ranking. */
+  function isArrow(event) {
+    return event.key.startsWith("Arrow");
   }
 
   /** Keep `event` until it is known what it is about. */
@@ -80,6 +85,7 @@
       const target = document.activeElement ?? event.target;
       if (isCommand(event)) handle(event, target);
       else if (target.matches("[data-own-keys]")) replay(event, target);
+      else if (isArrow(event)) continue;
       else if (isTyping(target) && event.key !== "Escape") type(event.key);
       else if (event.key === "Enter" && target.matches("#judge input"))
         current()?.submit(); // as the browser would
@@ -90,7 +96,7 @@
   /** On something that reads keys itself, and else types or does what they mean everywhere. */
   function replay(event, target) {
     const isLeft = target.dispatchEvent(new KeyboardEvent("keydown", event));
-    if (isLeft && isTyping(target) && event.key !== "Escape") type(event.key);
+    if (isLeft && isTyping(target) && event.key !== "Escape" && !isArrow(event)) type(event.key);
   }
 
   function type(key) {

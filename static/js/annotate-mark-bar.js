@@ -24,7 +24,8 @@ export class MarkBar {
       }
     };
     this.field.onkeydown = (event) => this.#key(event);
-    this.field.onchange = () => this.onNote(this.field.value.trim());
+    // not "change": it does not come for text that the keys put there, which were pressed before the field was open
+    this.field.onblur = () => this.#note();
     this.follow = () => this.#place();
     this.away = (event) => {
       if (!bar.hidden && !bar.contains(event.target)) this.#leave(event, keys);
@@ -83,6 +84,7 @@ export class MarkBar {
 
   /** After a mark the next thing that is done takes the bar away, unless it goes there. */
   #leave(event, keys) {
+    if (event.defaultPrevented) return; // it is kept for what is opening
     if (this.noted.hidden) {
       if (event.key === "Escape") document.getSelection().removeAllRanges();
       return;
@@ -91,6 +93,13 @@ export class MarkBar {
     const { isText, meaning } = globalThis.corralRead;
     if (isKey && (!isText(event) || meaning(event, (key) => key === keys.note))) return;
     this.close();
+  }
+
+  #note() {
+    const note = this.field.value.trim();
+    if (note === this.was) return;
+    this.was = note;
+    this.onNote(note);
   }
 
   #key(event) {

@@ -87,6 +87,22 @@ def test_a_passage_is_marked_by_keys_alone(site: Site) -> None:
     ]
 
 
+def test_a_note_is_whole_however_slowly_its_field_opens(site: Site) -> None:
+    page, _, _ = open_item(site)
+    page.keyboard.press("h")
+    expect(page.locator("[data-response=A] .response__text")).to_be_focused()
+    page.keyboard.press("1")
+    expect(page.locator("[data-mark-said]")).to_have_text("False")
+    page.evaluate("corralKeys.hold()")
+    page.keyboard.press("k")
+    page.keyboard.type("not so")
+    page.keyboard.press("Enter")
+    page.evaluate("corralKeys.release()")
+    expect(page.locator("[data-marks=A]")).to_contain_text("False: not so")
+    expect(page.locator("[data-mark-bar]")).to_be_hidden()
+    expect(page.locator("[data-response=A] .response__text")).to_be_focused()
+
+
 def test_a_layout_is_remembered_and_one_response_is_flipped(site: Site) -> None:
     page, alice, _ = open_item(site, 3)
     with page.expect_response("**/preferences/display"):

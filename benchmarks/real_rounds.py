@@ -31,6 +31,24 @@ Judgement = Callable[[dict[str, Any]], dict[str, Any]]
 """What is said of an item: ``outcome``; where it is ranked ``wins`` (0 or 1) and ``strength``, and perhaps ``edited_text``."""
 
 
+def settings_of(
+    *, held_out: int, samples: int, sampled: int, checked: int, tokens: int, **more: object
+) -> dict[str, str]:
+    """Those of an installation: ``samples`` of each of ``sampled`` prompts are imitated, ``checked`` prompts measured."""
+    values: dict[str, object] = {
+        "SAMPLE_BATCH": "false",
+        "HELD_OUT_PERCENT": held_out,
+        "TRAINING_SAMPLES": samples,
+        "TRAINING_SAMPLE_PROMPTS": sampled,
+        "TRAINING_SAMPLE_TOKENS": tokens,
+        "TRAINING_AVERAGE": "false",
+        "CHECK_PROMPTS": checked,
+        "CHECK_TOKENS": tokens,
+        "SWEEP_INTERVAL": 3,
+    }
+    return {f"CORRAL_{name}": str(value) for name, value in (values | more).items()}
+
+
 class Client:
     """JSON with a token. What is not answered is sent again under the same key, as a good client does."""
 

@@ -29,7 +29,7 @@ from benchmarks import findings_tasks as made
 from benchmarks import round_with_findings_page as page
 from benchmarks.budget import Budget, verdict
 from benchmarks.findings_tasks import Answered, Task
-from benchmarks.real_rounds import Site
+from benchmarks.real_rounds import Site, settings_of
 from benchmarks.rounds_add_up import BATCH, TEMPERATURE, begin, times
 from training import base_model
 from training.data.chat import encode_chat
@@ -61,18 +61,9 @@ class Sizes:
     @property
     def settings(self) -> dict[str, str]:
         """Those of the installation."""
-        values: dict[str, object] = {
-            "SAMPLE_BATCH": "false",
-            "HELD_OUT_PERCENT": HELD_OUT,
-            "TRAINING_SAMPLES": SAMPLES,
-            "TRAINING_SAMPLE_PROMPTS": self.sampled,
-            "TRAINING_SAMPLE_TOKENS": self.tokens,
-            "TRAINING_AVERAGE": "false",
-            "CHECK_PROMPTS": CHECKED,
-            "CHECK_TOKENS": self.tokens,
-            "SWEEP_INTERVAL": 3,
-        }
-        return {f"CORRAL_{name}": str(value) for name, value in values.items()}
+        return settings_of(
+            held_out=HELD_OUT, samples=SAMPLES, sampled=self.sampled, checked=CHECKED, tokens=self.tokens
+        )
 
 
 def main() -> int:

@@ -30,7 +30,7 @@ import httpx
 
 from benchmarks import three_rounds_page as page
 from benchmarks.budget import Budget, verdict
-from benchmarks.real_rounds import Site
+from benchmarks.real_rounds import Site, settings_of
 from benchmarks.rounds_add_up import begin, once
 from benchmarks.rules import Answer
 from benchmarks.three_rounds_annotator import TWINS, judgement, prompts
@@ -57,20 +57,15 @@ class Sizes:
     @property
     def settings(self) -> dict[str, str]:
         """Those of the installation. A contest may count four fifths of a round's prompts, so that its votes suffice."""
-        values: dict[str, object] = {
-            "SAMPLE_BATCH": "false",
-            "HELD_OUT_PERCENT": HELD_OUT,
-            "CHALLENGER_PERCENT": 100,
-            "CONTEST_BUDGET": max(10, self.prompts * 4 // 5),
-            "TRAINING_SAMPLES": SAMPLES if self.sampled else 0,
-            "TRAINING_SAMPLE_PROMPTS": max(1, self.sampled),
-            "TRAINING_SAMPLE_TOKENS": self.tokens,
-            "TRAINING_AVERAGE": "false",
-            "CHECK_PROMPTS": CHECKED,
-            "CHECK_TOKENS": self.tokens,
-            "SWEEP_INTERVAL": 3,
-        }
-        return {f"CORRAL_{name}": str(value) for name, value in values.items()}
+        return settings_of(
+            held_out=HELD_OUT,
+            samples=SAMPLES if self.sampled else 0,
+            sampled=max(1, self.sampled),
+            checked=CHECKED,
+            tokens=self.tokens,
+            CHALLENGER_PERCENT=100,
+            CONTEST_BUDGET=max(10, self.prompts * 4 // 5),
+        )
 
 
 def main() -> int:

@@ -135,6 +135,22 @@ def test_the_right_answer_of_a_test_is_not_told(tests: Any) -> None:
     assert "found: 8, but 7 is wanted." in wrong.told(correction.right_answers(sampled("a", "8", reference=None)))
 
 
+def test_answers_that_say_the_same_after_other_calls_are_checked_each() -> None:
+    class Seen:
+        def __init__(self) -> None:
+            self.steps: list[Any] = []
+
+        def check(self, case: Any, _: Any) -> list[Finding]:
+            self.steps.append(case.steps)
+            return []
+
+    seen: Any = Seen()
+    call = {"role": "assistant", "content": "", "tool_calls": []}
+    same = correction.Given("7")
+    assert correction.Judge(seen).look(sampled("a", "7"), [same, same, correction.Given("7", (call,))]) == (None, None)
+    assert len(seen.steps) == 2
+
+
 def test_it_is_told_twice_and_no_more(engine: Scripted, tmp_path: Path) -> None:
     engine.says = lambda _: ["11"]
     code, [made], report = run(tmp_path, sampled("a", "8"))

@@ -105,10 +105,7 @@ class Judge:
             CheckerBroken: nothing can be checked.
         """
         first: Wrong | None = None
-        different: dict[str, Given] = {}
-        for answer in answers:
-            different.setdefault(answer.text, answer)
-        for answer in different.values():
+        for answer in (each for place, each in enumerate(answers) if each not in answers[:place]):
             found = self._required(line, answer)
             failed = next((each for each in found if each.passed is False), None)
             if failed is not None:

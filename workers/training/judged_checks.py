@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -112,10 +111,7 @@ def main(argv: list[str]) -> int:
         if word is not None:
             body = rates(asyncio.run(judged(word, answered)))
             why_not = word.away
-        given.judged.parent.mkdir(parents=True, exist_ok=True)
-        draft = given.judged.with_name(f".{given.judged.name}.tmp")
-        draft.write_text(json.dumps({"unavailable": why_not, **({} if why_not else body)}) + "\n", encoding="utf-8")
-        draft.replace(given.judged)
+        lines.write(given.judged, {"unavailable": why_not} | ({} if why_not else body))
     except (ValueError, KeyError, TypeError) as error:
         return lines.end(f"{given.checked} cannot be understood ({error!r}): measure again", 2)
     except OSError as error:

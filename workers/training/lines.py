@@ -49,11 +49,16 @@ def add(file: Path, line: Line) -> None:
 
 
 def report(file: Path, body: dict[str, Any]) -> None:
-    """Say beside the lines what came of them; the file appears whole."""
-    path = file.with_suffix(".report.json")
-    draft = path.with_name(f".{path.name}.tmp")
+    """Say beside the lines what came of them."""
+    write(file.with_suffix(".report.json"), body)
+
+
+def write(file: Path, body: dict[str, Any]) -> None:
+    """One JSON object; the file appears whole."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.tmp")
     draft.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
-    draft.replace(path)
+    draft.replace(file)
 
 
 async def together(things: Iterable[T], one: Callable[[T], Awaitable[None]], *gives_up: type[Exception]) -> None:

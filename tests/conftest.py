@@ -71,6 +71,7 @@ def environment(database_url: str, data_dir: Path) -> Iterator[None]:
         "BROKER_URL": "memory://",  # rings go nowhere, at once; who listens for them asks for a real one
         "CORRAL_DATA_DIR": str(data_dir),
         "CORRAL_ENGINE_URL": "http://127.0.0.1:1/v1",
+        "CORRAL_TRAINING_ENGINE_WAIT": "0",  # an engine that a test takes away does not come back
         "CORRAL_TRAINING_SAMPLES": "0",  # needs an engine; tests of the whole pipeline ask for it
         "CORRAL_HOSTS": "testserver, test",  # what clients without a socket call the application
     }

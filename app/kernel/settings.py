@@ -201,6 +201,8 @@ class Settings(BaseSettings):
     step. None: none is."""
     training_steps_floor: float = Field(default=0.5, ge=0, le=1)
     """How probably right the worst step of such an answer has to be."""
+    training_engine_wait: float = Field(default=900.0, ge=0)
+    """Seconds for which a stage of a training that samples waits for an engine that is away; then it fails, with the reason."""
     training_solutions: str = Field(default="", pattern=r"^(champion|[a-z0-9][a-z0-9_-]{0,39}/\S{1,160})?$")
     """Who writes steps and programs to prompts of which only the answer is known: ``ENDPOINT/MODEL``, or ``champion``. Empty:
     nobody."""

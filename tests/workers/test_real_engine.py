@@ -158,7 +158,6 @@ def test_many_answers_of_the_engine_are_judged_and_the_best_imitated(
 
     reconcile_serving()
     writer = rejection.champion()
-    assert writer is not None
     asked = [rejection.Question(row["prompt_hash"], row["prompt"], None) for row in rows]
     samples = tmp_path / "samples.jsonl"
     tally = asyncio.run(rejection.sample(settings, asked, writer, samples, k=6, max_tokens=96))

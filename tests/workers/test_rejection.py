@@ -20,7 +20,7 @@ from tests.engine_faults import Fault, Mode
 from tests.fake_engine import FakeEngine
 from tests.generating import load_all, open_batch, promote, register_policy, serve_base
 from training.data import sampled
-from workers.engines.protocol import EngineAway
+from workers.engines.protocol import EngineAway, ModelMissing
 from workers.tools.calculator import Calculator
 from workers.tools.documents import Search
 from workers.tools.protocol import shown
@@ -182,20 +182,20 @@ def test_an_engine_that_goes_away_ends_it_and_what_was_sampled_stays(
 
 
 def test_the_champion_answers_and_nobody_for_it(settings: Settings, committed: Engine, tmp_path: Path) -> None:
-    assert rejection.champion() is None
+    with pytest.raises(ModelMissing):
+        rejection.champion()
     with Session(committed) as session:
         base = serve_base(session, settings)
         writer = rejection.champion()
-        assert writer is not None
         assert (writer.checkpoint, writer.model) == (base.name, None)
         promote(session, register_policy(session, tmp_path / "policy-r1"))
         session.commit()
-        assert rejection.champion() is None, "the base answers people meanwhile, and teaches nothing"
+        with pytest.raises(ModelMissing):  # the base answers people meanwhile, and teaches nothing
+            rejection.champion()
         load_all(session)
         registry.challenge(session, register_policy(session, tmp_path / "policy-r2"))
         load_all(session)
     writer = rejection.champion()
-    assert writer is not None
     assert (writer.checkpoint, writer.model) == ("policy-r1", "policy-r1"), "not the newest, which has yet to win"
     assert "temperature" in writer.sampling
 

@@ -7,8 +7,8 @@ before the model with what the check found, as a turn of the user's; after a sec
 passes is kept: a line of CORRECTIONS, which ``training.selection`` imitates, its last turn only. A line is written for each
 prompt that was tried, so a command that is given again goes on behind them; ``CORRECTIONS.report.json`` is written last.
 
-Exit codes: 0 every unsolved prompt was tried, or nothing can be checked here, which the report says; 1 the engine is away, or
-does not have the champion: start again later; 2 the arguments or the samples; 4 the disk.
+Exit codes: 0 every unsolved prompt was tried, or nothing can be checked here, which the report says; 1 the engine stayed
+away, or without the champion, for ``CORRAL_TRAINING_ENGINE_WAIT`` seconds: start again later; 2 the arguments or the samples; 4 the disk.
 """
 
 from __future__ import annotations
@@ -189,9 +189,15 @@ def main(argv: list[str]) -> int:
     """Correct what the samples leave unsolved; returns the exit code."""
     given = _arguments(argv)
     settings = get_settings()
-    writer = champion() if settings.database_url else None
-    if writer is None:
-        return lines.end("The engine does not serve the champion yet: wait until it is loaded, then start again.", 1)
+    if not settings.database_url:
+        return lines.end("This command asks an installation for its champion: run it where DATABASE_URL is set.", 2)
+    return lines.patiently(
+        lambda: _corrected(settings, given), "the corrections so far are kept", settings.training_engine_wait
+    )
+
+
+def _corrected(settings: Settings, given: argparse.Namespace) -> int:
+    writer = champion()
     try:
         tried = lines.before(given.corrections, checkpoint=writer.checkpoint)
         with Checker() as checker:
@@ -204,8 +210,6 @@ def main(argv: list[str]) -> int:
         given.corrections.touch()
         write_report(given.corrections, str(error))
         lines.say(f"nothing is corrected: {error}")
-    except (EngineAway, ModelMissing) as error:
-        return lines.end(f"{error} Start again when the engine is back: the corrections so far are kept.", 1)
     except (ValueError, KeyError, FileNotFoundError) as error:
         return lines.end(str(error), 2)
     except OSError as error:

@@ -9,11 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from workers.engines.protocol import EngineAway, ModelMissing
+
 Line = dict[str, Any]
+PAUSE = 5.0
+"""Seconds between two tries while the engine is away."""
 T = TypeVar("T")
 
 
@@ -73,6 +78,27 @@ async def together(things: Iterable[T], one: Callable[[T], Awaitable[None]], *gi
 
 async def _done(one: Callable[[T], Awaitable[None]], thing: T) -> None:
     await one(thing)
+
+
+def patiently(work: Callable[[], int], kept: str, seconds: float) -> int:
+    """Do what asks the engine; where it is away, wait up to ``seconds`` for it and go on behind the lines that are there.
+
+    An engine that starts beside a training, as after every start of the installation, must not cost a night. Returns the exit
+    code of ``work``, or 1 where nothing came of the wait; ``kept`` says what is there by then.
+    """
+    ends = time.monotonic() + seconds
+    while True:
+        began = time.monotonic()
+        try:
+            return work()
+        except (EngineAway, ModelMissing) as error:
+            now = time.monotonic()
+            if now - began > PAUSE:  # it answered for a while: what ends now is another absence
+                ends = now + seconds
+            if now >= ends:
+                return end(f"{error} Start again when the engine is back: {kept}.", 1)
+            say(f"waiting for the engine: {error}")
+            time.sleep(min(PAUSE, ends - now))
 
 
 def say(line: str) -> None:

@@ -9,8 +9,8 @@ its prompt is done, and a command that is given again goes on behind the lines t
 written when every prompt was asked. docs/formats.md describes both. In a round it is a stage of the run that imitates
 (``app.rounds.plan``).
 
-Exit codes: 0 every prompt was asked; 1 the engine is away or does not have the champion: start it again later, what was
-sampled is kept; 2 the arguments or the snapshot; 4 the disk.
+Exit codes: 0 every prompt was asked; 1 the engine stayed away, or without the champion, for
+``CORRAL_TRAINING_ENGINE_WAIT`` seconds: start it again later, what was sampled is kept; 2 the arguments or the snapshot; 4 the disk.
 
 Held-out prompts are not sampled: what is learnt from their answers could not be measured on them. Prompts that nearly repeat
 one are, and ``training.selection``, which knows how to tell, leaves their answers out and counts them.
@@ -84,13 +84,17 @@ class Tally:
     """Prompts with tools that cannot be run any more, for their documents are gone: a first turn would be no answer to them."""
 
 
-def champion() -> Writer | None:
-    """The champion as the engine has it; None where it does not: what another policy wrote would teach something else."""
+def champion() -> Writer:
+    """The champion as the engine has it.
+
+    Raises:
+        ModelMissing: the engine does not serve it now. What another policy wrote would teach something else.
+    """
     with session_scope() as session:
         appointed = registry.appointed(session, LoopRole.CHAMPION)
         writer = registry.serving(session).writer
         if appointed is None or writer is None or writer.checkpoint_id != appointed.id:
-            return None
+            raise ModelMissing("The engine does not serve the champion yet.")
         adapter = appointed.is_adapter
         return Writer(appointed.name, appointed.name if adapter else None, sampling_of(writer, {}))
 
@@ -227,9 +231,13 @@ def main(argv: list[str]) -> int:
     settings = get_settings()
     if not settings.database_url:
         return lines.end("This command asks an installation for its champion: run it where DATABASE_URL is set.", 2)
+    return lines.patiently(
+        lambda: _sampled(settings, given), "the samples so far are kept", settings.training_engine_wait
+    )
+
+
+def _sampled(settings: Settings, given: argparse.Namespace) -> int:
     writer = champion()
-    if writer is None:
-        return lines.end("The engine does not serve the champion yet: wait until it is loaded, then start again.", 1)
     try:
         wanted = questions(given.snapshot, given.prompts)
         if given.replace:
@@ -246,8 +254,6 @@ def main(argv: list[str]) -> int:
     try:
         tally = asyncio.run(sampling)
         write_report(given.samples, writer, tally)
-    except (EngineAway, ModelMissing) as error:
-        return lines.end(f"{error} Start again when the engine is back: the samples so far are kept.", 1)
     except OSError as error:
         return lines.end(
             f"Writing failed ({error}). Free some space, then start again: the samples so far are kept.", 4

@@ -9,7 +9,8 @@ twice, as in :mod:`workers.training.correction`; what passes is a line of SOLUTI
 answer to the prompt as it stands. A line is written for each prompt that was tried, so a command that is given again goes on
 behind them; ``SOLUTIONS.report.json`` is written last.
 
-Exit codes: 0 every prompt was tried, or the report says why none was; 1 the model is away: start again later; 2 the arguments
+Exit codes: 0 every prompt was tried, or the report says why none was; 1 the model stayed away for
+``CORRAL_TRAINING_ENGINE_WAIT`` seconds: start again later; 2 the arguments
 or the snapshot; 4 the disk.
 """
 
@@ -152,10 +153,14 @@ def main(argv: list[str]) -> int:
     settings = get_settings()
     if not settings.database_url:
         return lines.end("This command asks an installation for its models: run it where DATABASE_URL is set.", 2)
+    return lines.patiently(
+        lambda: _solved(settings, given), "the solutions so far are kept", settings.training_engine_wait
+    )
+
+
+def _solved(settings: Settings, given: argparse.Namespace) -> int:
     why_not = may_write(settings)
     writer = None if why_not else _writer(settings)
-    if writer is None and not why_not:
-        return lines.end("The engine does not serve the champion yet: wait until it is loaded, then start again.", 1)
     try:
         tried = lines.before(given.solutions, checkpoint=writer.checkpoint) if writer else []
         known = {line["prompt_id"] for line in tried}
@@ -166,8 +171,6 @@ def main(argv: list[str]) -> int:
         else:
             given.solutions.write_bytes(b"")
         write_report(given.solutions, why_not)
-    except (EngineAway, ModelMissing) as error:
-        return lines.end(f"{error} Start again when the model is back: the solutions so far are kept.", 1)
     except (ValueError, KeyError, FileNotFoundError) as error:
         return lines.end(str(error), 2)
     except OSError as error:
@@ -178,7 +181,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _writer(settings: Settings) -> Writer | None:
+def _writer(settings: Settings) -> Writer:
     name = settings.training_solutions
     return champion() if name == CHAMPION else Writer(name, None, {})
 

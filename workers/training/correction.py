@@ -8,7 +8,8 @@ passes is kept: a line of CORRECTIONS, which ``training.selection`` imitates, it
 prompt that was tried, so a command that is given again goes on behind them; ``CORRECTIONS.report.json`` is written last.
 
 Exit codes: 0 every unsolved prompt was tried, or nothing can be checked here, which the report says; 1 the engine stayed
-away, or without the champion, for ``CORRAL_TRAINING_ENGINE_WAIT`` seconds: start again later; 2 the arguments or the samples; 4 the disk.
+away, or without the champion, for ``CORRAL_TRAINING_ENGINE_WAIT`` seconds: start again later; 2 the arguments or the samples;
+4 the disk.
 """
 
 from __future__ import annotations

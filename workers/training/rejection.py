@@ -9,8 +9,8 @@ its prompt is done, and a command that is given again goes on behind the lines t
 written when every prompt was asked. docs/formats.md describes both. In a round it is a stage of the run that imitates
 (``app.rounds.plan``).
 
-Exit codes: 0 every prompt was asked; 1 the engine stayed away, or without the champion, for
-``CORRAL_TRAINING_ENGINE_WAIT`` seconds: start it again later, what was sampled is kept; 2 the arguments or the snapshot; 4 the disk.
+Exit codes: 0 every prompt was asked; 1 the engine stayed away, or without the champion, for ``CORRAL_TRAINING_ENGINE_WAIT``
+seconds: start it again later, what was sampled is kept; 2 the arguments or the snapshot; 4 the disk.
 
 Held-out prompts are not sampled: what is learnt from their answers could not be measured on them. Prompts that nearly repeat
 one are, and ``training.selection``, which knows how to tell, leaves their answers out and counts them.

@@ -36,6 +36,7 @@ class Me(BaseModel):
                     "email": "alice@example.org",
                     "role": "annotator",
                     "pseudonym": "annotator-5f0c1b2a9d3e",
+                    "languages": ["de", "en"],
                 }
             ]
         },
@@ -47,6 +48,17 @@ class Me(BaseModel):
     role: Role
     pseudonym: str
     """What exports carry instead of the name."""
+    languages: list[str]
+    """Codes of the languages that the person reads; none: not said, and everything is given."""
+
+
+class MeChange(BaseModel):
+    """What changes about yourself; what is not given stays."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"languages": ["de", "en"]}]})
+
+    name: str | None = Field(default=None, max_length=2000)
+    languages: list[str] | None = Field(default=None, max_length=100, description="By name or code.")
 
 
 class NewToken(BaseModel):
@@ -123,6 +135,20 @@ class TokenSecret(BaseModel):
 def me(user: ApiSignedIn) -> Me:
     """The person that the token or session belongs to."""
     return Me.model_validate(user)
+
+
+@router.patch("/me", response_model=Me, dependencies=[TAKES_KEY])
+def change_me(request: Request, session: DbSession, user: ApiSignedIn, form: MeChange) -> Response:
+    """Change your name, or the languages that you read."""
+
+    def work() -> Me:
+        if form.name is not None:
+            user.name = service.clean_name(form.name)
+        if form.languages is not None:
+            user.languages = service.clean_languages(", ".join(form.languages))
+        return Me.model_validate(user)
+
+    return once(session, user, request, form.model_dump_json(exclude_unset=True).encode(), work)
 
 
 @router.get("/tokens")

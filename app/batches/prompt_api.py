@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from typing import Any
 
-from app.accounts.access import ApiReviewer
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.accounts.access import ApiAdmin, ApiReviewer
+from app.accounts.idempotency import TAKES_KEY, once
+from app.batches.queries import candidates_of
 from app.batches.which import Wanted
 from app.kernel.db import DbSession
 from app.kernel.paging import Cursor, Limit
-from app.prompts import queries
+from app.prompts import queries, service
 from app.prompts.models import Batch, Prompt, PromptState
 from app.prompts.origins import Origin
 
@@ -64,3 +68,66 @@ def list_prompts(
     batch = queries.access_batch(session, user, batch_id)
     page = queries.list_prompts(session, batch, which, after=after, limit=limit)
     return PromptList(prompts=[PromptJson.of(each, batch) for each in page.rows], next=page.next)
+
+
+class CandidateJson(BaseModel):
+    """A response. All but its text and the calls before it is null for everyone but admins: others may yet judge it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    text: str = Field(examples=["21"])
+    trace: list[dict[str, Any]] = Field(examples=[[]], description="The calls of tools before it, with their results.")
+    checkpoint: str | None = Field(examples=["policy-r1-a1b2c3d4"])
+    sampling: dict[str, Any] | None = Field(examples=[{"temperature": 0.8}])
+    finish_reason: str | None = Field(examples=["stop"])
+    completion_tokens: int | None = Field(examples=[2])
+
+
+class PromptDetail(PromptJson):
+    """A prompt with everything that came with it, and its responses."""
+
+    batch_id: int = Field(examples=[4])
+    messages: list[dict[str, Any]] = Field(examples=[[{"role": "user", "content": "What is 17 + 4?"}]])
+    tools: list[Any] | None = Field(examples=[None])
+    reference: str | None = Field(examples=["21"])
+    tests: Any = Field(examples=[None])
+    metadata: dict[str, Any] = Field(examples=[{"topic": "sums"}])
+    candidates: list[CandidateJson]
+
+
+class Retried(BaseModel):
+    """How many quarantined prompts get their tries again."""
+
+    prompts: int = Field(examples=[3])
+
+
+@router.get("/prompts/{prompt_id}")
+def get_prompt(session: DbSession, user: ApiReviewer, prompt_id: int) -> PromptDetail:
+    """One prompt with its responses: as sampled for admins; for reviewers in an order that says nothing."""
+    prompt = queries.access_prompt(session, user, prompt_id)
+    return PromptDetail(
+        **PromptJson.of(prompt, prompt.batch).model_dump(),
+        batch_id=prompt.batch_id,
+        messages=prompt.messages,
+        tools=prompt.tools,
+        reference=prompt.reference,
+        tests=prompt.tests,
+        metadata=prompt.extra,
+        candidates=[CandidateJson.model_validate(each) for each in candidates_of(session, user, prompt)],
+    )
+
+
+@router.post("/prompts/{prompt_id}/retry", response_model=Retried, dependencies=[TAKES_KEY])
+def retry_prompt(request: Request, session: DbSession, user: ApiAdmin, prompt_id: int) -> Response:
+    """Give a quarantined prompt its tries again; none where it is no longer quarantined."""
+    prompt = queries.access_prompt(session, user, prompt_id)
+    work = lambda: Retried(prompts=service.retry_quarantined(session, user, prompt.batch, prompt.id))  # noqa: E731
+    return once(session, user, request, b"", work)
+
+
+@router.post("/batches/{batch_id}/retry", response_model=Retried, dependencies=[TAKES_KEY])
+def retry_batch(request: Request, session: DbSession, user: ApiAdmin, batch_id: int) -> Response:
+    """Give all quarantined prompts of a batch their tries again."""
+    batch = queries.access_batch(session, user, batch_id)
+    work = lambda: Retried(prompts=service.retry_quarantined(session, user, batch))  # noqa: E731
+    return once(session, user, request, b"", work)

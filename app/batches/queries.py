@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
 from app.candidates.models import Candidate
-from app.candidates.traces import Step, steps_of
+from app.candidates.traces import Message, Step, blind, steps_of
 from app.comparisons import purposes
 from app.comparisons.models import KNOWN_ANSWER_IN_USE, Assignment, Comparison
 from app.kernel.errors import NotFound
@@ -115,8 +115,13 @@ class CandidateView:
     completion_tokens: int | None
     checkpoint: str | None
     sampling: dict[str, Any] | None
-    steps: Sequence[Step] = ()
-    """The calls of tools before it."""
+    trace: Sequence[Message] = ()
+    """The messages before it that called tools, and the results."""
+
+    @property
+    def steps(self) -> list[Step]:
+        """The same, as people read it."""
+        return steps_of(self.trace)
 
 
 def candidates_of(session: Session, user: User, prompt: Prompt) -> list[CandidateView]:
@@ -145,7 +150,7 @@ def candidates_of(session: Session, user: User, prompt: Prompt) -> list[Candidat
             completion_tokens=row.completion_tokens if is_admin else None,
             checkpoint=row.checkpoint if is_admin else None,
             sampling=row.sampling if is_admin else None,
-            steps=steps_of(row.steps),
+            trace=blind(row.steps),
         )
         for row in session.execute(query)
     ]

@@ -9,14 +9,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, Response
 
-from app.accounts import service as accounts
 from app.accounts.access import Admin, admin, reviewer
 from app.kernel.db import DbSession
-from app.kernel.errors import BadInput, NotFound
+from app.kernel.errors import BadInput
 from app.kernel.settings import get_settings
-from app.registry import externals, queries, service
+from app.registry import acts, queries
 from app.registry.forms import ExternalForm
-from app.registry.models import CheckpointKind
 from app.registry.queries import EngineView
 from app.shell.web import redirect, render
 
@@ -49,13 +47,11 @@ def new_external(request: Request) -> HTMLResponse:
 def add_external(request: Request, session: DbSession, user: Admin, form: Annotated[ExternalForm, Form()]) -> Response:
     """Add a model of another endpoint to the rotation."""
     try:
-        added = externals.add_external(session, **form.model_dump(exclude={"temperature"}), sampling=form.sampling)
+        added = acts.add_external(session, user, form)
     except BadInput as wrong:
         errors = {each["loc"]: each["msg"] for each in wrong.extra.get("errors", [])}
         page = ExternalPage(sorted(get_settings().endpoints), form, errors)
         return render(request, "registry/external.html", page, status=422)
-    about = {"endpoint": form.endpoint, "model": form.model, "may_train": form.may_train}
-    accounts.audit(session, user, "checkpoint.external", "checkpoint", added.id, **about)
     said = f"{added.name} joins the rotation once {form.endpoint} answers for it."
     return redirect(request, f"/checkpoints/{added.id}", flash=said)
 
@@ -66,10 +62,7 @@ def allow_training(
 ) -> Response:
     """Note whether an external model's answers may be trained on."""
     found = queries.access_checkpoint(session, user, checkpoint_id)
-    if found.kind is not CheckpointKind.EXTERNAL:
-        raise NotFound
-    if externals.allow_training(session, found, may_train=may_train):
-        accounts.audit(session, user, "checkpoint.training", "checkpoint", found.id, may_train=may_train)
+    acts.allow_training(session, user, found, may_train=may_train)
     said = (
         "may be trained on, starting with the next run."
         if may_train
@@ -82,8 +75,7 @@ def allow_training(
 def deploy(request: Request, session: DbSession, user: Admin, checkpoint_id: int) -> Response:
     """Add a checkpoint to the rotation. The champion stays."""
     found = queries.access_checkpoint(session, user, checkpoint_id)
-    service.deploy(session, found)
-    accounts.audit(session, user, "checkpoint.deploy", "checkpoint", found.id)
+    acts.deploy(session, user, found)
     said = f"{found.name} is in rotation; it will be sampled beside the champion once the engine has loaded it."
     return redirect(request, f"/checkpoints/{found.id}", flash=said)
 
@@ -92,11 +84,7 @@ def deploy(request: Request, session: DbSession, user: Admin, checkpoint_id: int
 def end(request: Request, session: DbSession, user: Admin, deployment_id: int) -> Response:
     """Remove a deployment from the rotation, except the last one. If that changes the champion, page and log say so."""
     deployment = queries.access_deployment(session, user, deployment_id)
-    successor = service.end_deployment(session, deployment)
-    moved = {"champion": successor.name} if successor else {}
-    accounts.audit(
-        session, user, "checkpoint.withdraw", "checkpoint", deployment.checkpoint_id, label=deployment.label, **moved
-    )
+    successor = acts.end(session, user, deployment)
     said = f"{deployment.checkpoint.name} ({deployment.label}) was removed from the rotation."
     if successor is not None:
         said = f"{deployment.checkpoint.name} was removed from the rotation. {successor.name} is the champion now."

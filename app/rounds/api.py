@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
@@ -16,13 +16,15 @@ from app.kernel.db import DbSession
 from app.kernel.paging import Cursor, Limit
 from app.loops.models import RoundState, Verdict
 from app.loops.queries import current_round, round_numbers
-from app.rounds import queries, service, timeline
+from app.rounds import mixing, queries, service, timeline
 from app.rounds.models import RunKind, RunState, TrainingRun
 from app.rounds.readiness import readiness
 from app.rounds.timeline import RoundRow
 from training.formats.trainers import Trainer, trainer_of
 
 router = APIRouter(tags=["training"])
+
+Seq = Annotated[int, Query(ge=-1, le=2**31 - 1, description="The `last` of the answer before.")]
 
 _RUN_EXAMPLE: dict[str, Any] = {
     "id": 7,
@@ -82,6 +84,26 @@ class StartedRuns(BaseModel):
     """What a start has queued, in the order it runs."""
 
     training_runs: list[RunJson]
+
+
+class EventJson(BaseModel):
+    """One line that a run said: a step, an evaluation, or what it read and found."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    seq: int = Field(examples=[41])
+    event: str = Field(examples=["step"])
+    step: int | None = Field(examples=[12])
+    values: dict[str, Any] = Field(examples=[{"loss": 0.61}])
+    at: datetime
+
+
+class EventList(BaseModel):
+    """Events in their order. Ask again with ``after`` = ``last`` until ``done``."""
+
+    events: list[EventJson]
+    last: int = Field(examples=[41])
+    done: bool = Field(description="Whether the run has ended and nothing is left to read.")
 
 
 class RoundJson(BaseModel):
@@ -189,6 +211,37 @@ def cancel_training_run(request: Request, session: DbSession, user: ApiAdmin, ru
         return _json(session, _reloaded(session, [run]))[0]
 
     return once(session, user, request, b"", work, status=202)
+
+
+@router.post("/training-runs/{run_id}/retry", status_code=202, response_model=RunJson, dependencies=[TAKES_KEY])
+def retry_training_run(request: Request, session: DbSession, user: ApiAdmin, run_id: int) -> Response:
+    """Queue a run that failed or was cancelled again, with those that waited for it. It resumes where it was saved."""
+
+    def work() -> RunJson:
+        run = queries.access_run(session, user, run_id)
+        service.retry(session, user, run)
+        return _json(session, _reloaded(session, [run]))[0]
+
+    return once(session, user, request, b"", work, status=202)
+
+
+@router.get("/training-runs/{run_id}/events")
+def list_run_events(session: DbSession, user: ApiReviewer, run_id: int, after: Seq = -1) -> EventList:
+    """What a run has said of itself, oldest first."""
+    run = queries.access_run(session, user, run_id)
+    found = queries.events(session, run.id, after=after)
+    return EventList(
+        events=[EventJson.model_validate(each) for each in found],
+        last=found[-1].seq if found else after,
+        done=run.state not in queries.LIVE and len(found) < queries.EVENTS_LIMIT,
+    )
+
+
+@router.get("/training-runs/{run_id}/mix")
+def get_run_mix(session: DbSession, user: ApiReviewer, run_id: int) -> dict[str, Any]:
+    """What a run was trained on, by capability, language and source; empty before it has read its data."""
+    run = queries.access_run(session, user, run_id)
+    return mixing.raw(queries.milestones(session, run.id))
 
 
 def _reloaded(session: Session, runs: Sequence[TrainingRun]) -> Sequence[TrainingRun]:

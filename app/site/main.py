@@ -8,6 +8,7 @@ from starlette.staticfiles import StaticFiles
 
 import app.accounts.api
 import app.accounts.audit_views
+import app.accounts.people_api
 import app.accounts.views
 import app.annotations.api
 import app.annotations.preferences_views
@@ -17,6 +18,7 @@ import app.annotations.views
 import app.batches.api
 import app.batches.document_api
 import app.batches.document_views
+import app.batches.guideline_api
 import app.batches.guideline_views
 import app.batches.prompt_api
 import app.batches.prompt_views
@@ -37,8 +39,10 @@ import app.playground.views
 import app.preferences.api
 import app.preferences.views
 import app.quality.api
+import app.quality.statistics_api
 import app.quality.statistics_views
 import app.quality.views
+import app.registry.api
 import app.registry.views
 import app.rounds.api
 import app.rounds.contest_api
@@ -87,10 +91,12 @@ PAGES = (
 API = (
     app.annotations.api.router,
     app.accounts.api.router,
+    app.accounts.people_api.router,
     app.accounts.audit_views.api,
     app.batches.api.router,
     app.batches.document_api.router,
     app.batches.prompt_api.router,
+    app.batches.guideline_api.router,
     app.synthesis.api.router,
     app.annotations.revision_api.router,
     app.candidates.live_api.router,
@@ -103,6 +109,8 @@ API = (
     app.rounds.contest_api.router,
     app.lineage.api.router,
     app.quality.api.router,
+    app.quality.statistics_api.router,
+    app.registry.api.router,
 )
 
 

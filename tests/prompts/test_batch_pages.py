@@ -207,6 +207,15 @@ def test_quarantined_prompts_show_why_and_can_be_tried_again(
     assert rung == [Job.GENERATE, Job.GENERATE]
 
 
+def test_a_program_tries_them_again_as_well(client: TestClient, session: Session, bob: User, rung: list[Job]) -> None:
+    batch = make_batch(session)
+    prompts = [make_prompt(session, batch, f"Poison {n}", state=PromptState.QUARANTINED) for n in range(3)]
+    assert client.post(f"/api/v1/prompts/{prompts[0].id}/retry").json() == {"prompts": 1}
+    assert client.post(f"/api/v1/prompts/{prompts[0].id}/retry").json() == {"prompts": 0}, "it is under way"
+    assert client.post(f"/api/v1/batches/{batch.id}/retry").json() == {"prompts": 2}
+    assert rung == [Job.GENERATE, Job.GENERATE]
+
+
 def test_a_prompt_that_is_ready_is_not_made_again(client: TestClient, session: Session, bob: User) -> None:
     prompt = make_prompt(session, make_batch(session), state=PromptState.READY)
 
@@ -253,10 +262,16 @@ def test_bob_sees_which_checkpoint_answered_and_rita_does_not(client: TestClient
 
     seen_by_bob = client.get(f"/prompts/{prompt.id}").text
     assert all(told in seen_by_bob for told in ("policy-r7", "stopped by length", "4,711 tokens"))
+    (told,) = client.get(f"/api/v1/prompts/{prompt.id}").json()["candidates"]
+    assert (told["checkpoint"], told["finish_reason"], told["completion_tokens"]) == ("policy-r7", "length", 4711)
     sign_in(client, make_user(session, Role.REVIEWER, "Rita"))
     seen_by_rita = client.get(f"/prompts/{prompt.id}").text
     assert "Forty-two." in seen_by_rita
     assert not any(told in seen_by_rita for told in ("policy-r7", "stopped by", "length", "4,711"))
+    (hidden,) = client.get(f"/api/v1/prompts/{prompt.id}").json()["candidates"]
+    assert hidden == {"text": "Forty-two.", "trace": []} | dict.fromkeys(
+        ("checkpoint", "sampling", "finish_reason", "completion_tokens")
+    )
 
 
 READING = ["/batches", "/batches/{batch}", "/batches/{batch}/progress", "/prompts/{prompt}"]

@@ -46,6 +46,8 @@ def test_a_change_is_announced_to_who_has_begun_and_not_to_newcomers(
     page = sign_in(client, alice).get(f"/batches/{batch.id}/guidelines")
     assert "Changed since you read them" in page.text
     assert "<del> *true*" in page.text
+    said = client.get(f"/api/v1/batches/{batch.id}/guidelines").json()
+    assert (said["version"], said["changed_since"], said["guidelines"]) == (2, 1, "Prefer what is true.")
     assert guidelines.changed(session, alice, batch.id) == (1, 2), "a GET notes nothing"
     assert client.post(f"/batches/{batch.id}/guidelines/read").status_code == 303
     assert guidelines.changed(session, alice, batch.id) is None
@@ -67,6 +69,8 @@ def test_annotators_read_the_guidelines_of_open_batches_and_of_their_own(
     url = f"/batches/{batch.id}/guidelines"
     assert sign_in(client, alice).get(url).status_code == (200 if allowed else 404)
     assert client.post(f"{url}/read").status_code == (303 if allowed else 404)
+    assert client.get(f"/api/v1{url}").status_code == (200 if allowed else 404)
+    assert client.post(f"/api/v1{url}/read").status_code == (204 if allowed else 404)
     sign_in(client, make_user(session, Role.REVIEWER, "Rita"))
     assert client.get(url).status_code == 200
 

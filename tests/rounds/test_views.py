@@ -271,6 +271,28 @@ def test_the_api_starts_once_for_one_key_lists_and_cancels(
     assert client.get("/api/v1/rounds").json()["blocked"] is None
 
 
+def test_the_api_retries_what_was_cancelled_and_says_what_a_run_said(
+    session: Session, client: TestClient, bob: User, annotated: None, messages: Messages
+) -> None:
+    reward, policy = client.post("/api/v1/training-runs").json()["training_runs"]
+    url = f"/api/v1/training-runs/{reward['id']}"
+    client.post(f"{url}/cancel")
+    again = client.post(f"{url}/retry")
+    assert (again.status_code, again.json()["state"]) == (202, "queued")
+    assert client.get(f"/api/v1/training-runs/{policy['id']}").json()["state"] == "queued", "it waits again"
+    assert client.post(f"{url}/retry").status_code == 409
+
+    nothing = {"events": [], "last": -1, "done": False}
+    assert client.get(f"{url}/events").json() == nothing
+    say(session, session.get_one(TrainingRun, reward["id"]), step(1, 0.9), step(2, 0.8))
+    said = client.get(f"{url}/events").json()
+    assert [(each["event"], each["step"]) for each in said["events"]] == [("step", 1), ("step", 2)]
+    rest = client.get(f"{url}/events", params={"after": said["events"][0]["seq"]}).json()
+    assert rest["events"] == said["events"][1:]
+    assert client.get(f"{url}/events", params={"after": said["last"]}).json() == nothing | {"last": said["last"]}
+    assert client.get(f"{url}/mix").json() == {"rows": 0, "portions": []}
+
+
 def test_a_round_and_a_run_that_do_not_exist_are_not_found(client: TestClient, bob: User) -> None:
     assert client.get("/rounds/99").status_code == 404
     assert client.get("/runs/99").status_code == 404

@@ -1,0 +1,174 @@
+"""JSON of people, for admins: who is here, invitations, roles, closing accounts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from sqlalchemy.orm import Session
+
+from app.accounts import queries, service
+from app.accounts.access import NOT_YOURS, ApiAdmin, api_admin, confirmed
+from app.accounts.idempotency import TAKES_KEY, once
+from app.accounts.models import Invite, Role, User
+from app.kernel.db import DbSession
+from app.kernel.errors import refused
+from app.shell.failures import answer
+from app.shell.web import public_url
+
+router = APIRouter(tags=["people"])
+
+ASKED_AGAIN = "Your own password: a token alone lets nobody in and changes no role."
+
+
+class PersonJson(BaseModel):
+    """Somebody with an account."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int = Field(examples=[7])
+    name: str = Field(examples=["Alice Liddell"])
+    email: str = Field(examples=["alice@example.org"])
+    role: Role = Field(examples=["annotator"])
+    pseudonym: str = Field(examples=["annotator-5f0c1b2a9d3e"])
+    languages: list[str] = Field(examples=[["de", "en"]])
+    disabled_at: datetime | None = Field(examples=[None], description="Since when the account is closed.")
+    created_at: datetime
+
+
+class InviteJson(BaseModel):
+    """An invitation that nobody has used yet."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int = Field(examples=[3])
+    role: Role = Field(examples=["annotator"])
+    email: str | None = Field(examples=["carol@example.org"], description="Whom it is for; null: whoever has the link.")
+    expires_at: datetime
+
+
+class PeopleJson(BaseModel):
+    """Everyone, in the order in which they joined, and the invitations that are open."""
+
+    users: list[PersonJson]
+    invites: list[InviteJson]
+
+
+class InviteIn(BaseModel):
+    """A new invitation."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"role": "annotator", "password": "yours"}]}
+    )
+
+    role: Role
+    email: str | None = Field(default=None, max_length=254)
+    password: SecretStr = Field(max_length=2000, description=ASKED_AGAIN)
+
+
+class InviteSecret(BaseModel):
+    """A new invitation; the only time its link is shown."""
+
+    id: int = Field(examples=[3])
+    link: str = Field(examples=["https://corral.example.org/invite/3q2-7w…"])
+
+
+class RoleIn(BaseModel):
+    """Another role."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"role": "reviewer", "password": "yours"}]}
+    )
+
+    role: Role
+    password: SecretStr = Field(max_length=2000, description=ASKED_AGAIN)
+
+
+class SignedOut(BaseModel):
+    """How many browsers were signed out."""
+
+    sessions: int = Field(examples=[2])
+
+
+@router.get("/users", dependencies=[Depends(api_admin)])
+def list_people(session: DbSession) -> PeopleJson:
+    """Everyone, and the open invitations."""
+    return PeopleJson(
+        users=[PersonJson.model_validate(each) for each in queries.people(session)],
+        invites=[InviteJson.model_validate(each) for each in queries.open_invites(session)],
+    )
+
+
+@router.post("/users/invites", status_code=201, response_model=InviteSecret, dependencies=[TAKES_KEY])
+def invite(request: Request, session: DbSession, user: ApiAdmin, form: InviteIn) -> Response:
+    """Invite somebody. The link is shown once: a retry with the same `Idempotency-Key` gets 409 with the id."""
+    if not confirmed(request, session, user, form.password.get_secret_value()):
+        return answer(request, refused("password", NOT_YOURS))
+
+    def work() -> InviteSecret:
+        secret = service.create_invite(session, role=form.role, created_by=user, email=form.email or None)
+        made: Invite = queries.find_invite(session, secret)
+        return InviteSecret(id=made.id, link=f"{public_url(request)}/invite/{secret}")
+
+    wish = form.model_dump_json(exclude={"password"}).encode()  # no trace of it, not even hashed
+    return once(session, user, request, wish, work, status=201, secret="link")  # noqa: S106 - a field's name
+
+
+@router.delete("/users/invites/{invite_id}", status_code=204, dependencies=[TAKES_KEY])
+def withdraw_invite(request: Request, session: DbSession, user: ApiAdmin, invite_id: int) -> Response:
+    """End an invitation that nobody has used."""
+    work = lambda: service.withdraw_invite(session, user, invite_id)  # noqa: E731
+    return once(session, user, request, b"", work, status=204)
+
+
+@router.post("/users/{user_id}/role", response_model=PersonJson, dependencies=[TAKES_KEY])
+def set_role(request: Request, session: DbSession, user: ApiAdmin, user_id: int, form: RoleIn) -> Response:
+    """Give somebody another role."""
+    person = queries.access_user(session, user, user_id)
+    if not confirmed(request, session, user, form.password.get_secret_value()):
+        return answer(request, refused("password", NOT_YOURS))
+
+    def work() -> PersonJson:
+        service.set_role(session, user, person, form.role)
+        return _person(session, person)
+
+    return once(session, user, request, form.model_dump_json(exclude={"password"}).encode(), work)
+
+
+@router.post("/users/{user_id}/disable", response_model=PersonJson, dependencies=[TAKES_KEY])
+def disable(request: Request, session: DbSession, user: ApiAdmin, user_id: int) -> Response:
+    """Close an account. The person's work stays and counts on; a retraction takes it out."""
+    person = queries.access_user(session, user, user_id)
+
+    def work() -> PersonJson:
+        service.disable(session, user, person)
+        return _person(session, person)
+
+    return once(session, user, request, b"", work)
+
+
+@router.post("/users/{user_id}/enable", response_model=PersonJson, dependencies=[TAKES_KEY])
+def enable(request: Request, session: DbSession, user: ApiAdmin, user_id: int) -> Response:
+    """Open a closed account again."""
+    person = queries.access_user(session, user, user_id)
+
+    def work() -> PersonJson:
+        service.enable(session, user, person)
+        return _person(session, person)
+
+    return once(session, user, request, b"", work)
+
+
+@router.post("/users/{user_id}/sign-out", response_model=SignedOut, dependencies=[TAKES_KEY])
+def sign_out(request: Request, session: DbSession, user: ApiAdmin, user_id: int) -> Response:
+    """End all sessions of somebody in browsers. Their tokens stay."""
+    person = queries.access_user(session, user, user_id)
+    work = lambda: SignedOut(sessions=service.revoke_sessions(session, person, actor=user))  # noqa: E731
+    return once(session, user, request, b"", work)
+
+
+def _person(session: Session, person: User) -> PersonJson:
+    session.flush()
+    session.refresh(person)
+    return PersonJson.model_validate(person)

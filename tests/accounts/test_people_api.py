@@ -69,7 +69,7 @@ def test_a_role_changes_and_the_log_says_who_changed_it(api: TestClient, session
     changed = api.post(f"{URL}/{alice.id}/role", json={"role": "reviewer", "password": PASSWORD})
     assert (changed.status_code, changed.json()["role"]) == (200, "reviewer")
     event = session.scalars(select(AuditEvent).where(AuditEvent.action == "user.role_changed")).one()
-    assert event.target_id == alice.id
+    assert event.subject_id == alice.id
 
 
 def test_an_account_is_closed_and_opened_and_signed_out(api: TestClient, session: Session, alice: User) -> None:

@@ -86,7 +86,7 @@ class StartedRuns(BaseModel):
     training_runs: list[RunJson]
 
 
-class EventJson(BaseModel):
+class RunEventJson(BaseModel):
     """One line that a run said: a step, an evaluation, or what it read and found."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -98,10 +98,10 @@ class EventJson(BaseModel):
     at: datetime
 
 
-class EventList(BaseModel):
+class RunEventList(BaseModel):
     """Events in their order. Ask again with ``after`` = ``last`` until ``done``."""
 
-    events: list[EventJson]
+    events: list[RunEventJson]
     last: int = Field(examples=[41])
     done: bool = Field(description="Whether the run has ended and nothing is left to read.")
 
@@ -226,12 +226,12 @@ def retry_training_run(request: Request, session: DbSession, user: ApiAdmin, run
 
 
 @router.get("/training-runs/{run_id}/events")
-def list_run_events(session: DbSession, user: ApiReviewer, run_id: int, after: Seq = -1) -> EventList:
+def list_run_events(session: DbSession, user: ApiReviewer, run_id: int, after: Seq = -1) -> RunEventList:
     """What a run has said of itself, oldest first."""
     run = queries.access_run(session, user, run_id)
     found = queries.events(session, run.id, after=after)
-    return EventList(
-        events=[EventJson.model_validate(each) for each in found],
+    return RunEventList(
+        events=[RunEventJson.model_validate(each) for each in found],
         last=found[-1].seq if found else after,
         done=run.state not in queries.LIVE and len(found) < queries.EVENTS_LIMIT,
     )

@@ -1,0 +1,310 @@
+"""The client itself: a method for each thing that a program does with Corral."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from app.client import models as m
+from app.client.bars import Bar
+from app.client.errors import CorralError, NoAnswer
+from app.client.wire import Wire
+
+T = TypeVar("T")
+
+TRIES = 6
+"""Of each request: with the pauses between them, about half a minute."""
+PAGE = 100
+
+
+class Client:
+    """Corral, as one person's token may use it. ``with Client(url, token) as corral: …`` closes it at the end."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        tries: int = TRIES,
+        timeout: float = 120.0,
+        progress: bool = True,
+        http: httpx.Client | None = None,
+    ) -> None:
+        """A client of the Corral at ``url``, such as ``https://corral.example.org``.
+
+        ``token`` is made under Profile, API tokens, or by ``corral token``. Each request is sent up to ``tries`` times, with
+        ``timeout`` seconds for each; ``progress`` draws a line on standard error for what takes long. ``http`` replaces the
+        connection, for proxies, certificates and tests.
+        """
+        self._http = http or httpx.Client(base_url=url.rstrip("/"), timeout=timeout)
+        self._http.headers["authorization"] = f"Bearer {token}"
+        self._wire = Wire(self._http, tries)
+        self._progress = progress
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        """The client."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close its connections."""
+        self.close()
+
+    def me(self) -> m.Me:
+        """Whom the token belongs to."""
+        return self._wire.read(m.Me, "GET", "/me")
+
+    # ── Batches and prompts (reviewers read, admins write) ───────────────────────────────────────────────────────────
+    def batches(self) -> Iterator[m.BatchJson]:
+        """All batches, newest first."""
+        return self._pages(m.BatchList, "/batches", "before", lambda page: page.batches)
+
+    def batch(self, batch_id: int) -> m.BatchJson:
+        """One batch with its counts."""
+        return self._wire.read(m.BatchJson, "GET", f"/batches/{batch_id}")
+
+    def create_batch(self, file: Path | str | Sequence[dict[str, Any]], **settings: Any) -> m.ImportedJson:
+        """Import prompts as a new batch, which is prepared and not open yet.
+
+        ``file`` is the path of a file in any format that Corral reads, or rows as ``{"prompt": …}``. ``settings`` are those of
+        ``POST /batches``, ``name`` among them.
+        """
+        if isinstance(file, str | Path):
+            name, body = Path(file).name, Path(file).read_bytes()
+        else:
+            name, body = "prompts.jsonl", "\n".join(json.dumps(row, ensure_ascii=False) for row in file).encode()
+        sent = {"file": (name, body)}
+        return self._wire.read(
+            m.ImportedJson, "POST", "/batches", files=sent, data={"settings": json.dumps(settings, ensure_ascii=False)}
+        )
+
+    def change_batch(self, batch_id: int, **settings: Any) -> m.BatchJson:
+        """Change the settings of a batch; what is not named stays."""
+        return self._wire.read(m.BatchJson, "PATCH", f"/batches/{batch_id}", json=settings)
+
+    def set_state(self, batch_id: int, state: str) -> m.BatchJson:
+        """``open``, ``paused`` or ``closed``."""
+        return self._wire.read(m.BatchJson, "POST", f"/batches/{batch_id}/state", json={"state": state})
+
+    def prompts(
+        self, batch_id: int, *, state: str | None = None, origin: str | None = None, language: str | None = None
+    ) -> Iterator[m.PromptJson]:
+        """The prompts of a batch in the order of their file."""
+        only = {"state": state, "origin": origin, "language": language}
+        return self._pages(m.PromptList, f"/batches/{batch_id}/prompts", "after", lambda page: page.prompts, **only)
+
+    def prompt(self, prompt_id: int) -> m.PromptDetail:
+        """One prompt with its responses."""
+        return self._wire.read(m.PromptDetail, "GET", f"/prompts/{prompt_id}")
+
+    def wait_for_responses(self, batch_id: int, *, seconds: float = 3600.0, every: float = 2.0) -> m.BatchJson:
+        """Wait until every prompt of a batch has its responses, or has failed for good.
+
+        Raises:
+            TimeoutError: not within ``seconds``.
+        """
+        with self._bar("responses") as bar:
+
+            def look() -> m.BatchJson | None:
+                batch = self.batch(batch_id)
+                of = batch.progress
+                bar.at(of.prompts - of.pending - of.generating, of.prompts)
+                return batch if of.pending + of.generating == 0 else None
+
+            return _until(look, f"the responses of batch {batch_id}", seconds, every)
+
+    # ── Judging ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    def next_item(self, batch_id: int | None = None) -> m.AssignmentOut | None:
+        """The next item for you, of one batch or of any; None where there is nothing to do."""
+        wish = {} if batch_id is None else {"batch_id": batch_id}
+        response = self._wire.send("POST", "/annotate/next", json=wish)
+        return m.AssignmentOut.model_validate_json(response.content) if response.content else None
+
+    def submit(self, item: m.AssignmentOut, *, outcome: str, **said: Any) -> m.AnnotationOut:
+        """Judge an item.
+
+        ``outcome`` is ``ranked``, ``tie`` or ``all_unacceptable``. Of ``ranked``, ``ranking`` has the positions from best to
+        worst, ties together (``[["A"], ["B", "C"]]``), and ``strengths`` a number for each step down: 4 significantly, 3
+        better, 2 slightly, 1 marginally. ``edited_text`` is your improved version of the best one; what else there is stands
+        at ``POST /assignments/{id}/submit``.
+        """
+        body = {"fencing_token": item.fencing_token, "outcome": outcome, **said}
+        return self._wire.read(m.AnnotationOut, "POST", f"/assignments/{item.id}/submit", json=body)
+
+    def skip(self, item: m.AssignmentOut, reason: str) -> None:
+        """Leave an item to others."""
+        self._wire.send("POST", f"/assignments/{item.id}/skip", json={"reason": reason})
+
+    # ── What came of it ──────────────────────────────────────────────────────────────────────────────────────────────
+    def rows(self, **wish: Any) -> Iterator[dict[str, Any]]:
+        """Preferences as they stand now, row by row. ``wish`` are the parameters of ``GET /preferences/export``.
+
+        A connection that breaks ends it with :class:`NoAnswer`, never as if that were all.
+        """
+        with self._wire.stream("GET", "/preferences/export", params=wish | {"format": "jsonl"}) as response:
+            try:
+                yield from (json.loads(line) for line in response.iter_lines() if line)
+            except httpx.TransportError as error:
+                raise NoAnswer(f"The export broke off: {str(error) or type(error).__name__}. Ask again.") from error
+
+    def export(self, file: Path | str, **wish: Any) -> Path:
+        """Preferences as they stand now, into a file, which appears whole or not at all."""
+        return self._download("/preferences/export", Path(file), wish)
+
+    def snapshots(self) -> Iterator[m.SnapshotJson]:
+        """Frozen exports, newest first."""
+        return self._pages(m.SnapshotList, "/snapshots", "before", lambda page: page.snapshots)
+
+    def freeze(self, *, seconds: float = 3600.0, every: float = 1.0, **filters: Any) -> m.SnapshotJson:
+        """Freeze an export, and wait until it is built (admins). ``filters`` are those of ``POST /snapshots``.
+
+        Raises:
+            TimeoutError: not within ``seconds``.
+            CorralError: it could not be built, with the reason.
+        """
+        made = self._wire.read(m.SnapshotJson, "POST", "/snapshots", json={"filter": filters})
+
+        def look() -> m.SnapshotJson | None:
+            found = self._wire.read(m.SnapshotJson, "GET", f"/snapshots/{made.id}")
+            if found.state == "failed":
+                raise CorralError(f"Snapshot {found.name} could not be built: {found.error}")
+            return found if found.state == "ready" else None
+
+        with self._bar("snapshot"):
+            return _until(look, f"snapshot {made.name}", seconds, every)
+
+    def download_snapshot(self, snapshot_id: int, file: Path | str, **wish: Any) -> Path:
+        """The rows of a snapshot into a file, which appears whole or not at all."""
+        return self._download(f"/snapshots/{snapshot_id}/preferences.jsonl", Path(file), wish)
+
+    def better(self) -> m.BetterJson:
+        """Whether the model is getting better (reviewers)."""
+        return self._wire.read(m.BetterJson, "GET", "/better")
+
+    def rounds(self) -> m.RoundList:
+        """The rounds, and what a training would learn from now (reviewers)."""
+        return self._wire.read(m.RoundList, "GET", "/rounds")
+
+    def contests(self) -> Iterator[m.ContestJson]:
+        """Contests, newest first (reviewers)."""
+        return self._pages(m.ContestList, "/contests", "before", lambda page: page.contests)
+
+    def checkpoints(self) -> Iterator[m.CheckpointJson]:
+        """Checkpoints, newest first (reviewers)."""
+        return self._pages(m.CheckpointList, "/checkpoints", "before", lambda page: page.checkpoints)
+
+    # ── Training (admins) ────────────────────────────────────────────────────────────────────────────────────────────
+    def train(self) -> list[m.RunJson]:
+        """Freeze a snapshot, and queue the runs of a round."""
+        return self._wire.read(m.StartedRuns, "POST", "/training-runs").training_runs
+
+    def runs(self) -> Iterator[m.RunJson]:
+        """Training runs, newest first."""
+        return self._pages(m.RunList, "/training-runs", "before", lambda page: page.training_runs)
+
+    def run(self, run_id: int) -> m.RunJson:
+        """One training run."""
+        return self._wire.read(m.RunJson, "GET", f"/training-runs/{run_id}")
+
+    def wait_for_run(self, run_id: int, *, seconds: float = 86_400.0, every: float = 5.0) -> m.RunJson:
+        """Wait until a run has succeeded.
+
+        Raises:
+            TimeoutError: not within ``seconds``.
+            CorralError: it failed or was cancelled, with the reason and the remedy.
+        """
+        with self._bar(f"run {run_id}", unit=" steps") as bar:
+
+            def look() -> m.RunJson | None:
+                found = self.run(run_id)
+                bar.at(found.step, found.total_steps)
+                if found.state in {"failed", "cancelled"}:
+                    why = " ".join(filter(None, (found.error, found.remedy)))
+                    raise CorralError(f"Run {run_id} {found.state}. {why}".strip())
+                return found if found.state == "succeeded" else None
+
+            return _until(look, f"run {run_id}", seconds, every)
+
+    # ── People ───────────────────────────────────────────────────────────────────────────────────────────────────────
+    def people(self) -> m.PeopleJson:
+        """Everyone, and the open invitations (admins)."""
+        return self._wire.read(m.PeopleJson, "GET", "/users")
+
+    def invite(self, role: str, password: str, email: str | None = None) -> m.InviteSecret:
+        """Invite somebody (admins); ``password`` is your own, because a token alone lets nobody in."""
+        return self._wire.read(
+            m.InviteSecret, "POST", "/users/invites", json={"role": role, "password": password, "email": email}
+        )
+
+    def statistics(self) -> m.StatisticsJson:
+        """What the numbers say about your own work."""
+        return self._wire.read(m.StatisticsJson, "GET", "/me/statistics")
+
+    def annotators(self) -> Iterator[m.AnnotatorJson]:
+        """The same of everybody who has judged anything (reviewers)."""
+        return self._pages(m.AnnotatorList, "/review/annotators", "after", lambda page: page.annotators)
+
+    # ── How it is done ───────────────────────────────────────────────────────────────────────────────────────────────
+    def _pages(
+        self, answer: type[Any], path: str, cursor: str, rows: Callable[[Any], Sequence[T]], **only: Any
+    ) -> Iterator[T]:
+        at: int | None = None
+        while True:
+            page = self._wire.read(answer, "GET", path, params={cursor: at, "limit": PAGE, **only})
+            yield from rows(page)
+            at = page.next
+            if at is None:
+                return
+
+    def _download(self, path: str, file: Path, wish: dict[str, Any]) -> Path:
+        draft = file.with_name(f".{file.name}.part")
+        try:
+            with (
+                self._wire.stream("GET", path, params=wish) as response,
+                draft.open("wb") as out,
+                self._bar(file.name, unit=" bytes") as bar,
+            ):
+                for part in response.iter_bytes():
+                    out.write(part)
+                    bar.at(out.tell())
+                out.flush()
+                os.fsync(out.fileno())
+        except httpx.TransportError as error:
+            draft.unlink(missing_ok=True)
+            raise NoAnswer(
+                f"The download of {path} broke off: {str(error) or type(error).__name__}. Ask again."
+            ) from error
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        draft.replace(file)
+        return file
+
+    def _bar(self, what: str, *, unit: str = "") -> Bar:
+        return Bar(what, unit=unit, shown=self._progress)
+
+
+def _until(look: Callable[[], T | None], what: str, seconds: float, every: float) -> T:
+    """Look until there is something.
+
+    Raises:
+        TimeoutError: not within ``seconds``.
+    """
+    ends = time.monotonic() + seconds
+    while (found := look()) is None:
+        if time.monotonic() + every > ends:
+            raise TimeoutError(f"Waited {seconds:.0f} s in vain for {what}.")
+        time.sleep(every)
+    return found

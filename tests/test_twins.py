@@ -30,6 +30,7 @@ TWINS = {
     "/runs/{run_id}/cancel": "POST /training-runs/{run_id}/cancel",
     "/runs/{run_id}/retry": "POST /training-runs/{run_id}/retry",
     "/tokens/{token_id}/revoke": "DELETE /tokens/{token_id}",
+    "/webhooks/{webhook_id}/delete": "DELETE /webhooks/{webhook_id}",
     "/users/invites/{invite_id}/withdraw": "DELETE /users/invites/{invite_id}",
 }
 """Where page and program call it differently; elsewhere the route is the same behind ``/api/v1``."""

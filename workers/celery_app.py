@@ -45,6 +45,7 @@ TASK_MODULES = [
     "workers.tasks.snapshots",
     "workers.tasks.sweeper",
     "workers.tasks.synthesis",
+    "workers.tasks.webhooks",
 ]
 DAY = 24 * 3600
 RECONCILE_INTERVAL = 10

@@ -48,6 +48,7 @@ class Job(StrEnum):
     CHECK = "corral.check"
     DETECT_LANGUAGES = "corral.detect_languages"
     MAKE_PROMPTS = "corral.make_prompts"
+    DELIVER = "corral.deliver"
 
 
 QUEUES: dict[Job, Queue] = {
@@ -66,6 +67,7 @@ QUEUES: dict[Job, Queue] = {
     Job.CHECK: Queue.CHECKS,
     Job.DETECT_LANGUAGES: Queue.CHECKS,
     Job.MAKE_PROMPTS: Queue.CONTROL,
+    Job.DELIVER: Queue.CONTROL,
 }
 
 CELERY_OPTIONS: dict[str, Any] = {

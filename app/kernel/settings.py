@@ -88,6 +88,9 @@ class Settings(BaseSettings):
     this machine always may. See :mod:`app.shell.hosts`."""
     proxies: str = ""
     """Addresses or networks, separated by commas, of the proxies that say for whom they ask. Nobody else is believed."""
+    webhook_hosts: str = ""
+    """Hosts of the own network, separated by commas, that webhooks may reach, by http as well. Others are reached by https, where
+    their name leads to an address of the internet."""
     connections: int = Field(default=1000, ge=8)
     """Connections of the web server in all; who comes later takes the place of the one that waits longest for its client."""
     connections_per_address: int = Field(default=250, ge=2)
@@ -302,6 +305,11 @@ class Settings(BaseSettings):
     def host_list(self) -> list[str]:
         """``hosts``, one by one."""
         return _listed(self.hosts)
+
+    @property
+    def reachable_hosts(self) -> list[str]:
+        """``webhook_hosts``, one by one."""
+        return _listed(self.webhook_hosts)
 
     @property
     def proxy_list(self) -> list[str]:

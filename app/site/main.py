@@ -51,6 +51,8 @@ import app.rounds.views
 import app.site.tables
 import app.synthesis.api
 import app.synthesis.views
+import app.webhooks.api
+import app.webhooks.views
 from app.accounts.refusals import NoteRefusals
 from app.kernel.settings import get_settings
 from app.shell import assets, failures, logs, posted
@@ -83,6 +85,7 @@ PAGES = (
     app.lineage.retraction_views.router,
     app.quality.views.router,
     app.quality.statistics_views.router,
+    app.webhooks.views.router,
     app.dashboard.views.router,
     assets.router,
     health.router,
@@ -111,6 +114,7 @@ API = (
     app.quality.api.router,
     app.quality.statistics_api.router,
     app.registry.api.router,
+    app.webhooks.api.router,
 )
 
 

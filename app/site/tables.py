@@ -15,7 +15,8 @@ import app.preferences.models
 import app.prompts.models
 import app.registry.models
 import app.rounds.models
-import app.synthesis.models  # noqa: F401 - imported for the tables
+import app.synthesis.models
+import app.webhooks.models  # noqa: F401 - imported for the tables
 from app.kernel.db import Base
 
 metadata = Base.metadata

@@ -21,6 +21,7 @@ from app.preferences.service import ring_for_unfinished as ring_for_snapshots
 from app.prompts.service import forget_old_uploads
 from app.rounds.endings import release_silent as release_trainings
 from app.synthesis.ledger import ring_if_due as ring_for_syntheses
+from app.webhooks.occasions import find as find_occasions
 from workers.celery_app import app
 
 log = structlog.get_logger()
@@ -48,6 +49,7 @@ SWEEPS: tuple[Callable[[Session], object], ...] = (
     ring_for_board,
     ring_for_syntheses,
     remove_erased_files,
+    find_occasions,
 )
 
 

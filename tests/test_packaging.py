@@ -141,6 +141,15 @@ def test_those_who_answer_prompts_reach_servers_of_tools_and_nobody_else_has_the
     assert keys == {"worker", "trainer"}
 
 
+def test_the_worker_that_tells_webhooks_has_a_way_out_and_no_other() -> None:
+    made = services("docker-compose.webhooks.yml")
+    assert {name for name, service in made.items() if "outside" in service.get("networks", [])} == {"control"}
+    assert {name for name, service in made.items() if "CORRAL_WEBHOOK_HOSTS" in service["environment"]} == {
+        "control",
+        "web",
+    }
+
+
 @pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.gpu.yml"])
 def test_the_engine_is_started_for_the_adapters_that_the_application_counts_on(name: str) -> None:
     told = services() | services(name)

@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.accounts import service as accounts
@@ -33,6 +33,9 @@ from app.synthesis import ledger
 from app.synthesis import service as ordering
 from app.synthesis.forms import SynthesisOrder
 from app.synthesis.models import Synthesis
+from app.webhooks import service as webhooks
+from app.webhooks.forms import WebhookIn
+from app.webhooks.models import Delivery, DeliveryState, Occasion, Webhook
 from tests import factories, talking
 from tests.browser.history import PASTS, make_history
 from tests.findings.checking import checkable, found, submit
@@ -105,6 +108,7 @@ def set_scene(session: Session, path: str = "") -> Scene:
     blank = make_blank(session, alice) if "essay" in path else {}
     proof = make_proof(session, alice) if "proof" in path else {}
     traced = make_traced(session, alice) if "traced" in path else {}
+    webhook = make_webhook(session, bob)
     session.commit()
     by_name = dict(session.execute(select(Checkpoint.name, Checkpoint.id)).all())
     ids: dict[str, int | str] = {
@@ -114,6 +118,7 @@ def set_scene(session: Session, path: str = "") -> Scene:
         "invite": invite,
         "upload": upload.id,
         "synthesis": synthesis.id,
+        "webhook": webhook.id,
         "batch": pairs.id,
         "prompt": prompt.id,
         "pair": held.id,
@@ -342,3 +347,25 @@ def make_order(session: Session, bob: User) -> Synthesis:
     ledger.record(session, claim, [*made, *(ledger.Row(16 + place, None, why) for place, why in enumerate(said))])
     ledger.release(session, claim)
     return synthesis
+
+
+def make_webhook(session: Session, bob: User) -> Webhook:
+    """Somebody who is told of verdicts: one arrived, one waits after a try, one failed."""
+    url = "https://hooks.example.org/services/a-team-with-a-long-name/corral?channel=nightly-training"
+    made, _ = webhooks.add(session, bob, WebhookIn(url=url, occasions=["round.verdict", "export.ready"]))
+    for number, state in enumerate(DeliveryState, start=1):
+        away = state is not DeliveryState.DELIVERED
+        session.add(
+            Delivery(
+                webhook_id=made.id,
+                occasion=Occasion.ROUND_VERDICT,
+                subject_id=number,
+                data={"round": number, "verdict": "refused", "reason": "It was worse.", "path": f"/rounds/{number}"},
+                state=state,
+                attempts=9 if state is DeliveryState.FAILED else 1,
+                last_error="It answers 500." if away else None,
+                delivered_at=None if away else func.now(),
+            )
+        )
+    session.flush()
+    return made

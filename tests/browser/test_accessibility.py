@@ -189,6 +189,8 @@ STOPS = [
     Stop("accounts/profile.html", "/profile"),
     Stop("accounts/tokens.html", "/tokens"),
     Stop("dashboard/reference.html", "/api"),
+    Stop("webhooks/webhooks.html", "/webhooks"),
+    Stop("webhooks/webhook.html", "/webhooks/{webhook}"),
     Stop("prompts/batches.html", "/batches"),
     Stop("prompts/new.html", "/batches/new"),
     Stop("synthesis/new.html", "/syntheses/new"),

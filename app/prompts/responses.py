@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from app.kernel.storable import flaw
 from app.prompts.bounded_json import Refused, kind_of
 from app.prompts.fields import Record, json_cell
 from app.prompts.messages import empty
+from app.prompts.restating import is_number
 from training.formats.texts import shows_nothing
 
 KEY = "responses"
@@ -24,7 +26,10 @@ LONGEST_MODEL = 64
 """Characters of a model's name."""
 TEXT_KEYS = ("text", "content", "response", "completion", "output", "answer", "value")
 MODEL_KEYS = ("model", "model_name", "model_id", "generator")
-SAMPLING_KEYS = ("temperature", "top_p", "top_k", "min_p", "max_tokens", "max_new_tokens", "repetition_penalty", "seed")
+SAMPLING_KEYS = frozenset(
+    {"temperature", "top_p", "top_k", "min_p", "max_tokens", "max_new_tokens", "repetition_penalty", "seed"}
+)
+_NOTHING = (None, "", [], {})
 BYTES_PER_TOKEN = 4
 STOPPED = "stop"
 CUT = ("length", "max_tokens")
@@ -81,15 +86,17 @@ def _response(value: Any, number: int, limit_chars: int) -> Response:
         given = given[0]  # a message of the assistant, as TRL writes a response
     if not isinstance(given, Mapping):
         raise Refused(f'has a response {number} that is {kind_of(value)}: write text or {{"text", "model"}}')
-    rest = {key: each for key, each in given.items() if not empty(each)}
-    if any(key in rest for key in ("tool_calls", "function_call")):
+    rest = {key: each for key, each in given.items() if each not in _NOTHING}
+    if "tool_calls" in rest or "function_call" in rest:
         raise Refused(f"has a response {number} that calls a tool: only responses of text can be imported")
     for key in ("role", "from"):
         rest.pop(key, None)
     text = _text(rest, number, limit_chars)
     said_sampling = rest.pop("sampling", None)
     sampling = dict(said_sampling) if isinstance(said_sampling, dict) else {}
-    sampling |= {key: rest.pop(key) for key in SAMPLING_KEYS if isinstance(rest.get(key), int | float)}
+    for key in SAMPLING_KEYS & rest.keys():
+        if is_number(rest[key]):
+            sampling[key] = rest.pop(key)
     cut = rest.get("finish_reason") in CUT
     if cut or rest.get("finish_reason") == STOPPED:
         del rest["finish_reason"]
@@ -106,7 +113,8 @@ def _response(value: Any, number: int, limit_chars: int) -> Response:
 
 def about(text: str) -> int:
     """How many tokens ``text`` has, about."""
-    return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    return -(-size // BYTES_PER_TOKEN)
 
 
 def _count(value: Any) -> int | None:
@@ -131,12 +139,20 @@ def _model(rest: dict[str, Any], number: int) -> str | None:
     key = next((key for key in MODEL_KEYS if key in rest), None)
     if key is None:
         return None
-    name = rest.pop(key)
-    if not isinstance(name, str) or shows_nothing(name) or flaw(name) or not name.isprintable():
+    said = rest.pop(key)
+    name = _name(said) if isinstance(said, str) else None
+    if name is None:
         raise Refused(f'has a response {number} whose "{key}" is no name: write the name of the model as text')
-    name = " ".join(name.split())
     if len(name) > LONGEST_MODEL:
         raise Refused(
             f'has a response {number} whose "{key}" has {len(name)} characters, {LONGEST_MODEL} is the most: shorten it'
         )
     return name
+
+
+@lru_cache(maxsize=256)
+def _name(said: str) -> str | None:
+    """The name of a model as it is stored; a file repeats a few of them a million times."""
+    if shows_nothing(said) or flaw(said) or not said.isprintable():
+        return None
+    return " ".join(said.split())

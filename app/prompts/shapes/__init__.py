@@ -127,7 +127,9 @@ def unwrapped(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def restated(record: Mapping[str, Any]) -> Restated:
-    """``record``, or what it says where its shape brings responses."""
+    """``record``, or what it says where its shape brings responses in a form that is not Corral's own."""
+    if isinstance(record.get("responses"), list):
+        return Restated(records=[dict(record)])
     for shape in shapes().values():
         found = shape.restate(record) if isinstance(shape, Answered) else None
         if found is not None:

@@ -16,20 +16,22 @@ from app.batches import importing
 from app.board.queries import Wanted, strengths
 from app.board.service import claim, finish, request
 from app.candidates.models import Candidate
-from app.candidates.service import claim_prompts
+from app.candidates.service import SampledText, claim_prompts, record_candidates
 from app.comparisons.models import Comparison, ComparisonCandidate, Drawn, Purpose
+from app.comparisons.service import create_comparison
 from app.findings.models import Check
 from app.kernel.errors import BadInput, Conflict
 from app.preferences.exporters import Format, Shape
 from app.preferences.forms import ExportFilter
 from app.prompts import service
 from app.prompts.forms import BatchSettings
-from app.prompts.models import Batch, BatchState, BatchTask, Prompt, PromptState
+from app.prompts.models import Batch, BatchState, BatchTask, PairSelection, Prompt, PromptState
 from app.registry.externals import left_out_of_training
 from app.registry.models import Checkpoint, CheckpointKind, Deployment, External
 from app.registry.service import deploy, in_rotation
+from app.synthesis.queries import writers
 from tests.exporting import exported
-from tests.factories import make_annotation, make_checkpoint, make_user, sign_in
+from tests.factories import make_annotation, make_checkpoint, make_deployment, make_user, sign_in
 
 
 def lines(*records: Any) -> bytes:
@@ -255,6 +257,43 @@ def test_two_different_responses_are_enough_and_one_waits_for_others(session: Se
     (waiting,) = claim_prompts(session, 10)
     assert (waiting.messages[0]["content"], waiting.imported, waiting.wanted) == ("alone", 1, 4)
     assert len(candidates(session, batch)) == 3
+
+
+def test_what_is_generated_stands_beside_the_response_that_came_alone(session: Session, bob: User) -> None:
+    from workers.tasks.generation import _more_to_choose_from
+
+    imported(session, bob, lines({"prompt": "alone", "responses": ["only"]}), candidates_per_prompt=2)
+    (claimed,) = claim_prompts(session, 10)
+    asked = _more_to_choose_from(session, claimed)
+    ours = make_deployment(session)
+    sampled = SampledText(ours.checkpoint_id, ours.id, "ours", "stop", 1, 1, {}, "fake-1")
+
+    assert (asked.wanted, asked.selection) == (1, PairSelection.RANDOM)
+    assert record_candidates(session, asked, [sampled])
+    item = create_comparison(session, session.get_one(Prompt, claimed.prompt_id))
+    assert item is not None
+    assert shown(session, item) == ["only", "ours"]
+
+
+def test_a_model_that_nobody_serves_writes_no_prompts(session: Session, bob: User) -> None:
+    imported(session, bob, lines(two_models(1)), may_train=True)
+
+    assert writers(session) == []
+
+
+def test_bad_rows_refuse_the_file_or_are_left_out_and_counted(session: Session, bob: User) -> None:
+    """One row in ten is bad, in two ways."""
+    bad = [{"prompt": ""}, {"prompt": "x", "chosen": "a"}]
+    rows = [two_models(number) if number % 10 else bad[number % 20 == 0] for number in range(200)]
+    upload = service.create_upload(session, bob, "x.jsonl", lines(*rows))
+
+    with pytest.raises(BadInput, match="20 lines are refused"):
+        importing.confirm(session, bob, upload, BatchSettings(name="B"))
+    assert session.scalars(select(Candidate.id)).all() == []
+    batch = importing.confirm(session, bob, upload, BatchSettings(name="B", leave_out_refused=True))
+
+    assert len(items(session, batch)) == 180
+    assert [each["count"] for each in upload.report["reasons"]] == [10, 10]
 
 
 def test_no_more_are_shown_than_the_batch_asks_for_and_one_of_each_model_first(session: Session, bob: User) -> None:

@@ -25,6 +25,8 @@ NAMED_REFUSALS = 100
 """How many are still named when there are more than that, and the file as a whole is refused."""
 
 
+MOST_HELD = 100_000
+"""Prompts with responses: they are held until the end of the file, and small ones take fifty times their bytes."""
 LINE = "line"
 """Of a response whose row prefers it to others, where several rows have its prompt."""
 
@@ -117,6 +119,8 @@ class _Seen:
         if not given.responses:
             return given
         self._held[given.content_hash] = given
+        if len(self._held) > MOST_HELD:
+            raise BadInput(f"The file has more than {MOST_HELD:,} prompts with responses: split it.")
         return None
 
     def held(self) -> Iterator[ParsedPrompt]:

@@ -29,7 +29,7 @@ MODEL_KEYS = ("model", "model_name", "model_id", "generator")
 SAMPLING_KEYS = frozenset(
     {"temperature", "top_p", "top_k", "min_p", "max_tokens", "max_new_tokens", "repetition_penalty", "seed"}
 )
-_NOTHING = (None, "", [], {})
+_NOTHING: tuple[Any, ...] = (None, "", [], {})
 BYTES_PER_TOKEN = 4
 STOPPED = "stop"
 CUT = ("length", "max_tokens")

@@ -6,11 +6,14 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from app.prompts import parsing
 from app.prompts.parsing import Refusal
 from app.prompts.records import ParsedPrompt
 from app.prompts.responses import MOST, Response
-from tests.prompts.reading import ASSISTANT, USER, line, one, read, reason
+from tests.prompts.reading import ASSISTANT, USER, line, one, read, reason, refused_file
 
 Said = tuple[str | None, str, dict[str, Any]]
 BETTER, WORSE, EQUAL = {"preference": "chosen"}, {"preference": "rejected"}, {"preference": "tie"}
@@ -360,6 +363,40 @@ def test_how_a_response_was_made_is_told_from_what_is_said_of_it() -> None:
 )
 def test_what_cannot_be_read_is_refused_in_a_sentence(record: dict[str, Any], words: str) -> None:
     assert words in reason(line(record))
+
+
+def test_a_file_of_more_prompts_with_responses_than_can_be_held_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parsing, "MOST_HELD", 2)
+    rows = [line({"prompt": str(number), "responses": ["a", "b"]}) for number in range(3)]
+
+    assert len(read(b"".join(rows[:2]))) == 2
+    assert "more than 2 prompts with responses" in refused_file(b"".join(rows), "x.jsonl")
+
+
+KEYS = sorted(
+    {key for record, *_ in RECORDS.values() for key in record} | {"message_tree_id", "replies", "text", "output"}
+)
+words = st.sampled_from(["a", "b", "", "1", "m_n", "left", "user", "assistant", "tie", "\n\nHuman: a\n\nAssistant: b"])
+leaves = st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-1, 1) | words
+turns = st.fixed_dictionaries(
+    {},
+    optional=dict.fromkeys(
+        ("role", "content", "from", "value", "text", "response", "model", "body", "replies"), leaves
+    ),
+)
+loose = leaves | turns | st.lists(leaves | turns | st.lists(turns, max_size=2), max_size=3)
+deep = loose | st.dictionaries(st.sampled_from([*KEYS, "text", "role"]), loose, max_size=4)
+
+
+@settings(max_examples=100)
+@given(st.dictionaries(st.sampled_from(KEYS), deep, max_size=6))
+def test_whatever_a_record_holds_it_is_prompts_or_a_refusal(record: dict[str, Any]) -> None:
+    for found in read(line(record)):
+        if isinstance(found, Refusal):
+            assert "Error" not in found.reason
+        else:
+            assert all(each.text.strip() for each in found.responses)
+            json.dumps([each.said for each in found.responses], allow_nan=False)
 
 
 def test_ratings_are_kept_as_they_were_said_whatever_their_scale() -> None:

@@ -2,7 +2,8 @@
 
 The floor is a bare ``COPY`` of the very same rows, already encoded, into the very same table with its indexes and
 constraints, and its commit: nobody who keeps these rows in PostgreSQL can be faster. Upload (parse, report, store) and
-confirmation (parse again, COPY, commit) are measured apart, since a person reads the preview between them.
+confirmation (parse again, COPY, commit) are measured apart, since a person reads the preview between them. Then the same with
+four responses of four models to each prompt, which become candidates and items.
 
     python -m benchmarks.import_prompts [--prompts 10000] [--repeat 5]
 
@@ -21,7 +22,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import psycopg
@@ -32,6 +33,7 @@ from sqlalchemy.orm import Session
 
 import app.site.tables  # noqa: F401 - so that foreign keys between domains resolve
 from app.accounts.models import Role, User
+from app.batches import importing
 from app.kernel.db import get_engine, session_scope
 from app.kernel.settings import ROOT
 from app.prompts import service
@@ -42,6 +44,9 @@ from benchmarks.budget import Budget, verdict
 
 BUDGET_SECONDS = 1.0
 """For 10,000 prompts."""
+ANSWERED_SECONDS = 3.0
+"""For as many with four responses each, the same two steps."""
+RESPONSES = 4
 WORDS = [
     "the",
     "model",
@@ -60,13 +65,19 @@ WORDS = [
 COLUMNS = "batch_id, state, external_id, messages, content_hash, capability, metadata"
 
 
-def make_file(count: int) -> bytes:
-    """``count`` prompts of 20 to 120 words, the same in every run."""
+def make_file(count: int, responses: int = 0) -> bytes:
+    """``count`` prompts of 20 to 120 words, each with so many responses of as many words, the same in every run."""
     draw = random.Random(17)
     lines = []
+    record: dict[str, Any]
     for number in range(count):
         words = draw.choices(WORDS, k=draw.randint(20, 120))
         record = {"id": f"q{number}", "prompt": f"{number}: {' '.join(words)}?", "capability": draw.choice(WORDS)}
+        if responses:
+            record["responses"] = [
+                {"model": f"model-{of}", "text": f"{of}: {' '.join(draw.choices(WORDS, k=draw.randint(20, 120)))}."}
+                for of in range(responses)
+            ]
         lines.append(json.dumps(record))
     return "\n".join(lines).encode()
 
@@ -104,7 +115,7 @@ def import_once(person: int, content: bytes, upload_times: list[Times], confirm_
     with timed(confirm_times), session_scope() as session:
         settings = BatchSettings(name=f"bench {secrets.token_hex(6)}")
         found = session.get_one(Upload, upload)
-        return service.confirm_upload(session, session.get_one(User, person), found, settings).id
+        return importing.confirm(session, session.get_one(User, person), found, settings).id
 
 
 def encoded_rows(session: Session, batch: int) -> bytes:
@@ -144,13 +155,17 @@ def main() -> int:
         os.environ["DATABASE_URL"] = url
         command.upgrade(Config(toml_file=ROOT / "pyproject.toml"), "head")
         with patch("app.kernel.jobs.ring"):  # there is no broker here, and sending is not what is measured
-            seconds = measure(options.prompts, options.repeat)
+            seconds, answered = measure(options.prompts, options.repeat)
         get_engine().dispose()
-    return verdict(Budget("upload and confirm", seconds, BUDGET_SECONDS * options.prompts / 10_000, "s"))
+    scale = options.prompts / 10_000
+    return verdict(
+        Budget("upload and confirm", seconds, BUDGET_SECONDS * scale, "s"),
+        Budget(f"the same with {RESPONSES} responses each", answered, ANSWERED_SECONDS * scale, "s"),
+    )
 
 
-def measure(prompts: int, repeat: int) -> float:
-    """Import and bare COPY in turns, so that a busy moment hits both; then the table. Returns the seconds of an import."""
+def measure(prompts: int, repeat: int) -> tuple[float, float]:
+    """Import and bare COPY in turns, so that a busy moment hits both; then the table. Returns the seconds of each import."""
     content, person = make_file(prompts), make_person()
     uploads, confirms, floors = list[Times](), list[Times](), list[Times]()
     for _ in range(repeat):
@@ -164,7 +179,24 @@ def measure(prompts: int, repeat: int) -> float:
         clocks = [times.clock for times in all_times]
         middle, cpu = statistics.median(clocks), statistics.median(times.cpu for times in all_times)
         print(f"{name:<38}{middle:>9.3f}{f'{min(clocks):.3f}–{max(clocks):.3f}':>15}{middle / floor:>9.1f}{cpu:>8.3f}")
-    return statistics.median(times.clock for times in both)
+    return statistics.median(times.clock for times in both), measure_answered(prompts, repeat, person)
+
+
+def measure_answered(prompts: int, repeat: int, person: int) -> float:
+    """Import prompts with their responses, each time into empty tables; the seconds of an import."""
+    content = make_file(prompts, RESPONSES)
+    uploads, confirms = list[Times](), list[Times]()
+    for _ in range(repeat):
+        import_once(person, content, uploads, confirms)
+        with session_scope() as session:
+            session.execute(text("TRUNCATE prompts CASCADE"))
+    seconds = [one.clock + other.clock for one, other in zip(uploads, confirms, strict=True)]
+    cpu = statistics.median(one.cpu + other.cpu for one, other in zip(uploads, confirms, strict=True))
+    print(
+        f"{prompts:,} prompts with {RESPONSES} responses each, {len(content) / 1e6:.1f} MB: {statistics.median(seconds):.3f} s "
+        f"({min(seconds):.3f}–{max(seconds):.3f}), CPU {cpu:.3f} s"
+    )
+    return statistics.median(seconds)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,14 @@ Tests that need real commits (concurrency, workers) take ``committed``: all tabl
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+import uvicorn
 from alembic import command
 from alembic.config import Config
 from fastapi import FastAPI
@@ -26,9 +28,10 @@ import app.kernel.db
 from app.accounts import bounded, hashing
 from app.kernel.db import get_engine
 from app.kernel.settings import ROOT, get_settings
-from app.services.embedded import temporary_postgres
+from app.services.embedded import free_port, temporary_postgres
 from app.site.main import create_app
 from tests.emptying import empty
+from tests.patience import PATIENCE, eventually
 
 # No example of a property is wrong because another test had the processor; a hang is what the timeout is for.
 settings.register_profile("corral", deadline=None)
@@ -135,6 +138,19 @@ def nothing_refused_before(monkeypatch: pytest.MonkeyPatch) -> None:
 def web(environment: None) -> FastAPI:
     """This worker's application. It keeps nothing between requests, and building it takes longer than most tests."""
     return create_app()
+
+
+@pytest.fixture(scope="session")
+def server(environment: None) -> Iterator[str]:
+    """The web application behind uvicorn on a free port."""
+    port = free_port()
+    running = uvicorn.Server(uvicorn.Config(create_app(), port=port, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=running.run, daemon=True)
+    thread.start()
+    eventually(lambda: running.started, PATIENCE, "the server's start")
+    yield f"http://127.0.0.1:{port}"
+    running.should_exit = True
+    thread.join(PATIENCE)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow]
 @pytest.mark.parametrize(
     ("name", "options", "budgets"),
     [
-        ("import_prompts", ["--prompts", "60", "--repeat", "1"], 1),
+        ("import_prompts", ["--prompts", "60", "--repeat", "1"], 2),
         ("export", ["--annotations", "40", "--repeat", "1"], 2),
         ("claim", ["--rows", "1500", "--rounds", "2"], 1),
         ("web_cycle", ["--cycles", "64", "--clients", "4"], 2),

@@ -25,13 +25,11 @@ from app.prompts.forms import (
     BatchJson,
     BatchList,
     BatchSettings,
-    ImportedJson,
-    LeftOut,
     ProgressJson,
     StateChange,
-    Unseen,
     field_errors,
 )
+from app.prompts.import_forms import ImportedJson, LeftOut, Reason, Unseen
 from app.prompts.intake import ApiFile, Sent, SentFile
 from app.prompts.models import Batch
 from app.prompts.reach import sentence
@@ -105,6 +103,8 @@ def create_batch(request: Request, session: DbSession, user: ApiAdmin, sent: Api
         return ImportedJson(
             **dict(made),
             left_out=[LeftOut.model_validate(each) for each in upload.report["errors"]],
+            left_out_by_reason=[Reason.model_validate(each) for each in upload.report["reasons"]],
+            responses=importing.came(upload, chosen),
             notes=[note for note, _ in upload.report["notes"]],
             unseen=[_unseen(entry, upload.report["unit"]) for entry in upload.report["unseen"]],
         )

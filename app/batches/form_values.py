@@ -17,8 +17,15 @@ def suggested(upload: Upload) -> dict[str, str]:
         {key: values.get(key, "") for key in fields}
         | {"leave_out_refused": ""}
         | {"name": name[:120], "edit_policy": "optional", "selection": PairSelection.BALD.value}
-        | {"show_findings": "after"}
+        | {"show_findings": "after", "may_train": ""}
+        | _as_many_as_came(upload)
     )
+
+
+def _as_many_as_came(upload: Upload) -> dict[str, str]:
+    """As many responses to a prompt as the file brings, as far as a batch shows them."""
+    most = upload.report.get("responses", {}).get("most", 0)
+    return {"candidates_per_prompt": str(max(2, min(most, 8)))} if most else {}
 
 
 def of_batch(batch: Batch) -> dict[str, str]:

@@ -10,15 +10,15 @@ from sqlalchemy import func, literal, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
-from app.candidates.models import Candidate
+from app.candidates.models import IMPORTED, Candidate
 from app.candidates.traces import Message, Step, blind, steps_of
 from app.comparisons import purposes
 from app.comparisons.models import KNOWN_ANSWER_IN_USE, Assignment, Comparison
 from app.kernel.errors import NotFound
 from app.kernel.settings import get_settings
-from app.prompts.models import Batch, BatchState, GuidelineReading, Prompt
+from app.prompts.models import Batch, BatchState, GuidelineReading, Prompt, Upload
 from app.prompts.queries import STAFF
-from app.registry.models import Checkpoint
+from app.registry.models import Checkpoint, External
 
 
 # ── Progress ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -117,6 +117,10 @@ class CandidateView:
     sampling: dict[str, Any] | None
     trace: Sequence[Message] = ()
     """The messages before it that called tools, and the results."""
+    imported: bool = False
+    """Whether it came in the file of its prompt."""
+    said: dict[str, Any] | None = None
+    """What that file says of it."""
 
     @property
     def steps(self) -> list[Step]:
@@ -138,6 +142,8 @@ def candidates_of(session: Session, user: User, prompt: Prompt) -> list[Candidat
             Candidate.completion_tokens,
             Checkpoint.name.label("checkpoint"),
             Candidate.sampling,
+            Candidate.engine_version,
+            Candidate.extra,
         )
         .join(Checkpoint, Checkpoint.id == Candidate.checkpoint_id)
         .where(Candidate.prompt_id == prompt.id)
@@ -151,9 +157,38 @@ def candidates_of(session: Session, user: User, prompt: Prompt) -> list[Candidat
             checkpoint=row.checkpoint if is_admin else None,
             sampling=row.sampling if is_admin else None,
             trace=blind(row.steps),
+            imported=is_admin and row.engine_version == IMPORTED,
+            said=row.extra if is_admin else None,
         )
         for row in session.execute(query)
     ]
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """A model whose responses came in the file of a batch."""
+
+    checkpoint_id: int
+    name: str
+    responses: int
+    may_train: bool
+
+
+def imported_models(session: Session, batch: Batch) -> list[ImportedModel]:
+    """The models whose responses ``batch`` was imported with. For admins alone: a reviewer may yet judge them."""
+    brought = select(Upload.id).where(Upload.batch_id == batch.id, Upload.report["responses"]["count"].as_integer() > 0)
+    if session.scalar(brought) is None:
+        return []
+    query = (
+        select(Checkpoint.id, Checkpoint.name, func.count(), External.may_train)
+        .join(External, External.checkpoint_id == Checkpoint.id)
+        .join(Candidate, Candidate.checkpoint_id == Checkpoint.id)
+        .join(Prompt, Prompt.id == Candidate.prompt_id)
+        .where(Prompt.batch_id == batch.id, Candidate.engine_version == IMPORTED, Candidate.edited_from_id.is_(None))
+        .group_by(Checkpoint.id, Checkpoint.name, External.may_train)
+        .order_by(func.count().desc(), Checkpoint.name)
+    )
+    return [ImportedModel(*row) for row in session.execute(query)]
 
 
 # ── Guidelines ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,7 @@ from app.accounts.access import Admin, Reviewer, admin
 from app.accounts.models import Role
 from app.batches import importing, settings
 from app.batches.form_values import of_batch, suggested
-from app.batches.queries import Progress, batch_progress
+from app.batches.queries import ImportedModel, Progress, batch_progress, imported_models
 from app.batches.which import Wanted
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput, Conflict
@@ -122,6 +122,8 @@ class BatchPage(ProgressFragment, SettingsFields):
     first: bool
     guidelines: str
     documents: Sequence[Listed]
+    imported: Sequence[ImportedModel]
+    """Whose responses came in its file; empty for everyone but admins."""
     searched: bool
     """Whether a prompt has the tool that finds them."""
     most_bytes: int = MOST_BYTES
@@ -169,8 +171,10 @@ def confirm(request: Request, session: DbSession, user: Admin, upload_id: int, s
         return _preview_page(request, session, found, sent.fields, field_errors(error), status=422)
     except BadInput as error:
         return _preview_page(request, session, found, sent.fields, _beside(error), status=422)
-    writes = batch.task is BatchTask.WRITE
-    said = "Open it, and people can write." if writes else "Its responses are being generated."
+    all_came = found.report.get("responses", {}).get("ready") == found.report["valid"]
+    said = "Its responses are being generated."
+    if batch.task is BatchTask.WRITE or all_came:
+        said = f"Open it, and people can {'write' if batch.task is BatchTask.WRITE else 'judge'}."
     return redirect(request, f"/batches/{batch.id}", flash=f"“{batch.name}” is imported. {said}")
 
 
@@ -371,6 +375,7 @@ def shown_batch(
         errors=errors or {},
         unseen=sentences(queries.unseen_at_import(session, batch)),
         documents=documents.of_batch(session, batch),
+        imported=imported_models(session, batch) if may_write else [],
         searched=documents.searched(session, batch),
     )
     return render(request, "prompts/batch.html", context, status=422 if errors else 200)

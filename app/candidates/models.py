@@ -15,9 +15,12 @@ from app.kernel.leases import Leased
 from app.prompts.models import Prompt
 from app.registry.models import Checkpoint, Deployment
 
+IMPORTED = "imported"
+"""The engine of a response that came in a file, and the label of its model's deployment, which is never in rotation."""
+
 
 class Candidate(Base):
-    """One sampled output, exactly as sampled: it is what people see and what is trained on. Never updated."""
+    """One output, exactly as sampled or as its file has it: it is what people see and what is trained on. Never updated."""
 
     __tablename__ = "candidates"
     __table_args__ = (
@@ -41,8 +44,10 @@ class Candidate(Base):
     completion_tokens: Mapped[int]
     """Of all turns."""
     sampling: Mapped[Json]
-    """What was sent: model name, temperature, top_p, max_tokens."""
+    """What was sent: model name, temperature, top_p, max_tokens. Of an imported one what its file says of it."""
     engine_version: Mapped[str] = mapped_column(String(80))
+    extra: Mapped[dict[str, Any] | None] = mapped_column("metadata", JSONB(none_as_null=True))
+    """Of an imported one: what else its file says of it, such as ratings. Nobody who judges sees it, and it counts as nothing."""
     edited_from_id: Mapped[int | None] = mapped_column(ForeignKey("candidates.id"))
     """Set where this is a person's improved text, shown beside its original to verify the edit; the rest of the row is the
     original's. Sampled outputs have none."""

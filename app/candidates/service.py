@@ -49,6 +49,8 @@ class Claim:
     tests: Any = None
     task: BatchTask = BatchTask.COMPARE
     """What people do with the responses: where they label steps, one is enough."""
+    imported: int = 0
+    """Responses that came with the prompt: they are shown, and only the others are asked for."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ _CLAIM = text(f"""
      WHERE prompts.id = due.id
  RETURNING prompts.id AS prompt_id, prompts.external_id, prompts.fencing_token, prompts.attempts, prompts.messages,
            prompts.tools, due.candidates_per_prompt AS wanted, due.max_tokens, due.sampling, prompts.content_hash,
-           due.selection, due.sampled_per_prompt AS sampled, prompts.batch_id, prompts.tests, due.task
+           due.selection, due.sampled_per_prompt AS sampled, prompts.batch_id, prompts.tests, due.task,
+           (SELECT count(*) FROM candidates c WHERE c.prompt_id = prompts.id AND c.engine_version = 'imported') AS imported
 """)  # noqa: S608 - of constants
 _CHECKABLE = (
     select(CHECKABLE).join_from(Prompt, Batch, Batch.id == Prompt.batch_id).where(Prompt.id == bindparam("prompt"))

@@ -11,7 +11,16 @@ from sqlalchemy.orm import Session
 from app.accounts.models import Role, User
 from app.candidates.models import Candidate
 from app.comparisons.drawing import asked_twice
-from app.comparisons.models import PLACES, ChoiceAwaited, Comparison, ComparisonCandidate, Drawn, Purpose
+from app.comparisons.models import (
+    PLACES,
+    ChoiceAwaited,
+    Comparison,
+    ComparisonCandidate,
+    Drawn,
+    Purpose,
+    draw_position,
+)
+from app.kernel.copying import copy_rows, fresh_ids
 from app.prompts.models import Batch, BatchState, BatchTask, Prompt
 
 RESPONSES_SHOWN = 8
@@ -83,6 +92,40 @@ def create_comparison(
         insert(ComparisonCandidate), [{"comparison_id": comparison.id, "candidate_id": each} for each in chosen]
     )
     return comparison
+
+
+Given = tuple[int, str, Sequence[int]]
+"""A prompt, its language ("" where nobody knows), and the candidates that are shown of it."""
+
+
+def compare_given(session: Session, batch: Batch, given: Sequence[Given]) -> int:
+    """Make the comparisons of many prompts at once, whose candidates came with them; how many.
+
+    They are drawn at random: whoever chooses the candidates must not have looked at what they say.
+    """
+    purpose = Purpose.STEPS if batch.task is BatchTask.STEPS else Purpose.COLLECT
+    several = _several_at_work(session)
+    ids = fresh_ids(session, "comparisons", len(given))
+    seats = [_seats(batch, prompt_id, several=several) for prompt_id, _, _ in given]
+    rows = (
+        (key, batch.id, prompt_id, purpose.value, language, Drawn.RANDOM.value, wanted, wanted, draw_position())
+        for key, wanted, (prompt_id, language, _) in zip(ids, seats, given, strict=True)
+    )
+    columns = (
+        "id",
+        "batch_id",
+        "prompt_id",
+        "purpose",
+        "language",
+        "drawn",
+        "annotators_wanted",
+        "seats_free",
+        "position",
+    )
+    copy_rows(session, "comparisons", columns, rows)
+    shown = ((key, candidate) for key, (_, _, candidates) in zip(ids, given, strict=True) for candidate in candidates)
+    copy_rows(session, "comparison_candidates", ("comparison_id", "candidate_id"), shown)
+    return len(ids)
 
 
 def ask_for_answers(session: Session, batch: Batch) -> int:
@@ -170,10 +213,12 @@ def ask_again(session: Session, comparison_ids: Sequence[int], reward_model_id: 
 
 def _wanted(session: Session, batch: Batch, prompt: Prompt) -> int:
     """How many people judge it: one more where a single one is asked, it is its turn, and there is a second one to ask."""
+    return _seats(batch, prompt.id, several=_several_at_work(session))
+
+
+def _seats(batch: Batch, prompt_id: int, *, several: bool) -> int:
     wanted = batch.annotators_per_prompt
-    if wanted > 1 or not asked_twice(prompt.id, batch.overlap_percent):
-        return wanted
-    return 2 if _several_at_work(session) else wanted
+    return 2 if wanted == 1 and several and asked_twice(prompt_id, batch.overlap_percent) else wanted
 
 
 def _several_at_work(session: Session) -> bool:

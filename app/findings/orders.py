@@ -16,6 +16,7 @@ from app.accounts.models import User
 from app.accounts.service import audit
 from app.annotations import recording
 from app.annotations.models import Annotation
+from app.batches import importing
 from app.candidates.models import Candidate
 from app.comparisons.models import Assignment, AssignmentState, Comparison
 from app.dialogues import service as dialogues
@@ -98,6 +99,12 @@ def _as_row(check: Check, found: dict[str, Any]) -> dict[str, Any]:
     return row_of(check, 0, case_hash, Found(**said))
 
 
+def order_imported(session: Session, batch_id: int) -> int:
+    """Have the responses that a batch came with checked; returns how many checks are new."""
+    return _order(session, Prompt.batch_id == batch_id)
+
+
+importing.AFTER_RESPONSES.append(order_imported)
 recording.AFTER_EDIT.append(order_edit)
 dialogues.AFTER_ANSWERS.append(order_responses)
 

@@ -104,7 +104,7 @@ def checkpoint(request: Request, session: DbSession, user: Reviewer, checkpoint_
     found = registry.access_checkpoint(session, user, checkpoint_id)
     row, lineage = registry.checkpoint_row(session, found), queries.checkpoint_lineage(session, user, found)
     admin = user.role is Role.ADMIN
-    sampled = found.kind in SAMPLED_KINDS and found.state is CheckpointState.READY
+    sampled = found.kind in SAMPLED_KINDS and found.state is CheckpointState.READY and not found.is_imported
     page = CheckpointPage(
         row=row,
         lineage=lineage,

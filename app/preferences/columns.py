@@ -172,7 +172,7 @@ OF_ANNOTATION: dict[str, Value] = {
     "split": Value(null(), _split),
     "tools": Value(Prompt.tools),
 }
-OF_CANDIDATE: dict[str, Any] = {"checkpoint": Checkpoint.name}
+OF_CANDIDATE: dict[str, Any] = {"checkpoint": Checkpoint.name, "said_of_response": Candidate.extra}
 
 
 class Fact(NamedTuple):

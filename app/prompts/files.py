@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from app.kernel.errors import BadInput
+from app.prompts.archives import unpacked
 from app.prompts.importers import Importer, Limits, Row, endings, head_of, importer_of, importers
 
 # First bytes that say what a file is, whatever its name; the remedy completes "This looks like …".
 SIGNATURES = (
-    (b"\x1f\x8b", "a gzip archive", "unpack it and upload the file inside"),
-    (b"PK\x03\x04", "a ZIP archive or an Excel workbook", "unpack it, or save the sheet as CSV"),
+    (b"\x1f\x8b", "a gzip archive", "end its name in .gz, or unpack it"),
+    (b"PK\x03\x04", "a ZIP archive or an Excel workbook", "end its name in .zip, or save the sheet as CSV"),
     (b"PK\x05\x06", "an empty ZIP archive", "upload the file itself"),
     (b"BZh", "a bzip2 archive", "unpack it and upload the file inside"),
     (b"\xfd7zXZ\0", "an xz archive", "unpack it and upload the file inside"),
@@ -37,6 +38,7 @@ SIGNATURES = (
 
 def open_file(filename: str, content: bytes, limits: Limits) -> tuple[Importer, Iterator[Row]]:
     """The format of ``content`` and its records; :class:`BadInput` when it is not what its name says."""
+    filename, content = unpacked(filename, content, limits.file_bytes)
     suffix = PurePath(filename).suffix.lower()
     named = importer_of(suffix)
     if named is None:

@@ -24,6 +24,7 @@ from app.kernel.numbers import Real, Truth, Whole
 from app.kernel.storable import flaw
 from app.prompts.attributes import Attributes
 from app.prompts.models import BatchState, BatchTask, PairSelection
+from app.prompts.responses import LONGEST_MODEL
 from app.prompts.verifiers import Verifiers
 
 MESSAGES = {
@@ -112,6 +113,21 @@ OF_RESPONSES = {
 OF_COMPARISONS = tuple(OF_RESPONSES[BatchTask.WRITE])
 
 
+def _model_name(value: Any) -> Any:
+    if isinstance(value, str) and not value.isprintable():
+        raise ValueError("this name has characters that cannot be shown: remove them")
+    return value
+
+
+ModelName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=LONGEST_MODEL),
+    BeforeValidator(_model_name),
+    BeforeValidator(_one_line),
+    BeforeValidator(_storable),
+]
+
+
 class BatchSettings(BaseModel):
     """What an admin decides about a batch before its prompts are imported."""
 
@@ -169,6 +185,10 @@ class BatchSettings(BaseModel):
     show_findings: ShowFindings = ShowFindings.AFTER
     leave_out_refused: Truth = False
     """Import the valid prompts and leave out the refused lines; without it, any refused line refuses the file."""
+    may_train: Truth = False
+    """Whether the responses in the file may be trained on. Without it they are compared, and every training leaves them out."""
+    unnamed_model: ModelName = "unnamed"
+    """What wrote those responses of the file that name no model."""
 
     @field_validator(*OF_COMPARISONS)
     @classmethod
@@ -315,37 +335,6 @@ class BatchJson(BaseModel):
     opened_at: datetime | None = Field(examples=["2026-11-23T10:00:00Z"])
     closed_at: datetime | None = Field(examples=[None])
     progress: ProgressJson
-
-
-class LeftOut(BaseModel):
-    """A line (item, row) of the file that was not imported, and why."""
-
-    line: int = Field(examples=[12])
-    reason: str = Field(examples=['has a blank "prompt": write it or remove it'])
-
-
-class Unseen(BaseModel):
-    """What of some prompts does not reach the model, because the chat template in service leaves it out."""
-
-    part: str = Field(
-        examples=["tools"],
-        description="system, tools, tool_calls, tool_results, thinking, names or messages; refused: there will be no response.",
-    )
-    prompts: int = Field(examples=[7], description="How many prompts are affected.")
-    lines: list[int] = Field(examples=[[3, 8]], description="The first few of them.")
-    reason: str = Field(
-        examples=[
-            "7 prompts (lines 3, 8 and 5 more) reach the model without their tools, which the chat template of M leaves out."
-        ]
-    )
-
-
-class ImportedJson(BatchJson):
-    """The batch that a file became, and what of the file it is without."""
-
-    left_out: list[LeftOut] = Field(description="Every refused line, if `leave_out_refused` allowed some.")
-    notes: list[str] = Field(description="What was read differently than you may expect.", examples=[[]])
-    unseen: list[Unseen] = Field(description="What was imported but does not reach the current model.")
 
 
 class BatchList(BaseModel):

@@ -7,23 +7,44 @@ benchmarks that bring tests in :mod:`app.prompts.benchmarks`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.kernel.languages import code_of
-from app.prompts.benchmarks import translated
+from app.prompts.benchmarks import cell, translated
 from app.prompts.bounded_json import Refused, kind_of
 from app.prompts.fields import BESIDE_MESSAGES, Record, json_cell, keep, text, text_or_number
 from app.prompts.messages import MEDIA, Message, empty
 from app.prompts.origins import Origin
-from app.prompts.shapes import conversation, read_cells, unwrapped
+from app.prompts.responses import Response, responses_of
+from app.prompts.shapes import conversation, read_cells, restated, unwrapped
 from training.formats.prompts import content_hash
 from training.formats.texts import shows_nothing
 
+OPENED = frozenset(
+    {
+        *(
+            "chosen",
+            "rejected",
+            "context",
+            "completions",
+            "fields",
+            "data",
+            "annotations",
+            "predictions",
+            "suggestions",
+        ),
+        *("conversation_a", "conversation_b", "response_a", "response_b"),
+    }
+)
+"""Cells of a table in which shapes with responses hold lists and objects, as JSON."""
 ID_KEYS = ("id", "key", "task_id", "prompt_id", "question_id")
 """Where a source names its prompts. The first is the prompt's id; the others stay in its metadata."""
-RESPONSE_KEYS = ("response", "responses", "response_a", "response_b", "completion", "completions", "model_answer")
-WITH_RESPONSES = "The file also has responses. They are kept in the metadata of each prompt and are not compared."
+RESPONSE_KEYS = ("response", "response_a", "response_b", "completion", "completions", "model_answer")
+WITH_RESPONSES = (
+    "The file also has responses. They are kept in the metadata of each prompt and are not compared: nothing says which "
+    "model wrote them."
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +63,34 @@ class ParsedPrompt:
     metadata: dict[str, Any] = field(default_factory=dict)
     origin: Origin = Origin.IMPORTED
     note: str | None = None
+    responses: tuple[Response, ...] = ()
+
+
+def to_prompts(
+    value: Any, line: int, unit: str, limit_chars: int, *, cells: bool = False
+) -> list[ParsedPrompt | Refused]:
+    """What one record gives: most one prompt, a tree of messages one for each turn that was answered in several ways.
+
+    :class:`Refused` where the record as a whole cannot be read.
+    """
+    if not isinstance(value, dict):
+        return [to_prompt(value, line, unit, limit_chars, cells=cells)]
+    given = restated(unwrapped(_opened(value) if cells else value))
+    if len(given.records) == 1:
+        made = to_prompt(given.records[0], line, unit, limit_chars, cells=cells)
+        return [replace(made, note=given.note or made.note)]
+    found: list[ParsedPrompt | Refused] = []
+    for record in given.records:
+        try:
+            found.append(replace(to_prompt(record, line, unit, limit_chars, cells=cells), note=given.note))
+        except Refused as refusal:
+            found.append(refusal)
+    return found
+
+
+def _opened(row: dict[str, Any]) -> dict[str, Any]:
+    """The row of a table, with what shapes with responses hold as JSON in their cells."""
+    return {key: cell(value) if key in OPENED else value for key, value in row.items()}
 
 
 def to_prompt(value: Any, line: int, unit: str, limit_chars: int, *, cells: bool = False) -> ParsedPrompt:
@@ -53,11 +102,12 @@ def to_prompt(value: Any, line: int, unit: str, limit_chars: int, *, cells: bool
         value = {"prompt": value}
     if not isinstance(value, dict):
         raise Refused(f'is {kind_of(value)}, not an object: write {{"prompt": "…"}}')
-    record = Record(translated(unwrapped(value)))
+    record = Record(translated(value))
     if cells:
         read_cells(record)
     identifier = _identifier(record, f"{unit}-{line}")
     tools = _tools(record)
+    responses = responses_of(record, limit_chars)
     messages = _with_system(conversation(record), record)
     _check_conversation(messages, limit_chars)
     if record.note in (None, BESIDE_MESSAGES) and any(record.has(key) for key in RESPONSE_KEYS):
@@ -75,6 +125,7 @@ def to_prompt(value: Any, line: int, unit: str, limit_chars: int, *, cells: bool
         origin=_origin(record),
         metadata=_metadata(record),
         note=record.note,
+        responses=responses,
     )
 
 

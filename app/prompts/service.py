@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path, PurePath
 from random import SystemRandom
 from typing import Any
 
-import psycopg
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
 from app.accounts.service import audit
 from app.kernel.chat_templates import in_service
+from app.kernel.copying import ENCODER, copy_rows
 from app.kernel.errors import BadInput, Conflict, TooLarge
 from app.kernel.jobs import Job, enqueue
 from app.kernel.locks import wait_for_turn
@@ -29,6 +28,7 @@ from app.prompts.models import Batch, BatchState, BatchTask, Prompt, PromptState
 from app.prompts.parsing import Refusal, limits_of, parse
 from app.prompts.reach import Reach, sentences
 from app.prompts.records import ParsedPrompt
+from app.prompts.reports import Came, by_reason
 from app.prompts.upkeep import keep_names
 
 SAMPLE_FILE = Path(__file__).with_name("sample.jsonl")
@@ -44,10 +44,13 @@ If both answers are useless, say so: “all unacceptable” is a judgement, not 
 improve it: your edit is worth more than your click.
 """
 SHOWN_PROMPTS = 5
+SHOWN_RESPONSES = 4
 UPLOAD_KEPT = timedelta(days=7)
 SHUFFLED_OVER = timedelta(days=1)
 """The past over which the prompts of a file are due: long enough that no two of them are due at one moment."""
 SHOWN_CHARS = 2_000
+NOT_OF_BATCH = {"temperature", "top_p", "leave_out_refused", "language", "may_train", "unnamed_model"}
+"""Settings of an import that are no columns of its batch."""
 
 TRANSITIONS: dict[BatchState, frozenset[BatchState]] = {
     BatchState.PREPARING: frozenset({BatchState.OPEN, BatchState.CLOSED}),
@@ -56,7 +59,6 @@ TRANSITIONS: dict[BatchState, frozenset[BatchState]] = {
     BatchState.CLOSED: frozenset(),
 }
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _DICE = SystemRandom()
 
 
@@ -92,6 +94,7 @@ def _report(filename: str, content: bytes) -> dict[str, Any]:
     notes: Counter[str] = Counter()
     kept: Counter[str] = Counter()
     reach = Reach(in_service())
+    came = Came()
     shown: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
     for record in records:
@@ -99,6 +102,7 @@ def _report(filename: str, content: bytes) -> dict[str, Any]:
             errors.append({"line": record.line, "reason": record.reason})
             continue
         capabilities[record.capability] += 1
+        came.note(record)
         kept.update(record.metadata.keys())
         reach.note(record)
         if record.note:
@@ -116,6 +120,8 @@ def _report(filename: str, content: bytes) -> dict[str, Any]:
         "metadata": kept.most_common(12),
         "sample": shown,
         "errors": errors,
+        "reasons": by_reason(errors),
+        "responses": came.report(),
     }
 
 
@@ -135,6 +141,11 @@ def _shown(prompt: ParsedPrompt) -> dict[str, Any]:
         "language": prompt.language,
         "messages": messages,
         "tools": len(prompt.tools or []),
+        "responses": [
+            {"model": each.model, "content": each.text[:SHOWN_CHARS], "left_out": max(0, len(each.text) - SHOWN_CHARS)}
+            for each in prompt.responses[:SHOWN_RESPONSES]
+        ],
+        "responses_left_out": max(0, len(prompt.responses) - SHOWN_RESPONSES),
     }
 
 
@@ -152,7 +163,17 @@ def forget_old_uploads(session: Session) -> int:
     return len(session.execute(delete(Upload).where(old).returning(Upload.id)).all())
 
 
-def confirm_upload(session: Session, user: User, upload: Upload, settings: BatchSettings) -> Batch:
+Answered = Callable[[Batch, ParsedPrompt], bool]
+"""Is told of each prompt of an import, and says whether it came with all the responses that its batch needs."""
+
+
+def _unanswered(batch: Batch, prompt: ParsedPrompt) -> bool:  # noqa: ARG001 - as an import is told
+    return False
+
+
+def confirm_upload(
+    session: Session, user: User, upload: Upload, settings: BatchSettings, answered: Answered = _unanswered
+) -> Batch:
     """Make the upload a batch: all of its valid prompts or nothing. Confirming twice gives the same batch."""
     # 1. One confirmation at a time: the second click waits here and then finds the batch.
     session.refresh(upload, ["batch_id"], with_for_update=True)
@@ -162,7 +183,7 @@ def confirm_upload(session: Session, user: User, upload: Upload, settings: Batch
     # 2. The batch, then its prompts in one stream.
     batch = create_batch(session, user, settings, _shared_capability(upload.report))
     try:
-        imported = copy_prompts(session, batch, _valid(upload.filename, upload.content))
+        imported = copy_prompts(session, batch, _valid(upload.filename, upload.content), answered)
         keep_names(session, batch)
     except BadInput as error:
         raise Conflict(f"The import limits have changed since this preview. {error.message}") from None
@@ -200,43 +221,42 @@ def _valid(filename: str, content: bytes) -> Iterator[ParsedPrompt]:
     return (record for record in records if isinstance(record, ParsedPrompt))
 
 
-def copy_prompts(session: Session, batch: Batch, prompts: Iterable[ParsedPrompt]) -> int:
+def copy_prompts(
+    session: Session, batch: Batch, prompts: Iterable[ParsedPrompt], answered: Answered = _unanswered
+) -> int:
     """Stream ``prompts`` into ``batch`` by COPY, and count them. Ten thousand take well under a second.
 
     Those that are due longest are answered first, so each is due since a moment of the last day that is drawn: a file lists
     its topics one after the other, and people should meet them mixed from the first item on.
     """
-    connection = session.connection().connection.driver_connection
-    assert isinstance(connection, psycopg.Connection)  # noqa: S101 - PostgreSQL by psycopg is the only database
-    count = 0
-    statement = (
-        "COPY prompts (batch_id, state, external_id, messages, tools, content_hash, capability, language,"
-        " reference, tests, metadata, origin, next_try_at) FROM STDIN"
-    )
     now = session.execute(select(func.now())).scalar_one()
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in _rows(batch, prompts):
-            copy.write_row((*row, now - SHUFFLED_OVER * _DICE.random()))
-            count += 1
-    return count
+    rows = ((*row, now - SHUFFLED_OVER * _DICE.random()) for row in _rows(batch, prompts, answered))
+    return copy_rows(session, "prompts", _COLUMNS, rows)
 
 
-def _rows(batch: Batch, prompts: Iterable[ParsedPrompt]) -> Iterator[tuple[Any, ...]]:
+_COLUMNS = (
+    *("batch_id", "state", "external_id", "messages", "tools", "content_hash", "capability", "language"),
+    *("reference", "tests", "metadata", "origin", "next_try_at"),
+)
+
+
+def _rows(batch: Batch, prompts: Iterable[ParsedPrompt], answered: Answered) -> Iterator[tuple[Any, ...]]:
     # where people write the answer there is nothing to wait for
-    state = PromptState.READY if batch.task is BatchTask.WRITE else PromptState.PENDING
+    writes = batch.task is BatchTask.WRITE
     for prompt in prompts:
+        ready = answered(batch, prompt) or writes
         yield (
             batch.id,
-            state.value,
+            (PromptState.READY if ready else PromptState.PENDING).value,
             prompt.external_id,
-            _ENCODER.encode(prompt.messages),
-            None if prompt.tools is None else _ENCODER.encode(prompt.tools),
+            ENCODER.encode(prompt.messages),
+            None if prompt.tools is None else ENCODER.encode(prompt.tools),
             prompt.content_hash,
             prompt.capability,
             prompt.language,
             prompt.reference,
-            None if prompt.tests is None else _ENCODER.encode(prompt.tests),
-            _ENCODER.encode(prompt.metadata),
+            None if prompt.tests is None else ENCODER.encode(prompt.tests),
+            ENCODER.encode(prompt.metadata),
             prompt.origin.value,
         )
 
@@ -263,7 +283,7 @@ def create_batch(
         capability=capability,
         sampling=settings.sampling,
         created_by_id=user.id if user else None,
-        **settings.model_dump(exclude={"temperature", "top_p", "leave_out_refused", "language"}) | settings.by_task,
+        **settings.model_dump(exclude=NOT_OF_BATCH) | settings.by_task,
         language=settings.language or None,
         **more,
     )

@@ -92,6 +92,8 @@ def check_sampled(checkpoint: Checkpoint) -> None:
     """Raises :class:`Conflict` where the engine cannot be asked for answers of it."""
     if checkpoint.kind not in SAMPLED_KINDS:
         raise Conflict(f"{checkpoint.name} is a reward model: it scores answers and writes none.")
+    if checkpoint.is_imported:
+        raise Conflict(f"{checkpoint.name} is known by imported responses alone: no endpoint serves it.")
     if checkpoint.state is not CheckpointState.READY:
         raise Conflict(f"{checkpoint.name} is {checkpoint.state.value} and cannot be served. Train it again.")
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.kernel.errors import refused
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locks import wait_for_turn
 from app.kernel.settings import get_settings
 from app.registry.deployments import deploy
-from app.registry.models import Checkpoint, CheckpointKind, External
+from app.registry.models import Checkpoint, CheckpointKind, Deployment, External, LoadState
 
 log = structlog.get_logger()
 
@@ -45,6 +46,45 @@ def add_external(
     enqueue(session, Job.RECONCILE_SERVING)
     log.info("external_added", name=name, endpoint=endpoint)
     return checkpoint
+
+
+# ── Known by imported responses ──────────────────────────────────────────────────────────────────────────────────────
+def author(session: Session, name: str, *, label: str, may_train: bool, note: str) -> tuple[Deployment, bool]:
+    """The deployment that imported responses of the model ``name`` belong to, never in rotation; and whether the model is new.
+
+    A file that names one of our own checkpoints cannot show that it wrote them: its answers are those of a model of that name
+    with a note, and no evidence in a contest.
+
+    Raises:
+        BadInput: the model is known, and whether its answers may be trained on is known to be otherwise.
+    """
+    wait_for_turn(session, "checkpoints.imported")
+    known = session.scalar(select(Checkpoint).where(Checkpoint.name == name))
+    if known is not None and known.kind is not CheckpointKind.EXTERNAL:
+        return author(session, f"{name} ({label})", label=label, may_train=may_train, note=note)
+    new = known is None
+    if known is None:
+        known = Checkpoint(name=name, kind=CheckpointKind.EXTERNAL, path="")
+        known.external = External(endpoint="", model=name, may_train=may_train, note=note)
+        session.add(known)
+        session.flush()
+        log.info("external_imported", name=name)
+    elif session.get_one(External, known.id).may_train is not may_train:
+        is_so, says = ("may", "may not") if not may_train else ("may not", "may")
+        raise refused(
+            "may_train",
+            f"The answers of {name} {is_so} be trained on, as its page says, and this import says that they {says}: say the "
+            "same here, or change it there.",
+        )
+    of_imports = Deployment.checkpoint_id == known.id, Deployment.label == label
+    found = session.scalar(select(Deployment).where(*of_imports).order_by(Deployment.id).limit(1))
+    if found is None:
+        found = Deployment(
+            checkpoint_id=known.id, label=label, sampling={}, load_state=LoadState.PENDING, ended_at=func.now()
+        )
+        session.add(found)
+        session.flush()
+    return found, new
 
 
 def allow_training(session: Session, checkpoint: Checkpoint, *, may_train: bool) -> bool:

@@ -20,7 +20,8 @@ class CheckpointKind(StrEnum):
     SFT = "sft"
     POLICY = "policy"
     EXTERNAL = "external"
-    """A model that somebody else serves: a rival, a teacher, an expert. It is compared and never trained."""
+    """A model that somebody else serves, or whose answers were imported: a rival, a teacher, an expert. It is compared and never
+    trained."""
 
 
 class CheckpointState(StrEnum):
@@ -46,7 +47,7 @@ class Checkpoint(Base):
     state: Mapped[CheckpointState] = mapped_column(enum_column(CheckpointState, "state"), default=CheckpointState.READY)
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("checkpoints.id"))
     path: Mapped[str]
-    """A folder; for the base perhaps a hub id, for an external model the name of its endpoint."""
+    """A folder; for the base perhaps a hub id, for an external model the name of its endpoint, if any serves it."""
     manifest_sha256: Mapped[str | None] = mapped_column(String(64))
     weights_mark: Mapped[str | None] = mapped_column(String(64))
     """Of a base in a folder: two models may have one name, and the adapters of one fit no other."""
@@ -61,6 +62,11 @@ class Checkpoint(Base):
         """Whether our engine serves it under its name, beside the base."""
         return self.kind not in {CheckpointKind.BASE, CheckpointKind.EXTERNAL}
 
+    @property
+    def is_imported(self) -> bool:
+        """Whether it is known by imported responses alone: an external model that no endpoint serves."""
+        return self.kind is CheckpointKind.EXTERNAL and not self.path
+
 
 class External(Base):
     """Where an external checkpoint is asked, and what may be done with its answers."""
@@ -69,9 +75,9 @@ class External(Base):
 
     checkpoint_id: Mapped[int] = mapped_column(ForeignKey("checkpoints.id"), primary_key=True)
     endpoint: Mapped[str] = mapped_column(String(40))
-    """Its name in ``CORRAL_ENDPOINTS``, which holds address and key."""
+    """Its name in ``CORRAL_ENDPOINTS``, which holds address and key; empty where its answers were imported: nobody is asked."""
     model: Mapped[str] = mapped_column(String(200))
-    """What the endpoint calls it."""
+    """What the endpoint, or the imported file, calls it."""
     may_train: Mapped[bool]
     """Whether its owner's terms allow training on its answers. Where they do not, every training leaves them out."""
     note: Mapped[str] = mapped_column(String(500), server_default="", default="")

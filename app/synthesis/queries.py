@@ -44,11 +44,11 @@ def left_out(session: Session, synthesis: Synthesis, *, limit: int = SHOWN_ROWS)
 
 
 def writers(session: Session) -> list[tuple[str, bool]]:
-    """The external models by name, and whether their answers may be trained on."""
+    """The external models that somebody serves, by name, and whether their answers may be trained on."""
     query = (
         select(Checkpoint.name, External.may_train)
         .join(External)
-        .where(Checkpoint.kind == CheckpointKind.EXTERNAL)
+        .where(Checkpoint.kind == CheckpointKind.EXTERNAL, External.endpoint != "")
         .order_by(Checkpoint.name)
     )
     return [(name, may) for name, may in session.execute(query)]

@@ -81,7 +81,7 @@ def _writer(session: Session, kind: Kind, wanted: SynthesisOrder) -> int | None:
         if wanted.model:
             raise refused("model", f"{kind.title} asks no model: leave it out.")
         return None
-    external = select(Checkpoint).where(Checkpoint.kind == CheckpointKind.EXTERNAL)
+    external = select(Checkpoint).where(Checkpoint.kind == CheckpointKind.EXTERNAL, Checkpoint.path != "")
     if not wanted.model:
         there = session.scalar(external.limit(1)) is not None
         remedy = "choose one" if there else "name its endpoint in CORRAL_ENDPOINTS and add it under Checkpoints first"

@@ -3,7 +3,7 @@
 Two new tables; nothing that exists is touched.
 
 Revision ID: 8d41f6a0b93c
-Revises: 61c0a7f4e2d9
+Revises: 0d41c7e95b28
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "8d41f6a0b93c"
-down_revision = "61c0a7f4e2d9"
+down_revision = "0d41c7e95b28"
 branch_labels = None
 depends_on = None
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, BrowserContext, expect
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.orm import Session, SessionTransaction
@@ -16,10 +14,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from app.accounts import signing_in
 from app.accounts.models import User
 from app.kernel.db import session_scope
-from app.services.embedded import free_port
-from app.site.main import create_app
 from tests.browser import chromium
-from tests.patience import PATIENCE, eventually
 
 WAIT = 120_000
 """Milliseconds. Playwright's five and thirty seconds are little on a busy machine."""
@@ -61,19 +56,6 @@ def browser() -> Iterator[Browser]:
     """One Chromium for a file of tests."""
     with chromium.browser() as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def server(environment: None) -> Iterator[str]:
-    """The web application behind uvicorn on a free port."""
-    port = free_port()
-    running = uvicorn.Server(uvicorn.Config(create_app(), port=port, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=running.run, daemon=True)
-    thread.start()
-    eventually(lambda: running.started, PATIENCE, "the server's start")
-    yield f"http://127.0.0.1:{port}"
-    running.should_exit = True
-    thread.join(PATIENCE)
 
 
 def may_be_idle(session: Session, transaction: SessionTransaction, connection: Connection) -> None:

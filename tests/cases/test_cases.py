@@ -8,6 +8,7 @@ from app.kernel.errors import BadInput
 from app.prompts.messages import strict
 from app.prompts.parsing import Refusal, parse
 from app.prompts.records import ParsedPrompt
+from app.prompts.shapes.battle import LATER
 from tests.cases.found import case
 from tests.prompts.reading import LIMITS
 
@@ -15,13 +16,13 @@ from tests.prompts.reading import LIMITS
 OUTCOMES: list[tuple[str, int, list[str]]] = [
     ("bare_string.jsonl", 1, ["is text, not an object"]),
     ("blank_looking.jsonl", 0, ["blank", "blank"]),
-    ("import_argilla.json", 0, ["Argilla"]),
+    ("import_argilla.json", 1, []),
     ("import_columns.json", 0, ["whole columns"]),
     ("import_developer.jsonl", 1, []),
-    ("import_hh.jsonl", 0, ["preference pair"]),
+    ("import_hh.jsonl", 1, []),
     ("import_image.parquet", 0, ["only text can be imported"]),
     ("import_kaggle.csv", 1, []),
-    ("import_ls.json", 0, ["Label Studio"]),
+    ("import_ls.json", 1, []),
     ("import_name_number.jsonl", 1, []),
     ("import_openai_history.jsonl", 1, []),
     ("import_parts_image.jsonl", 0, ["pictures"]),
@@ -34,7 +35,7 @@ OUTCOMES: list[tuple[str, int, list[str]]] = [
     ("import_tool_flat.jsonl", 1, []),
     ("import_tool_str.jsonl", 0, ["text that is not JSON"]),
     ("import_trl_prompt.csv", 1, []),
-    ("import_ultra.jsonl", 0, ["preference pair"]),
+    ("import_ultra.jsonl", 1, []),
     ("import_viewer.json", 1, []),
     ("import_weight_history.jsonl", 1, []),
     ("import_wildchat.jsonl", 1, []),
@@ -97,4 +98,22 @@ def test_the_later_turns_and_the_responses_of_a_table_are_kept() -> None:
 
     assert prompt.messages == [{"role": "user", "content": "Is it morally right? case:kg"}]
     assert prompt.metadata["later_turns"] == ["And why?"]
-    assert prompt.metadata["response_a"] == '["No","Because"]'
+    assert [(each.model, each.text) for each in prompt.responses] == [("a", "No"), ("b", "Yes")]
+    assert prompt.metadata["responses_a"] == ["No", "Because"]
+    assert (prompt.metadata["winner_model_a"], prompt.note) == ("1", LATER)
+
+
+def test_prompts_come_in_with_their_responses() -> None:
+    """Four files that were refused for bringing responses."""
+    ultra, hh, argilla, task = (
+        only(f"import_{name}") for name in ("ultra.jsonl", "hh.jsonl", "argilla.json", "ls.json")
+    )
+
+    assert (ultra.external_id, ultra.messages) == ("x1", [{"role": "user", "content": "Name a fish."}])
+    assert [(each.text, each.said) for each in ultra.responses] == [
+        ("Cod", {"score": 8.0, "preference": "chosen"}),
+        ("Cow", {"preference": "rejected"}),
+    ]
+    assert (hh.messages[-1]["content"], [each.text for each in hh.responses]) == ("Hi", ["Hello", "Go"])
+    assert (argilla.external_id, [each.text for each in argilla.responses]) == ("aa", ["Sun"])
+    assert (task.external_id, task.messages[0]["content"], task.responses) == ("1", "Name a moon.", ())

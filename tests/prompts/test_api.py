@@ -48,6 +48,8 @@ def test_a_file_becomes_a_batch(client: TestClient, session: Session, bob: dict[
     assert answer.status_code == 201
     made = answer.json()
     assert (made.pop("left_out"), made.pop("notes"), made.pop("unseen")) == ([], [], [])
+    assert made.pop("left_out_by_reason") == []
+    assert made.pop("responses") == {"prompts": 0, "count": 0, "models": {}}
     assert answer.headers["location"] == f"/api/v1/batches/{made['id']}"
     assert (made["state"], made["round"], made["capability"]) == ("preparing", 1, "maths")
     assert made["sampling"] == {"temperature": 0.3}

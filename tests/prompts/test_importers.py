@@ -73,7 +73,7 @@ def test_it_says_why_a_file_is_not_of_it_and_every_list_names_it(client: TestCli
     assert refused_file(b"Why?", "x.paragraphs") == ".paragraphs has one paragraph: part them by a blank line."
     assert ".json, .csv, .parquet or .para," in refused_file(b"Why?", "x.txt")
     assert "JSON Lines, JSON, CSV, Parquet or Paragraphs, up to" in page
-    assert 'accept=".jsonl,.ndjson,.json,.csv,.tsv,.parquet,.para,.paragraphs"' in page
+    assert 'accept=".jsonl,.ndjson,.json,.csv,.tsv,.parquet,.para,.paragraphs,.gz,.zip"' in page
 
 
 @pytest.mark.parametrize("name", list(importers.importers()))

@@ -15,7 +15,7 @@ from app.prompts.bounded_json import Refused
 from app.prompts.messages import read, strict
 from app.prompts.parsing import Refusal
 from app.prompts.records import ParsedPrompt
-from tests.prompts.reading import ASSISTANT, USER, line, one, reason
+from tests.prompts.reading import USER, line, one, reason
 from tests.prompts.reading import read as read_file
 from training.formats.texts import shows_nothing
 
@@ -101,8 +101,6 @@ def test_each_result_has_the_id_of_its_call() -> None:
         ({"messages": [USER, {"from": "function_call", "value": " "}, USER]}, "not JSON"),
         ({"messages": [{"role": "user", "content": "x", "images": ["a.png"]}]}, '"images"'),
         ({"prompt": "What is on it?", "image": {"bytes": "iVBOR"}}, '"image"'),
-        ({"prompt": "x", "chosen": "a", "rejected": "b"}, "preference pair"),
-        ({"conversation_a": [USER, ASSISTANT], "conversation_b": [USER, ASSISTANT]}, "battle"),
         ({"row_idx": 0, "row": {"prompt": "x"}, "truncated_cells": ["prompt"]}, "cut short"),
     ],
 )

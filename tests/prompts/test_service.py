@@ -178,8 +178,8 @@ def test_an_import_that_breaks_in_the_middle_leaves_nothing_and_can_be_repeated(
     bob, upload = prepared()
     whole = service._rows
 
-    def broken(batch: Batch, prompts: Iterable[ParsedPrompt]) -> Iterator[tuple[Any, ...]]:
-        for number, row in enumerate(whole(batch, prompts)):
+    def broken(batch: Batch, prompts: Iterable[ParsedPrompt], answered: service.Answered) -> Iterator[tuple[Any, ...]]:
+        for number, row in enumerate(whole(batch, prompts, answered)):
             if number == 50:
                 raise ConnectionError("the cable was pulled")
             yield row

@@ -53,10 +53,6 @@ def test_every_shape_says_in_one_sentence_why_a_record_is_not_of_it(shape: Read)
 
 
 UNREAD: dict[str, tuple[dict[str, Any], str]] = {
-    "Preference pair": ({"rejected": "x"}, 'is a preference pair ("rejected"): '),
-    "Battle of two models": ({"conversation_b": ["x"]}, "is a battle of two models"),
-    "Argilla": ({"fields": {}}, "is a record of Argilla"),
-    "Label Studio": ({"data": {"text": "x"}}, "is a task of Label Studio"),
     "Whole columns": ({"prompt": {"0": "x"}}, "holds whole columns"),
 }
 

@@ -114,6 +114,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("chosen_finish_reason", TEXT, "`stop`; `length` where the limit of tokens cut the response off, `stopped` where a person did, in a dialogue: training teaches these no end", of="pair", reader="keeps"),
     Column("rejected_finish_reason", TEXT, "the same of the rejected response", of="pair", reader="keeps"),
     Column("sampling", both(JSON), "how the responses were sampled", of="pair"),
+    Column("said_of_response", both(JSON), "of an imported response: what its file said of it, such as ratings, a rank or a preference; null elsewhere", of="pair"),
     Column("steps", both(JSON), "what came before a response that called tools which Corral ran: its turns, each with its `tool_calls` and under `said` the text as sampled, and the messages of role `tool` that answered; null elsewhere", of="pair", reader="keeps"),
     Column("position_shown", both(INT8), "the places at which they were shown, from 0: for measuring position bias", of="pair"),
     Column("active_seconds", FLOAT, "how long the annotator worked on it"),

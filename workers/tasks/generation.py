@@ -319,7 +319,9 @@ def _equipped(session: Session, claim: Claim, toolbox: Toolbox) -> Found | None:
 
 
 def _more_to_choose_from(session: Session, claim: Claim) -> Claim:
-    """What of it is shown is chosen of more responses, where it is chosen."""
+    """What of it is shown is chosen of more responses, where it is chosen. What came with it is shown in any case."""
+    if claim.imported:
+        return replace(claim, selection=PairSelection.RANDOM, wanted=max(1, claim.wanted - claim.imported))
     by = pair_selection.selection(session, claim.selection, claim.prompt_id, claim.content_hash)
     wanted = claim.wanted if by is PairSelection.RANDOM else max(claim.wanted, claim.sampled)
     return replace(claim, selection=by, wanted=wanted)

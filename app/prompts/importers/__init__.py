@@ -12,7 +12,7 @@ from typing import Any
 
 from app.kernel.errors import BadInput
 from app.kernel.registries import members
-from app.prompts import bounded_json
+from app.prompts import archives, bounded_json
 from app.prompts.bounded_json import Refused
 
 MAX_RECORDS = 1_000_000
@@ -81,7 +81,7 @@ def endings() -> str:
 
 def accepted() -> str:
     """All suffixes, as ``accept`` of a file field has them."""
-    return ",".join(suffix for each in importers().values() for suffix in each.suffixes)
+    return ",".join([*(suffix for each in importers().values() for suffix in each.suffixes), *archives.SUFFIXES])
 
 
 def _either(words: list[str]) -> str:

@@ -1,7 +1,8 @@
 """The shapes of records that are known, one module each; :func:`shapes` lists them.
 
-A new shape is a new module here that defines ``SHAPE``: a :class:`Read` that becomes a prompt, an :class:`Unread` that is
-refused in a sentence that names it, or a :class:`Wrapper` that only holds a record of another shape.
+A new shape is a new module here that defines ``SHAPE``: a :class:`Read` that becomes a prompt, an :class:`Answered` that brings
+responses of its own, an :class:`Unread` that is refused in a sentence that names it, or a :class:`Wrapper` that only holds a
+record of another shape.
 """
 
 from __future__ import annotations
@@ -35,6 +36,26 @@ class Wrapper(Shape):
 
     unwrap: Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
     """The record inside; None of a record that is not of this shape."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restated:
+    """A record with responses, said again in Corral's own form: one record for each prompt in it."""
+
+    records: Sequence[dict[str, Any]]
+    """Each a record of a shape that becomes a prompt, with its ``responses`` (:mod:`app.prompts.responses`)."""
+    note: str | None = None
+    """What was read differently than people may expect."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered(Shape):
+    """Brings responses of its own."""
+
+    keys: tuple[str, ...]
+    """Those that a header of a table, or the only object of a file, is known by."""
+    restate: Callable[[Mapping[str, Any]], Restated | None]
+    """The record in Corral's form; None of a record that is not of this shape. :class:`Refused` says what is wrong with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +101,8 @@ def readable() -> list[Read]:
 
 
 def known_keys() -> list[str]:
-    """Every key that may hold a conversation or a task."""
-    return [key for each in readable() for key in each.keys]
+    """Every key that may hold a conversation, a task, or what a shape with responses is known by."""
+    return [key for each in shapes().values() if isinstance(each, Read | Answered) for key in each.keys]
 
 
 def has_none_of(keys: Sequence[str], record: Mapping[str, Any]) -> str:
@@ -89,11 +110,6 @@ def has_none_of(keys: Sequence[str], record: Mapping[str, Any]) -> str:
     wanted = " or ".join(f'"{key}"' for key in keys)
     given = ", ".join(f'"{key[:40]}"' for key in list(record)[:6]) or "none"
     return f"has no {wanted}; its keys are {given}: rename the right one"
-
-
-def responses_of(what: str) -> str:
-    """The sentence about a record that is ``what``, which brings responses of its own."""
-    return f"is {what}: responses cannot be imported yet; keep the prompt alone"
 
 
 # ── Reading one record ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -108,6 +124,17 @@ def unwrapped(record: Mapping[str, Any]) -> dict[str, Any]:
         if wrong is not None:
             raise Refused(wrong)
     return dict(record)
+
+
+def restated(record: Mapping[str, Any]) -> Restated:
+    """``record``, or what it says where its shape brings responses in a form that is not Corral's own."""
+    if isinstance(record.get("responses"), list):
+        return Restated(records=[dict(record)])
+    for shape in shapes().values():
+        found = shape.restate(record) if isinstance(shape, Answered) else None
+        if found is not None:
+            return found
+    return Restated(records=[dict(record)])
 
 
 def read_cells(record: Record) -> None:

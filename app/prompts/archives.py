@@ -1,0 +1,105 @@
+"""Files that come packed: gzip, and ZIP with one file inside. What they unpack to is bounded before it is there.
+
+The bound is that of any upload. A size that an archive declares is believed where it is too large and checked where it is not:
+a few bytes can say anything of themselves.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from pathlib import PurePosixPath
+
+from app.kernel.errors import BadInput
+
+GZIP, ZIP = b"\x1f\x8b", (b"PK\x03\x04", b"PK\x05\x06")
+SUFFIXES = (".gz", ".zip")
+MOST_ENTRIES = 1000
+_ENTRY = b"PK\x01\x02"
+_PIECE = 1 << 20
+_IGNORED = ("__MACOSX/", ".DS_Store")
+_UNREADABLE = "The {kind} archive cannot be unpacked: it is damaged or was cut off. Pack the file again."
+
+
+def unpacked(filename: str, content: bytes, most: int) -> tuple[str, bytes]:
+    """The name and the bytes of the file inside; of a file that is not packed, as they are.
+
+    Raises:
+        BadInput: it cannot be unpacked, or not to at most ``most`` bytes, or holds anything but one file.
+    """
+    path = PurePosixPath(filename)
+    packed = path.suffix.lower()
+    if packed == ".gz":
+        if not content.startswith(GZIP):
+            raise BadInput("This does not look like gzip, but its name ends in .gz: remove that ending.")
+        return path.stem, _gunzipped(content, most)
+    if packed == ".zip":
+        if not content.startswith(ZIP):
+            raise BadInput("This does not look like a ZIP archive, but its name ends in .zip: remove that ending.")
+        return _unzipped(content, most)
+    return filename, content
+
+
+def _too_much(kind: str, most: int) -> BadInput:
+    return BadInput(f"The {kind} archive unpacks to more than {most:,} bytes: split the file before you pack it.")
+
+
+def _gunzipped(content: bytes, most: int) -> bytes:
+    found = bytearray()
+    rest = content
+    try:
+        while rest:  # several packed files, one behind the other, are one
+            member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            while not member.eof:
+                piece = member.decompress(rest, _PIECE)
+                found += piece
+                if len(found) > most:
+                    raise _too_much("gzip", most)
+                rest = member.unconsumed_tail
+                if not piece and not rest and not member.eof:
+                    raise BadInput(_UNREADABLE.format(kind="gzip"))
+            rest = member.unused_data.lstrip(b"\0")  # tapes and disks fill up with zeros
+    except zlib.error:
+        raise BadInput(_UNREADABLE.format(kind="gzip")) from None
+    return bytes(found)
+
+
+def _unzipped(content: bytes, most: int) -> tuple[str, bytes]:
+    if content.count(_ENTRY) > MOST_ENTRIES:  # the reader of the list would take hundreds of times its bytes
+        raise BadInput(
+            f"The ZIP archive has more than {MOST_ENTRIES:,} files: pack one file, or upload them one by one."
+        )
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            inside = _only(archive.infolist())
+            if inside.file_size > most:
+                raise BadInput(
+                    f"The ZIP archive unpacks to {inside.file_size:,} bytes, {most:,} is the most: split the file before you "
+                    "pack it."
+                )
+            if inside.flag_bits & 1:
+                raise BadInput("The ZIP archive has a password: pack the file without one.")
+            with archive.open(inside) as stream:
+                found = stream.read(most + 1)
+            if len(found) > most:
+                raise _too_much("ZIP", most)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError):
+        raise BadInput(_UNREADABLE.format(kind="ZIP")) from None
+    except (NotImplementedError, RuntimeError, MemoryError):
+        raise BadInput("The ZIP archive is packed in a way that cannot be read here: pack it with deflate.") from None
+    return PurePosixPath(inside.filename).name, found
+
+
+def _only(entries: list[zipfile.ZipInfo]) -> zipfile.ZipInfo:
+    files = [each for each in entries if not each.is_dir() and not _is_ignored(each.filename)]
+    if any(each.filename == "[Content_Types].xml" for each in files):
+        raise BadInput("This looks like an Excel workbook: save the sheet as CSV.")
+    if len(files) != 1:
+        shown = ", ".join(f'"{each.filename[:60]}"' for each in files[:4]) or "none"
+        raise BadInput(f"The ZIP archive has {len(files):,} files ({shown}): pack one file, or upload them one by one.")
+    return files[0]
+
+
+def _is_ignored(name: str) -> bool:
+    return name.startswith(_IGNORED[0]) or PurePosixPath(name).name == _IGNORED[1]

@@ -1,0 +1,57 @@
+"""JSON of an import: the batch that a file became, what came with it, and what was left out."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from app.prompts.forms import BatchJson
+
+
+class LeftOut(BaseModel):
+    """A line (item, row) of the file that was not imported, and why."""
+
+    line: int = Field(examples=[12])
+    reason: str = Field(examples=['has a blank "prompt": write it or remove it'])
+
+
+class Unseen(BaseModel):
+    """What of some prompts does not reach the model, because the chat template in service leaves it out."""
+
+    part: str = Field(
+        examples=["tools"],
+        description="system, tools, tool_calls, tool_results, thinking, names or messages; refused: there will be no response.",
+    )
+    prompts: int = Field(examples=[7], description="How many prompts are affected.")
+    lines: list[int] = Field(examples=[[3, 8]], description="The first few of them.")
+    reason: str = Field(
+        examples=[
+            "7 prompts (lines 3, 8 and 5 more) reach the model without their tools, which the chat template of M leaves out."
+        ]
+    )
+
+
+class Reason(BaseModel):
+    """Refused lines of one kind: how many there are, and what was said of the first."""
+
+    reason: str = Field(examples=['has a blank "prompt": write it or remove it'])
+    count: int = Field(examples=[12])
+
+
+class CameJson(BaseModel):
+    """The responses that a file brought."""
+
+    prompts: int = Field(examples=[100], description="Prompts that came with responses.")
+    count: int = Field(examples=[200], description="Responses.")
+    models: dict[str, int] = Field(
+        examples=[{"gpt-4": 100, "unnamed": 100}], description="Responses by model; of many models the first 50."
+    )
+
+
+class ImportedJson(BatchJson):
+    """The batch that a file became, and what of the file it is without."""
+
+    left_out: list[LeftOut] = Field(description="Every refused line, if `leave_out_refused` allowed some.")
+    left_out_by_reason: list[Reason] = Field(description="The same, counted by reason, most first.")
+    responses: CameJson = Field(description="What came with responses of its own.")
+    notes: list[str] = Field(description="What was read differently than you may expect.", examples=[[]])
+    unseen: list[Unseen] = Field(description="What was imported but does not reach the current model.")

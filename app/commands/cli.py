@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands import audit_log, data, db, doctor, documents, make, retract, setup, token, user
+from app.commands import audit_log, checkpoint, data, db, doctor, documents, make, retract, setup, token, user
 from app.kernel.errors import one_sentence
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app = typer.Typer(
 app.add_typer(db.commands, name="db")
 app.add_typer(user.commands, name="user")
 app.add_typer(token.commands, name="token")
+app.add_typer(checkpoint.commands, name="checkpoint")
 app.add_typer(retract.commands, name="retract")
 app.add_typer(documents.commands, name="documents")
 for command in (doctor.doctor, user.invite, data.export, data.sample, data.audit, setup.setup):

@@ -57,7 +57,8 @@ def pairs(n: int) -> int:
 ADVICE = mix.Portion("advice", "中文 and العربية", "human_edit", 20, 2500)
 
 
-UPLOAD = b"""{"prompt": "Why?", "responses": [{"model": "a-rival-whose-name-is-as-long-as-names-of-models-become-today", "text": "So."}, "Ask."]}
+UPLOAD = b"""{"prompt": "Why?", "responses": {"a-rival-whose-name-is-as-long-as-names-of-models-become-today": "So."}}
+{"prompt": "Where?", "responses": ["Here.", "There."]}
 {"prompt": ""}
 {"prompt": "How?", "responses": ["Slowly."]}
 {"prompt": "When?", "chosen": "Now."}

@@ -248,6 +248,19 @@ def test_the_rows_of_one_prompt_are_joined_and_say_of_which_row_they_are_preferr
     assert [(text, rest) for _, text, rest in said(of_pairs)] == at
 
 
+def test_two_files_of_one_model_each_are_one_set_of_prompts_when_they_stand_in_one_file() -> None:
+    rows = [
+        {"id": f"q{number}", "prompt": f"Name fish {number}.", "response": f"{model} {number}", "model": model}
+        for model in ("rival-a", "rival-b")
+        for number in range(3)
+    ]
+
+    prompts = [each for each in read(b"".join(map(line, rows))) if isinstance(each, ParsedPrompt)]
+
+    assert [each.external_id for each in prompts] == ["q0", "q1", "q2"]
+    assert said(prompts[1]) == [("rival-a", "rival-a 1", {}), ("rival-b", "rival-b 1", {})]
+
+
 def test_what_three_people_said_of_each_two_models_is_kept_in_order() -> None:
     rows = [
         {"cmp_key": key, "instruction": "Add.", "input": "", "response1": key[0], "response2": key[2], "annotator1": at}

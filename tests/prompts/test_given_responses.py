@@ -193,6 +193,17 @@ def test_an_import_that_is_refused_on_its_page_leaves_nothing(session: Session, 
     assert [each.name for each in session.scalars(select(Batch))] == ["Rivals"]
 
 
+def test_the_page_that_follows_an_import_says_that_people_can_judge(
+    session: Session, bob: User, client: TestClient
+) -> None:
+    upload = service.create_upload(session, bob, "y.jsonl", lines(two_models(1)))
+    session.commit()
+
+    page = client.post(f"/uploads/{upload.id}/confirm", data={"name": "B"}, follow_redirects=True).text
+
+    assert "Its responses came with it. Open it, and people can judge." in page
+
+
 def test_the_preview_shows_responses_and_who_wrote_them(session: Session, bob: User, client: TestClient) -> None:
     content = lines(two_models(1), {"prompt": "x", "responses": ["only"]}, {"prompt": ""}, {"messages": []})
     upload = service.create_upload(session, bob, "y.jsonl", content)

@@ -51,7 +51,8 @@ _UPLOAD_BODY: dict[str, Any] = {
                         "file": {
                             "type": "string",
                             "format": "binary",
-                            "description": f"{importers.names()}; the file's name says which.",
+                            "description": f"{importers.names()}; the file's name says which. It may be packed: as gzip, "
+                            "with .gz behind its name, or alone in a ZIP archive.",
                         },
                         "settings": _SETTINGS_SCHEMA,
                     },

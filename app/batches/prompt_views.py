@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from app.accounts.access import Admin, Reviewer
 from app.accounts.models import Role
-from app.batches.queries import CandidateView, candidates_of
+from app.batches.queries import CandidateView, came_with_responses, candidates_of
 from app.kernel.chat_templates import in_service
 from app.kernel.db import DbSession
 from app.prompts import queries, service
@@ -43,7 +43,7 @@ def prompt_page(request: Request, session: DbSession, user: Reviewer, prompt_id:
         prompt=prompt,
         batch=prompt.batch,
         messages=[_said(message) for message in prompt.messages],
-        attachments=_attachments(prompt),
+        attachments=_attachments(prompt, whole=user.role is Role.ADMIN or not came_with_responses(session, prompt)),
         candidates=candidates_of(session, user, prompt),
         may_write=user.role is Role.ADMIN,
         unseen=warnings_of(in_service(), prompt),
@@ -65,9 +65,13 @@ def _said(message: dict[str, Any]) -> dict[str, str]:
     return {"role": message["role"], "content": message["content"], **calls}
 
 
-def _attachments(prompt: Prompt) -> list[tuple[str, str]]:
-    """What came with a prompt, as text: tools and the like as they were sent, indented."""
-    came = {"Reference": prompt.reference, "Tools": prompt.tools, "Tests": prompt.tests, "Metadata": prompt.extra}
+def _attachments(prompt: Prompt, *, whole: bool) -> list[tuple[str, str]]:
+    """What came with a prompt, as text: tools and the like as they were sent, indented.
+
+    Not ``whole``, without its metadata: where responses came with it, that may say who wrote them and which is better.
+    """
+    came = {"Reference": prompt.reference, "Tools": prompt.tools, "Tests": prompt.tests}
+    came |= {"Metadata": prompt.extra} if whole else {}
     return [(label, value if isinstance(value, str) else _pretty(value)) for label, value in came.items() if value]
 
 

@@ -164,6 +164,12 @@ def candidates_of(session: Session, user: User, prompt: Prompt) -> list[Candidat
     ]
 
 
+def came_with_responses(session: Session, prompt: Prompt) -> bool:
+    """Whether the file of ``prompt`` brought responses to it."""
+    imported = select(Candidate.id).where(Candidate.prompt_id == prompt.id, Candidate.engine_version == IMPORTED)
+    return session.scalar(imported.limit(1)) is not None
+
+
 @dataclass(frozen=True)
 class ImportedModel:
     """A model whose responses came in the file of a batch."""

@@ -171,10 +171,12 @@ def confirm(request: Request, session: DbSession, user: Admin, upload_id: int, s
         return _preview_page(request, session, found, sent.fields, field_errors(error), status=422)
     except BadInput as error:
         return _preview_page(request, session, found, sent.fields, _beside(error), status=422)
-    all_came = found.report.get("responses", {}).get("ready") == found.report["valid"]
+    enough = "prompts" if batch.task is BatchTask.STEPS else "ready"
     said = "Its responses are being generated."
-    if batch.task is BatchTask.WRITE or all_came:
-        said = f"Open it, and people can {'write' if batch.task is BatchTask.WRITE else 'judge'}."
+    if batch.task is BatchTask.WRITE:
+        said = "Open it, and people can write."
+    elif found.report.get("responses", {}).get(enough) == found.report["valid"]:
+        said = "Its responses came with it. Open it, and people can judge."
     return redirect(request, f"/batches/{batch.id}", flash=f"“{batch.name}” is imported. {said}")
 
 

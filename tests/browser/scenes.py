@@ -60,6 +60,14 @@ def pairs(n: int) -> int:
 ADVICE = mix.Portion("advice", "中文 and العربية", "human_edit", 20, 2500)
 
 
+UPLOAD = b"""{"prompt": "Why?", "responses": {"a-rival-whose-name-is-as-long-as-names-of-models-become-today": "So."}}
+{"prompt": "Where?", "responses": ["Here.", "There."]}
+{"prompt": ""}
+{"prompt": "How?", "responses": ["Slowly."]}
+{"prompt": "When?", "chosen": "Now."}
+"""
+
+
 @dataclass(frozen=True)
 class Scene:
     """Who is there, and the ids that paths are made of."""
@@ -94,7 +102,7 @@ def set_scene(session: Session, path: str = "") -> Scene:
     four = factories.make_assignment(session, alice, factories.make_comparison(session, 4, batch=ranked))
     talk, turns, writing = make_dialogues(session, alice)
     synthesis = make_order(session, bob)
-    upload = prompts.create_upload(session, bob, "new.jsonl", b'{"prompt": "Why?"}\n{"prompt": ""}\n')
+    upload = prompts.create_upload(session, bob, "new.jsonl", UPLOAD)
     invite = accounts.create_invite(session, role=Role.ANNOTATOR, created_by=bob)
     run = make_run(session, bob)
     retraction = make_lineage(session, bob, run, annotation)

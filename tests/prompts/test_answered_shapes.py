@@ -13,11 +13,8 @@ from app.prompts import parsing
 from app.prompts.parsing import Refusal
 from app.prompts.records import ParsedPrompt
 from app.prompts.responses import MOST, Response
-from tests.prompts.reading import ASSISTANT, USER, line, one, read, reason, refused_file
-
-Said = tuple[str | None, str, dict[str, Any]]
-BETTER, WORSE, EQUAL = {"preference": "chosen"}, {"preference": "rejected"}, {"preference": "tie"}
-LATER = {"role": "user", "content": "And?"}
+from tests.prompts.answered import BETTER, LATER, RECORDS, WORSE, Said, answer
+from tests.prompts.reading import USER, line, one, read, reason, refused_file
 
 
 def said(prompt: ParsedPrompt) -> list[Said]:
@@ -26,187 +23,6 @@ def said(prompt: ParsedPrompt) -> list[Said]:
 
 def asked(prompt: ParsedPrompt) -> list[str]:
     return [message["content"] for message in prompt.messages]
-
-
-def answer(text: str) -> dict[str, str]:
-    return {"role": "assistant", "content": text}
-
-
-RECORDS: dict[str, tuple[dict[str, Any], list[str], list[Said]]] = {
-    "Corral's own": (
-        {"prompt": "Why?", "responses": ["a", {"model": "m", "text": "b", "rating": 3}, [answer("c")]]},
-        ["Why?"],
-        [(None, "a", {}), ("m", "b", {"rating": 3}), (None, "c", {})],
-    ),
-    "by model": ({"prompt": "Why?", "responses": {"m": "a", "n": "b"}}, ["Why?"], [("m", "a", {}), ("n", "b", {})]),
-    "TRL, explicit": (
-        {"prompt": [USER], "chosen": [answer("a")], "rejected": [answer("b")], "score_chosen": 9},
-        ["Why?"],
-        [(None, "a", {"score": 9} | BETTER), (None, "b", WORSE)],
-    ),
-    "TRL, implicit": (
-        {"chosen": [USER, ASSISTANT, LATER, answer("a")], "rejected": [USER, ASSISTANT, LATER, answer("b")]},
-        ["Why?", "Because.", "And?"],
-        [(None, "a", BETTER), (None, "b", WORSE)],
-    ),
-    "UltraFeedback, binarized": (
-        {
-            "prompt": "Why?",
-            "messages": [USER, answer("a")],
-            "chosen": [USER, answer("a")],
-            "rejected": [USER, answer("b")],
-            "chosen-model": "m",
-            "rejected-rating": 2.5,
-        },
-        ["Why?"],
-        [("m", "a", BETTER), (None, "b", {"rating": 2.5} | WORSE)],
-    ),
-    "UltraFeedback": (
-        {
-            "instruction": "Why?",
-            "models": ["m", "n"],
-            "completions": [
-                {"model": "m", "response": "a", "overall_score": 7.0, "annotations": {"truth": {"Rating": "5"}}},
-                {"model": "n", "response": "b", "overall_score": 3.0},
-            ],
-        },
-        ["Why?"],
-        [
-            ("m", "a", {"overall_score": 7.0, "annotations": {"truth": {"Rating": "5"}}}),
-            ("n", "b", {"overall_score": 3.0}),
-        ],
-    ),
-    "hh": (
-        {
-            "chosen": "\n\nHuman: Hi\n\nAssistant: Yes?\n\nHuman: Why?\n\nAssistant: a",
-            "rejected": "\n\nHuman: Hi\n\nAssistant: Yes?\n\nHuman: Why?\n\nAssistant: b",
-        },
-        ["Hi", "Yes?", "Why?"],
-        [(None, "a", BETTER), (None, "b", WORSE)],
-    ),
-    "hh, prompt apart": (
-        {"prompt": "\n\nHuman: Why?\n\nAssistant:", "chosen": "a", "rejected": "b"},
-        ["Why?"],
-        [(None, "a", BETTER), (None, "b", WORSE)],
-    ),
-    "HelpSteer 2, preference": (
-        {
-            "prompt": "Hi<extra_id_1>Assistant\nYes?\n<extra_id_1>User\nWhy?",
-            "response_1": "a",
-            "response_2": "b",
-            "preference_strength": 2,
-        },
-        ["Hi", "Yes?", "Why?"],
-        [(None, "a", WORSE), (None, "b", BETTER)],
-    ),
-    "HelpSteer 3": (
-        {"context": [USER], "response1": "a", "response2": "b", "overall_preference": -1, "domain": "general"},
-        ["Why?"],
-        [(None, "a", BETTER), (None, "b", WORSE)],
-    ),
-    "arena": (
-        {
-            "conversation_a": [USER, answer("a")],
-            "conversation_b": [USER, answer("b")],
-            "model_a": "m",
-            "model_b": "n",
-            "winner": "tie (bothbad)",
-        },
-        ["Why?"],
-        [("m", "a", EQUAL), ("n", "b", EQUAL)],
-    ),
-    "arena, both the same": (
-        {
-            "conversation_a": [USER, answer("a")],
-            "conversation_b": [USER, answer("a")],
-            "model_a": "m",
-            "model_b": "n",
-            "winner": "model_b",
-        },
-        ["Why?"],
-        [("m", "a", WORSE), ("n", "a", BETTER)],
-    ),
-    "arena, by table": (
-        {"prompt": "Why?", "response_a": "a", "response_b": "b", "model_a": "m", "model_b": "n", "winner_model_a": 1},
-        ["Why?"],
-        [("m", "a", BETTER), ("n", "b", WORSE)],
-    ),
-    "Argilla 2": (
-        {
-            "id": "x",
-            "fields": {"text": "Why?", "response_1": "a", "response_2": "b"},
-            "responses": {"best": [{"value": "response_1"}]},
-            "suggestions": {},
-        },
-        ["Why?"],
-        [(None, "a", {}), (None, "b", {})],
-    ),
-    "Argilla 2, chat": (
-        {"fields": {"chat": [USER], "chosen": "a", "rejected": "b"}},
-        ["Why?"],
-        [(None, "a", BETTER), (None, "b", WORSE)],
-    ),
-    "Label Studio": (
-        {
-            "id": 7,
-            "data": {"prompt": "Why?", "answer1": "a", "answer2": "b"},
-            "annotations": [{"result": [{"value": {"selected": "left"}}]}],
-        },
-        ["Why?"],
-        [(None, "a", {}), (None, "b", {})],
-    ),
-    "Label Studio, ranked": (
-        {
-            "id": 7,
-            "data": {"text": "Why?", "items": [{"id": "1", "body": "a"}, {"id": "2", "body": "b"}]},
-            "annotations": [],
-        },
-        ["Why?"],
-        [(None, "a", {"id": "1"}), (None, "b", {"id": "2"})],
-    ),
-    "LLaMA-Factory, sharegpt": (
-        {
-            "conversations": [{"from": "human", "value": "Why?"}],
-            "chosen": {"from": "gpt", "value": "a"},
-            "rejected": {"from": "gpt", "value": "b"},
-        },
-        ["Why?"],
-        [(None, "a", BETTER), (None, "b", WORSE)],
-    ),
-    "LLaMA-Factory, alpaca": (
-        {"instruction": "Why?", "input": "", "chosen": "a", "rejected": "b"},
-        ["Why?"],
-        [(None, "a", BETTER), (None, "b", WORSE)],
-    ),
-    "LLaMA-Factory, list": (
-        {"instruction": "Add.", "input": "1 2", "output": ["a", "b"]},
-        ["Add.\n\n1 2"],
-        [(None, "a", {"rank": 0} | BETTER), (None, "b", {"rank": 1} | WORSE)],
-    ),
-    "PandaLM": (
-        {
-            "idx": 0,
-            "cmp_key": "m-7b_n-7b",
-            "instruction": "Add.",
-            "input": "1 2",
-            "response1": "a",
-            "response2": "b",
-            "annotator1": 2,
-        },
-        ["Add.\n\n1 2"],
-        [("m-7b", "a", {}), ("n-7b", "b", {})],
-    ),
-    "LLMBar": (
-        {"input": "Why?", "output_1": "a", "output_2": "b", "label": 2},
-        ["Why?"],
-        [(None, "a", WORSE), (None, "b", BETTER)],
-    ),
-    "a row for each response": (
-        {"instruction": "Why?", "output": "a", "generator": "m", "score": 2},
-        ["Why?"],
-        [("m", "a", {"score": 2})],
-    ),
-}
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -246,6 +62,19 @@ def test_the_rows_of_one_prompt_are_joined_and_say_of_which_row_they_are_preferr
         for text, mark in zip(pair, (BETTER, WORSE), strict=True)
     ]
     assert [(text, rest) for _, text, rest in said(of_pairs)] == at
+
+
+def test_two_files_of_one_model_each_are_one_set_of_prompts_when_they_stand_in_one_file() -> None:
+    rows = [
+        {"id": f"q{number}", "prompt": f"Name fish {number}.", "response": f"{model} {number}", "model": model}
+        for model in ("rival-a", "rival-b")
+        for number in range(3)
+    ]
+
+    prompts = [each for each in read(b"".join(map(line, rows))) if isinstance(each, ParsedPrompt)]
+
+    assert [each.external_id for each in prompts] == ["q0", "q1", "q2"]
+    assert said(prompts[1]) == [("rival-a", "rival-a 1", {}), ("rival-b", "rival-b 1", {})]
 
 
 def test_what_three_people_said_of_each_two_models_is_kept_in_order() -> None:

@@ -140,19 +140,21 @@ def test_nothing_of_where_they_come_from_reaches_the_annotator(session: Session,
 def test_only_the_admin_sees_where_the_responses_of_a_prompt_come_from(
     session: Session, bob: User, client: TestClient
 ) -> None:
-    batch = imported(session, bob, lines(two_models(1)))
+    batch = imported(session, bob, lines(two_models(1) | {"winner": "the second one"}))
     prompt = session.scalars(select(Prompt.id).where(Prompt.batch_id == batch.id)).one()
 
     page = client.get(f"/prompts/{prompt}").text
     assert "rival/A 7B" in page
     assert "imported" in page
     assert "rating: 7.5" in page
+    assert "the second one" in page
 
     sign_in(client, make_user(session, Role.REVIEWER, "Rita"))
     page = client.get(f"/prompts/{prompt}").text
     assert "Cod 1" in page
     assert "rival" not in page
     assert "7.5" not in page
+    assert "the second one" not in page, "the metadata may say which is better"
     assert "rival" not in client.get(f"/batches/{batch.id}").text
 
 
@@ -189,6 +191,17 @@ def test_an_import_that_is_refused_on_its_page_leaves_nothing(session: Session, 
     assert answer.status_code == 422
     assert "may not be trained on, as its page says, and this import says that they may" in answer.text
     assert [each.name for each in session.scalars(select(Batch))] == ["Rivals"]
+
+
+def test_the_page_that_follows_an_import_says_that_people_can_judge(
+    session: Session, bob: User, client: TestClient
+) -> None:
+    upload = service.create_upload(session, bob, "y.jsonl", lines(two_models(1)))
+    session.commit()
+
+    page = client.post(f"/uploads/{upload.id}/confirm", data={"name": "B"}, follow_redirects=True).text
+
+    assert "Its responses came with it. Open it, and people can judge." in page
 
 
 def test_the_preview_shows_responses_and_who_wrote_them(session: Session, bob: User, client: TestClient) -> None:

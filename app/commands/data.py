@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from app.commands.common import batch_id, known_language, transaction
+from app.judgements.vocabulary import Outcome
 from app.kernel.errors import AppError
 from app.preferences.exporters import Format, Shape
 from app.prompts.origins import Origin
@@ -39,6 +41,22 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
         list[str] | None,
         typer.Option(help="Only prompts in this language, said or detected, such as de; can be repeated."),
     ] = None,
+    capability: Annotated[list[str] | None, typer.Option(help="Only prompts that test this; can be repeated.")] = None,
+    annotator: Annotated[
+        list[str] | None, typer.Option(help="Only judgements of this person, by pseudonym; can be repeated.")
+    ] = None,
+    outcome: Annotated[
+        list[Outcome] | None,
+        typer.Option(help="Only judgements that came to this; can be repeated.", show_default=False),
+    ] = None,
+    first_day: Annotated[
+        datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="Only judgements of this day (UTC) and later."),
+    ] = None,
+    last_day: Annotated[
+        datetime | None,
+        typer.Option("--to", formats=["%Y-%m-%d"], help="Only judgements of this day (UTC) and earlier."),
+    ] = None,
 ) -> None:
     """Write the preferences that annotators expressed."""
     with transaction() as session:
@@ -46,18 +64,24 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
 
         from app.preferences.download import logged
         from app.preferences.export import Progress
-        from app.preferences.forms import ExportFilter, Side, split_for
+        from app.preferences.forms import Selection, Side
 
         # a pager reads as slowly as it likes, and the event before the first row ends a transaction
         session.execute(text("SET idle_in_transaction_session_timeout = 0"))
-        wanted = ExportFilter(
-            batch_ids=tuple(batch_id(session, name) for name in batch or ()),
-            rounds=tuple(round_ or ()),
-            split=split_for(shape, Side(split) if split else None),
+        chosen = Selection(
+            batch=[batch_id(session, name) for name in batch or ()],
+            rounds=round_ or [],
+            split=Side(split) if split else None,
             min_strength=min_strength,
-            origins=tuple(origin or ()),
-            languages=tuple(known_language(each) for each in language or ()),
+            origin=origin or [],
+            language=[known_language(each) for each in language or ()],
+            capability=capability or [],
+            annotator=annotator or [],
+            outcome=outcome or [],
+            first_day=first_day and first_day.date(),
+            last_day=last_day and last_day.date(),
         )
+        wanted = chosen.wanted(shape)
         progress = Progress()
         chunks = logged(session, None, shape, form, wanted, progress)
         if out == "-":

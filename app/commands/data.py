@@ -6,7 +6,7 @@ import os
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,6 +15,9 @@ from app.judgements.vocabulary import Outcome
 from app.kernel.errors import AppError
 from app.preferences.exporters import Format, Shape
 from app.prompts.origins import Origin
+
+if TYPE_CHECKING:
+    from app.preferences.changes import Window
 
 
 def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
@@ -53,6 +56,15 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
         datetime | None,
         typer.Option("--from", formats=["%Y-%m-%d"], help="Only judgements of this day (UTC) and later."),
     ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only what changed since the export that gave this cursor; start is everything.")
+    ] = None,
+    cursor: Annotated[
+        Path | None,
+        typer.Option(
+            help="Only what changed since the cursor in this file, if there is one; the new one is written into it."
+        ),
+    ] = None,
     last_day: Annotated[
         datetime | None,
         typer.Option("--to", formats=["%Y-%m-%d"], help="Only judgements of this day (UTC) and earlier."),
@@ -62,7 +74,8 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
     with transaction() as session:
         from sqlalchemy import text
 
-        from app.preferences.download import logged
+        from app.preferences.changes import START
+        from app.preferences.download import asked_since, logged
         from app.preferences.export import Progress
         from app.preferences.forms import Selection, Side
 
@@ -83,9 +96,14 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
         )
         wanted = chosen.wanted(shape)
         progress = Progress()
-        chunks = logged(session, None, shape, form, wanted, progress)
+        if cursor is not None and since is None:
+            since = cursor.read_text().strip() if cursor.exists() else START
+        window = asked_since(session, since, shape, wanted)
+        chunks = logged(session, None, shape, form, wanted, progress, window)
         if out == "-":
             sys.stdout.buffer.writelines(chunks)
+            sys.stdout.buffer.flush()
+            _tell(window, cursor)
             return
         target = Path(out)
         draft = target.with_name(f".{target.name}.tmp-{os.getpid()}")
@@ -102,6 +120,17 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
         finally:
             draft.unlink(missing_ok=True)
     typer.echo(f"{progress.rows} rows ({wanted.words()}) are in {target}.")
+    _tell(window, cursor)
+
+
+def _tell(window: Window | None, file: Path | None) -> None:
+    """Say where the next export goes on, once this one is complete."""
+    from training.formats.files import write_text
+
+    if window is not None and file is not None:
+        write_text(file, f"{window.cursor}\n")
+    elif window is not None:
+        typer.echo(f"Cursor: {window.cursor}", err=True)
 
 
 def sample() -> None:

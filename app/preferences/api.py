@@ -14,7 +14,7 @@ from app.accounts.idempotency import TAKES_KEY, once
 from app.kernel.db import DbSession
 from app.kernel.paging import Cursor, Limit
 from app.preferences import queries, service
-from app.preferences.download import download, download_snapshot
+from app.preferences.download import asked_since, download, download_snapshot
 from app.preferences.exporters import Format
 from app.preferences.forms import ExportFilter, ExportRequest, SnapshotRequest
 from app.preferences.models import Snapshot, SnapshotState
@@ -24,6 +24,12 @@ router = APIRouter(tags=["preferences"])
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The rows, streamed.",
+        "headers": {
+            "Corral-Cursor": {
+                "description": "Asked with `since`: where the next export goes on.",
+                "schema": {"type": "string"},
+            }
+        },
         "content": {each.exporter.media_type: {"schema": each.exporter.schema} for each in Format},
     }
 }
@@ -76,12 +82,20 @@ class SnapshotList(BaseModel):
 
 
 @router.get("/preferences/export", responses=_FILE, response_class=StreamingResponse)
-def export_preferences(user: ApiReviewer, asked: Annotated[ExportRequest, Query()]) -> StreamingResponse:
+def export_preferences(
+    session: DbSession, user: ApiReviewer, asked: Annotated[ExportRequest, Query()]
+) -> StreamingResponse:
     """Stream the current preferences. Annotations that were corrected, are returned, or are retracted are never in.
 
     For reviewers, comparisons that still need annotators are left out, because the rows name the models.
+
+    With `since` come the rows of judgements that are new or count again, and one for each that no longer counts, whose `outcome`
+    says why; all rows of an `annotation_id` take the place of those that you have of it. Keep the cursor once you have read the
+    last row: after a broken connection, ask again with the one before.
     """
-    return download(user, asked.shape, asked.form, queries.visible_to(user, asked.wanted(asked.shape)))
+    wanted = queries.visible_to(user, asked.wanted(asked.shape))
+    window = asked_since(session, asked.since, asked.shape, wanted)
+    return download(user, asked.shape, asked.form, wanted, window)
 
 
 @router.get("/snapshots", dependencies=[Depends(api_staff)])

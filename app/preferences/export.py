@@ -19,7 +19,7 @@ import orjson
 from sqlalchemy.orm import Session
 
 from app.kernel.settings import get_settings
-from app.preferences import queries
+from app.preferences import changes, queries
 from app.preferences.card import card
 from app.preferences.columns import Source
 from app.preferences.exporters import Format, Shape
@@ -42,14 +42,22 @@ class Progress:
 
 
 def stream(
-    session: Session, shape: Shape, form: Format, wanted: ExportFilter, progress: Progress | None = None
+    session: Session,
+    shape: Shape,
+    form: Format,
+    wanted: ExportFilter,
+    progress: Progress | None = None,
+    window: changes.Window | None = None,
 ) -> Iterator[bytes]:
-    """Yield the export as bytes, a chunk at a time; the bytes of all chunks together are the file."""
+    """Yield the export as bytes, a chunk at a time; the bytes of all chunks together are the file.
+
+    With a ``window`` it is what changed in it: the rows of what counts now, then one for each annotation that no longer does.
+    """
     progress = progress if progress is not None else Progress()
     content = Content(
         shape=shape.exporter,
         columns=shape.exporter.columns(),
-        lines=lambda flat: _lines(session, shape, wanted, progress, flat=flat),
+        lines=lambda flat: _lines(session, shape, wanted, progress, window, flat=flat),
         has_tool_messages=lambda: queries.has_tool_messages(session, wanted, get_settings().held_out_percent),
         card=lambda name: _card(shape.exporter, wanted, progress, name),
     )
@@ -87,11 +95,21 @@ def _card(shape: RowShape, wanted: ExportFilter, progress: Progress, name: str) 
     )
 
 
-def _lines(session: Session, shape: Shape, wanted: ExportFilter, progress: Progress, *, flat: bool) -> Iterator[bytes]:
+def _lines(
+    session: Session,
+    shape: Shape,
+    wanted: ExportFilter,
+    progress: Progress,
+    window: changes.Window | None,
+    *,
+    flat: bool,
+) -> Iterator[bytes]:
     percent = get_settings().held_out_percent
+    found = None if window is None else changes.changed(session, window)
     first = {} if flat else _first(session, shape, wanted, percent)
-    found = queries.sources(session, wanted, percent, steps=shape.exporter.labels_steps)
-    for source in chain(first.values(), (each for each in found if each.annotation_id not in first)):
+    also = None if found is None else found.reported()
+    rest = queries.sources(session, wanted, percent, steps=shape.exporter.labels_steps, also=also)
+    for source in chain(first.values(), (each for each in rest if each.annotation_id not in first)):
         lines = list(lines_of(source, shape, wanted, flat=flat))
         progress.rows += len(lines)
         if lines:
@@ -101,6 +119,11 @@ def _lines(session: Session, shape: Shape, wanted: ExportFilter, progress: Progr
         else:
             progress.train_rows += len(lines)
         yield b"".join(lines)
+    if found is not None:
+        nothing = dict.fromkeys(each.name for each in shape.exporter.columns())
+        for row in changes.removed(session, wanted, found):
+            progress.rows += 1
+            yield orjson.dumps(nothing | row, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _first(session: Session, shape: Shape, wanted: ExportFilter, percent: int) -> dict[int, Source]:

@@ -191,6 +191,15 @@ class ExportRequest(Selection):
     form: Format = Field(
         default=Format.JSONL, alias="format", description=" ".join(each.exporter.purpose for each in Format)
     )
+    since: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=8000,
+        description=(
+            "Only what changed since an earlier export of the same selection: the cursor that it gave as `Corral-Cursor`, or "
+            "`start` for everything. Canonical rows only."
+        ),
+    )
 
 
 class SnapshotRequest(BaseModel):

@@ -38,7 +38,7 @@ from app.judgements.vocabulary import Outcome
 from app.kernel.errors import NotFound
 from app.kernel.paging import Order, Page, read_page
 from app.loops.models import Round
-from app.preferences.columns import Source, plan_columns
+from app.preferences.columns import CORRECTED, Source, plan_columns
 from app.preferences.exporters import Shape
 from app.preferences.forms import ExportFilter
 from app.preferences.models import Snapshot, SnapshotAnnotation
@@ -84,6 +84,7 @@ def sources(
         joined(select(*plan.selected()))
         .join(User, User.id == Annotation.annotator_id)
         .outerjoin(Dialogue, Dialogue.id == Prompt.dialogue_id)
+        .outerjoin(CORRECTED, CORRECTED.superseded_by_id == Annotation.id)
         .join(plan.shown, true())
         .where(*conditions(wanted, held_out_percent, steps=steps), *(() if also is None else (also,)))
         .order_by(Annotation.id)
@@ -135,10 +136,11 @@ def joined(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
 
 def conditions(wanted: ExportFilter, percent: int, *, steps: bool = False) -> list[ColumnElement[bool]]:
     """Which annotations are preferences at all, and of these the wanted ones; with ``steps`` which are labels of steps."""
-    return [COUNTS, *_wanted(wanted, percent, steps=steps)]
+    return [COUNTS, *asked(wanted, percent, steps=steps)]
 
 
-def _wanted(wanted: ExportFilter, percent: int, *, steps: bool = False) -> list[ColumnElement[bool]]:
+def asked(wanted: ExportFilter, percent: int, *, steps: bool = False) -> list[ColumnElement[bool]]:
+    """Which annotations are wanted, whether they count or not."""
     found: list[ColumnElement[bool]] = [
         purposes.labels if steps else purposes.trains,
         *of_batches(wanted, percent),
@@ -312,7 +314,7 @@ def left_out(session: Session, wanted: ExportFilter, held_out_percent: int) -> L
     retracted = Annotation.retraction_id.is_not(None)
     query = joined(
         select(func.count().filter(and_(RETURNED, ~retracted)), func.count().filter(retracted)),
-    ).where(STANDING, ~COUNTS, *_wanted(wanted, held_out_percent))
+    ).where(STANDING, ~COUNTS, *asked(wanted, held_out_percent))
     return LeftOut(*session.execute(query).one())
 
 

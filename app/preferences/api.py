@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import FileResponse, PlainTextResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
 from app.accounts.access import ApiReviewer, api_staff
@@ -14,7 +14,7 @@ from app.accounts.idempotency import TAKES_KEY, once
 from app.kernel.db import DbSession
 from app.kernel.paging import Cursor, Limit
 from app.preferences import queries, service
-from app.preferences.download import asked_since, download, download_snapshot
+from app.preferences.download import asked_since, download, download_snapshot, snapshot_card
 from app.preferences.exporters import Format
 from app.preferences.forms import ExportFilter, ExportRequest, SnapshotRequest
 from app.preferences.models import Snapshot, SnapshotState
@@ -134,3 +134,14 @@ def snapshot_file(session: DbSession, user: ApiReviewer, snapshot_id: int) -> Fi
     A reviewer gets 409 while some comparisons in it still need annotators, because the rows name the models.
     """
     return download_snapshot(session, user, queries.access_snapshot(session, user, snapshot_id))
+
+
+_CARD: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The card.", "content": {"text/markdown": {"schema": {"type": "string"}}}}
+}
+
+
+@router.get("/snapshots/{snapshot_id}/README.md", responses=_CARD, response_class=PlainTextResponse)
+def snapshot_description(session: DbSession, user: ApiReviewer, snapshot_id: int) -> Response:
+    """The dataset card of the frozen rows: what they are, the selection, and every column. 409 until the snapshot is ready."""
+    return snapshot_card(queries.access_snapshot(session, user, snapshot_id))

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from app.kernel.settings import get_settings
+from app.preferences.exporters import Shape
 from app.preferences.forms import ExportFilter
+from training.formats import snapshots
 from training.formats.columns import Column, words
 
 HEAD = """---
@@ -37,16 +39,17 @@ def card(
     columns: Iterable[Column],
     wanted: ExportFilter,
     counts: Mapping[str, int],
+    made: datetime | None = None,
     beside: Mapping[str, str] | None = None,
     leaves_out: str = "",
 ) -> str:
     """The card of the rows in the file ``name``, in Markdown.
 
-    ``counts`` are `rows` and `held_out_rows`; ``beside`` says what each other file of the folder is.
+    ``counts`` are `rows` and `held_out_rows`, ``made`` is when (now), and ``beside`` says what each other file of the folder is.
     """
     head = HEAD.format(
         data=json.dumps(name),
-        when=f"{datetime.now(UTC):%Y-%m-%d}",
+        when=f"{made or datetime.now(UTC):%Y-%m-%d}",
         what=" ".join(part for part in (purpose, leaves_out) if part),
         rows=f"{counts['rows']:,}",
         selection=_inline(wanted.words()),
@@ -57,6 +60,22 @@ def card(
     files = "".join(f"| `{file}` | {what} |\n" for file, what in {name: "the rows", **(beside or {})}.items())
     files = f"| file | what it is |\n|---|---|\n{files}"
     return f"{head}\n{files}\n## Columns\n\n| column | type | what it is |\n|---|---|---|\n{table}\n"
+
+
+def of_snapshot(wanted: ExportFilter, rows: int, held_out_rows: int, made: datetime | None = None) -> str:
+    """The card of a snapshot's folder."""
+    return card(
+        name=snapshots.ROWS,
+        purpose=Shape.CANONICAL.exporter.purpose,
+        columns=Shape.CANONICAL.exporter.columns(),
+        wanted=wanted,
+        counts={"rows": rows, "held_out_rows": held_out_rows},
+        made=made,
+        beside={
+            snapshots.PROMPTS: "every prompt of the batches that the rows are of, judged or not",
+            snapshots.MANIFEST: "numbers, the selection, and the SHA-256 of both files",
+        },
+    )
 
 
 def _inline(said: str) -> str:

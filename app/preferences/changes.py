@@ -33,9 +33,7 @@ START = "start"
 """In place of a cursor: everything, and a cursor to go on from."""
 CORRECTED, WITHDRAWN, RETRACTED, RETURNED = "corrected", "withdrawn", "retracted", "returned"
 """Why an annotation is no preference any more: the ``outcome`` of its row."""
-ANOTHER = (
-    "This cursor is of another database, or this one was restored from a backup since: begin again with start in its place."
-)
+ANOTHER = "This cursor is of another database, or this one was restored from a backup since: begin again with start in its place."
 _SNAPSHOT = re.compile(r"\d{1,19}:\d{1,19}:(\d{1,19}(,\d{1,19})*)?")
 # of a server, of its history and of the database on it: the numbers of transactions mean nothing in another one
 _NOW = text("""

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from datetime import UTC, datetime
 from functools import partial
 
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import FileResponse, Response, StreamingResponse
 from sqlalchemy.orm import Session
 
 from app.accounts import service as accounts
@@ -15,9 +15,10 @@ from app.accounts.models import User
 from app.kernel import origin
 from app.kernel.db import session_scope
 from app.kernel.errors import BadInput, Conflict, Unavailable
-from app.preferences import changes, export, queries, service
+from app.preferences import card, changes, export, queries, service
 from app.preferences.changes import Window
 from app.preferences.exporters import Format, Shape
+from app.preferences.exporters.zip import CARD
 from app.preferences.forms import ExportFilter
 from app.preferences.models import Snapshot, SnapshotState
 from app.shell.spool import Download
@@ -81,6 +82,20 @@ def logged(
         filter=wanted.model_dump(mode="json", exclude_defaults=True),
         **({} if window is None else {"incremental": window.since is not None}),
     )
+
+
+def snapshot_card(snapshot: Snapshot) -> Response:
+    """What stands in a snapshot, in Markdown, also of one that was frozen before there were cards. It names no model.
+
+    Raises:
+        Conflict: it is not ready.
+    """
+    if snapshot.state is not SnapshotState.READY:
+        raise Conflict(f"{snapshot.name} is {snapshot.state.value}; there is nothing to describe.")
+    wanted = ExportFilter.model_validate(snapshot.filter)
+    said = card.of_snapshot(wanted, snapshot.rows or 0, snapshot.held_out_rows or 0, snapshot.created_at)
+    headers = {"content-disposition": f'attachment; filename="{CARD}"'}
+    return Response(said, media_type="text/markdown", headers=headers)
 
 
 def download_snapshot(session: Session, user: User, snapshot: Snapshot) -> FileResponse:

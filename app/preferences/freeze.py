@@ -19,8 +19,7 @@ from sqlalchemy.orm import Session
 
 from app.kernel.errors import DiskFull, is_disk_full
 from app.kernel.settings import get_settings
-from app.preferences import export, prompt_lines, queries
-from app.preferences.card import card
+from app.preferences import card, export, prompt_lines, queries
 from app.preferences.exporters import Format, Shape
 from app.preferences.exporters.zip import CARD
 from app.preferences.forms import ExportFilter
@@ -126,17 +125,7 @@ def _write_prompts(session: Session, wanted: ExportFilter, path: Path) -> dict[s
 
 
 def _write_card(wanted: ExportFilter, frozen: Frozen, path: Path) -> None:
-    said = card(
-        name=snapshots.ROWS,
-        purpose=Shape.CANONICAL.exporter.purpose,
-        columns=Shape.CANONICAL.exporter.columns(),
-        wanted=wanted,
-        counts={"rows": frozen.rows, "held_out_rows": frozen.held_out_rows},
-        beside={
-            snapshots.PROMPTS: "every prompt of the batches that the rows are of, judged or not",
-            snapshots.MANIFEST: "numbers, the selection, and the SHA-256 of both files",
-        },
-    )
+    said = card.of_snapshot(wanted, frozen.rows, frozen.held_out_rows)
     with path.open("w", encoding="utf-8") as file:
         file.write(said)
         file.flush()

@@ -17,7 +17,7 @@ from app.kernel.errors import BadInput
 from app.kernel.settings import get_settings
 from app.preferences import export, queries, service
 from app.preferences.counts import Counts, export_rows, sum_up
-from app.preferences.download import download, download_snapshot
+from app.preferences.download import download, download_snapshot, snapshot_card
 from app.preferences.exporters import Format, Shape
 from app.preferences.exporters.kinds import cells
 from app.preferences.forms import KEYS, ExportFilter, Selection
@@ -149,3 +149,9 @@ def freeze_snapshot(request: Request, session: DbSession, user: Reviewer, shown:
 def snapshot_file(session: DbSession, user: Reviewer, snapshot_id: int) -> FileResponse:
     """The frozen rows."""
     return download_snapshot(session, user, queries.access_snapshot(session, user, snapshot_id))
+
+
+@router.get("/snapshots/{snapshot_id}/README.md")
+def snapshot_description(session: DbSession, user: Reviewer, snapshot_id: int) -> Response:
+    """The dataset card of the frozen rows."""
+    return snapshot_card(queries.access_snapshot(session, user, snapshot_id))

@@ -58,7 +58,11 @@ def content(url: str) -> dict[str, str | None]:
     with psycopg.connect(url) as connection:
         names = [row[0] for row in connection.execute(TABLES)]
         hashed = "SELECT md5(string_agg(row::text, '' ORDER BY row::text)) FROM {} AS row"
-        return {name: (connection.execute(hashed.format(name)).fetchone() or [None])[0] for name in names if name != "annotation_changes"}
+        return {
+            name: (connection.execute(hashed.format(name)).fetchone() or [None])[0]
+            for name in names
+            if name != "annotation_changes"
+        }
 
 
 def test_what_is_loaded_is_what_was_dumped_and_keeps_its_promises(server: str, lived_in: str, tmp_path: Path) -> None:

@@ -221,12 +221,18 @@ def test_rita_freezes_a_snapshot_and_gets_the_very_bytes_that_the_hash_is_of(
     assert rung == [Job.BUILD_SNAPSHOT]
     assert "Being built" in client.get(f"/snapshots/{snapshot.id}").text
     assert client.get(f"/snapshots/{snapshot.id}/preferences.jsonl").status_code == 409
+    assert client.get(f"/snapshots/{snapshot.id}/README.md").status_code == 409
     built(session, snapshot)
     page = client.get(f"/snapshots/{snapshot.id}").text
     assert str(snapshot.sha256) in page
     rows = client.get(f"/snapshots/{snapshot.id}/preferences.jsonl").content
     assert hashlib.sha256(rows).hexdigest() == snapshot.sha256
     assert len(rows.splitlines()) == snapshot.rows == 4
+    for path in ("", "/api/v1"):
+        card = client.get(f"{path}/snapshots/{snapshot.id}/README.md")
+        assert card.headers["content-type"].startswith("text/markdown")
+        assert "Rows: 4." in card.text
+        assert "| `replaces` | int64 |" in card.text
 
 
 def test_what_the_form_chooses_is_frozen_though_it_was_not_shown(

@@ -4,7 +4,10 @@ The floor is PostgreSQL's own ``COPY … TO STDOUT`` of the same annotations wit
 once and in no format that a trainer reads: nobody who keeps them in PostgreSQL can read them out faster. An export says
 each text once per pair: with 4 ranked responses that is 6 pairs an annotation.
 
+Beside it what an incremental export takes that finds 1,000 changed annotations among all.
+
     python -m benchmarks.export [--annotations 10000] [--candidates 4]
+    python -m benchmarks.export --annotations 1000000 --candidates 2 --repeat 1     a million rows; half an hour, 10 GB
 
 Every measurement is a process of its own, so that its peak memory is its own; "memory" is what that peak adds to the
 process as it was after its imports and its first query. It starts an embedded PostgreSQL in a temporary folder and
@@ -30,6 +33,7 @@ from sqlalchemy import text
 import app.site.tables  # noqa: F401 - so that foreign keys between domains resolve
 from app.kernel.db import get_engine, session_scope
 from app.kernel.settings import ROOT
+from app.preferences import changes
 from app.preferences.export import Progress, stream
 from app.preferences.exporters import Format, Shape
 from app.preferences.forms import ExportFilter
@@ -39,6 +43,15 @@ from benchmarks.budget import Budget, verdict
 BUDGET_SECONDS = 0.5
 """For 10,000 annotations."""
 MEMORY_MB = 200
+CHANGED = 1_000
+CHANGED_SECONDS = 1.0
+"""For an incremental export that finds so many, however many there are."""
+CURSOR = "CORRAL_BENCHMARK_CURSOR"
+"""The variable that tells the process of such an export where it goes on."""
+TOUCH = """
+    INSERT INTO annotation_changes (xid, annotation_id, created)
+    SELECT pg_current_xact_id()::text::bigint, id, true FROM annotations ORDER BY md5(id::text) LIMIT :changed
+"""
 FLOOR = """
     COPY (SELECT a.id, a.outcome, a.ranking, a.strengths, a.edited_text, a.created_at, p.messages, s.texts, s.samplings
             FROM annotations a
@@ -140,11 +153,20 @@ def measure(what: str) -> Measured:
 
 def export(what: str, sink: Counter) -> int:
     """Our export; the number of rows."""
-    shape, form = what.split("-")
+    shape, form = ("canonical", "jsonl") if what == "changed-jsonl" else what.split("-")
     with session_scope() as session:
-        progress = Progress()
-        sink.writelines(stream(session, Shape(shape), Format(form), ExportFilter(), progress))
+        progress, everything = Progress(), ExportFilter()
+        window = changes.window(session, os.environ[CURSOR], everything) if what == "changed-jsonl" else None
+        sink.writelines(stream(session, Shape(shape), Format(form), everything, progress, window))
         return progress.rows
+
+
+def touch() -> None:
+    """Let some annotations be new to who goes on from here."""
+    with session_scope() as session:
+        os.environ[CURSOR] = changes.window(session, changes.START, ExportFilter()).cursor
+    with get_engine().begin() as connection:
+        connection.execute(text(TOUCH.replace("::", "\\:\\:")).bindparams(changed=CHANGED))
 
 
 def floor(sink: Counter) -> int:
@@ -187,11 +209,12 @@ def main() -> int:
         os.environ["DATABASE_URL"] = server.replace("/postgres?", "/bench?")
         command.upgrade(Config(toml_file=ROOT / "pyproject.toml"), "head")
         seed(options.annotations, options.candidates)
+        touch()
         get_engine().dispose()
         print(f"{options.annotations:,} annotations of {options.candidates} responses, median of {options.repeat}\n")
         print(f"{'':<18} {'seconds':>8} {'CPU':>6} {'rows':>10} {'MB':>8} {'memory MB':>10}")
         results = {}
-        for what in ("floor", "canonical-jsonl", "trl-jsonl", "canonical-parquet", "trl-parquet"):
+        for what in ("floor", "canonical-jsonl", "trl-jsonl", "canonical-parquet", "trl-parquet", "changed-jsonl"):
             results[what] = found = in_own_process(what, options.repeat)
             memory = found.memory / 1024
             print(
@@ -201,6 +224,7 @@ def main() -> int:
     return verdict(
         Budget("canonical JSON Lines", results["canonical-jsonl"].seconds, BUDGET_SECONDS * share, "s"),
         Budget("its memory", results["canonical-jsonl"].memory / 1024, MEMORY_MB, "MB"),
+        Budget(f"{CHANGED:,} changed annotations", results["changed-jsonl"].seconds, CHANGED_SECONDS, "s"),
     )
 
 

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow]
     ("name", "options", "budgets"),
     [
         ("import_prompts", ["--prompts", "60", "--repeat", "1"], 2),
-        ("export", ["--annotations", "40", "--repeat", "1"], 2),
+        ("export", ["--annotations", "40", "--repeat", "1"], 3),
         ("claim", ["--rows", "1500", "--rounds", "2"], 1),
         ("web_cycle", ["--cycles", "64", "--clients", "4"], 2),
         ("strangers", ["--samples", "16", "--rounds", "1"], 4),

@@ -78,6 +78,9 @@ class Annotation(Base):
         CheckConstraint("active_seconds IS NULL OR active_seconds >= 0", name="active_seconds_positive"),
         Index(None, "comparison_id"),
         Index(None, "annotator_id", "created_at"),
+        Index(
+            "ix_annotations_superseded_by_id", "superseded_by_id", postgresql_where=text("superseded_by_id IS NOT NULL")
+        ),
     )
 
     id: Mapped[Key]
@@ -122,6 +125,20 @@ class Annotation(Base):
     assignment: Mapped[Assignment] = relationship(lazy="raise")
     comparison: Mapped[Comparison] = relationship(lazy="raise", foreign_keys=[comparison_id])
     annotator: Mapped[User] = relationship(lazy="raise")
+
+
+class AnnotationChange(Base):
+    """A transaction in which an annotation came, or began or ceased to count. Triggers write it, and nothing else does.
+
+    It is not in a dump: the number of a transaction means nothing in another database.
+    """
+
+    __tablename__ = "annotation_changes"
+
+    xid: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    annotation_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """No reference: annotations are never deleted, and this is on the way of every submission."""
+    created: Mapped[bool]
 
 
 class StepLabel(Base):

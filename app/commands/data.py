@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from app.commands.common import batch_id, known_language, transaction
+from app.judgements.vocabulary import Outcome
 from app.kernel.errors import AppError
 from app.preferences.exporters import Format, Shape
 from app.prompts.origins import Origin
+
+if TYPE_CHECKING:
+    from app.preferences.changes import Window
 
 
 def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
@@ -39,29 +44,66 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
         list[str] | None,
         typer.Option(help="Only prompts in this language, said or detected, such as de; can be repeated."),
     ] = None,
+    capability: Annotated[list[str] | None, typer.Option(help="Only prompts that test this; can be repeated.")] = None,
+    annotator: Annotated[
+        list[str] | None, typer.Option(help="Only judgements of this person, by pseudonym; can be repeated.")
+    ] = None,
+    outcome: Annotated[
+        list[Outcome] | None,
+        typer.Option(help="Only judgements that came to this; can be repeated.", show_default=False),
+    ] = None,
+    first_day: Annotated[
+        datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="Only judgements of this day (UTC) and later."),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only what changed since the export that gave this cursor; start is everything.")
+    ] = None,
+    cursor: Annotated[
+        Path | None,
+        typer.Option(
+            help="Only what changed since the cursor in this file, if there is one; the new one is written into it."
+        ),
+    ] = None,
+    last_day: Annotated[
+        datetime | None,
+        typer.Option("--to", formats=["%Y-%m-%d"], help="Only judgements of this day (UTC) and earlier."),
+    ] = None,
 ) -> None:
     """Write the preferences that annotators expressed."""
     with transaction() as session:
         from sqlalchemy import text
 
-        from app.preferences.download import logged
+        from app.preferences.changes import START
+        from app.preferences.download import asked_since, logged
         from app.preferences.export import Progress
-        from app.preferences.forms import ExportFilter, Side, split_for
+        from app.preferences.forms import Selection, Side
 
         # a pager reads as slowly as it likes, and the event before the first row ends a transaction
         session.execute(text("SET idle_in_transaction_session_timeout = 0"))
-        wanted = ExportFilter(
-            batch_ids=tuple(batch_id(session, name) for name in batch or ()),
-            rounds=tuple(round_ or ()),
-            split=split_for(shape, Side(split) if split else None),
+        chosen = Selection(
+            batch=[batch_id(session, name) for name in batch or ()],
+            rounds=round_ or [],
+            split=Side(split) if split else None,
             min_strength=min_strength,
-            origins=tuple(origin or ()),
-            languages=tuple(known_language(each) for each in language or ()),
+            origin=origin or [],
+            language=[known_language(each) for each in language or ()],
+            capability=capability or [],
+            annotator=annotator or [],
+            outcome=outcome or [],
+            first_day=first_day and first_day.date(),
+            last_day=last_day and last_day.date(),
         )
+        wanted = chosen.wanted(shape)
         progress = Progress()
-        chunks = logged(session, None, shape, form, wanted, progress)
+        if cursor is not None and since is None:
+            since = cursor.read_text().strip() if cursor.exists() else START
+        window = asked_since(session, since, shape, wanted)
+        chunks = logged(session, None, shape, form, wanted, progress, window)
         if out == "-":
             sys.stdout.buffer.writelines(chunks)
+            sys.stdout.buffer.flush()
+            _tell(window, cursor)
             return
         target = Path(out)
         draft = target.with_name(f".{target.name}.tmp-{os.getpid()}")
@@ -78,6 +120,17 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
         finally:
             draft.unlink(missing_ok=True)
     typer.echo(f"{progress.rows} rows ({wanted.words()}) are in {target}.")
+    _tell(window, cursor)
+
+
+def _tell(window: Window | None, file: Path | None) -> None:
+    """Say where the next export goes on, once this one is complete."""
+    from training.formats.files import write_text
+
+    if window is not None and file is not None:
+        write_text(file, f"{window.cursor}\n")
+    elif window is not None:
+        typer.echo(f"Cursor: {window.cursor}", err=True)
 
 
 def sample() -> None:

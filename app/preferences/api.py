@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import FileResponse, PlainTextResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
 from app.accounts.access import ApiReviewer, api_staff
@@ -14,17 +14,22 @@ from app.accounts.idempotency import TAKES_KEY, once
 from app.kernel.db import DbSession
 from app.kernel.paging import Cursor, Limit
 from app.preferences import queries, service
-from app.preferences.download import download, download_snapshot
-from app.preferences.exporters import Format, Shape
-from app.preferences.forms import ExportFilter, Id, LanguageCode, Number, Side, SnapshotRequest, split_for
+from app.preferences.download import asked_since, download, download_snapshot, snapshot_card
+from app.preferences.exporters import Format
+from app.preferences.forms import ExportFilter, ExportRequest, SnapshotRequest
 from app.preferences.models import Snapshot, SnapshotState
-from app.prompts.origins import Origin
 
 router = APIRouter(tags=["preferences"])
 
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The rows, streamed: JSON Lines, or Parquet.",
+        "description": "The rows, streamed.",
+        "headers": {
+            "Corral-Cursor": {
+                "description": "Asked with `since`: where the next export goes on.",
+                "schema": {"type": "string"},
+            }
+        },
         "content": {each.exporter.media_type: {"schema": each.exporter.schema} for each in Format},
     }
 }
@@ -76,49 +81,21 @@ class SnapshotList(BaseModel):
     next: int | None
 
 
-def of_prompts(
-    origin: Annotated[list[Origin], Query(description="Only prompts of these origins.")] = [],  # noqa: B006 - FastAPI copies it
-    language: Annotated[
-        list[LanguageCode], Query(description="Only prompts in these languages, said or detected: codes of ISO 639-1.")
-    ] = [],  # noqa: B006
-) -> dict[str, tuple[str, ...]]:
-    """What is asked of the prompts themselves, as fields of an :class:`ExportFilter`."""
-    return {"origins": tuple(origin), "languages": tuple(language)}
-
-
-OfPrompts = Annotated[dict[str, Any], Depends(of_prompts)]
-
-
 @router.get("/preferences/export", responses=_FILE, response_class=StreamingResponse)
 def export_preferences(
-    *,
-    user: ApiReviewer,
-    shape: Annotated[Shape, Query(description=" ".join(each.exporter.purpose for each in Shape))] = Shape.CANONICAL,
-    form: Annotated[
-        Format, Query(alias="format", description=" ".join(each.exporter.purpose for each in Format))
-    ] = Format.JSONL,
-    batch: Annotated[list[Id], Query(description="Only these batches.")] = [],  # noqa: B006 - FastAPI copies it
-    rounds: Annotated[list[Number], Query(alias="round", description="Only these rounds.")] = [],  # noqa: B006
-    split: Annotated[
-        Side | None, Query(description="One side of the split by prompt, or all; `trl` defaults to the train side.")
-    ] = None,
-    min_strength: Annotated[
-        int | None, Query(ge=1, le=4, description="Only ranked pairs of at least this strength.")
-    ] = None,
-    prompts: OfPrompts,
+    session: DbSession, user: ApiReviewer, asked: Annotated[ExportRequest, Query()]
 ) -> StreamingResponse:
     """Stream the current preferences. Annotations that were corrected, are returned, or are retracted are never in.
 
     For reviewers, comparisons that still need annotators are left out, because the rows name the models.
+
+    With `since` come the rows of judgements that are new or count again, and one for each that no longer counts, whose `outcome`
+    says why; all rows of an `annotation_id` take the place of those that you have of it. Keep the cursor once you have read the
+    last row: after a broken connection, ask again with the one before.
     """
-    wanted = ExportFilter(
-        batch_ids=tuple(batch),
-        rounds=tuple(rounds),
-        split=split_for(shape, split),
-        min_strength=min_strength,
-        **prompts,
-    )
-    return download(user, shape, form, queries.visible_to(user, wanted))
+    wanted = queries.visible_to(user, asked.wanted(asked.shape))
+    window = asked_since(session, asked.since, asked.shape, wanted)
+    return download(user, asked.shape, asked.form, wanted, window)
 
 
 @router.get("/snapshots", dependencies=[Depends(api_staff)])
@@ -157,3 +134,14 @@ def snapshot_file(session: DbSession, user: ApiReviewer, snapshot_id: int) -> Fi
     A reviewer gets 409 while some comparisons in it still need annotators, because the rows name the models.
     """
     return download_snapshot(session, user, queries.access_snapshot(session, user, snapshot_id))
+
+
+_CARD: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The card.", "content": {"text/markdown": {"schema": {"type": "string"}}}}
+}
+
+
+@router.get("/snapshots/{snapshot_id}/README.md", responses=_CARD, response_class=PlainTextResponse)
+def snapshot_description(session: DbSession, user: ApiReviewer, snapshot_id: int) -> Response:
+    """The dataset card of the frozen rows: what they are, the selection, and every column. 409 until the snapshot is ready."""
+    return snapshot_card(queries.access_snapshot(session, user, snapshot_id))

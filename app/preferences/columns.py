@@ -27,7 +27,7 @@ from sqlalchemy import (
     type_coerce,
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 from sqlalchemy.types import NULLTYPE
 
 from app.accounts.models import User
@@ -48,6 +48,8 @@ SPECIAL = re.compile(r'"(?:tool_calls|tool_call_id|name)"|"(?:role|content)": [^
 BY_ALGEBRA = frozenset({"id", "chosen", "rejected", "edited", "strength", "position_shown"})
 """Columns of a pair that follow from the judgement: ``exporters/canonical.py`` makes them."""
 Row = dict[str, Any]
+CORRECTED = aliased(Annotation, name="corrected")
+"""The annotation that an annotation corrects, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ OF_ANNOTATION: dict[str, Value] = {
     "attributes": Value(cast(Annotation.attributes, Text), _attributes),
     "flags": Value(cast(Annotation.flags, Text), _flags),
     "annotation_id": Value(Annotation.id),
+    "replaces": Value(CORRECTED.id),
     "prompt_id": Value(Prompt.id),
     "source_id": Value(Prompt.external_id),
     "reference": Value(Prompt.reference),

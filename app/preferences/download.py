@@ -6,7 +6,7 @@ from collections.abc import Generator
 from datetime import UTC, datetime
 from functools import partial
 
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import FileResponse, Response, StreamingResponse
 from sqlalchemy.orm import Session
 
 from app.accounts import service as accounts
@@ -14,40 +14,88 @@ from app.accounts.disclosure import disclosed
 from app.accounts.models import User
 from app.kernel import origin
 from app.kernel.db import session_scope
-from app.kernel.errors import Conflict, Unavailable
-from app.preferences import export, queries, service
+from app.kernel.errors import BadInput, Conflict, Unavailable
+from app.preferences import card, changes, export, queries, service
+from app.preferences.changes import Window
 from app.preferences.exporters import Format, Shape
+from app.preferences.exporters.zip import CARD
 from app.preferences.forms import ExportFilter
 from app.preferences.models import Snapshot, SnapshotState
 from app.shell.spool import Download
 from training.formats.snapshots import ROWS
 
+CURSOR = "corral-cursor"
+"""The header that says where the next export goes on."""
 
-def download(user: User, shape: Shape, form: Format, wanted: ExportFilter) -> StreamingResponse:
+
+def download(
+    user: User, shape: Shape, form: Format, wanted: ExportFilter, window: Window | None = None
+) -> StreamingResponse:
     """Stream the export, made in a transaction of its own that ends when all is made, however slowly it is read."""
     name = f"preferences-{shape.value}-{datetime.now(UTC):%Y%m%d-%H%M}.{form.value}"
-    return Download(name, partial(_chunks, user, shape, form, wanted), media_type=form.exporter.media_type)
+    make = partial(_chunks, user, shape, form, wanted, window)
+    answer = Download(name, make, media_type=form.exporter.media_type)
+    if window is not None:
+        answer.headers[CURSOR] = window.cursor
+    return answer
 
 
-def _chunks(user: User, shape: Shape, form: Format, wanted: ExportFilter) -> Generator[bytes]:
+def _chunks(user: User, shape: Shape, form: Format, wanted: ExportFilter, window: Window | None) -> Generator[bytes]:
     with session_scope() as session:
-        yield from logged(session, user, shape, form, wanted, export.Progress())
+        yield from logged(session, user, shape, form, wanted, export.Progress(), window)
+
+
+def asked_since(session: Session, since: str | None, shape: Shape, wanted: ExportFilter) -> Window | None:
+    """What of ``wanted`` is new since the cursor ``since``; None where nobody asks for that.
+
+    Raises:
+        BadInput: the shape cannot say what no longer holds, or it is no cursor of this selection.
+        Conflict: the cursor is of another database.
+    """
+    if since is None:
+        return None
+    if shape is not Shape.CANONICAL:
+        raise BadInput(
+            "Only canonical rows say what was corrected or retracted: ask for changes in that shape, and for all rows in others."
+        )
+    return changes.window(session, since, wanted)
 
 
 def logged(
-    session: Session, user: User | None, shape: Shape, form: Format, wanted: ExportFilter, progress: export.Progress
+    session: Session,
+    user: User | None,
+    shape: Shape,
+    form: Format,
+    wanted: ExportFilter,
+    progress: export.Progress,
+    window: Window | None = None,
 ) -> Generator[bytes]:
     """The bytes of an export, with its events in the audit log; ``user`` is None for the command line."""
     return disclosed(
         session,
         user,
         "preferences",
-        lambda: export.stream(session, shape, form, wanted, progress),
+        lambda: export.stream(session, shape, form, wanted, progress, window),
         lambda: progress.rows,
         shape=shape.value,
         format=form.value,
         filter=wanted.model_dump(mode="json", exclude_defaults=True),
+        **({} if window is None else {"incremental": window.since is not None}),
     )
+
+
+def snapshot_card(snapshot: Snapshot) -> Response:
+    """What stands in a snapshot, in Markdown, also of one that was frozen before there were cards. It names no model.
+
+    Raises:
+        Conflict: it is not ready.
+    """
+    if snapshot.state is not SnapshotState.READY:
+        raise Conflict(f"{snapshot.name} is {snapshot.state.value}; there is nothing to describe.")
+    wanted = ExportFilter.model_validate(snapshot.filter)
+    said = card.of_snapshot(wanted, snapshot.rows or 0, snapshot.held_out_rows or 0, snapshot.created_at)
+    headers = {"content-disposition": f'attachment; filename="{CARD}"'}
+    return Response(said, media_type="text/markdown", headers=headers)
 
 
 def download_snapshot(session: Session, user: User, snapshot: Snapshot) -> FileResponse:

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import orjson
 from sqlalchemy.orm import Session
 
 from app.kernel.settings import get_settings
-from app.preferences import queries
+from app.preferences import changes, queries
+from app.preferences.card import card
 from app.preferences.columns import Source
 from app.preferences.exporters import Format, Shape
-from app.preferences.exporters.kinds import Content
+from app.preferences.exporters.kinds import Content, RowShape
 from app.preferences.exporters.parquet import unwritable as unwritable_in_parquet
 from app.preferences.forms import ExportFilter
 from training.formats.prompts import Split, split_of
@@ -39,14 +42,24 @@ class Progress:
 
 
 def stream(
-    session: Session, shape: Shape, form: Format, wanted: ExportFilter, progress: Progress | None = None
+    session: Session,
+    shape: Shape,
+    form: Format,
+    wanted: ExportFilter,
+    progress: Progress | None = None,
+    window: changes.Window | None = None,
 ) -> Iterator[bytes]:
-    """Yield the export as bytes, a chunk at a time; the bytes of all chunks together are the file."""
+    """Yield the export as bytes, a chunk at a time; the bytes of all chunks together are the file.
+
+    With a ``window`` it is what changed in it: the rows of what counts now, then one for each annotation that no longer does.
+    """
     progress = progress if progress is not None else Progress()
     content = Content(
+        shape=shape.exporter,
         columns=shape.exporter.columns(),
-        lines=lambda flat: _lines(session, shape, wanted, progress, flat=flat),
+        lines=lambda flat: _lines(session, shape, wanted, progress, window, flat=flat),
         has_tool_messages=lambda: queries.has_tool_messages(session, wanted, get_settings().held_out_percent),
+        card=lambda name: _card(shape.exporter, wanted, progress, name),
     )
     yield from form.exporter.write(content)
 
@@ -70,9 +83,33 @@ def lines_of(source: Source, shape: Shape, wanted: ExportFilter, *, flat: bool =
     return (orjson.dumps(row, option=orjson.OPT_UTC_Z)[:-1] + ending for row in rows)
 
 
-def _lines(session: Session, shape: Shape, wanted: ExportFilter, progress: Progress, *, flat: bool) -> Iterator[bytes]:
+def _card(shape: RowShape, wanted: ExportFilter, progress: Progress, name: str) -> str:
+    return card(
+        name=name,
+        purpose=shape.purpose,
+        columns=shape.columns(),
+        wanted=wanted,
+        counts={"rows": progress.rows, "held_out_rows": progress.held_out_rows},
+        beside=dict.fromkeys(shape.beside, "what the tool reads beside them"),
+        leaves_out=shape.leaves_out,
+    )
+
+
+def _lines(
+    session: Session,
+    shape: Shape,
+    wanted: ExportFilter,
+    progress: Progress,
+    window: changes.Window | None,
+    *,
+    flat: bool,
+) -> Iterator[bytes]:
     percent = get_settings().held_out_percent
-    for source in queries.sources(session, wanted, percent, steps=shape.exporter.labels_steps):
+    found = None if window is None else changes.changed(session, window)
+    first = {} if flat else _first(session, shape, wanted, percent)
+    also = None if found is None else found.reported()
+    rest = queries.sources(session, wanted, percent, steps=shape.exporter.labels_steps, also=also)
+    for source in chain(first.values(), (each for each in rest if each.annotation_id not in first)):
         lines = list(lines_of(source, shape, wanted, flat=flat))
         progress.rows += len(lines)
         if lines:
@@ -82,11 +119,30 @@ def _lines(session: Session, shape: Shape, wanted: ExportFilter, progress: Progr
         else:
             progress.train_rows += len(lines)
         yield b"".join(lines)
+    if found is not None:
+        nothing = dict.fromkeys(each.name for each in shape.exporter.columns())
+        for row in changes.removed(session, wanted, found):
+            progress.rows += 1
+            yield orjson.dumps(nothing | row, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _first(session: Session, shape: Shape, wanted: ExportFilter, percent: int) -> dict[int, Source]:
+    """One annotation for each thing that a row of this shape may lack, which has it.
+
+    Their rows come first, so that who guesses the types of a file by its beginning sees all of them.
+    """
+    first: dict[int, Source] = {}
+    for name in queries.present(session, wanted, percent, shape.exporter.rare):
+        with closing(queries.sources(session, wanted, percent, also=queries.RARE[name])) as having:
+            found = next((each for each in having if any(True for _ in lines_of(each, shape, wanted))), None)
+        if found is not None:
+            first[found.annotation_id] = found
+    return first
 
 
 def unwritable(session: Session) -> Iterator[tuple[int, Shape, str]]:
     """Annotations whose rows Parquet cannot hold, each with the shape and Arrow's reason."""
-    for shape in Shape:
+    for shape in (each for each in Shape if not each.exporter.same_texts):
         for held in _held(session, shape):
             for annotation_id, reason in unwritable_in_parquet(held, shape.exporter.columns()):
                 yield annotation_id, shape, reason

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import date
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from app.judgements.vocabulary import Outcome
 from app.kernel.languages import code_of, named
 from app.kernel.numbers import Truth, Whole
-from app.preferences.exporters import Shape
+from app.preferences.exporters import Format, Shape
 from app.prompts.origins import Origin
 from training.formats.prompts import Split
 
@@ -25,6 +28,10 @@ def _code(value: Any) -> Any:
 
 
 LanguageCode = Annotated[str, BeforeValidator(_code)]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Day = Annotated[date, Field(ge=date(1970, 1, 1), le=date(9000, 1, 1))]
+MOST = 200
+"""Values of one kind that a filter may name."""
 
 
 class Side(StrEnum):
@@ -61,6 +68,11 @@ class ExportFilter(BaseModel):
     languages: tuple[LanguageCode, ...] = Field(
         default=(), description="Only prompts in these languages, said or detected: codes of ISO 639-1."
     )
+    capabilities: tuple[Word, ...] = Field(default=(), description="Only prompts that test these.")
+    annotators: tuple[Word, ...] = Field(default=(), description="Only judgements of these people, by pseudonym.")
+    outcomes: tuple[Outcome, ...] = Field(default=(), description="Only judgements that came to this.")
+    first_day: Day | None = Field(default=None, description="Only judgements of this day (UTC) and later.")
+    last_day: Day | None = Field(default=None, description="Only judgements of this day (UTC) and earlier.")
     until: Id | None = Field(default=None, description="Only annotations up to this id.")
     beyond_snapshot: Id | None = Field(default=None, description="Only annotations that this snapshot does not hold.")
     checkpoint_ids: tuple[Id, ...] = Field(
@@ -82,6 +94,11 @@ class ExportFilter(BaseModel):
             f"strength {self.min_strength} and up" if self.min_strength else "",
             f"origin {', '.join(self.origins)}" if self.origins else "",
             f"language {named(list(self.languages))}" if self.languages else "",
+            f"capability {', '.join(self.capabilities)}" if self.capabilities else "",
+            f"judged by {', '.join(self.annotators)}" if self.annotators else "",
+            f"outcome {', '.join(each.label.lower() for each in self.outcomes)}" if self.outcomes else "",
+            f"from {self.first_day}" if self.first_day else "",
+            f"to {self.last_day}" if self.last_day else "",
             f"annotations up to no. {self.until}" if self.until else "",
             f"annotations that snapshot {self.beyond_snapshot} does not hold"
             if self.beyond_snapshot is not None
@@ -90,6 +107,99 @@ class ExportFilter(BaseModel):
             "comparisons that need no more annotators" if self.settled else "",
         ]
         return "; ".join(part for part in parts if part) or "everything"
+
+
+class Selection(BaseModel):
+    """What people may choose of preferences: the same on the page, in the API and at the command line."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    batch: list[Id] = Field(default=[], max_length=MOST, description="Only these batches.")
+    rounds: list[Number] = Field(default=[], max_length=MOST, alias="round", description="Only these rounds.")
+    split: Side | None = Field(
+        default=None,
+        description="One side of the split by prompt, or all; shapes for trainers default to the train side.",
+    )
+    min_strength: Whole | None = Field(
+        default=None, ge=1, le=4, description="Only ranked pairs of at least this strength."
+    )
+    origin: list[Origin] = Field(default=[], max_length=MOST, description="Only prompts of these origins.")
+    language: list[LanguageCode] = Field(
+        default=[],
+        max_length=MOST,
+        description="Only prompts in these languages, said or detected: codes of ISO 639-1.",
+    )
+    capability: list[Word] = Field(default=[], max_length=MOST, description="Only prompts that test these.")
+    annotator: list[Word] = Field(
+        default=[],
+        max_length=MOST,
+        description="Only judgements of these people, by the pseudonym that rows name them by.",
+    )
+    outcome: list[Outcome] = Field(default=[], max_length=MOST, description="Only judgements that came to this.")
+    first_day: Day | None = Field(
+        default=None, alias="from", description="Only judgements of this day (UTC) and later, such as 2026-11-30."
+    )
+    last_day: Day | None = Field(default=None, alias="to", description="Only judgements of this day (UTC) and earlier.")
+
+    @classmethod
+    def of_form(cls, given: Iterable[tuple[str, str]]) -> Self:
+        """What a form sent, whose selects have an empty value for what was not chosen.
+
+        Raises:
+            ValueError: it chooses what there is not.
+        """
+        found: dict[str, Any] = {}
+        several = {field.alias or name for name, field in cls.model_fields.items() if field.default == []}
+        for key, value in given:
+            if value and key in several:
+                found.setdefault(key, []).append(value)
+            elif value:
+                found[{"strength": "min_strength"}.get(key, key)] = value
+        return cls.model_validate(found)
+
+    def wanted(self, shape: Shape = Shape.CANONICAL) -> ExportFilter:
+        """Which preferences those are, in a download of this shape."""
+        return ExportFilter(
+            batch_ids=tuple(self.batch),
+            rounds=tuple(self.rounds),
+            split=split_for(shape, self.split),
+            min_strength=self.min_strength,
+            origins=tuple(self.origin),
+            languages=tuple(self.language),
+            capabilities=tuple(self.capability),
+            annotators=tuple(self.annotator),
+            outcomes=tuple(self.outcome),
+            first_day=self.first_day,
+            last_day=self.last_day,
+        )
+
+    def chooses(self) -> bool:
+        """Whether anything was chosen at all."""
+        return bool(self.model_dump(exclude_defaults=True, include=set(Selection.model_fields)))
+
+
+KEYS = frozenset(
+    {*(field.alias or name for name, field in Selection.model_fields.items()), "strength"} - {"min_strength"}
+)
+"""Of a query string what chooses, as the page's form calls it."""
+
+
+class ExportRequest(Selection):
+    """A download: what is wanted of preferences, in which shape and format."""
+
+    shape: Shape = Field(default=Shape.CANONICAL, description=" ".join(each.exporter.purpose for each in Shape))
+    form: Format = Field(
+        default=Format.JSONL, alias="format", description=" ".join(each.exporter.purpose for each in Format)
+    )
+    since: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=8000,
+        description=(
+            "Only what changed since an earlier export of the same selection: the cursor that it gave as `Corral-Cursor`, or "
+            "`start` for everything. Canonical rows only."
+        ),
+    )
 
 
 class SnapshotRequest(BaseModel):

@@ -1,4 +1,4 @@
-"""Writes a snapshot's folder: ``preferences.jsonl``, ``prompts.jsonl`` and, last, ``manifest.json``.
+"""Writes a snapshot's folder: ``preferences.jsonl``, ``prompts.jsonl``, ``README.md`` and, last, ``manifest.json``.
 
 The folder is filled under a temporary name, synced to disk and renamed. A process that is killed at any moment leaves the
 finished snapshot or none; what it left under the temporary name goes when the snapshot is built again.
@@ -19,8 +19,9 @@ from sqlalchemy.orm import Session
 
 from app.kernel.errors import DiskFull, is_disk_full
 from app.kernel.settings import get_settings
-from app.preferences import export, prompt_lines, queries
+from app.preferences import card, export, prompt_lines, queries
 from app.preferences.exporters import Format, Shape
+from app.preferences.exporters.zip import CARD
 from app.preferences.forms import ExportFilter
 from training.formats import snapshots
 
@@ -55,6 +56,7 @@ def freeze(session: Session, wanted: ExportFilter, folder: Path) -> Frozen:
     try:
         frozen = _write_rows(session, wanted, draft / snapshots.ROWS)
         prompts = _write_prompts(session, wanted, draft / snapshots.PROMPTS)
+        _write_card(wanted, frozen, draft / CARD)
         _write_manifest(wanted, frozen, prompts, draft / snapshots.MANIFEST)
         _sync(draft)
         draft.rename(folder)
@@ -120,6 +122,14 @@ def _write_prompts(session: Session, wanted: ExportFilter, path: Path) -> dict[s
         file.flush()
         os.fsync(file.fileno())
     return {"prompts": count, "prompts_sha256": digest.hexdigest()}
+
+
+def _write_card(wanted: ExportFilter, frozen: Frozen, path: Path) -> None:
+    said = card.of_snapshot(wanted, frozen.rows, frozen.held_out_rows)
+    with path.open("w", encoding="utf-8") as file:
+        file.write(said)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _write_manifest(wanted: ExportFilter, frozen: Frozen, prompts: dict[str, Any], path: Path) -> None:

@@ -7,8 +7,9 @@ of hashes lets the database count by it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -18,6 +19,7 @@ from sqlalchemy import (
     case,
     cast,
     exists,
+    false,
     func,
     select,
     text,
@@ -36,7 +38,7 @@ from app.judgements.vocabulary import Outcome
 from app.kernel.errors import NotFound
 from app.kernel.paging import Order, Page, read_page
 from app.loops.models import Round
-from app.preferences.columns import Source, plan_columns
+from app.preferences.columns import CORRECTED, Source, plan_columns
 from app.preferences.exporters import Shape
 from app.preferences.forms import ExportFilter
 from app.preferences.models import Snapshot, SnapshotAnnotation
@@ -47,6 +49,21 @@ from training.formats.prompts import Split
 STREAM_ROWS = 500
 
 
+def _any_message(path: str) -> ColumnElement[bool]:
+    return func.jsonb_path_exists(Prompt.messages, cast(f"$[*] ? (exists(@.{path}))", JSONPATH))
+
+
+RARE: dict[str, ColumnElement[bool]] = {
+    "tools": Prompt.tools.is_not(None),
+    "capability": func.coalesce(Prompt.capability, Batch.capability).is_not(None),
+    "tool_calls": _any_message("tool_calls"),
+    "tool_call_id": _any_message("tool_call_id"),
+    "name": _any_message("name"),
+    "history": func.jsonb_array_length(Prompt.messages) > 2,
+}
+"""What a row of a shape may lack: when it has it."""
+
+
 def sources(
     session: Session,
     wanted: ExportFilter,
@@ -54,8 +71,11 @@ def sources(
     limit: int | None = None,
     *,
     steps: bool = False,
-) -> Iterator[Source]:
+    also: ColumnElement[bool] | None = None,
+) -> Generator[Source]:
     """Stream current annotations in the order of their ids: preferences, or with ``steps`` labels of steps.
+
+    With ``also`` only those of which that holds, too.
 
     One statement behind one server-side cursor: all rows are of the same moment, and memory stays flat.
     """
@@ -64,13 +84,15 @@ def sources(
         joined(select(*plan.selected()))
         .join(User, User.id == Annotation.annotator_id)
         .outerjoin(Dialogue, Dialogue.id == Prompt.dialogue_id)
+        .outerjoin(CORRECTED, CORRECTED.superseded_by_id == Annotation.id)
         .join(plan.shown, true())
-        .where(*conditions(wanted, held_out_percent, steps=steps))
+        .where(*conditions(wanted, held_out_percent, steps=steps), *(() if also is None else (also,)))
         .order_by(Annotation.id)
         .limit(limit)
     )
-    for row in session.execute(query, execution_options={"stream_results": True, "yield_per": STREAM_ROWS}):
-        yield plan.source(row)
+    with session.execute(query, execution_options={"stream_results": True, "yield_per": STREAM_ROWS}) as found:
+        for row in found:
+            yield plan.source(row)
 
 
 def has_tool_messages(session: Session, wanted: ExportFilter, held_out_percent: int) -> bool:
@@ -81,6 +103,15 @@ def has_tool_messages(session: Session, wanted: ExportFilter, held_out_percent: 
         *conditions(wanted, held_out_percent),
     )
     return bool(session.scalar(select(exists(found))))
+
+
+def present(session: Session, wanted: ExportFilter, held_out_percent: int, rare: Sequence[str]) -> list[str]:
+    """Which of :data:`RARE` any annotation has."""
+    if not rare:
+        return []
+    query = joined(select(*(func.coalesce(func.bool_or(RARE[name]), false()) for name in rare)))
+    found = session.execute(query.where(*conditions(wanted, held_out_percent))).one()
+    return [name for name, has in zip(rare, found, strict=True) if has]
 
 
 def held_out(percent: int) -> ColumnElement[bool]:
@@ -105,10 +136,11 @@ def joined(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
 
 def conditions(wanted: ExportFilter, percent: int, *, steps: bool = False) -> list[ColumnElement[bool]]:
     """Which annotations are preferences at all, and of these the wanted ones; with ``steps`` which are labels of steps."""
-    return [COUNTS, *_wanted(wanted, percent, steps=steps)]
+    return [COUNTS, *asked(wanted, percent, steps=steps)]
 
 
-def _wanted(wanted: ExportFilter, percent: int, *, steps: bool = False) -> list[ColumnElement[bool]]:
+def asked(wanted: ExportFilter, percent: int, *, steps: bool = False) -> list[ColumnElement[bool]]:
+    """Which annotations are wanted, whether they count or not."""
     found: list[ColumnElement[bool]] = [
         purposes.labels if steps else purposes.trains,
         *of_batches(wanted, percent),
@@ -117,11 +149,30 @@ def _wanted(wanted: ExportFilter, percent: int, *, steps: bool = False) -> list[
         found.append(Annotation.id <= wanted.until)
     if wanted.settled:
         found.append(is_settled())
-    return found + narrowing(wanted)
+    return found + _judged_so(wanted) + narrowing(wanted)
+
+
+def _judged_so(wanted: ExportFilter) -> list[ColumnElement[bool]]:
+    """What is asked of a judgement: who gave it, what it came to, and when."""
+    found: list[ColumnElement[bool]] = []
+    if wanted.annotators:
+        people = select(User.id).where(User.pseudonym.in_(wanted.annotators))
+        found.append(Annotation.annotator_id.in_(people.scalar_subquery()))
+    if wanted.outcomes:
+        found.append(Annotation.outcome.in_(wanted.outcomes))
+    if wanted.first_day is not None:
+        found.append(Annotation.created_at >= _midnight(wanted.first_day))
+    if wanted.last_day is not None:
+        found.append(Annotation.created_at < _midnight(wanted.last_day + timedelta(days=1)))
+    return found
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
 
 
 def of_batches(wanted: ExportFilter, percent: int) -> list[ColumnElement[bool]]:
-    """What is asked of a prompt by its batch, round, side of the split, origin and language, whoever judged it."""
+    """What is asked of a prompt by its batch, round, side of the split, origin, language and capability, whoever judged it."""
     found: list[ColumnElement[bool]] = []
     if wanted.batch_ids:
         found.append(Batch.id.in_(wanted.batch_ids))
@@ -133,6 +184,8 @@ def of_batches(wanted: ExportFilter, percent: int) -> list[ColumnElement[bool]]:
         found.append(Prompt.origin.in_(wanted.origins))
     if wanted.languages:
         found.append(LANGUAGE.in_(wanted.languages))
+    if wanted.capabilities:
+        found.append(func.coalesce(Prompt.capability, Batch.capability).in_(wanted.capabilities))
     return found
 
 
@@ -261,7 +314,7 @@ def left_out(session: Session, wanted: ExportFilter, held_out_percent: int) -> L
     retracted = Annotation.retraction_id.is_not(None)
     query = joined(
         select(func.count().filter(and_(RETURNED, ~retracted)), func.count().filter(retracted)),
-    ).where(STANDING, ~COUNTS, *_wanted(wanted, held_out_percent))
+    ).where(STANDING, ~COUNTS, *asked(wanted, held_out_percent))
     return LeftOut(*session.execute(query).one())
 
 
@@ -292,6 +345,19 @@ def languages(session: Session) -> list[str]:
     """The codes of all languages that prompts are known to be in."""
     query = select(LANGUAGE).select_from(Prompt).join(Batch, Batch.id == Prompt.batch_id).distinct()
     return sorted(code for code in session.scalars(query) if code)
+
+
+def capabilities(session: Session) -> list[str]:
+    """All that prompts test."""
+    tested = func.coalesce(Prompt.capability, Batch.capability)
+    query = select(tested).select_from(Prompt).join(Batch, Batch.id == Prompt.batch_id).distinct()
+    return sorted(found for found in session.scalars(query) if found)
+
+
+def annotators(session: Session) -> list[str]:
+    """The pseudonyms of all who judged anything."""
+    judged = exists().where(Annotation.annotator_id == User.id)
+    return sorted(session.scalars(select(User.pseudonym).where(judged)))
 
 
 def round_numbers(session: Session) -> list[int]:

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
 
 from app.accounts.access import Reviewer
+from app.judgements.vocabulary import Outcome
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput
 from app.kernel.settings import get_settings
 from app.preferences import export, queries, service
 from app.preferences.counts import Counts, export_rows, sum_up
-from app.preferences.download import download, download_snapshot
+from app.preferences.download import download, download_snapshot, snapshot_card
 from app.preferences.exporters import Format, Shape
-from app.preferences.forms import ExportFilter, Side, split_for
+from app.preferences.exporters.kinds import cells
+from app.preferences.forms import KEYS, ExportFilter, Selection
 from app.preferences.models import Snapshot
 from app.preferences.queries import LeftOut
 from app.prompts.origins import Origin
+from app.shell.posted import reads_form, unknown
 from app.shell.web import redirect, render
 
 router = APIRouter()
 
 PREVIEW_ROWS = 5
-FILTER_KEYS = frozenset({"batch", "round", "split", "strength", "origin", "language"})
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,13 @@ class PreferencesPage:
     counts: Counts
     wanted: ExportFilter
     shape: Shape
-    rows: list[dict[str, Any]]
+    rows: list[tuple[dict[str, Any], dict[str, str]]]
+    """The first rows, each with what is shown of it."""
     export_rows: int
     """How many rows a download with this filter has."""
     labelled: int
     """Rows of labelled steps, which no other number on the page is about."""
-    side: str
-    """What was chosen of the split; empty is what the shape has by itself."""
+    asked: Selection
     left_out: bool
     """Whether rows and downloads leave out what this reader may still be given to judge."""
     set_aside: LeftOut
@@ -51,6 +53,8 @@ class PreferencesPage:
     batches: list[tuple[int, str]]
     rounds: list[int]
     languages: list[str]
+    capabilities: list[str]
+    annotators: list[str]
     snapshots: list[Snapshot]
     held_out_percent: int
     query: str
@@ -58,61 +62,44 @@ class PreferencesPage:
     shapes: tuple[Shape, ...] = tuple(Shape)
     formats: tuple[Format, ...] = tuple(Format)
     origins: tuple[Origin, ...] = tuple(Origin)
+    outcomes: tuple[Outcome, ...] = tuple(Outcome)
 
 
-def chosen_filter(
-    batch: Annotated[str, Query(max_length=19)] = "",
-    round_number: Annotated[str, Query(max_length=9, alias="round")] = "",
-    split: Annotated[str, Query(max_length=10)] = "",
-    strength: Annotated[str, Query(max_length=1)] = "",
-    shape: Shape = Shape.CANONICAL,
-    origin: Annotated[str, Query(max_length=20)] = "",
-    language: Annotated[str, Query(max_length=12)] = "",
-) -> ExportFilter:
-    """The filter of the page's form, whose selects send an empty value for what was not chosen."""
+def chosen(request: Request) -> Selection:
+    """What the address of the page chooses."""
+    return _read(request.query_params.multi_items())
+
+
+def _read(given: Iterable[tuple[str, str]]) -> Selection:
     try:
-        side = split_for(shape, Side(split) if split else None)
-        chosen = {"batch_ids": [batch], "rounds": [round_number], "split": side, "min_strength": strength}
-        chosen |= {"origins": [origin], "languages": [language]}
-        given = {key: value for key, value in chosen.items() if value not in ("", [""])}
-        return ExportFilter.model_validate(given)
+        return Selection.of_form((key, value) for key, value in given if key in KEYS)
     except ValueError:
         raise BadInput("This filter cannot be used. Choose from the lists on the preferences page.") from None
 
 
-Chosen = Annotated[ExportFilter, Depends(chosen_filter)]
+Chosen = Annotated[Selection, Depends(chosen)]
 
 
-class SentFilter(BaseModel):
+@reads_form
+async def sent(request: Request) -> Selection:
     """The page's form as it stands when it is sent, shown before or not. The shape is one of downloads only."""
+    form = await request.form()
+    unknown(set(form) - KEYS - {"shape"})
+    return _read((key, value) for key, value in form.multi_items() if isinstance(value, str))
 
-    model_config = ConfigDict(extra="forbid")
 
-    batch: str = Field(default="", max_length=19)
-    round_number: str = Field(default="", max_length=9, alias="round")
-    split: str = Field(default="", max_length=10)
-    strength: str = Field(default="", max_length=1)
-    shape: Shape = Shape.CANONICAL
-    origin: str = Field(default="", max_length=20)
-    language: str = Field(default="", max_length=12)
-
-    def chosen(self) -> ExportFilter | None:
-        """What it chooses; None where it chooses nothing."""
-        given = (self.batch, self.round_number, self.split, self.strength)
-        if not any((*given, self.origin, self.language)):
-            return None
-        return chosen_filter(*given, origin=self.origin, language=self.language)
+Sent = Annotated[Selection, Depends(sent)]
 
 
 @router.get("/preferences")
 def preferences_page(
-    request: Request, session: DbSession, user: Reviewer, wanted: Chosen, shape: Shape = Shape.CANONICAL
+    request: Request, session: DbSession, user: Reviewer, asked: Chosen, shape: Shape = Shape.CANONICAL
 ) -> HTMLResponse:
     """What there is, by what it differs in; the first rows; downloads; snapshots.
 
     The counts are of everything: they name no model. The rows do, so they are those that this reader may see.
     """
-    percent = get_settings().held_out_percent
+    percent, wanted = get_settings().held_out_percent, asked.wanted(shape)
     visible = queries.visible_to(user, wanted)
     found = queries.tally(session, wanted, percent)
     exported = found if visible == wanted else queries.tally(session, visible, percent)
@@ -120,20 +107,22 @@ def preferences_page(
         counts=sum_up(found, wanted.min_strength),
         wanted=wanted,
         shape=shape,
-        rows=export.preview(session, shape, visible, PREVIEW_ROWS),
+        rows=[(row, cells(shape.exporter, row)) for row in export.preview(session, shape, visible, PREVIEW_ROWS)],
         export_rows=queries.count_labelled(session, visible, percent)
         if shape.exporter.labels_steps
         else export_rows(exported, shape, wanted.min_strength),
         labelled=queries.count_labelled(session, wanted, percent),
-        side=request.query_params.get("split", ""),
+        asked=asked,
         left_out=visible.settled and not wanted.settled,
         set_aside=queries.left_out(session, wanted, percent),
         batches=queries.batch_names(session),
         rounds=queries.round_numbers(session),
         languages=queries.languages(session),
+        capabilities=queries.capabilities(session),
+        annotators=queries.annotators(session),
         snapshots=queries.list_snapshots(session).rows,
         held_out_percent=percent,
-        query=urlencode({key: value for key, value in request.query_params.items() if key in FILTER_KEYS}),
+        query=urlencode([pair for pair in request.query_params.multi_items() if pair[0] in KEYS]),
     )
     return render(request, "preferences/preferences.html", page)
 
@@ -141,20 +130,18 @@ def preferences_page(
 @router.get("/preferences/export")
 def export_preferences(
     user: Reviewer,
-    wanted: Chosen,
+    asked: Chosen,
     shape: Shape = Shape.CANONICAL,
     form: Annotated[Format, Query(alias="format")] = Format.JSONL,
 ) -> StreamingResponse:
     """The export, as it is made."""
-    return download(user, shape, form, queries.visible_to(user, wanted))
+    return download(user, shape, form, queries.visible_to(user, asked.wanted(shape)))
 
 
 @router.post("/snapshots")
-def freeze_snapshot(
-    request: Request, session: DbSession, user: Reviewer, shown: Chosen, form: Annotated[SentFilter, Form()]
-) -> Response:
+def freeze_snapshot(request: Request, session: DbSession, user: Reviewer, shown: Chosen, form: Sent) -> Response:
     """Freeze what the form chooses; where it chooses nothing, what the address does."""
-    snapshot = service.request_snapshot(session, user, form.chosen() or shown)
+    snapshot = service.request_snapshot(session, user, (form if form.chooses() else shown).wanted())
     return redirect(request, f"/snapshots/{snapshot.id}", flash="The snapshot is being built.")
 
 
@@ -162,3 +149,9 @@ def freeze_snapshot(
 def snapshot_file(session: DbSession, user: Reviewer, snapshot_id: int) -> FileResponse:
     """The frozen rows."""
     return download_snapshot(session, user, queries.access_snapshot(session, user, snapshot_id))
+
+
+@router.get("/snapshots/{snapshot_id}/README.md")
+def snapshot_description(session: DbSession, user: Reviewer, snapshot_id: int) -> Response:
+    """The dataset card of the frozen rows."""
+    return snapshot_card(queries.access_snapshot(session, user, snapshot_id))

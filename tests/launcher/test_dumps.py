@@ -54,11 +54,15 @@ def lived_in(server: str) -> str:
 
 
 def content(url: str) -> dict[str, str | None]:
-    """Table → a hash of all its rows."""
+    """Table → a hash of all its rows; of transactions, which mean nothing elsewhere, nothing."""
     with psycopg.connect(url) as connection:
         names = [row[0] for row in connection.execute(TABLES)]
         hashed = "SELECT md5(string_agg(row::text, '' ORDER BY row::text)) FROM {} AS row"
-        return {name: (connection.execute(hashed.format(name)).fetchone() or [None])[0] for name in names}
+        return {
+            name: (connection.execute(hashed.format(name)).fetchone() or [None])[0]
+            for name in names
+            if name != "annotation_changes"
+        }
 
 
 def test_what_is_loaded_is_what_was_dumped_and_keeps_its_promises(server: str, lived_in: str, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_every_column_has_its_place_in_the_database() -> None:
 
 
 def test_every_exporter_is_registered_and_says_in_one_sentence_what_it_is_for() -> None:
-    shared = {"__init__", "kinds"}
+    shared = {"__init__", "kinds", "conversations"}
     files = {path.stem for path in (ROOT / "app" / "preferences" / "exporters").glob("*.py")} - shared
     assert files == {*map(str, Shape), *map(str, Format)}
     assert (list(SHAPES), list(FORMATS)) == (list(Shape), list(Format))

@@ -221,12 +221,18 @@ def test_rita_freezes_a_snapshot_and_gets_the_very_bytes_that_the_hash_is_of(
     assert rung == [Job.BUILD_SNAPSHOT]
     assert "Being built" in client.get(f"/snapshots/{snapshot.id}").text
     assert client.get(f"/snapshots/{snapshot.id}/preferences.jsonl").status_code == 409
+    assert client.get(f"/snapshots/{snapshot.id}/README.md").status_code == 409
     built(session, snapshot)
     page = client.get(f"/snapshots/{snapshot.id}").text
     assert str(snapshot.sha256) in page
     rows = client.get(f"/snapshots/{snapshot.id}/preferences.jsonl").content
     assert hashlib.sha256(rows).hexdigest() == snapshot.sha256
     assert len(rows.splitlines()) == snapshot.rows == 4
+    for path in ("", "/api/v1"):
+        card = client.get(f"{path}/snapshots/{snapshot.id}/README.md")
+        assert card.headers["content-type"].startswith("text/markdown")
+        assert "Rows: 4." in card.text
+        assert "| `replaces` | int64 |" in card.text
 
 
 def test_what_the_form_chooses_is_frozen_though_it_was_not_shown(
@@ -329,7 +335,8 @@ def test_page_api_and_command_list_the_registered_shapes_and_formats_with_what_t
     client: TestClient, rita: User, judged: list[Annotation]
 ) -> None:
     page = html.unescape(client.get("/preferences").text)
-    assert re.findall(r'<option value="(\w+)"[^>]*>(?:Canonical|TRL|Fine-tuning|Stepwise):', page) == list(Shape)
+    (offered_shapes,) = re.findall(r'<select id="export-shape".*?</select>', page, re.DOTALL)
+    assert re.findall(r'<option value="(\w+)"', offered_shapes) == list(Shape)
     assert re.findall(r'name="format" value="(\w+)"', page) == list(Format)
     document = client.get("/api/v1/openapi.json").json()
     answer = document["paths"]["/api/v1/preferences/export"]["get"]

@@ -92,6 +92,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("spans", JSON, "marked passages: `candidate_id`, `start`, `end` (characters, not included), `label`, `note`"),
     Column("comment", TEXT, "the annotator's, on the whole judgement"),
     Column("annotation_id", INT64, "the judgement that the row comes from", reader="needs"),
+    Column("replaces", INT64, "the judgement that this one corrects; null where it is the first of its annotator"),
     Column("prompt_id", INT64, "the prompt's number in Corral"),
     Column("source_id", TEXT, "the prompt's `id` in the imported file, or its line"),
     Column("reference", TEXT, "the known answer, where the imported file had one"),

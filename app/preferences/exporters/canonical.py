@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from app.preferences.exporters.kinds import Row, RowShape
+from app.preferences.exporters.kinds import PAIR, Row, RowShape
 from training.formats import columns
 from training.formats.pairs import EDITED, Stated, derive
 
@@ -91,4 +91,5 @@ SHAPE = RowShape(
     columns=lambda: columns.COLUMNS,
     pairs=pairs,
     rows=_rows,
+    shown=PAIR | {"Chosen": "chosen|edited", "Strength": "strength|outcome"},
 )

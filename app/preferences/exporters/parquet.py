@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ROW_GROUP_BYTES = 8 * 1024 * 1024
 
 
-class _Pipe(io.RawIOBase):
+class Pipe(io.RawIOBase):
     """What Arrow writes into, to be taken out again a chunk at a time; it never needs to seek."""
 
     def __init__(self) -> None:
@@ -43,11 +43,12 @@ class _Pipe(io.RawIOBase):
         return taken
 
 
-def _write(content: Content) -> Iterator[bytes]:
+def write(content: Content) -> Iterator[bytes]:
+    """The file, a row group at a time."""
     import pyarrow.parquet
 
     schema = schema_of(content.columns, with_tools=content.has_tool_messages())
-    pipe = _Pipe()
+    pipe = Pipe()
     with pyarrow.parquet.ParquetWriter(pipe, schema, compression="zstd") as writer:
         for lines in joined(content.lines(True), ROW_GROUP_BYTES):
             writer.write_table(_table(lines, schema))
@@ -127,5 +128,5 @@ FORMAT = FileFormat(
     purpose="Parquet is for datasets and data frames.",
     media_type="application/vnd.apache.parquet",
     schema={"type": "string", "format": "binary"},
-    write=_write,
+    write=write,
 )

@@ -61,4 +61,6 @@ SHAPE = RowShape(
     columns=_columns,
     pairs=_texts,
     rows=_rows,
+    shown={"Prompt": "prompt", "Written": "completion", "Origin": "source"},
+    rare=("tools", "tool_calls", "tool_call_id", "name", "capability"),
 )

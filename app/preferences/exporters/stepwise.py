@@ -68,5 +68,6 @@ SHAPE = RowShape(
     columns=_columns,
     pairs=_none,
     rows=_rows,
+    shown={"Prompt": "prompt", "Last step": "completions", "Labels": "labels"},
     labels_steps=True,
 )

@@ -7,14 +7,14 @@ calls as the model wrote them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from app.preferences.exporters import canonical
+from app.preferences.exporters.conversations import ranked
 from app.preferences.exporters.kinds import Row, RowShape
 from training.formats import columns
-from training.formats.pairs import Stated, expand
 from training.formats.prompts import Split
 
 if TYPE_CHECKING:
@@ -30,25 +30,22 @@ def _columns() -> tuple[columns.Column, ...]:
     return tuple(known[name] for name in ORDER)
 
 
-def _pairs(stated: Iterable[Stated[Any]], min_strength: int | None) -> Iterator[Any]:
-    return expand(canonical.pairs(stated, min_strength), min_strength or 1)
-
-
 def _rows(source: Source, min_strength: int | None, *, flat: bool) -> tuple[Row, Iterator[Row]]:  # noqa: ARG001 - all is flat
     texts = canonical.messages(source, with_steps=True)
-    found = _pairs(canonical.stated(source), min_strength)
+    found = ranked(canonical.stated(source), min_strength)
     rows = ({"chosen": texts[pair.better], "rejected": texts[pair.worse], "strength": pair.strength} for pair in found)
     return {name: source.value(name) for name in SHARED}, rows
 
 
 SHAPE = RowShape(
-    label="TRL: prompt, chosen, rejected",
+    label="TRL, OpenRLHF: prompt, chosen, rejected",
     purpose=(
-        "TRL rows are for its RewardTrainer and DPOTrainer: ranked pairs only, with edited > chosen > rejected expanded, "
-        "and, unless you choose a split, only training prompts."
+        "TRL rows are for its RewardTrainer and DPOTrainer, and for OpenRLHF: ranked pairs only, with edited > chosen > "
+        "rejected expanded, and, unless you choose a split, only training prompts."
     ),
     side=Split.TRAIN,
     columns=_columns,
-    pairs=_pairs,
+    pairs=ranked,
     rows=_rows,
+    rare=("tools", "tool_calls", "tool_call_id", "name"),
 )

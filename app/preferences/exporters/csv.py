@@ -1,0 +1,73 @@
+r"""CSV that no spreadsheet takes for formulas, and that gives every text back.
+
+A spreadsheet executes a cell that begins with ``= + - @``, and one whose program takes semicolons, tabs or line breaks for
+the ends of cells finds such a beginning inside a text. So a ``'`` is put before each of these characters where a text begins
+or where one of ``; tab CR LF`` stands before it, and before a ``'`` that stands there itself. Who reads the file takes out one
+``'`` at each of these places (:func:`read_text`). What is no text is JSON, in which a semicolon is written ``\u003b``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from app.preferences.exporters.jsonl import CHUNK_BYTES
+from app.preferences.exporters.kinds import Content, FileFormat, joined
+from training.formats.columns import Column, Scalar
+
+FORMULA = "'=+\\-@＝＋－＠"
+BEGINS = re.compile(rf"\A(?=[{FORMULA}\t\r\n])|(?<=[;\t\r\n])(?=[{FORMULA}])")
+WRITTEN = re.compile(r"(\A|[;\t\r\n])'")
+PLAIN = (Scalar.INT8, Scalar.INT16, Scalar.INT32, Scalar.INT64, Scalar.FLOAT)
+
+
+def cell_text(text: str) -> str:
+    """A text as it stands in a cell."""
+    return BEGINS.sub("'", text)
+
+
+def read_text(cell: str) -> str:
+    """The text of a cell."""
+    return WRITTEN.sub(r"\1", cell)
+
+
+def _cell(value: Any, column: Column) -> Any:
+    if value is None or column.type in PLAIN:
+        return value
+    if column.type in (Scalar.TEXT, Scalar.TIME):
+        return cell_text(value)
+    said = value if column.type is Scalar.JSON else orjson.dumps(value).decode()
+    return said.replace(";", "\\u003b")
+
+
+def _write(content: Content) -> Iterator[bytes]:
+    return joined(_pieces(content), CHUNK_BYTES)
+
+
+def _pieces(content: Content) -> Iterator[bytes]:
+    held = io.StringIO(newline="")
+    # texts in quotes, or a semicolon in one would end its cell in half of Europe
+    table = csv.writer(held, quoting=csv.QUOTE_NONNUMERIC)
+    table.writerow(each.name for each in content.columns)
+    for lines in content.lines(True):
+        for line in lines.splitlines():
+            row = orjson.loads(line)
+            table.writerow(_cell(row.get(each.name), each) for each in content.columns)
+        yield held.getvalue().encode()
+        held.seek(0)
+        held.truncate()
+    yield held.getvalue().encode()
+
+
+FORMAT = FileFormat(
+    label="CSV",
+    purpose="CSV is for spreadsheets: an apostrophe keeps them from executing what looks like a formula.",
+    media_type="text/csv",
+    schema={"type": "string"},
+    write=_write,
+)

@@ -233,7 +233,7 @@ def save_draft(session: DbSession, user: ApiSignedIn, assignment_id: int, body: 
 
     Sending the stored draft again returns the same answer, so this takes no key.
     """
-    return _json({"version": service.save_draft(session, user, assignment_id, body.draft, body.version)})
+    return _json({"version": service.save_draft(session, user, assignment_id, body.draft, body.version, body.corrects)})
 
 
 @router.post(
@@ -275,12 +275,13 @@ def submit(
     "/assignments/{assignment_id}/undo",
     response_model=AssignmentOut,
     responses=CONFLICT,
-    summary="Undo a submission",
+    summary="Undo a submission or a skip",
 )
 def undo(session: DbSession, user: ApiSignedIn, assignment_id: int) -> Response:
-    """Undo a submit within ten seconds: the item is in progress again, with the submission as its draft.
+    """Undo a submit within ten seconds, or a skip: the item is in progress again, with what you said as its draft.
 
-    After that, submit it again with `corrects`. Repeating the request returns the same answer, so this takes no key.
+    Later a submission is corrected instead: the conflict has its id in `corrects`, to submit the item again with. A skip cannot
+    be undone once others have taken the item. Repeating the request returns the same answer, so this takes no key.
     """
     recording.undo(session, user, assignment_id)
     return _json(_assignment(queries.access_work(session, user, assignment_id)))

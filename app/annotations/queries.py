@@ -27,7 +27,7 @@ from app.accounts.models import Role, User
 from app.annotations import gold
 from app.annotations.gold import Standing, State
 from app.annotations.models import Decision, Review
-from app.annotations.recording import as_draft, standing_annotation
+from app.annotations.recording import CORRECTS, as_draft, standing_annotation
 from app.candidates.models import Candidate
 from app.comparisons import seats
 from app.comparisons.models import Assignment, AssignmentState, Comparison
@@ -204,14 +204,18 @@ def _with_annotation(session: Session, work: Work, correct: bool) -> Work:  # no
     said = standing_annotation(session, work.id)
     if said is None:
         return work
+    corrects = said.id if correct and not said.retraction_id and work.batch_state is not BatchState.CLOSED else None
+    begun = work.draft if corrects and work.draft and work.draft.get(CORRECTS) == corrects else None
     latest = select(Review).where(Review.annotation_id == said.id).order_by(Review.id.desc()).limit(1)
     review = session.scalars(latest).one_or_none()
     returned = review is not None and review.verdict is Decision.RETURNED
     return replace(
         work,
-        draft=as_draft(session, said).model_dump(mode="json"),
+        draft={name: each for name, each in begun.items() if name != CORRECTS}
+        if begun
+        else as_draft(session, said).model_dump(mode="json"),
         annotation_id=said.id,
-        corrects=said.id if correct and not said.retraction_id and work.batch_state is not BatchState.CLOSED else None,
+        corrects=corrects,
         returned_note=review.note if review and returned and not said.retraction_id else None,
         retracted=said.retraction_id is not None,
     )

@@ -72,7 +72,7 @@ def test_a_whole_turn_without_scripts(client: TestClient, session: Session, alic
     assert "Your next message" in after
     taken_back = client.post(f"{item}/undo")
     assert f'action="{item}/undo"' in after
-    assert taken_back.headers["location"] == item
+    assert taken_back.headers["location"] == f"{item}?back=1"
     judged_again = client.post(f"{item}/submit", data=hidden(client.get(item).text) | {"choice": "A4"})
     assert judged_again.status_code == 303
     assert "Both answers" in client.get(where).text

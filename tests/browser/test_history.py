@@ -1,0 +1,89 @@
+"""The way back by keyboard and touch: item by item, with what was said filled in, and forward again."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+from sqlalchemy import select
+
+from app.annotations import recording
+from app.comparisons.models import Assignment, AssignmentState
+from tests.browser.conftest import Site
+from tests.browser.items import comment, item_of, open_item, stored, wait_for_next
+
+pytestmark = [pytest.mark.browser]
+
+
+@pytest.fixture(autouse=True)
+def late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if every submission were some minutes old."""
+    monkeypatch.setattr(recording, "UNDO_SECONDS", -recording.UNDO_PATIENCE - 1)
+
+
+def judge(page: Page, key: str) -> str:
+    """Judge the item on the page and wait for the next one; returns which it was."""
+    item = item_of(page)
+    page.keyboard.press(key)
+    page.keyboard.press("Enter")
+    wait_for_next(page, item)
+    return item
+
+
+def expect_item(page: Page, item: str) -> None:
+    expect(page.locator(f'#work[data-assignment="{item}"]')).to_be_visible()
+
+
+def test_the_key_goes_back_item_by_item_and_a_correction_forward_again(site: Site) -> None:
+    page, _, _ = open_item(site, items=3)
+    first, second = judge(page, "1"), judge(page, "8")
+    third = item_of(page)
+    comment(page, "begun z")
+    expect(page.get_by_label("Comment (optional)")).to_have_value("begun z")
+    page.keyboard.press("Escape")
+    page.keyboard.press("z")
+    expect_item(page, second)
+    expect(page.locator("input[name=choice][value=B4]")).to_be_checked()
+    page.keyboard.press("z")
+    expect_item(page, first)
+    expect(page.locator("#work-title")).to_have_text("Correct your judgement")
+    expect(page.locator("input[name=choice][value=A4]")).to_be_checked()
+    page.keyboard.press("z")
+    expect(page.locator("[data-hint]")).to_contain_text("Nothing to undo")
+    page.keyboard.press("7")
+    page.keyboard.press("Enter")
+    expect_item(page, third)
+    expect(page.get_by_label("Comment (optional)")).to_have_value("begun z")
+    one, two, now = stored(site.session)
+    assert (one.superseded_by_id, two.superseded_by_id, now.strengths) == (now.id, None, [3])
+
+
+def test_a_correction_is_kept_as_it_is_typed(site: Site) -> None:
+    page, _, _ = open_item(site, items=2)
+    first = judge(page, "1")
+    page.keyboard.press("z")
+    expect_item(page, first)
+    comment(page, "on second thoughts")
+    expect(page.locator("[data-save-state]")).to_have_text("Saved")
+    page.get_by_role("link", name="Leave it as it is").click()
+    expect(page.locator("#work-title")).to_have_text("Which response is better?")
+    page.wait_for_load_state("networkidle")
+    page.keyboard.press("z")
+    expect_item(page, first)
+    expect(page.get_by_label("Comment (optional)")).to_have_value("on second thoughts")
+    assert len(stored(site.session)) == 1
+
+
+def test_a_skip_is_undone_by_touch(site: Site) -> None:
+    page, alice, _ = open_item(site, items=2)
+    url, item = page.url, item_of(page)
+    page = site.context(alice, has_touch=True, viewport={"width": 320, "height": 700}).new_page()
+    page.goto(url, wait_until="networkidle")
+    page.locator("[data-skip] > summary").tap()
+    page.get_by_label("The prompt makes no sense").tap()
+    page.get_by_role("button", name="Skip this item").tap()
+    wait_for_next(page, item)
+    page.get_by_role("button", name="Previous item").tap()
+    expect_item(page, item)
+    site.session.rollback()
+    states = site.session.scalars(select(Assignment.state)).all()
+    assert set(states) == {AssignmentState.ACTIVE}

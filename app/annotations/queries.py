@@ -75,9 +75,10 @@ class Work:
     corrects: int | None = None
     """The same, where it is open for correction."""
     returned_note: str | None = None
+    """Why a reviewer gave it back; gone once a correction supersedes it."""
     retracted: bool = False
     """Whether an admin has taken the submission out: it is no longer used, and not corrected."""
-    """Why a reviewer gave it back; gone once a correction supersedes it."""
+    skip_reason: str | None = None
 
     def before(self, index: int) -> list[dict[str, Any]] | None:
         """What came before the text at a position."""
@@ -178,6 +179,7 @@ _work = (
         case((Prompt.tools.is_not(None), _steps)).label("steps"),
         Batch.show_findings,
         CHECKABLE.label("checkable"),
+        Assignment.skip_reason,
     )
     .join(Comparison, Comparison.id == Assignment.comparison_id)
     .join(Prompt, Prompt.id == Comparison.prompt_id)

@@ -68,6 +68,8 @@ class EndedPage:
     nothing_to_improve: bool
     comment: str
     can_correct: bool
+    reason: str | None
+    """Why it was skipped."""
     labelled: list[LabelledStep]
     """The steps of a response whose steps were labelled, those after the wrong one among them."""
     reviews: Sequence[tuple[Review, str]] = ()
@@ -104,6 +106,7 @@ def ended_page(page: WorkPage) -> EndedPage:
         nothing_to_improve=said.nothing_to_improve,
         comment=said.comment,
         labelled=_labelled(work, said) if page.labels and submitted else [],
+        reason=work.skip_reason if work.state is AssignmentState.SKIPPED else None,
         can_correct=submitted and not work.retracted and work.batch_state is not BatchState.CLOSED,
     )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from sqlalchemy import func, literal, select, tuple_, union_all
+from sqlalchemy import BigInteger, literal, select, tuple_, union_all
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
@@ -29,7 +30,10 @@ def step_back(session: Session, user: User, before: int | None = None) -> int | 
         Assignment.skipped_at.is_not(None),
     )
     if before is not None:
-        here = tuple_(_done_at(user, before), literal(before))
+        done_at = _done_at(session, user, before)
+        if done_at is None:
+            return None
+        here = tuple_(literal(done_at), literal(before, BigInteger))
         judged = judged.where(tuple_(Annotation.created_at, Annotation.assignment_id) < here)
         skipped = skipped.where(tuple_(Assignment.skipped_at, Assignment.id) < here)
     judged = judged.order_by(Annotation.created_at.desc(), Annotation.assignment_id.desc()).limit(1)
@@ -38,28 +42,29 @@ def step_back(session: Session, user: User, before: int | None = None) -> int | 
     return session.scalar(select(both.c.assignment).order_by(both.c.at.desc(), both.c.assignment.desc()).limit(1))
 
 
-def _done_at(user: User, assignment_id: int) -> object:
-    """When an item of ``user``'s was judged or skipped last; NULL where it never was, or is somebody else's."""
-    judged = (
-        select(func.max(Annotation.created_at))
-        .where(
-            Annotation.assignment_id == assignment_id,
-            Annotation.annotator_id == user.id,
-            Annotation.superseded_by_id.is_(None),
-        )
-        .scalar_subquery()
+def _done_at(session: Session, user: User, assignment_id: int) -> datetime | None:
+    """When an item of ``user``'s was judged or skipped last; None where it never was, or is somebody else's."""
+    mine = select(Assignment.comparison_id, Assignment.skipped_at)
+    found = session.execute(
+        mine.where(Assignment.id == assignment_id, Assignment.annotator_id == user.id)
+    ).one_or_none()
+    if found is None:
+        return None
+    # by comparison, because annotations have no index by assignment that knows those taken back
+    judged = select(Annotation.created_at).where(
+        Annotation.comparison_id == found.comparison_id,
+        Annotation.assignment_id == assignment_id,
+        Annotation.superseded_by_id.is_(None),
     )
-    skipped = (
-        select(Assignment.skipped_at)
-        .where(Assignment.id == assignment_id, Assignment.annotator_id == user.id)
-        .scalar_subquery()
-    )
-    return func.greatest(judged, skipped)
+    return max([*session.scalars(judged), *([found.skipped_at] if found.skipped_at else [])], default=None)
 
 
 def earlier(session: Session, assignment_id: int, before: int) -> Sequence[Annotation]:
     """What the same person had said of the item before they corrected it to annotation ``before``, the latest first."""
     query = select(Annotation).where(
+        # as above: annotations that were superseded are found by comparison
+        Annotation.comparison_id
+        == select(Assignment.comparison_id).where(Assignment.id == assignment_id).scalar_subquery(),
         Annotation.assignment_id == assignment_id,
         Annotation.id < before,
         Annotation.superseded_by_id.is_not(None),

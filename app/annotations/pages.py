@@ -15,7 +15,7 @@ from app.annotations import keys
 from app.annotations.display import LAYOUTS, Display
 from app.annotations.gold import Feedback
 from app.annotations.keys import Action, Fixed
-from app.annotations.queries import OpenBatch, Work
+from app.annotations.queries import Elsewhere, OpenBatch, Work
 from app.candidates.traces import Step, steps_of
 from app.comparisons.models import AssignmentState
 from app.judgements.judgement import Draft
@@ -192,6 +192,8 @@ class StartPage:
     barred: Sequence[OpenBatch] = ()
     """Batches that ask for a qualification that was not reached, or cannot be yet."""
     feedback: Feedback | None = None
+    elsewhere: Sequence[Elsewhere] = ()
+    """Dialogues that can be begun or gone on with."""
 
 
 def start_page(
@@ -200,6 +202,7 @@ def start_page(
     guidelines: Sequence[tuple[int, str, int, int]] = (),
     feedback: Feedback | None = None,
     chosen: int | None = None,
+    elsewhere: Sequence[Elsewhere] = (),
 ) -> StartPage:
     """Sort the visible batches into those with work and those that are paused.
 
@@ -209,7 +212,7 @@ def start_page(
     ready.sort(key=lambda batch: (batch.id != chosen, not batch.begun))
     paused = [batch for batch in batches if batch.state is BatchState.PAUSED and batch.waiting]
     barred = [batch for batch in batches if batch.state is BatchState.OPEN and batch.barred]
-    return StartPage(ready, paused, undo, guidelines, barred, feedback)
+    return StartPage(ready, paused, undo, guidelines, barred, feedback, elsewhere)
 
 
 def work_page(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -83,6 +83,26 @@ class Work:
     def before(self, index: int) -> list[dict[str, Any]] | None:
         """What came before the text at a position."""
         return self.steps[index] if self.steps else None
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Work of another kind that waits: where it is gone on with, or begun by sending ``batch_id`` there."""
+
+    url: str
+    batch_id: int | None
+    """None where it is begun already, and ``url`` is it."""
+    name: str
+    words: str
+
+
+ELSEWHERE: list[Callable[[Session, User], Sequence[Elsewhere]]] = []
+"""What rooms above say of work that waits in them, for the page on which work is begun."""
+
+
+def elsewhere(session: Session, user: User) -> list[Elsewhere]:
+    """Work of other kinds that waits for ``user``."""
+    return [each for find in ELSEWHERE for each in find(session, user)]
 
 
 COUNT_UP_TO = 200

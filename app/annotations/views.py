@@ -46,6 +46,7 @@ def start(
         guidelines=changed,
         feedback=_feedback(session, user, feedback),
         chosen=batch,
+        elsewhere=queries.elsewhere(session, user),
     )
     return render(request, "annotations/start.html", page)
 
@@ -225,7 +226,7 @@ def _go_on(
         return redirect(request, (f"/assignments/{following.id}" if following else "/annotate") + told_there)
     if following is None:
         batches, changes = queries.visible_batches(session, user), guidelines.changed_batches(session, user)
-        start = start_page(batches, undo, changes, told)
+        start = start_page(batches, undo, changes, told, elsewhere=queries.elsewhere(session, user))
         response = render(request, "annotations/_start.html", start)
         response.headers["hx-push-url"] = "/annotate"
         return response

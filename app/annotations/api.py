@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.access import ApiSignedIn
 from app.accounts.models import User
-from app.annotations import gold, queries, recording, service
+from app.annotations import gold, queries, recording, service, tour
 from app.annotations.forms import DraftSave, Skip, Submission
 from app.candidates.traces import blind
 from app.comparisons import seats
@@ -206,16 +206,22 @@ CONFLICT = _problem(
     "`draft_version` is the version to save over.",
 )
 STALE = _problem(409, "Another window saved first: `stored` is its draft, `version` the version to save over.")
+NOT_TOURED = _problem(409, "This batch requires the tour, and you have not finished it: see `/tour`.")
 NOTHING: dict[int | str, dict[str, Any]] = {204: {"description": "No item is available for this annotator."}}
 
 
-@router.post("/annotate/next", response_model=AssignmentOut, responses=NOTHING, summary="Take the next item")
+@router.post(
+    "/annotate/next", response_model=AssignmentOut, responses=NOTHING | NOT_TOURED, summary="Take the next item"
+)
 def take_next(session: DbSession, user: ApiSignedIn, body: Annotated[NextIn | None, Body()] = None) -> Response:
     """The item that you hold, otherwise a new one; 204 when nothing is waiting.
 
     Repeating the request returns the same item until that is submitted, skipped or released, so it takes no key.
     """
-    assignment = service.next_assignment(session, user, body.batch_id if body else None)
+    batch_id = body.batch_id if body else None
+    assignment = service.next_assignment(session, user, batch_id)
+    if assignment is None and tour.awaits(session, user, batch_id):
+        raise Conflict(tour.REQUIRED)
     if assignment is None:
         return Response(status_code=204)
     return _json(_assignment(queries.access_work(session, user, assignment.id)))

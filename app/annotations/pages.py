@@ -194,6 +194,8 @@ class StartPage:
     feedback: Feedback | None = None
     elsewhere: Sequence[Elsewhere] = ()
     """Dialogues that can be begun or gone on with."""
+    first_visit: bool = False
+    """Whether the tour is offered."""
 
 
 def start_page(

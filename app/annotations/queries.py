@@ -124,6 +124,8 @@ class OpenBatch:
     """Comparisons with a free seat that this annotator has not met, with the known answers that are mixed into them."""
     standing: Standing = Standing(State.NONE)  # noqa: RUF009 - it is frozen
     """Where this annotator is with the batch's qualification."""
+    tour_first: bool = False
+    """Whether nothing new of it is given before this annotator has finished the tour."""
 
     @property
     def barred(self) -> bool:
@@ -266,12 +268,14 @@ def active_assignment(session: Session, user: User, batch_id: int | None = None)
 def visible_batches(session: Session, user: User) -> Sequence[OpenBatch]:
     """Open and paused batches with what waits in them for ``user``: the one place where "waiting" is decided.
 
-    What :func:`app.annotations.service.next_assignment` would give counts, and nothing else. An item that somebody stopped
+    What :func:`app.annotations.service.next_assignment` would give counts, and nothing else; where the tour comes first, what it
+    would give after that. An item that somebody stopped
     with waits for that person as long as its seat is free, or it could never be reached again.
     """
     found = []
-    for key, name, state, text, begun, fresh, mixed_in, items, percent in session.execute(_visible(user)):
-        batch = OpenBatch(key, name, state, text, begun, fresh + mixed_in if fresh else 0)
+    for key, name, state, text, begun, fresh, mixed_in, items, percent, tour in session.execute(_visible(user)):
+        tour_first = tour and user.toured_at is None
+        batch = OpenBatch(key, name, state, text, begun, fresh + mixed_in if fresh else 0, tour_first=tour_first)
         if items:
             stands = gold.standing(session, user.id, seats.Open(batch.id, 0, items, percent))
             # staff make the known answers before there are any
@@ -298,6 +302,7 @@ def _visible(user: User) -> Select[Any]:
             case((Batch.gold_percent > 0, mixed_in), else_=0),
             Batch.qualification_items,
             Batch.qualification_percent,
+            Batch.requires_tour,
         )
         .where(cast(Batch.state, String).in_([BatchState.OPEN.value, BatchState.PAUSED.value]))
         .where(Batch.kind == BatchKind.PROMPTS)

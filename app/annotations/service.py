@@ -36,6 +36,8 @@ def next_assignment(session: Session, user: User, batch_id: int | None = None) -
         if again is not None:
             return again
     for batch in seats.open_batches(session, batch_id):
+        if batch.requires_tour and user.toured_at is None:
+            continue
         fresh = _fresh(session, user, batch)
         if fresh is not None:
             guidelines.meet(session, user.id, batch.id)

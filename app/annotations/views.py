@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.access import SignedIn
 from app.accounts.models import User
-from app.annotations import gold, history, queries, recording, service
+from app.annotations import gold, history, queries, recording, service, tour
 from app.annotations.gold import Feedback
 from app.annotations.pages import Offer, start_page, work_page
 from app.annotations.said import with_history
@@ -48,13 +48,16 @@ def start(
         chosen=batch,
         elsewhere=queries.elsewhere(session, user),
     )
-    return render(request, "annotations/start.html", page)
+    first = user.toured_at is None and history.step_back(session, user) is None
+    return render(request, "annotations/start.html", replace(page, first_visit=first))
 
 
 @router.post("/annotate")
 def take(request: Request, session: DbSession, user: SignedIn, batch: Annotated[int | None, Form()] = None) -> Response:
     """Claim the next item."""
     assignment = service.next_assignment(session, user, batch)
+    if assignment is None and tour.awaits(session, user, batch):
+        return redirect(request, f"/tour?batch={batch}")
     return redirect(request, f"/assignments/{assignment.id}" if assignment else "/annotate")
 
 

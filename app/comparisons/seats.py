@@ -76,6 +76,7 @@ class Open(NamedTuple):
     gold_percent: int
     qualification_items: int
     qualification_percent: int
+    requires_tour: bool = False
 
 
 _held = (
@@ -145,7 +146,13 @@ _lock = (
     .with_for_update(of=Assignment)
 )
 _open_batches = (
-    select(Batch.id, Batch.gold_percent, Batch.qualification_items, Batch.qualification_percent)
+    select(
+        Batch.id,
+        Batch.gold_percent,
+        Batch.qualification_items,
+        Batch.qualification_percent,
+        Batch.requires_tour,
+    )
     .where(Batch.state == written_out(BatchState.OPEN), Batch.kind == written_out(BatchKind.PROMPTS), _in_batch)
     .order_by(Batch.id)
 )

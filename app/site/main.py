@@ -13,6 +13,7 @@ import app.annotations.api
 import app.annotations.preferences_views
 import app.annotations.queue_views
 import app.annotations.revision_api
+import app.annotations.tour_views
 import app.annotations.views
 import app.batches.api
 import app.batches.document_api
@@ -67,6 +68,7 @@ PAGES = (
     app.batches.document_views.router,
     app.synthesis.views.router,
     app.annotations.queue_views.router,
+    app.annotations.tour_views.router,
     app.annotations.preferences_views.router,
     app.dialogues.views.router,
     app.findings.views.router,

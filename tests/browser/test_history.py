@@ -1,4 +1,4 @@
-"""The way back by keyboard and touch: item by item, with what was said filled in, and forward again."""
+"""The way back by keyboard and touch, item by item and forward again; and the way in, through the tour."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from app.annotations import recording
 from app.comparisons.models import Assignment, AssignmentState
 from tests.browser.conftest import Site
 from tests.browser.items import comment, item_of, open_item, stored, wait_for_next
+from tests.factories import make_user
 
 pytestmark = [pytest.mark.browser]
 
@@ -87,3 +88,32 @@ def test_a_skip_is_undone_by_touch(site: Site) -> None:
     site.session.rollback()
     states = site.session.scalars(select(Assignment.state)).all()
     assert set(states) == {AssignmentState.ACTIVE}
+
+
+def test_the_tour_is_taken_by_keyboard(site: Site) -> None:
+    page = site.context(make_user(site.session)).new_page()
+    page.goto(f"{site.url}/tour")
+    for choice in ("B4", "tie", "A4"):
+        page.locator(f"input[name=choice][value={choice}]").focus()
+        page.keyboard.press("Space")
+        page.keyboard.press("Enter")
+        expect(page.locator("#told-head")).to_have_text("We would say the same")
+        expect(page.locator("#told-head")).to_be_focused()
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        expect(page.locator("#told-head")).to_have_count(0)
+    expect(page.get_by_role("status").first).to_contain_text("You have finished the tour")
+
+
+def test_the_tour_is_taken_by_touch_without_scripts(site: Site) -> None:
+    alice = make_user(site.session)
+    page = site.context(
+        alice, has_touch=True, java_script_enabled=False, viewport={"width": 320, "height": 700}
+    ).new_page()
+    page.goto(f"{site.url}/tour/3")
+    page.get_by_label("A is better", exact=True).tap()
+    page.get_by_role("button", name="See what we would say").tap()
+    page.get_by_role("button", name="Finish the tour").tap()
+    page.wait_for_url("**/annotate")
+    site.session.refresh(alice)
+    assert alice.toured_at is not None

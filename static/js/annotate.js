@@ -58,9 +58,10 @@ async function renew(item) {
 
 function tick(now) {
   if (!work) return;
-  const { clock, lease } = work;
+  const { clock, lease, corrects } = work;
   const visible = document.visibilityState === "visible";
   clock.tick(now, visible);
+  if (corrects) return; // what is submitted needs no lease
   if (clock.working(now, visible)) {
     if (lease.due(now)) renew(work);
   } else if (lease.ending(now)) {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from playwright.sync_api import Page, expect
-from sqlalchemy import select
+from sqlalchemy import func, select, text, update
 
 from app.annotations import recording
 from app.comparisons.models import Assignment, AssignmentState
@@ -72,6 +72,22 @@ def test_a_correction_is_kept_as_it_is_typed(site: Site) -> None:
     expect_item(page, first)
     expect(page.get_by_label("Comment (optional)")).to_have_value("on second thoughts")
     assert len(stored(site.session)) == 1
+
+
+def test_a_correction_needs_no_lease(site: Site) -> None:
+    page, _, _ = open_item(site, items=2)
+    first = judge(page, "1")
+    site.session.execute(update(Assignment).values(lease_until=func.now() - text("interval '1 day'")))
+    site.session.commit()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.clock.install()
+    page.goto(f"{site.url}/assignments/{first}?correct=1", wait_until="networkidle")
+    page.keyboard.press("2")
+    page.clock.run_for(10_000)
+    expect(page.locator("[data-save-state]")).to_have_text("Saved")
+    assert not [url for url in asked if url.endswith("/lease")]
+    expect(page.locator("[data-problem=lease]")).to_be_empty()
 
 
 def test_a_skip_is_undone_by_touch(site: Site) -> None:

@@ -93,16 +93,25 @@ def make_trial(session: Session, admin: User, message: str, *texts: str, **more:
 
 
 def judge_turn(
-    session: Session, user: User, turn: Prompt, choice: str = "A", *, edited_text: str | None = None
+    session: Session,
+    user: User,
+    turn: Prompt,
+    choice: str = "A",
+    *,
+    edited_text: str | None = None,
+    outcome: Outcome = Outcome.RANKED,
+    corrects: int | None = None,
 ) -> Annotation:
-    """The answers to ``turn`` as ``user`` judges them: ``choice`` is better."""
+    """The answers to ``turn`` as ``user`` judges them: ``choice`` is better, unless ``outcome`` says otherwise."""
+    ranked = outcome is Outcome.RANKED
     assert turn.dialogue_id is not None
     held = session.get_one(Assignment, dialogues.judge(session, user, turn.dialogue_id, turn.id))
     submission = Submission(
         fencing_token=held.fencing_token,
-        outcome=Outcome.RANKED,
-        ranking=[[choice], ["B" if choice == "A" else "A"]],
-        strengths=[3],
+        outcome=outcome,
+        ranking=[[choice], ["B" if choice == "A" else "A"]] if ranked else [],
+        strengths=[3] if ranked else [],
+        corrects=corrects,
         edited_text=edited_text,
         active_seconds=9.0,
     )

@@ -46,6 +46,8 @@ ALONE = {
     "/profile/password": BROWSER,
     "/profile/sessions/end-others": BROWSER,
     "/profile/sessions/{session_id}/end": BROWSER,
+    "/tour/{number}": "discusses an example on its page, and stores nothing",
+    "/tour/finish": "a person has read the tour, which a program cannot do for them",
     "/preview": "draws Markdown for a page",
     "/uploads/{upload_id}/confirm": "POST /batches takes file and settings at once, and refuses before it stores",
     "/uploads/{upload_id}/discard": "POST /batches takes file and settings at once",

@@ -39,6 +39,8 @@ class User(Base):
     """Display settings that follow the person: layout, theme."""
     languages: Mapped[list[str]] = mapped_column(ARRAY(String(12)), server_default=text("'{}'"), default=list)
     """Codes of the languages that the person reads; none: not said, and everything is given."""
+    toured_at: Mapped[Time | None]
+    """When they finished the tour of three examples; what they said on the way is not kept."""
     disabled_at: Mapped[Time | None]
     created_at: Mapped[Created]
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.access import ApiSignedIn
 from app.accounts.models import User
-from app.annotations import gold, queries, recording, service
+from app.annotations import gold, queries, recording, service, tour
 from app.annotations.forms import DraftSave, Skip, Submission
 from app.candidates.traces import blind
 from app.comparisons import seats
@@ -206,25 +206,31 @@ CONFLICT = _problem(
     "`draft_version` is the version to save over.",
 )
 STALE = _problem(409, "Another window saved first: `stored` is its draft, `version` the version to save over.")
+NOT_TOURED = _problem(409, "This batch requires the tour, and you have not finished it: see `/tour`.")
 NOTHING: dict[int | str, dict[str, Any]] = {204: {"description": "No item is available for this annotator."}}
 
 
-@router.post("/annotate/next", response_model=AssignmentOut, responses=NOTHING, summary="Take the next item")
+@router.post(
+    "/annotate/next", response_model=AssignmentOut, responses=NOTHING | NOT_TOURED, summary="Take the next item"
+)
 def take_next(session: DbSession, user: ApiSignedIn, body: Annotated[NextIn | None, Body()] = None) -> Response:
     """The item that you hold, otherwise a new one; 204 when nothing is waiting.
 
     Repeating the request returns the same item until that is submitted, skipped or released, so it takes no key.
     """
-    assignment = service.next_assignment(session, user, body.batch_id if body else None)
+    batch_id = body.batch_id if body else None
+    assignment = service.next_assignment(session, user, batch_id)
+    if assignment is None and tour.awaits(session, user, batch_id):
+        raise Conflict(tour.REQUIRED)
     if assignment is None:
         return Response(status_code=204)
-    return _json(_assignment(queries.access_work(session, user, assignment.id)))
+    return as_json(described(queries.access_work(session, user, assignment.id)))
 
 
 @router.get("/assignments/{assignment_id}", response_model=AssignmentOut, summary="Read one of your items")
 def read(session: DbSession, user: ApiSignedIn, assignment_id: int) -> Response:
     """Any item that you were given, whatever its state."""
-    return _json(_assignment(queries.access_work(session, user, assignment_id)))
+    return as_json(described(queries.access_work(session, user, assignment_id)))
 
 
 @router.put("/assignments/{assignment_id}/draft", response_model=DraftOut, responses=STALE, summary="Save a draft")
@@ -233,7 +239,9 @@ def save_draft(session: DbSession, user: ApiSignedIn, assignment_id: int, body: 
 
     Sending the stored draft again returns the same answer, so this takes no key.
     """
-    return _json({"version": service.save_draft(session, user, assignment_id, body.draft, body.version)})
+    return as_json(
+        {"version": service.save_draft(session, user, assignment_id, body.draft, body.version, body.corrects)}
+    )
 
 
 @router.post(
@@ -268,22 +276,7 @@ def submit(
             error.extra["draft_version"] = kept
         return answer(request, error)
     told = gold.feedback(session, annotation.id, user.id)
-    return _json(_annotation(annotation, told, _next(session, user) if then else None))
-
-
-@router.post(
-    "/assignments/{assignment_id}/undo",
-    response_model=AssignmentOut,
-    responses=CONFLICT,
-    summary="Undo a submission",
-)
-def undo(session: DbSession, user: ApiSignedIn, assignment_id: int) -> Response:
-    """Undo a submit within ten seconds: the item is in progress again, with the submission as its draft.
-
-    After that, submit it again with `corrects`. Repeating the request returns the same answer, so this takes no key.
-    """
-    recording.undo(session, user, assignment_id)
-    return _json(_assignment(queries.access_work(session, user, assignment_id)))
+    return as_json(_annotation(annotation, told, _next(session, user) if then else None))
 
 
 @router.post(
@@ -302,7 +295,7 @@ def renew(session: DbSession, user: ApiSignedIn, assignment_id: int) -> Response
     Repeating the request only restarts the lease, under the same token, so this takes no key.
     """
     held = service.extend_lease(session, user, assignment_id)
-    return _json(
+    return as_json(
         {
             "fencing_token": held.fencing_token,
             "lease_until": held.lease_until,
@@ -320,14 +313,16 @@ def release(session: DbSession, user: ApiSignedIn, assignment_id: int) -> Respon
 
 def _next(session: Session, user: User) -> dict[str, Any] | None:
     following = service.next_assignment(session, user)
-    return _assignment(queries.access_work(session, user, following.id)) if following else None
+    return described(queries.access_work(session, user, following.id)) if following else None
 
 
-def _json(value: dict[str, Any]) -> Response:
+def as_json(value: dict[str, Any]) -> Response:
+    """An answer of ``value``."""
     return Response(orjson.dumps(value), media_type="application/json", headers={"cache-control": "no-store"})
 
 
-def _assignment(work: queries.Work) -> dict[str, Any]:
+def described(work: queries.Work) -> dict[str, Any]:
+    """An :class:`AssignmentOut` of ``work``."""
     return {
         "id": work.id,
         "state": work.state,

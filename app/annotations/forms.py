@@ -75,6 +75,9 @@ class DraftSave(BaseModel):
 
     version: Whole = Field(ge=0)
     draft: Draft
+    corrects: Whole | None = Field(
+        default=None, description="The annotation of yours that this will correct, where the item is submitted."
+    )
 
 
 class RevisionRequest(BaseModel):

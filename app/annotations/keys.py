@@ -93,7 +93,7 @@ ACTIONS = (
     Action("outline", "o", "outline of a long response", Where.COMPARED),
     Action("guidelines", "g", "guidelines"),
     Action("skip", "s", "skip, giving a reason"),
-    Action("undo", "z", "undo the last submission"),
+    Action("undo", "z", "back to what you did last, to undo it; again: to the one before"),
 )
 FIXED = (
     Fixed("?", "this list"),

@@ -15,7 +15,7 @@ from app.annotations import keys
 from app.annotations.display import LAYOUTS, Display
 from app.annotations.gold import Feedback
 from app.annotations.keys import Action, Fixed
-from app.annotations.queries import OpenBatch, Work
+from app.annotations.queries import Elsewhere, OpenBatch, Work
 from app.candidates.traces import Step, steps_of
 from app.comparisons.models import AssignmentState
 from app.judgements.judgement import Draft
@@ -124,6 +124,14 @@ class Filled:
     """What should stand in place of the wrong step."""
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """To take back what was done with an assignment just before, for some seconds on this page."""
+
+    assignment: int
+    words: str = "Recorded."
+
+
 @dataclass(frozen=True)
 class WorkPage:
     """Context of ``annotations/work.html`` and ``annotations/_work.html``."""
@@ -153,8 +161,10 @@ class WorkPage:
     step_choices: Sequence[tuple[int, str, str]]
     """What a step can be: value, words and key."""
     ended: bool
-    undo: int | None
-    """The assignment that was submitted just before, and can be taken back for some seconds."""
+    undo: Offer | None
+    """What was done just before, and can be taken back."""
+    back: bool
+    """Whether undo led here: it goes on from this item, and what is in hand comes after it."""
     display: Display
     layouts: Mapping[str, str]
     keys: Mapping[str, str]
@@ -176,20 +186,25 @@ class StartPage:
 
     batches: Sequence[OpenBatch]
     paused: Sequence[OpenBatch]
-    undo: int | None = None
+    undo: Offer | None = None
     guidelines: Sequence[tuple[int, str, int, int]] = ()
     """Batches whose guidelines changed since they were read: id, name, version read, version now."""
     barred: Sequence[OpenBatch] = ()
     """Batches that ask for a qualification that was not reached, or cannot be yet."""
     feedback: Feedback | None = None
+    elsewhere: Sequence[Elsewhere] = ()
+    """Dialogues that can be begun or gone on with."""
+    first_visit: bool = False
+    """Whether the tour is offered."""
 
 
 def start_page(
     batches: Sequence[OpenBatch],
-    undo: int | None = None,
+    undo: Offer | None = None,
     guidelines: Sequence[tuple[int, str, int, int]] = (),
     feedback: Feedback | None = None,
     chosen: int | None = None,
+    elsewhere: Sequence[Elsewhere] = (),
 ) -> StartPage:
     """Sort the visible batches into those with work and those that are paused.
 
@@ -199,7 +214,7 @@ def start_page(
     ready.sort(key=lambda batch: (batch.id != chosen, not batch.begun))
     paused = [batch for batch in batches if batch.state is BatchState.PAUSED and batch.waiting]
     barred = [batch for batch in batches if batch.state is BatchState.OPEN and batch.barred]
-    return StartPage(ready, paused, undo, guidelines, barred, feedback)
+    return StartPage(ready, paused, undo, guidelines, barred, feedback, elsewhere)
 
 
 def work_page(
@@ -208,7 +223,7 @@ def work_page(
     draft: Draft | None = None,
     problem: str | None = None,
     kept: int | None = None,
-    undo: int | None = None,
+    undo: Offer | None = None,
     preferences: Mapping[str, Any] = {},
     guidelines_changed: tuple[int, int] | None = None,
     feedback: Feedback | None = None,
@@ -243,6 +258,7 @@ def work_page(
         step_choices=[(each.value, each.label, chosen_keys[f"step_{each.label.lower()}"]) for each in StepLabel],
         ended=work.state in {AssignmentState.SUBMITTED, AssignmentState.SKIPPED} and work.corrects is None,
         undo=undo,
+        back=False,
         display=Display.of(preferences),
         layouts=LAYOUTS,
         keys=chosen_keys,

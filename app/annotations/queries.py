@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -27,7 +27,7 @@ from app.accounts.models import Role, User
 from app.annotations import gold
 from app.annotations.gold import Standing, State
 from app.annotations.models import Decision, Review
-from app.annotations.recording import as_draft, standing_annotation
+from app.annotations.recording import CORRECTS, as_draft, standing_annotation
 from app.candidates.models import Candidate
 from app.comparisons import seats
 from app.comparisons.models import Assignment, AssignmentState, Comparison
@@ -75,13 +75,34 @@ class Work:
     corrects: int | None = None
     """The same, where it is open for correction."""
     returned_note: str | None = None
+    """Why a reviewer gave it back; gone once a correction supersedes it."""
     retracted: bool = False
     """Whether an admin has taken the submission out: it is no longer used, and not corrected."""
-    """Why a reviewer gave it back; gone once a correction supersedes it."""
+    skip_reason: str | None = None
 
     def before(self, index: int) -> list[dict[str, Any]] | None:
         """What came before the text at a position."""
         return self.steps[index] if self.steps else None
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Work of another kind that waits: where it is gone on with, or begun by sending ``batch_id`` there."""
+
+    url: str
+    batch_id: int | None
+    """None where it is begun already, and ``url`` is it."""
+    name: str
+    words: str
+
+
+ELSEWHERE: list[Callable[[Session, User], Sequence[Elsewhere]]] = []
+"""What rooms above say of work that waits in them, for the page on which work is begun."""
+
+
+def elsewhere(session: Session, user: User) -> list[Elsewhere]:
+    """Work of other kinds that waits for ``user``."""
+    return [each for find in ELSEWHERE for each in find(session, user)]
 
 
 COUNT_UP_TO = 200
@@ -103,6 +124,8 @@ class OpenBatch:
     """Comparisons with a free seat that this annotator has not met, with the known answers that are mixed into them."""
     standing: Standing = Standing(State.NONE)  # noqa: RUF009 - it is frozen
     """Where this annotator is with the batch's qualification."""
+    tour_first: bool = False
+    """Whether nothing new of it is given before this annotator has finished the tour."""
 
     @property
     def barred(self) -> bool:
@@ -178,6 +201,7 @@ _work = (
         case((Prompt.tools.is_not(None), _steps)).label("steps"),
         Batch.show_findings,
         CHECKABLE.label("checkable"),
+        Assignment.skip_reason,
     )
     .join(Comparison, Comparison.id == Assignment.comparison_id)
     .join(Prompt, Prompt.id == Comparison.prompt_id)
@@ -204,14 +228,18 @@ def _with_annotation(session: Session, work: Work, correct: bool) -> Work:  # no
     said = standing_annotation(session, work.id)
     if said is None:
         return work
+    corrects = said.id if correct and not said.retraction_id and work.batch_state is not BatchState.CLOSED else None
+    begun = work.draft if corrects and work.draft and work.draft.get(CORRECTS) == corrects else None
     latest = select(Review).where(Review.annotation_id == said.id).order_by(Review.id.desc()).limit(1)
     review = session.scalars(latest).one_or_none()
     returned = review is not None and review.verdict is Decision.RETURNED
     return replace(
         work,
-        draft=as_draft(session, said).model_dump(mode="json"),
+        draft={name: each for name, each in begun.items() if name != CORRECTS}
+        if begun
+        else as_draft(session, said).model_dump(mode="json"),
         annotation_id=said.id,
-        corrects=said.id if correct and not said.retraction_id and work.batch_state is not BatchState.CLOSED else None,
+        corrects=corrects,
         returned_note=review.note if review and returned and not said.retraction_id else None,
         retracted=said.retraction_id is not None,
     )
@@ -240,12 +268,14 @@ def active_assignment(session: Session, user: User, batch_id: int | None = None)
 def visible_batches(session: Session, user: User) -> Sequence[OpenBatch]:
     """Open and paused batches with what waits in them for ``user``: the one place where "waiting" is decided.
 
-    What :func:`app.annotations.service.next_assignment` would give counts, and nothing else. An item that somebody stopped
+    What :func:`app.annotations.service.next_assignment` would give counts, and nothing else; where the tour comes first, what it
+    would give after that. An item that somebody stopped
     with waits for that person as long as its seat is free, or it could never be reached again.
     """
     found = []
-    for key, name, state, text, begun, fresh, mixed_in, items, percent in session.execute(_visible(user)):
-        batch = OpenBatch(key, name, state, text, begun, fresh + mixed_in if fresh else 0)
+    for key, name, state, text, begun, fresh, mixed_in, items, percent, tour in session.execute(_visible(user)):
+        tour_first = tour and user.toured_at is None
+        batch = OpenBatch(key, name, state, text, begun, fresh + mixed_in if fresh else 0, tour_first=tour_first)
         if items:
             stands = gold.standing(session, user.id, seats.Open(batch.id, 0, items, percent))
             # staff make the known answers before there are any
@@ -272,6 +302,7 @@ def _visible(user: User) -> Select[Any]:
             case((Batch.gold_percent > 0, mixed_in), else_=0),
             Batch.qualification_items,
             Batch.qualification_percent,
+            Batch.requires_tour,
         )
         .where(cast(Batch.state, String).in_([BatchState.OPEN.value, BatchState.PAUSED.value]))
         .where(Batch.kind == BatchKind.PROMPTS)

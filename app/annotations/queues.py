@@ -1,16 +1,17 @@
 """What one annotator has to do and has done, in five queues, newest first. Everything here is the reader's own.
 
-Counting stops at ``COUNT_UP_TO``. Responses are named by their positions.
+Counting stops at ``COUNT_UP_TO``. Responses are named by their positions. A search reads at most ``WINDOW`` items for a page, so
+that it costs the same for somebody with a hundred thousand: where few of them match, the page is short and goes on behind them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, fields
+from datetime import date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, String, and_, cast, func, literal, null, select
+from sqlalchemy import ColumnElement, Integer, Select, String, and_, cast, column, func, literal, null, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Session, aliased
 
@@ -28,6 +29,10 @@ PAGE = 25
 BEGINNING = 240
 """Characters of a prompt that a row shows."""
 BATCHES_OFFERED = 100
+WINDOW = 500
+"""Items that a search reads for a page."""
+SEARCHED = 4_000
+"""Characters of each message of a prompt that a search reads."""
 
 
 class Queue(StrEnum):
@@ -71,6 +76,29 @@ class Row:
         return self.state is AssignmentState.SUBMITTED and not closed and not self.retracted
 
 
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What a queue is searched for. Of the outcome, the edit and the reason each counts only where a queue has it."""
+
+    batch_id: int | None = None
+    text: str = ""
+    """Part of a message of the prompt, in any case, as far as ``SEARCHED`` goes."""
+    outcome: Outcome | None = None
+    edited: bool = False
+    reason: str = ""
+    """Why it was skipped: as it is offered, whatever was written beside it."""
+    since: date | None = None
+    until: date | None = None
+    """The last day."""
+    zone: tzinfo | None = None
+    """Whose days they are; None: the database's."""
+
+    def __bool__(self) -> bool:
+        """Whether anything is left out."""
+        return any(getattr(self, each.name) for each in fields(self) if each.name != "zone")
+
+
+EVERYTHING = Sought()
 _later = aliased(Review)
 _returned = and_(
     Review.annotation_id == Annotation.id,
@@ -83,6 +111,16 @@ _in_work: dict[Queue, ColumnElement[bool]] = {
     Queue.PENDING: and_(can_go_on, Assignment.draft.is_(None), Batch.state != BatchState.CLOSED),
     Queue.DRAFTS: and_(_open_states, Assignment.draft.is_not(None)),
     Queue.SKIPPED: Assignment.state == AssignmentState.SKIPPED,
+}
+_times: dict[Queue, ColumnElement[datetime]] = {
+    Queue.PENDING: Assignment.created_at.expression,
+    Queue.DRAFTS: Assignment.created_at.expression,
+    Queue.SKIPPED: func.coalesce(Assignment.skipped_at, Assignment.created_at),
+}
+_states = {
+    Queue.PENDING: [AssignmentState.ACTIVE, AssignmentState.RELEASED],
+    Queue.DRAFTS: [AssignmentState.ACTIVE, AssignmentState.RELEASED],
+    Queue.SKIPPED: [AssignmentState.SKIPPED],
 }
 _about = (
     Assignment.id,
@@ -97,15 +135,62 @@ _about = (
 
 
 def queue_page(
-    session: Session, user: User, queue: Queue, *, batch_id: int | None = None, before: int | None = None
+    session: Session, user: User, queue: Queue, sought: Sought = EVERYTHING, *, before: int | None = None
 ) -> Page[Row]:
-    """One page of ``queue``, perhaps only of one batch."""
-    query = _rows(user, queue)
-    if batch_id is not None:
-        query = query.where(Batch.id == batch_id)
+    """One page of ``queue``, of what is sought; it may be short, and others follow all the same."""
+    query, order = _rows(user, queue), _order(user, queue)
     names = query.selected_columns.keys()
-    page = read_rows(session, query, _order(user, queue), before, PAGE)
-    return page.map(lambda row: _row(dict(zip(names, row, strict=True))))
+    edge = None
+    if sought:
+        at = _times.get(queue, Annotation.created_at.expression)
+        query = query.where(*_days(sought, at))
+        walked = order.apply(_walked(user, queue).where(*_days(sought, at)), before)
+        edge = session.scalar(walked.offset(WINDOW - 1).limit(1))
+        query = query.where(*_matches(queue, sought))
+        if edge is not None:
+            query = query.where(order.up_to(edge))
+    page = read_rows(session, query, order, before, PAGE)
+    rows = page.map(lambda row: _row(dict(zip(names, row, strict=True))))
+    return rows if rows.next is not None or edge is None else Page(rows.rows, edge)
+
+
+def _days(sought: Sought, at: ColumnElement[datetime]) -> list[ColumnElement[bool]]:
+    bounds = []
+    for day, later in ((sought.since, 0), (sought.until, 1)):
+        if day is not None:
+            moment = datetime.combine(day, time(), sought.zone) + timedelta(days=later)
+            bounds.append(at < moment if later else at >= moment)
+    return bounds
+
+
+def _matches(queue: Queue, sought: Sought) -> list[ColumnElement[bool]]:
+    """The conditions on an item of ``queue`` that only reading it can tell."""
+    judged = queue not in _in_work
+    message = func.jsonb_array_elements(Prompt.messages).table_valued(column("value", JSONB)).render_derived("message")
+    # folded once and then searched for bytes: ILIKE folds at every place, and takes several times as long
+    text = func.lower(func.left(message.c.value["content"].astext, SEARCHED))
+    says = select(literal(1)).select_from(message).where(func.strpos(text, func.lower(sought.text)) > 0)
+    given = {
+        "batch": (sought.batch_id is not None, Batch.id == sought.batch_id),
+        "text": (bool(sought.text), says.correlate(Prompt).exists()),
+        "outcome": (judged and sought.outcome is not None, Annotation.outcome == sought.outcome),
+        "edited": (judged and sought.edited, Annotation.edited_text.is_not(None)),
+        "reason": (
+            queue is Queue.SKIPPED and bool(sought.reason),
+            or_(
+                Assignment.skip_reason == sought.reason,
+                Assignment.skip_reason.startswith(f"{sought.reason}: ", autoescape=True),
+            ),
+        ),
+    }
+    return [condition for asked, condition in given.values() if asked]
+
+
+def _walked(user: User, queue: Queue) -> Select[Any]:
+    """The keys of what a queue is walked along, before anything is read that only decides whether it is shown."""
+    if queue in _in_work:
+        return select(Assignment.id).where(Assignment.annotator_id == user.id, Assignment.state.in_(_states[queue]))
+    return select(Annotation.id).where(Annotation.annotator_id == user.id, STANDING)
 
 
 def counts(session: Session, user: User, batch_id: int | None = None) -> dict[Queue, str]:
@@ -136,10 +221,11 @@ def _rows(user: User, queue: Queue) -> Select[Any]:
     if queue in _in_work:
         query = select(
             *_about,
-            Assignment.created_at.label("at"),
+            _times[queue].label("at"),
             cast(null(), String).label("outcome"),
             cast(null(), JSONB).label("ranking"),
             cast(null(), ARRAY(String)).label("order_shown"),
+            cast(null(), ARRAY(Integer)).label("strengths"),
             literal(False).label("edited"),
             cast(null(), String).label("note"),
             literal(False).label("retracted"),
@@ -152,6 +238,7 @@ def _rows(user: User, queue: Queue) -> Select[Any]:
                 Annotation.outcome,
                 Annotation.ranking,
                 Annotation.order_shown,
+                Annotation.strengths,
                 Annotation.edited_candidate_id.is_not(None).label("edited"),
                 Review.note if queue is Queue.RETURNED else cast(null(), String).label("note"),
                 Annotation.retraction_id.is_not(None).label("retracted"),
@@ -181,5 +268,5 @@ def _order(user: User, queue: Queue) -> Order:
 def _row(row: Any) -> Row:
     outcome = None
     if row["outcome"] is not None:
-        outcome = in_words(Outcome(row["outcome"]), row["ranking"], row["order_shown"])
+        outcome = in_words(Outcome(row["outcome"]), row["ranking"], row["order_shown"], row["strengths"])
     return Row(**{**{name: row[name] for name in Row.__slots__}, "outcome": outcome})

@@ -1,7 +1,7 @@
 """Recording a judgement, once: submit, correct, take back. Nothing here commits.
 
 An annotation is never changed. A correction is a new row that the old one points at; one that its annotator takes back
-within seconds is marked as withdrawn, and stays.
+within seconds is marked as withdrawn, and stays. Later, undoing is correcting: the judgement counts until another one is there.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Interval, bindparam, cast, func, select, update
+from sqlalchemy import BigInteger, Interval, bindparam, cast, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -20,8 +20,8 @@ from app.annotations.forms import Submission, request_hash
 from app.annotations.models import STANDING, Annotation, Revision
 from app.candidates.models import Candidate, LiveGeneration
 from app.comparisons import seats
-from app.comparisons.models import AssignmentState
-from app.comparisons.purposes import PURPOSES, After
+from app.comparisons.models import AssignmentState, Comparison
+from app.comparisons.purposes import PURPOSES, After, Asked, suits
 from app.comparisons.seats import Held, Locked
 from app.judgements import rules
 from app.judgements.judgement import Draft, Judgement
@@ -34,9 +34,15 @@ UNDO_SECONDS = 10
 UNDO_PATIENCE = 5
 """Seconds more that the click may take to arrive."""
 RETRACTED = "An admin has retracted this submission: it is no longer used and can no longer be corrected."
+CORRECTS = "corrects"
+"""In the stored draft of a correction, beside the draft: the annotation that it corrects."""
 AFTER_EDIT: list[Callable[[Session, int], None]] = []
 """What rooms above do with an annotation that has an edit, in the transaction that records it."""
 TAKEN = "Your time ran out and somebody else has finished this item. Your text is kept as a draft."
+GONE = "Others have taken this item since you skipped it, so it cannot come back to you."
+NOT_YOURS = (
+    "You have since read what others said of this prompt, or you no longer get its kind: the item stays skipped."
+)
 
 
 class Recorded(NamedTuple):
@@ -125,13 +131,8 @@ def _correct(session: Session, user: User, locked: Locked, submission: Submissio
     held = locked.assignment
     if submission.corrects is None:
         raise Conflict("You already submitted this item; the first submission counts.")
-    if locked.batch_state is BatchState.CLOSED:
-        raise Conflict("This batch is closed: your submission is final and can no longer be corrected.")
-    current, retraction = session.connection().execute(_current, {"assignment": held.id}).one()
-    if current != submission.corrects:
-        raise Conflict("You already corrected this item in another window. Reload to edit that version.")
-    if retraction is not None:
-        raise Conflict(RETRACTED)
+    current = submission.corrects
+    check_corrects(session, locked, current)
     values = _checked(session, locked, submission)
     new = session.connection().execute(_next_id).scalar_one()
     session.connection().execute(_supersede, {"old": current, "new": new})
@@ -141,18 +142,36 @@ def _correct(session: Session, user: User, locked: Locked, submission: Submissio
     return stored
 
 
+def check_corrects(session: Session, locked: Locked, corrects: int) -> None:
+    """Refuse to correct what is not the judgement that counts of a submitted item, or is final.
+
+    Raises:
+        Conflict: the batch is closed, it was corrected elsewhere, or an admin has retracted it.
+    """
+    if locked.batch_state is BatchState.CLOSED:
+        raise Conflict("This batch is closed: your submission is final and can no longer be corrected.")
+    current, retraction = session.connection().execute(_current, {"assignment": locked.assignment.id}).one()
+    if current != corrects:
+        raise Conflict("You already corrected this item in another window. Reload to edit that version.")
+    if retraction is not None:
+        raise Conflict(RETRACTED)
+
+
 def undo(session: Session, user: User, assignment_id: int) -> Held:
-    """Take the annotation back that was just submitted: the item is in work again, filled in as it was.
+    """Take the annotation back that was just submitted, or the skip: the item is in work again, filled in as it was.
 
     Asked for twice, it gives the item in work.
 
     Raises:
-        Conflict: too late, or the batch was closed. The annotation can still be corrected until then.
+        Conflict: an item that was skipped is no longer free; the batch was closed; or it is too late to take the annotation
+            back. That one can still be corrected: ``extra["corrects"]`` is its id.
     """
     locked = lock(session, user, assignment_id)
     held = locked.assignment
     if held.state is AssignmentState.ACTIVE:
         return held
+    if held.state is AssignmentState.SKIPPED:
+        return _unskip(session, user, locked)
     if held.state is not AssignmentState.SUBMITTED:
         raise Conflict(f"This item is {held.state}: there is nothing to undo.")
     if locked.batch_state is BatchState.CLOSED:
@@ -163,6 +182,7 @@ def undo(session: Session, user: User, assignment_id: int) -> Held:
         .where(
             Annotation.assignment_id == held.id,
             STANDING,
+            Annotation.retraction_id.is_(None),
             Annotation.created_at > func.now() - patience,
             # what was corrected before cannot stand again
             ~select(_corrected.c.id).where(_corrected.c.superseded_by_id == Annotation.id).exists(),
@@ -172,11 +192,31 @@ def undo(session: Session, user: User, assignment_id: int) -> Held:
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if taken is None:
-        raise Conflict("It is too late to undo this, but you can still correct it under your submitted items.")
+        current, retraction = session.connection().execute(_current, {"assignment": held.id}).one()
+        if retraction is not None:
+            raise Conflict(RETRACTED)
+        raise Conflict("It is too late to take this back, but you can still correct it.", corrects=current)
     verification.take_back(session, taken.id)
     seats.change(session, held.comparison_id, done=-1)
     seats.write_draft(session, held.id, as_draft(session, taken).model_dump(mode="json"))
     return seats.renew(session, held.id, tokens=1)
+
+
+def _unskip(session: Session, user: User, locked: Locked) -> Held:
+    """Give an item that was skipped back, with the draft that it had, while it has a free seat and may be this person's."""
+    held = locked.assignment
+    if locked.batch_state is BatchState.CLOSED:
+        raise Conflict("This batch is closed: what you skipped stays skipped.")
+    if locked.batch_state is not BatchState.OPEN:
+        raise Conflict("This batch is paused: undo the skip when it opens again.")
+    annotator = literal(user.id, BigInteger)
+    may = select(Comparison.id).where(Comparison.id == held.comparison_id, *suits(annotator, *Asked))
+    if session.scalar(may) is None:
+        raise Conflict(NOT_YOURS)
+    again = seats.take_back(session, held)
+    if again is None:
+        raise Conflict(GONE)
+    return again
 
 
 def standing_annotation(session: Session, assignment_id: int) -> Annotation | None:

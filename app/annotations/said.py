@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from markupsafe import Markup
+from sqlalchemy.orm import Session
 
+from app.annotations import history
+from app.annotations.models import Annotation, Review
 from app.annotations.pages import WorkPage, step_rows
 from app.annotations.queries import Work
+from app.annotations.recording import as_draft
 from app.comparisons.models import AssignmentState
 from app.judgements.judgement import Draft
 from app.judgements.positions import POSITIONS
@@ -63,8 +68,23 @@ class EndedPage:
     nothing_to_improve: bool
     comment: str
     can_correct: bool
+    reason: str | None
+    """Why it was skipped."""
     labelled: list[LabelledStep]
     """The steps of a response whose steps were labelled, those after the wrong one among them."""
+    reviews: Sequence[tuple[Review, str]] = ()
+    """What reviewers said of it, with their names."""
+    earlier: Sequence[Before] = ()
+    """What was said before it was corrected, the latest first."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """An earlier judgement of an item, with what reviewers said of it."""
+
+    annotation: Annotation
+    said: EndedPage
+    reviews: Sequence[tuple[Review, str]]
 
 
 def ended_page(page: WorkPage) -> EndedPage:
@@ -86,6 +106,7 @@ def ended_page(page: WorkPage) -> EndedPage:
         nothing_to_improve=said.nothing_to_improve,
         comment=said.comment,
         labelled=_labelled(work, said) if page.labels and submitted else [],
+        reason=work.skip_reason if work.state is AssignmentState.SKIPPED else None,
         can_correct=submitted and not work.retracted and work.batch_state is not BatchState.CLOSED,
     )
 
@@ -93,6 +114,23 @@ def ended_page(page: WorkPage) -> EndedPage:
 def said_before(page: WorkPage, draft: Draft) -> EndedPage:
     """The same for ``draft``, an earlier judgement of the item on ``page``."""
     return ended_page(replace(page, work=replace(page.work, draft=draft.model_dump(mode="json"))))
+
+
+def with_history(session: Session, page: WorkPage) -> EndedPage:
+    """What there is to read of ``page``, with the words of reviewers and what had been said before it was corrected."""
+    ended, annotation_id = ended_page(page), page.work.annotation_id
+    if annotation_id is None:
+        return ended
+    reviews = history.reviews_of(session, annotation_id)
+    return replace(ended, reviews=reviews, earlier=said_earlier(session, page, annotation_id))
+
+
+def said_earlier(session: Session, page: WorkPage, annotation_id: int) -> list[Before]:
+    """What was said of the item on ``page`` before it was corrected to ``annotation_id``, the latest first."""
+    return [
+        Before(each, said_before(page, as_draft(session, each)), history.reviews_of(session, each.id))
+        for each in history.earlier(session, page.work.id, annotation_id)
+    ]
 
 
 def _labelled(work: Work, said: Draft) -> list[LabelledStep]:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
 from app.annotations import gold
-from app.annotations.recording import TAKEN, lock
+from app.annotations.recording import CORRECTS, TAKEN, check_corrects, lock
 from app.candidates import service as candidates
 from app.comparisons import claims, seats
 from app.comparisons.models import AssignmentState
@@ -36,6 +36,8 @@ def next_assignment(session: Session, user: User, batch_id: int | None = None) -
         if again is not None:
             return again
     for batch in seats.open_batches(session, batch_id):
+        if batch.requires_tour and user.toured_at is None:
+            continue
         fresh = _fresh(session, user, batch)
         if fresh is not None:
             guidelines.meet(session, user.id, batch.id)
@@ -61,25 +63,31 @@ def _fresh(session: Session, user: User, batch: seats.Open) -> Held | None:
     return claims.claim(session, user.id, batch.id)
 
 
-def save_draft(session: Session, user: User, assignment_id: int, draft: Draft, version: int) -> int:
+def save_draft(
+    session: Session, user: User, assignment_id: int, draft: Draft, version: int, corrects: int | None = None
+) -> int:
     """Store ``draft`` over version ``version`` and return the new version; work in progress renews the lease.
 
-    Saving the stored draft again (its answer was lost on the way) is no conflict.
+    Saving the stored draft again (its answer was lost on the way) is no conflict. With ``corrects`` it is the draft of a
+    correction of that annotation, and is there again when the item is opened for correction.
 
     Raises:
         StaleVersion: another tab saved first; ``extra`` has the stored draft and its version.
-        Conflict: the item was submitted or skipped.
+        Conflict: the item was submitted or skipped; or it cannot be corrected.
     """
-    held = lock(session, user, assignment_id).assignment
-    if held.state not in {AssignmentState.ACTIVE, AssignmentState.RELEASED}:
+    locked = lock(session, user, assignment_id)
+    held, value = locked.assignment, draft.model_dump(mode="json")
+    if held.state is AssignmentState.SUBMITTED and corrects is not None:
+        check_corrects(session, locked, corrects)
+        value[CORRECTS] = corrects
+    elif held.state not in {AssignmentState.ACTIVE, AssignmentState.RELEASED}:
         raise Conflict(f"This item is {held.state} already.")
-    value = draft.model_dump(mode="json")
     if held.draft_version != version:
         if held.draft == value:
             return held.draft_version
         raise StaleVersion(
             "A newer draft was saved in another window. Both texts are here: choose one.",
-            stored=held.draft,
+            stored=held.draft and {name: said for name, said in held.draft.items() if name != CORRECTS},
             version=held.draft_version,
         )
     seats.write_draft(session, held.id, value)

@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 
 from app.accounts.access import SignedIn
 from app.accounts.models import User
-from app.annotations import gold, queries, recording, service
+from app.annotations import gold, history, queries, recording, service, tour
 from app.annotations.gold import Feedback
-from app.annotations.pages import start_page, work_page
-from app.annotations.said import ended_page
+from app.annotations.pages import Offer, start_page, work_page
+from app.annotations.said import with_history
 from app.annotations.work_form import LongTexts, WorkForm
 from app.judgements.judgement import Draft
 from app.kernel.db import DbSession
@@ -46,14 +46,18 @@ def start(
         guidelines=changed,
         feedback=_feedback(session, user, feedback),
         chosen=batch,
+        elsewhere=queries.elsewhere(session, user),
     )
-    return render(request, "annotations/start.html", page)
+    first = user.toured_at is None and history.step_back(session, user) is None
+    return render(request, "annotations/start.html", replace(page, first_visit=first))
 
 
 @router.post("/annotate")
 def take(request: Request, session: DbSession, user: SignedIn, batch: Annotated[int | None, Form()] = None) -> Response:
     """Claim the next item."""
     assignment = service.next_assignment(session, user, batch)
+    if assignment is None and tour.awaits(session, user, batch):
+        return redirect(request, f"/tour?batch={batch}")
     return redirect(request, f"/assignments/{assignment.id}" if assignment else "/annotate")
 
 
@@ -64,43 +68,80 @@ def work(
     user: SignedIn,
     assignment_id: int,
     correct: bool = False,  # noqa: FBT001, FBT002
+    back: bool = False,  # noqa: FBT001, FBT002
     feedback: Key = None,
 ) -> Response:
-    """One item, with its draft; a submitted one as it was judged, or with ``correct`` open for correction."""
+    """One item, with its draft; a submitted one as it was judged, or with ``correct`` open for correction.
+
+    ``back``: undo led here.
+    """
     item = queries.access_work(session, user, assignment_id, correct=correct)
     changed = guidelines.changed(session, user, item.batch_id)
     told = _feedback(session, user, feedback)
     page = work_page(item, preferences=user.preferences, guidelines_changed=changed, feedback=told)
+    page = replace(page, back=back)
     if page.ended:
-        return render(request, "annotations/ended.html", ended_page(page))
+        return render(request, "annotations/ended.html", with_history(session, page))
     return render(request, "annotations/work.html", page)
 
 
 @router.post("/assignments/{assignment_id}/submit")
 def submit(
-    request: Request, session: DbSession, user: SignedIn, assignment_id: int, form: Annotated[WorkForm, Form()]
+    request: Request,
+    session: DbSession,
+    user: SignedIn,
+    assignment_id: int,
+    form: Annotated[WorkForm, Form()],
+    back: bool = False,  # noqa: FBT001, FBT002
 ) -> Response:
-    """Record the judgement and bring the next item."""
+    """Record the judgement and bring the next item; after a correction what is in hand, where undo had led to it (``back``)."""
     item = queries.access_work(session, user, assignment_id, correct=bool(form.corrects))
     try:
         recorded = recording.submit(session, user, assignment_id, form.submission(), form.key)
     except (BadInput, Conflict) as error:
         return _refused(request, session, user, item, form, error)
-    if form.corrects:
-        back = "/queues/submitted" if item.dialogue_id is None else _dialogue_url(item)
-        return redirect(request, back, flash="Corrected. The earlier judgement is kept alongside the new one.")
+    if form.corrects and not back:
+        list_or_dialogue = "/queues/submitted" if item.dialogue_id is None else _dialogue_url(item)
+        return redirect(
+            request, list_or_dialogue, flash="Corrected. The earlier judgement is kept alongside the new one."
+        )
     return _go_on(request, session, user, item, after=recorded)
 
 
 @router.post("/assignments/{assignment_id}/undo")
 def undo(request: Request, session: DbSession, user: SignedIn, assignment_id: int) -> Response:
-    """Take back what was just submitted, and put the item on the page again as it was."""
+    """Take back what was submitted or skipped, and put the item on the page again as it was."""
     queries.access_work(session, user, assignment_id)
-    recording.undo(session, user, assignment_id)
-    url = f"/assignments/{assignment_id}"
+    return _undone(request, session, user, assignment_id)
+
+
+@router.post("/annotate/undo")
+def undo_last(
+    request: Request, session: DbSession, user: SignedIn, before: Annotated[str, Form(pattern="^[0-9]{0,18}$")] = ""
+) -> Response:
+    """Go back to what the reader judged or skipped last; from an item that undo led to (``before``), to the one before it."""
+    last = history.step_back(session, user, int(before) if before else None)
+    if last is not None:
+        return _undone(request, session, user, last)
+    if is_exchange(request):
+        raise Conflict(history.NOTHING)
+    return redirect(request, f"/assignments/{before}?back=1" if before else "/annotate", flash=history.NOTHING)
+
+
+def _undone(request: Request, session: Session, user: User, assignment_id: int) -> Response:
+    """The item in work again or, after a while, open for correction; where neither can be, as it was, and why."""
+    correct = False
+    try:
+        recording.undo(session, user, assignment_id)
+    except Conflict as error:
+        correct = "corrects" in error.extra
+        if not correct:
+            return redirect(request, f"/assignments/{assignment_id}?back=1", flash=error.message)
+    url = f"/assignments/{assignment_id}?{'correct=1&' if correct else ''}back=1"
     if not is_exchange(request):
         return redirect(request, url)
-    page = work_page(queries.access_work(session, user, assignment_id), preferences=user.preferences)
+    item = queries.access_work(session, user, assignment_id, correct=correct)
+    page = replace(work_page(item, preferences=user.preferences), back=True)
     response = render(request, "annotations/_work.html", page)
     response.headers["hx-push-url"] = url
     return response
@@ -139,7 +180,7 @@ def skip(
         service.skip(session, user, assignment_id, said)
     except (BadInput, Conflict) as error:
         return _refused(request, session, user, item, None, error)
-    return _go_on(request, session, user, item)
+    return _go_on(request, session, user, item, skipped=assignment_id)
 
 
 @router.post("/assignments/{assignment_id}/lease")
@@ -165,7 +206,13 @@ def _dialogue_url(item: queries.Work) -> str:
 
 
 def _go_on(
-    request: Request, session: Session, user: User, item: queries.Work, *, after: recording.Recorded | None = None
+    request: Request,
+    session: Session,
+    user: User,
+    item: queries.Work,
+    *,
+    after: recording.Recorded | None = None,
+    skipped: int | None = None,
 ) -> Response:
     """The next item of the same batch, else of another, else the start page; in one exchange where htmx asks.
 
@@ -175,14 +222,14 @@ def _go_on(
         return redirect(request, _dialogue_url(item))
     told = _feedback(session, user, after.id if after else None)
     # an answer of the qualification counts as it was given, so nothing is offered to be taken back
-    undo = after.assignment_id if after and told is None else None
+    undo = Offer(after.assignment_id) if after and told is None else Offer(skipped, "Skipped.") if skipped else None
     following = service.next_assignment(session, user, item.batch_id) or service.next_assignment(session, user)
     if not is_exchange(request):
         told_there = f"?feedback={after.id}" if after and told else ""
         return redirect(request, (f"/assignments/{following.id}" if following else "/annotate") + told_there)
     if following is None:
         batches, changes = queries.visible_batches(session, user), guidelines.changed_batches(session, user)
-        start = start_page(batches, undo, changes, told)
+        start = start_page(batches, undo, changes, told, elsewhere=queries.elsewhere(session, user))
         response = render(request, "annotations/_start.html", start)
         response.headers["hx-push-url"] = "/annotate"
         return response

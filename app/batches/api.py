@@ -218,6 +218,7 @@ def _batch_json(batch: Batch, progress: Progress, round_number: int) -> BatchJso
         gold_percent=batch.gold_percent,
         qualification_items=batch.qualification_items,
         qualification_percent=batch.qualification_percent,
+        requires_tour=batch.requires_tour,
         verifiers=batch.verifiers,
         required=batch.required,
         show_findings=batch.show_findings,

@@ -17,7 +17,7 @@ def suggested(upload: Upload) -> dict[str, str]:
         {key: values.get(key, "") for key in fields}
         | {"leave_out_refused": ""}
         | {"name": name[:120], "edit_policy": "optional", "selection": PairSelection.BALD.value}
-        | {"show_findings": "after", "may_train": ""}
+        | {"show_findings": "after", "may_train": "", "requires_tour": "false"}
         | _as_many_as_came(upload)
     )
 
@@ -43,5 +43,6 @@ def of_batch(batch: Batch) -> dict[str, str]:
         | {"attributes": to_lines(batch.attributes), "language": batch.language or ""}
         | {"verifiers": to_text(batch.verifiers), "required": ", ".join(batch.required)}
         | {"show_findings": batch.show_findings.value, "selection": batch.selection.value}
+        | {"requires_tour": str(batch.requires_tour).lower()}
         | {f"example_{level}": batch.strength_examples.get(level, "") for level in "1234"}
     )

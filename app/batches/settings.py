@@ -17,7 +17,7 @@ from app.prompts.models import Batch, BatchKind, BatchState, BatchTask, Prompt
 SHARED = ("verify_percent", "gold_percent", "qualification_items")
 NUMBERS = (*SHARED, "qualification_percent")
 CHOOSING = ("overlap_percent", "selection", "sampled_per_prompt")
-PLAIN = (*NUMBERS, *CHOOSING, "required", "show_findings")
+PLAIN = (*NUMBERS, *CHOOSING, "required", "show_findings", "requires_tour")
 
 
 def change(session: Session, user: User, batch: Batch, wanted: BatchChange) -> None:
@@ -33,6 +33,8 @@ def change(session: Session, user: User, batch: Batch, wanted: BatchChange) -> N
             "Dialogue turns are only shown to their author, so their edits cannot be verified and they have no known "
             "answers."
         )
+    if batch.kind is BatchKind.DIALOGUE and wanted.requires_tour:
+        raise Conflict("The tour is about items that are compared one by one: dialogues cannot require it.")
     _check_task(batch, wanted)
     after = _asked(wanted)
     before: dict[str, object] = {

@@ -163,6 +163,7 @@ class Assignment(Base):
         CheckConstraint("(state = 'skipped') = (skip_reason IS NOT NULL)", name="skip_has_reason"),
         Index("ix_assignments_held", "annotator_id", postgresql_where=text("state = 'active'")),
         Index("ix_assignments_expiry", "lease_until", postgresql_where=text("state = 'active'")),
+        Index("ix_assignments_skipped", "annotator_id", "skipped_at", postgresql_where=text("state = 'skipped'")),
         Index(None, "annotator_id", "state"),
     )
 
@@ -181,6 +182,8 @@ class Assignment(Base):
     draft: Mapped[Json | None] = mapped_column(JSONB(none_as_null=True))
     draft_version: Mapped[int] = mapped_column(default=0, server_default="0")
     skip_reason: Mapped[str | None] = mapped_column(String(500))
+    skipped_at: Mapped[Time | None]
+    """When it was skipped last; stays when the skip is undone. NULL in older rows."""
     created_at: Mapped[Created]
 
     comparison: Mapped[Comparison] = relationship(lazy="raise")

@@ -108,11 +108,22 @@ _twin = aliased(Comparison, name="twin")
 def fresh_for(annotator: SQLColumnExpression[int], asked: Asked = Asked.WORK) -> list[ColumnElement[bool]]:
     """The conditions under which a comparison has a seat for ``annotator``: the one place where this is decided.
 
-    It has a free seat and is in use. The annotator has not met it, is not the one whom it measures, has not read another's
-    judgement of its prompt, has not met the same responses for a purpose that it is never met with, and reads its language.
+    It has a free seat, the annotator has not met it, and it :func:`suits` them.
     """
-    entries = {purpose: entry for purpose, entry in PURPOSES.items() if entry.claimed_as is asked}
-    met_by_all = all(entry.met_by_all for entry in entries.values())
+    met_by_all = all(entry.met_by_all for entry in PURPOSES.values() if entry.claimed_as is asked)
+    return [
+        has_free_seat,
+        _met(Comparison.id, annotator, of_few=not met_by_all).is_(None),
+        *suits(annotator, asked),
+    ]
+
+
+def suits(annotator: SQLColumnExpression[int], *asked: Asked) -> list[ColumnElement[bool]]:
+    """The conditions under which ``annotator`` may judge a comparison, met or not.
+
+    It is in use. The annotator is not the one whom it measures, has not read another's judgement of its prompt, has not met
+    the same responses for a purpose that it is never met with, and reads its language.
+    """
     read = (
         select(JudgementRead.prompt_id)
         .where(JudgementRead.prompt_id == Comparison.prompt_id, JudgementRead.user_id == annotator)
@@ -120,12 +131,12 @@ def fresh_for(annotator: SQLColumnExpression[int], asked: Asked = Asked.WORK) ->
         .scalar_subquery()
     )
     return [
-        has_free_seat,
-        _met(Comparison.id, annotator, of_few=not met_by_all).is_(None),
         read.is_(None),
         or_(Comparison.not_for_id.is_(None), Comparison.not_for_id != annotator),
         _reads(annotator),
-        or_(*(_may_have(annotator, purpose, entry) for purpose, entry in entries.items())),
+        or_(
+            *(_may_have(annotator, purpose, entry) for purpose, entry in PURPOSES.items() if entry.claimed_as in asked)
+        ),
     ]
 
 

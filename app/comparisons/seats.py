@@ -19,9 +19,11 @@ from sqlalchemy import (
     ColumnElement,
     ScalarSelect,
     SQLColumnExpression,
+    String,
     and_,
     bindparam,
     case,
+    cast,
     func,
     insert,
     literal_column,
@@ -74,6 +76,7 @@ class Open(NamedTuple):
     gold_percent: int
     qualification_items: int
     qualification_percent: int
+    requires_tour: bool = False
 
 
 _held = (
@@ -143,7 +146,13 @@ _lock = (
     .with_for_update(of=Assignment)
 )
 _open_batches = (
-    select(Batch.id, Batch.gold_percent, Batch.qualification_items, Batch.qualification_percent)
+    select(
+        Batch.id,
+        Batch.gold_percent,
+        Batch.qualification_items,
+        Batch.qualification_percent,
+        Batch.requires_tour,
+    )
     .where(Batch.state == written_out(BatchState.OPEN), Batch.kind == written_out(BatchKind.PROMPTS), _in_batch)
     .order_by(Batch.id)
 )
@@ -165,6 +174,7 @@ _renew = (
         state=AssignmentState.ACTIVE,
         lease_until=_lease_end,
         fencing_token=Assignment.fencing_token + bindparam("tokens"),
+        skip_reason=None,  # a skip that is undone takes the seat again
     )
     .returning(*_held)
 )
@@ -184,7 +194,11 @@ _change = (
 _finish = (
     update(Assignment)
     .where(Assignment.id == bindparam("assignment"))
-    .values(state=bindparam("to"), skip_reason=bindparam("reason"))
+    .values(
+        state=bindparam("to"),
+        skip_reason=bindparam("reason"),
+        skipped_at=case((cast(bindparam("reason"), String).is_not(None), func.now()), else_=Assignment.skipped_at),
+    )
 )
 _write_draft = (
     update(Assignment)
@@ -230,7 +244,7 @@ def assign(session: Session, annotator_id: int, comparison_id: int, order: list[
 
 
 def take_back(session: Session, held: Held) -> Held | None:
-    """Give a released assignment, locked by the caller, its seat again if one is free: a new lease, a new token."""
+    """Give a released or skipped assignment, locked by the caller, its seat again if one is free: a new lease and token."""
     return renew(session, held.id, tokens=1) if take_seat(session, held.comparison_id) else None
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -55,14 +54,6 @@ def goal_of(preferences: Mapping[str, Any]) -> int:
     """The daily goal; 0 where none, or none that makes sense, is stored."""
     goal = preferences.get("daily_goal")
     return goal if type(goal) is int and 0 < goal <= GOAL_MOST else 0
-
-
-def zone_of(name: str) -> tzinfo | None:
-    """The time zone that a browser names ("Asia/Tokyo"); ``None`` where there is none of that name."""
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, KeyError):  # a name that no file could have, a folder, a zone that is not installed
-        return None
 
 
 def today(session: Session, user: User, zone: tzinfo | None = None) -> Day:

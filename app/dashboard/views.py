@@ -21,11 +21,9 @@ from app.rounds.better import Better, better
 from app.rounds.contest_views import CONTEST_POLL_SECONDS
 from app.rounds.drawing import RoundCharts, of_rounds
 from app.shell.web import public_url, redirect, render
+from app.shell.zones import zone_of
 
 router = APIRouter()
-
-ZONE = "zone"
-"""The cookie in which a browser says its time zone: "today" is the reader's day (see base.js)."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def home(request: Request, session: DbSession, user: SignedIn) -> Response:
         dialogues=open_dialogues(session, user),
         waiting=waiting,
         unfinished=any(each.begun for each in batches),
-        day=day.today(session, user, day.zone_of(request.cookies.get(ZONE, ""))),
+        day=day.today(session, user, zone_of(request)),
         to_do=day.waiting(session, user),
         overview=overview,
         step=queries.next_step(user, overview, waiting, found.gate if found else None) if overview else None,

@@ -30,9 +30,12 @@ class Said:
     """One turn on the way: the annotator's message, and the answer from which the dialogue went on."""
 
     turn: Turn
+    excerpt: str
+    """How the message begins, for one line."""
     html: Markup
     answer: Markup | None
-    edited: bool
+    answer_is: str
+    """What that answer is, as far as it was judged; nothing is called better after a tie."""
     branches: int
     """Turns that follow it; more than one where the dialogue goes on in several ways."""
 
@@ -140,7 +143,7 @@ def dialogue_page(
         opening=seed.opening,
         guidelines=to_html(batch.guidelines) if batch.guidelines.strip() else Markup(),
         guidelines_changed=guidelines.changed(session, user, batch.id),
-        way=_way(turns, way),
+        way=_way(turns, way, mine=mine),
         last=last,
         tree=_tree(turns, {each.id for each in way}),
         replies=_snapshots(session, last) if mine and last and last.state is TurnState.WRITING else [],
@@ -170,15 +173,29 @@ def _snapshots(session: Session, turn: Turn) -> list[Snapshot]:
     return [shown(session, reply) for reply in live.replies(session, turn.id)]
 
 
-def _way(turns: Sequence[Turn], way: Sequence[Turn]) -> list[Said]:
+def _way(turns: Sequence[Turn], way: Sequence[Turn], *, mine: bool) -> list[Said]:
     found = []
     for index, turn in enumerate(way):
         follows = way[index + 1].follows if index + 1 < len(way) else None
         answer = follows or (turn.answers[0].text if turn.answers else None)
-        edited = any(each.name == queries.EDITED and each.text == answer for each in turn.answers)
         branches = sum(each.parent_id == turn.id for each in turns)
-        found.append(Said(turn, to_html(turn.text), None if answer is None else to_html(answer), edited, branches))
+        html = None if answer is None else to_html(answer)
+        found.append(Said(turn, _begins(turn.text), to_html(turn.text), html, _what_is(turn, answer, mine), branches))
     return found
+
+
+def _what_is(turn: Turn, answer: str | None, mine: bool) -> str:  # noqa: FBT001 - only called above
+    """What an answer is called: by what was said of it, which may have been corrected since the dialogue went on from it."""
+    name = next((each.name for each in turn.answers if each.text == answer), None)
+    if name == queries.EDITED:
+        return "Your edit of the better answer" if mine else "Edited answer"
+    if name is None:
+        return "The answer that the dialogue continued from"
+    return f"Response {name}, as good as the other" if turn.is_tie else "The better answer"
+
+
+def _begins(text: str) -> str:
+    return " ".join(text[: 4 * EXCERPT].split())[:EXCERPT]
 
 
 def _tree(turns: Sequence[Turn], on_path: set[int]) -> list[Branch]:
@@ -187,6 +204,6 @@ def _tree(turns: Sequence[Turn], on_path: set[int]) -> list[Branch]:
     stack = [each for each in turns if each.parent_id is None][::-1]
     while stack:
         turn = stack.pop()
-        found.append(Branch(turn, " ".join(turn.text[: 4 * EXCERPT].split())[:EXCERPT], turn.id in on_path))
+        found.append(Branch(turn, _begins(turn.text), turn.id in on_path))
         stack.extend([each for each in turns if each.parent_id == turn.id][::-1])
     return found

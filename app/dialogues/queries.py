@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from app.accounts.models import Role, User
 from app.annotations.models import STANDING, Annotation
+from app.annotations.queries import ELSEWHERE, Elsewhere
 from app.annotations.recording import UNDO_SECONDS
 from app.candidates import live
 from app.candidates.models import Candidate, LiveGeneration, LiveKind
@@ -66,6 +67,11 @@ class Turn:
     answers: tuple[Answer, ...]
     just_judged: bool
     """Whether that can still be taken back."""
+
+    @property
+    def is_tie(self) -> bool:
+        """Whether several responses stand first, so that none of them is the better one."""
+        return sum(each.name != EDITED for each in self.answers) > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +289,20 @@ def open_batches(session: Session, user: User) -> list[OpenDialogues]:
         .order_by(Batch.id)
     )
     return [each for each in (OpenDialogues(*row) for row in rows) if each.begun or each.free]
+
+
+def waiting(session: Session, user: User) -> list[Elsewhere]:
+    """The same as work that waits, without what is paused."""
+    return [
+        Elsewhere(f"/dialogues/{each.begun}", None, each.name, "A dialogue in progress")
+        if each.begun
+        else Elsewhere("/dialogues", each.id, each.name, f"{each.free:,} to begin")
+        for each in open_batches(session, user)
+        if each.state is BatchState.OPEN
+    ]
+
+
+ELSEWHERE.append(waiting)
 
 
 def mine(session: Session, user: User, *, before: int | None = None, limit: int = 50) -> Page[Summary]:

@@ -27,8 +27,13 @@ def places(said: Draft) -> list[Place]:
     return [Place(_and(group), gaps[at] if at < len(gaps) else None) for at, group in enumerate(said.ranking)]
 
 
-def in_words(outcome: Outcome, ranking: Sequence[Sequence[int]], shown: Sequence[int]) -> str:
-    """What was concluded, in a line, from candidate ids: "B, then A and C"."""
+def in_words(
+    outcome: Outcome, ranking: Sequence[Sequence[int]], shown: Sequence[int], strengths: Sequence[int] = ()
+) -> str:
+    """What was concluded, in a line, from candidate ids: "B, then A and C"; with ``strengths`` how much better each place is.
+
+    "B is significantly better"; of more "B, significantly better than A and C, better than D".
+    """
     if outcome is Outcome.TIE:
         return "all equally good"
     if outcome is Outcome.ALL_UNACCEPTABLE:
@@ -37,9 +42,17 @@ def in_words(outcome: Outcome, ranking: Sequence[Sequence[int]], shown: Sequence
         return FROM_SCRATCH
     if outcome is Outcome.LABELLED:
         return outcome.label.lower()
+    return _ranked(ranking, shown, [Strength(level).words for level in strengths])
+
+
+def _ranked(ranking: Sequence[Sequence[int]], shown: Sequence[int], strengths: Sequence[str]) -> str:
     names = positions_by_id(shown)
     groups = [_and(sorted(names[each] for each in group)) for group in ranking]
-    return f"{groups[0]} is better" if len(shown) == 2 else ", then ".join(groups)
+    if len(shown) == 2:
+        return f"{groups[0]} is {strengths[0] if strengths else 'better'}"
+    if not strengths:
+        return ", then ".join(groups)
+    return groups[0] + "".join(f", {how} than {group}" for how, group in zip(strengths, groups[1:], strict=True))
 
 
 def best_in_words(outcome: Outcome, best: Sequence[int], shown: Sequence[int]) -> str:

@@ -54,12 +54,21 @@ class Order:
         query = query.order_by(*(each if self.oldest_first else each.desc() for each in columns))
         if cursor is None:
             return query
+        here, there = self._places(cursor)
+        return query.where(here > there if self.oldest_first else here < there)
+
+    def up_to(self, last: int) -> ColumnElement[bool]:
+        """Whether a row stands no later in this order than the row of the key ``last``."""
+        here, there = self._places(last)
+        return here <= there if self.oldest_first else here >= there
+
+    def _places(self, cursor: int) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
         here: ColumnElement[Any] = self.key.expression
         # of the key's type: as a plain number it would be taken for one of 32 bits
         there: ColumnElement[Any] = literal(cursor, self.key.type)
         if self.first_by is not None and self.at is not None:
             here, there = tuple_(self.first_by, self.key), tuple_(self.at(cursor), there)
-        return query.where(here > there if self.oldest_first else here < there)
+        return here, there
 
 
 def read_rows(

@@ -101,12 +101,14 @@ OF_RESPONSES = {
         "verify_percent": "people write the answers here, so there is no original to compare an edit with: say 0",
         "gold_percent": "people write the answers here, so no item has a known answer: say 0",
         "qualification_items": "people write the answers here, so no item has a known answer: say 0",
+        "requires_tour": "people write the answers here, and the tour is about comparing: say no",
     },
     BatchTask.STEPS: {
         "attributes": "people label steps here, so the response itself is not rated: leave it empty",
         "verify_percent": "people label steps here, so there is no edit to compare with its original: say 0",
         "gold_percent": "people label steps here, so no item has a known answer: say 0",
         "qualification_items": "people label steps here, so no item has a known answer: say 0",
+        "requires_tour": "people label steps here, and the tour is about comparing: say no",
     },
 }
 """What a batch in which nothing is compared cannot ask for, and why."""
@@ -151,6 +153,7 @@ class BatchSettings(BaseModel):
                 "gold_percent": 5,
                 "qualification_items": 0,
                 "qualification_percent": 75,
+                "requires_tour": False,
                 "verifiers": None,
                 "required": ["answer"],
                 "show_findings": "after",
@@ -178,6 +181,8 @@ class BatchSettings(BaseModel):
     gold_percent: GoldPercent = 0
     qualification_items: QualificationItems = 0
     qualification_percent: Percent = 75
+    requires_tour: Truth = False
+    """Whether people finish the tour of three examples before they get an item."""
     verifiers: Verifiers | None = None
     """What checks responses and edits; null: every verifier with something to check, an empty list: none."""
     required: Verifiers = []
@@ -239,6 +244,7 @@ class BatchChange(BaseModel):
     gold_percent: GoldPercent | None = None
     qualification_items: QualificationItems | None = None
     qualification_percent: Percent | None = None
+    requires_tour: Truth | None = None
     verifiers: Verifiers | None = None
     """Null: every verifier with something to check."""
     required: Verifiers | None = None
@@ -325,6 +331,7 @@ class BatchJson(BaseModel):
     gold_percent: int = Field(examples=[5], description="Share of items with a known answer.")
     qualification_items: int = Field(examples=[0], description="Known answers before the first real item.")
     qualification_percent: int = Field(examples=[75], description="Share of them that must be correct.")
+    requires_tour: bool = Field(examples=[False], description="Whether people finish the tour before they get an item.")
     verifiers: list[str] | None = Field(
         examples=[["answer"]], description="What checks responses and edits; null: all that have something to check."
     )

@@ -180,6 +180,8 @@ class Batch(Base):
     """Gold items that come before an annotator's first real one; 0: none are required."""
     qualification_percent: Mapped[int] = mapped_column(default=75, server_default="75")
     """Share of them that must agree with the known answer."""
+    requires_tour: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    """Whether nobody gets an item before they have finished the tour."""
     max_turns: Mapped[int] = mapped_column(default=8, server_default="8")
     """Turns of one dialogue, the longest way through its tree."""
     verifiers: Mapped[list[str] | None] = mapped_column(JSONB(none_as_null=True))

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.accounts.access import ApiReviewer
 from app.accounts.idempotency import TAKES_KEY, once
 from app.accounts.models import User
+from app.annotations.history import reviews_of
 from app.annotations.models import Review
 from app.annotations.queries import access_work
 from app.judgements.judgement import Draft
@@ -64,7 +65,7 @@ def get_annotation(session: DbSession, user: ApiReviewer, annotation_id: int) ->
         said=Draft.model_validate(work.draft),
         guidelines_version=annotation.guidelines_version,
         active_seconds=annotation.active_seconds,
-        reviews=[_review(each) for each, _ in queries.reviews_of(session, annotation)],
+        reviews=[_review(each) for each, _ in reviews_of(session, annotation.id)],
         created_at=annotation.created_at,
     )
 

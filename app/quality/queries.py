@@ -6,7 +6,6 @@ noted where it is loaded, and the item is not given to them any more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -247,28 +246,6 @@ def _refuse_in_work(session: Session, user: User, prompt_id: int) -> None:
         raise NotFound(
             "You are judging this item yourself: submit or skip it first, so that your judgement stays independent."
         )
-
-
-def reviews_of(session: Session, annotation: Annotation) -> Sequence[tuple[Review, str]]:
-    """What reviewers said of an annotation, oldest first, with their names."""
-    rows = session.execute(
-        select(Review, User.name)
-        .join(User, User.id == Review.reviewer_id)
-        .where(Review.annotation_id == annotation.id)
-        .order_by(Review.id)
-    )
-    return [(review, name) for review, name in rows]
-
-
-def earlier(session: Session, annotation: Annotation) -> Sequence[Annotation]:
-    """What the same person had said of the item before they corrected it, the latest first."""
-    query = select(Annotation).where(
-        Annotation.assignment_id == annotation.assignment_id,
-        Annotation.id < annotation.id,
-        Annotation.superseded_by_id.is_not(None),
-        Annotation.withdrawn_at.is_(None),
-    )
-    return session.scalars(query.order_by(Annotation.id.desc())).all()
 
 
 def gold_of_prompt(session: Session, annotation: Annotation) -> GoldAnswer | None:

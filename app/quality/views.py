@@ -13,11 +13,11 @@ from markupsafe import Markup
 
 from app.accounts.access import Reviewer
 from app.accounts.models import User
+from app.annotations.history import reviews_of
 from app.annotations.models import Annotation, Decision, GoldAnswer, Review
 from app.annotations.pages import WorkPage, work_page
 from app.annotations.queries import Work, access_work
-from app.annotations.recording import as_draft
-from app.annotations.said import EndedPage, ended_page, said_before
+from app.annotations.said import Before, EndedPage, ended_page, said_earlier
 from app.candidates import scores
 from app.comparisons.models import Purpose
 from app.comparisons.purposes import PURPOSES
@@ -97,15 +97,6 @@ class ReviewsPage:
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """A judgement that was corrected since, and what reviewers had said of it."""
-
-    annotation: Annotation
-    said: EndedPage
-    reviews: Sequence[tuple[Review, str]]
-
-
-@dataclass(frozen=True)
 class Scored:
     """What the newest reward model that read them says of an item's responses, by position."""
 
@@ -125,7 +116,7 @@ class ReviewedPage:
     scored: Scored | None
     """What checks found, by position and of the edit."""
     reviews: Sequence[tuple[Review, str]]
-    earlier: Sequence[Earlier]
+    earlier: Sequence[Before]
     """What this judgement corrects, the latest first: the reader compares it with that, and with the note that asked for it."""
     gold: GoldAnswer | None
     explained: Markup
@@ -327,11 +318,8 @@ def _page(
         said=ended_page(page),
         found=shown_to_staff(session, annotation),
         scored=_scored(session, annotation),
-        reviews=queries.reviews_of(session, annotation),
-        earlier=[
-            Earlier(each, said_before(page, as_draft(session, each)), queries.reviews_of(session, each))
-            for each in queries.earlier(session, annotation)
-        ],
+        reviews=reviews_of(session, annotation.id),
+        earlier=said_earlier(session, page, annotation.id),
         gold=known,
         explained=to_html(known.explanation) if known else Markup(),
         query=address(wanted),

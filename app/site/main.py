@@ -14,6 +14,8 @@ import app.annotations.api
 import app.annotations.preferences_views
 import app.annotations.queue_views
 import app.annotations.revision_api
+import app.annotations.tour_views
+import app.annotations.undo_api
 import app.annotations.views
 import app.batches.api
 import app.batches.document_api
@@ -73,6 +75,7 @@ PAGES = (
     app.batches.document_views.router,
     app.synthesis.views.router,
     app.annotations.queue_views.router,
+    app.annotations.tour_views.router,
     app.annotations.preferences_views.router,
     app.dialogues.views.router,
     app.findings.views.router,
@@ -102,6 +105,7 @@ API = (
     app.batches.guideline_api.router,
     app.synthesis.api.router,
     app.annotations.revision_api.router,
+    app.annotations.undo_api.router,
     app.candidates.live_api.router,
     app.dialogues.api.router,
     app.findings.api.router,

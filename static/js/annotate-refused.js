@@ -5,7 +5,7 @@ import { call, described, fingerprint } from "./annotate-draft.js";
 /** A page before `work`'s could not save what was typed: store it now, and show the item with it. */
 export async function bringBack(work, { draft, version, sent }) {
   try {
-    await call(`${work.api}/draft`, { method: "PUT", body: { version, draft } });
+    await call(`${work.api}/draft`, { method: "PUT", body: { version, draft, corrects: work.corrects } });
     work.mirror.clear();
     work.saver.stop();
     location.reload();

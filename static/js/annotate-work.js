@@ -24,18 +24,18 @@ export class Work {
     this.fields = this.form.elements;
     this.api = `/api/v1/assignments/${root.dataset.assignment}`;
     const { texts, draft, keys, words } = JSON.parse(root.querySelector("[data-work]").textContent);
-    Object.assign(this, { announce, texts, keys, words });
+    Object.assign(this, { announce, texts, keys, words, tries: 0, saveState: "idle" });
+    this.corrects = Number(this.fields.corrects?.value) || undefined;
     this.shown = Number(root.dataset.shown);
     this.writes = root.dataset.task === "write";
     this.labels = root.dataset.task === "steps";
     this.clock = new ActiveClock(draft?.active_seconds ?? 0);
     this.lease = new Lease(Number(root.dataset.lease), Date.now());
-    this.tries = 0;
-    this.saveState = "idle";
     this.unsent = new Set(); // forms that were sent and did not arrive
     this.saver = new Saver({
       version: Number(root.dataset.version),
-      save: (value, version) => call(`${this.api}/draft`, { method: "PUT", body: { version, draft: value } }),
+      save: (draft, version) =>
+        call(`${this.api}/draft`, { method: "PUT", body: { version, draft, corrects: this.corrects } }),
       onState: (state) => this.#showSaved(state),
       onSaved: () => {
         this.clear("draft");

@@ -58,9 +58,10 @@ async function renew(item) {
 
 function tick(now) {
   if (!work) return;
-  const { clock, lease } = work;
+  const { clock, lease, corrects } = work;
   const visible = document.visibilityState === "visible";
   clock.tick(now, visible);
+  if (corrects) return; // what is submitted needs no lease
   if (clock.working(now, visible)) {
     if (lease.due(now)) renew(work);
   } else if (lease.ending(now)) {
@@ -188,10 +189,9 @@ function revise() {
   section.querySelector("[data-revise-feedback]").focus();
 }
 
+/** Undo what was done last, which is offered for some seconds; else go back to it or, from there, to the one before. */
 function undo() {
-  const offer = document.querySelector("[data-undo]");
-  if (offer) offer.requestSubmit();
-  else hint("Nothing to undo: Undo is offered for a few seconds after a submit");
+  (document.querySelector("[data-undo]") ?? document.querySelector("[data-history]")).requestSubmit();
 }
 
 /** The actions that the item on the page has nothing for. */
@@ -224,7 +224,7 @@ function open(selector, focused, missing) {
 
 /** After the last item there is nothing to judge, but what was just submitted can still be taken back. */
 function afterwards() {
-  if (!document.querySelector("[data-undo]")) return null;
+  if (!document.querySelector("[data-undo], [data-history]")) return null;
   return { keys: lastKeys, actions: { undo: ACTIONS.undo }, submit() {}, escape() {} };
 }
 
@@ -286,6 +286,10 @@ document.addEventListener("htmx:before:request", ({ target, detail }) => {
   }
   if (target === work?.form) done = "Recorded.";
   else done = target.closest?.("[data-skip]") ? "Skipped." : "";
+});
+document.addEventListener("htmx:response:error", ({ target, detail }) => {
+  const nothing = target.matches?.("[data-history]") && detail.ctx.response.status === 409;
+  if (nothing) hint("Nothing to undo: you have not judged or skipped anything before this");
 });
 document.addEventListener("htmx:before:history:restore", () => {
   done = "";

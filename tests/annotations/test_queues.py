@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, timedelta, timezone
+from typing import Any
+
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
@@ -9,12 +13,20 @@ from sqlalchemy.orm import Session
 from app.accounts.models import Role, User
 from app.annotations import queues, service
 from app.annotations.models import Annotation, Decision, Review
-from app.annotations.queues import Queue
+from app.annotations.queues import Queue, Sought
 from app.judgements.judgement import Draft
 from app.judgements.vocabulary import Outcome
 from app.judgements.words import in_words
-from app.prompts.models import Batch, BatchState
-from tests.factories import make_annotation, make_assignment, make_batch, make_comparison, make_user, sign_in
+from app.prompts.models import Batch, BatchState, PromptState
+from tests.factories import (
+    make_annotation,
+    make_assignment,
+    make_batch,
+    make_comparison,
+    make_prompt,
+    make_user,
+    sign_in,
+)
 
 
 def ids(session: Session, user: User, queue: Queue) -> list[int]:
@@ -115,7 +127,7 @@ def test_a_batch_is_filtered_by_and_counting_stops(session: Session, monkeypatch
         make_annotation(session, alice, make_comparison(session, batch=batch))
     assert queues.counts(session, alice)[Queue.SUBMITTED] == "2+"
     assert queues.counts(session, alice, two.id)[Queue.SUBMITTED] == "1"
-    rows = queues.queue_page(session, alice, Queue.SUBMITTED, batch_id=two.id).rows
+    rows = queues.queue_page(session, alice, Queue.SUBMITTED, Sought(batch_id=two.id)).rows
     assert [row.batch_name for row in rows] == ["Two"]
     assert queues.batches_of(session, alice) == [(two.id, "Two"), (one.id, "One")]
 
@@ -134,6 +146,108 @@ def test_nobody_sees_anybody_elses_items_nor_any_model(client: TestClient, sessi
     assert client.get("/queues").headers["location"] == "/queues/pending"
 
 
+# ── Search and filters ───────────────────────────────────────────────────────────────────────────────────────────────
+def found(session: Session, user: User, queue: Queue = Queue.SUBMITTED, **sought: Any) -> list[int]:
+    return [row.id for row in queues.queue_page(session, user, queue, Sought(**sought)).rows]
+
+
+def asked(session: Session, user: User, prompt: str, **said: Any) -> int:
+    """An item whose prompt says so, judged."""
+    batch = make_batch(session)
+    comparison = make_comparison(
+        session, prompt=make_prompt(session, batch, prompt, state=PromptState.READY), texts=["One.", "Two."]
+    )
+    return make_annotation(session, user, comparison, **said).assignment_id
+
+
+def test_ones_own_items_are_searched_by_prompt_outcome_and_edit(session: Session) -> None:
+    alice, dora = make_user(session), make_user(session, name="Dora")
+    whale = asked(session, alice, "How long does a 50%_whale sleep?", edited_text="Two hours.")
+    chinese = asked(session, alice, "鲸鱼睡多久？", outcome=Outcome.TIE)
+    asked(session, dora, "How long does a whale sleep?")
+    assert found(session, alice, text="WHALE") == [whale]
+    assert found(session, alice, text="50%_w") == [whale]
+    assert found(session, alice, text="5_%") == [], "signs are searched for as they are"
+    assert found(session, alice, text="睡多久") == [chinese]
+    assert found(session, alice, outcome=Outcome.TIE) == [chinese]
+    assert found(session, alice, edited=True) == [whale]
+    assert found(session, alice, edited=True, outcome=Outcome.TIE) == []
+
+
+def test_skips_are_found_by_their_reason_whatever_was_written_beside_it(session: Session) -> None:
+    alice, held = make_user(session), []
+    for reason in ("The prompt makes no sense", "The prompt makes no sense: what is a frobnitz?", "I am tired"):
+        held.append(make_assignment(session, alice))
+        service.skip(session, alice, held[-1].id, reason)
+        session.commit()
+    assert found(session, alice, Queue.SKIPPED, reason="The prompt makes no sense") == [held[1].id, held[0].id]
+
+
+def test_days_are_the_readers(session: Session) -> None:
+    alice = make_user(session)
+    said = make_annotation(session, alice)
+    for zone in (UTC, timezone(timedelta(hours=14)), timezone(-timedelta(hours=12))):
+        today = said.created_at.astimezone(zone).date()
+        day = timedelta(days=1)
+        assert found(session, alice, since=today, until=today, zone=zone) == [said.assignment_id]
+        assert found(session, alice, since=today + day, zone=zone) == []
+        assert found(session, alice, until=today - day, zone=zone) == []
+
+
+@pytest.mark.parametrize("queue", [Queue.SUBMITTED, Queue.SKIPPED])
+def test_a_search_reads_a_bounded_number_of_items_and_goes_on_behind_them(
+    session: Session, monkeypatch: pytest.MonkeyPatch, queue: Queue
+) -> None:
+    monkeypatch.setattr(queues, "WINDOW", 2)
+    alice, wanted, other, made = make_user(session), make_batch(session), make_batch(session), []
+    for batch in (wanted, other, other, other, wanted):
+        comparison = make_comparison(session, batch=batch)
+        if queue is Queue.SUBMITTED:
+            made.append(make_annotation(session, alice, comparison).assignment_id)
+        else:
+            made.append(make_assignment(session, alice, comparison).id)
+            service.skip(session, alice, made[-1], "no")
+            session.commit()
+    pages, before = [], None
+    while True:
+        page = queues.queue_page(session, alice, queue, Sought(batch_id=wanted.id), before=before)
+        pages.append([row.id for row in page.rows])
+        before = page.next
+        if before is None:
+            break
+    assert pages == [[made[4]], [], [made[0]]]
+
+
+def test_the_page_keeps_what_is_sought_and_says_how_strong_each_answer_was(
+    client: TestClient, session: Session
+) -> None:
+    alice = make_user(session)
+    asked(session, alice, "How long does a whale sleep?", strengths=[1])
+    sign_in(client, alice)
+    page = client.get("/queues/submitted?q=whale&edited=&outcome=ranked&from=2020-01-01&to=9999-99-99").text
+    assert re.search(r"Your answer: [AB] is marginally better", page)
+    assert 'value="whale"' in page
+    assert "/queues/skipped?q=whale&amp;outcome=ranked&amp;from=2020-01-01" in page
+    assert "No item matches this filter." in client.get("/queues/submitted?q=shark").text
+    for strange in ("q=%00", "outcome=best", "batch=x", "from=0000-00-00", "to=9999-12-31", "reason=none"):
+        assert "How long does a whale sleep?" in client.get(f"/queues/submitted?{strange}").text
+    assert client.get("/queues/submitted?before=x").status_code == 422
+
+
+def test_an_old_skip_is_read_as_it_was_and_undone_from_the_list(client: TestClient, session: Session) -> None:
+    alice = make_user(session)
+    held = make_assignment(session, alice)
+    service.skip(session, alice, held.id, "I do not read Latin")
+    session.commit()
+    page = sign_in(client, alice).get("/queues/skipped").text
+    assert f'action="/assignments/{held.id}/undo"' in page
+    item = client.get(f"/assignments/{held.id}").text
+    assert "I do not read Latin" in item
+    assert "What is the square root of" in item
+    assert "Answer number 1" in item
+    assert "zebra" not in item
+
+
 @pytest.mark.parametrize(
     ("outcome", "ranking", "shown", "words"),
     [
@@ -147,3 +261,12 @@ def test_outcomes_are_said_by_position(
     outcome: Outcome, ranking: list[list[int]], shown: list[int], words: str
 ) -> None:
     assert in_words(outcome, ranking, shown) == words
+
+
+def test_strengths_are_said_between_the_places() -> None:
+    assert in_words(Outcome.RANKED, [[2], [1]], [1, 2], [2]) == "B is slightly better"
+    assert (
+        in_words(Outcome.RANKED, [[3], [2, 1], [4]], [1, 2, 3, 4], [4, 3])
+        == "C, significantly better than A and B, better than D"
+    )
+    assert in_words(Outcome.TIE, [[1, 2]], [1, 2], []) == "all equally good"

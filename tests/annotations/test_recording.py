@@ -255,8 +255,8 @@ def test_history_cannot_be_written_anew(session: Session, alice: User, held: Hel
         session.execute(update(Annotation).values(withdrawn_at=None))
 
 
-def test_what_is_skipped_cannot_be_taken_back(session: Session, alice: User, held: Held) -> None:
-    service.skip(session, alice, held.id, "no")
+def test_an_item_let_go_has_nothing_to_undo(session: Session, alice: User, held: Held) -> None:
+    service.release(session, alice, held.id)
     with pytest.raises(AppError, match="nothing to undo"):
         recording.undo(session, alice, held.id)
 

@@ -78,6 +78,12 @@ def open_skip(page: Page) -> None:
     page.locator("[data-skip] .menu__panel").wait_for()
 
 
+def answer_example(page: Page) -> None:
+    page.get_by_label("B is better", exact=True).check()
+    page.get_by_role("button", name="See what we would say").click()
+    page.locator("#told-head").wait_for()
+
+
 def save_elsewhere(page: Page) -> None:
     """Two drafts that wait for a choice."""
     page.evaluate("""async () => {
@@ -229,6 +235,9 @@ STOPS = [
     Stop("findings/checks.html", "/checks", Role.REVIEWER),
     Stop("annotations/queues.html", "/queues/pending", Role.ANNOTATOR),
     Stop("annotations/queues.html", "/queues/submitted", Role.ANNOTATOR),
+    Stop("annotations/queues.html", "/queues/skipped?q=x", Role.ANNOTATOR),
+    Stop("annotations/tour.html", "/tour/3", Role.ANNOTATOR),
+    Stop("annotations/tour.html", "/tour/3", Role.ANNOTATOR, answer_example),
     Stop("dialogues/new.html", "/batches/new/dialogues"),
     Stop("dialogues/batch.html", "/batches/{dialogues}/dialogues"),
     Stop("prompts/batch.html", "/batches/{dialogues}"),

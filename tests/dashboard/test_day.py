@@ -15,6 +15,7 @@ from app.annotations.models import Decision, Review
 from app.dashboard import day
 from app.prompts import guidelines
 from app.prompts.models import Batch
+from app.shell.zones import zone_named
 from tests.factories import make_annotation, make_assignment, make_batch, make_comparison, make_user, sign_in
 
 
@@ -113,4 +114,4 @@ def test_today_begins_at_midnight_where_alice_is(client: TestClient, session: Se
 
 @pytest.mark.parametrize("name", ["", "Mars/Phobos", "../../etc/passwd", "/etc/passwd", "Asia", "a" * 5000, "\0"])
 def test_a_time_zone_that_is_none_leaves_the_servers_day(name: str) -> None:
-    assert day.zone_of(name) is None
+    assert zone_named(name) is None

@@ -15,6 +15,7 @@ from app.candidates.models import LiveGeneration, LiveState
 from app.dialogues import service
 from app.dialogues.forms import Seed
 from app.dialogues.models import Dialogue, DialogueSeed
+from app.judgements.vocabulary import Outcome
 from app.prompts.models import Batch, BatchKind, BatchState, Prompt
 from app.registry.models import LoadState
 from tests.factories import make_deployment, make_user, sign_in
@@ -72,7 +73,7 @@ def test_a_whole_turn_without_scripts(client: TestClient, session: Session, alic
     assert "Your next message" in after
     taken_back = client.post(f"{item}/undo")
     assert f'action="{item}/undo"' in after
-    assert taken_back.headers["location"] == item
+    assert taken_back.headers["location"] == f"{item}?back=1"
     judged_again = client.post(f"{item}/submit", data=hidden(client.get(item).text) | {"choice": "A4"})
     assert judged_again.status_code == 303
     assert "Both answers" in client.get(where).text
@@ -134,8 +135,12 @@ def test_skipping_leads_back_to_the_dialogue(client: TestClient, session: Sessio
     session.commit()
     answer = client.post(f"/assignments/{item}/skip", data={"reason": "private"})
     assert answer.headers["location"] == f"/dialogues/{dialogue.id}?turn={turn.id}"
-    assert "begin again" in client.get(answer.headers["location"]).text
+    after = client.get(answer.headers["location"]).text
+    assert "begin again" in after
     assert 'name="text"' in client.get(f"/dialogues/{dialogue.id}?turn=0").text
+    assert f'action="/assignments/{item}/undo"' in after
+    client.post(f"/assignments/{item}/undo")
+    assert "Two answers are waiting for your judgement" in client.get(answer.headers["location"]).text
 
 
 def test_the_tree_shows_every_branch(client: TestClient, session: Session, alice: User) -> None:
@@ -151,6 +156,59 @@ def test_the_tree_shows_every_branch(client: TestClient, session: Session, alice
     assert "2 branches" in page
     assert "Your edit of the better answer" in page
     assert 'value="edited" checked' in page
+
+
+def test_after_a_tie_no_answer_is_called_better(client: TestClient, session: Session, alice: User) -> None:
+    dialogue = begin_dialogue(session, alice)
+    turn = say(session, alice, dialogue, "Hello")
+    write_replies(session, turn, "Hi.", "Hello!")
+    judge_turn(session, alice, turn, outcome=Outcome.TIE)
+    page = client.get(f"/dialogues/{dialogue.id}").text
+    assert "Response A, as good as the other" in page
+    assert "you found them equally good" in page
+    assert "unedited" not in page
+    say(session, alice, dialogue, "And?", turn, answer="B")
+    page = client.get(f"/dialogues/{dialogue.id}").text
+    assert "Response B, as good as the other" in page
+    assert "better" not in page.lower()
+
+
+def test_an_answer_that_a_correction_put_second_is_no_longer_called_better(
+    client: TestClient, session: Session, alice: User
+) -> None:
+    dialogue = begin_dialogue(session, alice)
+    turn = say(session, alice, dialogue, "Hello")
+    write_replies(session, turn, "Hi.", "Hello!")
+    said = judge_turn(session, alice, turn, "A")
+    say(session, alice, dialogue, "And?", turn)
+    assert "The better answer" in client.get(f"/dialogues/{dialogue.id}").text
+    judge_turn(session, alice, turn, "B", corrects=said.id)
+    page = client.get(f"/dialogues/{dialogue.id}").text
+    assert "The better answer" not in page
+    assert "The answer that the dialogue continued from" in page
+
+
+def test_earlier_turns_are_a_line_each(client: TestClient, session: Session, alice: User) -> None:
+    dialogue, turn = begin_dialogue(session, alice), None
+    for text in ("First *question*", "Second", "Third"):
+        turn = say(session, alice, dialogue, text, turn)
+        write_replies(session, turn, "Hi.", "Hello!")
+        judge_turn(session, alice, turn)
+    page = client.get(f"/dialogues/{dialogue.id}").text
+    assert page.count('<details class="earlier">') == 2
+    assert re.search(r"Turn 1</span> <span[^>]*>First \*question\*</span></summary>", page)
+
+
+def test_dialogues_are_among_what_waits(client: TestClient, session: Session, alice: User) -> None:
+    batch = make_dialogue_batch(session, name="Pirates")
+    make_dialogue_batch(session, name="Parrots", state=BatchState.PAUSED)
+    page = client.get("/annotate").text
+    assert "Nothing left to annotate" in page
+    assert "Pirates" in page
+    assert "Parrots" not in page
+    assert '<a href="/dialogues">Dialogues</a>' in page, "in the navigation"
+    where = client.post("/dialogues", data={"batch": batch.id}).headers["location"]
+    assert f'href="{where}"' in client.get("/annotate").text
 
 
 def test_an_admin_makes_a_batch_of_dialogues(client: TestClient, session: Session) -> None:

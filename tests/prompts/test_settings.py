@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app.accounts.models import AuditEvent, Role, User
 from app.comparisons.models import Comparison
 from app.prompts.attributes import from_lines, to_lines
-from app.prompts.models import Batch, BatchTask
+from app.prompts.models import Batch, BatchKind, BatchTask
 from tests.factories import make_annotation, make_assignment, make_batch, make_comparison, make_user, sign_in
 from tests.prompts.pages import jsonl, upload
 
@@ -103,6 +103,22 @@ def test_a_number_out_of_range_is_refused(
     batch = make_batch(session)
     assert client.post(f"/batches/{batch.id}/settings", data={name: str(value)}).status_code == 422
     assert client.patch(f"/api/v1/batches/{batch.id}", json={name: value}).status_code == 422
+
+
+def test_a_batch_comes_to_require_the_tour_and_no_more(client: TestClient, session: Session, bob: User) -> None:
+    batch = make_batch(session)
+    url = f"/batches/{batch.id}"
+    assert client.post(f"{url}/settings", data={"requires_tour": "true"}).status_code == 303
+    assert client.get(f"/api/v1{url}").json()["requires_tour"] is True
+    assert '<option value="true" selected>Required</option>' in client.get(url).text
+    assert client.post(f"{url}/settings", data={"gold_percent": "5"}).status_code == 303
+    session.refresh(batch)
+    assert batch.requires_tour, "what is not sent stays"
+    assert client.patch(f"/api/v1{url}", json={"requires_tour": False}).json()["requires_tour"] is False
+    assert client.patch(f"/api/v1{url}", json={"requires_tour": 1}).status_code == 422
+    batch.kind = BatchKind.DIALOGUE
+    session.commit()
+    assert client.patch(f"/api/v1{url}", json={"requires_tour": True}).status_code == 409
 
 
 def test_the_api_changes_the_same_and_only_for_admins(client: TestClient, session: Session, bob: User) -> None:

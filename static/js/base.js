@@ -30,6 +30,13 @@ export function notice(root, place, message, link) {
   return shown;
 }
 
+/** What scrolls by itself in `root` can be reached by keys. */
+export function reachable(root) {
+  for (const box of root.querySelectorAll(".md-scroll, .md-maths, .md-code > code")) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+  }
+}
+
 export function clearNotice(root, place) {
   root.querySelector(`[data-problem="${place}"]`).replaceChildren();
 }

@@ -2,7 +2,7 @@
 // works without any of this; here it gets keys, drafts, an editor for the chosen response, and submits that survive a lost network.
 
 import { call } from "./annotate-draft.js";
-import { announce, hint, reachable } from "./base.js";
+import { announce, copyText, hint, reachable } from "./base.js";
 import { Work } from "./annotate-work.js";
 
 const { corralKeys } = globalThis;
@@ -245,6 +245,15 @@ document.addEventListener("selectionchange", () => {
     (marks) => marks.selected(selected()),
     () => {},
   );
+});
+
+document.addEventListener("copy", (event) => work?.marks?.copy(event));
+
+document.addEventListener("click", async ({ target }) => {
+  const button = work && target.closest?.("[data-copy-response]");
+  if (!button) return;
+  const isCopied = await copyText(work.texts[button.dataset.copyResponse]);
+  hint(isCopied ? "Copied as it was written" : "The browser did not allow copying: select the text and copy it yourself");
 });
 
 for (const kind of ["keydown", "pointerdown", "pointermove", "scroll"]) {

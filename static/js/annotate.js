@@ -253,7 +253,9 @@ document.addEventListener("click", async ({ target }) => {
   const button = work && target.closest?.("[data-copy-response]");
   if (!button) return;
   const isCopied = await copyText(work.texts[button.dataset.copyResponse]);
-  hint(isCopied ? "Copied as it was written" : "The browser did not allow copying: select the text and copy it yourself");
+  hint(
+    isCopied ? "Copied as it was written" : "The browser did not allow copying: select the text and copy it yourself",
+  );
 });
 
 for (const kind of ["keydown", "pointerdown", "pointermove", "scroll"]) {

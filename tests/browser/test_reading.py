@@ -250,10 +250,12 @@ TABLE += (
     + " |\n"
 )
 FORMULA = " + ".join(f"\\frac{{x_{{{n}}}^2}}{{y_{{{n}}}}}" for n in range(30))
-WIDE = f"Inline: ${FORMULA}$ and on.\n\n$${FORMULA}$$\n\n{TABLE}\n```python\n{'x = f(x); ' * 40}\n```\n\n![{'a long description ' * 20}](x.png)\n"
+WIDE = f"Inline: ${FORMULA}$ and on.\n\n$${FORMULA}$$\n\n{TABLE}\n```python\n{'x = f(x); ' * 40}\n```\n"
+WIDE += f"\n![{'a long description ' * 20}](x.png)\n"
 BROKEN = """() => [...document.querySelectorAll(".response :is(td, th)")].flatMap((cell) => {
     const walk = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT), broken = [];
-    while (walk.nextNode()) for (const word of walk.currentNode.data.matchAll(/[A-Za-z_]+|\\p{Script=Cyrillic}+|\\p{Script=Arabic}+/gu)) {
+    const words = /[A-Za-z_]+|\\p{Script=Cyrillic}+|\\p{Script=Arabic}+/gu;
+    while (walk.nextNode()) for (const word of walk.currentNode.data.matchAll(words)) {
         const range = document.createRange();
         range.setStart(walk.currentNode, word.index);
         range.setEnd(walk.currentNode, word.index + word[0].length);

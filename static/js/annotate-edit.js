@@ -3,7 +3,6 @@
 
 import { call } from "./annotate-draft.js";
 import { count, distance, said } from "./annotate-distance.js";
-import { hint, reachable } from "./base.js";
 import { changes, shown, words } from "./word-diff.js";
 
 const DIFF_LIMIT = 60_000;
@@ -33,9 +32,13 @@ export function editProblem(edited, original, required) {
 }
 
 export class Editor {
-  /** With `writes` there is no response: the answer is written, from an empty text. `leave` takes the focus back to the choice. */
-  constructor(section, { texts, edits, required, nothing, diffUrl, onChange, onTaken, show, leave, writes = false }) {
-    Object.assign(this, { section, texts, required, nothing, diffUrl, onChange, onTaken, show, leave, writes });
+  /**
+   * Told: the `texts` of the responses and the `edits` that were begun, by name; whether an edit is `required`; the box that says
+   * `nothing`; `diffUrl`; what hears of it (`onChange`, `onTaken`); `show` brings a response into sight, `leave` takes the focus
+   * back to the choice, `hint` says why nothing happens. With `writes` there is no response: the answer is written.
+   */
+  constructor(section, { edits, ...told }) {
+    Object.assign(this, { section, writes: false, ...told });
     this.edits = new Map(Object.entries(edits));
     this.form = section.closest("form");
     this.name = null;
@@ -252,7 +255,7 @@ export class Editor {
   }
 
   toggle(mode) {
-    if (this.guest) return hint("A revision stands there: Enter accepts it, Esc goes back");
+    if (this.guest) return this.hint("A revision stands there: Enter accepts it, Esc goes back");
     if (!this.isOpen) this.#unfold(true);
     this.turn(this.mode === mode ? "write" : mode);
   }
@@ -323,7 +326,7 @@ export class Editor {
     const place = { target: this.pane, values: { text } }; // swaps the inside, as htmx does where nothing is said
     try {
       await globalThis.htmx.ajax("POST", "/preview", place);
-      reachable(this.pane);
+      (await import("./base.js")).reachable(this.pane);
     } catch {
       this.pane.textContent = "The preview is not available now.";
     }
@@ -355,6 +358,7 @@ export function editorOf(work) {
     nothing: work.fields.nothing_to_improve,
     diffUrl: work.root.dataset.diff,
     writes: work.writes,
+    hint: work.hint,
     show: (name) => work.view?.layoutNow === "single" && work.view.show(name),
     leave: () => work.focusChoice(),
     onChange: () => work.changed(),
@@ -372,7 +376,7 @@ function reviseWhenAsked(work, editor) {
   const use = async () => {
     const { Reviser } = await import("./annotate-revise.js");
     const url = `${work.api}/revisions`;
-    work.reviser ??= new Reviser(section, { url, editor, call, announce: work.announce, hint });
+    work.reviser ??= new Reviser(section, { url, editor, call, announce: work.announce, hint: work.hint });
     return work.reviser;
   };
   section.addEventListener("toggle", () => section.open && use());

@@ -24,7 +24,7 @@ export class Work {
     this.fields = this.form.elements;
     this.api = `/api/v1/assignments/${root.dataset.assignment}`;
     const { texts, draft, keys, words } = JSON.parse(root.querySelector("[data-work]").textContent);
-    Object.assign(this, { announce, texts, keys, words });
+    Object.assign(this, { announce, hint, texts, keys, words });
     this.shown = Number(root.dataset.shown);
     this.writes = root.dataset.task === "write";
     this.labels = root.dataset.task === "steps";

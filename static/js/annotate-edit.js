@@ -55,7 +55,11 @@ export class Editor {
     this.opener?.addEventListener("click", () => this.improve());
     section.addEventListener("keydown", (event) => this.#key(event));
     this.nothing?.addEventListener("change", () => {
-      if (!this.nothing.checked || this.name === null || this.guest) return;
+      if (!this.nothing.checked || this.name === null) return;
+      if (this.guest) {
+        this.nothing.checked = false;
+        return this.#occupied();
+      }
       this.undone = null;
       if (this.area.value !== this.original) this.#undoOrRedo();
       this.turn("write");
@@ -255,9 +259,13 @@ export class Editor {
   }
 
   toggle(mode) {
-    if (this.guest) return this.hint("A revision stands there: Enter accepts it, Esc goes back");
+    if (this.guest) return this.#occupied();
     if (!this.isOpen) this.#unfold(true);
     this.turn(this.mode === mode ? "write" : mode);
+  }
+
+  #occupied() {
+    this.hint("A revision stands there: Enter accepts it, Esc goes back");
   }
 
   #key(event) {

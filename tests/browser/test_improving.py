@@ -271,6 +271,8 @@ def test_a_revision_that_is_not_taken_leaves_what_was_there(site: Site, settings
     ask(page, "Shorter.")
     written(site.session, settings).result(PATIENCE)
     expect(page.get_by_role("button", name="Accept")).to_be_visible()
+    page.keyboard.press("n")
+    expect(page.locator("[data-nothing]")).not_to_be_checked()
     page.keyboard.press("Control+Enter")
     expect(page.locator("[data-problem=submit]")).to_contain_text("Enter accepts it, Esc goes back")
     expect(pane(page)).to_be_focused()
@@ -421,5 +423,8 @@ def test_without_a_model_the_page_says_what_to_do(site: Site) -> None:
     site.session.commit()
     page.keyboard.press("m")
     page.get_by_label("What should change?").fill("Shorter.")
+    for state in ({"isComposing": True}, {"keyCode": 229}):
+        press(page, "Enter", **state)
+    expect(page.locator("[data-revise-state]")).to_have_text("")
     page.get_by_role("button", name="Ask for a revision").click()
     expect(page.locator("[data-revise-state]")).to_contain_text("edit the text yourself")

@@ -28,26 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images" / "pages"
 PAGE = ROOT / "docs" / "pages.md"
 WIDTH, HEIGHT, QUALITY = 1200, 820, 35
-HEAD = """# Pages
-
-Every page in both themes, taken by `make gallery` from an installation that tests set up: names and texts are made up.
-What the chips under responses and the page of checks say: [capabilities](capabilities.md).
-
-## Acts per task
-
-Keys pressed, or touches, from the moment an item is there until the next one comes, without the text of a note.
-`tests/browser/test_acts.py` and `test_annotating.py` do each, and count.
-
-| task | acts | how |
-|---|---|---|
-| judge a pair | 2 keys | `6` `Enter` |
-| rank four responses, with strengths | 8 keys | `r` `D` `A` `B` `3` `=` `1` `Enter`; or `D>A=B>C`, `D3A=B1C` |
-| the same with two ratings of each | 16 keys | the ranking, then a digit for each rating, `Enter` |
-| mark a selected passage | 1 key or touch | a digit, or a tap on what it is |
-| the same with a note | 3 keys | the digit, `k`, the note, `Enter` |
-| select a passage by keys | 1 key, and 1 a step | `h`, then arrows: sentences and words, with Shift more or less |
-| rank four responses by touch, one move | 5 touches | an arrow, three strengths, Submit; or drag |
-"""
+FIRST = "\n## `"
+"""Where the pictures begin in the page; what stands before is written by hand."""
 
 
 @contextmanager
@@ -138,7 +120,8 @@ def main() -> None:
                 if not wanted or any(word in name_of(stop) for word in wanted):
                     take(browser, url, stop)
                     sys.stdout.write(f"{name_of(stop)}\n")
-    PAGE.write_text("\n".join([HEAD, *map(written, STOPS)]))
+    head, _, _ = PAGE.read_text().partition(FIRST)
+    PAGE.write_text("\n".join([head, *map(written, STOPS)]))
 
 
 if __name__ == "__main__":

@@ -74,6 +74,8 @@ def annotation(page: Page, url: str) -> None:
     expect(page.get_by_label("Improved text")).to_be_focused()
     page.keyboard.press("Control+Home")
     page.keyboard.type("In short: ")
+    page.keyboard.press("Escape")
+    page.keyboard.press("v")
     page.locator("[data-improve-diff] ins").first.wait_for()
     page.evaluate("window.scrollTo(0, 0)")
 

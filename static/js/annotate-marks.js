@@ -89,6 +89,18 @@ export class Marks {
     this.bar.done(this.labels[label], this.last.note, this.range);
   }
 
+  /** Where all of a response is selected, what is copied is its source: of tables and formulas nothing else says what they are. */
+  copy(event) {
+    const selection = document.getSelection();
+    const found = selection.rangeCount && !selection.isCollapsed && selectedPassage(selection.getRangeAt(0));
+    if (!found) return;
+    const { start, end } = trimmed(found.whole, { start: 0, end: found.whole.length });
+    if (found.passage.start > start || found.passage.end < end) return;
+    event.clipboardData.setData("text/plain", this.texts[found.text.closest("[data-response]").dataset.response]);
+    event.preventDefault();
+    this.hint("Copied as it was written");
+  }
+
   /** Write a note on what was marked last; says why not, where there is no mark. */
   note() {
     this.last = this.spans.includes(this.last) ? this.last : this.spans.at(-1);

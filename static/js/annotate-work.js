@@ -24,7 +24,7 @@ export class Work {
     this.fields = this.form.elements;
     this.api = `/api/v1/assignments/${root.dataset.assignment}`;
     const { texts, draft, keys, words } = JSON.parse(root.querySelector("[data-work]").textContent);
-    Object.assign(this, { announce, texts, keys, words, tries: 0, saveState: "idle" });
+    Object.assign(this, { announce, hint, texts, keys, words, tries: 0, saveState: "idle" });
     this.corrects = Number(this.fields.corrects?.value) || undefined;
     this.shown = Number(root.dataset.shown);
     this.writes = root.dataset.task === "write";

@@ -2,7 +2,7 @@
 // works without any of this; here it gets keys, drafts, an editor for the chosen response, and submits that survive a lost network.
 
 import { call } from "./annotate-draft.js";
-import { announce, hint } from "./base.js";
+import { announce, copyText, hint, reachable } from "./base.js";
 import { Work } from "./annotate-work.js";
 
 const { corralKeys } = globalThis;
@@ -33,9 +33,7 @@ function settle(root) {
   const guidelines = root.querySelector("[data-guidelines]");
   if (guidelines) guidelines.open = localStorage.getItem("guidelines") !== "closed";
   guidelines?.addEventListener("toggle", () => localStorage.setItem("guidelines", guidelines.open ? "open" : "closed"));
-  for (const box of root.querySelectorAll(".md-scroll, .md-maths, .md-code > code")) {
-    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
-  }
+  reachable(root);
 }
 
 /** Ask for more time for `item`. */
@@ -70,6 +68,19 @@ function tick(now) {
   }
 }
 
+/** The editor of the chosen response, as soon as it is there; says why there is none. */
+async function editor() {
+  if (!work.editor) await work.loading;
+  if (work.improve && !work.improve.hidden && work.editor) return work.editor;
+  if (!work.improve) hint("This batch does not ask for an improvement");
+  else hint(work.best ? "The editor did not load: reload this page" : "Choose a response first");
+}
+
+const edit = (act) => async () => {
+  const found = await editor();
+  if (found) act(found);
+};
+
 const ACTIONS = {
   tie: () => work.pick("tie"),
   unacceptable: () => work.pick("all_unacceptable"),
@@ -81,9 +92,10 @@ const ACTIONS = {
   flags: flag,
   mark: () => work.selectPassage(),
   note: async () => (await work.useMarks()).note(),
-  improve,
-  nothing,
-  revise,
+  improve: edit((editor) => editor.improve()),
+  changes: edit((editor) => editor.toggle("changes")),
+  nothing: edit(nothing),
+  revise: edit((editor) => editor.askModel()),
   comment: () => open("[data-comment]", "textarea", "Comments are not possible here"),
   layout: async () => (await work.useView()).nextLayout(),
   previous: async () => (await work.useView()).flip(-1),
@@ -163,30 +175,10 @@ function flag() {
   flags.querySelector("input").focus();
 }
 
-/** Whether a response is open for improving; says why not. */
-function editable() {
-  if (work.improve && !work.improve.hidden) return true;
-  hint(work.improve ? "Choose a response first" : "This batch does not ask for an improvement");
-  return false;
-}
-
-async function improve() {
-  if (!work.editor) await work.loading;
-  if (editable() && !work.editor?.focus()) hint("The editor did not load: reload this page");
-}
-
 function nothing() {
   const box = work.fields.nothing_to_improve;
-  if (!editable()) return;
   box.click();
   announce(box.checked ? "Nothing to improve" : "Something to improve");
-}
-
-function revise() {
-  if (!editable()) return;
-  const section = work.improve.querySelector("[data-revise]");
-  section.open = true;
-  section.querySelector("[data-revise-feedback]").focus();
 }
 
 /** Undo what was done last, which is offered for some seconds; else go back to it or, from there, to the one before. */
@@ -199,7 +191,7 @@ function without() {
   const { improve: section, isRated, root } = work;
   return [
     !section && !root.querySelector("[data-steps-right]") && ["improve"],
-    !section && ["nothing", "revise"],
+    !section && ["changes", "nothing", "revise"],
     !isRated && ["attributes"],
     !root.querySelector("[data-guidelines]") && ["guidelines"],
     !root.querySelector("[data-skip]") && ["skip"],
@@ -252,6 +244,17 @@ document.addEventListener("selectionchange", () => {
   work.useMarks().then(
     (marks) => marks.selected(selected()),
     () => {},
+  );
+});
+
+document.addEventListener("copy", (event) => work?.marks?.copy(event));
+
+document.addEventListener("click", async ({ target }) => {
+  const button = work && target.closest?.("[data-copy-response]");
+  if (!button) return;
+  const isCopied = await copyText(work.texts[button.dataset.copyResponse]);
+  hint(
+    isCopied ? "Copied as it was written" : "The browser did not allow copying: select the text and copy it yourself",
   );
 });
 
@@ -308,7 +311,7 @@ corralKeys.listen(() =>
         keys: work.keys,
         actions: actionsOf(work),
         submit: () => work.form.requestSubmit(),
-        escape: () => work.focusChoice(),
+        escape: () => work.editor?.escape() || work.focusChoice(),
         nothing: nothingBehind,
         without,
         failed: () => announce("This did not load: press the key again once the network is back"),

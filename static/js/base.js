@@ -30,6 +30,13 @@ export function notice(root, place, message, link) {
   return shown;
 }
 
+/** What scrolls by itself in `root` can be reached by keys. */
+export function reachable(root) {
+  for (const box of root.querySelectorAll(".md-scroll, .md-maths, .md-code > code, .markup math")) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+  }
+}
+
 export function clearNotice(root, place) {
   root.querySelector(`[data-problem="${place}"]`).replaceChildren();
 }
@@ -56,6 +63,26 @@ function confirmed(question, yes = "Yes, do it") {
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
   });
+}
+
+/** Put `text` on the clipboard; resolves to whether. Plain http has no clipboard to write to, but what is copied can be given. */
+export async function copyText(text) {
+  let isDone = false;
+  const give = (event) => {
+    event.clipboardData.setData("text/plain", text);
+    event.preventDefault();
+    event.stopPropagation();
+    isDone = true;
+  };
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    document.addEventListener("copy", give, true);
+    document.execCommand("copy");
+    document.removeEventListener("copy", give, true);
+    return isDone;
+  }
 }
 
 async function copyValue(button) {

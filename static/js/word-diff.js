@@ -17,6 +17,13 @@ export function words(text) {
   return text.match(WORDS) ?? [];
 }
 
+const IS_UNSPACED = new RegExp(`^\\s*[${UNSPACED}]`, "u");
+
+/** Whether `word`, one of `words`, is a letter of a script that writes no spaces. */
+export function isUnspaced(word) {
+  return IS_UNSPACED.test(word);
+}
+
 const SPACELESS_START = new RegExp(`^(?:$|\\s|[${UNSPACED}])`, "u");
 const leadOf = (text) => (SPACELESS_START.test(text) ? "" : " ");
 

@@ -47,6 +47,7 @@ class Stop:
 def choose(page: Page) -> None:
     """Judge, so that the chosen response is open for editing."""
     page.keyboard.press("2")
+    page.keyboard.press("e")
     page.locator(".improve__text").wait_for()
 
 
@@ -104,6 +105,8 @@ def rank_and_improve(page: Page) -> None:
     page.keyboard.press("e")
     page.locator(".improve__text").wait_for()
     page.keyboard.type("More clearly: ")
+    page.keyboard.press("Escape")
+    page.keyboard.press("v")
     page.locator("[data-improve-diff] ins").first.wait_for()  # the second visit finds the edit of the first
 
 

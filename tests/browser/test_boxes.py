@@ -48,6 +48,8 @@ FOUND = """() => {
 }"""
 
 
+FIELDS = {"8eSo: ": ".improve__text:focus", "8m": "[data-revise-feedback]:focus"}
+"""By what is pressed, the field that it opens."""
 LINE = 'print("a line of code that is longer than a phone is wide, and than half of a page is: " + str(total(rows, by="name")))'
 COMMENTS = [
     "# the whole",
@@ -100,14 +102,20 @@ def test_code_has_the_whole_width_and_scrolls_in_itself(site: Site, texts: list[
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, width
 
 
-@pytest.mark.parametrize("responses", [2, 4], ids=["a pair", "a ranking of four"])
-def test_no_two_controls_of_an_item_overlap(site: Site, responses: int) -> None:
+@pytest.mark.parametrize(
+    ("responses", "keys"),
+    [(2, ""), (2, "8"), (2, "8eSo: "), (2, "8m"), (4, "rdab3=1")],
+    ids=["a pair", "a choice", "an edit", "a revision", "a ranking of four"],
+)
+def test_no_two_controls_of_an_item_overlap(site: Site, responses: int, keys: str) -> None:
     batch = make_batch(site.session, guidelines="Prefer what is *true*.\n\n" * 8, candidates_per_prompt=responses)
     batch.attributes = ASKED
     batch.strength_examples = {"4": "Only one of them answers what was asked.", "2": "One is clearer."}
     page = open_texts(site, *[f"{name}. A text of some length. " * 12 for name in "ABCD"[:responses]], batch=batch)
-    if responses > 2:
-        page.keyboard.type("rdab3=1")  # and the first rating is at hand
+    page.keyboard.type(keys)  # where it is ranked, the first rating is at hand then
+    if keys in FIELDS:
+        page.locator(FIELDS[keys]).wait_for()
+        page.evaluate("document.activeElement.blur()")
     select(page, "A text of some length", 1)  # what it can be marked as is offered beside it
     wrong = {}
     for width in WIDTHS:

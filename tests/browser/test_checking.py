@@ -21,6 +21,7 @@ def test_an_edit_is_checked_in_place_and_findings_appear_after_the_submission(si
     page.wait_for_load_state("networkidle")
     expect(page.locator(".finding__chip")).to_have_count(0)
     page.keyboard.press("2")
+    page.keyboard.press("e")
     page.locator("#edited-text").fill("It is surely 41.")
     page.get_by_role("button", name="Run checks").click()
     expect(page.locator("#edit-check")).to_contain_text("Checking your edit")

@@ -89,7 +89,7 @@ def annotate_by_keyboard(page: Page, count: int) -> None:
             expect(page.get_by_label("Improved text")).to_be_focused()
             page.keyboard.press("Control+Home")
             page.keyboard.type(BETTER)
-            expect(page.locator("[data-improve-diff] ins").first).to_contain_text("Corrected")
+            expect(page.locator("[data-improve-size]")).to_contain_text("added")
         page.keyboard.press("Control+Enter")
         expect(page.locator(f'#work[data-assignment="{assignment}"]')).to_have_count(0)
 

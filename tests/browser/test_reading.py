@@ -235,3 +235,83 @@ def test_nothing_scrolls_sideways_beside_the_guidelines(site: Site, responses: i
     assert bar is not None
     assert guidelines is not None
     assert bar["x"] >= guidelines["x"] + guidelines["width"]
+
+
+TABLE = (
+    "| "
+    + " | ".join(["quantity", "electroencephalographically", "unit", "значение", "数量和单位", "القيمة"] * 2)
+    + " |\n"
+)
+TABLE += (
+    "|---" * 12
+    + "|\n"
+    + "| "
+    + " | ".join(["Donaudampfschifffahrtsgesellschaft", "`configuration_value`", "3"] * 4)
+    + " |\n"
+)
+FORMULA = " + ".join(f"\\frac{{x_{{{n}}}^2}}{{y_{{{n}}}}}" for n in range(30))
+WIDE = f"Inline: ${FORMULA}$ and on.\n\n$${FORMULA}$$\n\n{TABLE}\n```python\n{'x = f(x); ' * 40}\n```\n"
+WIDE += f"\n![{'a long description ' * 20}](x.png)\n"
+BROKEN = """() => [...document.querySelectorAll(".response :is(td, th)")].flatMap((cell) => {
+    const walk = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT), broken = [];
+    const words = /[A-Za-z_]+|\\p{Script=Cyrillic}+|\\p{Script=Arabic}+/gu;
+    while (walk.nextNode()) for (const word of walk.currentNode.data.matchAll(words)) {
+        const range = document.createRange();
+        range.setStart(walk.currentNode, word.index);
+        range.setEnd(walk.currentNode, word.index + word[0].length);
+        if (new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size > 1) broken.push(word[0]);
+    }
+    return broken;
+})"""
+BEYOND = """() => [...document.querySelectorAll(".response")].flatMap((card) => {
+    const { left, right } = card.getBoundingClientRect();
+    const scrolls = (each) => { for (let at = each.parentElement; at !== card; at = at.parentElement)
+        if (getComputedStyle(at).overflowX === "auto") return at; return null; };
+    return [...card.querySelectorAll(".response__text *")].filter((each) => {
+        const box = each.getBoundingClientRect();
+        const scroller = scrolls(each);
+        if (scroller) return scroller.scrollWidth > scroller.clientWidth && scroller.tabIndex !== 0;
+        return box.width > 0 && (box.left < left - 1 || box.right > right + 1);
+    }).map((each) => each.outerHTML.slice(0, 80));
+})"""
+
+
+def test_tables_code_and_formulas_scroll_in_their_card_and_break_no_word(site: Site) -> None:
+    page = open_texts(site, WIDE, "Short.")
+    for width in (320, 390, 1280, 1920):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.reload()
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, width
+        assert page.evaluate(BROKEN) == [], width
+        assert page.evaluate(BEYOND) == [], width
+        left, right = (page.locator(f"[data-response={name}]").bounding_box() for name in "AB")
+        assert left is not None
+        assert right is not None
+        assert left["width"] == pytest.approx(right["width"], abs=1)
+
+
+def test_a_whole_response_is_copied_as_it_was_written_and_a_part_as_it_is_read(site: Site) -> None:
+    source = "**Two** formulas: $a^2$\n\n| a | b |\n|---|---|\n| 1 | 2 |"
+    page = open_texts(site, source, "Short.")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    select(page, "formulas", 0)
+    page.locator("[data-mark-bar]").wait_for()  # what reads selections is there
+    page.keyboard.press("Control+c")
+    assert page.evaluate("navigator.clipboard.readText()") == "formulas"
+    page.locator("[data-response=A] .response__text").evaluate("(each) => getSelection().selectAllChildren(each)")
+    page.keyboard.press("Control+c")
+    expect(page.locator("[data-hint]")).to_have_text("Copied as it was written")
+    assert page.evaluate("navigator.clipboard.readText()") == source
+    page.get_by_role("button", name="Copy response B as it was written").click()
+    expect(page.locator("#status")).to_have_text("Copied as it was written")
+    assert page.evaluate("navigator.clipboard.readText()") == "Short."
+
+
+def test_without_a_clipboard_to_write_to_the_button_copies_all_the_same(site: Site) -> None:
+    page = open_texts(site, "**Two** words", "Short.")
+    page.context.grant_permissions(["clipboard-read"])
+    page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('no')); }")
+    page.get_by_role("button", name="Copy response A as it was written").click()
+    expect(page.locator("[data-hint]")).to_have_text("Copied as it was written")
+    assert page.evaluate("navigator.clipboard.readText()") == "**Two** words"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
@@ -11,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from app.accounts.access import SignedIn
 from app.accounts.models import User
-from app.annotations import gold, queries, recording, service
+from app.annotations import day, gold, queries, recording, service
 from app.annotations.gold import Feedback
-from app.annotations.pages import start_page, work_page
+from app.annotations.pages import WorkPage, start_page, work_page
 from app.annotations.said import ended_page
 from app.annotations.work_form import LongTexts, WorkForm
 from app.judgements.judgement import Draft
@@ -65,14 +66,19 @@ def work(
     assignment_id: int,
     correct: bool = False,  # noqa: FBT001, FBT002
     feedback: Key = None,
+    moved: bool = False,  # noqa: FBT001, FBT002
 ) -> Response:
-    """One item, with its draft; a submitted one as it was judged, or with ``correct`` open for correction."""
+    """One item, with its draft; a submitted one as it was judged, or with ``correct`` open for correction.
+
+    ``moved``: the item before it was of another batch.
+    """
     item = queries.access_work(session, user, assignment_id, correct=correct)
     changed = guidelines.changed(session, user, item.batch_id)
     told = _feedback(session, user, feedback)
-    page = work_page(item, preferences=user.preferences, guidelines_changed=changed, feedback=told)
-    if page.ended:
+    if item.ended:
+        page = work_page(item, preferences=user.preferences, guidelines_changed=changed, feedback=told)
         return render(request, "annotations/ended.html", ended_page(page))
+    page = _page(request, session, user, item, guidelines_changed=changed, feedback=told, moved=moved)
     return render(request, "annotations/work.html", page)
 
 
@@ -100,7 +106,7 @@ def undo(request: Request, session: DbSession, user: SignedIn, assignment_id: in
     url = f"/assignments/{assignment_id}"
     if not is_exchange(request):
         return redirect(request, url)
-    page = work_page(queries.access_work(session, user, assignment_id), preferences=user.preferences)
+    page = _page(request, session, user, queries.access_work(session, user, assignment_id))
     response = render(request, "annotations/_work.html", page)
     response.headers["hx-push-url"] = url
     return response
@@ -118,7 +124,7 @@ def draft(
     try:
         service.save_draft(session, user, assignment_id, value or Draft(), form.draft_version)
     except StaleVersion:
-        page = work_page(item, draft=value, problem=STALE.format(item.id), preferences=user.preferences)
+        page = _page(request, session, user, item, draft=value, problem=STALE.format(item.id))
         return render(request, "annotations/work.html", page, status=StaleVersion.status)
     return redirect(request, f"/assignments/{assignment_id}", flash="Draft saved.")
 
@@ -160,6 +166,15 @@ def _feedback(session: Session, user: User, annotation_id: int | None) -> Feedba
     return gold.feedback(session, annotation_id, user.id) if annotation_id is not None else None
 
 
+def _page(
+    request: Request, session: Session, user: User, item: queries.Work, *, moved: bool = False, **more: Any
+) -> WorkPage:
+    """The page of an item to be worked on, with what is counted above it."""
+    zone = day.zone_of(request.cookies.get(day.ZONE, ""))
+    head = day.head(session, user, item.batch_id, zone)
+    return replace(work_page(item, preferences=user.preferences, **more), head=head, moved=moved)
+
+
 def _dialogue_url(item: queries.Work) -> str:
     return f"/dialogues/{item.dialogue_id}?turn={item.prompt_id}"
 
@@ -176,10 +191,14 @@ def _go_on(
     told = _feedback(session, user, after.id if after else None)
     # an answer of the qualification counts as it was given, so nothing is offered to be taken back
     undo = after.assignment_id if after and told is None else None
-    following = service.next_assignment(session, user, item.batch_id) or service.next_assignment(session, user)
+    following = service.next_assignment(session, user, item.batch_id)
+    moved = following is None
+    following = following or service.next_assignment(session, user)
     if not is_exchange(request):
-        told_there = f"?feedback={after.id}" if after and told else ""
-        return redirect(request, (f"/assignments/{following.id}" if following else "/annotate") + told_there)
+        said = {"feedback": after.id if after and told else None, "moved": "true" if following and moved else None}
+        there = f"/assignments/{following.id}" if following else "/annotate"
+        query = urlencode({name: value for name, value in said.items() if value})
+        return redirect(request, f"{there}?{query}" if query else there)
     if following is None:
         batches, changes = queries.visible_batches(session, user), guidelines.changed_batches(session, user)
         start = start_page(batches, undo, changes, told)
@@ -188,7 +207,7 @@ def _go_on(
         return response
     coming = queries.access_work(session, user, following.id)
     changed = guidelines.changed(session, user, coming.batch_id)
-    page = work_page(coming, preferences=user.preferences, undo=undo, guidelines_changed=changed, feedback=told)
+    page = _page(request, session, user, coming, undo=undo, guidelines_changed=changed, feedback=told, moved=moved)
     response = render(request, "annotations/_work.html", page)
     response.headers["hx-push-url"] = f"/assignments/{following.id}"
     return response
@@ -203,9 +222,10 @@ def _refused(
         kept = service.keep_draft(session, user, item.id, value, form.fencing_token, form.draft_version)
     known = kept if kept is not None else form.draft_version if form else item.draft_version
     fresh = replace(item, draft_version=known)
-    page = work_page(fresh, draft=value, problem=error.message, kept=kept, preferences=user.preferences)
     if not is_exchange(request):
+        page = _page(request, session, user, fresh, draft=value, problem=error.message, kept=kept)
         return render(request, "annotations/work.html", page, status=error.status)
+    page = work_page(fresh, draft=value, problem=error.message, kept=kept, preferences=user.preferences)
     response = render(request, "annotations/_problem.html", page, status=error.status)
     response.headers.update({"hx-retarget": "#work-problem", "hx-reswap": "innerHTML"})
     return response

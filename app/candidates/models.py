@@ -15,6 +15,9 @@ from app.kernel.leases import Leased
 from app.prompts.models import Prompt
 from app.registry.models import Checkpoint, Deployment
 
+CUT = "length"
+"""The finish reason of a response that the token limit cut off."""
+
 
 class Candidate(Base):
     """One sampled output, exactly as sampled: it is what people see and what is trained on. Never updated."""

@@ -292,7 +292,9 @@ def _choices(chosen_keys: Mapping[str, str]) -> list[Choice]:
 
 
 def _turns(messages: Sequence[dict[str, Any]]) -> list[Turn]:
-    last = max((at for at, message in enumerate(messages) if message.get("role", "user") == "user"), default=-1)
+    last = max(
+        (at for at, message in enumerate(messages) if message.get("role", "user") == "user"), default=len(messages) - 1
+    )
     return [_turn(message, at == last) for at, message in enumerate(messages)]
 
 

@@ -108,7 +108,7 @@ export class Around {
         this.#arrive(links, name);
       });
     }
-    row.addEventListener("scrollend", () => {
+    row.addEventListener("onscrollend" in window ? "scrollend" : "scroll", () => {
       const at = Math.round(row.scrollLeft / row.clientWidth);
       if (row.scrollWidth > row.clientWidth) this.#arrive(links, links[at].dataset.to);
     });

@@ -203,7 +203,8 @@ def test_nothing_that_opens_moves_a_response(site: Site, width: int) -> None:
     page.keyboard.press("d")
     expect(page.locator("#differences")).to_be_visible()
     still("differences")
-    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")  # however little of it has come
+    expect(page.locator("#differences")).to_be_hidden()
     page.evaluate("() => document.getSelection().removeAllRanges()")  # from here on a digit is a choice
     item = item_of(page)
     page.keyboard.press("3")

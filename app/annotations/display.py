@@ -18,18 +18,18 @@ class Display:
     layout: str = "side"
     sync_scroll: bool = False
     raw: bool = False
-    guidelines: bool = True
-    """Whether the guidelines are open beside the work."""
+    guidelines: bool | None = None
+    """Whether the guidelines are open beside the work; None: never chosen, so they are where there is much room."""
 
     @classmethod
     def of(cls, preferences: Mapping[str, Any]) -> Display:
         """Read ``users.preferences``; what is stored wrongly does not count."""
-        layout = preferences.get("layout")
+        layout, guidelines = preferences.get("layout"), preferences.get("guidelines")
         return cls(
             layout=layout if layout in LAYOUTS else "side",
             sync_scroll=preferences.get("sync_scroll") is True,
             raw=preferences.get("raw") is True,
-            guidelines=preferences.get("guidelines") is not False,
+            guidelines=guidelines if isinstance(guidelines, bool) else None,
         )
 
 

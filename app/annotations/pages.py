@@ -12,12 +12,12 @@ from typing import Any
 from markupsafe import Markup
 
 from app.annotations import keys
+from app.annotations.day import Head
 from app.annotations.display import LAYOUTS, Display
 from app.annotations.gold import Feedback
 from app.annotations.keys import Action, Fixed
 from app.annotations.queries import Elsewhere, OpenBatch, Work
 from app.candidates.traces import Step, steps_of
-from app.comparisons.models import AssignmentState
 from app.judgements.judgement import Draft
 from app.judgements.positions import POSITIONS
 from app.judgements.vocabulary import CHOICES, STRONGEST_FIRST, EditPolicy, Flag, Outcome, SpanLabel, StepLabel
@@ -37,6 +37,8 @@ SKIP_WRITING = (*SKIP_REASONS[:3], "The prompt is offensive or private")
 SKIP_LABELLING = (*SKIP_REASONS[:3], "The prompt or the response is offensive or private", "The response has no steps")
 SKIPS = {BatchTask.COMPARE: SKIP_REASONS, BatchTask.WRITE: SKIP_WRITING, BatchTask.STEPS: SKIP_LABELLING}
 EXCERPT = 90
+BEGINNING = 200
+"""Characters of a folded turn that are said of it; a window shows as many as it has room for."""
 ROLES = {"system": "System prompt", "user": "User", "assistant": "Assistant", "tool": "Tool result"}
 
 
@@ -48,6 +50,10 @@ class Turn:
     label: str
     html: Markup
     calls: str | None
+    begins: str
+    """How it begins, for the line that it is folded behind."""
+    open: bool
+    """Whether it is the user's last turn, which is not folded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,8 @@ class Response:
     excerpt: str
     steps: Sequence[Step] = ()
     """The calls of tools before it."""
+    cut: bool = False
+    """Whether the token limit cut it off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +168,6 @@ class WorkPage:
     step_rows: Sequence[StepRow]
     step_choices: Sequence[tuple[int, str, str]]
     """What a step can be: value, words and key."""
-    ended: bool
     undo: Offer | None
     """What was done just before, and can be taken back."""
     back: bool
@@ -178,6 +185,10 @@ class WorkPage:
     """The version of the guidelines that was read last, and the one that holds now, where they are not the same."""
     feedback: Feedback | None
     """What is said of the answer before, while somebody qualifies."""
+    head: Head | None = None
+    """What is counted above the item; None where it is only read."""
+    moved: bool = False
+    """Whether the item before was of another batch."""
 
 
 @dataclass(frozen=True)
@@ -238,9 +249,9 @@ def work_page(
     writes, labels = work.task is BatchTask.WRITE, work.task is BatchTask.STEPS
     return WorkPage(
         work=work,
-        turns=[_turn(message) for message in work.messages],
+        turns=_turns(work.messages),
         tools=[_tool(tool) for tool in work.tools or []],
-        responses=[_response(index, text, work.before(index)) for index, text in enumerate(work.texts)],
+        responses=[_response(work, index, text) for index, text in enumerate(work.texts)],
         guidelines=to_html(work.guidelines) if work.guidelines.strip() else Markup(),
         choices=_choices(chosen_keys),
         strengths=strengths,
@@ -256,7 +267,6 @@ def work_page(
         labels=labels,
         step_rows=step_rows(work.texts[0], (draft or Draft()).step_labels) if labels else (),
         step_choices=[(each.value, each.label, chosen_keys[f"step_{each.label.lower()}"]) for each in StepLabel],
-        ended=work.state in {AssignmentState.SUBMITTED, AssignmentState.SKIPPED} and work.corrects is None,
         undo=undo,
         back=False,
         display=Display.of(preferences),
@@ -277,9 +287,10 @@ def step_rows(text: str, said: Sequence[int]) -> list[StepRow]:
     return [StepRow(to_html(each), each, label) for each, label in zip_longest(cut(text), said[: len(cut(text))])]
 
 
-def _response(index: int, text: str, steps: Sequence[dict[str, Any]] | None) -> Response:
+def _response(work: Work, index: int, text: str) -> Response:
     excerpt = " ".join(text[: 4 * EXCERPT].split())[:EXCERPT]
-    return Response(POSITIONS[index], to_html(text), text, excerpt, steps_of(steps))
+    cut_off = bool(work.cut and work.cut[index])
+    return Response(POSITIONS[index], to_html(text), text, excerpt, steps_of(work.before(index)), cut_off)
 
 
 def _examples(texts: Mapping[str, str]) -> list[Example]:
@@ -296,10 +307,21 @@ def _choices(chosen_keys: Mapping[str, str]) -> list[Choice]:
     return [Choice(value, side, words, chosen_keys[f"pick_{value}"]) for value, side, words in values]
 
 
-def _turn(message: dict[str, Any]) -> Turn:
+def _turns(messages: Sequence[dict[str, Any]]) -> list[Turn]:
+    last = max(
+        (at for at, message in enumerate(messages) if message.get("role", "user") == "user"), default=len(messages) - 1
+    )
+    return [_turn(message, at == last) for at, message in enumerate(messages)]
+
+
+def _turn(message: dict[str, Any], is_last: bool) -> Turn:  # noqa: FBT001 - only called above
     role = str(message.get("role", "user"))
     calls = message.get("tool_calls") or message.get("function_call")
-    return Turn(role, ROLES.get(role, role.capitalize()), to_html(_content(message)), _pretty(calls) if calls else None)
+    text = _content(message)
+    begins = " ".join(text[: 4 * BEGINNING].split())[:BEGINNING]
+    return Turn(
+        role, ROLES.get(role, role.capitalize()), to_html(text), _pretty(calls) if calls else None, begins, is_last
+    )
 
 
 def _content(message: dict[str, Any]) -> str:

@@ -9,8 +9,11 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
+    ColumnElement,
     Integer,
     Select,
+    SQLColumnExpression,
     String,
     bindparam,
     case,
@@ -21,14 +24,14 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from app.accounts.models import Role, User
 from app.annotations import gold
 from app.annotations.gold import Standing, State
 from app.annotations.models import Decision, Review
 from app.annotations.recording import CORRECTS, as_draft, standing_annotation
-from app.candidates.models import Candidate
+from app.candidates.models import CUT, Candidate
 from app.comparisons import seats
 from app.comparisons.models import Assignment, AssignmentState, Comparison
 from app.comparisons.purposes import Asked, count_fresh
@@ -64,7 +67,10 @@ class Work:
     """Set where the prompt is a turn of a dialogue, which goes on afterwards."""
     messages: list[dict[str, Any]]
     tools: list[Any] | None
+    capability: str | None
     texts: list[str]
+    cut: list[bool] | None
+    """Which texts end where the token limit cut them off."""
     steps: list[list[dict[str, Any]] | None] | None = None
     """What came before each, where tools were called; None where no response may call any."""
     show_findings: ShowFindings = ShowFindings.AFTER
@@ -79,6 +85,11 @@ class Work:
     retracted: bool = False
     """Whether an admin has taken the submission out: it is no longer used, and not corrected."""
     skip_reason: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is only read: submitted or skipped, and not open for correction."""
+        return self.state in {AssignmentState.SUBMITTED, AssignmentState.SKIPPED} and self.corrects is None
 
     def before(self, index: int) -> list[dict[str, Any]] | None:
         """What came before the text at a position."""
@@ -165,6 +176,30 @@ _texts = (
     .correlate(Assignment)
     .scalar_subquery()
 )
+_sampled = aliased(Candidate, name="sampled")
+_ENDING = 40
+# How a response ended is said in these words alone: its text shows it as well, and a judge should not take the limit's doing
+# for the model's. Of an edit that is verified it is true where the cut is still there, so that no purpose looks different.
+_was_cut = case(
+    (
+        Candidate.edited_from_id.is_not(None),
+        select(
+            (_sampled.finish_reason == CUT)
+            & (func.right(_sampled.text, _ENDING) == func.right(Candidate.text, _ENDING))
+        )
+        .where(_sampled.id == Candidate.edited_from_id)
+        .correlate(Candidate)
+        .scalar_subquery(),
+    ),
+    else_=Candidate.finish_reason == CUT,
+)
+_cut = (
+    select(func.array_agg(aggregate_order_by(_was_cut, _shown.c.place), type_=ARRAY(Boolean)))
+    .select_from(_shown)
+    .join(Candidate, Candidate.id == _shown.c.id)
+    .correlate(Assignment)
+    .scalar_subquery()
+)
 _NO_TEXTS = cast([], ARRAY(String))
 """Where people write the answer."""
 _steps = (
@@ -197,6 +232,8 @@ _work = (
         Prompt.dialogue_id,
         Prompt.messages,
         Prompt.tools,
+        Prompt.capability,
+        _cut.label("cut"),
         func.coalesce(_texts, _NO_TEXTS).label("texts"),
         case((Prompt.tools.is_not(None), _steps)).label("steps"),
         Batch.show_findings,
@@ -275,7 +312,7 @@ def visible_batches(session: Session, user: User) -> Sequence[OpenBatch]:
     found = []
     for key, name, state, text, begun, fresh, mixed_in, items, percent, tour in session.execute(_visible(user)):
         tour_first = tour and user.toured_at is None
-        batch = OpenBatch(key, name, state, text, begun, fresh + mixed_in if fresh else 0, tour_first=tour_first)
+        batch = OpenBatch(key, name, state, text, begun, with_known(fresh, mixed_in), tour_first=tour_first)
         if items:
             stands = gold.standing(session, user.id, seats.Open(batch.id, 0, items, percent))
             # staff make the known answers before there are any
@@ -285,21 +322,32 @@ def visible_batches(session: Session, user: User) -> Sequence[OpenBatch]:
     return found
 
 
+def waiting_columns(
+    batch_id: SQLColumnExpression[int], annotator: SQLColumnExpression[int]
+) -> tuple[ColumnElement[int], ColumnElement[int], ColumnElement[int]]:
+    """What waits in a batch for ``annotator``, with ``Batch`` in the statement: ``begun``, ``fresh`` and ``mixed_in``."""
+    # Known answers are counted with the work that they are mixed into: or the number would tell who has just been given one.
+    mixed_in = count_fresh(batch_id, annotator, Asked.KNOWN_ANSWER, up_to=COUNT_UP_TO)
+    return (
+        seats.begun(batch_id, annotator).label("begun"),
+        count_fresh(batch_id, annotator, up_to=COUNT_UP_TO).label("fresh"),
+        case((Batch.gold_percent > 0, mixed_in), else_=0).label("mixed_in"),
+    )
+
+
+def with_known(fresh: int, mixed_in: int) -> int:
+    """Items that are new to somebody: known answers come only with other work."""
+    return fresh + mixed_in if fresh else 0
+
+
 def _visible(user: User) -> Select[Any]:
-    annotator = literal(user.id, BigInteger)
-    begun = seats.begun(Batch.id, annotator)
-    fresh = count_fresh(Batch.id, annotator, up_to=COUNT_UP_TO)
-    # Counted with the work that they are mixed into: or the number would tell who has just been given one.
-    mixed_in = count_fresh(Batch.id, annotator, Asked.KNOWN_ANSWER, up_to=COUNT_UP_TO)
     return (
         select(
             Batch.id,
             Batch.name,
             Batch.state,
             func.left(Batch.guidelines, 600),
-            begun,
-            fresh,
-            case((Batch.gold_percent > 0, mixed_in), else_=0),
+            *waiting_columns(Batch.id, literal(user.id, BigInteger)),
             Batch.qualification_items,
             Batch.qualification_percent,
             Batch.requires_tour,

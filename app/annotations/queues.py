@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Session, aliased
 
 from app.accounts.models import User
-from app.annotations.models import STANDING, Annotation, Decision, Review
+from app.annotations.models import RETURNED, STANDING, Annotation, Decision, Review
 from app.annotations.queries import COUNT_UP_TO
 from app.comparisons.models import Assignment, AssignmentState, Comparison
 from app.comparisons.seats import can_go_on
@@ -105,6 +105,8 @@ _returned = and_(
     Review.verdict == Decision.RETURNED,
     ~select(_later.id).where(_later.annotation_id == Review.annotation_id, _later.id > Review.id).exists(),
 )
+RETURNED_WAITS = and_(RETURNED, Annotation.retraction_id.is_(None), Batch.state != BatchState.CLOSED)
+"""Whether a standing annotation waits to be corrected, as a reviewer asks; with ``Batch`` joined."""
 _open_states = Assignment.state.in_([AssignmentState.ACTIVE, AssignmentState.RELEASED])
 _in_work: dict[Queue, ColumnElement[bool]] = {
     # somebody else has finished it and nothing was written: there is nothing to come back to
@@ -247,8 +249,7 @@ def _rows(user: User, queue: Queue) -> Select[Any]:
             .where(Annotation.annotator_id == user.id, STANDING)
         )
         if queue is Queue.RETURNED:
-            waits = (Batch.state != BatchState.CLOSED, Annotation.retraction_id.is_(None))
-            query = query.join(Review, _returned).where(*waits)
+            query = query.join(Review, _returned).where(RETURNED_WAITS)
     return (
         query.join(Comparison, Comparison.id == Assignment.comparison_id)
         .join(Prompt, Prompt.id == Comparison.prompt_id)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
@@ -11,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from app.accounts.access import SignedIn
 from app.accounts.models import User
-from app.annotations import gold, history, queries, recording, service, tour
+from app.annotations import day, gold, history, queries, recording, service, tour
 from app.annotations.gold import Feedback
-from app.annotations.pages import Offer, start_page, work_page
+from app.annotations.pages import Offer, WorkPage, start_page, work_page
 from app.annotations.said import with_history
 from app.annotations.work_form import LongTexts, WorkForm
 from app.judgements.judgement import Draft
@@ -21,6 +22,7 @@ from app.kernel.db import DbSession
 from app.kernel.errors import AppError, BadInput, Conflict, StaleVersion
 from app.prompts import guidelines
 from app.shell.web import is_exchange, redirect, render
+from app.shell.zones import zone_of
 
 router = APIRouter(route_class=LongTexts)
 
@@ -70,18 +72,19 @@ def work(
     correct: bool = False,  # noqa: FBT001, FBT002
     back: bool = False,  # noqa: FBT001, FBT002
     feedback: Key = None,
+    moved: bool = False,  # noqa: FBT001, FBT002
 ) -> Response:
     """One item, with its draft; a submitted one as it was judged, or with ``correct`` open for correction.
 
-    ``back``: undo led here.
+    ``back``: undo led here. ``moved``: the item before it was of another batch.
     """
     item = queries.access_work(session, user, assignment_id, correct=correct)
     changed = guidelines.changed(session, user, item.batch_id)
     told = _feedback(session, user, feedback)
-    page = work_page(item, preferences=user.preferences, guidelines_changed=changed, feedback=told)
-    page = replace(page, back=back)
-    if page.ended:
-        return render(request, "annotations/ended.html", with_history(session, page))
+    if item.ended:
+        page = work_page(item, preferences=user.preferences, guidelines_changed=changed, feedback=told)
+        return render(request, "annotations/ended.html", with_history(session, replace(page, back=back)))
+    page = _page(request, session, user, item, guidelines_changed=changed, feedback=told, moved=moved, back=back)
     return render(request, "annotations/work.html", page)
 
 
@@ -141,7 +144,7 @@ def _undone(request: Request, session: Session, user: User, assignment_id: int) 
     if not is_exchange(request):
         return redirect(request, url)
     item = queries.access_work(session, user, assignment_id, correct=correct)
-    page = replace(work_page(item, preferences=user.preferences), back=True)
+    page = _page(request, session, user, item, back=True)
     response = render(request, "annotations/_work.html", page)
     response.headers["hx-push-url"] = url
     return response
@@ -159,7 +162,7 @@ def draft(
     try:
         service.save_draft(session, user, assignment_id, value or Draft(), form.draft_version)
     except StaleVersion:
-        page = work_page(item, draft=value, problem=STALE.format(item.id), preferences=user.preferences)
+        page = _page(request, session, user, item, draft=value, problem=STALE.format(item.id))
         return render(request, "annotations/work.html", page, status=StaleVersion.status)
     return redirect(request, f"/assignments/{assignment_id}", flash="Draft saved.")
 
@@ -201,6 +204,21 @@ def _feedback(session: Session, user: User, annotation_id: int | None) -> Feedba
     return gold.feedback(session, annotation_id, user.id) if annotation_id is not None else None
 
 
+def _page(
+    request: Request,
+    session: Session,
+    user: User,
+    item: queries.Work,
+    *,
+    moved: bool = False,
+    back: bool = False,
+    **more: Any,
+) -> WorkPage:
+    """The page of an item to be worked on, with what is counted above it."""
+    head = day.head(session, user, item.batch_id, zone_of(request))
+    return replace(work_page(item, preferences=user.preferences, **more), head=head, moved=moved, back=back)
+
+
 def _dialogue_url(item: queries.Work) -> str:
     return f"/dialogues/{item.dialogue_id}?turn={item.prompt_id}"
 
@@ -223,10 +241,14 @@ def _go_on(
     told = _feedback(session, user, after.id if after else None)
     # an answer of the qualification counts as it was given, so nothing is offered to be taken back
     undo = Offer(after.assignment_id) if after and told is None else Offer(skipped, "Skipped.") if skipped else None
-    following = service.next_assignment(session, user, item.batch_id) or service.next_assignment(session, user)
+    following = service.next_assignment(session, user, item.batch_id)
+    moved = following is None
+    following = following or service.next_assignment(session, user)
     if not is_exchange(request):
-        told_there = f"?feedback={after.id}" if after and told else ""
-        return redirect(request, (f"/assignments/{following.id}" if following else "/annotate") + told_there)
+        said = {"feedback": after.id if after and told else None, "moved": "true" if following and moved else None}
+        there = f"/assignments/{following.id}" if following else "/annotate"
+        query = urlencode({name: value for name, value in said.items() if value})
+        return redirect(request, f"{there}?{query}" if query else there)
     if following is None:
         batches, changes = queries.visible_batches(session, user), guidelines.changed_batches(session, user)
         start = start_page(batches, undo, changes, told, elsewhere=queries.elsewhere(session, user))
@@ -235,7 +257,7 @@ def _go_on(
         return response
     coming = queries.access_work(session, user, following.id)
     changed = guidelines.changed(session, user, coming.batch_id)
-    page = work_page(coming, preferences=user.preferences, undo=undo, guidelines_changed=changed, feedback=told)
+    page = _page(request, session, user, coming, undo=undo, guidelines_changed=changed, feedback=told, moved=moved)
     response = render(request, "annotations/_work.html", page)
     response.headers["hx-push-url"] = f"/assignments/{following.id}"
     return response
@@ -250,9 +272,10 @@ def _refused(
         kept = service.keep_draft(session, user, item.id, value, form.fencing_token, form.draft_version)
     known = kept if kept is not None else form.draft_version if form else item.draft_version
     fresh = replace(item, draft_version=known)
-    page = work_page(fresh, draft=value, problem=error.message, kept=kept, preferences=user.preferences)
     if not is_exchange(request):
+        page = _page(request, session, user, fresh, draft=value, problem=error.message, kept=kept)
         return render(request, "annotations/work.html", page, status=error.status)
+    page = work_page(fresh, draft=value, problem=error.message, kept=kept, preferences=user.preferences)
     response = render(request, "annotations/_problem.html", page, status=error.status)
     response.headers.update({"hx-retarget": "#work-problem", "hx-reswap": "innerHTML"})
     return response

@@ -17,6 +17,8 @@ from app.registry.models import Checkpoint, Deployment
 
 IMPORTED = "imported"
 """The engine of a response that came in a file, and the label of its model's deployment, which is never in rotation."""
+CUT = "length"
+"""The finish reason of a response that the token limit cut off."""
 
 
 class Candidate(Base):

@@ -10,9 +10,10 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import JSONResponse, Response
 
 from app.accounts.access import STAFF, SignedIn, api_signed_in, signed_in
+from app.annotations.day import GOAL_MOST, Day, today
 from app.annotations.queries import OpenBatch
 from app.dashboard import day, queries, reference
-from app.dashboard.day import Day, Waiting
+from app.dashboard.day import Waiting
 from app.dashboard.queries import Overview, Step
 from app.dialogues.queries import OpenDialogues
 from app.dialogues.queries import open_batches as open_dialogues
@@ -64,7 +65,7 @@ def home(request: Request, session: DbSession, user: SignedIn) -> Response:
         dialogues=open_dialogues(session, user),
         waiting=waiting,
         unfinished=any(each.begun for each in batches),
-        day=day.today(session, user, zone_of(request)),
+        day=today(session, user, zone_of(request)),
         to_do=day.waiting(session, user),
         overview=overview,
         step=queries.next_step(user, overview, waiting, found.gate if found else None) if overview else None,
@@ -80,7 +81,7 @@ def set_goal(
     request: Request,
     session: DbSession,
     user: SignedIn,
-    goal: Annotated[int, Form(ge=0, le=day.GOAL_MOST)],
+    goal: Annotated[int, Form(ge=0, le=GOAL_MOST)],
     back: Annotated[str, Form(max_length=20)] = "",
 ) -> Response:
     """Remember how many items the reader wants to do a day."""

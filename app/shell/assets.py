@@ -34,6 +34,8 @@ BUNDLES = {
     "annotate.css": (
         "css/markup.css",
         "css/annotate.css",
+        "css/annotate-head.css",
+        "css/annotate-prompt.css",
         "css/annotate-judge.css",
         "css/annotate-rank.css",
         "css/annotate-improve.css",

@@ -4,7 +4,7 @@ A nullable column is added without rewriting a row, and its index is built besid
 back from the list of skipped items, not by undo.
 
 Revision ID: 7a1d5e83c640
-Revises: 61c0a7f4e2d9
+Revises: 0e64c1a9b7d3
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "7a1d5e83c640"
-down_revision = "61c0a7f4e2d9"
+down_revision = "0e64c1a9b7d3"
 branch_labels = None
 depends_on = None
 

@@ -5,7 +5,7 @@ earlier export follows from its snapshot alone, however late a transaction commi
 this gave out a place to go on from. The index is built beside traffic.
 
 Revision ID: 0e64c1a9b7d3
-Revises: 61c0a7f4e2d9
+Revises: 8d41f6a0b93c
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0e64c1a9b7d3"
-down_revision = "61c0a7f4e2d9"
+down_revision = "8d41f6a0b93c"
 branch_labels = None
 depends_on = None
 

@@ -147,7 +147,8 @@
   document.addEventListener(
     "keydown",
     (event) => {
-      if ((acting || held) && !isComposing(event) && waits(event)) keep(event);
+      const isAbove = document.querySelector("dialog[open]"); // there a key is about the dialog, however much is on its way
+      if ((acting || held) && !isAbove && !isComposing(event) && waits(event)) keep(event);
     },
     true, // before the rows of a ranking hear of it
   );

@@ -1,5 +1,6 @@
 // How the responses are shown: side by side, stacked or one at a time, as written or rendered, scrolled together, compared.
 
+import { remember } from "./annotate-head.js";
 import { changes, shown } from "./word-diff.js";
 
 const make = (tag, values) => Object.assign(document.createElement(tag), values);
@@ -7,16 +8,6 @@ const LAYOUTS = ["side", "stacked", "single"];
 const LONG = 6000;
 const ENOUGH = 3;
 const BEGINNING = 60;
-
-let remembering = Promise.resolve();
-
-/** Remember a choice with the person, one after the other; a lost request costs nothing but that. */
-function remember(values) {
-  const body = new URLSearchParams(Object.entries(values).map(([name, value]) => [name, String(value)]));
-  remembering = remembering.then(() =>
-    fetch("/preferences/display", { method: "POST", body, keepalive: true }).catch(() => {}),
-  );
-}
 
 /** What an outline of a response lists: its headings, or the paragraphs of a long one that has hardly any. */
 function outlined(shown, text) {

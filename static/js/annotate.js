@@ -2,11 +2,13 @@
 // works without any of this; here it gets keys, drafts, an editor for the chosen response, and submits that survive a lost network.
 
 import { call } from "./annotate-draft.js";
+import { Around } from "./annotate-head.js";
 import { announce, copyText, hint, reachable } from "./base.js";
 import { Work } from "./annotate-work.js";
 
 const { corralKeys } = globalThis;
 let work = null;
+let around = null;
 let lastKeys = {};
 let done = ""; // what the request under way did with the item, when it succeeds
 
@@ -15,8 +17,10 @@ function take(arrived) {
   const root = document.querySelector("#work");
   if (root && root === work?.root) return work.told();
   work?.leave(done !== "");
+  around?.leave();
   work = root?.querySelector("#judge") ? new Work(root) : null;
   lastKeys = work?.keys ?? lastKeys;
+  around = work && new Around(root, { useView: () => work.useView() });
   if (work) settle(root);
   const offer = root?.querySelector("[data-undo]");
   if (offer) import("./annotate-undo.js").then(({ offerUndo }) => offerUndo(offer, lastKeys.undo));
@@ -25,14 +29,13 @@ function take(arrived) {
   window.scrollTo({ top: 0 });
   root.querySelector("#work-title")?.focus({ preventScroll: true });
   const told = root.querySelector("#feedback-head"); // while somebody qualifies
-  if (done) announce(`${told ? `${told.textContent}.` : done} ${work ? "Next item." : "Nothing left for now."}`);
+  const moved = root.querySelector("[data-moved]");
+  const next = work ? `Next item.${moved ? ` ${moved.textContent}.` : ""}` : "Nothing left for now.";
+  if (done) announce(`${told ? `${told.textContent}.` : done} ${next}`);
 }
 
-/** Guidelines are as they were left on the item before, and what scrolls by itself can be reached by keys. */
+/** What scrolls by itself can be reached by keys. */
 function settle(root) {
-  const guidelines = root.querySelector("[data-guidelines]");
-  if (guidelines) guidelines.open = localStorage.getItem("guidelines") !== "closed";
-  guidelines?.addEventListener("toggle", () => localStorage.setItem("guidelines", guidelines.open ? "open" : "closed"));
   reachable(root);
 }
 
@@ -108,7 +111,7 @@ const ACTIONS = {
   raw: async () => (await work.useView()).raw(),
   differences: async () => (await work.useView()).differences(),
   outline: async () => (await work.useView()).outline(),
-  guidelines: () => open("[data-guidelines]", "summary", "This batch has no guidelines"),
+  guidelines: () => around.guidelines() || hint("This batch has no guidelines"),
   skip: () => open("[data-skip]", "input", "This item cannot be skipped"),
   undo,
 };

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import expect
 
+from app.prompts.models import Batch, Prompt, PromptState
 from tests.browser.conftest import Site
+from tests.browser.items import item_of, wait_for_next
 from tests.browser.test_reading import open_texts, select
-from tests.factories import make_batch
+from tests.factories import make_batch, make_comparison, make_prompt
 
 pytestmark = [pytest.mark.browser]
 
@@ -27,9 +30,19 @@ FOUND = """() => {
             if (["sticky", "fixed"].includes(getComputedStyle(at).position)) return at;
         return null;
     };
+    const seen = (each) => { // what scrolls in itself shows a part of what is in it
+        let { left, right, top, bottom } = each.getBoundingClientRect();
+        for (let at = each.parentElement; at; at = at.parentElement) {
+            if (getComputedStyle(at).overflowX === "visible" || at === document.body) continue;
+            const box = at.getBoundingClientRect();
+            [left, right] = [Math.max(left, box.left), Math.min(right, box.right)];
+            [top, bottom] = [Math.max(top, box.top), Math.min(bottom, box.bottom)];
+        }
+        return { left, right, top, bottom };
+    };
     const boxes = controls.map((each) => ({
-        each, box: each.getBoundingClientRect(), floats: floats(each),
-    })).filter(({ box }) => box.width > 2 && box.height > 2);
+        each, box: seen(each), floats: floats(each),
+    })).filter(({ box }) => box.right - box.left > 2 && box.bottom - box.top > 2);
     const name = ({ each, box }) => `${each.tagName} ${(each.innerText || each.value || each.ariaLabel || each.className)
         .trim().slice(0, 30)} (${[box.left, box.top, box.right, box.bottom].map(Math.round)})`;
     const found = [];
@@ -102,6 +115,22 @@ def test_code_has_the_whole_width_and_scrolls_in_itself(site: Site, texts: list[
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, width
 
 
+SAID = [
+    {"role": "system", "content": "Answer in one paragraph, and give an example wherever one fits. " * 4},
+    {"role": "user", "content": "What is a pair?"},
+    {"role": "assistant", "content": "Two things, taken together."},
+    {"role": "user", "content": "How many pairs are there among so many things? " * 30},
+]
+
+
+def said_before(site: Site, batch: Batch) -> Prompt:
+    """A prompt with a system prompt, earlier turns, and a last one that is longer than what has room beside the responses."""
+    prompt = make_prompt(site.session, batch, state=PromptState.READY)
+    prompt.messages, prompt.capability = SAID, "reasoning"
+    site.session.commit()
+    return prompt
+
+
 @pytest.mark.parametrize(
     ("responses", "keys"),
     [(2, ""), (2, "8"), (2, "8eSo: "), (2, "8m"), (4, "rdab3=1")],
@@ -111,7 +140,8 @@ def test_no_two_controls_of_an_item_overlap(site: Site, responses: int, keys: st
     batch = make_batch(site.session, guidelines="Prefer what is *true*.\n\n" * 8, candidates_per_prompt=responses)
     batch.attributes = ASKED
     batch.strength_examples = {"4": "Only one of them answers what was asked.", "2": "One is clearer."}
-    page = open_texts(site, *[f"{name}. A text of some length. " * 12 for name in "ABCD"[:responses]], batch=batch)
+    texts = [f"{name}. A text of some length. " * 12 for name in "ABCD"[:responses]]
+    page = open_texts(site, *texts, batch=batch, prompt=said_before(site, batch))
     page.keyboard.type(keys)  # where it is ranked, the first rating is at hand then
     if keys in FIELDS:
         page.locator(FIELDS[keys]).wait_for()
@@ -121,10 +151,72 @@ def test_no_two_controls_of_an_item_overlap(site: Site, responses: int, keys: st
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         page.evaluate("() => new Promise(requestAnimationFrame)")  # what stands beside the text goes along
-        for is_open in (True, False):
-            page.locator(".guidelines").evaluate("(each, is_open) => { each.open = is_open; }", is_open)
+        for state in ("closed", "open", "down"):
+            page.locator(".guidelines").evaluate("(each, is_open) => { each.open = is_open; }", state == "open")
+            page.evaluate("(down) => scrollTo(0, down ? 500 : 0)", state == "down")
             seen = page.evaluate(FOUND)
             assert seen["controls"] > 20
             if seen["found"]:
-                wrong[f"{width} px, guidelines {'open' if is_open else 'closed'}"] = seen["found"]
+                wrong[f"{width} px, guidelines {state}"] = seen["found"]
     assert not wrong, "\n".join(f"{where}: {each}" for where, all_of in wrong.items() for each in all_of)
+
+
+WHERE = """() => [...document.querySelectorAll(".response__text")].map((each) => {
+    const box = each.getBoundingClientRect();
+    return [box.left, box.top, box.width, box.height].map((value) => Math.round(10 * value) / 10);
+})"""
+SHIFTED = """() => new Promise((told) => {
+    // two frames: what was laid out is painted, and what was painted is measured
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+        const shifts = [...window.shifts, ...window.watch.takeRecords()];
+        window.shifts = [];
+        // what is offered beside a passage goes where the passage is
+        const floats = ({ node }) => (node?.closest ? node : node?.parentElement)?.closest("[data-mark-bar]");
+        const moved = shifts.filter(({ sources }) => !sources.length || !sources.every(floats));
+        told(moved.map(({ value, sources }) => `${value} ${sources.map(({ node }) => node?.className ?? node).join(", ")}`));
+    }));
+})"""
+WATCH = """() => {
+    window.shifts = [];
+    window.watch = new PerformanceObserver((list) => window.shifts.push(...list.getEntries()));
+    window.watch.observe({ type: "layout-shift" });
+}"""
+
+
+@pytest.mark.parametrize("width", [320, 1280, 1600])
+def test_nothing_that_opens_moves_a_response(site: Site, width: int) -> None:
+    batch = make_batch(site.session, guidelines="Prefer what is *true*.\n\n" * 8)
+    texts = [f"{name}. A text of some length. " * 12 for name in "AB"]
+    page = open_texts(site, *texts, batch=batch, prompt=said_before(site, batch), width=width)
+    make_comparison(site.session, prompt=said_before(site, batch), texts=texts)
+    before = page.evaluate(WHERE)
+    page.evaluate(WATCH)
+    moved = {}
+
+    def still(what: str) -> None:
+        shifts = page.evaluate(SHIFTED)
+        if shifts or page.evaluate(WHERE) != before:
+            moved[what] = [*shifts, page.evaluate(WHERE)]
+
+    for what in ("opens", "closes"):
+        page.keyboard.press("g")
+        still(f"guidelines: {what}")
+    page.locator("#work-title").focus()
+    select(page, "A text of some length", 1)
+    still("what can be marked")
+    page.keyboard.press("1")
+    expect(page.locator("[data-mark-noted]")).to_be_visible()
+    still("a note")
+    page.keyboard.press("Escape")
+    page.keyboard.press("d")
+    expect(page.locator("#differences")).to_be_visible()
+    still("differences")
+    page.keyboard.press("Escape")  # however little of it has come
+    expect(page.locator("#differences")).to_be_hidden()
+    page.evaluate("() => document.getSelection().removeAllRanges()")  # from here on a digit is a choice
+    item = item_of(page)
+    page.keyboard.press("3")
+    page.keyboard.press("Control+Enter")
+    wait_for_next(page, item)
+    still("the next item")  # texts as long stand where the ones before stood
+    assert not moved, moved

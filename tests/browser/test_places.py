@@ -29,8 +29,9 @@ CROWDED = """() => {
 
 
 def open_with_guidelines(site: Site, width: int, height: int) -> Page:
-    """Alice at the first of two pairs, the guidelines open."""
+    """Alice at the first of two pairs, the guidelines open where there is room beside the work."""
     alice = make_user(site.session)
+    alice.preferences = {"guidelines": True}
     batch = make_batch(site.session, guidelines="Prefer what is *true*.")
     for _ in range(2):
         make_comparison(site.session, batch=batch, texts=[f"First. {TEXT}", f"Second. {TEXT}"])
@@ -40,7 +41,7 @@ def open_with_guidelines(site: Site, width: int, height: int) -> Page:
     page = site.context(alice, viewport={"width": width, "height": height}).new_page()
     page.goto(f"{site.url}/assignments/{held.id}")
     page.wait_for_load_state("networkidle")
-    expect(page.locator("[data-guidelines]")).to_have_attribute("open", "")
+    expect(page.locator("[data-guidelines]")).to_be_visible(visible=width >= 1200)
     return page
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from app.prompts.models import Batch
+from app.prompts.models import Batch, Prompt
 from tests.browser.conftest import Site
 from tests.browser.test_accessibility import violations
 from tests.factories import make_assignment, make_batch, make_comparison, make_user
@@ -18,10 +18,18 @@ pytestmark = [pytest.mark.browser]
 CODE = "Run this:\n\n```python\nprint('<b>')\n```\n\nThen this:\n\n```\nplain\n```"
 
 
-def open_texts(site: Site, *texts: str, batch: Batch | None = None, width: int = 1280, **options: Any) -> Page:
+def open_texts(
+    site: Site,
+    *texts: str,
+    batch: Batch | None = None,
+    prompt: Prompt | None = None,
+    width: int = 1280,
+    **options: Any,
+) -> Page:
     """Alice at an item whose responses are ``texts``, in this order."""
     alice = make_user(site.session)
-    comparison = make_comparison(site.session, batch=batch or make_batch(site.session), texts=list(texts))
+    batch = batch or make_batch(site.session)
+    comparison = make_comparison(site.session, batch=batch, prompt=prompt, texts=list(texts))
     held = make_assignment(site.session, alice, comparison)
     held.order_shown = sorted(held.order_shown)  # as they were made
     site.session.commit()
@@ -199,9 +207,9 @@ def beside(page: Page) -> bool:
     """Whether the guidelines are to the left of the prompt, and not above it."""
     return bool(
         page.evaluate("""() => {
-            const [guidelines, prompt] = [".guidelines", ".prompt"].map((each) =>
+            const [guidelines, prompt] = [".guidelines", ".prompt > .card"].map((each) =>
                 document.querySelector(each).getBoundingClientRect());
-            return guidelines.right <= prompt.left && guidelines.top === prompt.top;
+            return guidelines.width > 0 && guidelines.right <= prompt.left && guidelines.top === prompt.top;
         }""")
     )
 
@@ -209,21 +217,47 @@ def beside(page: Page) -> bool:
 def test_guidelines_stay_beside_the_work_on_a_wide_screen(site: Site) -> None:
     batch = make_batch(site.session, guidelines="Prefer what is *true*.\n\n" * 60)
     page = open_texts(site, paragraphs("One"), paragraphs("Two"), batch=batch, width=1600)
-    summary = page.locator(".guidelines > summary")
+    drawer, summary = page.locator(".guidelines"), page.locator(".guidelines > summary")
     assert beside(page)
     assert violations(page) == []
     page.keyboard.press("End")
     expect(summary).to_be_in_viewport()
-    page.set_viewport_size({"width": 1280, "height": 800})
-    assert not beside(page)
-    page.set_viewport_size({"width": 1600, "height": 800})
-    page.keyboard.press("g")
-    page.keyboard.press("Enter")
-    expect(page.locator(".guidelines")).not_to_have_attribute("open", "")
-    assert not beside(page)
+    with page.expect_response("**/preferences/display"):
+        page.keyboard.press("g")
+    expect(drawer).to_be_hidden()
     page.reload()
     page.wait_for_load_state("networkidle")
-    expect(page.locator(".guidelines")).not_to_have_attribute("open", "")
+    expect(drawer).to_be_hidden()
+    assert not beside(page)
+
+
+def test_the_drawer_opens_and_closes_from_anywhere(site: Site) -> None:
+    batch = make_batch(site.session, guidelines="Prefer what is *true*.")
+    page = open_texts(site, "One.", "Two.", batch=batch)
+    drawer, button = page.locator(".guidelines"), page.get_by_role("button", name="Guidelines")
+    choice = page.locator("input[value=B3]")
+    expect(drawer).to_be_hidden()  # where it would lie over the responses it is closed until somebody asks
+    page.keyboard.press("7")
+    page.keyboard.press("g")
+    expect(page.locator(".guidelines > summary")).to_be_focused()
+    expect(button).to_have_attribute("aria-expanded", "true")
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    expect(drawer).to_be_hidden()
+    expect(choice).to_be_focused()
+    page.keyboard.press("g")
+    choice.focus()
+    with page.expect_response("**/preferences/display"):
+        page.keyboard.press("g")
+    expect(drawer).to_be_hidden()
+    expect(choice).to_be_focused()
+    expect(button).to_have_attribute("aria-expanded", "false")
+    with page.expect_response("**/preferences/display"):
+        button.click()
+    expect(drawer).to_be_visible()
+    page.reload()  # it was left open: now it stands beside
+    expect(drawer).to_be_visible()
+    assert beside(page)
 
 
 @pytest.mark.parametrize("responses", [2, 4])

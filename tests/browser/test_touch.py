@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import CDPSession, Page, expect
 from sqlalchemy import select
 
 from app.comparisons.models import Assignment, AssignmentState
@@ -17,15 +17,17 @@ pytestmark = [pytest.mark.browser]
 ASKED = [{"name": "helpful", "label": "Helpful", "scale": ["no", "partly", "yes"]}]
 
 
-def open_by_touch(site: Site, n: int = 2, *, asked: bool = False) -> Page:
-    """Alice at the first of two items of ``n`` responses, on a screen of 320 by 640 pixels."""
+def open_by_touch(
+    site: Site, n: int = 2, *, asked: bool = False, width: int = 320, texts: list[str] | None = None
+) -> Page:
+    """Alice at the first of two items of ``n`` responses, on a screen of ``width`` by 640 pixels."""
     alice = make_user(site.session)
     batch: Batch = make_batch(site.session, candidates_per_prompt=n)
     batch.attributes = ASKED if asked else []
     for _ in range(2):
-        comparison = make_comparison(site.session, n=n, batch=batch)
+        comparison = make_comparison(site.session, n=n, batch=batch, texts=texts)
     held = make_assignment(site.session, alice, comparison)
-    page = site.context(alice, has_touch=True, viewport={"width": 320, "height": 640}).new_page()
+    page = site.context(alice, has_touch=True, viewport={"width": width, "height": 640}).new_page()
     page.goto(f"{site.url}/assignments/{held.id}")
     page.wait_for_load_state("networkidle")
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
@@ -65,6 +67,21 @@ def test_four_responses_are_ranked(site: Site) -> None:
     assert said.strengths == [3, 2]
 
 
+def touch(finger: CDPSession, kind: str, *points: tuple[float, float]) -> None:
+    """What a finger does, in pixels of the window."""
+    finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]})
+
+
+def swipe(page: Page, start: float, end: float) -> None:
+    """From left to right, or back, in the middle of the window."""
+    finger = page.context.new_cdp_session(page)
+    touch(finger, "touchStart", (start, 300))
+    for step in range(1, 16):
+        touch(finger, "touchMove", (start + (end - start) * step / 15, 300))
+        page.evaluate("() => new Promise(requestAnimationFrame)")  # a finger takes its time
+    touch(finger, "touchEnd")
+
+
 def test_a_response_is_dragged_by_its_letter(site: Site) -> None:
     page = open_by_touch(site, n=4)
     assert page.evaluate("globalThis.Sortable !== undefined"), "a finger that arrives is dragging already"
@@ -76,17 +93,14 @@ def test_a_response_is_dragged_by_its_letter(site: Site) -> None:
         assert box is not None
         return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
-    def touch(kind: str, *points: tuple[float, float]) -> None:
-        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]})
-
     (x, start), (_, end) = middle("C"), middle("A")
-    touch("touchStart", (x, start))
+    touch(finger, "touchStart", (x, start))
     for step in range(1, 21):
-        touch("touchMove", (x, start + (end - 18 - start) * step / 20))
+        touch(finger, "touchMove", (x, start + (end - 18 - start) * step / 20))
         page.wait_for_timeout(20)
     # the list follows the finger by a timer of its own: whoever drags lifts it when the place is seen
     expect(page.locator("[data-place]").first).to_have_attribute("data-place", "C")
-    touch("touchEnd")
+    touch(finger, "touchEnd")
     expect(page.locator("[data-place]").first).to_have_attribute("data-place", "C")
     order = page.locator("[data-place]").evaluate_all("items => items.map(item => item.dataset.place).join('')")
     assert order == "CABD"
@@ -132,3 +146,42 @@ def test_what_was_submitted_is_taken_back(site: Site) -> None:
     page.get_by_role("button", name="Undo").tap()
     expect(page.locator(f'#work[data-assignment="{item}"]')).to_be_visible()
     assert stored(site.session)[0].withdrawn_at is not None
+
+
+LONG = "A sentence of a response that is longer than the window of a phone is high. " * 40
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_a_tap_or_a_swipe_leads_from_one_response_to_the_other(site: Site, width: int) -> None:
+    page = open_by_touch(site, width=width, texts=[LONG, f"{LONG}It ends."])
+    submit, bar = page.locator(".judge__submit"), page.get_by_role("navigation", name="Responses")
+    first, second = (page.locator(f"[data-response={name}]") for name in "AB")
+    expect(first).to_be_in_viewport()
+    expect(second).not_to_be_in_viewport()
+    page.evaluate("() => scrollTo(0, 1200)")
+    expect(submit).to_be_in_viewport(ratio=1)
+    bar.get_by_role("link", name="B").tap()
+    expect(second).to_be_in_viewport()
+    expect(first).not_to_be_in_viewport()
+    expect(bar.get_by_role("link", name="B")).to_have_attribute("aria-current", "true")
+    swipe(page, 40, width - 40)
+    expect(bar.get_by_role("link", name="A")).to_have_attribute("aria-current", "true")
+    expect(first).to_be_in_viewport()
+    expect(second).not_to_be_in_viewport()
+    expect(submit).to_be_in_viewport(ratio=1)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_the_prompt_is_a_line_that_opens_over_the_responses(site: Site) -> None:
+    page = open_by_touch(site, texts=[LONG, f"{LONG}It ends."])
+    asked, pin = page.locator("#asked"), page.locator("[data-pin]")
+    page.evaluate("() => scrollTo(0, 900)")
+    expect(asked).not_to_be_in_viewport()
+    expect(pin).to_be_in_viewport(ratio=1)
+    before = page.locator("[data-response=A]").bounding_box()
+    page.touchscreen.tap(160, 18)
+    expect(asked).to_be_in_viewport(ratio=1)
+    expect(pin).to_have_attribute("aria-expanded", "true")
+    assert page.locator("[data-response=A]").bounding_box() == before
+    page.touchscreen.tap(160, 18)
+    expect(asked).not_to_be_in_viewport()

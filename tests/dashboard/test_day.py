@@ -10,9 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role
-from app.annotations import recording, service
+from app.annotations import day, recording, service
 from app.annotations.models import Decision, Review
-from app.dashboard import day
 from app.prompts import guidelines
 from app.prompts.models import Batch
 from app.shell.zones import zone_named

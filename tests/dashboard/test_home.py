@@ -7,9 +7,9 @@ from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role
+from app.annotations import day, service
 from app.annotations import queries as annotating
-from app.annotations import service
-from app.dashboard import day, queries
+from app.dashboard import queries
 from app.kernel.settings import get_settings
 from app.loops.models import RoundState
 from app.prompts.models import BatchState, PromptState

@@ -44,7 +44,7 @@ BUNDLES = {
         "css/findings.css",
         "css/trace.css",
     ),
-    "keys.js": ("js/keys.js", "js/annotate-keys.js"),
+    "keys.js": ("js/keys.js", "js/annotate-keys.js", "js/annotate-head.js"),
 }
 
 router = APIRouter()

@@ -1,8 +1,8 @@
 // How the responses are shown: side by side, stacked or one at a time, as written or rendered, scrolled together, compared.
 
-import { remember } from "./annotate-head.js";
 import { changes, shown } from "./word-diff.js";
 
+const { remember } = globalThis.corralAround;
 const make = (tag, values) => Object.assign(document.createElement(tag), values);
 const LAYOUTS = ["side", "stacked", "single"];
 const LONG = 6000;

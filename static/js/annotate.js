@@ -2,11 +2,10 @@
 // works without any of this; here it gets keys, drafts, an editor for the chosen response, and submits that survive a lost network.
 
 import { call } from "./annotate-draft.js";
-import { Around } from "./annotate-head.js";
 import { announce, copyText, hint, reachable } from "./base.js";
 import { Work } from "./annotate-work.js";
 
-const { corralKeys } = globalThis;
+const { corralAround, corralKeys } = globalThis;
 let work = null;
 let around = null;
 let lastKeys = {};
@@ -20,7 +19,7 @@ function take(arrived) {
   around?.leave();
   work = root?.querySelector("#judge") ? new Work(root) : null;
   lastKeys = work?.keys ?? lastKeys;
-  around = work && new Around(root, { useView: () => work.useView() });
+  around = work && new corralAround.Around(root, { useView: () => work.useView() });
   if (work) settle(root);
   const offer = root?.querySelector("[data-undo]");
   if (offer) import("./annotate-undo.js").then(({ offerUndo }) => offerUndo(offer, lastKeys.undo));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -196,17 +197,17 @@ def test_what_is_no_cursor_is_refused(session: Session, cursor: str) -> None:
 @pytest.mark.parametrize("at", ["5:4:", "1:2:3", "2:9:1", "0:1:", "1:9:8,2", "1:2:3x", f"1:{2**63}:"])
 def test_a_cursor_that_somebody_changed_is_refused_before_the_database_reads_it(session: Session, at: str) -> None:
     window = changes.window(session, changes.START, ExportFilter())
-    made = orjson.loads(changes.urlsafe_b64decode(window.cursor + "=="))
+    made = orjson.loads(urlsafe_b64decode(window.cursor + "=="))
     with pytest.raises(BadInput, match="was changed"):
-        changes.window(session, changes.urlsafe_b64encode(orjson.dumps(made | {"at": at})).decode(), ExportFilter())
+        changes.window(session, urlsafe_b64encode(orjson.dumps(made | {"at": at})).decode(), ExportFilter())
 
 
 def test_a_cursor_of_another_database_or_of_a_later_one_is_refused(session: Session) -> None:
     window = changes.window(session, changes.START, ExportFilter())
-    made = orjson.loads(changes.urlsafe_b64decode(window.cursor + "=="))
+    made = orjson.loads(urlsafe_b64decode(window.cursor + "=="))
     for change in ({"of": "1.1.1"}, {"at": f"{2**62}:{2**62}:"}):
         with pytest.raises(Conflict, match="begin again"):
-            changes.window(session, changes.urlsafe_b64encode(orjson.dumps(made | change)).decode(), ExportFilter())
+            changes.window(session, urlsafe_b64encode(orjson.dumps(made | change)).decode(), ExportFilter())
 
 
 def test_the_api_gives_a_cursor_where_it_is_asked_for(

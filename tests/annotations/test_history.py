@@ -114,7 +114,8 @@ def test_after_the_first_seconds_undo_is_a_correction(client: TestClient, sessio
     page = client.get(two.headers["location"])
     fields = form(page, choice="B4", corrects=str(first.id))
     answer = client.post(f"/assignments/{first.assignment_id}/submit?back=1", data=fields)
-    assert answer.headers["location"] == f"/assignments/{in_hand.id}", "back to what is in hand"
+    back = f"/assignments/{in_hand.id}?moved=true"
+    assert answer.headers["location"] == back, "to what is in hand, which is of another batch"
     session.expire_all()
     assert session.get_one(Annotation, first.id).superseded_by_id is not None
     assert session.get_one(Annotation, second.id).superseded_by_id is None, "only looked at"

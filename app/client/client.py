@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from app.client import models as m
+from app.client import outcomes as o
 from app.client.bars import Bar
 from app.client.errors import CorralError, NoAnswer
 from app.client.wire import Wire
@@ -163,21 +164,21 @@ class Client:
         """Preferences as they stand now, into a file, which appears whole or not at all."""
         return self._download("/preferences/export", Path(file), wish)
 
-    def snapshots(self) -> Iterator[m.SnapshotJson]:
+    def snapshots(self) -> Iterator[o.SnapshotJson]:
         """Frozen exports, newest first."""
-        return self._pages(m.SnapshotList, "/snapshots", "before", lambda page: page.snapshots)
+        return self._pages(o.SnapshotList, "/snapshots", "before", lambda page: page.snapshots)
 
-    def freeze(self, *, seconds: float = 3600.0, every: float = 1.0, **filters: Any) -> m.SnapshotJson:
+    def freeze(self, *, seconds: float = 3600.0, every: float = 1.0, **filters: Any) -> o.SnapshotJson:
         """Freeze an export, and wait until it is built (admins). ``filters`` are those of ``POST /snapshots``.
 
         Raises:
             TimeoutError: not within ``seconds``.
             CorralError: it could not be built, with the reason.
         """
-        made = self._wire.read(m.SnapshotJson, "POST", "/snapshots", json={"filter": filters})
+        made = self._wire.read(o.SnapshotJson, "POST", "/snapshots", json={"filter": filters})
 
-        def look() -> m.SnapshotJson | None:
-            found = self._wire.read(m.SnapshotJson, "GET", f"/snapshots/{made.id}")
+        def look() -> o.SnapshotJson | None:
+            found = self._wire.read(o.SnapshotJson, "GET", f"/snapshots/{made.id}")
             if found.state == "failed":
                 raise CorralError(f"Snapshot {found.name} could not be built: {found.error}")
             return found if found.state == "ready" else None
@@ -189,36 +190,36 @@ class Client:
         """The rows of a snapshot into a file, which appears whole or not at all."""
         return self._download(f"/snapshots/{snapshot_id}/preferences.jsonl", Path(file), wish)
 
-    def better(self) -> m.BetterJson:
+    def better(self) -> o.BetterJson:
         """Whether the model is getting better (reviewers)."""
-        return self._wire.read(m.BetterJson, "GET", "/better")
+        return self._wire.read(o.BetterJson, "GET", "/better")
 
-    def rounds(self) -> m.RoundList:
+    def rounds(self) -> o.RoundList:
         """The rounds, and what a training would learn from now (reviewers)."""
-        return self._wire.read(m.RoundList, "GET", "/rounds")
+        return self._wire.read(o.RoundList, "GET", "/rounds")
 
-    def contests(self) -> Iterator[m.ContestJson]:
+    def contests(self) -> Iterator[o.ContestJson]:
         """Contests, newest first (reviewers)."""
-        return self._pages(m.ContestList, "/contests", "before", lambda page: page.contests)
+        return self._pages(o.ContestList, "/contests", "before", lambda page: page.contests)
 
-    def checkpoints(self) -> Iterator[m.CheckpointJson]:
+    def checkpoints(self) -> Iterator[o.CheckpointJson]:
         """Checkpoints, newest first (reviewers)."""
-        return self._pages(m.CheckpointList, "/checkpoints", "before", lambda page: page.checkpoints)
+        return self._pages(o.CheckpointList, "/checkpoints", "before", lambda page: page.checkpoints)
 
     # ── Training (admins) ────────────────────────────────────────────────────────────────────────────────────────────
-    def train(self) -> list[m.RunJson]:
+    def train(self) -> list[o.RunJson]:
         """Freeze a snapshot, and queue the runs of a round."""
-        return self._wire.read(m.StartedRuns, "POST", "/training-runs").training_runs
+        return self._wire.read(o.StartedRuns, "POST", "/training-runs").training_runs
 
-    def runs(self) -> Iterator[m.RunJson]:
+    def runs(self) -> Iterator[o.RunJson]:
         """Training runs, newest first."""
-        return self._pages(m.RunList, "/training-runs", "before", lambda page: page.training_runs)
+        return self._pages(o.RunList, "/training-runs", "before", lambda page: page.training_runs)
 
-    def run(self, run_id: int) -> m.RunJson:
+    def run(self, run_id: int) -> o.RunJson:
         """One training run."""
-        return self._wire.read(m.RunJson, "GET", f"/training-runs/{run_id}")
+        return self._wire.read(o.RunJson, "GET", f"/training-runs/{run_id}")
 
-    def wait_for_run(self, run_id: int, *, seconds: float = 86_400.0, every: float = 5.0) -> m.RunJson:
+    def wait_for_run(self, run_id: int, *, seconds: float = 86_400.0, every: float = 5.0) -> o.RunJson:
         """Wait until a run has succeeded.
 
         Raises:
@@ -227,7 +228,7 @@ class Client:
         """
         with self._bar(f"run {run_id}", unit=" steps") as bar:
 
-            def look() -> m.RunJson | None:
+            def look() -> o.RunJson | None:
                 found = self.run(run_id)
                 bar.at(found.step, found.total_steps)
                 if found.state in {"failed", "cancelled"}:
@@ -238,23 +239,23 @@ class Client:
             return _until(look, f"run {run_id}", seconds, every)
 
     # ── People ───────────────────────────────────────────────────────────────────────────────────────────────────────
-    def people(self) -> m.PeopleJson:
+    def people(self) -> o.PeopleJson:
         """Everyone, and the open invitations (admins)."""
-        return self._wire.read(m.PeopleJson, "GET", "/users")
+        return self._wire.read(o.PeopleJson, "GET", "/users")
 
-    def invite(self, role: str, password: str, email: str | None = None) -> m.InviteSecret:
+    def invite(self, role: str, password: str, email: str | None = None) -> o.InviteSecret:
         """Invite somebody (admins); ``password`` is your own, because a token alone lets nobody in."""
         return self._wire.read(
-            m.InviteSecret, "POST", "/users/invites", json={"role": role, "password": password, "email": email}
+            o.InviteSecret, "POST", "/users/invites", json={"role": role, "password": password, "email": email}
         )
 
-    def statistics(self) -> m.StatisticsJson:
+    def statistics(self) -> o.StatisticsJson:
         """What the numbers say about your own work."""
-        return self._wire.read(m.StatisticsJson, "GET", "/me/statistics")
+        return self._wire.read(o.StatisticsJson, "GET", "/me/statistics")
 
-    def annotators(self) -> Iterator[m.AnnotatorJson]:
+    def annotators(self) -> Iterator[o.AnnotatorJson]:
         """The same of everybody who has judged anything (reviewers)."""
-        return self._pages(m.AnnotatorList, "/review/annotators", "after", lambda page: page.annotators)
+        return self._pages(o.AnnotatorList, "/review/annotators", "after", lambda page: page.annotators)
 
     # ── How it is done ───────────────────────────────────────────────────────────────────────────────────────────────
     def _pages(

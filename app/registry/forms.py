@@ -7,21 +7,37 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from app.kernel.numbers import Real, Truth
 from app.registry.models import CheckpointKind, CheckpointState, LoadState, LoopRole
 from training.formats.trainers import Trainer
 
 
 class ExternalForm(BaseModel):
-    """What the form of an external model sends."""
+    """A model of another endpoint: what the form sends, and the API takes."""
 
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        str_strip_whitespace=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "rival-large",
+                    "endpoint": "rival",
+                    "model": "large-2",
+                    "may_train": False,
+                    "note": "Their terms, section 4.",
+                    "temperature": 0.7,
+                }
+            ]
+        },
+    )
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
     endpoint: str = Field(min_length=1, max_length=40)
     model: str = Field(min_length=1, max_length=200)
-    may_train: bool = False
+    may_train: Truth = False
     note: str = Field(default="", max_length=500)
-    temperature: float | None = Field(default=None, ge=0, le=2)
+    temperature: Real | None = Field(default=None, ge=0, le=2)
 
     @field_validator("temperature", mode="before")
     @classmethod

@@ -226,7 +226,7 @@ def test_the_whole_task_works_without_scripts(session: Session, client: TestClie
     assert "What you wrote" in ended
     assert "It scatters." in ended
     assert "written from scratch" in client.get("/queues/submitted").text
-    assert "edited" not in client.get("/queues/submitted").text
+    assert ">edited</span>" not in client.get("/queues/submitted").text
 
 
 def test_a_reviewer_reads_it_and_finds_it_by_its_outcome(session: Session, client: TestClient, alice: User) -> None:

@@ -15,10 +15,14 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from app.client import client, models
+from app.client import client, models, outcomes
 
-ANSWERS = [each for _, each in inspect.getmembers(models, inspect.isclass) if each.__module__ == models.__name__]
-ANSWERS = [each for each in ANSWERS if not each.__name__.startswith("_")]
+ANSWERS = [
+    each
+    for home in (models, outcomes)
+    for _, each in inspect.getmembers(home, inspect.isclass)
+    if each.__module__ == home.__name__ and each is not models.Answer
+]
 FOREIGN = ("sqlalchemy", "fastapi", "starlette", "app.kernel", "app.accounts", "numpy", "celery")
 
 

@@ -1,0 +1,248 @@
+"""Answers of the API about what came of judgements: rounds, contests, checkpoints, preferences, people."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from app.client.models import Answer
+
+
+class RoundJson(Answer):
+    """A round with its verdict."""
+
+    number: int
+    state: str
+    verdict: str | None
+    verdict_reason: str
+    contest_id: int | None
+    batch_ids: list[int]
+    annotations: int
+    written: int
+    training_run_ids: list[int]
+    created_at: datetime
+    completed_at: datetime | None
+
+
+class RoundList(Answer):
+    """All rounds, newest first, and what a training would learn from now. ``blocked`` says what keeps it from starting."""
+
+    rounds: list[RoundJson]
+    new_annotations: int
+    trainable_pairs: int
+    policy_pairs: int
+    written_answers: int
+    held_out_pairs: int
+    minutes: int
+    blocked: str | None
+
+
+class RunJson(Answer):
+    """A training run."""
+
+    id: int
+    round: int
+    kind: str
+    trainer: str
+    state: str
+    snapshot_id: int
+    after_run_id: int | None
+    checkpoint: str | None
+    step: int
+    total_steps: int | None
+    baseline: dict[str, Any]
+    metrics: dict[str, Any]
+    learns_from: str
+    error: str | None
+    remedy: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class RunList(Answer):
+    """A page of runs."""
+
+    training_runs: list[RunJson]
+    next: int | None
+
+
+class StartedRuns(Answer):
+    """What a start has queued, in the order it runs."""
+
+    training_runs: list[RunJson]
+
+
+class RateJson(Answer):
+    """A rate with its interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+class ContestJson(Answer):
+    """A blind contest between two policies."""
+
+    id: int
+    round: int
+    kind: str
+    challenger: str
+    champion: str
+    score: RateJson | None
+    length_controlled: RateJson | None
+    evidence: float
+    evidence_worse: float
+    counted: int
+    budget: int
+    people: int
+    verdict: str | None
+    reason: str
+    opened_at: datetime
+    closed_at: datetime | None
+
+
+class ContestList(Answer):
+    """A page of contests."""
+
+    contests: list[ContestJson]
+    next: int | None
+
+
+class CheckpointJson(Answer):
+    """A checkpoint with its place in the rotation."""
+
+    id: int
+    name: str
+    kind: str
+    trainer: str | None
+    state: str
+    broken_reason: str | None
+    parent: str | None
+    manifest_sha256: str | None
+    metrics: dict[str, Any]
+    rotation_percent: int
+    roles: list[str]
+    mark: str | None
+    created_at: datetime
+
+
+class CheckpointList(Answer):
+    """A page of checkpoints."""
+
+    checkpoints: list[CheckpointJson]
+    next: int | None
+
+
+# ── Preferences and quality ──────────────────────────────────────────────────────────────────────────────────────────
+class SnapshotJson(Answer):
+    """A frozen export. ``sha256`` is that of its rows."""
+
+    id: int
+    name: str
+    state: str
+    rows: int | None
+    train_rows: int | None
+    held_out_rows: int | None
+    sha256: str | None
+    error: str | None
+    created_at: datetime
+
+
+class EntryJson(Answer):
+    """One round of the answer to "is it better?"."""
+
+    round: int
+    state: str
+    verdict: str | None
+    over_before: RateJson | None
+    over_base: RateJson | None
+    reward_accuracy: RateJson | None
+
+
+class BetterJson(Answer):
+    """Whether the model is getting better, in a word, in words, and round by round."""
+
+    answer: str
+    words: str
+    rounds: list[EntryJson]
+
+
+class SnapshotList(Answer):
+    """A page of snapshots."""
+
+    snapshots: list[SnapshotJson]
+    next: int | None
+
+
+class ShareJson(Answer):
+    """k of n, with the interval of the share."""
+
+    k: int
+    n: int
+    low: float
+    high: float
+
+
+class StatisticsJson(Answer):
+    """One person's work in numbers."""
+
+    annotations: int
+    median_seconds: float | None
+    timed: int
+    gold: ShareJson
+    first_preferred: ShareJson
+    longer_preferred: ShareJson
+    edits_preferred: ShareJson
+
+
+class AnnotatorJson(Answer):
+    """Somebody with their numbers."""
+
+    user_id: int
+    pseudonym: str
+    name: str | None
+    statistics: StatisticsJson
+
+
+class AnnotatorList(Answer):
+    """A page of people."""
+
+    annotators: list[AnnotatorJson]
+    next: int | None
+
+
+class PersonJson(Answer):
+    """Somebody with an account."""
+
+    id: int
+    name: str
+    email: str
+    role: str
+    pseudonym: str
+    languages: list[str]
+    disabled_at: datetime | None
+    created_at: datetime
+
+
+class InviteJson(Answer):
+    """An invitation that nobody has used yet."""
+
+    id: int
+    role: str
+    email: str | None
+    expires_at: datetime
+
+
+class PeopleJson(Answer):
+    """Everyone, and the invitations that are open."""
+
+    users: list[PersonJson]
+    invites: list[InviteJson]
+
+
+class InviteSecret(Answer):
+    """A new invitation; the only time its link is shown."""
+
+    id: int
+    link: str

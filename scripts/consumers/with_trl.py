@@ -32,8 +32,8 @@ def main() -> None:
             options |= {"report_to": "none", "save_strategy": "no", "bf16": False, "output_dir": str(folder / "out")}
             kind = "AutoModelForSequenceClassification" if name == "Reward" else "AutoModelForCausalLM"
             more = {"num_labels": 1} if name == "Reward" else {}
-            model = getattr(transformers, kind).from_pretrained(folder / "model", **more)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "model")
+            model = getattr(transformers, kind).from_pretrained(folder / "model", trust_remote_code=False, **more)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "model", trust_remote_code=False)
             arguments = getattr(trl, f"{name}Config")(**options)
             made = trainer(model=model, args=arguments, train_dataset=rows, processing_class=tokenizer)
             loss = made.train().training_loss

@@ -37,7 +37,9 @@
       const { dataset } = this.root;
       if (isOpen !== null) dataset.docked = isOpen ? "on" : "off"; // the server may not know it yet
       this.button = this.root.querySelector("[data-show-guidelines]");
-      this.#drawn(ROOM[dataset.docked]?.matches ?? false);
+      this.settle = () => this.#drawn(ROOM[dataset.docked]?.matches ?? false);
+      this.settle();
+      for (const room of Object.values(ROOM)) room.addEventListener("change", this.settle); // the window is made wider
       this.button.addEventListener("click", () => this.guidelines());
       this.drawer.addEventListener("toggle", () => this.drawer.open !== this.was && this.#toggled());
       this.drawer.addEventListener("keydown", (event) => {
@@ -134,6 +136,7 @@
 
     leave() {
       this.sizes.disconnect();
+      for (const room of Object.values(ROOM)) room.removeEventListener("change", this.settle);
     }
   }
 

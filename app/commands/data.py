@@ -14,6 +14,7 @@ from app.commands.common import batch_id, known_language, transaction
 from app.judgements.vocabulary import Outcome
 from app.kernel.errors import AppError
 from app.preferences.exporters import Format, Shape
+from app.preferences.forms import Concern
 from app.prompts.origins import Origin
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
         datetime | None,
         typer.Option("--from", formats=["%Y-%m-%d"], help="Only judgements of this day (UTC) and later."),
     ] = None,
+    without: Annotated[
+        list[Concern] | None,
+        typer.Option(help="Not prompts of which people said this; can be repeated.", show_default=False),
+    ] = None,
     since: Annotated[
         str | None, typer.Option(help="Only what changed since the export that gave this cursor; start is everything.")
     ] = None,
@@ -93,6 +98,7 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
             outcome=outcome or [],
             first_day=first_day and first_day.date(),
             last_day=last_day and last_day.date(),
+            without=without or [],
         )
         wanted = chosen.wanted(shape)
         progress = Progress()

@@ -58,6 +58,10 @@ def asked_since(session: Session, since: str | None, shape: Shape, wanted: Expor
         raise BadInput(
             "Only canonical rows say what was corrected or retracted: ask for changes in that shape, and for all rows in others."
         )
+    if wanted.without:
+        raise BadInput(
+            "A prompt that somebody flags later would stay in what you have: ask for changes of everything, or for all rows."
+        )
     return changes.window(session, since, wanted)
 
 

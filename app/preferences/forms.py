@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from app.judgements.vocabulary import Outcome
+from app.judgements.vocabulary import Flag, Outcome
 from app.kernel.languages import code_of, named
 from app.kernel.numbers import Truth, Whole
 from app.preferences.exporters import Format, Shape
@@ -32,6 +32,13 @@ Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Day = Annotated[date, Field(ge=date(1970, 1, 1), le=date(9000, 1, 1))]
 MOST = 200
 """Values of one kind that a filter may name."""
+
+
+class Concern(StrEnum):
+    """What people may have said of a text, for which its prompt can be left out; the values are those of flags."""
+
+    UNSAFE = Flag.UNSAFE.value
+    PRIVATE_DATA = Flag.PRIVATE_DATA.value
 
 
 class Side(StrEnum):
@@ -73,6 +80,9 @@ class ExportFilter(BaseModel):
     outcomes: tuple[Outcome, ...] = Field(default=(), description="Only judgements that came to this.")
     first_day: Day | None = Field(default=None, description="Only judgements of this day (UTC) and later.")
     last_day: Day | None = Field(default=None, description="Only judgements of this day (UTC) and earlier.")
+    without: tuple[Concern, ...] = Field(
+        default=(), description="Not prompts of which people said that they, or a response, are unsafe or private."
+    )
     until: Id | None = Field(default=None, description="Only annotations up to this id.")
     beyond_snapshot: Id | None = Field(default=None, description="Only annotations that this snapshot does not hold.")
     checkpoint_ids: tuple[Id, ...] = Field(
@@ -99,6 +109,7 @@ class ExportFilter(BaseModel):
             f"outcome {', '.join(each.label.lower() for each in self.outcomes)}" if self.outcomes else "",
             f"from {self.first_day}" if self.first_day else "",
             f"to {self.last_day}" if self.last_day else "",
+            f"without {' and '.join(Flag(each).label.lower() for each in self.without)}" if self.without else "",
             f"annotations up to no. {self.until}" if self.until else "",
             f"annotations that snapshot {self.beyond_snapshot} does not hold"
             if self.beyond_snapshot is not None
@@ -140,6 +151,11 @@ class Selection(BaseModel):
         default=None, alias="from", description="Only judgements of this day (UTC) and later, such as 2026-11-30."
     )
     last_day: Day | None = Field(default=None, alias="to", description="Only judgements of this day (UTC) and earlier.")
+    without: list[Concern] = Field(
+        default=[],
+        max_length=2,
+        description="Not prompts of which people said that they, or a response, are unsafe or private.",
+    )
 
     @classmethod
     def of_form(cls, given: Iterable[tuple[str, str]]) -> Self:
@@ -171,6 +187,7 @@ class Selection(BaseModel):
             outcomes=tuple(self.outcome),
             first_day=self.first_day,
             last_day=self.last_day,
+            without=tuple(sorted(set(self.without))),
         )
 
     def chooses(self) -> bool:

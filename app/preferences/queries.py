@@ -34,10 +34,11 @@ from app.candidates.models import Candidate
 from app.comparisons import purposes
 from app.comparisons.models import Comparison, ComparisonCandidate
 from app.dialogues.models import Dialogue
-from app.judgements.vocabulary import Outcome
+from app.judgements.vocabulary import Flag, Outcome
 from app.kernel.errors import NotFound
 from app.kernel.paging import Order, Page, read_page
 from app.loops.models import Round
+from app.preferences import sensitive
 from app.preferences.columns import CORRECTED, Source, plan_columns
 from app.preferences.exporters import Shape
 from app.preferences.forms import ExportFilter
@@ -186,6 +187,8 @@ def of_batches(wanted: ExportFilter, percent: int) -> list[ColumnElement[bool]]:
         found.append(LANGUAGE.in_(wanted.languages))
     if wanted.capabilities:
         found.append(func.coalesce(Prompt.capability, Batch.capability).in_(wanted.capabilities))
+    if wanted.without:
+        found.append(sensitive.stays([Flag(each) for each in wanted.without]))
     return found
 
 

@@ -15,7 +15,7 @@ from app.judgements.vocabulary import Outcome
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput
 from app.kernel.settings import get_settings
-from app.preferences import export, queries, service
+from app.preferences import export, queries, sensitive, service
 from app.preferences.counts import Counts, export_rows, sum_up
 from app.preferences.download import download, download_snapshot, snapshot_card
 from app.preferences.exporters import Format, Shape
@@ -23,6 +23,7 @@ from app.preferences.exporters.kinds import cells
 from app.preferences.forms import KEYS, ExportFilter, Selection
 from app.preferences.models import Snapshot
 from app.preferences.queries import LeftOut
+from app.preferences.sensitive import Sensitive
 from app.prompts.origins import Origin
 from app.shell.posted import reads_form, unknown
 from app.shell.web import redirect, render
@@ -57,6 +58,7 @@ class PreferencesPage:
     annotators: list[str]
     snapshots: list[Snapshot]
     held_out_percent: int
+    sensitive: Sensitive
     query: str
     """The filter as a query string, "" where nothing is filtered."""
     shapes: tuple[Shape, ...] = tuple(Shape)
@@ -122,6 +124,7 @@ def preferences_page(
         annotators=queries.annotators(session),
         snapshots=queries.list_snapshots(session).rows,
         held_out_percent=percent,
+        sensitive=sensitive.count(session),
         query=urlencode([pair for pair in request.query_params.multi_items() if pair[0] in KEYS]),
     )
     return render(request, "preferences/preferences.html", page)

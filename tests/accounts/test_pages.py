@@ -49,11 +49,12 @@ def test_a_mistake_in_the_form_is_shown_beside_its_field_and_nothing_is_retyped(
 @pytest.mark.parametrize(
     ("role", "sees"),
     [
-        (Role.ANNOTATOR, {"/annotate", "/queues"}),
+        (Role.ANNOTATOR, {"/annotate", "/dialogues", "/queues"}),
         (
             Role.ADMIN,
             {
                 "/annotate",
+                "/dialogues",
                 "/queues",
                 "/batches",
                 "/review",

@@ -81,6 +81,7 @@ ACTIONS: dict[str, tuple[Kind, str]] = {
     "batch.state": (Kind.WORK, "changed the state of a batch"),
     "checkpoint.deploy": (Kind.WORK, "deployed a checkpoint"),
     "checkpoint.external": (Kind.WORK, "added an external model"),
+    "checkpoint.imported": (Kind.WORK, "added a policy that was trained elsewhere"),
     "checkpoint.training": (Kind.WORK, "said whether an external model may be trained on"),
     "checkpoint.withdraw": (Kind.WORK, "withdrew a deployment"),
     "contest.close": (Kind.WORK, "ended a contest"),
@@ -103,6 +104,10 @@ ACTIONS: dict[str, tuple[Kind, str]] = {
     "training.retry": (Kind.WORK, "retried a training run"),
     "training.start": (Kind.WORK, "started a training"),
     "upload.discard": (Kind.WORK, "discarded an upload"),
+    "webhook.created": (Kind.WORK, "added a webhook"),
+    "webhook.tested": (Kind.WORK, "sent a test to a webhook"),
+    "webhook.sent_again": (Kind.WORK, "had a webhook told again"),
+    "webhook.deleted": (Kind.WORK, "deleted a webhook"),
 }
 """Every action that is written: its kind, and what is said of whoever did it. One that is missing here is work."""
 _NOT_WORK = [action for action, (kind, _) in ACTIONS.items() if kind is not Kind.WORK]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.judgements.vocabulary import Strength
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -74,7 +76,7 @@ EXAMPLES = (
         ),
         why=(
             "Both do all that was asked, and what differs is taste. If you do prefer one by a little, "
-            "“marginally better” is right, too. A strong choice here would teach a model that something "
+            f"“{Strength.MARGINALLY_BETTER.words}” is right, too. A strong choice here would teach a model that something "
             "matters which does not. “Both unacceptable” is for two answers that nobody should be given; "
             "neither is one."
         ),

@@ -20,7 +20,7 @@ class GuidelinesJson(BaseModel):
     version: int = Field(examples=[3])
     guidelines: str = Field(examples=["Prefer the answer that is right, then the shorter one."])
     strength_examples: dict[str, str] = Field(
-        examples=[{"4": "The other answer is wrong."}], description="By strength: 4 significantly, 1 marginally better."
+        examples=[{"4": "The other answer is wrong."}], description="By strength, from 4 down to 1."
     )
     changed_since: int | None = Field(
         examples=[None], description="The version that you read, where the current one is another."

@@ -21,6 +21,8 @@ from tests.security.doors import Door
 NO_DATA_OF_OTHERS = {
     "/metrics": "numbers of the process and the queues",
     "/api/v1/live/{generation_id}/events": "the text that its own asker waits for",
+    "/snapshots/{snapshot_id}/README.md": "what the columns are, and how many rows",
+    "/api/v1/snapshots/{snapshot_id}/README.md": "the same",
 }
 PAGES = ("text/html", "application/json")
 

@@ -149,7 +149,7 @@ def test_under_the_api_every_failure_is_a_problem(
 
 
 def test_a_wrong_method_is_told_the_right_one(client: TestClient) -> None:
-    assert client.put("/api/v1/me").headers["allow"] == "GET"
+    assert client.put("/api/v1/me").headers["allow"] == "GET, PATCH"
 
 
 def test_who_is_overtaken_gets_a_conflict_and_our_own_mistakes_stay_faults(

@@ -59,7 +59,7 @@ def imported(folder: str) -> set[str]:
         ("workers", ("checks", "synthesis")),
         ("migrations", ()),
         ("training", ("train",)),
-        ("scripts", ("dev", "assets")),
+        ("scripts", ("train", "dev", "assets")),
         ("benchmarks", ("train", "dev")),
         ("tests", ("train", "dev")),
     ],

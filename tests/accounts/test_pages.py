@@ -63,7 +63,6 @@ def test_a_mistake_in_the_form_is_shown_beside_its_field_and_nothing_is_retyped(
                 "/board",
                 "/checkpoints",
                 "/users",
-                "/audit-log",
             },
         ),
     ],

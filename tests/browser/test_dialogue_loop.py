@@ -89,6 +89,7 @@ def test_a_dialogue_with_branches_becomes_comparisons(
     converse(page, "Why is the sky blue?", "1")
     converse(page, "And at sunset?", "8", edit="Red. ")
     converse(page, "Who found that out?", "2")
+    page.locator("details.earlier > summary").first.click()  # earlier turns are a line each
     page.get_by_role("link", name=re.compile(r"Continue from here\s*\(turn 1\)")).click()
     converse(page, "Explain it to a child.", "7")
     expect(page.locator(".tree__turn")).to_have_count(4)

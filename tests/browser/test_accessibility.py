@@ -15,17 +15,12 @@ from playwright.sync_api import ConsoleMessage, Page, Request
 from app.accounts.models import Role, User
 from app.kernel.settings import ROOT
 from tests import factories
+from tests.browser.axe import OF_COLOURS, RULES, violations
 from tests.browser.conftest import Site
 from tests.browser.scenes import Scene, set_scene
 
 pytestmark = [pytest.mark.browser]
 
-AXE = ROOT / "tests" / "browser" / "vendor" / "axe.js"
-RULES = {
-    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-}
-OF_COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
-"""What a theme can break: it changes colours, and nothing of what the other rules read."""
 LOOKS: list[tuple[Literal["light", "dark"], int, dict[str, Any]]] = [
     ("light", 1280, RULES),
     ("dark", 1280, OF_COLOURS),
@@ -280,38 +275,6 @@ STOPS = [
     Stop("rounds/contest.html", "/contests/{settled}"),
     Stop("rounds/run.html", "/runs/{run}"),
 ]
-
-
-SMALL = "target-size: "
-ELSEWHERE = """() => {
-    const was = scrollY;
-    for (const top of [innerHeight / 3, -innerHeight / 3]) if (scrollY === was) scrollBy({ top, behavior: "instant" });
-}"""
-
-
-def violations(page: Page, rules: dict[str, Any] = RULES) -> list[str]:
-    """What axe objects to: rule, and the first offending elements.
-
-    A control that lies half under a bar at the window's edge is small there, and whole as soon as one scrolls: it counts where
-    it stays small.
-    """
-    found = _violations(page, rules)
-    if any(each.startswith(SMALL) for each in found):
-        page.evaluate(ELSEWHERE)
-        again = {each.partition(" (")[0] for each in _violations(page, rules)}
-        found = [each for each in found if not each.startswith(SMALL) or each.partition(" (")[0] in again]
-    return found
-
-
-def _violations(page: Page, rules: dict[str, Any]) -> list[str]:
-    if not page.evaluate("'axe' in window"):
-        page.evaluate(AXE.read_text())
-    found: dict[str, Any] = page.evaluate("rules => axe.run(document, rules)", rules)
-    return [
-        f"{violation['id']}: {node['html'][:160]} ({node['failureSummary'][:200]})"
-        for violation in found["violations"]
-        for node in violation["nodes"][:9]
-    ]
 
 
 # Playwright takes functions only, no bound methods of a list.

@@ -7,9 +7,9 @@ from playwright.sync_api import Page, expect
 
 from app.accounts.models import Role
 from app.rounds.models import Contest
+from tests.browser.axe import OF_COLOURS, violations
 from tests.browser.conftest import Site
 from tests.browser.scenes import set_scene
-from tests.browser.test_accessibility import OF_COLOURS, violations
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 

@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.prompts.models import Batch, Prompt
+from tests.browser.axe import violations
 from tests.browser.conftest import Site
-from tests.browser.test_accessibility import violations
 from tests.factories import make_assignment, make_batch, make_comparison, make_user
 
 pytestmark = [pytest.mark.browser]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.axe import violations
 from tests.browser.conftest import Site
-from tests.browser.test_accessibility import violations
 from tests.factories import make_assignment, make_steps, make_traced, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]

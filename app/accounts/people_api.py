@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -139,25 +140,13 @@ def set_role(request: Request, session: DbSession, user: ApiAdmin, user_id: int,
 @router.post("/users/{user_id}/disable", response_model=PersonJson, dependencies=[TAKES_KEY])
 def disable(request: Request, session: DbSession, user: ApiAdmin, user_id: int) -> Response:
     """Close an account. The person's work stays and counts on; a retraction takes it out."""
-    person = queries.access_user(session, user, user_id)
-
-    def work() -> PersonJson:
-        service.disable(session, user, person)
-        return _person(session, person)
-
-    return once(session, user, request, b"", work)
+    return _changed(request, session, user, user_id, service.disable)
 
 
 @router.post("/users/{user_id}/enable", response_model=PersonJson, dependencies=[TAKES_KEY])
 def enable(request: Request, session: DbSession, user: ApiAdmin, user_id: int) -> Response:
     """Open a closed account again."""
-    person = queries.access_user(session, user, user_id)
-
-    def work() -> PersonJson:
-        service.enable(session, user, person)
-        return _person(session, person)
-
-    return once(session, user, request, b"", work)
+    return _changed(request, session, user, user_id, service.enable)
 
 
 @router.post("/users/{user_id}/sign-out", response_model=SignedOut, dependencies=[TAKES_KEY])
@@ -165,6 +154,18 @@ def sign_out(request: Request, session: DbSession, user: ApiAdmin, user_id: int)
     """End all sessions of somebody in browsers. Their tokens stay."""
     person = queries.access_user(session, user, user_id)
     work = lambda: SignedOut(sessions=service.revoke_sessions(session, person, actor=user))  # noqa: E731
+    return once(session, user, request, b"", work)
+
+
+def _changed(
+    request: Request, session: Session, user: User, user_id: int, act: Callable[[Session, User, User], None]
+) -> Response:
+    person = queries.access_user(session, user, user_id)
+
+    def work() -> PersonJson:
+        act(session, user, person)
+        return _person(session, person)
+
     return once(session, user, request, b"", work)
 
 

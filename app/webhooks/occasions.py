@@ -22,7 +22,7 @@ _TELL = """
                         WHERE d.webhook_id = w.id AND d.occasion = '{occasion}' AND d.subject_id = s.id)
     ON CONFLICT DO NOTHING
 """
-# A batch that is open and has nothing left to do; one that is closed early is done by that.
+# One that is closed before everything in it was judged is not done, and nobody is told that it is.
 _LAST_SAID = """(SELECT max(a.created_at) FROM annotations a JOIN comparisons c ON c.id = a.comparison_id
                   WHERE c.batch_id = s.id)"""
 _DONE = """

@@ -22,11 +22,13 @@ _TELL = """
                         WHERE d.webhook_id = w.id AND d.occasion = '{occasion}' AND d.subject_id = s.id)
     ON CONFLICT DO NOTHING
 """
-# One that is closed before everything in it was judged is not done, and nobody is told that it is.
+# One that is closed before everything in it was judged is not done, and nobody is told that it is. Dialogues have no last turn
+# before they are closed: between two turns there is nothing left to judge.
 _LAST_SAID = """(SELECT max(a.created_at) FROM annotations a JOIN comparisons c ON c.id = a.comparison_id
                   WHERE c.batch_id = s.id)"""
 _DONE = """
     s.state IN ('open', 'paused', 'closed')
+    AND (s.kind = 'prompts' OR s.state = 'closed')
     AND NOT EXISTS (SELECT FROM prompts p WHERE p.batch_id = s.id AND p.state IN ('pending', 'generating'))
     AND NOT EXISTS (SELECT FROM comparisons WHERE comparisons.batch_id = s.id AND ({asked_for})
                        AND comparisons.annotators_done < comparisons.annotators_wanted)

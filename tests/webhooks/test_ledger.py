@@ -21,6 +21,7 @@ from app.kernel.db import session_scope
 from app.kernel.errors import Conflict
 from app.kernel.settings import get_settings
 from app.loops.models import Verdict
+from app.prompts.models import Batch, BatchKind, BatchState
 from app.webhooks import occasions, service
 from app.webhooks.forms import WORDS, WebhookIn
 from app.webhooks.models import Delivery, DeliveryState, Occasion, Webhook
@@ -69,6 +70,19 @@ def test_a_batch_is_done_once_everything_in_it_is(session: Session, bob: User) -
     ((occasion, subject, data),) = told(session)
     assert (occasion, subject, data["batch_id"], data["path"]) == ("batch.done", batch, batch, f"/batches/{batch}")
     assert session.scalars(select(Delivery)).one().webhook_id == hook.id
+
+
+def test_dialogues_are_done_when_their_batch_is_closed_and_not_between_two_turns(session: Session, bob: User) -> None:
+    listens(session, bob, "batch.done")
+    first = make_comparison(session)
+    make_annotation(session, make_user(session), first)
+    batch = session.get_one(Batch, first.batch_id)
+    batch.kind = BatchKind.DIALOGUE
+    session.flush()
+    assert occasions.find(session) == 0
+    batch.state = BatchState.CLOSED
+    session.flush()
+    assert occasions.find(session) == 1
 
 
 def test_a_verdict_and_a_snapshot_are_told_to_those_who_asked(session: Session, bob: User) -> None:

@@ -140,13 +140,13 @@ def set_role(request: Request, session: DbSession, user: ApiAdmin, user_id: int,
 @router.post("/users/{user_id}/disable", response_model=PersonJson, dependencies=[TAKES_KEY])
 def disable(request: Request, session: DbSession, user: ApiAdmin, user_id: int) -> Response:
     """Close an account. The person's work stays and counts on; a retraction takes it out."""
-    return _changed(request, session, user, user_id, service.disable)
+    return once(session, user, request, b"", _changes(session, user, user_id, service.disable))
 
 
 @router.post("/users/{user_id}/enable", response_model=PersonJson, dependencies=[TAKES_KEY])
 def enable(request: Request, session: DbSession, user: ApiAdmin, user_id: int) -> Response:
     """Open a closed account again."""
-    return _changed(request, session, user, user_id, service.enable)
+    return once(session, user, request, b"", _changes(session, user, user_id, service.enable))
 
 
 @router.post("/users/{user_id}/sign-out", response_model=SignedOut, dependencies=[TAKES_KEY])
@@ -157,16 +157,16 @@ def sign_out(request: Request, session: DbSession, user: ApiAdmin, user_id: int)
     return once(session, user, request, b"", work)
 
 
-def _changed(
-    request: Request, session: Session, user: User, user_id: int, act: Callable[[Session, User, User], None]
-) -> Response:
+def _changes(
+    session: Session, user: User, user_id: int, act: Callable[[Session, User, User], None]
+) -> Callable[[], PersonJson]:
     person = queries.access_user(session, user, user_id)
 
     def work() -> PersonJson:
         act(session, user, person)
         return _person(session, person)
 
-    return once(session, user, request, b"", work)
+    return work
 
 
 def _person(session: Session, person: User) -> PersonJson:

@@ -7,6 +7,12 @@ Tests that need real commits (concurrency, workers) take ``committed``: all tabl
 from __future__ import annotations
 
 import os
+
+# Workers share the processor: torch, here or in a child, would start a thread a core in each, and they would wait for each
+# other ten times as long as they compute. Before anything imports torch.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import threading
 from collections.abc import Iterator
 from pathlib import Path

@@ -23,7 +23,7 @@ from training.steps import StepsConfig
 pytestmark = [pytest.mark.xdist_group("steps")]  # what is learnt once serves all of them
 
 PROMPT = [{"role": "user", "content": "Problem 7: how many apples?"}]  # as the planted ones are
-TINY: dict[str, Any] = {"count": 900, "learning_rate": 1e-2, "rank": 8, "epochs": 3.0, "batch_size": 16}
+TINY: dict[str, Any] = {"count": 400, "learning_rate": 2e-2, "rank": 8, "epochs": 3.0, "batch_size": 8}
 
 
 def start(folder: Path, **table: Any) -> int:

@@ -150,6 +150,13 @@ def test_the_worker_that_tells_webhooks_has_a_way_out_and_no_other() -> None:
     }
 
 
+def test_the_worker_that_mails_invites_has_a_way_out_and_no_other() -> None:
+    made = services("docker-compose.mail.yml")
+    assert {name for name, service in made.items() if "outside" in service.get("networks", [])} == {"control"}
+    assert {name for name, service in made.items() if "CORRAL_SMTP_URL" in service["environment"]} == {"control", "web"}
+    assert {"CORRAL_PUBLIC_URL"} <= made["control"]["environment"].keys() | services()["control"]["environment"].keys()
+
+
 @pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.gpu.yml"])
 def test_the_engine_is_started_for_the_adapters_that_the_application_counts_on(name: str) -> None:
     told = services() | services(name)

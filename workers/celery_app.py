@@ -40,6 +40,7 @@ TASK_MODULES = [
     "workers.tasks.generation",
     "workers.tasks.languages",
     "workers.tasks.live",
+    "workers.tasks.mails",
     "workers.tasks.rounds",
     "workers.tasks.serving",
     "workers.tasks.snapshots",

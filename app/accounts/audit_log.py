@@ -62,6 +62,7 @@ ACTIONS: dict[str, tuple[Kind, str]] = {
     "token.revoked": (Kind.TOKEN, "revoked an API token"),
     "user.tokens_revoked": (Kind.TOKEN, "revoked all API tokens"),
     "invite.created": (Kind.PEOPLE, "invited somebody"),
+    "invite.mailed": (Kind.PEOPLE, "had an invite mailed again"),
     "invite.used": (Kind.PEOPLE, "used an invite"),
     "invite.withdrawn": (Kind.PEOPLE, "withdrew an invite"),
     "user.invites_withdrawn": (Kind.PEOPLE, "withdrew all invites"),

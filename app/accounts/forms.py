@@ -26,10 +26,11 @@ class LoginForm(Form):
 
 
 class InviteForm(Form):
-    """A new invite; the address is optional and, when given, binding. ``password`` is that of who makes it."""
+    """New invites: one for whoever has the link, or one for each address. ``password`` is that of who makes them."""
 
     role: Role
-    email: str = ""
+    addresses: str = Field(default="", max_length=200_000)
+    mail: bool = False
     password: str = ""
 
 

@@ -49,6 +49,7 @@ class Invite(Base):
     """A one-time link that makes an account with ``role``; the first admin's is printed by ``corral up``."""
 
     __tablename__ = "invites"
+    __table_args__ = (Index("ix_invites_mail_due_at", "mail_due_at", postgresql_where=text("mail_due_at IS NOT NULL")),)
 
     id: Mapped[Key]
     token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
@@ -58,6 +59,12 @@ class Invite(Base):
     expires_at: Mapped[Time]
     used_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     used_at: Mapped[Time | None]
+    mail_due_at: Mapped[Time | None]
+    """When a worker mails the link next (:mod:`app.accounts.inviting`); null: it does not."""
+    mail_tries: Mapped[int] = mapped_column(server_default="0", default=0)
+    mailed_at: Mapped[Time | None]
+    mail_error: Mapped[str | None] = mapped_column(String(300))
+    """Why the last try failed."""
     created_at: Mapped[Created]
 
 

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import Response
 
-from app.accounts import queries, service
+from app.accounts import inviting, queries, service
 from app.accounts.access import NOT_YOURS, Admin, admin, confirmed
 from app.accounts.forms import InviteForm, RoleForm
 from app.accounts.models import Invite, Role, User
 from app.kernel.db import DbSession
-from app.kernel.errors import BadInput
+from app.kernel.errors import BadInput, refused
 from app.shell.web import public_url, redirect, render
 
 router = APIRouter(prefix="/users", dependencies=[Depends(admin)])
@@ -22,15 +22,20 @@ router = APIRouter(prefix="/users", dependencies=[Depends(admin)])
 
 @dataclass(frozen=True)
 class PeoplePage:
-    """Context of ``people.html``. ``link`` is that of an invite made by this very request."""
+    """Context of ``people.html``. ``links`` are those of invites made by this very request, and ``present`` who needed none."""
 
     people: Sequence[User]
     invites: Sequence[Invite]
+    mails: bool
     roles: tuple[Role, ...] = (Role.ANNOTATOR, Role.REVIEWER, Role.ADMIN)
     invite_days: int = service.INVITE_DAYS
-    link: str | None = None
+    most: int = inviting.AT_ONCE
+    links: Sequence[tuple[str | None, Role, str]] = ()
+    present: Sequence[str] = ()
+    mailed: int = 0
     chosen: Role = Role.ANNOTATOR
-    email: str = ""
+    addresses: str = ""
+    mail: bool = True
     errors: dict[str, str] = field(default_factory=dict)
 
 
@@ -44,7 +49,7 @@ class RolePage:
 
 
 def _page(session: DbSession, **values: Any) -> PeoplePage:
-    return PeoplePage(queries.people(session), queries.open_invites(session), **values)
+    return PeoplePage(queries.people(session), queries.open_invites(session), inviting.mails(), **values)
 
 
 @router.get("")
@@ -55,21 +60,34 @@ def people(request: Request, session: DbSession) -> Response:
 
 @router.post("/invites")
 def invite(request: Request, session: DbSession, user: Admin, form: Annotated[InviteForm, Form()]) -> Response:
-    """Make an invite. The answer is the page itself, because the link is shown this once."""
-    errors: dict[str, str] = {}
-    secret = ""
-    if not confirmed(request, session, user, form.password):
-        errors = {"password": NOT_YOURS}
-    else:
-        try:
-            secret = service.create_invite(session, role=form.role, created_by=user, email=form.email or None)
-        except BadInput as error:
-            errors = {"email": error.message}
-    if errors:
-        page = _page(session, chosen=form.role, email=form.email, errors=errors)
+    """Make invites. The answer is the page itself, because links are shown this once."""
+    try:
+        if not confirmed(request, session, user, form.password):
+            raise refused("password", NOT_YOURS)
+        made, present = _invite(session, user, form)
+    except BadInput as error:
+        page = _page(session, chosen=form.role, addresses=form.addresses, mail=form.mail, errors=error.by_field)
         return render(request, "accounts/people.html", page, status=422)
-    link = f"{public_url(request)}/invite/{secret}"
-    return render(request, "accounts/people.html", _page(session, link=link))
+    at = public_url(request)
+    links = [(email, role, f"{at}/invite/{secret}") for email, role, secret in made if secret]
+    page = _page(session, links=links, present=present, mailed=len(made) - len(links))
+    return render(request, "accounts/people.html", page)
+
+
+def _invite(
+    session: DbSession, user: User, form: InviteForm
+) -> tuple[list[tuple[str | None, Role, str | None]], list[str]]:
+    if not form.addresses.strip():
+        return [(None, form.role, service.create_invite(session, role=form.role, created_by=user))], []
+    outcome = inviting.invite_all(session, user, inviting.guests(form.addresses, form.role), mail=form.mail)
+    return [(each.email, each.role, each.secret) for each in outcome.invited], outcome.present
+
+
+@router.post("/invites/{invite_id}/mail")
+def mail_invite(request: Request, session: DbSession, user: Admin, invite_id: int) -> Response:
+    """Mail a new link for an open invite."""
+    invite = inviting.mail_again(session, user, invite_id)
+    return redirect(request, "/users", flash=f"A new link is on its way to {invite.email}; the earlier one has ended.")
 
 
 @router.post("/invites/{invite_id}/withdraw")

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from sqlalchemy.orm import Session
 
-from app.accounts import queries, service
+from app.accounts import inviting, queries, service
 from app.accounts.access import NOT_YOURS, ApiAdmin, api_admin, confirmed
 from app.accounts.idempotency import TAKES_KEY, once
 from app.accounts.models import Invite, Role, User
@@ -47,6 +47,9 @@ class InviteJson(BaseModel):
     role: Role = Field(examples=["annotator"])
     email: str | None = Field(examples=["carol@example.org"], description="Whom it is for; null: whoever has the link.")
     expires_at: datetime
+    mail_due_at: datetime | None = Field(examples=[None], description="When the link is mailed next; null: it is not.")
+    mailed_at: datetime | None = Field(examples=[None], description="When the link was mailed.")
+    mail_error: str | None = Field(examples=[None], description="Why the last try to mail it failed.")
 
 
 class PeopleJson(BaseModel):
@@ -73,6 +76,49 @@ class InviteSecret(BaseModel):
 
     id: int = Field(examples=[3])
     link: str = Field(examples=["https://corral.example.org/invite/3q2-7w…"])
+
+
+class GuestIn(BaseModel):
+    """Somebody to invite."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    email: str = Field(max_length=254, examples=["carol@example.org"])
+    role: Role | None = Field(default=None, examples=[None], description="Null: that of the whole list.")
+
+
+class InvitesIn(BaseModel):
+    """New invitations, one for each address."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"role": "annotator", "people": [{"email": "carol@example.org"}], "password": "yours"}]
+        },
+    )
+
+    role: Role
+    people: list[GuestIn] = Field(min_length=1, max_length=inviting.AT_ONCE)
+    mail: bool = Field(default=False, description="Whether the links are mailed; else they are in the answer.")
+    password: SecretStr = Field(max_length=2000, description=ASKED_AGAIN)
+
+
+class InvitedJson(BaseModel):
+    """One of the new invitations."""
+
+    id: int = Field(examples=[3])
+    email: str = Field(examples=["carol@example.org"])
+    role: Role = Field(examples=["annotator"])
+    link: str | None = Field(
+        examples=["https://corral.example.org/invite/3q2-7w…"], description="Null where it is mailed."
+    )
+
+
+class InvitesSecret(BaseModel):
+    """The new invitations; the only time their links are shown."""
+
+    present: list[str] = Field(examples=[["bob@example.org"]], description="Who has an account already.")
+    invites: list[InvitedJson]
 
 
 class RoleIn(BaseModel):
@@ -114,6 +160,46 @@ def invite(request: Request, session: DbSession, user: ApiAdmin, form: InviteIn)
 
     wish = form.model_dump_json(exclude={"password"}).encode()  # no trace of it, not even hashed
     return once(session, user, request, wish, work, status=201, secret="link")  # noqa: S106 - a field's name
+
+
+@router.post("/users/invites/many", status_code=201, response_model=InvitesSecret, dependencies=[TAKES_KEY])
+def invite_many(request: Request, session: DbSession, user: ApiAdmin, form: InvitesIn) -> Response:
+    """Invite a list of people, all or nobody. An earlier open invitation of an address ends.
+
+    The links are shown once: a retry with the same `Idempotency-Key` gets 409.
+    """
+    if not confirmed(request, session, user, form.password.get_secret_value()):
+        return answer(request, refused("password", NOT_YOURS))
+
+    def work() -> InvitesSecret:
+        people = inviting.checked([(each.email, each.role or form.role) for each in form.people])
+        outcome = inviting.invite_all(session, user, people, mail=form.mail)
+        at = public_url(request)
+        made = [
+            InvitedJson(
+                id=each.id,
+                email=each.email,
+                role=each.role,
+                link=f"{at}/invite/{each.secret}" if each.secret else None,
+            )
+            for each in outcome.invited
+        ]
+        return InvitesSecret(invites=made, present=outcome.present)
+
+    wish = form.model_dump_json(exclude={"password"}).encode()
+    return once(session, user, request, wish, work, status=201, secret="invites")  # noqa: S106 - a field's name
+
+
+@router.post("/users/invites/{invite_id}/mail", response_model=InviteJson, dependencies=[TAKES_KEY])
+def mail_invite(request: Request, session: DbSession, user: ApiAdmin, invite_id: int) -> Response:
+    """Mail a new link for an open invitation; the earlier link ends."""
+
+    def work() -> InviteJson:
+        invite = inviting.mail_again(session, user, invite_id)
+        session.refresh(invite)
+        return InviteJson.model_validate(invite)
+
+    return once(session, user, request, b"", work)
 
 
 @router.delete("/users/invites/{invite_id}", status_code=204, dependencies=[TAKES_KEY])

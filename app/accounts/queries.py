@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
@@ -130,6 +130,12 @@ _invite_works: ColumnElement[bool] = and_(
 def open_invites(session: Session) -> Sequence[Invite]:
     """Invites that may still be used, newest first. Their links cannot be shown again: only hashes are stored."""
     return session.scalars(select(Invite).where(_invite_works).order_by(Invite.id.desc())).all()
+
+
+def invites_of(session: Session, ids: Collection[int]) -> list[tuple[Invite, bool]]:
+    """The invites with these ids, locked, by id, and whether each may still be used."""
+    query = select(Invite, _invite_works).where(Invite.id.in_(ids)).order_by(Invite.id).with_for_update(of=Invite)
+    return [(invite, works) for invite, works in session.execute(query)]
 
 
 def access_invite(session: Session, actor: User, invite_id: int) -> Invite:

@@ -25,6 +25,7 @@ from app.kernel.locks import wait_for_turn
 from app.kernel.settings import get_settings
 
 INVITE_DAYS = 7
+INVITE_LIVES = timedelta(days=INVITE_DAYS)
 SCOPES = ("annotate", "read", "admin")
 TOKEN_YEAR = 365
 # As browsers check it, and no more dots than an address has; whether it exists, a message would tell.
@@ -103,18 +104,25 @@ def _add_user(session: Session, *, email: str, name: str, role: Role, password_h
 
 def create_invite(session: Session, *, role: Role, created_by: User | None = None, email: str | None = None) -> str:
     """A one-time secret that makes an account with ``role``; the link is ``/invite/<secret>``, good for a week."""
+    return make_invite(session, role=role, created_by=created_by, email=email)[1]
+
+
+def make_invite(
+    session: Session, *, role: Role, created_by: User | None = None, email: str | None = None
+) -> tuple[Invite, str]:
+    """The row of a new invite, and its secret."""
     secret = secrets.token_urlsafe(32)
     invite = Invite(
         token_hash=queries.digest(secret),
         role=role,
         email=clean_email(email) if email else None,
         created_by_id=created_by.id if created_by else None,
-        expires_at=func.now() + timedelta(days=INVITE_DAYS),
+        expires_at=func.now() + INVITE_LIVES,
     )
     session.add(invite)
     session.flush()
     audit(session, created_by, "invite.created", "invite", invite.id, role=role.value)
-    return secret
+    return invite, secret
 
 
 def withdraw_invite(session: Session, actor: User, invite_id: int) -> None:

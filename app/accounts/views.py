@@ -16,7 +16,7 @@ from app.accounts.forms import AccountForm, LanguagesForm, LoginForm, NameForm, 
 from app.accounts.hashing import InLine
 from app.accounts.models import ApiToken, Invite, LoginSession, User
 from app.kernel.db import DbSession
-from app.kernel.errors import AppError, BadInput, Conflict, refused
+from app.kernel.errors import BadInput, Conflict, refused
 from app.kernel.languages import named
 from app.kernel.settings import get_settings
 from app.shell.web import client_address, is_secure, redirect, render, safe_next
@@ -123,7 +123,7 @@ def accept_invite(
     except BadInput as error:
         session.rollback()
         invite = queries.find_invite(session, secret)
-        page = InvitePage(invite, form.name, form.email, _by_field(error))
+        page = InvitePage(invite, form.name, form.email, error.by_field)
         return render(request, "accounts/invite.html", page, status=422)
     return _enter(request, session, user, "/")
 
@@ -225,7 +225,7 @@ def create_token(request: Request, session: DbSession, user: SignedIn, form: Ann
             return render(request, "accounts/tokens.html", page, status=422)
         secret = service.create_token(session, user, form.name, form.scopes, days=form.days)
     except (BadInput, Conflict) as error:
-        beside = _by_field(error) or {"name": error.message}
+        beside = error.by_field or {"name": error.message}
         page = _tokens_page(session, user, name=form.name, days=form.days, errors=beside)
         return render(request, "accounts/tokens.html", page, status=error.status)
     return render(request, "accounts/tokens.html", _tokens_page(session, user, secret=secret))
@@ -263,10 +263,6 @@ def _remember_theme(request: Request, response: Response, theme: str) -> None:
     _set_cookie(request, response, "theme", theme, days=DEVICE_DAYS)
 
 
-def _by_field(error: AppError) -> dict[str, str]:
-    return {each["loc"]: each["msg"] for each in error.extra.get("errors", [])}
-
-
 def _tokens_now(session: DbSession, user: User) -> str:
     count = len(queries.live_tokens(session, user))
     if not count:
@@ -288,7 +284,7 @@ def _profile_page(
         this_session=request.state.login_session_id,
         name=user.name if name is None else name,
         languages=named(user.languages) if languages is None else languages,
-        errors=_by_field(error) if error else {},
+        errors=error.by_field if error else {},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -248,6 +248,17 @@ class Client:
         return self._wire.read(
             o.InviteSecret, "POST", "/users/invites", json={"role": role, "password": password, "email": email}
         )
+
+    def invite_many(
+        self, emails: Iterable[str], password: str, *, role: str = "annotator", mail: bool = False
+    ) -> o.InvitesSecret:
+        """Invite a list of people, all or nobody (admins); with ``mail`` the links are mailed, else they are in the answer."""
+        wanted = {"role": role, "password": password, "mail": mail, "people": [{"email": each} for each in emails]}
+        return self._wire.read(o.InvitesSecret, "POST", "/users/invites/many", json=wanted)
+
+    def mail_invite(self, invite_id: int) -> o.InviteJson:
+        """Mail a new link for an open invitation (admins); the earlier link ends."""
+        return self._wire.read(o.InviteJson, "POST", f"/users/invites/{invite_id}/mail")
 
     def statistics(self) -> o.StatisticsJson:
         """What the numbers say about your own work."""

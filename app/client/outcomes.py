@@ -232,6 +232,9 @@ class InviteJson(Answer):
     role: str
     email: str | None
     expires_at: datetime
+    mail_due_at: datetime | None
+    mailed_at: datetime | None
+    mail_error: str | None
 
 
 class PeopleJson(Answer):
@@ -246,3 +249,19 @@ class InviteSecret(Answer):
 
     id: int
     link: str
+
+
+class InvitedJson(Answer):
+    """One of several new invitations; the link is null where it is mailed."""
+
+    id: int
+    email: str
+    role: str
+    link: str | None
+
+
+class InvitesSecret(Answer):
+    """New invitations, the only time their links are shown, and who has an account already."""
+
+    present: list[str]
+    invites: list[InvitedJson]

@@ -211,7 +211,7 @@ def finish(
 
 
 def _wrong(form: Form, error: AppError) -> Form:
-    named = {one["loc"]: one["msg"] for one in error.extra.get("errors", [])}
+    named = error.by_field
     return replace(form, errors=named) if named else replace(form, problem=error.message)
 
 

@@ -37,6 +37,11 @@ class AppError(Exception):
         self.retry_after = retry_after
         self.extra = extra
 
+    @property
+    def by_field(self) -> dict[str, str]:
+        """What a form shows beside each of its fields."""
+        return {each["loc"]: each["msg"] for each in self.extra.get("errors", [])}
+
 
 class BadInput(AppError):
     """What was sent cannot be used. ``errors`` may list ``{"loc": …, "msg": …}`` per field."""

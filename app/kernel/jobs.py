@@ -49,6 +49,7 @@ class Job(StrEnum):
     DETECT_LANGUAGES = "corral.detect_languages"
     MAKE_PROMPTS = "corral.make_prompts"
     DELIVER = "corral.deliver"
+    MAIL = "corral.mail"
 
 
 QUEUES: dict[Job, Queue] = {
@@ -68,6 +69,7 @@ QUEUES: dict[Job, Queue] = {
     Job.DETECT_LANGUAGES: Queue.CHECKS,
     Job.MAKE_PROMPTS: Queue.CONTROL,
     Job.DELIVER: Queue.CONTROL,
+    Job.MAIL: Queue.CONTROL,
 }
 
 CELERY_OPTIONS: dict[str, Any] = {

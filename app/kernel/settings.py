@@ -91,6 +91,10 @@ class Settings(BaseSettings):
     webhook_hosts: str = ""
     """Hosts of the own network, separated by commas, that webhooks may reach, by http as well. Others are reached by https, where
     their name leads to an address of the internet."""
+    smtp_url: SecretStr = SecretStr("")
+    """The mail server that carries invites: ``smtp://`` (STARTTLS), ``smtps://``, or ``smtp+plain://`` in the own network."""
+    mail_from: str = ""
+    """The address that these mails come from."""
     connections: int = Field(default=1000, ge=8)
     """Connections of the web server in all; who comes later takes the place of the one that waits longest for its client."""
     connections_per_address: int = Field(default=250, ge=2)
@@ -245,6 +249,14 @@ class Settings(BaseSettings):
             raise ValueError("write the full address that browsers use, e.g. https://corral.example")
         return value
 
+    @field_validator("smtp_url")
+    @classmethod
+    def _a_mail_server(cls, value: SecretStr) -> SecretStr:
+        url = value.get_secret_value()
+        if url and not (url.startswith(("smtp://", "smtps://", "smtp+plain://")) and urlsplit(url).hostname):
+            raise ValueError("write it as smtp://NAME:PASSWORD@HOST:587, or smtps:// or smtp+plain://")
+        return value
+
     @field_validator("proxies")
     @classmethod
     def _addresses(cls, value: str) -> str:
@@ -277,6 +289,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 "CORRAL_ENGINE_MAX_LORAS is larger than CORRAL_ENGINE_ADAPTERS: raise CORRAL_ENGINE_ADAPTERS"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _mails_have_a_sender(self) -> Self:
+        if self.smtp_url.get_secret_value() and not ("@" in self.mail_from and self.public_url):
+            raise ValueError("CORRAL_SMTP_URL needs CORRAL_MAIL_FROM, an address, and CORRAL_PUBLIC_URL for the links")
         return self
 
     @model_validator(mode="after")

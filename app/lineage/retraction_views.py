@@ -101,7 +101,7 @@ def retract(request: Request, session: DbSession, user: Admin, form: Annotated[R
         with session.begin_nested():
             made = service.retract(session, user, form.scope, form.target, form.reason, erase=form.erase)
     except BadInput as wrong:
-        errors = {each["loc"]: each["msg"] for each in wrong.extra.get("errors", [])}
+        errors = wrong.by_field
         page = _preview(session, form.scope, form.target, errors=errors, **said)
         return render(request, "lineage/retract.html", page, status=422)
     except Conflict as conflict:

@@ -54,7 +54,7 @@ def ask(request: Request, session: DbSession, user: Admin, typed: Annotated[Type
     except ValidationError as error:
         return _again(request, session, user, values, errors=field_errors(error))
     except (BadInput, Conflict, TooMany, Unavailable) as error:
-        named = {one["loc"]: one["msg"] for one in error.extra.get("errors", [])}
+        named = error.by_field
         problem = None if named else error.message
         return _again(request, session, user, values, errors=named, problem=problem, status=error.status)
     return redirect(request, f"/playground/{made.id}")

@@ -310,7 +310,7 @@ def _page(
     above, below = queries.neighbours(session, user, wanted, annotation.id)
     known = queries.gold_of_prompt(session, annotation)
     one_best = annotation.outcome is not Outcome.RANKED or len(annotation.ranking[0]) == 1
-    fields = {each["loc"]: each["msg"] for each in (error.extra.get("errors", []) if error else [])}
+    fields = error.by_field if error else {}
     return ReviewedPage(
         annotation=annotation,
         page=page,

@@ -49,7 +49,7 @@ def add_external(request: Request, session: DbSession, user: Admin, form: Annota
     try:
         added = acts.add_external(session, user, form)
     except BadInput as wrong:
-        errors = {each["loc"]: each["msg"] for each in wrong.extra.get("errors", [])}
+        errors = wrong.by_field
         page = ExternalPage(sorted(get_settings().endpoints), form, errors)
         return render(request, "registry/external.html", page, status=422)
     said = f"{added.name} joins the rotation once {form.endpoint} answers for it."

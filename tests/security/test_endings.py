@@ -119,7 +119,7 @@ def test_an_open_browser_alone_makes_no_token_invitation_or_role(
     sign_in(client, bob)
     asked = {
         "/tokens": {"name": "script", "scopes": "read", "days": "30"},
-        "/users/invites": {"role": "admin", "email": "charlie@example.org"},
+        "/users/invites": {"role": "admin", "addresses": "charlie@example.org"},
         f"/users/{alice.id}/role": {"role": "admin"},
     }
     for url, data in asked.items():

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import structlog
 from sqlalchemy.orm import Session
 
+from app.accounts.inviting import ring_if_due as ring_for_mails
 from app.accounts.upkeep import forget_old
 from app.annotations.service import release_expired as release_assignments
 from app.board.service import ring_for_due as ring_for_board
@@ -50,6 +51,7 @@ SWEEPS: tuple[Callable[[Session], object], ...] = (
     ring_for_syntheses,
     remove_erased_files,
     find_occasions,
+    ring_for_mails,
 )
 
 

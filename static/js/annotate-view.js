@@ -1,5 +1,6 @@
 // How the responses are shown: side by side, stacked or one at a time, as written or rendered, scrolled together, compared.
 
+import { copyText } from "./base.js";
 import { changes, shown } from "./word-diff.js";
 
 const { remember } = globalThis.corralAround;
@@ -145,10 +146,8 @@ export class View {
       });
       button.setAttribute("aria-label", "Copy this code");
       button.addEventListener("click", async () => {
-        await navigator.clipboard.writeText(block.querySelector("code").textContent).then(
-          () => this.announce("Copied"),
-          () => this.announce("The browser did not allow copying: select the code and copy it yourself"),
-        );
+        const isCopied = await copyText(block.querySelector("code").textContent);
+        this.announce(isCopied ? "Copied" : "The browser did not allow copying: select the code and copy it yourself");
       });
       block.before(button);
     }

@@ -67,6 +67,13 @@ def test_four_responses_are_ranked(site: Site) -> None:
     assert said.strengths == [3, 2]
 
 
+def test_what_is_missing_is_said_where_submit_was_tapped(site: Site) -> None:
+    page = open_by_touch(site, texts=["A line.\n\n" * 60, "Another.\n\n" * 60])
+    page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
+    page.get_by_role("button", name="Submit").tap()
+    expect(page.get_by_role("alert").filter(has_text="First choose")).to_be_in_viewport(ratio=1)
+
+
 def touch(finger: CDPSession, kind: str, *points: tuple[float, float]) -> None:
     """What a finger does, in pixels of the window."""
     finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]})

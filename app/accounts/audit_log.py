@@ -73,6 +73,7 @@ ACTIONS: dict[str, tuple[Kind, str]] = {
     "audit_log.forgotten": (Kind.LOG, "removed old events"),
     "annotation.accepted": (Kind.WORK, "accepted an annotation"),
     "annotation.returned": (Kind.WORK, "returned an annotation"),
+    "batch.append": (Kind.WORK, "added prompts to a batch"),
     "batch.check": (Kind.WORK, "had responses checked again"),
     "batch.create": (Kind.WORK, "created a batch"),
     "batch.guidelines": (Kind.WORK, "changed the guidelines"),

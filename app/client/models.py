@@ -92,6 +92,16 @@ class ImportedJson(BatchJson):
     notes: list[str]
 
 
+class AppendedJson(Answer):
+    """What came of more prompts for a batch, and the batch as it is now. ``skipped`` ones it has already."""
+
+    added: int
+    skipped: int
+    left_out: list[LeftOut]
+    notes: list[str]
+    batch: BatchJson
+
+
 class PromptJson(Answer):
     """A prompt, without its responses. ``source_id`` is the id in the file that it came from."""
 

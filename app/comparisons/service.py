@@ -128,9 +128,10 @@ def compare_given(session: Session, batch: Batch, given: Sequence[Given]) -> int
     return len(ids)
 
 
-def ask_for_answers(session: Session, batch: Batch) -> int:
+def ask_for_answers(session: Session, batch: Batch, after: int = 0) -> int:
     """Make what people write of each prompt of a batch that asks for it; how many are new. Any other batch has none.
 
+    With ``after``, of the prompts with ids beyond it alone.
     As many people write one as judge a prompt; nobody is asked twice to see how far they agree, because two answers do not.
     """
     if batch.task is not BatchTask.WRITE:
@@ -147,7 +148,7 @@ def ask_for_answers(session: Session, batch: Batch) -> int:
     }
     made = (
         insert(Comparison)
-        .from_select(list(values), select(*values.values()).where(Prompt.batch_id == batch.id))
+        .from_select(list(values), select(*values.values()).where(Prompt.batch_id == batch.id, Prompt.id > after))
         .on_conflict_do_nothing(index_elements=["prompt_id", "purpose"], index_where=ONE_PER_PURPOSE)
         .returning(Comparison.id)
     )

@@ -261,7 +261,9 @@ def test_the_sample_is_loaded_open_once_and_spread_over_eight_capabilities(sessi
 
 
 def test_no_line_of_the_sample_is_refused() -> None:
-    report = service._report("sample.jsonl", service.SAMPLE_FILE.read_bytes())
+    report = service.report_of(
+        *service.parse("sample.jsonl", service.SAMPLE_FILE.read_bytes(), service.limits_of(get_settings()))
+    )
 
     assert report["refused"] == 0
     assert report["valid"] >= 48

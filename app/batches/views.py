@@ -65,6 +65,9 @@ class BatchesPage:
 class UploadPage:
     """Context of ``prompts/new.html``."""
 
+    batch: Batch | None
+    """The one that gets more prompts; None: the file becomes a batch."""
+    values: Mapping[str, str]
     errors: dict[str, str]
     unit: str
     refused: list[dict[str, Any]]
@@ -134,7 +137,7 @@ class BatchPage(ProgressFragment, SettingsFields):
 @router.get("/batches/new", dependencies=[Depends(admin)])
 def new_batch(request: Request) -> HTMLResponse:
     """The form that takes a file."""
-    return _upload_page(request)
+    return upload_page(request)
 
 
 @router.post("/batches/new")
@@ -142,11 +145,11 @@ def upload(request: Request, session: DbSession, user: Admin, sent: AdminFile) -
     """Take a file and show its preview; a file that cannot be used is answered beside the field."""
     unknown(set(sent.fields))
     if sent.file is None or not sent.file.filename:
-        return _upload_page(request, BadInput("Choose a file first."))
+        return upload_page(request, BadInput("Choose a file first."))
     try:
         made = service.create_upload(session, user, sent.file.filename, sent.file.content)
     except BadInput as error:
-        return _upload_page(request, error)
+        return upload_page(request, error)
     return redirect(request, f"/uploads/{made.id}")
 
 
@@ -285,10 +288,20 @@ def _all_if_empty(fields: dict[str, str]) -> dict[str, Any]:
 
 
 # ── Contexts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-def _upload_page(request: Request, error: BadInput | None = None) -> HTMLResponse:
+def upload_page(
+    request: Request,
+    error: BadInput | None = None,
+    *,
+    batch: Batch | None = None,
+    values: Mapping[str, str] | None = None,
+    errors: Mapping[str, str] | None = None,
+) -> HTMLResponse:
+    """The page that takes a file: of a new batch, or of more prompts for ``batch``; with what is wrong with it."""
     settings = get_settings()
     context = UploadPage(
-        errors={"file": error.message} if error else {},
+        batch=batch,
+        values=values or {},
+        errors={**(errors or {}), **({"file": error.message} if error else {})},
         unit=error.extra.get("unit", "line") if error else "line",
         refused=error.extra.get("errors", []) if error else [],
         limit_mib=settings.upload_limit_bytes // (1024 * 1024),
@@ -297,7 +310,7 @@ def _upload_page(request: Request, error: BadInput | None = None) -> HTMLRespons
         endings=importers.endings(),
         accepted=importers.accepted(),
     )
-    return render(request, "prompts/new.html", context, status=422 if error else 200)
+    return render(request, "prompts/new.html", context, status=422 if context.errors else 200)
 
 
 def _preview_page(

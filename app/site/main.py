@@ -18,6 +18,7 @@ import app.annotations.tour_views
 import app.annotations.undo_api
 import app.annotations.views
 import app.batches.api
+import app.batches.append_views
 import app.batches.document_api
 import app.batches.document_views
 import app.batches.guideline_api
@@ -72,6 +73,7 @@ PAGES = (
     app.batches.guideline_views.router,
     app.batches.prompt_views.router,
     app.batches.views.router,
+    app.batches.append_views.router,
     app.batches.document_views.router,
     app.synthesis.views.router,
     app.annotations.queue_views.router,

@@ -207,3 +207,30 @@ def test_only_admins_add_prompts(client: TestClient, session: Session) -> None:
         answer = post(client, batch.id, jsonl({"prompt": "One?"}), {"authorization": f"Bearer {secret}"})
         assert answer.status_code == 403, role
     assert ids(session, batch) == []
+
+
+# ── The page ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+def test_bob_adds_a_file_on_the_page_and_is_told_what_came_of_it(
+    client: TestClient, session: Session, bob: User
+) -> None:
+    batch = make_batch(session)
+    make_prompt(session, batch)
+    url = f"/batches/{batch.id}/prompts"
+    assert f'href="{url}/new"' in client.get(f"/batches/{batch.id}").text
+    assert f'action="{url}"' in client.get(f"{url}/new").text
+    wrong = client.post(url, files={"file": ("x.jsonl", jsonl({"prompt": "One?"}, {"prompt": ""}))})
+    assert wrong.status_code == 422
+    assert "1 line is refused" in wrong.text
+    assert "The first 1 refused line" in wrong.text
+    more = jsonl({"prompt": "One?"}, {"prompt": ""}, {"prompt": "Two?"})
+    assert client.post(url, data={"leave_out_refused": "true"}).status_code == 422
+    added = client.post(
+        url, files={"file": ("x.jsonl", more)}, data={"leave_out_refused": "true"}, follow_redirects=True
+    )
+    assert "2 prompts added; 1 line left out. Their responses are being generated." in added.text
+    again = client.post(url, files={"file": ("x.jsonl", jsonl({"prompt": "One?"}))}, follow_redirects=True)
+    assert "Nothing added; 1 prompt skipped, because the batch has the same content already." in again.text
+    assert client.post(url, files={"file": ("x.jsonl", more)}, data={"name": "x"}).status_code == 422
+    client.post(f"/batches/{batch.id}/close")
+    assert f'href="{url}/new"' not in client.get(f"/batches/{batch.id}").text
+    assert client.post(url, files={"file": ("x.jsonl", more)}).status_code == 409

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Integer, and_, cast, delete, func, literal, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -58,7 +58,9 @@ def create_comparison(
         shown: Ids of candidates, where they are not just the first.
         propensity: How probable these were, where they were chosen; without it they were drawn at random.
     """
-    batch = session.get_one(Batch, prompt.batch_id)
+    # whoever changes how many people are asked waits for this item, or this waits and asks as many as are asked then
+    now = select(Batch).where(Batch.id == prompt.batch_id).with_for_update(read=True)
+    batch = session.scalars(now.execution_options(populate_existing=True)).one()
     labels = batch.task is BatchTask.STEPS
     purpose = Purpose.STEPS if labels else Purpose.COLLECT
     most = min(batch.candidates_per_prompt, RESPONSES_SHOWN)
@@ -220,6 +222,13 @@ def _wanted(session: Session, batch: Batch, prompt: Prompt) -> int:
 def _seats(batch: Batch, prompt_id: int, *, several: bool) -> int:
     wanted = batch.annotators_per_prompt
     return 2 if wanted == 1 and several and asked_twice(prompt_id, batch.overlap_percent) else wanted
+
+
+def asked_of_a_second(session: Session, batch: Batch, prompt_ids: Iterable[int]) -> list[int]:
+    """Which of these prompts a second person judges where the batch asks for one: those whose lot it is, if there are two."""
+    if not _several_at_work(session):
+        return []
+    return [each for each in prompt_ids if asked_twice(each, batch.overlap_percent)]
 
 
 def _several_at_work(session: Session) -> bool:

@@ -17,7 +17,7 @@ from app.accounts.models import User
 from app.accounts.service import audit
 from app.kernel.chat_templates import in_service
 from app.kernel.copying import ENCODER, copy_rows
-from app.kernel.errors import BadInput, Conflict, TooLarge
+from app.kernel.errors import BadInput, Conflict, TooLarge, refused
 from app.kernel.jobs import Job, enqueue
 from app.kernel.locks import wait_for_turn
 from app.kernel.settings import get_settings
@@ -278,11 +278,7 @@ def create_batch(
         BadInput: the name is taken.
         Conflict: there is no round yet.
     """
-    # Two admins who take one name at once: the lock makes the second wait and then see the first.
-    wait_for_turn(session, f"batches.name:{settings.name}")
-    if session.scalar(select(Batch.id).where(Batch.name == settings.name)) is not None:
-        message = "A batch with this name already exists: choose another name."
-        raise BadInput(message, errors=[{"loc": "name", "msg": message}])
+    check_name(session, settings.name)
     current = current_round(session)
     if current is None:
         raise Conflict("There is no round yet that can collect: start Corral once with “corral up”.")
@@ -299,6 +295,14 @@ def create_batch(
     session.flush()
     keep_version(session, batch, user)
     return batch
+
+
+def check_name(session: Session, name: str) -> None:
+    """Refuse a name that a batch has, until the end of the transaction; :class:`BadInput`."""
+    # Two admins who take one name at once: the lock makes the second wait and then see the first.
+    wait_for_turn(session, f"batches.name:{name}")
+    if session.scalar(select(Batch.id).where(Batch.name == name)) is not None:
+        raise refused("name", "A batch with this name already exists: choose another name.")
 
 
 # ── Batches ──────────────────────────────────────────────────────────────────────────────────────────────────────────

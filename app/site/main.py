@@ -25,6 +25,7 @@ import app.batches.guideline_api
 import app.batches.guideline_views
 import app.batches.prompt_api
 import app.batches.prompt_views
+import app.batches.settings_views
 import app.batches.views
 import app.board.api
 import app.board.views
@@ -74,6 +75,7 @@ PAGES = (
     app.batches.prompt_views.router,
     app.batches.views.router,
     app.batches.append_views.router,
+    app.batches.settings_views.router,
     app.batches.document_views.router,
     app.synthesis.views.router,
     app.annotations.queue_views.router,

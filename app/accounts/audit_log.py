@@ -94,6 +94,8 @@ ACTIONS: dict[str, tuple[Kind, str]] = {
     "gold.make": (Kind.WORK, "created a known answer"),
     "gold.restore": (Kind.WORK, "restored a known answer"),
     "gold.retire": (Kind.WORK, "retired a known answer"),
+    "prompt.restore": (Kind.WORK, "restored a withdrawn prompt"),
+    "prompt.withdraw": (Kind.WORK, "withdrew a prompt"),
     "qualification.reset": (Kind.WORK, "reset a qualification"),
     "retraction.make": (Kind.WORK, "retracted annotations"),
     "retraction.restore": (Kind.WORK, "restored retracted annotations"),

@@ -245,6 +245,7 @@ def _as_json(batch: Batch, progress: Progress, round_number: int) -> BatchJson:
             ready=progress.ready,
             unanimous=progress.unanimous,
             quarantined=progress.quarantined,
+            withdrawn=progress.withdrawn,
             comparisons=progress.comparisons,
             comparisons_done=progress.done,
             comparisons_unstarted=progress.unstarted,

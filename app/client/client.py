@@ -110,6 +110,14 @@ class Client:
         """One prompt with its responses."""
         return self._wire.read(m.PromptDetail, "GET", f"/prompts/{prompt_id}")
 
+    def withdraw(self, prompt_id: int) -> m.PromptJson:
+        """Take a prompt out of its batch before anybody has judged it."""
+        return self._wire.read(m.PromptJson, "POST", f"/prompts/{prompt_id}/withdraw")
+
+    def restore(self, prompt_id: int) -> m.PromptJson:
+        """Put a withdrawn prompt back."""
+        return self._wire.read(m.PromptJson, "POST", f"/prompts/{prompt_id}/restore")
+
     def wait_for_responses(self, batch_id: int, *, seconds: float = 3600.0, every: float = 2.0) -> m.BatchJson:
         """Wait until every prompt of a batch has its responses, or has failed for good.
 

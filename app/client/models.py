@@ -38,6 +38,7 @@ class ProgressJson(Answer):
     ready: int
     unanimous: int
     quarantined: int
+    withdrawn: int
     comparisons: int
     comparisons_done: int
     comparisons_unstarted: int

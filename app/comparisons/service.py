@@ -21,7 +21,7 @@ from app.comparisons.models import (
     draw_position,
 )
 from app.kernel.copying import copy_rows, fresh_ids
-from app.prompts.models import Batch, BatchState, BatchTask, Prompt
+from app.prompts.models import Batch, BatchState, BatchTask, Prompt, PromptState
 
 RESPONSES_SHOWN = 8
 ONE_PER_PURPOSE: ColumnElement[bool] = literal_column(
@@ -45,7 +45,7 @@ def distinct_candidates(session: Session, prompt_id: int) -> list[int]:
 def create_comparison(
     session: Session, prompt: Prompt, shown: Sequence[int] | None = None, propensity: float | None = None
 ) -> Comparison | None:
-    """The comparison of ``prompt``'s candidates with distinct texts; ``None`` when fewer than two are distinct.
+    """The comparison of ``prompt``'s candidates with distinct texts; ``None`` when fewer than two are, or it is withdrawn.
 
     Where people label steps it has the newest candidate alone.
 
@@ -58,6 +58,9 @@ def create_comparison(
         shown: Ids of candidates, where they are not just the first.
         propensity: How probable these were, where they were chosen; without it they were drawn at random.
     """
+    state = session.scalar(select(Prompt.state).where(Prompt.id == prompt.id).with_for_update(read=True))
+    if state is PromptState.WITHDRAWN:
+        return None
     # whoever changes how many people are asked waits for this item, or this waits and asks as many as are asked then
     now = select(Batch).where(Batch.id == prompt.batch_id).with_for_update(read=True)
     batch = session.scalars(now.execution_options(populate_existing=True)).one()
@@ -69,7 +72,7 @@ def create_comparison(
     if len(chosen) < (1 if labels else 2):
         return None
     language = prompt.language or batch.language or prompt.language_detected or ""
-    wanted = _wanted(session, batch, prompt)
+    wanted = seats_of(session, batch, prompt)
     comparison = session.scalars(
         insert(Comparison)
         .values(
@@ -214,8 +217,13 @@ def ask_again(session: Session, comparison_ids: Sequence[int], reward_model_id: 
     return len(session.execute(asked).all())
 
 
-def _wanted(session: Session, batch: Batch, prompt: Prompt) -> int:
-    """How many people judge it: one more where a single one is asked, it is its turn, and there is a second one to ask."""
+def seats_of(session: Session, batch: Batch, prompt: Prompt) -> int:
+    """How many people judge ``prompt``: one more where a single one is asked, it is its turn, and there is a second one to ask.
+
+    Nobody is asked twice where people write, because two answers do not agree.
+    """
+    if batch.task is BatchTask.WRITE:
+        return batch.annotators_per_prompt
     return _seats(batch, prompt.id, several=_several_at_work(session))
 
 

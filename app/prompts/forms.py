@@ -276,6 +276,7 @@ class ProgressJson(BaseModel):
         examples=[0], description="Prompts whose answers were all the same, which checks decide about."
     )
     quarantined: int = Field(examples=[1])
+    withdrawn: int = Field(examples=[0], description="Prompts that an admin has taken out; they are not in `prompts`.")
     comparisons: int = Field(
         examples=[41],
         description="Items for people: prompts with enough different responses to compare, whose answer they write, or with a "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -153,6 +154,11 @@ def blocked(engine: Engine) -> bool:
         return bool(connection.exec_driver_sql(waiting).scalar())
 
 
+def in_one(session: Session, act: Callable[[Session], None]) -> None:
+    act(session)
+    session.commit()
+
+
 @pytest.mark.parametrize("submit_first", [True, False])
 def test_fewer_annotators_while_a_submit_is_in_flight(
     committed: Engine, monkeypatch: pytest.MonkeyPatch, *, submit_first: bool
@@ -173,7 +179,7 @@ def test_fewer_annotators_while_a_submit_is_in_flight(
     first, second = (submit, reduce) if submit_first else (reduce, submit)
     with Session(committed) as one, Session(committed) as other, ThreadPoolExecutor(1) as pool:
         first(one)
-        waits = pool.submit(lambda: (second(other), other.commit()))
+        waits = pool.submit(in_one, other, second)
         eventually(lambda: blocked(committed), PATIENCE, "the second to wait for the first")
         one.commit()
         waits.result(30)

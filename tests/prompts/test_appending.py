@@ -7,22 +7,36 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import func, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from app.accounts import service as accounts
 from app.accounts.models import AuditEvent, Role, User
+from app.annotations import recording
+from app.annotations import service as annotating
 from app.batches import appending
+from app.candidates import service as candidates
 from app.candidates.models import Candidate
 from app.comparisons.models import Comparison, Purpose
+from app.comparisons.service import create_comparison
 from app.kernel.errors import BadInput, Conflict
 from app.kernel.jobs import Job
 from app.prompts.import_forms import AppendSettings
 from app.prompts.models import Batch, BatchKind, BatchState, Prompt, PromptState, Upload
+from app.registry.models import Deployment
 from app.upkeep.audit import audit
 from app.webhooks import occasions
 from app.webhooks.models import Delivery, Webhook
-from tests.factories import make_annotation, make_batch, make_prompt, make_user, make_writing
+from tests.annotations.test_concurrency import at_once, tie
+from tests.factories import (
+    make_annotation,
+    make_batch,
+    make_comparison,
+    make_deployment,
+    make_prompt,
+    make_user,
+    make_writing,
+)
 from tests.prompts.pages import jsonl
 from tests.prompts.test_upkeep import OBJECT, changed, stored_then
 from training.formats.prompts import content_hash
@@ -234,3 +248,54 @@ def test_bob_adds_a_file_on_the_page_and_is_told_what_came_of_it(
     client.post(f"/batches/{batch.id}/close")
     assert f'href="{url}/new"' not in client.get(f"/batches/{batch.id}").text
     assert client.post(url, files={"file": ("x.jsonl", more)}).status_code == 409
+
+
+# ── Beside work ──────────────────────────────────────────────────────────────────────────────────────────────────────
+def test_prompts_are_added_while_workers_claim_and_people_judge(committed: Engine) -> None:
+    with Session(committed, expire_on_commit=False) as session:
+        bob = make_user(session, Role.ADMIN, "Bob")
+        people = [make_user(session), make_user(session, name="Rita")]
+        batch, source = make_batch(session), make_deployment(session)
+        for _ in range(4):
+            make_comparison(session, batch=batch)
+            make_prompt(session, batch)
+
+    def generate(session: Session) -> int:
+        claims = candidates.claim_prompts(session, 2)
+        session.commit()
+        for claim in claims:
+            samples = [sampled(source, text) for text in ("a", "b")]
+            assert candidates.record_candidates(session, claim, samples)
+            create_comparison(session, session.get_one(Prompt, claim.prompt_id))
+            session.commit()
+        return len(claims)
+
+    def judge(session: Session, user: User) -> int:
+        held = annotating.next_assignment(session, user, batch.id)
+        assert held is not None
+        session.commit()
+        recording.submit(session, user, held.id, tie(held), f"{user.id}-{held.id}")
+        return 1
+
+    def act(session: Session, index: int) -> int:
+        if index < 2:
+            rows = [ANSWERED, {"prompt": "Seven?"}, {"prompt": f"Number {index}?"}]
+            return appending.append(
+                session, bob, session.get_one(Batch, batch.id), "x.jsonl", jsonl(*rows), AppendSettings()
+            ).added
+        return generate(session) if index < 4 else judge(session, people[index - 4])
+
+    first, second, one, other, *judged = at_once(committed, 6, act)
+    assert {first, second} == {3, 1}, "whoever came second found what the first had added"
+    assert 0 < one + other <= 4
+    assert judged == [1, 1]
+    with Session(committed) as session:
+        assert session.scalar(select(func.count()).select_from(Prompt)) == 12
+        assert len(set(ids(session, session.get_one(Batch, batch.id)))) == 12
+        assert not audit(session, files=False)
+
+
+def sampled(source: Deployment, text: str) -> candidates.SampledText:
+    return candidates.SampledText(
+        source.checkpoint_id, source.id, text, "stop", 1, 1, {"model": "zebra-base"}, "fake-1"
+    )

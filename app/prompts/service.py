@@ -212,8 +212,8 @@ def check_importable(report: dict[str, Any], *, leave_out_refused: bool) -> None
     if refused and not leave_out_refused:
         plural = f"{refused:,} {unit}s are" if refused > 1 else f"1 {unit} is"
         raise BadInput(
-            f"{plural} refused. Correct the file and upload it again, or choose to import the {valid:,} valid prompts "
-            f"and leave the rest out.",
+            f"{plural} refused. Correct the file and upload it again, or choose to import the "
+            f"{f'{valid:,} valid prompts' if valid > 1 else 'valid prompt'} and leave the rest out.",
             errors=report["errors"],
         )
 

@@ -84,7 +84,7 @@ def restore(session: Session, user: User, prompt: Prompt) -> None:
     if batch.state is BatchState.CLOSED:
         raise Conflict(CLOSED)
     prompt.state = _put_back(session, batch, prompt)
-    prompt.attempts, prompt.last_error, prompt.next_try_at = 0, None, session.scalar(select(func.now()))
+    prompt.attempts, prompt.last_error, prompt.next_try_at = 0, None, session.scalars(select(func.now())).one()
     batch.times_extended += 1
     audit(session, user, "prompt.restore", "prompt", prompt.id, after=prompt.state.value, batch=batch.id)
     session.flush()

@@ -270,20 +270,13 @@ def test_prompts_are_added_while_workers_claim_and_people_judge(committed: Engin
             session.commit()
         return len(claims)
 
-    def judge(session: Session, user: User) -> int:
-        held = annotating.next_assignment(session, user, batch.id)
-        assert held is not None
-        session.commit()
-        recording.submit(session, user, held.id, tie(held), f"{user.id}-{held.id}")
-        return 1
-
     def act(session: Session, index: int) -> int:
         if index < 2:
             rows = [ANSWERED, {"prompt": "Seven?"}, {"prompt": f"Number {index}?"}]
             return appending.append(
                 session, bob, session.get_one(Batch, batch.id), "x.jsonl", jsonl(*rows), AppendSettings()
             ).added
-        return generate(session) if index < 4 else judge(session, people[index - 4])
+        return generate(session) if index < 4 else judge(session, people[index - 4], batch)
 
     first, second, one, other, *judged = at_once(committed, 6, act)
     assert {first, second} == {3, 1}, "whoever came second found what the first had added"
@@ -299,3 +292,11 @@ def sampled(source: Deployment, text: str) -> candidates.SampledText:
     return candidates.SampledText(
         source.checkpoint_id, source.id, text, "stop", 1, 1, {"model": "zebra-base"}, "fake-1"
     )
+
+
+def judge(session: Session, user: User, batch: Batch) -> int:
+    held = annotating.next_assignment(session, user, batch.id)
+    assert held is not None
+    session.commit()
+    recording.submit(session, user, held.id, tie(held), f"{user.id}-{held.id}")
+    return 1

@@ -38,7 +38,7 @@ CORRECTS = "corrects"
 """In the stored draft of a correction, beside the draft: the annotation that it corrects."""
 AFTER_EDIT: list[Callable[[Session, int], None]] = []
 """What rooms above do with an annotation that has an edit, in the transaction that records it."""
-TAKEN = "Your time ran out and somebody else has finished this item. Your text is kept as a draft."
+TAKEN = "Your time ran out and somebody else has finished this item, or nobody is asked any more. Your text is kept as a draft."
 GONE = "Others have taken this item since you skipped it, so it cannot come back to you."
 NOT_YOURS = (
     "You have since read what others said of this prompt, or you no longer get its kind: the item stays skipped."

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from sqlalchemy.orm import Session
 
 from app.accounts.access import ApiAdmin, ApiReviewer, api_staff
 from app.accounts.idempotency import TAKES_KEY, once
-from app.batches import importing, settings
+from app.batches import appending, importing, settings
 from app.batches.queries import Progress, batch_progress
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput
@@ -29,39 +29,31 @@ from app.prompts.forms import (
     StateChange,
     field_errors,
 )
-from app.prompts.import_forms import ImportedJson, LeftOut, Reason, Unseen
+from app.prompts.import_forms import AppendedJson, AppendSettings, ImportedJson
 from app.prompts.intake import ApiFile, Sent, SentFile
 from app.prompts.models import Batch
-from app.prompts.reach import sentence
 
 router = APIRouter(tags=["batches"])
 
-# Written out here, because the body is read by hand; the enums that it refers to are in the description anyway.
-_SETTINGS_SCHEMA = BatchSettings.model_json_schema(ref_template="#/components/schemas/{model}")
-_SETTINGS_SCHEMA.pop("$defs")
-_UPLOAD_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file", "settings"],
-                    "properties": {
-                        "file": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": f"{importers.names()}; the file's name says which. It may be packed: as gzip, "
-                            "with .gz behind its name, or alone in a ZIP archive.",
-                        },
-                        "settings": _SETTINGS_SCHEMA,
-                    },
-                },
-                "encoding": {"settings": {"contentType": "application/json"}},
-            }
-        },
+Form = TypeVar("Form", bound=BaseModel)
+
+
+def _body(form: type[BaseModel], *required: str) -> dict[str, Any]:
+    """The description of a file with ``settings``: written out, because the body is read by hand."""
+    settings = form.model_json_schema(ref_template="#/components/schemas/{model}")
+    settings.pop("$defs", None)  # the enums that it refers to are in the description anyway
+    file = {
+        "type": "string",
+        "format": "binary",
+        "description": f"{importers.names()}; the file's name says which. It may be packed: as gzip, "
+        "with .gz behind its name, or alone in a ZIP archive.",
     }
-}
+    fields = {"type": "object", "required": list(required), "properties": {"file": file, "settings": settings}}
+    encoding = {"settings": {"contentType": "application/json"}}
+    content = {"multipart/form-data": {"schema": fields, "encoding": encoding}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
 _REFUSED: dict[int | str, dict[str, Any]] = {
     422: {
         "description": "The file or the settings are invalid; `errors` lists every refused line or field.",
@@ -91,45 +83,59 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
     status_code=201,
     response_model=ImportedJson,
     responses=_REFUSED,
-    openapi_extra=_UPLOAD_BODY,
+    openapi_extra=_body(BatchSettings, "file", "settings"),
     dependencies=[TAKES_KEY],
 )
 def create_batch(request: Request, session: DbSession, user: ApiAdmin, sent: ApiFile) -> Response:
     """Import a file of prompts as a new batch: all of it, or (with `leave_out_refused`) all of its valid lines."""
-    file, chosen = _file(sent), _settings(sent)
+    file, chosen = _file(sent), _settings(sent, BatchSettings)
 
     def work() -> ImportedJson:
         upload = service.create_upload(session, user, file.filename, file.content)
-        made = _json(session, [importing.confirm(session, user, upload, chosen)])[0]
-        return ImportedJson(
-            **dict(made),
-            left_out=[LeftOut.model_validate(each) for each in upload.report["errors"]],
-            left_out_by_reason=[Reason.model_validate(each) for each in upload.report["reasons"]],
-            responses=importing.came(upload, chosen),
-            notes=[note for note, _ in upload.report["notes"]],
-            unseen=[_unseen(entry, upload.report["unit"]) for entry in upload.report["unseen"]],
-        )
+        made = batch_json(session, [importing.confirm(session, user, upload, chosen)])[0]
+        return ImportedJson(**dict(made), **dict(importing.of_file(upload.report, chosen.unnamed_model)))
 
-    # not the body as it was sent: a client draws a new multipart boundary for each try
-    same = b"\0".join(
-        [file.filename.encode(), hashlib.sha256(file.content).digest(), chosen.model_dump_json().encode()]
-    )
-    answer = once(session, user, request, same, work, status=201)
+    answer = once(session, user, request, _same(file, chosen), work, status=201)
     answer.headers["location"] = f"/api/v1/batches/{json.loads(bytes(answer.body))['id']}"
     return answer
+
+
+@router.post(
+    "/batches/{batch_id:int}/prompts",
+    response_model=AppendedJson,
+    responses=_REFUSED,
+    openapi_extra=_body(AppendSettings, "file"),
+    dependencies=[TAKES_KEY],
+)
+def append_prompts(request: Request, session: DbSession, user: ApiAdmin, batch_id: int, sent: ApiFile) -> Response:
+    """Add a file of prompts to a batch that is not closed: all of it, or (with `leave_out_refused`) all of its valid lines.
+
+    Prompts that the batch has already are skipped. Those without an `id` are named by their lines, with a number behind it where
+    the batch has that name; an `id` of another prompt of the batch refuses its line.
+    """
+    batch = queries.access_batch(session, user, batch_id)
+    file, chosen = _file(sent), _settings(sent, AppendSettings)
+
+    def work() -> AppendedJson:
+        made = appending.append(session, user, batch, file.filename, file.content, chosen)
+        about = importing.of_file(made.report, chosen.unnamed_model)
+        now = batch_json(session, [batch])[0]
+        return AppendedJson(added=made.added, skipped=made.skipped, batch=now, **dict(about))
+
+    return once(session, user, request, _same(file, chosen), work)
 
 
 @router.get("/batches", dependencies=[Depends(api_staff)])
 def list_batches(session: DbSession, before: Cursor = None, limit: Limit = 25) -> BatchList:
     """Batches with their progress, newest first."""
     page = queries.list_batches(session, before=before, limit=limit)
-    return BatchList(batches=_json(session, page.rows), next=page.next)
+    return BatchList(batches=batch_json(session, page.rows), next=page.next)
 
 
 @router.get("/batches/{batch_id:int}")
 def get_batch(session: DbSession, user: ApiReviewer, batch_id: int) -> BatchJson:
     """One batch with its progress."""
-    return _json(session, [queries.access_batch(session, user, batch_id)])[0]
+    return batch_json(session, [queries.access_batch(session, user, batch_id)])[0]
 
 
 @router.post("/batches/{batch_id}/state", response_model=BatchJson, dependencies=[TAKES_KEY])
@@ -145,7 +151,7 @@ def set_state(
 
     def work() -> BatchJson:
         service.set_state(session, user, batch, change.state)
-        return _json(session, [batch])[0]
+        return batch_json(session, [batch])[0]
 
     return once(session, user, request, change.model_dump_json().encode(), work)
 
@@ -157,13 +163,9 @@ def change_batch(request: Request, session: DbSession, user: ApiAdmin, batch_id:
 
     def work() -> BatchJson:
         settings.change(session, user, batch, change)
-        return _json(session, [batch])[0]
+        return batch_json(session, [batch])[0]
 
     return once(session, user, request, change.model_dump_json(exclude_unset=True).encode(), work)
-
-
-def _unseen(entry: dict[str, Any], unit: str) -> Unseen:
-    return Unseen(part=entry["part"], prompts=entry["prompts"], lines=entry["lines"], reason=sentence(entry, unit))
 
 
 def _file(sent: Sent) -> SentFile:
@@ -172,13 +174,21 @@ def _file(sent: Sent) -> SentFile:
     return sent.file
 
 
-def _settings(sent: Sent) -> BatchSettings:
+def _same(file: SentFile, chosen: BaseModel) -> bytes:
+    """What was sent, for :func:`once`: not the body, because a client draws a new multipart boundary for each try."""
+    return b"\0".join(
+        [file.filename.encode(), hashlib.sha256(file.content).digest(), chosen.model_dump_json().encode()]
+    )
+
+
+def _settings(sent: Sent, form: type[Form]) -> Form:
+    empty = "{}" if form is AppendSettings else ""
     unknown = sent.fields.keys() - {"settings"}
     if unknown:
         name = min(unknown)
         raise BadInput("Send only “file” and “settings”.", errors=[_wrong(name, "There is no such field.")])
     try:
-        return BatchSettings.model_validate_json(sent.fields.get("settings", ""))
+        return form.model_validate_json(sent.fields.get("settings", empty))
     except ValidationError as error:
         errors = [_wrong(f"settings.{name}".rstrip("."), said) for name, said in field_errors(error).items()]
         raise BadInput("Please correct the settings; they are one JSON object.", errors=errors) from None
@@ -188,13 +198,15 @@ def _wrong(field: str, message: str) -> dict[str, str]:
     return {"loc": field, "msg": message}
 
 
-def _json(session: Session, batches: list[Batch]) -> list[BatchJson]:
+def batch_json(session: Session, batches: list[Batch]) -> list[BatchJson]:
+    """Batches as they are answered, with their progress."""
     progress = batch_progress(session, [batch.id for batch in batches])
     rounds = round_numbers(session, {batch.round_id for batch in batches})
-    return [_batch_json(batch, progress[batch.id], rounds[batch.round_id]) for batch in batches]
+    """Batches as they are answered, with their progress."""
+    return [_as_json(batch, progress[batch.id], rounds[batch.round_id]) for batch in batches]
 
 
-def _batch_json(batch: Batch, progress: Progress, round_number: int) -> BatchJson:
+def _as_json(batch: Batch, progress: Progress, round_number: int) -> BatchJson:
     return BatchJson(
         id=batch.id,
         name=batch.name,
@@ -233,6 +245,7 @@ def _batch_json(batch: Batch, progress: Progress, round_number: int) -> BatchJso
             ready=progress.ready,
             unanimous=progress.unanimous,
             quarantined=progress.quarantined,
+            withdrawn=progress.withdrawn,
             comparisons=progress.comparisons,
             comparisons_done=progress.done,
             comparisons_unstarted=progress.unstarted,

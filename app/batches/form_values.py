@@ -31,6 +31,7 @@ def _as_many_as_came(upload: Upload) -> dict[str, str]:
 def of_batch(batch: Batch) -> dict[str, str]:
     """Of one that is there: its settings."""
     numbers = (
+        "annotators_per_prompt",
         "overlap_percent",
         "sampled_per_prompt",
         "verify_percent",
@@ -40,6 +41,7 @@ def of_batch(batch: Batch) -> dict[str, str]:
     )
     return (
         {name: str(getattr(batch, name)) for name in numbers}
+        | {"name": batch.name}
         | {"attributes": to_lines(batch.attributes), "language": batch.language or ""}
         | {"verifiers": to_text(batch.verifiers), "required": ", ".join(batch.required)}
         | {"show_findings": batch.show_findings.value, "selection": batch.selection.value}

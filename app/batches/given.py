@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -21,7 +21,6 @@ from app.accounts.service import audit
 from app.candidates.models import IMPORTED
 from app.comparisons.service import RESPONSES_SHOWN, Given, compare_given
 from app.kernel.copying import ENCODER, copy_rows, fresh_ids
-from app.prompts.forms import BatchSettings
 from app.prompts.models import CHECKABLE, Batch, BatchTask, Prompt, PromptState
 from app.prompts.records import ParsedPrompt
 from app.prompts.responses import Response, distinct, named
@@ -43,10 +42,17 @@ class _OfPrompt:
     ready: bool
 
 
+class OfResponses(Protocol):
+    """What an import says of the responses that it brings."""
+
+    may_train: bool
+    unnamed_model: str
+
+
 class GivenResponses:
     """Those of one import: taken while its prompts are stored, and recorded behind them."""
 
-    def __init__(self, settings: BatchSettings) -> None:
+    def __init__(self, settings: OfResponses) -> None:
         self._settings = settings
         self._by_prompt: dict[bytes, _OfPrompt] = {}
 

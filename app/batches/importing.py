@@ -12,10 +12,15 @@ from app.batches.given import GivenResponses
 from app.comparisons.service import ask_for_answers
 from app.kernel.errors import refused
 from app.prompts.forms import BatchSettings
-from app.prompts.import_forms import CameJson
+from app.prompts.import_forms import CameJson, LeftOut, OfFile, Reason, Unseen
 from app.prompts.models import Batch, BatchTask, Upload
+from app.prompts.reach import sentence
 from app.prompts.service import confirm_upload
 
+WRITTEN_BRINGS = (
+    "This file brings responses, and where people write the answer nobody is shown any: let people compare them, or upload the "
+    "prompts alone."
+)
 AFTER_RESPONSES: list[Callable[[Session, int], Any]] = []
 """What rooms above do once the responses of a batch, by its id, are recorded: they say it when they are imported."""
 
@@ -30,11 +35,7 @@ def confirm(session: Session, user: User, upload: Upload, settings: BatchSetting
     """
     brings = upload.report.get("responses", {}).get("prompts", 0)
     if brings and settings.task is BatchTask.WRITE:
-        raise refused(
-            "task",
-            "This file brings responses, and where people write the answer nobody is shown any: let people compare them, or "
-            "upload the prompts alone.",
-        )
+        raise refused("task", WRITTEN_BRINGS)
     given = GivenResponses(settings)
     with session.begin_nested():  # a page shows what is refused, and commits
         batch = confirm_upload(session, user, upload, settings, given.take)
@@ -45,10 +46,25 @@ def confirm(session: Session, user: User, upload: Upload, settings: BatchSetting
     return batch
 
 
-def came(upload: Upload, settings: BatchSettings) -> CameJson:
-    """What of an import came with responses."""
-    report = upload.report["responses"]
+def came(report: dict[str, Any], unnamed_model: str) -> CameJson:
+    """What of an import came with responses, by its report."""
+    responses = report["responses"]
     models: dict[str, int] = {}
-    for name, count in report["models"]:
-        models[name or settings.unnamed_model] = models.get(name or settings.unnamed_model, 0) + count
-    return CameJson(prompts=report["prompts"], count=report["count"], models=models)
+    for name, count in responses["models"]:
+        models[name or unnamed_model] = models.get(name or unnamed_model, 0) + count
+    return CameJson(prompts=responses["prompts"], count=responses["count"], models=models)
+
+
+def of_file(report: dict[str, Any], unnamed_model: str) -> OfFile:
+    """What of a file was left out, and what is to be known of the rest, by its report."""
+    return OfFile(
+        left_out=[LeftOut.model_validate(each) for each in report["errors"]],
+        left_out_by_reason=[Reason.model_validate(each) for each in report["reasons"]],
+        responses=came(report, unnamed_model),
+        notes=[note for note, _ in report["notes"]],
+        unseen=[_unseen(entry, report["unit"]) for entry in report["unseen"]],
+    )
+
+
+def _unseen(entry: dict[str, Any], unit: str) -> Unseen:
+    return Unseen(part=entry["part"], prompts=entry["prompts"], lines=entry["lines"], reason=sentence(entry, unit))

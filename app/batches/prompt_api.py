@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.accounts.access import ApiAdmin, ApiReviewer
 from app.accounts.idempotency import TAKES_KEY, once
+from app.batches import withdrawing
 from app.batches.queries import candidates_of
 from app.batches.which import Wanted
 from app.kernel.db import DbSession
@@ -122,6 +123,30 @@ def retry_prompt(request: Request, session: DbSession, user: ApiAdmin, prompt_id
     """Give a quarantined prompt its tries again; none where it is no longer quarantined."""
     prompt = queries.access_prompt(session, user, prompt_id)
     work = lambda: Retried(prompts=service.retry_quarantined(session, user, prompt.batch, prompt.id))  # noqa: E731
+    return once(session, user, request, b"", work)
+
+
+@router.post("/prompts/{prompt_id}/withdraw", response_model=PromptJson, dependencies=[TAKES_KEY])
+def withdraw_prompt(request: Request, session: DbSession, user: ApiAdmin, prompt_id: int) -> Response:
+    """Take a prompt out of its batch before anybody has judged it; what people have judged is retracted instead."""
+    prompt = queries.access_prompt(session, user, prompt_id)
+
+    def work() -> PromptJson:
+        withdrawing.withdraw(session, user, prompt)
+        return PromptJson.of(prompt, prompt.batch)
+
+    return once(session, user, request, b"", work)
+
+
+@router.post("/prompts/{prompt_id}/restore", response_model=PromptJson, dependencies=[TAKES_KEY])
+def restore_prompt(request: Request, session: DbSession, user: ApiAdmin, prompt_id: int) -> Response:
+    """Put a withdrawn prompt back; one that is not withdrawn stays as it is."""
+    prompt = queries.access_prompt(session, user, prompt_id)
+
+    def work() -> PromptJson:
+        withdrawing.restore(session, user, prompt)
+        return PromptJson.of(prompt, prompt.batch)
+
     return once(session, user, request, b"", work)
 
 

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from app.accounts.access import Admin, Reviewer
 from app.accounts.models import Role
+from app.batches import withdrawing
 from app.batches.queries import CandidateView, came_with_responses, candidates_of
 from app.kernel.chat_templates import in_service
 from app.kernel.db import DbSession
@@ -58,6 +59,22 @@ def retry_prompt(request: Request, session: DbSession, user: Admin, prompt_id: i
     count = service.retry_quarantined(session, user, prompt.batch, prompt.id)
     said = "The prompt will be tried again." if count else "The prompt is no longer quarantined."
     return redirect(request, f"/batches/{prompt.batch_id}", flash=said)
+
+
+@router.post("/prompts/{prompt_id}/withdraw")
+def withdraw_prompt(request: Request, session: DbSession, user: Admin, prompt_id: int) -> Response:
+    """Take one prompt out of its batch."""
+    prompt = queries.access_prompt(session, user, prompt_id)
+    withdrawing.withdraw(session, user, prompt)
+    return redirect(request, f"/prompts/{prompt.id}", flash="Withdrawn: nobody is given this prompt.")
+
+
+@router.post("/prompts/{prompt_id}/restore")
+def restore_prompt(request: Request, session: DbSession, user: Admin, prompt_id: int) -> Response:
+    """Put a withdrawn prompt back."""
+    prompt = queries.access_prompt(session, user, prompt_id)
+    withdrawing.restore(session, user, prompt)
+    return redirect(request, f"/prompts/{prompt.id}", flash="Restored: the prompt is part of its batch again.")
 
 
 def _said(message: dict[str, Any]) -> dict[str, str]:

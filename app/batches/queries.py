@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, literal, select
+from sqlalchemy import and_, func, literal, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
@@ -31,6 +31,8 @@ class Progress:
     ready: int = 0
     unanimous: int = 0
     quarantined: int = 0
+    withdrawn: int = 0
+    """Prompts that an admin has taken out; they count nowhere else."""
     comparisons: int = 0
     done: int = 0
     unstarted: int = 0
@@ -50,7 +52,7 @@ class Progress:
 
     @property
     def total(self) -> int:
-        """All prompts."""
+        """All prompts but those that are withdrawn."""
         return self.pending + self.generating + self.ready + self.unanimous + self.quarantined
 
     @property
@@ -78,20 +80,15 @@ def batch_progress(session: Session, batch_ids: Sequence[int]) -> dict[int, Prog
     )
     for batch_id, state, count in session.execute(by_state):
         counted[batch_id][state.value] = count
+    asked = and_(purposes.is_asked_for, Comparison.annotators_wanted > 0)
     compared = (
         select(
             Comparison.batch_id,
-            func.count().filter(purposes.is_asked_for).label("comparisons"),
-            func.count()
-            .filter(purposes.is_asked_for, Comparison.annotators_done >= Comparison.annotators_wanted)
-            .label("done"),
-            func.count()
-            .filter(purposes.is_asked_for, Comparison.seats_free == Comparison.annotators_wanted)
-            .label("unstarted"),
-            func.coalesce(func.sum(Comparison.annotators_done).filter(purposes.is_asked_for), 0).label("annotations"),
-            func.coalesce(func.sum(Comparison.annotators_wanted).filter(purposes.is_asked_for), 0).label(
-                "annotations_wanted"
-            ),
+            func.count().filter(asked).label("comparisons"),
+            func.count().filter(asked, Comparison.annotators_done >= Comparison.annotators_wanted).label("done"),
+            func.count().filter(asked, Comparison.seats_free == Comparison.annotators_wanted).label("unstarted"),
+            func.coalesce(func.sum(Comparison.annotators_done).filter(asked), 0).label("annotations"),
+            func.coalesce(func.sum(Comparison.annotators_wanted).filter(asked), 0).label("annotations_wanted"),
             func.count().filter(KNOWN_ANSWER_IN_USE, Comparison.seats_free > 0).label("known_answers"),
         )
         .where(Comparison.batch_id.in_(batch_ids))

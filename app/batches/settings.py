@@ -7,27 +7,31 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import User
 from app.accounts.service import audit
+from app.batches import overlap
 from app.comparisons import purposes
 from app.comparisons.models import Comparison
 from app.kernel.errors import Conflict
 from app.prompts.forms import OF_RESPONSES, BatchChange
 from app.prompts.guidelines import rewrite
 from app.prompts.models import Batch, BatchKind, BatchState, BatchTask, Prompt
+from app.prompts.service import check_name
 
+NUMBER = "annotators_per_prompt"
 SHARED = ("verify_percent", "gold_percent", "qualification_items")
 NUMBERS = (*SHARED, "qualification_percent")
 CHOOSING = ("overlap_percent", "selection", "sampled_per_prompt")
-PLAIN = (*NUMBERS, *CHOOSING, "required", "show_findings", "requires_tour")
+PLAIN = ("name", NUMBER, *NUMBERS, *CHOOSING, "required", "show_findings", "requires_tour")
 
 
 def change(session: Session, user: User, batch: Batch, wanted: BatchChange) -> None:
     """Take over what ``wanted`` names; the values before stay in the audit trail.
 
     Raises:
+        BadInput: another batch has the name.
         Conflict: other attributes, and somebody has annotated by the present ones; or known answers, or a choice of responses,
-            among dialogues or where nothing is compared.
+            among dialogues or where nothing is compared; or another number of annotators in a closed batch or among dialogues.
     """
-    session.refresh(batch, with_for_update=True)
+    session.refresh(batch, with_for_update={"key_share": True})  # items of the batch go on being made and judged
     if batch.kind is BatchKind.DIALOGUE and any(getattr(wanted, name) for name in SHARED):
         raise Conflict(
             "Dialogue turns are only shown to their author, so their edits cannot be verified and they have no known "
@@ -42,16 +46,39 @@ def change(session: Session, user: User, batch: Batch, wanted: BatchChange) -> N
     }
     if "attributes" in before:
         _check_unused(session, batch)
-    for name in before:
-        setattr(batch, name, after[name])
+    if "name" in before:
+        check_name(session, str(after["name"]))
+    if NUMBER in before:
+        _check_number(batch)
     if before:
-        audit(session, user, "batch.settings", "batch", batch.id, before=before)
-    session.flush()
-    if "language" in before:
-        _follow(session, batch)
+        overlap.giving_way(session, lambda: _apply(session, user, batch, before, after))
     if wanted.guidelines is not None or wanted.strength_examples is not None:
         text = batch.guidelines if wanted.guidelines is None else wanted.guidelines
         rewrite(session, user, batch, text, wanted.strength_examples)
+
+
+def _apply(session: Session, user: User, batch: Batch, before: dict[str, object], after: dict[str, object]) -> None:
+    for name in before:
+        setattr(batch, name, after[name])
+    audit(session, user, "batch.settings", "batch", batch.id, before=before)
+    session.flush()
+    if "language" in before:
+        _follow(session, batch)
+    if NUMBER in before:
+        changed = overlap.follow(session, batch)
+        if changed and batch.annotators_per_prompt > int(str(before[NUMBER])):
+            batch.times_extended += 1
+    session.flush()
+
+
+def _check_number(batch: Batch) -> None:
+    """How many people judge a prompt can change while people may still judge."""
+    if batch.kind is BatchKind.DIALOGUE:
+        raise Conflict(
+            "The turns of a dialogue are judged by its author alone: the number of annotators stays 1.", field=NUMBER
+        )
+    if batch.state is BatchState.CLOSED:
+        raise Conflict("This batch is closed: its prompts have the annotators that they have.", field=NUMBER)
 
 
 def _check_task(batch: Batch, wanted: BatchChange) -> None:

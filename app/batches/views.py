@@ -12,19 +12,18 @@ from pydantic import ValidationError
 
 from app.accounts.access import Admin, Reviewer, admin
 from app.accounts.models import Role
-from app.batches import importing, settings
+from app.batches import importing
 from app.batches.form_values import of_batch, suggested
 from app.batches.queries import ImportedModel, Progress, batch_progress, imported_models
 from app.batches.which import Wanted
 from app.kernel.db import DbSession
-from app.kernel.errors import BadInput, Conflict
+from app.kernel.errors import BadInput
 from app.kernel.paging import Cursor, Page
 from app.kernel.settings import get_settings
 from app.loops.queries import round_numbers
 from app.prompts import documents, importers, queries, service
 from app.prompts.documents import ENDINGS, MOST_BYTES, Listed
-from app.prompts.forms import BatchChange, BatchSettings, GuidelinesForm, field_errors, with_examples
-from app.prompts.guidelines import rewrite
+from app.prompts.forms import BatchSettings, field_errors, with_examples
 from app.prompts.intake import AdminFile, AdminForm
 from app.prompts.models import (
     SELECTIONS,
@@ -65,6 +64,9 @@ class BatchesPage:
 class UploadPage:
     """Context of ``prompts/new.html``."""
 
+    batch: Batch | None
+    """The one that gets more prompts; None: the file becomes a batch."""
+    values: Mapping[str, str]
     errors: dict[str, str]
     unit: str
     refused: list[dict[str, Any]]
@@ -134,7 +136,7 @@ class BatchPage(ProgressFragment, SettingsFields):
 @router.get("/batches/new", dependencies=[Depends(admin)])
 def new_batch(request: Request) -> HTMLResponse:
     """The form that takes a file."""
-    return _upload_page(request)
+    return upload_page(request)
 
 
 @router.post("/batches/new")
@@ -142,11 +144,11 @@ def upload(request: Request, session: DbSession, user: Admin, sent: AdminFile) -
     """Take a file and show its preview; a file that cannot be used is answered beside the field."""
     unknown(set(sent.fields))
     if sent.file is None or not sent.file.filename:
-        return _upload_page(request, BadInput("Choose a file first."))
+        return upload_page(request, BadInput("Choose a file first."))
     try:
         made = service.create_upload(session, user, sent.file.filename, sent.file.content)
     except BadInput as error:
-        return _upload_page(request, error)
+        return upload_page(request, error)
     return redirect(request, f"/uploads/{made.id}")
 
 
@@ -165,12 +167,12 @@ def confirm(request: Request, session: DbSession, user: Admin, upload_id: int, s
     found = queries.access_upload(session, user, upload_id)
     try:
         batch = importing.confirm(
-            session, user, found, BatchSettings.model_validate(with_examples(_all_if_empty(sent.fields)))
+            session, user, found, BatchSettings.model_validate(with_examples(all_if_empty(sent.fields)))
         )
     except ValidationError as error:
         return _preview_page(request, session, found, sent.fields, field_errors(error), status=422)
     except BadInput as error:
-        return _preview_page(request, session, found, sent.fields, _beside(error), status=422)
+        return _preview_page(request, session, found, sent.fields, beside(error), status=422)
     enough = "prompts" if batch.task is BatchTask.STEPS else "ready"
     said = "Its responses are being generated."
     if batch.task is BatchTask.WRITE:
@@ -246,31 +248,6 @@ def close_batch(request: Request, session: DbSession, user: Admin, batch_id: int
     return _change_state(request, session, user, batch_id, BatchState.CLOSED, said)
 
 
-@router.post("/batches/{batch_id}/guidelines")
-def guidelines(request: Request, session: DbSession, user: Admin, batch_id: int, sent: AdminForm) -> Response:
-    """Replace the guidelines; annotators see the new ones with their next item."""
-    batch = queries.access_batch(session, user, batch_id)
-    try:
-        form = GuidelinesForm.model_validate(with_examples(sent.fields))
-    except ValidationError as error:
-        return shown_batch(request, session, True, batch, sent=sent.fields, errors=field_errors(error))
-    rewrite(session, user, batch, form.guidelines, form.strength_examples)
-    return redirect(request, f"/batches/{batch.id}", flash="Guidelines saved.")
-
-
-@router.post("/batches/{batch_id}/settings")
-def change_settings(request: Request, session: DbSession, user: Admin, batch_id: int, sent: AdminForm) -> Response:
-    """Change the settings that can change while people work."""
-    batch = queries.access_batch(session, user, batch_id)
-    try:
-        settings.change(session, user, batch, BatchChange.model_validate(_all_if_empty(sent.fields)))
-    except ValidationError as error:
-        return shown_batch(request, session, True, batch, sent=sent.fields, errors=field_errors(error))
-    except Conflict as error:
-        return shown_batch(request, session, True, batch, sent=sent.fields, errors={"attributes": error.message})
-    return redirect(request, f"/batches/{batch.id}", flash="Settings saved.")
-
-
 @router.post("/batches/{batch_id}/retry")
 def retry_batch(request: Request, session: DbSession, user: Admin, batch_id: int) -> Response:
     """Try all quarantined prompts of the batch again."""
@@ -279,16 +256,26 @@ def retry_batch(request: Request, session: DbSession, user: Admin, batch_id: int
     return redirect(request, f"/batches/{batch.id}", flash=f"{count:,} quarantined prompts will be tried again.")
 
 
-def _all_if_empty(fields: dict[str, str]) -> dict[str, Any]:
+def all_if_empty(fields: dict[str, str]) -> dict[str, Any]:
     """An empty field of verifiers stands for all of them."""
     return {name: None if name == "verifiers" and not text.strip() else text for name, text in fields.items()}
 
 
 # ── Contexts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-def _upload_page(request: Request, error: BadInput | None = None) -> HTMLResponse:
+def upload_page(
+    request: Request,
+    error: BadInput | None = None,
+    *,
+    batch: Batch | None = None,
+    values: Mapping[str, str] | None = None,
+    errors: Mapping[str, str] | None = None,
+) -> HTMLResponse:
+    """The page that takes a file: of a new batch, or of more prompts for ``batch``; with what is wrong with it."""
     settings = get_settings()
     context = UploadPage(
-        errors={"file": error.message} if error else {},
+        batch=batch,
+        values=values or {},
+        errors={**(errors or {}), **({"file": error.message} if error else {})},
         unit=error.extra.get("unit", "line") if error else "line",
         refused=error.extra.get("errors", []) if error else [],
         limit_mib=settings.upload_limit_bytes // (1024 * 1024),
@@ -297,7 +284,7 @@ def _upload_page(request: Request, error: BadInput | None = None) -> HTMLRespons
         endings=importers.endings(),
         accepted=importers.accepted(),
     )
-    return render(request, "prompts/new.html", context, status=422 if error else 200)
+    return render(request, "prompts/new.html", context, status=422 if context.errors else 200)
 
 
 def _preview_page(
@@ -314,7 +301,7 @@ def _preview_page(
     return render(request, "prompts/preview.html", context, status=status)
 
 
-def _beside(error: BadInput) -> dict[str, str]:
+def beside(error: BadInput) -> dict[str, str]:
     """The error by the field that it names, else at the top of the form."""
     named = [one for one in error.extra.get("errors", []) if "loc" in one]
     return {one["loc"]: one["msg"] for one in named} or {"form": error.message}

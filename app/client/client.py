@@ -82,14 +82,14 @@ class Client:
         ``file`` is the path of a file in any format that Corral reads, or rows as ``{"prompt": …}``. ``settings`` are those of
         ``POST /batches``, ``name`` among them.
         """
-        if isinstance(file, str | Path):
-            name, body = Path(file).name, Path(file).read_bytes()
-        else:
-            name, body = "prompts.jsonl", "\n".join(json.dumps(row, ensure_ascii=False) for row in file).encode()
-        sent = {"file": (name, body)}
-        return self._wire.read(
-            m.ImportedJson, "POST", "/batches", files=sent, data={"settings": json.dumps(settings, ensure_ascii=False)}
-        )
+        return self._wire.read(m.ImportedJson, "POST", "/batches", **_import(file, settings))
+
+    def append(self, batch_id: int, file: Path | str | Sequence[dict[str, Any]], **settings: Any) -> m.AppendedJson:
+        """Add prompts to a batch that is not closed. What it has already is skipped and counted.
+
+        ``file`` is as for :meth:`create_batch`; ``settings`` are those of ``POST /batches/{id}/prompts``.
+        """
+        return self._wire.read(m.AppendedJson, "POST", f"/batches/{batch_id}/prompts", **_import(file, settings))
 
     def change_batch(self, batch_id: int, **settings: Any) -> m.BatchJson:
         """Change the settings of a batch; what is not named stays."""
@@ -109,6 +109,14 @@ class Client:
     def prompt(self, prompt_id: int) -> m.PromptDetail:
         """One prompt with its responses."""
         return self._wire.read(m.PromptDetail, "GET", f"/prompts/{prompt_id}")
+
+    def withdraw(self, prompt_id: int) -> m.PromptJson:
+        """Take a prompt out of its batch before anybody has judged it."""
+        return self._wire.read(m.PromptJson, "POST", f"/prompts/{prompt_id}/withdraw")
+
+    def restore(self, prompt_id: int) -> m.PromptJson:
+        """Put a withdrawn prompt back."""
+        return self._wire.read(m.PromptJson, "POST", f"/prompts/{prompt_id}/restore")
 
     def wait_for_responses(self, batch_id: int, *, seconds: float = 3600.0, every: float = 2.0) -> m.BatchJson:
         """Wait until every prompt of a batch has its responses, or has failed for good.
@@ -306,6 +314,15 @@ class Client:
 
     def _bar(self, what: str, *, unit: str = "") -> Bar:
         return Bar(what, unit=unit, shown=self._progress)
+
+
+def _import(file: Path | str | Sequence[dict[str, Any]], settings: dict[str, Any]) -> dict[str, Any]:
+    """The body of an import: a file as it is, or rows as one of JSON Lines."""
+    if isinstance(file, str | Path):
+        name, body = Path(file).name, Path(file).read_bytes()
+    else:
+        name, body = "prompts.jsonl", "\n".join(json.dumps(row, ensure_ascii=False) for row in file).encode()
+    return {"files": {"file": (name, body)}, "data": {"settings": json.dumps(settings, ensure_ascii=False)}}
 
 
 def _until(look: Callable[[], T | None], what: str, seconds: float, every: float) -> T:

@@ -38,6 +38,7 @@ class ProgressJson(Answer):
     ready: int
     unanimous: int
     quarantined: int
+    withdrawn: int
     comparisons: int
     comparisons_done: int
     comparisons_unstarted: int
@@ -90,6 +91,16 @@ class ImportedJson(BatchJson):
 
     left_out: list[LeftOut]
     notes: list[str]
+
+
+class AppendedJson(Answer):
+    """What came of more prompts for a batch, and the batch as it is now. ``skipped`` ones it has already."""
+
+    added: int
+    skipped: int
+    left_out: list[LeftOut]
+    notes: list[str]
+    batch: BatchJson
 
 
 class PromptJson(Answer):

@@ -73,7 +73,7 @@ class Comparison(Base):
         ),
         UniqueConstraint("verifies_id"),
         CheckConstraint(
-            "annotators_wanted BETWEEN 1 AND 20 OR (purpose = 'gold' AND annotators_wanted > 0)",
+            "annotators_wanted BETWEEN 0 AND 20 OR (purpose = 'gold' AND annotators_wanted > 0)",
             name="annotators_wanted_range",
         ),
         CheckConstraint("(purpose = 'verify_edit') = (verifies_id IS NOT NULL)", name="verifies_an_edit"),
@@ -94,6 +94,7 @@ class Comparison(Base):
     prompt_id: Mapped[int] = mapped_column(ForeignKey("prompts.id"))
     purpose: Mapped[Purpose] = mapped_column(enum_column(Purpose, "purpose"), default=Purpose.COLLECT)
     annotators_wanted: Mapped[int]
+    """0 where its prompt is withdrawn."""
     annotators_done: Mapped[int] = mapped_column(default=0, server_default="0")
     seats_free: Mapped[int]
     position: Mapped[int] = mapped_column(default=draw_position, server_default="0")

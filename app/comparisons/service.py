@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Integer, and_, cast, delete, func, literal, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -21,7 +21,7 @@ from app.comparisons.models import (
     draw_position,
 )
 from app.kernel.copying import copy_rows, fresh_ids
-from app.prompts.models import Batch, BatchState, BatchTask, Prompt
+from app.prompts.models import Batch, BatchState, BatchTask, Prompt, PromptState
 
 RESPONSES_SHOWN = 8
 ONE_PER_PURPOSE: ColumnElement[bool] = literal_column(
@@ -45,7 +45,7 @@ def distinct_candidates(session: Session, prompt_id: int) -> list[int]:
 def create_comparison(
     session: Session, prompt: Prompt, shown: Sequence[int] | None = None, propensity: float | None = None
 ) -> Comparison | None:
-    """The comparison of ``prompt``'s candidates with distinct texts; ``None`` when fewer than two are distinct.
+    """The comparison of ``prompt``'s candidates with distinct texts; ``None`` when fewer than two are, or it is withdrawn.
 
     Where people label steps it has the newest candidate alone.
 
@@ -58,7 +58,12 @@ def create_comparison(
         shown: Ids of candidates, where they are not just the first.
         propensity: How probable these were, where they were chosen; without it they were drawn at random.
     """
-    batch = session.get_one(Batch, prompt.batch_id)
+    state = session.scalar(select(Prompt.state).where(Prompt.id == prompt.id).with_for_update(read=True))
+    if state is PromptState.WITHDRAWN:
+        return None
+    # whoever changes how many people are asked waits for this item, or this waits and asks as many as are asked then
+    now = select(Batch).where(Batch.id == prompt.batch_id).with_for_update(read=True)
+    batch = session.scalars(now.execution_options(populate_existing=True)).one()
     labels = batch.task is BatchTask.STEPS
     purpose = Purpose.STEPS if labels else Purpose.COLLECT
     most = min(batch.candidates_per_prompt, RESPONSES_SHOWN)
@@ -67,7 +72,7 @@ def create_comparison(
     if len(chosen) < (1 if labels else 2):
         return None
     language = prompt.language or batch.language or prompt.language_detected or ""
-    wanted = _wanted(session, batch, prompt)
+    wanted = seats_of(session, batch, prompt)
     comparison = session.scalars(
         insert(Comparison)
         .values(
@@ -128,9 +133,10 @@ def compare_given(session: Session, batch: Batch, given: Sequence[Given]) -> int
     return len(ids)
 
 
-def ask_for_answers(session: Session, batch: Batch) -> int:
+def ask_for_answers(session: Session, batch: Batch, after: int = 0) -> int:
     """Make what people write of each prompt of a batch that asks for it; how many are new. Any other batch has none.
 
+    With ``after``, of the prompts with ids beyond it alone.
     As many people write one as judge a prompt; nobody is asked twice to see how far they agree, because two answers do not.
     """
     if batch.task is not BatchTask.WRITE:
@@ -147,7 +153,7 @@ def ask_for_answers(session: Session, batch: Batch) -> int:
     }
     made = (
         insert(Comparison)
-        .from_select(list(values), select(*values.values()).where(Prompt.batch_id == batch.id))
+        .from_select(list(values), select(*values.values()).where(Prompt.batch_id == batch.id, Prompt.id > after))
         .on_conflict_do_nothing(index_elements=["prompt_id", "purpose"], index_where=ONE_PER_PURPOSE)
         .returning(Comparison.id)
     )
@@ -211,14 +217,26 @@ def ask_again(session: Session, comparison_ids: Sequence[int], reward_model_id: 
     return len(session.execute(asked).all())
 
 
-def _wanted(session: Session, batch: Batch, prompt: Prompt) -> int:
-    """How many people judge it: one more where a single one is asked, it is its turn, and there is a second one to ask."""
+def seats_of(session: Session, batch: Batch, prompt: Prompt) -> int:
+    """How many people judge ``prompt``: one more where a single one is asked, it is its turn, and there is a second one to ask.
+
+    Nobody is asked twice where people write, because two answers do not agree.
+    """
+    if batch.task is BatchTask.WRITE:
+        return batch.annotators_per_prompt
     return _seats(batch, prompt.id, several=_several_at_work(session))
 
 
 def _seats(batch: Batch, prompt_id: int, *, several: bool) -> int:
     wanted = batch.annotators_per_prompt
     return 2 if wanted == 1 and several and asked_twice(prompt_id, batch.overlap_percent) else wanted
+
+
+def asked_of_a_second(session: Session, batch: Batch, prompt_ids: Iterable[int]) -> list[int]:
+    """Which of these prompts a second person judges where the batch asks for one: those whose lot it is, if there are two."""
+    if not _several_at_work(session):
+        return []
+    return [each for each in prompt_ids if asked_twice(each, batch.overlap_percent)]
 
 
 def _several_at_work(session: Session) -> bool:

@@ -19,7 +19,7 @@ from app.loops.models import Round
 from app.preferences.columns import in_one_form
 from app.preferences.forms import ExportFilter
 from app.preferences.queries import STREAM_ROWS, of_batches
-from app.prompts.models import ANSWER_KNOWN, LANGUAGE, LANGUAGE_FROM, Batch, Prompt
+from app.prompts.models import ANSWER_KNOWN, LANGUAGE, LANGUAGE_FROM, Batch, Prompt, PromptState
 from training.formats.prompts import Split, split_of
 
 MORE_BYTES = 400
@@ -77,7 +77,8 @@ def to_check(session: Session, side: Split, most: int) -> int:
 
 def _of(wanted: ExportFilter, query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
     joined = query.select_from(Prompt).join(Batch, Batch.id == Prompt.batch_id).join(Round, Round.id == Batch.round_id)
-    return joined.where(Prompt.dialogue_id.is_(None), *of_batches(wanted, get_settings().held_out_percent))
+    in_use = Prompt.dialogue_id.is_(None), Prompt.state != PromptState.WITHDRAWN
+    return joined.where(*in_use, *of_batches(wanted, get_settings().held_out_percent))
 
 
 def _line(row: dict[str, Any]) -> dict[str, Any]:

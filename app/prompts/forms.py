@@ -229,8 +229,11 @@ class GuidelinesForm(BaseModel):
 class BatchChange(BaseModel):
     """Settings of a batch that can be changed while people work; what is left out stays."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"verify_percent": 10, "gold_percent": 5}})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"annotators_per_prompt": 2}})
 
+    name: Name | None = None
+    annotators_per_prompt: Annotated[Whole | None, Field(ge=1, le=20)] = None
+    """Of all prompts, those that are done among them. Nobody who has judged or is judging one is taken out."""
     guidelines: Guidelines | None = None
     strength_examples: StrengthExamples | None = None
     attributes: Attributes | None = None
@@ -273,6 +276,7 @@ class ProgressJson(BaseModel):
         examples=[0], description="Prompts whose answers were all the same, which checks decide about."
     )
     quarantined: int = Field(examples=[1])
+    withdrawn: int = Field(examples=[0], description="Prompts that an admin has taken out; they are not in `prompts`.")
     comparisons: int = Field(
         examples=[41],
         description="Items for people: prompts with enough different responses to compare, whose answer they write, or with a "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from app.prompts.forms import BatchJson
+from app.kernel.numbers import Truth
+from app.prompts.forms import BatchJson, ModelName
 
 
 class LeftOut(BaseModel):
@@ -47,11 +48,36 @@ class CameJson(BaseModel):
     )
 
 
-class ImportedJson(BatchJson):
-    """The batch that a file became, and what of the file it is without."""
+class OfFile(BaseModel):
+    """What of a file was left out, and what is to be known of the rest."""
 
     left_out: list[LeftOut] = Field(description="Every refused line, if `leave_out_refused` allowed some.")
     left_out_by_reason: list[Reason] = Field(description="The same, counted by reason, most first.")
     responses: CameJson = Field(description="What came with responses of its own.")
     notes: list[str] = Field(description="What was read differently than you may expect.", examples=[[]])
     unseen: list[Unseen] = Field(description="What was imported but does not reach the current model.")
+
+
+class ImportedJson(OfFile, BatchJson):
+    """The batch that a file became, and what of the file it is without."""
+
+
+class AppendSettings(BaseModel):
+    """What an admin decides about a file of more prompts; all else its batch has decided."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"leave_out_refused": True}})
+
+    leave_out_refused: Truth = False
+    """Add the valid prompts and leave out the refused lines; without it, any refused line refuses the file."""
+    may_train: Truth = False
+    """Whether the responses in the file may be trained on."""
+    unnamed_model: ModelName = "unnamed"
+    """What wrote those responses of the file that name no model."""
+
+
+class AppendedJson(OfFile):
+    """What came of a file of more prompts, and the batch as it is now."""
+
+    added: int = Field(examples=[12])
+    skipped: int = Field(examples=[3], description="Prompts that the batch has already: the same content.")
+    batch: BatchJson

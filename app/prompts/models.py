@@ -191,6 +191,8 @@ class Batch(Base):
     show_findings: Mapped[ShowFindings] = mapped_column(
         enum_column(ShowFindings, "show_findings"), default=ShowFindings.AFTER, server_default=ShowFindings.AFTER.value
     )
+    times_extended: Mapped[int] = mapped_column(default=0, server_default="0")
+    """How often it was given more to do: prompts, annotators, prompts that were restored. Each time it can be done again."""
     created_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     opened_at: Mapped[Time | None]
     closed_at: Mapped[Time | None]
@@ -228,6 +230,8 @@ class PromptState(StrEnum):
 
     ``unanimous``: all answers are the same text, so nobody has anything to compare, and checks say whether it is right.
     Right, it stays so; otherwise it is asked again like any other prompt with identical answers.
+
+    ``withdrawn``: an admin has taken it out before anybody judged it. Nothing is generated for it and nobody is given it.
     """
 
     PENDING = "pending"
@@ -235,6 +239,7 @@ class PromptState(StrEnum):
     READY = "ready"
     UNANIMOUS = "unanimous"
     QUARANTINED = "quarantined"
+    WITHDRAWN = "withdrawn"
 
 
 class Prompt(Retried, Base):

@@ -64,6 +64,8 @@ class ParsedPrompt:
     origin: Origin = Origin.IMPORTED
     note: str | None = None
     responses: tuple[Response, ...] = ()
+    named: bool = False
+    """Whether its source gives ``external_id``; otherwise it is made of the line."""
 
 
 def to_prompts(
@@ -105,6 +107,7 @@ def to_prompt(value: Any, line: int, unit: str, limit_chars: int, *, cells: bool
     record = Record(translated(value))
     if cells:
         read_cells(record)
+    named = any(record.has(key) for key in ID_KEYS)
     identifier = _identifier(record, f"{unit}-{line}")
     tools = _tools(record)
     responses = responses_of(record, limit_chars)
@@ -126,6 +129,7 @@ def to_prompt(value: Any, line: int, unit: str, limit_chars: int, *, cells: bool
         metadata=_metadata(record),
         note=record.note,
         responses=responses,
+        named=named,
     )
 
 

@@ -17,13 +17,14 @@ from app.accounts.models import User
 from app.accounts.service import audit
 from app.kernel.chat_templates import in_service
 from app.kernel.copying import ENCODER, copy_rows
-from app.kernel.errors import BadInput, Conflict, TooLarge
+from app.kernel.errors import BadInput, Conflict, TooLarge, refused
 from app.kernel.jobs import Job, enqueue
 from app.kernel.locks import wait_for_turn
 from app.kernel.settings import get_settings
 from app.loops.queries import current_round
 from app.prompts.forms import BatchSettings
 from app.prompts.guidelines import keep_version
+from app.prompts.importers import Importer
 from app.prompts.models import Batch, BatchState, BatchTask, Prompt, PromptState, Upload
 from app.prompts.parsing import Refusal, limits_of, parse
 from app.prompts.reach import Reach, sentences
@@ -65,20 +66,25 @@ _DICE = SystemRandom()
 # ── Uploads ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 def create_upload(session: Session, user: User, filename: str, content: bytes) -> Upload:
     """Store a file under preview with its report; :class:`BadInput` when the file as a whole cannot be used."""
-    settings = get_settings()
-    if len(content) > settings.upload_limit_bytes:
-        raise TooLarge(f"The file has {len(content):,} bytes, {settings.upload_limit_bytes:,} is the most: split it.")
+    check_size(content)
     name = clean_filename(filename)
     upload = Upload(
         uploaded_by_id=user.id,
         filename=name,
         content=content,
         sha256=hashlib.sha256(content).hexdigest(),
-        report=_report(name, content),
+        report=report_of(*parse(name, content, limits_of(get_settings()))),
     )
     session.add(upload)
     session.flush()
     return upload
+
+
+def check_size(content: bytes) -> None:
+    """Refuse a file that is larger than this installation takes; :class:`TooLarge`."""
+    most = get_settings().upload_limit_bytes
+    if len(content) > most:
+        raise TooLarge(f"The file has {len(content):,} bytes, {most:,} is the most: split it.")
 
 
 def clean_filename(filename: str) -> str:
@@ -88,8 +94,8 @@ def clean_filename(filename: str) -> str:
     return shown[-255:] or "upload"
 
 
-def _report(filename: str, content: bytes) -> dict[str, Any]:
-    kind, records = parse(filename, content, limits_of(get_settings()))
+def report_of(kind: Importer, records: Iterable[ParsedPrompt | Refusal]) -> dict[str, Any]:
+    """What a preview says of ``records``, which a file of this kind gives: counts, the first prompts, every refused line."""
     capabilities: Counter[str | None] = Counter()
     notes: Counter[str] = Counter()
     kept: Counter[str] = Counter()
@@ -179,11 +185,11 @@ def confirm_upload(
     session.refresh(upload, ["batch_id"], with_for_update=True)
     if upload.batch_id is not None:
         return session.get_one(Batch, upload.batch_id)
-    _check_importable(upload.report, settings)
+    check_importable(upload.report, leave_out_refused=settings.leave_out_refused)
     # 2. The batch, then its prompts in one stream.
     batch = create_batch(session, user, settings, _shared_capability(upload.report))
     try:
-        imported = copy_prompts(session, batch, _valid(upload.filename, upload.content), answered)
+        imported = copy_prompts(session, batch, valid_prompts(upload.filename, upload.content), answered)
         keep_names(session, batch)
     except BadInput as error:
         raise Conflict(f"The import limits have changed since this preview. {error.message}") from None
@@ -198,15 +204,16 @@ def confirm_upload(
     return batch
 
 
-def _check_importable(report: dict[str, Any], settings: BatchSettings) -> None:
+def check_importable(report: dict[str, Any], *, leave_out_refused: bool) -> None:
+    """All of a file or nothing; with ``leave_out_refused`` all of its valid prompts. :class:`BadInput` names the lines."""
     valid, refused, unit = report["valid"], report["refused"], report["unit"]
     if valid == 0:
         raise BadInput("This file has no valid prompt: correct it and upload it again.", errors=report["errors"])
-    if refused and not settings.leave_out_refused:
+    if refused and not leave_out_refused:
         plural = f"{refused:,} {unit}s are" if refused > 1 else f"1 {unit} is"
         raise BadInput(
-            f"{plural} refused. Correct the file and upload it again, or choose to import the {valid:,} valid prompts "
-            f"and leave the rest out.",
+            f"{plural} refused. Correct the file and upload it again, or choose to import the "
+            f"{f'{valid:,} valid prompts' if valid > 1 else 'valid prompt'} and leave the rest out.",
             errors=report["errors"],
         )
 
@@ -216,7 +223,8 @@ def _shared_capability(report: dict[str, Any]) -> str | None:
     return names[0][0] if len(names) == 1 else None
 
 
-def _valid(filename: str, content: bytes) -> Iterator[ParsedPrompt]:
+def valid_prompts(filename: str, content: bytes) -> Iterator[ParsedPrompt]:
+    """The prompts of a file whose refused lines are known already."""
     _, records = parse(filename, content, limits_of(get_settings()))
     return (record for record in records if isinstance(record, ParsedPrompt))
 
@@ -270,11 +278,7 @@ def create_batch(
         BadInput: the name is taken.
         Conflict: there is no round yet.
     """
-    # Two admins who take one name at once: the lock makes the second wait and then see the first.
-    wait_for_turn(session, f"batches.name:{settings.name}")
-    if session.scalar(select(Batch.id).where(Batch.name == settings.name)) is not None:
-        message = "A batch with this name already exists: choose another name."
-        raise BadInput(message, errors=[{"loc": "name", "msg": message}])
+    check_name(session, settings.name)
     current = current_round(session)
     if current is None:
         raise Conflict("There is no round yet that can collect: start Corral once with “corral up”.")
@@ -291,6 +295,14 @@ def create_batch(
     session.flush()
     keep_version(session, batch, user)
     return batch
+
+
+def check_name(session: Session, name: str) -> None:
+    """Refuse a name that a batch has, until the end of the transaction; :class:`BadInput`."""
+    # Two admins who take one name at once: the lock makes the second wait and then see the first.
+    wait_for_turn(session, f"batches.name:{name}")
+    if session.scalar(select(Batch.id).where(Batch.name == name)) is not None:
+        raise refused("name", "A batch with this name already exists: choose another name.")
 
 
 # ── Batches ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -334,7 +346,7 @@ def retry_quarantined(session: Session, user: User, batch: Batch, prompt_id: int
 
 def unseen_in_sample() -> list[str]:
     """What the model in service does not see of the sample batch."""
-    return sentences(_report(SAMPLE_FILE.name, SAMPLE_FILE.read_bytes()))
+    return sentences(report_of(*parse(SAMPLE_FILE.name, SAMPLE_FILE.read_bytes(), limits_of(get_settings()))))
 
 
 def load_sample(session: Session) -> Batch | None:
@@ -344,7 +356,7 @@ def load_sample(session: Session) -> Batch | None:
         return None
     settings = BatchSettings(name=SAMPLE_NAME, guidelines=SAMPLE_GUIDELINES, candidates_per_prompt=2)
     batch = create_batch(session, None, settings, None)
-    copy_prompts(session, batch, _valid(SAMPLE_FILE.name, SAMPLE_FILE.read_bytes()))
+    copy_prompts(session, batch, valid_prompts(SAMPLE_FILE.name, SAMPLE_FILE.read_bytes()))
     batch.state, batch.opened_at = BatchState.OPEN, session.scalar(select(func.now()))
     session.flush()
     enqueue(session, Job.GENERATE)

@@ -55,7 +55,7 @@ _KEEP_NAMES = text("""
            SELECT p.content_hash AS name FROM earlier_prompts e JOIN prompts p ON p.id = e.prompt_id
             WHERE e.canonical_hash = new.content_hash ORDER BY e.prompt_id LIMIT 1
       ) earlier
-     WHERE prompts.id = new.id AND new.batch_id = :batch AND earlier.name <> new.content_hash
+     WHERE prompts.id = new.id AND new.batch_id = :batch AND new.id > :after AND earlier.name <> new.content_hash
 """)
 
 
@@ -83,9 +83,12 @@ def bring_into_form(connection: Connection) -> int:
     return changed
 
 
-def keep_names(session: Session, batch: Batch) -> None:
-    """Give the prompts of a new batch the names that their contents were stored under before names were what they are."""
-    session.execute(_KEEP_NAMES, {"batch": batch.id})
+def keep_names(session: Session, batch: Batch, after: int = 0) -> None:
+    """Give new prompts of a batch the names that their contents were stored under before names were what they are.
+
+    They are all of the batch, or with ``after`` those with ids beyond it.
+    """
+    session.execute(_KEEP_NAMES, {"batch": batch.id, "after": after})
 
 
 def loose(session: Session) -> Iterator[tuple[int, str, str]]:

@@ -18,12 +18,14 @@ import app.annotations.tour_views
 import app.annotations.undo_api
 import app.annotations.views
 import app.batches.api
+import app.batches.append_views
 import app.batches.document_api
 import app.batches.document_views
 import app.batches.guideline_api
 import app.batches.guideline_views
 import app.batches.prompt_api
 import app.batches.prompt_views
+import app.batches.settings_views
 import app.batches.views
 import app.board.api
 import app.board.views
@@ -72,6 +74,8 @@ PAGES = (
     app.batches.guideline_views.router,
     app.batches.prompt_views.router,
     app.batches.views.router,
+    app.batches.append_views.router,
+    app.batches.settings_views.router,
     app.batches.document_views.router,
     app.synthesis.views.router,
     app.annotations.queue_views.router,

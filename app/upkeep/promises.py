@@ -105,8 +105,19 @@ CHECKS = (
         SELECT p.id, p.state, count(c.id) AS comparisons
           FROM prompts p LEFT JOIN comparisons c ON c.prompt_id = p.id AND c.purpose IN ('collect', 'write', 'steps')
          WHERE p.dialogue_id IS NULL  -- a turn is compared once both of its answers have come
+           AND p.state <> 'withdrawn'
            AND NOT EXISTS (SELECT 1 FROM choices_awaited w WHERE w.prompt_id = p.id)
          GROUP BY p.id HAVING (p.state = 'ready') <> (count(c.id) > 0)
+        """,
+    ),
+    Check(
+        "prompt",
+        "is {state}, and {seats} people are asked to judge it",
+        "Restore it from its page, then withdraw it again; and find out which code changed one without the other.",
+        """
+        SELECT p.id, p.state, max(c.annotators_wanted) AS seats
+          FROM prompts p JOIN comparisons c ON c.prompt_id = p.id AND c.purpose IN ('collect', 'write', 'steps')
+         GROUP BY p.id HAVING (p.state = 'withdrawn') <> (max(c.annotators_wanted) = 0)
         """,
     ),
     Check(

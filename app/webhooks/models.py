@@ -44,17 +44,18 @@ class Webhook(Base):
 
 
 class Delivery(Base):
-    """One message to one webhook, sent until it is taken. Of an occasion there is one, however often it is looked for."""
+    """One message to one webhook, sent until it is taken. Of an occasion there is one a turn, however often it is looked for."""
 
     __tablename__ = "webhook_deliveries"
     __table_args__ = (
         CheckConstraint("state <> 'failed' OR last_error IS NOT NULL", name="failure_has_reason"),
         CheckConstraint("(state = 'delivered') = (delivered_at IS NOT NULL)", name="delivered_when"),
         Index(
-            "uq_webhook_deliveries_occasion",
+            "uq_webhook_deliveries_turn",
             "webhook_id",
             "occasion",
             "subject_id",
+            "turn",
             unique=True,
             postgresql_where=text("occasion <> 'test'"),
         ),
@@ -67,6 +68,8 @@ class Delivery(Base):
     occasion: Mapped[Occasion] = mapped_column(enum_column(Occasion, "occasion"))
     subject_id: Mapped[int] = mapped_column(BigInteger)
     """The batch, round or snapshot; of a test, the webhook."""
+    turn: Mapped[int] = mapped_column(default=0, server_default="0")
+    """How often the batch had been given more to do by then: each time it is done again, it is told again."""
     data: Mapped[Json]
     """What is said of it: ids, names and numbers, nothing that anybody wrote."""
     happened_at: Mapped[Created]

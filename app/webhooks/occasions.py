@@ -1,7 +1,8 @@
 """Finds what webhooks have to be told, by looking at the rows.
 
 So nothing is missed where a process dies between a deed and its telling, and no room has to know that anybody listens. Only what
-happens after a webhook was made is told to it. A delivery exists once for each occasion, so looking again adds nothing.
+happens after a webhook was made is told to it. A delivery exists once for each occasion, so looking again adds nothing; a batch
+that was given more to do is done once more.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from app.comparisons import purposes
 from app.kernel.jobs import Job, enqueue
 
 _TELL = """
-    INSERT INTO webhook_deliveries (webhook_id, occasion, subject_id, data)
-    SELECT w.id, '{occasion}', s.id, {data}
+    INSERT INTO webhook_deliveries (webhook_id, occasion, subject_id, turn, data)
+    SELECT w.id, '{occasion}', s.id, {turn}, {data}
       FROM webhooks w
       JOIN {subject} s ON {happened} > w.created_at
      WHERE w.occasions ? '{occasion}' AND {so}
        AND NOT EXISTS (SELECT FROM webhook_deliveries d
-                        WHERE d.webhook_id = w.id AND d.occasion = '{occasion}' AND d.subject_id = s.id)
+                        WHERE d.webhook_id = w.id AND d.occasion = '{occasion}' AND d.subject_id = s.id
+                          AND d.turn = {turn})
     ON CONFLICT DO NOTHING
 """
 # One that is closed before everything in it was judged is not done, and nobody is told that it is. Dialogues have no last turn
@@ -39,6 +41,7 @@ STATEMENTS = (
         subject="batches",
         happened=_LAST_SAID,
         so=_DONE,
+        turn="s.times_extended",
         data="jsonb_build_object('batch_id', s.id, 'name', s.name, 'path', '/batches/' || s.id)",
     ),
     _TELL.format(
@@ -46,6 +49,7 @@ STATEMENTS = (
         subject="rounds",
         happened="s.completed_at",
         so="s.state = 'complete' AND s.verdict IS NOT NULL",
+        turn="0",
         data="jsonb_build_object('round', s.number, 'verdict', s.verdict, 'reason', s.verdict_reason, "
         "'path', '/rounds/' || s.number)",
     ),
@@ -54,6 +58,7 @@ STATEMENTS = (
         subject="snapshots",
         happened="s.created_at",
         so="s.state = 'ready'",
+        turn="0",
         data="jsonb_build_object('snapshot_id', s.id, 'name', s.name, 'rows', s.rows, 'sha256', s.sha256, "
         "'path', '/snapshots/' || s.id)",
     ),

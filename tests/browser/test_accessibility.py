@@ -197,6 +197,7 @@ STOPS = [
     Stop("webhooks/webhook.html", "/webhooks/{webhook}"),
     Stop("prompts/batches.html", "/batches"),
     Stop("prompts/new.html", "/batches/new"),
+    Stop("prompts/new.html", "/batches/{batch}/prompts/new"),
     Stop("synthesis/new.html", "/syntheses/new"),
     Stop("synthesis/syntheses.html", "/syntheses"),
     Stop("synthesis/synthesis.html", "/syntheses/{synthesis}"),

@@ -56,6 +56,19 @@ def test_prompts_come_in_from_rows_or_a_file_and_are_listed(admin: Client, sessi
         admin.wait_for_responses(made.id, seconds=0.0)
 
 
+def test_a_batch_grows_and_prompts_are_withdrawn_and_restored(admin: Client, session: Session) -> None:
+    current_round(session)
+    batch = admin.create_batch([{"prompt": "One?"}], name="Sums")
+    more = admin.append(batch.id, [{"prompt": "One?"}, {"prompt": "Two?"}, {"prompt": ""}], leave_out_refused=True)
+    assert (more.added, more.skipped, [each.line for each in more.left_out]) == (1, 1, [3])
+    assert more.batch.progress.prompts == 2
+    assert admin.change_batch(batch.id, name="More sums", annotators_per_prompt=2).annotators_per_prompt == 2
+    first = next(admin.prompts(batch.id))
+    assert admin.withdraw(first.id).state == "withdrawn"
+    assert admin.batch(batch.id).progress.withdrawn == 1
+    assert admin.restore(first.id).state == "pending"
+
+
 def test_items_are_judged_and_the_preferences_come_out(
     admin: Client, alice: Client, session: Session, tmp_path: Path
 ) -> None:

@@ -60,6 +60,7 @@ def test_a_file_becomes_a_batch(client: TestClient, session: Session, bob: dict[
         "ready": 0,
         "unanimous": 0,
         "quarantined": 0,
+        "withdrawn": 0,
         "comparisons": 0,
         "comparisons_done": 0,
         "comparisons_unstarted": 0,

@@ -19,6 +19,7 @@ from app.kernel.settings import get_settings
 from app.prompts import queries, service
 from app.prompts.forms import BatchSettings
 from app.prompts.models import Batch, BatchState, Prompt, PromptState, Upload
+from app.prompts.parsing import limits_of, parse
 from app.prompts.records import ParsedPrompt
 from tests.factories import current_round, make_batch, make_prompt, make_user
 from training.formats.prompts import content_hash
@@ -261,7 +262,7 @@ def test_the_sample_is_loaded_open_once_and_spread_over_eight_capabilities(sessi
 
 
 def test_no_line_of_the_sample_is_refused() -> None:
-    report = service._report("sample.jsonl", service.SAMPLE_FILE.read_bytes())
+    report = service.report_of(*parse("sample.jsonl", service.SAMPLE_FILE.read_bytes(), limits_of(get_settings())))
 
     assert report["refused"] == 0
     assert report["valid"] >= 48

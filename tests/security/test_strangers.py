@@ -14,8 +14,10 @@ from tests.security.doors import Door
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 FOR_FILES = [
     "POST /api/v1/batches",
+    "POST /api/v1/batches/{batch_id:int}/prompts",
     "POST /api/v1/batches/{batch_id}/documents",
     "POST /batches/new",
+    "POST /batches/{batch_id}/prompts",
     "POST /batches/{batch_id}/documents",
     "POST /syntheses",
 ]

@@ -134,6 +134,12 @@ def test_a_ready_prompt_that_nobody_can_annotate(session: Session) -> None:
     only(session, f"prompt {prompt.id}", "ready with 0 candidates")
 
 
+def test_a_withdrawn_prompt_that_people_are_asked_about(session: Session) -> None:
+    comparison = make_comparison(session, wanted=2)
+    spoil(session, "UPDATE prompts SET state = 'withdrawn' WHERE id = :id", id=comparison.prompt_id)
+    only(session, f"prompt {comparison.prompt_id}", "is withdrawn, and 2 people are asked")
+
+
 def test_a_prompt_that_waits_although_it_has_its_comparison(session: Session) -> None:
     comparison = make_comparison(session)
     spoil(session, "UPDATE prompts SET state = 'pending' WHERE id = :id", id=comparison.prompt_id)

@@ -45,10 +45,11 @@ LABELS = {
 RANK = {kind: place for place, kind in enumerate(Kind)}
 
 MISSES = (
-    "Patterns miss names, postal addresses, dates of birth, user names, and whatever identifies somebody by its meaning; phone numbers that "
-    "are written neither with a country code nor as the language of the prompt writes them; ids of other countries than Brazil, China, "
-    "France, India, Korea, Spain, the United Kingdom and the United States; passwords, and keys of a form that they do not know; what is "
-    "spelled out, split or disguised; and texts inside images or files. They also find some numbers that only look private."
+    "Patterns miss names, postal addresses, dates of birth, user names, and whatever identifies somebody by its meaning; "
+    "phone numbers that are written neither with a country code nor as the language of the prompt writes them; ids of other "
+    "countries than Brazil, China, France, India, Korea, Spain, the United Kingdom and the United States; passwords, and "
+    "keys of a form that they do not know; what is spelled out, split or disguised; and texts inside images or files. "
+    "They also find some numbers that only look private."
 )
 """What a reader must know before trusting that nothing is left."""
 

@@ -25,7 +25,8 @@ DASH = r"[ \-\x{A0}\x{2010}\x{2011}\x{2013}]"
 PATTERNS = {
     "pem": (
         r"(-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-        r"(?:[A-Za-z0-9+/=\s\\:,.()-]*?-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|[\sn\\]*(?:[A-Za-z0-9+/=]{40,}[\sn\\]*)+))"
+        r"(?:[A-Za-z0-9+/=\s\\:,.()-]*?-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+        r"|[\sn\\]*(?:[A-Za-z0-9+/=]{40,}[\sn\\]*)+))"
     ),
     "token": (
         BEGINS + r"((?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}"
@@ -65,9 +66,10 @@ COUNTRIES = (*numbers.OF_DIGITS, *numbers.AS_WRITTEN)
 IN_GROUPS = frozenset({"fr", "in"})
 """Countries whose ids look like a part of a longer number in groups."""
 WORD_BYTES = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
-NO_ENDING = frozenset(
-    "css csv dtype gif html jpeg jpg js json jsx max mean min pdf png shape sum svg toml ts tsx txt webp xml yaml yml".split()
+_ENDINGS = (
+    "css csv dtype gif html jpeg jpg js json jsx max mean min pdf png shape sum svg toml ts tsx txt webp xml yaml yml"
 )
+NO_ENDING = frozenset(_ENDINGS.split())
 """What stands at the end of no address, and of much code: names of files and of attributes."""
 ANY_SCRIPT = re.compile(r"[\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff\u0e00-\u0eff]")
 """Scripts that put no space between words: an address begins in the middle of what looks like one."""

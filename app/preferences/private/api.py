@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,7 +17,7 @@ from app.preferences.private.kinds import MISSES, Kind, found_by
 
 router = APIRouter(tags=["preferences"])
 
-EXAMPLE = {
+EXAMPLE: dict[str, Any] = {
     "of": 412,
     "searched": 412,
     "judgements": 1,

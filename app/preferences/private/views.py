@@ -134,7 +134,7 @@ def private_page(
     wish: Annotated[SoFar, Query()],
 ) -> HTMLResponse:
     """Some of the places. On the first page the count stands beside, and goes on by itself."""
-    wanted = queries.visible_to(user, asked.wanted(wish.shape))
+    wanted = queries.visible_to(user, asked.wanted(wish.shape).model_copy(update={"private": None}))
     part = searching.search(session, wish.shape, wanted, after=wish.places_after, places=PLACES)
     page = PrivatePage(
         wanted=wanted,
@@ -158,5 +158,5 @@ def private_count(
     wish: Annotated[SoFar, Query()],
 ) -> HTMLResponse:
     """The count with a further part; paused, as it stands."""
-    wanted = queries.visible_to(user, asked.wanted(wish.shape))
+    wanted = queries.visible_to(user, asked.wanted(wish.shape).model_copy(update={"private": None}))
     return render(request, "preferences/_private.html", _counted_on(request, session, wish.shape, wanted, wish))

@@ -146,9 +146,9 @@ class PlaceJson(Answer):
 
 
 class PrivateJson(Answer):
-    """A part of a search for private data: of ``of`` judgements it looked at ``searched``."""
+    """A part of a search for private data: it looked at ``searched`` judgements; the first says ``of`` how many in all."""
 
-    of: int
+    of: int | None
     searched: int
     judgements: int
     rows: int

@@ -57,14 +57,15 @@ class PlaceJson(BaseModel):
 
 
 class PrivateJson(BaseModel):
-    """A part of a search: of ``of`` judgements in all it looked at ``searched``, from ``after`` on.
+    """A part of a search: it looked at ``searched`` judgements from ``after`` on.
 
-    ``judgements`` of these hold anything, and have ``rows`` rows. Add the parts up, until ``next`` is null.
+    ``judgements`` of these hold anything, and have ``rows`` rows. Add the parts up, until ``next`` is null. ``of`` says how many
+    judgements there are in all; counting takes its time, so the first part alone has it.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
-    of: int
+    of: int | None
     searched: int
     judgements: int
     rows: int
@@ -75,7 +76,7 @@ class PrivateJson(BaseModel):
     misses: str
 
     @classmethod
-    def made(cls, part: searching.Part, of: int) -> Self:
+    def made(cls, part: searching.Part, of: int | None) -> Self:
         """The part as it is told."""
         return cls(
             of=of,
@@ -99,4 +100,4 @@ def search_private(session: DbSession, user: ApiReviewer, asked: Annotated[Searc
     """
     wanted = queries.visible_to(user, asked.wanted(asked.shape))
     part = searching.search(session, asked.shape, wanted, after=asked.after, places=asked.limit)
-    return PrivateJson.made(part, searching.count(session, asked.shape, wanted))
+    return PrivateJson.made(part, None if asked.after else searching.count(session, asked.shape, wanted))

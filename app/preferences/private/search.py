@@ -65,14 +65,20 @@ def count(session: Session, shape: Shape, wanted: ExportFilter) -> int:
 
 
 def search(
-    session: Session, shape: Shape, wanted: ExportFilter, *, after: int = 0, places: int = 50, seconds: float = SECONDS
+    session: Session,
+    shape: Shape,
+    wanted: ExportFilter,
+    *,
+    after: int = 0,
+    places: int = 50,
+    seconds: float | None = None,
 ) -> Part:
-    """Look at the judgements after ``after``, until ``places`` were found or ``seconds`` have passed, at least at one.
+    """Look at the judgements after ``after``, at least at one, until ``places`` were found or ``seconds`` have passed.
 
     Of one judgement with more than ``places`` passages the first are listed, and all are counted; with no ``places`` all are
-    only counted.
+    only counted. ``seconds`` are :data:`SECONDS` unless given.
     """
-    part, ends = Part(), time.monotonic() + seconds
+    part, ends = Part(), time.monotonic() + (SECONDS if seconds is None else seconds)
     percent, steps = get_settings().held_out_percent, shape.exporter.labels_steps
     with closing(queries.sources(session, wanted, percent, steps=steps, also=Annotation.id > after)) as found:
         for source in found:

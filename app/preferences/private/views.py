@@ -32,6 +32,8 @@ class SoFar(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
+    of: Id = 0
+    """Judgements in all, counted once."""
     after: Id = 0
     searched: Id = 0
     judgements: Id = 0
@@ -70,7 +72,6 @@ class Counting:
     """Context of ``preferences/_private.html``."""
 
     so_far: SoFar
-    of: int
     done: bool
     on: str
     """The address that counts on."""
@@ -104,11 +105,10 @@ def _address(path: str, request: Request, shape: Shape, **more: object) -> str:
     return f"{path}?{urlencode([*chosen, ('shape', shape.value), *said])}"
 
 
-def _counting(request: Request, shape: Shape, so_far: SoFar, of: int, *, done: bool) -> Counting:
+def _counting(request: Request, shape: Shape, so_far: SoFar, *, done: bool) -> Counting:
     carried: Mapping[str, object] = so_far.model_dump(exclude={"paused", "shape", "places_after"})
     return Counting(
         so_far=so_far,
-        of=of,
         done=done,
         on=_address("/preferences/private/count", request, shape, **carried),
         pause=_address("/preferences/private/count", request, shape, **carried, paused="true"),
@@ -119,10 +119,12 @@ def _counting(request: Request, shape: Shape, so_far: SoFar, of: int, *, done: b
 def _counted_on(request: Request, session: Session, shape: Shape, wanted: ExportFilter, so_far: SoFar) -> Counting:
     """The count with a further part; paused, as it stands."""
     done = False
+    if not so_far.searched:
+        so_far = so_far.model_copy(update={"of": searching.count(session, shape, wanted)})
     if not so_far.paused:
-        part = searching.search(session, shape, wanted, after=so_far.after, places=0, seconds=searching.SECONDS)
+        part = searching.search(session, shape, wanted, after=so_far.after, places=0)
         so_far, done = so_far.with_part(part), part.next is None
-    return _counting(request, shape, so_far, searching.count(session, shape, wanted), done=done)
+    return _counting(request, shape, so_far, done=done)
 
 
 @router.get("/preferences/private")

@@ -73,7 +73,7 @@ def test_the_api_tells_a_part_and_what_no_pattern_finds(session: Session, client
     assert "names" in said["misses"]
     assert "google-re2" in said["found_by"]
     rest = client.get(f"/api/v1/preferences/private?after={ids[0]}").json()
-    assert (rest["searched"], rest["places"], rest["next"]) == (1, [], None)
+    assert (rest["of"], rest["searched"], rest["places"], rest["next"]) == (None, 1, [], None)
     narrowed = client.get("/api/v1/preferences/private?outcome=tie").json()
     assert (narrowed["of"], narrowed["searched"]) == (0, 0)
     assert client.get("/api/v1/preferences/private?limit=0").status_code == 422

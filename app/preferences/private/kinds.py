@@ -23,9 +23,14 @@ class Kind(StrEnum):
     PHONE = "phone"
 
     @property
+    def one(self) -> str:
+        """What people call it."""
+        return WORDS[self][0]
+
+    @property
     def label(self) -> str:
-        """What people call it, in the plural."""
-        return LABELS[self]
+        """The same of several."""
+        return WORDS[self][1]
 
     @property
     def placeholder(self) -> str:
@@ -33,14 +38,14 @@ class Kind(StrEnum):
         return f"[{self.value.upper()}]"
 
 
-LABELS = {
-    Kind.SECRET: "keys and secrets",
-    Kind.CARD: "payment card numbers",
-    Kind.IBAN: "IBANs",
-    Kind.ID: "national ids",
-    Kind.EMAIL: "e-mail addresses",
-    Kind.IP: "public IP addresses",
-    Kind.PHONE: "phone numbers",
+WORDS = {
+    Kind.SECRET: ("key or secret", "keys and secrets"),
+    Kind.CARD: ("payment card number", "payment card numbers"),
+    Kind.IBAN: ("IBAN", "IBANs"),
+    Kind.ID: ("national id", "national ids"),
+    Kind.EMAIL: ("e-mail address", "e-mail addresses"),
+    Kind.IP: ("public IP address", "public IP addresses"),
+    Kind.PHONE: ("phone number", "phone numbers"),
 }
 RANK = {kind: place for place, kind in enumerate(Kind)}
 

@@ -172,6 +172,22 @@ class Client:
         """Preferences as they stand now, into a file, which appears whole or not at all."""
         return self._download("/preferences/export", Path(file), wish)
 
+    def private(self, **wish: Any) -> Iterator[o.PrivateJson]:
+        """Search an export for private data before it leaves, a part at a time: how much, and where; stop when you like.
+
+        ``wish`` are filters of the export and a ``shape``. Then export with ``private="mask"`` or ``private="leave_out"``.
+        """
+        after, searched = 0, 0
+        with self._bar("search for private data", unit=" judgements") as bar:
+            while True:
+                part = self._wire.read(o.PrivateJson, "GET", "/preferences/private", params=wish | {"after": after})
+                searched += part.searched
+                bar.at(searched, part.of)
+                yield part
+                if part.next is None:
+                    return
+                after = part.next
+
     def snapshots(self) -> Iterator[o.SnapshotJson]:
         """Frozen exports, newest first."""
         return self._pages(o.SnapshotList, "/snapshots", "before", lambda page: page.snapshots)

@@ -135,6 +135,30 @@ class CheckpointList(Answer):
 
 
 # ── Preferences and quality ──────────────────────────────────────────────────────────────────────────────────────────
+class PlaceJson(Answer):
+    """One passage that looks private, masked, with what stands around it."""
+
+    annotation_id: int
+    column: str
+    candidate_id: int | None
+    kind: str
+    excerpt: str
+
+
+class PrivateJson(Answer):
+    """A part of a search for private data: it looked at ``searched`` judgements; the first says ``of`` how many in all."""
+
+    of: int | None
+    searched: int
+    judgements: int
+    rows: int
+    passages: dict[str, int]
+    places: list[PlaceJson]
+    next: int | None
+    found_by: str
+    misses: str
+
+
 class SnapshotJson(Answer):
     """A frozen export. ``sha256`` is that of its rows."""
 

@@ -31,7 +31,7 @@ app.add_typer(token.commands, name="token")
 app.add_typer(checkpoint.commands, name="checkpoint")
 app.add_typer(retract.commands, name="retract")
 app.add_typer(documents.commands, name="documents")
-for command in (doctor.doctor, user.invite, data.export, data.sample, data.audit, setup.setup):
+for command in (doctor.doctor, user.invite, data.export, data.private, data.sample, data.audit, setup.setup):
     app.command()(command)
 app.command("audit-log")(audit_log.audit_log)
 app.command("make-prompts")(make.make_prompts)

@@ -1,4 +1,4 @@
-"""``corral export``, ``corral sample``, ``corral audit``: what goes out, comes in, and must hold."""
+"""``corral export``, ``corral private``, ``corral sample``, ``corral audit``: what goes out, comes in, and must hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.commands.common import batch_id, known_language, transaction
 from app.judgements.vocabulary import Outcome
 from app.kernel.errors import AppError
 from app.preferences.exporters import Format, Shape
-from app.preferences.forms import Concern
+from app.preferences.forms import Concern, Treatment
 from app.prompts.origins import Origin
 
 if TYPE_CHECKING:
@@ -61,6 +61,10 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
         list[Concern] | None,
         typer.Option(help="Not prompts of which people said this; can be repeated.", show_default=False),
     ] = None,
+    private: Annotated[
+        Treatment | None,
+        typer.Option(help="What becomes of private data that patterns find; see corral private.", show_default=False),
+    ] = None,
     since: Annotated[
         str | None, typer.Option(help="Only what changed since the export that gave this cursor; start is everything.")
     ] = None,
@@ -99,6 +103,7 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
             first_day=first_day and first_day.date(),
             last_day=last_day and last_day.date(),
             without=without or [],
+            private=private,
         )
         wanted = chosen.wanted(shape)
         progress = Progress()
@@ -127,6 +132,40 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
             draft.unlink(missing_ok=True)
     typer.echo(f"{progress.rows} rows ({wanted.words()}) are in {target}.")
     _tell(window, cursor)
+
+
+def private(
+    shape: Annotated[Shape, typer.Option(help="The shape whose rows are counted.")] = Shape.CANONICAL,
+    batch: Annotated[list[str] | None, typer.Option(help="Only this batch, by name or id; can be repeated.")] = None,
+    round_: Annotated[
+        list[int] | None, typer.Option("--round", min=0, max=2**31 - 1, help="Only this round; can be repeated.")
+    ] = None,
+) -> None:
+    """List what patterns find to be private in preferences, a line each, masked, before they are exported."""
+    with transaction() as session:
+        from sqlalchemy import text
+
+        from app.preferences.forms import Selection
+        from app.preferences.private.kinds import MISSES, found_by
+        from app.preferences.private.search import Part, count, search
+
+        session.execute(text("SET idle_in_transaction_session_timeout = 0"))  # a pager reads as slowly as it likes
+        chosen = Selection(batch=[batch_id(session, name) for name in batch or ()], rounds=round_ or [])
+        wanted = chosen.wanted(shape)
+        of, part, whole = count(session, shape, wanted), Part(next=0), Part()
+        while part.next is not None:
+            part = search(session, shape, wanted, after=part.next, places=500)
+            for each in part.places:
+                typer.echo(f"{each.annotation_id}\t{each.column}\t{each.kind}\t{each.excerpt}")
+            whole.searched += part.searched
+            whole.judgements += part.judgements
+            whole.rows += part.rows
+            whole.passages += part.passages
+            if part.next is not None:
+                typer.echo(f"{whole.searched:,} of {of:,} judgements searched", err=True)
+    kinds = ", ".join(f"{number:,} {kind.label}" for kind, number in sorted(whole.passages.items())) or "nothing"
+    typer.echo(f"{whole.judgements:,} of {whole.searched:,} judgements ({whole.rows:,} rows): {kinds}.", err=True)
+    typer.echo(f"Found by {found_by()}. {MISSES}", err=True)
 
 
 def _tell(window: Window | None, file: Path | None) -> None:

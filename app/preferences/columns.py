@@ -67,6 +67,8 @@ class Source:
     of_candidates: dict[str, list[Any]]
     """What is known of each candidate, in the order of ``candidate_ids``."""
     plan: Plan
+    masked: list[str] | None = None
+    """The kinds of passages that were masked in its texts; None where nobody asked for that."""
 
     @property
     def annotation_id(self) -> int:
@@ -174,6 +176,7 @@ OF_ANNOTATION: dict[str, Value] = {
     "annotator": Value(User.pseudonym),
     "split": Value(null(), _split),
     "tools": Value(Prompt.tools),
+    "masked": Value(null(), lambda _, source: source.masked),
 }
 OF_CANDIDATE: dict[str, Any] = {"checkpoint": Checkpoint.name, "said_of_response": Candidate.extra}
 

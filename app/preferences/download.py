@@ -97,7 +97,11 @@ def snapshot_card(snapshot: Snapshot) -> Response:
     if snapshot.state is not SnapshotState.READY:
         raise Conflict(f"{snapshot.name} is {snapshot.state.value}; there is nothing to describe.")
     wanted = ExportFilter.model_validate(snapshot.filter)
-    said = card.of_snapshot(wanted, snapshot.rows or 0, snapshot.held_out_rows or 0, snapshot.created_at)
+    frozen = service.folder(snapshot) / CARD
+    if wanted.private and frozen.is_file():  # what was found then, and by which versions
+        said = frozen.read_text(encoding="utf-8")
+    else:
+        said = card.of_snapshot(wanted, snapshot.rows or 0, snapshot.held_out_rows or 0, snapshot.created_at)
     headers = {"content-disposition": f'attachment; filename="{CARD}"'}
     return Response(said, media_type="text/markdown", headers=headers)
 

@@ -26,6 +26,7 @@ from app.preferences.exporters import Format, Shape
 from app.preferences.exporters.kinds import Content, RowShape
 from app.preferences.exporters.parquet import unwritable as unwritable_in_parquet
 from app.preferences.forms import ExportFilter
+from app.preferences.private.masking import Counted, treated
 from training.formats.prompts import Split, split_of
 
 Row = dict[str, Any]
@@ -39,6 +40,8 @@ class Progress:
     train_rows: int = 0
     held_out_rows: int = 0
     annotation_ids: array[int] = field(default_factory=lambda: array("q"))
+    private: Counted = field(default_factory=Counted)
+    """What patterns found, where they were asked."""
 
 
 def stream(
@@ -68,8 +71,10 @@ def preview(session: Session, shape: Shape, wanted: ExportFilter, rows: int) -> 
     """The first rows, as an export with the same filter would begin."""
     percent = get_settings().held_out_percent
     found: list[Row] = []
-    for source in queries.sources(session, wanted, percent, limit=rows, steps=shape.exporter.labels_steps):
-        found += [orjson.loads(line) for line in lines_of(source, shape, wanted)]
+    for each in queries.sources(session, wanted, percent, limit=rows, steps=shape.exporter.labels_steps):
+        source = treated(each, wanted.private)
+        if source is not None:
+            found += [orjson.loads(line) for line in lines_of(source, shape, wanted)]
     return found[:rows]
 
 
@@ -86,12 +91,12 @@ def lines_of(source: Source, shape: Shape, wanted: ExportFilter, *, flat: bool =
 def _card(shape: RowShape, wanted: ExportFilter, progress: Progress, name: str) -> str:
     return card(
         name=name,
-        purpose=shape.purpose,
+        purpose=" ".join(part for part in (shape.purpose, shape.leaves_out) if part),
         columns=shape.columns(),
         wanted=wanted,
         counts={"rows": progress.rows, "held_out_rows": progress.held_out_rows},
         beside=dict.fromkeys(shape.beside, "what the tool reads beside them"),
-        leaves_out=shape.leaves_out,
+        private=progress.private,
     )
 
 
@@ -109,7 +114,10 @@ def _lines(
     first = {} if flat else _first(session, shape, wanted, percent)
     also = None if found is None else found.reported()
     rest = queries.sources(session, wanted, percent, steps=shape.exporter.labels_steps, also=also)
-    for source in chain(first.values(), (each for each in rest if each.annotation_id not in first)):
+    for each in chain(first.values(), (each for each in rest if each.annotation_id not in first)):
+        source = treated(each, wanted.private, progress.private)
+        if source is None:
+            continue
         lines = list(lines_of(source, shape, wanted, flat=flat))
         progress.rows += len(lines)
         if lines:
@@ -134,10 +142,15 @@ def _first(session: Session, shape: Shape, wanted: ExportFilter, percent: int) -
     first: dict[int, Source] = {}
     for name in queries.present(session, wanted, percent, shape.exporter.rare):
         with closing(queries.sources(session, wanted, percent, also=queries.RARE[name])) as having:
-            found = next((each for each in having if any(True for _ in lines_of(each, shape, wanted))), None)
+            found = next((each for each in having if _has_rows(each, shape, wanted)), None)
         if found is not None:
             first[found.annotation_id] = found
     return first
+
+
+def _has_rows(each: Source, shape: Shape, wanted: ExportFilter) -> bool:
+    source = treated(each, wanted.private)
+    return source is not None and any(True for _ in lines_of(source, shape, wanted))
 
 
 def unwritable(session: Session) -> Iterator[tuple[int, Shape, str]]:

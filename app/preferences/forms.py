@@ -41,6 +41,25 @@ class Concern(StrEnum):
     PRIVATE_DATA = Flag.PRIVATE_DATA.value
 
 
+class Treatment(StrEnum):
+    """What becomes of texts in which patterns find private data (:mod:`app.preferences.private`)."""
+
+    MASK = "mask"
+    LEAVE_OUT = "leave_out"
+
+    @property
+    def words(self) -> str:
+        """For people, of a selection."""
+        masked = self is Treatment.MASK
+        return "private data that patterns find masked" if masked else "without what patterns find to be private data"
+
+
+PRIVATE = (
+    "What becomes of private data that patterns find, such as e-mail addresses: `mask` puts a placeholder in its place, "
+    "`leave_out` leaves out the judgements with a text that has any. Left empty, nothing is looked for."
+)
+
+
 class Side(StrEnum):
     """Which prompts a download is asked for. Without a word canonical rows are all, and TRL's those to train on."""
 
@@ -83,6 +102,7 @@ class ExportFilter(BaseModel):
     without: tuple[Concern, ...] = Field(
         default=(), description="Not prompts of which people said that they, or a response, are unsafe or private."
     )
+    private: Treatment | None = Field(default=None, description=PRIVATE)
     until: Id | None = Field(default=None, description="Only annotations up to this id.")
     beyond_snapshot: Id | None = Field(default=None, description="Only annotations that this snapshot does not hold.")
     checkpoint_ids: tuple[Id, ...] = Field(
@@ -110,6 +130,7 @@ class ExportFilter(BaseModel):
             f"from {self.first_day}" if self.first_day else "",
             f"to {self.last_day}" if self.last_day else "",
             f"without {' and '.join(Flag(each).label.lower() for each in self.without)}" if self.without else "",
+            self.private.words if self.private else "",
             f"annotations up to no. {self.until}" if self.until else "",
             f"annotations that snapshot {self.beyond_snapshot} does not hold"
             if self.beyond_snapshot is not None
@@ -156,6 +177,7 @@ class Selection(BaseModel):
         max_length=2,
         description="Not prompts of which people said that they, or a response, are unsafe or private.",
     )
+    private: Treatment | None = Field(default=None, description=PRIVATE)
 
     @classmethod
     def of_form(cls, given: Iterable[tuple[str, str]]) -> Self:
@@ -188,6 +210,7 @@ class Selection(BaseModel):
             first_day=self.first_day,
             last_day=self.last_day,
             without=tuple(sorted(set(self.without))),
+            private=self.private,
         )
 
     def chooses(self) -> bool:

@@ -23,6 +23,8 @@ from app.preferences import card, export, prompt_lines, queries
 from app.preferences.exporters import Format, Shape
 from app.preferences.exporters.zip import CARD
 from app.preferences.forms import ExportFilter
+from app.preferences.private.kinds import found_by
+from app.preferences.private.masking import Counted
 from training.formats import snapshots
 
 SAMPLE = 200
@@ -39,6 +41,7 @@ class Frozen:
     held_out_rows: int
     sha256: str
     annotation_ids: list[int]
+    private: Counted
 
 
 def freeze(session: Session, wanted: ExportFilter, folder: Path) -> Frozen:
@@ -108,24 +111,33 @@ def _write_rows(session: Session, wanted: ExportFilter, path: Path) -> Frozen:
         file.flush()
         os.fsync(file.fileno())
     ids = progress.annotation_ids.tolist()
-    return Frozen(progress.rows, progress.train_rows, progress.held_out_rows, digest.hexdigest(), ids)
+    return Frozen(progress.rows, progress.train_rows, progress.held_out_rows, digest.hexdigest(), ids, progress.private)
 
 
 def _write_prompts(session: Session, wanted: ExportFilter, path: Path) -> dict[str, Any]:
     """Write them; what the manifest says of them."""
-    digest, count = hashlib.sha256(), 0
+    digest, count, private = hashlib.sha256(), 0, Counted()
     with path.open("wb") as file:
-        for line in prompt_lines.lines(session, wanted):
+        for line in prompt_lines.lines(session, wanted, private):
             digest.update(line)
             file.write(line)
             count += 1
         file.flush()
         os.fsync(file.fileno())
-    return {"prompts": count, "prompts_sha256": digest.hexdigest()}
+    body = {"prompts": count, "prompts_sha256": digest.hexdigest()}
+    return body | ({"private_in_prompts": _of_private(private)} if wanted.private else {})
+
+
+def _of_private(counted: Counted) -> dict[str, Any]:
+    """What the manifest says of what patterns found."""
+    return {
+        "judgements_or_prompts": counted.judgements,
+        **{each.value: n for each, n in sorted(counted.passages.items())},
+    }
 
 
 def _write_card(wanted: ExportFilter, frozen: Frozen, path: Path) -> None:
-    said = card.of_snapshot(wanted, frozen.rows, frozen.held_out_rows)
+    said = card.of_snapshot(wanted, frozen.rows, frozen.held_out_rows, private=frozen.private)
     with path.open("w", encoding="utf-8") as file:
         file.write(said)
         file.flush()
@@ -143,6 +155,9 @@ def _write_manifest(wanted: ExportFilter, frozen: Frozen, prompts: dict[str, Any
         }
     )
     del body["annotation_ids"]  # the rows name them, and the database keeps them
+    del body["private"]
+    if wanted.private:
+        body |= {"private": _of_private(frozen.private), "private_found_by": found_by()}
     with path.open("w", encoding="utf-8") as file:
         json.dump(body, file, indent=2, sort_keys=True)
         file.write("\n")

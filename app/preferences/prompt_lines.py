@@ -18,6 +18,7 @@ from app.kernel.settings import get_settings
 from app.loops.models import Round
 from app.preferences.columns import in_one_form
 from app.preferences.forms import ExportFilter
+from app.preferences.private.masking import Counted, treated_prompt
 from app.preferences.queries import STREAM_ROWS, of_batches
 from app.prompts.models import ANSWER_KNOWN, LANGUAGE, LANGUAGE_FROM, Batch, Prompt, PromptState
 from training.formats.prompts import Split, split_of
@@ -46,11 +47,16 @@ COLUMNS: dict[str, SQLColumnExpression[Any]] = {
 """Where each key of a line stands; ``split`` follows from the hash."""
 
 
-def lines(session: Session, wanted: ExportFilter) -> Iterator[bytes]:
-    """Each prompt as a line of JSON, in the order of their ids; one statement, so all are of the same moment."""
+def lines(session: Session, wanted: ExportFilter, private: Counted | None = None) -> Iterator[bytes]:
+    """Each prompt as a line of JSON, in the order of their ids; one statement, so all are of the same moment.
+
+    ``private`` is added to: what patterns find, where they are asked.
+    """
     query = _of(wanted, select(*(value.label(name) for name, value in COLUMNS.items()))).order_by(Prompt.id)
     for row in session.execute(query, execution_options={"stream_results": True, "yield_per": STREAM_ROWS}):
-        yield orjson.dumps(_line(row._asdict()), option=orjson.OPT_APPEND_NEWLINE)
+        line = treated_prompt(row._asdict(), wanted.private, private)
+        if line is not None:
+            yield orjson.dumps(_line(line), option=orjson.OPT_APPEND_NEWLINE)
 
 
 def estimated_bytes(session: Session, wanted: ExportFilter) -> int:

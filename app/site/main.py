@@ -41,6 +41,8 @@ import app.lineage.views
 import app.playground.api
 import app.playground.views
 import app.preferences.api
+import app.preferences.private.api
+import app.preferences.private.views
 import app.preferences.views
 import app.quality.api
 import app.quality.statistics_api
@@ -85,6 +87,7 @@ PAGES = (
     app.findings.views.router,
     app.playground.views.router,
     app.preferences.views.router,
+    app.preferences.private.views.router,
     app.rounds.views.router,
     app.board.views.router,
     app.rounds.contest_views.router,
@@ -115,6 +118,7 @@ API = (
     app.findings.api.router,
     app.playground.api.router,
     app.preferences.api.router,
+    app.preferences.private.api.router,
     app.rounds.api.router,
     app.board.api.router,
     app.rounds.contest_api.router,

@@ -258,6 +258,7 @@ STOPS = [
     Stop("registry/checkpoint.html", "/checkpoints/{external}"),
     Stop("registry/external.html", "/externals/new"),
     Stop("preferences/preferences.html", "/preferences"),
+    Stop("preferences/private.html", "/preferences/private"),
     Stop("preferences/snapshot.html", "/snapshots/{snapshot}"),
     Stop("lineage/annotation.html", "/lineage/annotations/{said}"),
     Stop("lineage/retractions.html", "/retractions"),

@@ -17,7 +17,7 @@ from app.accounts.models import Role
 from app.client import BadInput, Client, Forbidden
 from app.client.bars import Bar
 from app.prompts.models import PromptState
-from tests.factories import current_round, make_comparison, make_user
+from tests.factories import current_round, make_annotation, make_comparison, make_user
 
 
 def connected(web: TestClient, session: Session, role: Role, name: str) -> Client:
@@ -94,6 +94,25 @@ def test_items_are_judged_and_the_preferences_come_out(
     assert [each.name for each in tmp_path.iterdir()] == ["rows.jsonl"]
     assert admin.rounds().new_annotations == 1
     assert [each.statistics.annotations for each in admin.annotators()] == [1]
+
+
+def test_what_looks_private_is_seen_before_it_comes_out_and_masked(
+    admin: Client, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = make_user(session, name="Ann")
+    for answer in ("Write to jane@example.com.", "Nothing.", "Ask bob@example.com."):
+        make_annotation(session, ann, make_comparison(session, texts=[answer, f"{answer} Or not."]))
+    monkeypatch.setattr("app.preferences.private.search.SECONDS", 0)
+    parts = list(admin.private(shape="canonical", limit=2))
+    assert [(each.of, each.searched, each.passages) for each in parts] == [
+        (3, 1, {"email": 2}),
+        (None, 1, {}),
+        (None, 1, {"email": 2}),
+    ]
+    assert [each.excerpt for each in parts[0].places] == ["Write to [EMAIL].", "Write to [EMAIL]. Or not."]
+    assert "names" in parts[0].misses
+    assert [row["masked"] for row in admin.rows(private="mask")] == [["email"], [], ["email"]]
+    assert len(list(admin.rows(private="leave_out"))) == 1
 
 
 def test_what_a_token_may_not_do_is_refused_in_words(alice: Client, admin: Client) -> None:

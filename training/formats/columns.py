@@ -122,6 +122,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("created_at", TIME, "when it was submitted"),
     Column("split", TEXT, "`train` or `held_out`, by `prompt_hash`: the same in every round, and in training for a file that does not say it", reader="needs"),
     Column("tools", JSON, "what was given to the chat template; null where there are none", reader="keeps"),
+    Column("masked", ListOf(TEXT), "kinds of private data that patterns found in the texts of this judgement and that were masked, such as `email`; null where nobody asked for that"),
 )
 # fmt: on
 

@@ -60,7 +60,7 @@ class Place:
             names = [row[0] for row in connection.execute(TABLES)]
             hashed = "SELECT md5(string_agg((to_jsonb(r) - 'path')::text, '' ORDER BY (to_jsonb(r) - 'path')::text)) FROM {} r"
             return {
-                name: (connection.execute(hashed.format(name)).fetchone() or [None])[0]  # type: ignore[call-overload]
+                name: (connection.execute(hashed.format(name)).fetchone() or [None])[0]
                 for name in names
                 if name not in {"annotation_changes", "alembic_version"}
             }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from importlib import metadata
 from pathlib import Path
 
@@ -113,6 +114,7 @@ def environment(settings: Settings, api_key: str) -> dict[str, str]:
         made["HF_HUB_OFFLINE"] = "1"
     if tracing.wanted():
         made["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = tracing.PROTOCOL  # its own default is another
+        made["OTEL_SERVICE_NAME"] = os.environ.get("OTEL_SERVICE_NAME") or "corral-engine"
     if on_cpu():
         # one process: a second one would be a daemon's child, and would hold the model again
         made |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0", **WAIT_DO_NOT_SPIN}

@@ -121,11 +121,12 @@ def test_an_older_backup_is_restored_and_migrated(server_url: str, here: Place, 
         command.upgrade(migrating.config(connection), EARLIER)
         of = "(email, name, role, password_hash, pseudonym) VALUES ('alice@example.org', 'Alice', 'admin', 'x', 'p1')"
         connection.execute(text(f"INSERT INTO users {of}"))
+        connection.execute(text("CREATE TABLE theirs AS SELECT 1 AS one"))
         connection.commit()
     engine.dispose()
     contents = back_up(old.url, old.data_dir, tmp_path / "old.backup")
     assert contents.revision == EARLIER
-    restored(tmp_path / "old.backup", there)
+    assert restored(tmp_path / "old.backup", there).left_out == ["theirs"]
     with psycopg.connect(there.url) as connection:
         assert connection.execute("SELECT name FROM users").fetchall() == [("Alice",)]
         assert {row[0] for row in connection.execute("SELECT version_num FROM alembic_version")} == migrating.heads()
@@ -239,6 +240,32 @@ def test_damage_is_said_when_the_backup_is_made(server_url: str, tmp_path: Path)
     assert len(contents.damaged) == 2
     assert "policy-r1-aa/adapter_model.safetensors" in contents.damaged[0]
     drop(server_url, hurt.name)
+
+
+def test_a_person_who_is_erased_meanwhile_is_not_kept_by_half(
+    here: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, aside, one_table = here.files(), tmp_path / "aside", rows._out
+
+    def says(state: str) -> None:
+        with psycopg.connect(here.url) as connection:
+            connection.execute("UPDATE snapshots SET state = %s", (state,))
+
+    def meanwhile(connection: Any, writer: Any, table: str, names: list[str]) -> int:
+        if table == "users":
+            says("erased")
+            (here.data_dir / "snapshots").rename(aside)
+        return one_table(connection, writer, table, names)
+
+    monkeypatch.setattr(rows, "_out", meanwhile)
+    try:
+        with pytest.raises(Conflict, match="run it again, so that it is without them"):
+            back_up(here.url, here.data_dir, tmp_path / "corral.backup")
+    finally:
+        aside.rename(here.data_dir / "snapshots")
+        says("ready")
+    assert here.files() == before
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_backup_appears_whole_or_not_at_all(here: Place, kept: Path, tmp_path: Path) -> None:

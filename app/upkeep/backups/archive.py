@@ -102,8 +102,8 @@ class Writer:
 
     def __init__(self, out: IO[bytes], told: Told = lambda _: None) -> None:
         self._out = _Summing(out, told)
-        sink: Any = self._out  # write() is all that it is asked for
-        self._tar = tarfile.open(fileobj=sink, mode="w|", bufsize=_STEP)  # noqa: SIM115 - closed by close()
+        sink: Any = self._out  # write() and tell() are all that it is asked for
+        self._tar = tarfile.open(fileobj=sink, mode="w")  # noqa: SIM115 - it holds nothing that an error would have to close
 
     def add(self, name: str, data: bytes) -> None:
         """One member, from memory."""
@@ -147,6 +147,9 @@ class _Summing:
 
     def __init__(self, out: IO[bytes], told: Told) -> None:
         self.out, self.digest, self.bytes, self._told = out, hashlib.sha256(), 0, told
+
+    def tell(self) -> int:
+        return self.bytes
 
     def write(self, data: bytes) -> int:
         self.digest.update(data)

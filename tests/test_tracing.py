@@ -221,7 +221,7 @@ def test_they_turn_traces_off(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     tracing.forget()
-    assert TraceRequests.__name__ not in [str(each.cls.__name__) for each in create_app().user_middleware]
+    assert TraceRequests.__name__ not in str(create_app().user_middleware)
     with tracing.span("one", "server") as tell, tracing.asking("two") as headers:
         tell("three", http_route="/")
         jobs.ring(Job.SWEEP)

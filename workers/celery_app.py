@@ -32,6 +32,7 @@ from app.kernel.settings import Settings, get_settings
 from app.shell import logs
 from app.site import tables as _tables  # noqa: F401 - so that foreign keys between domains resolve
 from workers import stopping
+from workers import traced as _traced  # noqa: F401 - its signals
 
 TASK_MODULES = [
     "workers.tasks.board",

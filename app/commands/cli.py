@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands import audit_log, checkpoint, data, db, doctor, documents, make, retract, setup, token, user
+from app.commands import audit_log, backup, checkpoint, data, db, doctor, documents, make, retract, setup, token, user
 from app.kernel.errors import one_sentence
 
 app = typer.Typer(
@@ -31,7 +31,17 @@ app.add_typer(token.commands, name="token")
 app.add_typer(checkpoint.commands, name="checkpoint")
 app.add_typer(retract.commands, name="retract")
 app.add_typer(documents.commands, name="documents")
-for command in (doctor.doctor, user.invite, data.export, data.private, data.sample, data.audit, setup.setup):
+for command in (
+    doctor.doctor,
+    user.invite,
+    data.export,
+    data.private,
+    data.sample,
+    data.audit,
+    setup.setup,
+    backup.backup,
+    backup.restore,
+):
     app.command()(command)
 app.command("audit-log")(audit_log.audit_log)
 app.command("make-prompts")(make.make_prompts)

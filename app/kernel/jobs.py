@@ -15,6 +15,7 @@ from celery import Celery
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from app.kernel import tracing
 from app.kernel.settings import get_settings
 
 log = structlog.get_logger()
@@ -93,7 +94,9 @@ def producer() -> Celery:
 def ring(job: Job, *args: int) -> bool:
     """Send one message now. False, and a log line, when the broker is away."""
     try:
-        producer().send_task(job.value, args=args, queue=QUEUES[job].value, retry=False)
+        with tracing.span(f"send {job.value}", "producer", messaging_destination_name=QUEUES[job].value):
+            sent = tracing.carried() or None
+            producer().send_task(job.value, args=args, queue=QUEUES[job].value, retry=False, headers=sent)
     except Exception as error:  # noqa: BLE001 - kombu raises whatever its transport raises; the sweeper re-rings
         log.warning("job_not_sent", job=job.value, args=args, error=str(error))
         return False

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from importlib import metadata
 from pathlib import Path
 
+from app.kernel import tracing
 from app.kernel.processor import fast_dtype
 from app.kernel.settings import Settings
 from app.registry.manifest import BrokenCheckpoint, verify
@@ -97,6 +99,7 @@ def command(settings: Settings, python: str, port: int) -> list[str]:
     ]
     words += ["--enable-lora", "--max-lora-rank", str(settings.max_lora_rank)]
     words += ["--max-loras", str(settings.engine_max_loras), "--max-cpu-loras", str(settings.engine_adapters)]
+    words += ["--otlp-traces-endpoint", tracing.endpoint()] if tracing.wanted() else []
     if on_cpu():
         words += ["--enforce-eager", "--distributed-executor-backend", "uni"]
     else:
@@ -109,6 +112,9 @@ def environment(settings: Settings, api_key: str) -> dict[str, str]:
     made = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_API_KEY": api_key, "VLLM_NO_USAGE_STATS": "1"}
     if Path(settings.base_model_path).is_dir():
         made["HF_HUB_OFFLINE"] = "1"
+    if tracing.wanted():
+        made["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = tracing.PROTOCOL  # its own default is another
+        made["OTEL_SERVICE_NAME"] = os.environ.get("OTEL_SERVICE_NAME") or "corral-engine"
     if on_cpu():
         # one process: a second one would be a daemon's child, and would hold the model again
         made |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0", **WAIT_DO_NOT_SPIN}

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.kernel.errors import CannotStart
 from app.kernel.settings import ROOT
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
+
+UNFINISHED = (
+    "A restore into this database was stopped half-way: run `corral restore` again, with this backup or another; it removes "
+    "first what is there."
+)
 
 
 def config(connection: Connection | None = None) -> Config:
@@ -24,7 +30,11 @@ def config(connection: Connection | None = None) -> Config:
 
 
 def upgrade(url: str) -> None:
-    """Bring the database at ``url`` to the newest schema. Two at once wait for each other."""
+    """Bring the database at ``url`` to the newest schema. Two at once wait for each other.
+
+    Raises:
+        CannotStart: a restore into it was killed.
+    """
     from alembic import command
     from sqlalchemy import text
 
@@ -36,6 +46,8 @@ def upgrade(url: str) -> None:
             # a lock of the session, on a connection of its own: it outlives the transactions of the migrations
             guard.execute(text("SELECT pg_advisory_lock(hashtext('corral.migrations'))"))
             try:
+                if connection.execute(text("SELECT to_regnamespace('corral_restore') IS NOT NULL")).scalar():
+                    raise CannotStart(UNFINISHED)
                 if current(connection) != heads():
                     connection.rollback()
                     command.upgrade(config(connection), "head")

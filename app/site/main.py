@@ -60,10 +60,12 @@ import app.synthesis.views
 import app.webhooks.api
 import app.webhooks.views
 from app.accounts.refusals import NoteRefusals
+from app.kernel import tracing
 from app.kernel.settings import get_settings
 from app.shell import assets, failures, logs, posted
 from app.shell.bodies import BodyLimit
 from app.shell.hosts import HostCheck
+from app.shell.tracing import TraceRequests
 from app.shell.web import OriginCheck, SecurityHeaders
 from app.site import health, metrics, openapi
 
@@ -151,4 +153,6 @@ def create_app() -> FastAPI:
     web.add_middleware(HostCheck)
     web.add_middleware(SecurityHeaders)
     web.add_middleware(logs.RequestLog)
+    if tracing.wanted():
+        web.add_middleware(TraceRequests)
     return web

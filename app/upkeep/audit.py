@@ -79,7 +79,7 @@ def broken_snapshots(session: Session) -> Iterator[Problem]:
     for snapshot in session.scalars(
         select(Snapshot).where(Snapshot.state == SnapshotState.READY).order_by(Snapshot.id)
     ):
-        found = _damage(folder(snapshot), snapshot)
+        found = snapshot_damage(folder(snapshot), str(snapshot.sha256))
         if found:
             remedy = (
                 "Restore the folder from a backup, or freeze a new snapshot; runs that use this one cannot be repeated."
@@ -87,15 +87,16 @@ def broken_snapshots(session: Session) -> Iterator[Problem]:
             yield Problem(f"snapshot {snapshot.id}", found, remedy)
 
 
-def _damage(path: Path, snapshot: Snapshot) -> str | None:
+def snapshot_damage(path: Path, sha256: str) -> str | None:
+    """What is wrong with the folder of a snapshot whose rows were frozen with ``sha256``; None where nothing is."""
     try:
         seal, prompts_changed = snapshots.seal(path), snapshots.prompts_changed(path)
     except OSError as error:
         return f"cannot be read: {error.filename} ({error.strerror})"
     except ValueError:
         return f"has a {snapshots.MANIFEST} that cannot be understood"
-    if seal.sha256 != snapshot.sha256:
-        digests = f"SHA-256 {seal.sha256[:12]}…, not {str(snapshot.sha256)[:12]}…"
+    if seal.sha256 != sha256:
+        digests = f"SHA-256 {seal.sha256[:12]}…, not {sha256[:12]}…"
         return f"has a {snapshots.ROWS} that differs from what was frozen ({digests})"
     if prompts_changed:
         return f"has a {snapshots.PROMPTS} that differs from what was frozen"

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import httpx
 
+from app.kernel import tracing
 from app.kernel.settings import EngineKind, Settings
 from workers.engines.chat import Discontinued, Unrenderable
 from workers.engines.constraining import Constraint
@@ -30,6 +31,8 @@ ADAPTER_TIMEOUT = 30.0
 """An adapter is read from the disk beside the engine; one that takes longer is tried again, and nothing waits for it."""
 VERDICT_AGE = 2.0
 """Seconds for which one probe speaks for all requests that failed together."""
+_TOLD = {"model": "model", "max_tokens": "max__tokens", "n": "choice_count"}
+"""What a trace says of a request."""
 REFUSAL_AGE = 60.0
 """Seconds for which one look at refused settings speaks for all prompts that are sent with them."""
 
@@ -195,15 +198,16 @@ class OpenAIEngine:
         yield Reply([parts.answer()], sent, info.version)
 
     async def _pieces(self, path: str, body: dict[str, Any], parts: StreamedAnswer) -> AsyncIterator[str]:
-        async with (
-            _answering("finish", self._settings.engine_timeout),
-            self._http.stream("POST", path, json=body) as reply,
-        ):
-            if not reply.is_success:
-                raise _refusal(reply.status_code, await _read(reply), self._key)
-            async for line in reply.aiter_lines():
-                if piece := parts.take(line):
-                    yield piece
+        with self._asking_for(path, body) as headers:
+            async with (
+                _answering("finish", self._settings.engine_timeout),
+                self._http.stream("POST", path, json=body, headers=headers) as reply,
+            ):
+                if not reply.is_success:
+                    raise _refusal(reply.status_code, await _read(reply), self._key)
+                async for line in reply.aiter_lines():
+                    if piece := parts.take(line):
+                        yield piece
 
     async def _complete(self, ask: Ask, info: EngineInfo, body: dict[str, Any]) -> list[Answer]:
         await self._as_tokens(ask, info, body)
@@ -313,11 +317,21 @@ class OpenAIEngine:
     # ── One exchange ─────────────────────────────────────────────────────────────────────────────────────────────
     async def _exchange(self, method: str, path: str, body: dict[str, Any] | None, deadline: float) -> bytes:
         """Send and read at most REPLY_LIMIT bytes within ``deadline`` seconds, stalls included."""
-        async with _answering("answer", deadline), self._http.stream(method, path, json=body) as response:
-            reply = await _read(response)
-        if response.is_success:
-            return reply
-        raise _refusal(response.status_code, reply, self._key)
+        with self._asking_for(path, body) as headers:
+            sent = self._http.stream(method, path, json=body, headers=headers)
+            async with _answering("answer", deadline), sent as response:
+                reply = await _read(response)
+            if response.is_success:
+                return reply
+            raise _refusal(response.status_code, reply, self._key)
+
+    @contextmanager
+    def _asking_for(self, path: str, body: dict[str, Any] | None) -> Iterator[dict[str, str]]:
+        """A span, and the headers that take the trace to the engine: to ours, for another's is none of its business."""
+        about = body or {}
+        known = {f"gen__ai_request_{key}": about[name] for name, key in _TOLD.items() if name in about}
+        with tracing.asking(path.rsplit("/", 1)[-1], **known) as headers:
+            yield headers if self._model is None else {}
 
 
 @asynccontextmanager

@@ -1,0 +1,1 @@
+"""``corral backup`` and ``corral restore``: an installation as one file (docs/decisions/0069)."""

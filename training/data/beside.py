@@ -89,6 +89,13 @@ def of_sources(
     return found, counts
 
 
+def counted(sources: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is counted of all sources together, and of each; nothing where there are none."""
+    sums = {"source_rows": "seen", **{f"source_{reason}": reason for reason in ("held_out", "contaminated", "weak")}}
+    found = {name: sum(each[key] for each in sources) for name, key in sums.items()}
+    return found | {"sources": sources} if sources else {}
+
+
 def _rows(
     source: SourceConfig, held_out: Mapping[str, Prompt], config: DataConfig, consumer: Kind
 ) -> tuple[list[Preference], dict[str, int]]:

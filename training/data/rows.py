@@ -161,7 +161,7 @@ def prepare(
     ranked += found
     more, said = sides.of_sources(beside, unseen, config, consumer, salt=digest)
     ranked += more
-    counts |= {"sources": said} if said else {}
+    counts |= sides.counted(said)
     rows, counted = _rows(ranked, consumer, tokenizer, config.max_length, left_out)
     counts |= counted
     # By prompt hash, so that two runs on the same snapshot are measured on the same pairs whatever their seeds.

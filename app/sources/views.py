@@ -69,7 +69,7 @@ def sources(request: Request, session: DbSession, user: Reviewer, before: Cursor
 def add(request: Request, session: DbSession, user: Admin, sent: AdminFile) -> Response:
     """Add a file. What is wrong with it is said beside the field, with the first refused lines."""
     try:
-        wanted = SourceIn.model_validate(dict(sent.fields))
+        wanted = SourceIn.model_validate({name: said for name, said in sent.fields.items() if name != "file"})
     except ValidationError as error:
         return _page(request, session, user, values=sent.fields, errors=field_errors(error))
     if sent.file is None or not sent.file.filename:
@@ -81,11 +81,9 @@ def add(request: Request, session: DbSession, user: Admin, sent: AdminFile) -> R
             made = service.add(session, user, wanted, found)
     except BadInput as error:
         return _refused(request, session, user, sent, error)
-    return redirect(
-        request,
-        "/sources",
-        flash=f"“{made.name}” has {made.rows:,} rows. No training learns from it until it has a weight.",
-    )
+    rows = "1 row" if made.rows == 1 else f"{made.rows:,} rows"
+    said = f"“{made.name}” has {rows}. No training learns from it until it has a weight."
+    return redirect(request, "/sources", flash=said)
 
 
 @router.post("/{source_id}/weight")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import structlog
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -12,8 +11,6 @@ from app.kernel.errors import Conflict, refused
 from app.sources.forms import SourceIn
 from app.sources.models import Source
 from app.sources.storing import Stored
-
-log = structlog.get_logger()
 
 
 def add(session: Session, user: User | None, wanted: SourceIn, stored: Stored) -> Source:
@@ -41,7 +38,6 @@ def add(session: Session, user: User | None, wanted: SourceIn, stored: Stored) -
     session.flush()
     details = {"name": made.name, "kind": made.kind.value, "origin": made.origin.value, "rows": made.rows}
     audit(session, user, "source.add", "source", made.id, **details, sha256=made.sha256)
-    log.info("source_added", source=made.id, rows=made.rows, left_out=sum(made.left_out.values()))
     return made
 
 

@@ -58,10 +58,8 @@ def add(
             raise BadInput(f"{file} cannot be read ({error.strerror}): nothing was added.") from None
         with stored(SentFile(file.name, content), wanted) as found:
             made = service.add(session, None, wanted, found)
-        rows, left_out = made.rows, sum(made.left_out.values())
-    typer.echo(
-        f"{name} has {rows:,} rows; {left_out:,} were left out. No training learns from it until it has a weight."
-    )
+        said = f"{made.name}: {made.rows:,} kept, {sum(made.left_out.values()):,} left out"
+    typer.echo(f"{said}. No training learns from it until it has a weight.")
 
 
 @commands.command("list")

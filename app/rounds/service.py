@@ -121,7 +121,7 @@ def _base(session: Session) -> Checkpoint:
 
 
 def _config(
-    session: Session, current: Round, kind: RunKind, base: Checkpoint, scope: str, beside: Sequence[Source]
+    session: Session, current: Round, kind: RunKind, base: Checkpoint, scope: str, beside: Sequence[Source] = ()
 ) -> dict[str, Any]:
     """``run`` is what the run file says; ``scope`` which preferences it learns from and ``trained_by`` by whom, in words."""
     settings = get_settings()

@@ -29,6 +29,7 @@ TWINS = {
     "/rounds/train": "POST /training-runs",
     "/runs/{run_id}/cancel": "POST /training-runs/{run_id}/cancel",
     "/runs/{run_id}/retry": "POST /training-runs/{run_id}/retry",
+    "/sources/{source_id}/weight": "PATCH /sources/{source_id}",
     "/tokens/{token_id}/revoke": "DELETE /tokens/{token_id}",
     "/webhooks/{webhook_id}/delete": "DELETE /webhooks/{webhook_id}",
     "/users/invites/{invite_id}/withdraw": "DELETE /users/invites/{invite_id}",

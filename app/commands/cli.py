@@ -15,7 +15,21 @@ from typing import Annotated
 
 import typer
 
-from app.commands import audit_log, backup, checkpoint, data, db, doctor, documents, make, retract, setup, token, user
+from app.commands import (
+    audit_log,
+    backup,
+    checkpoint,
+    data,
+    db,
+    doctor,
+    documents,
+    make,
+    retract,
+    setup,
+    source,
+    token,
+    user,
+)
 from app.kernel.errors import one_sentence
 
 app = typer.Typer(
@@ -31,6 +45,7 @@ app.add_typer(token.commands, name="token")
 app.add_typer(checkpoint.commands, name="checkpoint")
 app.add_typer(retract.commands, name="retract")
 app.add_typer(documents.commands, name="documents")
+app.add_typer(source.commands, name="source")
 for command in (
     doctor.doctor,
     user.invite,

@@ -350,6 +350,11 @@ class Settings(BaseSettings):
         return self.data_dir / "snapshots"
 
     @property
+    def sources_dir(self) -> Path:
+        """The folder of sources for training."""
+        return self.data_dir / "sources"
+
+    @property
     def runs_dir(self) -> Path:
         """Where training runs keep their configuration, events and resumable state."""
         return self.data_dir / "runs"

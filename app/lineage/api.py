@@ -23,6 +23,8 @@ from app.lineage.forms import (
     RetractionJson,
     RetractionList,
     SnapshotDetail,
+    SourceDetail,
+    SourceUseJson,
     UseJson,
 )
 from app.lineage.marks import Mark, marks
@@ -31,6 +33,8 @@ from app.lineage.reach import reach
 from app.preferences.queries import access_snapshot
 from app.registry.forms import CheckpointJson, CheckpointList, DeploymentJson
 from app.registry.queries import CheckpointRow, access_checkpoint, checkpoint_row, list_checkpoints
+from app.sources.forms import LearntJson, SourceJson
+from app.sources.queries import access_source
 from training.formats.trainers import trainer_of
 
 router = APIRouter()
@@ -90,6 +94,7 @@ def _lineage(found: CheckpointLineage) -> LineageJson:
         people={author.pseudonym: author.annotations for author in learnt.people} if learnt else {},
         retracted=learnt.retracted if learnt else 0,
         inputs=[InputJson(role=each.role, checkpoint=each.checkpoint.name) for each in found.inputs],
+        sources=[LearntJson.of(each.source, each.weight) for each in found.sources],
         candidates=found.responses,
         children=[child.name for child in found.children],
         used_by=[InputJson(role=each.role, checkpoint=each.checkpoint.name) for each in found.given if each.checkpoint],
@@ -110,6 +115,16 @@ def get_snapshot(session: DbSession, user: ApiReviewer, snapshot_id: int) -> Sna
         retracted=found.retracted,
         uses=[UseJson.of(use) for use in found.uses],
     )
+
+
+@router.get("/sources/{source_id}", tags=["sources"])
+def get_source(session: DbSession, user: ApiReviewer, source_id: int) -> SourceDetail:
+    """One source with the runs that learn from it, and what came of them."""
+    source = access_source(session, user, source_id)
+    uses = [
+        SourceUseJson(**UseJson.of(use).model_dump(), weight=use.weight) for use in queries.source_uses(session, source)
+    ]
+    return SourceDetail(**SourceJson.model_validate(source).model_dump(), uses=uses)
 
 
 # ── Annotations and retractions ──────────────────────────────────────────────────────────────────────────────────────

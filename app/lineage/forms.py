@@ -16,6 +16,7 @@ from app.lineage.service import REASON_LIMIT
 from app.preferences.api import SNAPSHOT, SnapshotJson
 from app.registry.forms import CheckpointJson
 from app.rounds.models import ContestKind, InputRole, RunKind, RunState
+from app.sources.forms import SOURCE, LearntJson, SourceJson
 
 Id = Annotated[Whole, Field(ge=1, le=LARGEST, examples=[17])]
 _USE: dict[str, Any] = {
@@ -94,6 +95,20 @@ class SnapshotDetail(SnapshotJson):
     annotators: int
     retracted: int
     uses: list[UseJson]
+
+
+class SourceUseJson(UseJson):
+    """A training run that learns from the source."""
+
+    weight: float = Field(examples=[0.25], description="As it was when the run was queued.")
+
+
+class SourceDetail(SourceJson):
+    """A source with the runs that learn from it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{**SOURCE, "uses": [{**_USE, "weight": 0.25}]}]})
+
+    uses: list[SourceUseJson]
 
 
 class HoldsJson(BaseModel):
@@ -235,6 +250,7 @@ class LineageJson(BaseModel):
         examples=[{"annotator-5d8f01c2a9b4": 40}], description="Annotations of each, by pseudonym; the first hundred."
     )
     retracted: int = Field(examples=[0], description="Annotations in the snapshot that were retracted since.")
+    sources: list[LearntJson] = Field(description="What it learnt from beside its snapshot.")
     inputs: list[InputJson] = Field(
         examples=[[{"role": "chose", "checkpoint": "reward-r1-0a1b2c3d"}]],
         description="Other checkpoints that went in: the reward model that chose, policies that were sampled, members of a mean.",

@@ -23,8 +23,11 @@ from app.preferences.models import Snapshot, SnapshotAnnotation
 from app.preferences.queries import is_settled
 from app.prompts.models import Batch
 from app.registry.models import Checkpoint
+from app.rounds import learnt
 from app.rounds.cards import shows
-from app.rounds.models import Contest, InputRole, RunInput, TrainingRun
+from app.rounds.learnt import Learnt
+from app.rounds.models import Contest, InputRole, RunInput, RunSource, TrainingRun
+from app.sources.models import Source
 
 PEOPLE_SHOWN = 100
 
@@ -153,6 +156,8 @@ class CheckpointLineage:
     learnt_from: SnapshotLineage | None
     parent: Checkpoint | None
     inputs: Sequence[Input]
+    sources: Sequence[Learnt]
+    """What it learnt from beside its snapshot."""
     mark: Mark | None
     responses: int
     children: Sequence[Checkpoint]
@@ -187,6 +192,7 @@ def checkpoint_lineage(session: Session, user: User, checkpoint: Checkpoint) -> 
         learnt_from=snapshot_lineage(session, snapshot.id) if snapshot else None,
         parent=session.get(Checkpoint, checkpoint.parent_id) if checkpoint.parent_id else None,
         inputs=_inputs(session, run) if run else [],
+        sources=learnt.of_runs(session, [run.id]).get(run.id, ()) if run else (),
         mark=marks(session).get(checkpoint.id),
         responses=reach.written(session, [checkpoint.id]).get(checkpoint.id, 0),
         children=session.scalars(children).all(),
@@ -241,6 +247,27 @@ def _contests(session: Session, checkpoint: Checkpoint) -> list[Voted]:
 def _shown(user: User, contests: Sequence[Voted]) -> list[Voted]:
     """Those that ``user`` may know of: reviewers judge as well, and of an open one nobody who judges is told."""
     return [each for each in contests if shows(user, each.contest)]
+
+
+# ── A source ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True)
+class SourceUse(Use):
+    """A run that learns from a source, and how much."""
+
+    weight: float
+
+
+def source_uses(session: Session, source: Source) -> list[SourceUse]:
+    """The training runs that name a source, oldest first."""
+    query = (
+        select(TrainingRun, Round.number, Checkpoint, RunSource.weight)
+        .join(RunSource, RunSource.run_id == TrainingRun.id)
+        .join(Round, Round.id == TrainingRun.round_id)
+        .outerjoin(Checkpoint, Checkpoint.id == TrainingRun.checkpoint_id)
+        .where(RunSource.source_id == source.id)
+        .order_by(TrainingRun.id)
+    )
+    return [SourceUse(run, number, made, weight) for run, number, made, weight in session.execute(query)]
 
 
 # ── Retractions ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -17,7 +18,7 @@ from app.kernel.settings import get_settings
 from app.lineage import graph, queries
 from app.lineage.graph import Picture
 from app.lineage.marks import WORDS, Mark, marks
-from app.lineage.queries import AnnotationLineage, CheckpointLineage, SnapshotLineage
+from app.lineage.queries import AnnotationLineage, CheckpointLineage, SnapshotLineage, SourceUse
 from app.preferences.forms import ExportFilter
 from app.preferences.models import Snapshot, SnapshotState
 from app.preferences.queries import access_snapshot, names_models_too_early
@@ -30,6 +31,9 @@ from app.rounds.choosing import Chosen
 from app.rounds.mixing import Mix
 from app.rounds.models import TrainingRun
 from app.shell.web import is_exchange, render
+from app.sources import storing
+from app.sources.models import Source
+from app.sources.queries import access_source
 
 PAGE = 50
 POLL_SECONDS = 2
@@ -75,6 +79,15 @@ class SnapshotPage:
     chosen: Chosen | None
     poll_seconds: int | None
     may_download: bool
+
+
+@dataclass(frozen=True)
+class SourcePage:
+    """Context of ``sources/source.html``; ``example`` is None where its file is gone."""
+
+    source: Source
+    example: Mapping[str, Any] | None
+    uses: Sequence[SourceUse]
 
 
 @dataclass(frozen=True)
@@ -133,6 +146,14 @@ def snapshot_page(request: Request, session: DbSession, user: Reviewer, snapshot
         may_download=not names_models_too_early(session, user, snapshot),
     )
     return render(request, f"preferences/{'_snapshot' if is_exchange(request) else 'snapshot'}.html", page)
+
+
+@router.get("/sources/{source_id}")
+def source(request: Request, session: DbSession, user: Reviewer, source_id: int) -> HTMLResponse:
+    """One source: what it is, its first row, and what learnt from it."""
+    found = access_source(session, user, source_id)
+    page = SourcePage(found, storing.first_row(found), queries.source_uses(session, found))
+    return render(request, "sources/source.html", page)
 
 
 @router.get("/lineage/annotations/{annotation_id}")

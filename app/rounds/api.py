@@ -16,10 +16,12 @@ from app.kernel.db import DbSession
 from app.kernel.paging import Cursor, Limit
 from app.loops.models import RoundState, Verdict
 from app.loops.queries import current_round, round_numbers
-from app.rounds import mixing, queries, service, timeline
+from app.rounds import learnt, mixing, queries, service, timeline
+from app.rounds.learnt import Learnt
 from app.rounds.models import RunKind, RunState, TrainingRun
 from app.rounds.readiness import readiness
 from app.rounds.timeline import RoundRow
+from app.sources.forms import LearntJson
 from training.formats.trainers import Trainer, trainer_of
 
 router = APIRouter(tags=["training"])
@@ -40,6 +42,7 @@ _RUN_EXAMPLE: dict[str, Any] = {
     "baseline": {"held_out/accuracy": 0.5, "held_out/pairs": 15.0},
     "metrics": {"held_out/accuracy": 0.8, "held_out/pairs": 15.0},
     "learns_from": "all rounds",
+    "sources": [],
     "error": None,
     "remedy": None,
     "created_at": "2026-11-23T02:30:00Z",
@@ -66,6 +69,7 @@ class RunJson(BaseModel):
     baseline: dict[str, Any]
     metrics: dict[str, Any]
     learns_from: str
+    sources: list[LearntJson] = Field(description="What it learns from beside its snapshot.")
     error: str | None
     remedy: str | None
     created_at: datetime
@@ -156,6 +160,7 @@ class RoundList(BaseModel):
         description="Answers that people wrote from scratch, which fine-tuning imitates; they are in no pair."
     )
     held_out_pairs: int = Field(description="Pairs for measuring the result, counted the same way.")
+    sources: list[LearntJson] = Field(description="What the next training would learn from beside what people said.")
     minutes: int = Field(description="Estimate: from the start of a training to the end of its check.")
     blocked: str | None = Field(examples=["There are no annotations yet. Annotate some comparisons first."])
 
@@ -173,6 +178,7 @@ def list_rounds(session: DbSession, user: ApiReviewer) -> RoundList:
         policy_pairs=ready.policy if ready else 0,
         written_answers=ready.written if ready else 0,
         held_out_pairs=ready.held_out if ready else 0,
+        sources=[LearntJson.of(each, each.weight) for each in ready.sources] if ready else [],
         minutes=ready.minutes if ready else 0,
         blocked=ready.blocked if ready else "There is no round yet.",
     )
@@ -251,11 +257,12 @@ def _reloaded(session: Session, runs: Sequence[TrainingRun]) -> Sequence[Trainin
 
 def _json(session: Session, runs: Sequence[TrainingRun]) -> list[RunJson]:
     numbers = round_numbers(session, {run.round_id for run in runs})
-    return [_run_json(run, numbers[run.round_id]) for run in runs]
+    beside = learnt.of_runs(session, [run.id for run in runs])
+    return [_run_json(run, numbers[run.round_id], beside.get(run.id, ())) for run in runs]
 
 
-def _run_json(run: TrainingRun, number: int) -> RunJson:
-    others = {"round", "trainer", "checkpoint", "learns_from"}
+def _run_json(run: TrainingRun, number: int, beside: Sequence[Learnt]) -> RunJson:
+    others = {"round", "trainer", "checkpoint", "learns_from", "sources"}
     fields = {name: getattr(run, name) for name in RunJson.model_fields if name not in others}
     return RunJson(
         **fields,
@@ -263,6 +270,7 @@ def _run_json(run: TrainingRun, number: int) -> RunJson:
         trainer=trainer_of(run.trained_by),
         checkpoint=run.checkpoint.name if run.checkpoint else None,
         learns_from=run.config["scope"],
+        sources=[LearntJson.of(each.source, each.weight) for each in beside],
     )
 
 

@@ -19,7 +19,7 @@ from app.kernel.settings import get_settings
 from app.preferences import service as preferences
 from app.preferences.models import Snapshot, SnapshotState
 from app.registry.models import Checkpoint, CheckpointKind
-from app.rounds import plan
+from app.rounds import learnt, plan
 from app.rounds.models import InputRole, RunInput, RunKind, RunState, TrainingRun
 from app.rounds.plan import Stage
 from app.rounds.recipes import max_length, recipe
@@ -129,6 +129,7 @@ def _claimed(session: Session, run: TrainingRun, snapshot: Path, made_before: Ch
         verified = settings.runs_dir / f"run-{run.after_run_id}" / plan.VERIFIED
         parent |= {"verified": str(verified)} if verified.is_file() else {}
     config = {"snapshot": str(data), "output": str(output), **parent, **run.config["run"]}
+    config |= learnt.of_run_file(run, settings, snapshot)
     stages = tuple(stage for stage in stages if stage.only_with is None or stage.only_with in given)
     return Claim(run.id, run.fencing_token, folder, output, config, stages, given)
 

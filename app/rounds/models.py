@@ -150,6 +150,17 @@ class RunInput(Base):
     checkpoint_id: Mapped[int] = mapped_column(ForeignKey("checkpoints.id"), primary_key=True, index=True)
 
 
+class RunSource(Base):
+    """A source that a run learns from beside its snapshot, and how often: as it was when the run was queued."""
+
+    __tablename__ = "run_sources"
+    __table_args__ = (Index(None, "source_id"), CheckConstraint("weight > 0", name="weighs_something"))
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("training_runs.id"), primary_key=True)
+    source_id: Mapped[int] = mapped_column(ForeignKey("sources.id"), primary_key=True)
+    weight: Mapped[float]
+
+
 class Evaluation(Base):
     """What a checkpoint was measured at, by a program and without people, against another one or alone."""
 

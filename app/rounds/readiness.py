@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
@@ -10,10 +11,11 @@ from app.kernel.settings import get_settings
 from app.loops.models import Round, RoundState
 from app.loops.queries import challenging_round
 from app.preferences import prompt_lines, trainable
-from app.rounds import plan, recent
+from app.rounds import learnt, plan, recent
 from app.rounds.minutes import Checkable, minutes, units
 from app.rounds.models import RunKind
 from app.rounds.recipes import MIN_STRENGTH, conflicts, recipe_problem
+from app.sources.models import Source
 from training.formats.prompts import Split
 
 MOST = 1_000
@@ -46,6 +48,8 @@ class Readiness:
     """Training prompts that say what an answer must come to; None where a training does not learn from checks."""
     units: dict[RunKind, int]
     """How much each run would read (``app.rounds.minutes``)."""
+    sources: Sequence[Source]
+    """What it would learn from beside what people said."""
     minutes: int
     """How long it would take from the reward model to the end of the check, as a guess."""
     blocked: str | None
@@ -72,6 +76,7 @@ def readiness(session: Session, current: Round) -> Readiness:
         needed=settings.training_min_pairs,
         checkable=checkable.train if plan.checks_wanted(settings) else None,
         units={},
+        sources=_beside(session),
         minutes=0,
         blocked=None,
     )
@@ -84,8 +89,16 @@ def readiness(session: Session, current: Round) -> Readiness:
         held_out=found.held_out,
         checkable=checkable,
     )
+    more = learnt.units(found.sources)
+    planned = {kind: much + more.get(kind, 0) for kind, much in planned.items()}
     blocked = _blocked(current, challenging_round(session), found) or recipe_problem(settings)
     return replace(found, units=planned, minutes=minutes(session, planned), blocked=blocked)
+
+
+def _beside(session: Session) -> list[Source]:
+    """Those that a run of the chain takes, each once."""
+    found = (each for kind in plan.chain(get_settings()) for each in learnt.given(session, kind))
+    return list({each.id: each for each in found}.values())
 
 
 def _blocked(current: Round, challenging: Round | None, found: Readiness) -> str | None:

@@ -31,10 +31,11 @@ from app.preferences.forms import ExportFilter
 from app.preferences.models import Snapshot, SnapshotState
 from app.registry.externals import left_out_of_training
 from app.registry.models import Checkpoint, CheckpointKind, CheckpointState
-from app.rounds import checking, claims, contests, endings, gate, plan, queries, recent
+from app.rounds import checking, claims, contests, endings, gate, learnt, plan, queries, recent
 from app.rounds.models import RunKind, RunState, TrainingRun
 from app.rounds.readiness import readiness
 from app.rounds.recipes import MIN_STRENGTH, SEED, trained_by
+from app.sources.models import Source
 
 log = structlog.get_logger()
 
@@ -70,10 +71,12 @@ def start_training(session: Session, user: User | None) -> list[TrainingRun]:
         if kind is RunKind.GRPO and not ready.checkable:
             log.info("no_learning_from_checks", reason="No training prompt says what an answer must come to.")
             continue
-        learns_from = SCOPES.get(kind, "all rounds")
+        beside = learnt.given(session, kind)
+        learns_from = SCOPES.get(kind, "all rounds") + learnt.words(beside)
         after = queued[-1] if queued else None
-        config = _config(session, current, kind, base, learns_from) | {"units": ready.units.get(kind, 0)}
+        config = _config(session, current, kind, base, learns_from, beside) | {"units": ready.units.get(kind, 0)}
         queued.append(_queue(session, current, kind, everything, config, user, after))
+        learnt.note(session, queued[-1], beside)
     current.state = RoundState.TRAINING
     accounts.audit(session, user, "training.start", "round", current.id, runs=[run.id for run in queued])
     log.info("training_queued", runs=[run.id for run in queued], about_minutes=ready.minutes)
@@ -117,7 +120,9 @@ def _base(session: Session) -> Checkpoint:
     return base
 
 
-def _config(session: Session, current: Round, kind: RunKind, base: Checkpoint, scope: str) -> dict[str, Any]:
+def _config(
+    session: Session, current: Round, kind: RunKind, base: Checkpoint, scope: str, beside: Sequence[Source] = ()
+) -> dict[str, Any]:
     """``run`` is what the run file says; ``scope`` which preferences it learns from and ``trained_by`` by whom, in words."""
     settings = get_settings()
     samples: dict[str, Any] = {
@@ -146,6 +151,8 @@ def _config(session: Session, current: Round, kind: RunKind, base: Checkpoint, s
         run["data"]["newest_after"] = recent.newest_trained(session)
     if barred := left_out_of_training(session):
         run["data"]["leave_out"] = barred
+    told = learnt.told(beside, settings)
+    run |= told | {"data": run["data"] | told.get("data", {})}
     more = samples if kind is RunKind.SFT else {}
     return {"scope": scope, "trained_by": trained_by(kind, run), "base_id": base.id, **more, "run": run}
 

@@ -19,13 +19,14 @@ from app.kernel.settings import get_settings
 from app.loops.models import Round, RoundState
 from app.loops.queries import ENDED_COLLECTING
 from app.preferences.forms import ExportFilter
-from app.rounds import cards, choosing, contests, findings, mixing, progress, queries, service, timeline
+from app.rounds import cards, choosing, contests, findings, learnt, mixing, progress, queries, service, timeline
 from app.rounds.acts import NOTHING_REFUSED, OVERRIDE, Act, Refused, of_round
 from app.rounds.cards import Card
 from app.rounds.choosing import Chosen
 from app.rounds.contest_views import CONTEST_POLL_SECONDS, act
 from app.rounds.findings import Measured
 from app.rounds.gate import WORDS as GATE_WORDS
+from app.rounds.learnt import Learnt
 from app.rounds.mixing import Mix
 from app.rounds.models import RunKind, RunState, TrainingRun
 from app.rounds.progress import Column, Headline, Results
@@ -88,6 +89,8 @@ class RunPage:
     points: list[dict[str, Any]]
     columns: list[Column]
     snapshot_words: str
+    sources: Sequence[Learnt]
+    """What it learns from beside its snapshot."""
     gate_words: str
     measured: list[Measured]
     """By a run that checks, where the reader may see it."""
@@ -246,6 +249,7 @@ def _run(session: Session, user: User, run_id: int) -> RunPage:
         points=progress.points(queries.events(session, run.id), run),
         columns=progress.columns(run.kind),
         snapshot_words=ExportFilter.model_validate(run.snapshot.filter).words(),
+        sources=learnt.of_runs(session, [run.id]).get(run.id, ()),
         gate_words=GATE_WORDS,
         measured=findings.of_run(session, run) if findings.shown(user, found) else [],
         log_shown=run.kind is not RunKind.CHECK or findings.shown(user, found),

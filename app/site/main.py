@@ -55,6 +55,8 @@ import app.rounds.contest_api
 import app.rounds.contest_views
 import app.rounds.views
 import app.site.tables
+import app.sources.api
+import app.sources.views
 import app.synthesis.api
 import app.synthesis.views
 import app.webhooks.api
@@ -90,6 +92,7 @@ PAGES = (
     app.playground.views.router,
     app.preferences.views.router,
     app.preferences.private.views.router,
+    app.sources.views.router,
     app.rounds.views.router,
     app.board.views.router,
     app.rounds.contest_views.router,
@@ -121,6 +124,7 @@ API = (
     app.playground.api.router,
     app.preferences.api.router,
     app.preferences.private.api.router,
+    app.sources.api.router,
     app.rounds.api.router,
     app.board.api.router,
     app.rounds.contest_api.router,

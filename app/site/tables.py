@@ -15,6 +15,7 @@ import app.preferences.models
 import app.prompts.models
 import app.registry.models
 import app.rounds.models
+import app.sources.models
 import app.synthesis.models
 import app.webhooks.models  # noqa: F401 - imported for the tables
 from app.kernel.db import Base

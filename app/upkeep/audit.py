@@ -20,8 +20,10 @@ from app.preferences.service import folder
 from app.prompts import upkeep
 from app.registry import manifest
 from app.registry.models import Checkpoint, CheckpointState
+from app.sources import storing
+from app.sources.models import Source
 from app.upkeep.promises import CHECKS
-from training.formats import snapshots
+from training.formats import checkpoints, snapshots
 
 GRACE = 60
 """Seconds by which a lease may be over: the sweeper comes by every ``sweep_interval``, a restart takes longer."""
@@ -45,7 +47,7 @@ def audit(session: Session, *, grace: int = GRACE, files: bool = True) -> list[P
         *unwritable_rows(session),
     ]
     if files:
-        problems += [*broken_snapshots(session), *broken_checkpoints(session)]
+        problems += [*broken_snapshots(session), *broken_sources(session), *broken_checkpoints(session)]
     return problems
 
 
@@ -85,6 +87,27 @@ def broken_snapshots(session: Session) -> Iterator[Problem]:
                 "Restore the folder from a backup, or freeze a new snapshot; runs that use this one cannot be repeated."
             )
             yield Problem(f"snapshot {snapshot.id}", found, remedy)
+
+
+def broken_sources(session: Session) -> Iterator[Problem]:
+    """Sources whose rows are not those that were added."""
+    for source in session.scalars(select(Source).order_by(Source.id)):
+        found = source_damage(storing.rows_file(source), source.sha256)
+        if found:
+            remedy = (
+                "Restore its folder from a backup, or withdraw it and add the file again; until then no run can learn "
+                "from it."
+            )
+            yield Problem(f"source {source.id}", found, remedy)
+
+
+def source_damage(rows: Path, sha256: str) -> str | None:
+    """What is wrong with the rows of a source that were added with ``sha256``; None where nothing is."""
+    try:
+        digest = checkpoints.sha256(rows)
+    except OSError as error:
+        return f"cannot be read: {error.filename} ({error.strerror})"
+    return None if digest == sha256 else f"has rows that differ from what was added (SHA-256 {digest[:12]}…)"
 
 
 def snapshot_damage(path: Path, sha256: str) -> str | None:

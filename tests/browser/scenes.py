@@ -38,6 +38,7 @@ from app.webhooks.forms import WebhookIn
 from app.webhooks.models import Delivery, DeliveryState, Occasion, Webhook
 from tests import factories, talking
 from tests.browser.history import PASTS, make_history
+from tests.browser.sourced import make_sources
 from tests.findings.checking import checkable, found, submit
 from training.formats import mix
 
@@ -117,6 +118,7 @@ def set_scene(session: Session, path: str = "") -> Scene:
     proof = make_proof(session, alice) if "proof" in path else {}
     traced = make_traced(session, alice) if "traced" in path else {}
     webhook = make_webhook(session, bob)
+    sources = make_sources(session, bob, run) if "source" in path else {}
     session.commit()
     by_name = dict(session.execute(select(Checkpoint.name, Checkpoint.id)).all())
     ids: dict[str, int | str] = {
@@ -151,6 +153,7 @@ def set_scene(session: Session, path: str = "") -> Scene:
         **blank,
         **proof,
         **traced,
+        **sources,
     }
     return Scene({Role.ANNOTATOR: alice, Role.REVIEWER: rita, Role.ADMIN: bob}, ids)
 

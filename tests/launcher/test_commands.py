@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -185,6 +186,26 @@ def test_documents_are_added_all_or_none_shown_and_deleted(corral: Corral, sessi
     assert "one.txt" in listed
     assert corral("documents", "delete", "Handbook", listed.split()[0]).stdout == "one.txt is deleted.\n"
     refused(corral("documents", "delete", "Handbook", listed.split()[0]), "Nothing was found here")
+
+
+def test_a_source_is_added_shown_weighed_and_withdrawn(corral: Corral, tmp_path: Path, data_dir: Path) -> None:
+    good, bad = '{"prompt": "Why?", "completion": "So."}\n', '{"prompt": "Who?"}\n'
+    (tmp_path / "one.jsonl").write_text(good + bad, encoding="utf-8")
+    one, absent = str(tmp_path / "one.jsonl"), str(tmp_path / "none.jsonl")
+    about = ("--name", "Ours", "--kind", "completions", "--origin", "human")
+    refused(corral("source", "add", absent, *about), "none.jsonl cannot be read")
+    refused(corral("source", "add", one, *about), "1 line is refused. The first: line 2 has no answer")
+    refused(corral("source", "add", one, *about[2:], "--name", " "), "The name cannot be used. Please fill this in.")
+    added = corral("source", "add", one, *about, "--leave-out-refused").stdout
+    assert added == "Ours: 1 kept, 1 left out. No training learns from it until it has a weight.\n"
+    listed = corral("source", "list").stdout.splitlines()[1].split()
+    assert listed[1:6] == ["Ours", "completions", "human", "1", "0"]
+    assert corral("source", "weigh", listed[0], "0.5").stdout == "Ours has the weight 0.5.\n"
+    assert corral("source", "weigh", "Ours", "11").exit_code == 2
+    assert corral("source", "withdraw", "Ours").stdout == "Ours is withdrawn.\n"
+    refused(corral("source", "weigh", "Ours", "1"), "This source was withdrawn.")
+    refused(corral("source", "withdraw", "Nobody's"), "There is no source Nobody's")
+    shutil.rmtree(data_dir / "sources")
 
 
 def test_the_audit_names_the_row_and_the_remedy(corral: Corral, session: Session) -> None:

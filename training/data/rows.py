@@ -17,9 +17,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from training.data import asked, decontamination, snapshot
+from training.data import asked, snapshot
+from training.data import beside as sides
+from training.data.beside import NOTHING, Beside
 from training.data.chat import Response, Tokenizer, encode_chat, encode_response
-from training.data.decontamination import Prompt
 from training.data.left_out import NAMED_ROWS, UNUSABLE, LeftOut
 from training.data.rules import CODES, language_of
 from training.data.snapshot import Preference
@@ -122,10 +123,12 @@ def prepare(
     max_held_out: int,
     consumer: Kind = "reward",
     verified: Path | None = None,
+    beside: Beside = NOTHING,
 ) -> Prepared:
     """Read, filter, rank and tokenise a snapshot or a file for one consumer.
 
-    `verified` is a file of pairs that checks found, not people. They stand beside those of people and have no vote among them.
+    `verified` is a file of pairs that checks found, not people, and `beside` are sources by their weights
+    (training/data/beside.py). Both have no vote among what people said.
 
     Raises:
         ConfigError: the tokenizer has no chat template.
@@ -145,7 +148,7 @@ def prepare(
     allowed = [row for row in train if not row.written_by(config.leave_out)]
     wanted = _newest_weighted(_of_wanted_batches(allowed, config), config)
     unseen = asked.held_out(path) | {row.prompt_hash: row.prompt for row in held_out}
-    clean = _decontaminated(wanted, unseen.values(), config)
+    clean = sides.clean(wanted, unseen.values(), config)
     counts |= {
         "left_out_by_checkpoint": len(train) - len(allowed),
         "left_to_other_batches": len(allowed) - len(wanted),
@@ -153,9 +156,12 @@ def prepare(
     }
     ranked, dropped = rankings.rank(clean, config.conflicts, 1 if consumer == "sft" else config.min_strength)
     counts |= dropped | _written(ranked, dropped, consumer)
-    found = _of_verifiers(verified, unseen.values(), config)
+    found = sides.of_verifiers(verified, unseen.values(), config)
     counts |= {"verifier_pairs": len(found)} if verified else {}
     ranked += found
+    more, said = sides.of_sources(beside, unseen, config, consumer, salt=digest)
+    ranked += more
+    counts |= sides.counted(said)
     rows, counted = _rows(ranked, consumer, tokenizer, config.max_length, left_out)
     counts |= counted
     # By prompt hash, so that two runs on the same snapshot are measured on the same pairs whatever their seeds.
@@ -194,15 +200,6 @@ def _of_wanted_batches(train: list[Preference], config: DataConfig) -> list[Pref
     ]
 
 
-def _of_verifiers(file: Path | None, unseen: Iterable[Prompt], config: DataConfig) -> list[Ranking]:
-    """The pairs of a file, each a ranking of its own; an empty file has none."""
-    if file is None or not file.is_file() or not file.stat().st_size:
-        return []
-    rows, _ = snapshot.read_file(file, config.held_out_percent)
-    clean = _decontaminated([row for row in rows if row.split == "train"], unseen, config)
-    return rankings.rank(clean, "keep_all", min_strength=1)[0]
-
-
 def _written(ranked: list[Ranking], dropped: dict[str, int], consumer: Kind) -> dict[str, int]:
     """Answers that people wrote from scratch: what is fine-tuned imitates them; what learns from pairs leaves them out."""
     if consumer != "sft":
@@ -223,13 +220,6 @@ def _newest(train: list[Preference], after: int | None) -> Callable[[Preference]
         return lambda row: isinstance(row.annotation_id, int) and row.annotation_id > after
     last = max((row.round for row in train if row.round is not None), default=None)
     return lambda row: last is not None and row.round == last
-
-
-def _decontaminated(train: list[Preference], unseen: Iterable[Prompt], config: DataConfig) -> list[Preference]:
-    contaminated = decontamination.contains_any(unseen, config.ngram, config.overlap)
-    verdicts = {row.prompt_hash: row for row in train}
-    dirty = {content for content, row in verdicts.items() if contaminated(row.prompt)}
-    return [row for row in train if row.prompt_hash not in dirty]
 
 
 def _rows(

@@ -15,8 +15,11 @@ DIMENSIONS = ("capability", "language", "source")
 UNKNOWN = "unknown"
 PAPER = {"human": 0.024, "other tasks": 0.442, "rejection sampled": 0.188, "translated": 0.346}
 """Of the multilingual data for fine-tuning in Llama 3 (arXiv 2407.21783, 4.3.2); of no other capability does the paper say it."""
+ORIGINS = ("human", "other_task", "synthetic")
+"""Where the rows of a source beside a snapshot come from: people, another task's data, a model."""
 AS_IN_PAPER = {
     "human": "human",
+    "other_task": "other tasks",
     "human_edit": "human",
     "preferred": "human",
     "imported": "other tasks",
@@ -24,7 +27,12 @@ AS_IN_PAPER = {
     "correction": "rejection sampled",
     "translated": "translated",
 }
-"""Which of the paper's kinds a source is; others have none there."""
+"""Which of the paper's kinds a source is; others have none there. Of "ORIGIN:NAME" the origin says it."""
+
+
+def named(origin: str, name: str) -> str:
+    """What a source beside a snapshot is called here."""
+    return f"{origin}:{name}"
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,7 @@ def report(portions: Iterable[Portion], targets: Mapping[str, float]) -> dict[st
     ]
     kinds: dict[str, int] = dict.fromkeys(PAPER, 0)
     for each in found:
-        kind = AS_IN_PAPER.get(each.source)
+        kind = AS_IN_PAPER.get(each.source.partition(":")[0])
         kinds |= {kind: kinds[kind] + each.tokens} if kind else {}
     return {
         "rows": rows,

@@ -16,6 +16,8 @@ from training.formats.rankings import Consumer, Rule
 from training.formats.trainers import ODDS, OWN, UNPAIRED, LossType, Trainer, class_of
 
 Kind = Consumer
+MOST_WEIGHT = 10.0
+"""Of a source: more epochs than that of the same rows are learnt by heart."""
 Aggregate = Literal["min", "mean_minus_std"]
 
 
@@ -187,6 +189,29 @@ class CheckpointingConfig:
         _require(self.keep >= 2, "checkpointing.keep", "at least 2")
 
 
+@dataclass(frozen=True)
+class SourceConfig:
+    """A file that a run learns from beside its snapshot (training/data/beside.py).
+
+    A run file may leave `sha256` out: what stands here is what the file is.
+    """
+
+    name: str
+    path: Path
+    weight: float  # how many times an epoch has each of its rows; a fraction takes that share of them
+    sha256: str
+    origin: str = "other_task"  # what the mix calls it: human, other_task or synthetic
+
+    def __post_init__(self) -> None:
+        _require(bool(self.name), "sources.name", "a name")
+        _require(0 <= self.weight <= MOST_WEIGHT, "sources.weight", f"at least 0 and at most {MOST_WEIGHT:g}")
+        _require(self.origin in mix.ORIGINS, "sources.origin", f"one of {', '.join(mix.ORIGINS)}")
+
+    def to_json(self) -> dict[str, Any]:
+        """What makes two the same, wherever the file lies."""
+        return {"name": self.name, "origin": self.origin, "weight": self.weight, "sha256": self.sha256}
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """The settings of every run. Paths are absolute, except a `base_model` that is a hub id.
@@ -209,10 +234,14 @@ class RunConfig:
     checkpointing: CheckpointingConfig
     cache: Path  # what nights have in common: log-probabilities of references
     parent_adapter: Path | None = None
+    sources: list[SourceConfig] = field(default_factory=list)  # learnt from, too; never measured on
+    unseen: Path | None = None  # a snapshot whose held-out prompts no source may repeat; beside that of `snapshot`
     trainer: Trainer = "corral"  # a run file may say "auto"; what stands here is who trains
 
     def __post_init__(self) -> None:
         _require(0 <= self.seed < 2**32, "seed", "at least 0 and below 2^32")
+        names = [source.name for source in self.sources]
+        _require(len(names) == len(set(names)), "sources.name", "different for each source")
         if self.parent_adapter and self.model.trains == "all":
             raise ConfigError(
                 '"model.trains" is "all", but a parent adapter is continued as one: set base_model instead'
@@ -248,7 +277,7 @@ class RunConfig:
         """The settings as JSON types, as they stand in a checkpoint's manifest; the table of another kind is null there."""
         told = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self).items()}
         tables = {table: told.pop(table, None) for table in TABLES}
-        return told | tables
+        return told | tables | {"sources": [source.to_json() for source in self.sources]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,8 +353,8 @@ TABLES = ("reward", "dpo")
 
 # What may change between two starts of a run: it learns the same, or the machine decides (dtype). The data and the models are
 # known by their hashes.
-FREE = ("recipe", "output", "cache", "snapshot", "verified", "base_model", "parent_adapter", "evaluation.", "checkpointing.",
-        "model.dtype", "model.pack_tokens", "model.gradient_checkpointing")  # fmt: skip
+FREE = ("recipe", "output", "cache", "snapshot", "unseen", "verified", "base_model", "parent_adapter", "evaluation.",
+        "checkpointing.", "model.dtype", "model.pack_tokens", "model.gradient_checkpointing")  # fmt: skip
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_type_hints, overload
 
+from training.formats import checkpoints
 from training.formats.errors import ConfigError
 from training.formats.settings import RUNS, TABLES, DpoRun, Kind, RewardRun, SftRun
 from training.formats.trainers import ODDS, UNPAIRED, chosen
@@ -46,9 +47,10 @@ def load(path: Path, kind: Kind) -> RewardRun | SftRun | DpoRun:
     _choose_rate(merged)
     _settle_trainer(merged, run)
     merged.setdefault("cache", "../cache")  # beside the run's folder, so that the next night's run finds it
-    for key in ("snapshot", "output", "parent_adapter", "cache", "verified"):
+    for key in ("snapshot", "output", "parent_adapter", "cache", "verified", "unseen"):
         if isinstance(merged.get(key), str):
             merged[key] = (path.parent / merged[key]).resolve()
+    _settle_sources(merged, path)
     _resolve_base(path, merged)
     return tables.of(RUNS[kind], merged, path)
 
@@ -59,6 +61,31 @@ def _recipe(kind: str, name: str, path: Path) -> dict[str, Any]:
         known = sorted(file.name.split(".")[1] for file in RECIPES.glob(f"{kind}.*.toml"))
         raise ConfigError(f'{path}: there is no recipe "{name}", use one of: {", ".join(known)}')
     return _read(recipe)
+
+
+def _settle_sources(merged: dict[str, Any], path: Path) -> None:
+    """Paths are relative to the run file; what a source is must be known to whoever resumes, said or not."""
+    sources = merged.get("sources")
+    if not isinstance(sources, list):
+        return
+    settled: list[Any] = []
+    for given in sources:
+        source = dict(given) if isinstance(given, dict) else given
+        if isinstance(source, dict) and isinstance(source.get("path"), str):
+            source["path"] = (path.parent / source["path"]).resolve()
+            if "sha256" not in source:
+                source["sha256"] = _digest(source["path"], path)
+        settled.append(source)
+    merged["sources"] = settled
+
+
+def _digest(file: Path, path: Path) -> str:
+    try:
+        return checkpoints.sha256(file)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: the source {file} cannot be read ({error.strerror}): correct sources.path"
+        ) from None
 
 
 def _choose_rate(table: dict[str, Any]) -> None:

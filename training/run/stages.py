@@ -9,6 +9,7 @@ from pathlib import Path
 
 from transformers import Trainer
 
+from training.data.beside import Beside
 from training.data.chat import Tokenizer
 from training.data.left_out import UNUSABLE
 from training.data.rows import Prepared, prepare, unrenderable
@@ -54,6 +55,7 @@ def rows_of(config: RunConfig) -> tuple[Tokenizer, Prepared]:
         max_held_out=most,
         consumer=config.kind,
         verified=config.pairs_of_verifiers,
+        beside=Beside(config.sources, config.unseen),
     )
     refuse_weights(config, prepared.rows)
     return tokenizer, prepared

@@ -61,17 +61,25 @@ def _sentence(settings: type, errors: Sequence[Any]) -> str:
 def _names(settings: type, where: Sequence[Any]) -> list[str]:
     """The names of the tables and of the setting in a place that pydantic names, which goes on into unions and lists."""
     names: list[str] = []
+    inner: type | None = settings
     for part in where:
+        if isinstance(part, int):  # of a list of tables
+            continue
         names.append(str(part))
-        known = get_type_hints(settings)
-        if part not in known or not is_dataclass(known[part]):
+        inner = _table(get_type_hints(inner).get(part))
+        if inner is None:
             break
-        settings = known[part]
     return names
 
 
 def _within(settings: type, owners: Sequence[str]) -> type:
     """The dataclass of a table in a table."""
     for owner in owners:
-        settings = get_type_hints(settings)[owner]
+        settings = _table(get_type_hints(settings)[owner]) or settings
     return settings
+
+
+def _table(hint: Any) -> type | None:
+    """The dataclass of a table, or of the tables in a list; None of a setting that is no table."""
+    found = next((each for each in (hint, *get_args(hint)) if is_dataclass(each)), None)
+    return found if isinstance(found, type) else None

@@ -22,7 +22,7 @@ from app.kernel.errors import BadInput, Conflict
 FORMAT = 1
 CONTENTS = "contents.json"
 ROWS, FILES = "database", "files"
-FOLDERS = ("checkpoints", "snapshots", "runs", "models")
+FOLDERS = ("checkpoints", "snapshots", "sources", "runs", "models")
 """What files there can be: a backup puts nothing elsewhere."""
 _TRAILER = "corral-backup sha256 {}\n"
 _TRAILER_BYTES = len(_TRAILER.format("0" * 64))

@@ -17,7 +17,8 @@ from typing import IO, TYPE_CHECKING
 
 from app.kernel.errors import CannotStart, Conflict
 from app.registry import manifest
-from app.upkeep.audit import snapshot_damage
+from app.sources.storing import ROWS
+from app.upkeep.audit import snapshot_damage, source_damage
 from app.upkeep.backups.archive import FILES, Contents, Writer
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _CHECKPOINTS = """
      WHERE kind NOT IN ('base', 'external') AND state <> 'broken' ORDER BY id
 """
 _SNAPSHOTS = "SELECT id, coalesce(path, name), sha256 FROM snapshots WHERE state = 'ready' ORDER BY id"
+_SOURCES = "SELECT id, path, sha256 FROM sources ORDER BY id"
 # what is of others may still be written; a run that starts again makes it again
 _RUNS = "SELECT id FROM training_runs WHERE state = 'succeeded' ORDER BY id"
 _GONE = "SELECT id FROM snapshots WHERE id = ANY (%s) AND state <> 'ready'"
@@ -50,7 +52,7 @@ def named(connection: Connected, data_dir: Path, *, models: bool) -> Found:
 
     Args:
         connection: To the database.
-        data_dir: Where snapshots and runs lie; a checkpoint says itself where it lies.
+        data_dir: Where snapshots, sources and runs lie; a checkpoint says itself where it lies.
         models: Whether the converted base models are taken as well.
     """
     found = Found()
@@ -69,6 +71,12 @@ def named(connection: Connected, data_dir: Path, *, models: bool) -> Found:
         if wrong:
             found.damaged.append(f"Snapshot {number} {wrong}.")
             found.lost.append(int(str(number)))
+    for number, name, sha256 in connection.execute(_SOURCES).fetchall():
+        folder = data_dir / "sources" / str(name)
+        found.folders[f"sources/{name}"] = folder
+        wrong = source_damage(folder / ROWS, str(sha256))
+        if wrong:
+            found.damaged.append(f"Source {number} {wrong}.")
     for (number,) in connection.execute(_RUNS).fetchall():
         found.folders[f"runs/run-{number}"] = data_dir / "runs" / f"run-{number}"
     if models and (data_dir / "models").is_dir():

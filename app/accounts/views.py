@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -10,8 +9,9 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
-from app.accounts import passwords, people, queries, service, signing_in
+from app.accounts import passwords, people, queries, second_step, service, signing_in, step_views
 from app.accounts.access import NOT_YOURS, SignedIn, confirmed, device_cookie, maybe_signed_in, session_cookie
+from app.accounts.entering import drop_cookie, enter, remember_theme
 from app.accounts.forms import AccountForm, LanguagesForm, LoginForm, NameForm, PasswordForm, ThemeForm, TokenForm
 from app.accounts.hashing import InLine
 from app.accounts.models import ApiToken, Invite, LoginSession, User
@@ -19,12 +19,12 @@ from app.kernel.db import DbSession
 from app.kernel.errors import AppError, BadInput, Conflict, refused
 from app.kernel.languages import named
 from app.kernel.settings import get_settings
-from app.shell.web import client_address, is_secure, redirect, render, safe_next
+from app.shell.web import client_address, redirect, render, safe_next
 
 router = APIRouter()
 router.include_router(people.router)
+router.include_router(step_views.router)
 
-DEVICE_DAYS = 400
 WRONG = "This e-mail address and password do not match. Check both and try again."
 
 
@@ -89,7 +89,9 @@ def login(request: Request, _: InLine, session: DbSession, form: Annotated[Login
     if user is None:
         page = LoginPage(form.email, safe_next(form.next), WRONG)
         return render(request, "accounts/login.html", page, status=422)
-    return _enter(request, session, user, safe_next(form.next))
+    if second_step.is_on(session, user):
+        return step_views.ask(request, user, safe_next(form.next))
+    return enter(request, session, user, safe_next(form.next))
 
 
 @router.post("/logout")
@@ -99,7 +101,7 @@ def logout(request: Request, session: DbSession) -> Response:
     if user:
         signing_in.end_session(session, user, request.state.login_session_id)
     response = redirect(request, "/login", flash="You are signed out.")
-    response.delete_cookie(session_cookie(request), secure=is_secure(request), httponly=True, samesite="lax")
+    drop_cookie(request, response, session_cookie(request))
     # Drafts and pages that this browser kept. Not "cookies": the device stays known to the throttle. Over plain HTTP browsers
     # do not listen to it, so the page's script clears what scripts stored as well.
     response.headers["clear-site-data"] = '"cache", "storage"'
@@ -125,7 +127,7 @@ def accept_invite(
         invite = queries.find_invite(session, secret)
         page = InvitePage(invite, form.name, form.email, _by_field(error))
         return render(request, "accounts/invite.html", page, status=422)
-    return _enter(request, session, user, "/")
+    return enter(request, session, user, "/")
 
 
 @router.post("/theme")
@@ -135,7 +137,7 @@ def set_theme(request: Request, session: DbSession, form: Annotated[ThemeForm, F
     if user:
         user.preferences = {**user.preferences, "theme": form.theme}
     response = redirect(request, safe_next(form.next))
-    _remember_theme(request, response, form.theme)
+    remember_theme(request, response, form.theme)
     return response
 
 
@@ -236,31 +238,6 @@ def revoke_token(request: Request, session: DbSession, user: SignedIn, token_id:
     """End a token."""
     service.revoke_token(session, user, token_id)
     return redirect(request, "/tokens", flash="The token is revoked. Programs that use it are refused from now on.")
-
-
-def _enter(request: Request, session: DbSession, user: User, target: str) -> Response:
-    """Start a session under a new secret, end the one that this browser may have had, and go to ``target``."""
-    before = maybe_signed_in(request, session)
-    if before:
-        signing_in.end_session(session, before, request.state.login_session_id)
-    device = request.cookies.get(device_cookie(request)) or secrets.token_urlsafe(32)
-    agent = request.headers.get("user-agent", "")
-    secret = signing_in.start_session(session, user, user_agent=agent, device=device)
-    response = redirect(request, target)
-    _set_cookie(request, response, session_cookie(request), secret, days=get_settings().session_days)
-    _set_cookie(request, response, device_cookie(request), device, days=DEVICE_DAYS)
-    if "theme" in user.preferences:
-        _remember_theme(request, response, user.preferences["theme"])
-    return response
-
-
-def _set_cookie(request: Request, response: Response, name: str, value: str, *, days: int) -> None:
-    secure = is_secure(request)
-    response.set_cookie(name, value, max_age=days * 86400, secure=secure, httponly=True, samesite="lax")
-
-
-def _remember_theme(request: Request, response: Response, theme: str) -> None:
-    _set_cookie(request, response, "theme", theme, days=DEVICE_DAYS)
 
 
 def _by_field(error: AppError) -> dict[str, str]:

@@ -28,6 +28,8 @@ SIGNED_IN = "everyone with an account"
 OPEN_DOORS = {
     ("GET", "/login"): "to sign in",
     ("POST", "/login"): "to sign in",
+    ("GET", "/login/code"): "to sign in, once the password was right",
+    ("POST", "/login/code"): "to sign in, once the password was right",
     ("POST", "/logout"): "signing out of a session that is over is no error",
     ("GET", "/invite/{secret}"): "the secret is the permission",
     ("POST", "/invite/{secret}"): "the secret is the permission",

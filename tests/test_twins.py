@@ -45,6 +45,8 @@ ALONE = {
     "/profile/keys": BROWSER,
     "/profile/keys/reset": BROWSER,
     "/profile/password": BROWSER,
+    "/profile/provider/connect": BROWSER,
+    "/profile/provider/disconnect": BROWSER,
     "/profile/second-step/begin": BROWSER,
     "/profile/second-step/codes": BROWSER,
     "/profile/second-step/confirm": BROWSER,

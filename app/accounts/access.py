@@ -57,6 +57,11 @@ def step_cookie(request: Request) -> str:
     return "__Host-corral-step" if is_secure(request) else "corral-step"
 
 
+def provider_cookie(request: Request) -> str:
+    """The name of the cookie that says which sign-in at the identity provider began in this browser."""
+    return "__Host-corral-provider" if is_secure(request) else "corral-provider"
+
+
 def maybe_signed_in(request: Request, session: DbSession) -> User | None:
     """Like :func:`signed_in`, for the few pages that anonymous visitors may see too."""
     try:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.accounts import second_step, signing_in
 from app.accounts.access import SETTING_UP, device_cookie, maybe_signed_in, session_cookie
 from app.accounts.models import User
+from app.accounts.signing_in import Provided
 from app.kernel.settings import get_settings
 from app.shell.web import is_secure, redirect
 
@@ -19,7 +20,7 @@ DAY = 86400
 
 
 def enter(
-    request: Request, session: Session, user: User, target: str, *, by_provider: bool = False, flash: str | None = None
+    request: Request, session: Session, user: User, target: str, *, by: Provided | None = None, flash: str | None = None
 ) -> Response:
     """Start a session under a new secret, end the one that this browser may have had, and go to ``target``."""
     before = maybe_signed_in(request, session)
@@ -27,8 +28,8 @@ def enter(
         signing_in.end_session(session, before, request.state.login_session_id)
     device = request.cookies.get(device_cookie(request)) or secrets.token_urlsafe(32)
     agent = request.headers.get("user-agent", "")
-    started = signing_in.start_session(session, user, user_agent=agent, device=device, by_provider=by_provider)
-    if not by_provider and second_step.is_wanted_of(session, user):
+    started = signing_in.start_session(session, user, user_agent=agent, device=device, by=by)
+    if by is None and second_step.is_wanted_of(session, user):
         target, flash = SETTING_UP, "This installation asks for a second step. Set it up here to go on."
     response = redirect(request, target, flash=flash)
     set_cookie(request, response, session_cookie(request), started, seconds=get_settings().session_days * DAY)

@@ -67,6 +67,17 @@ class OwnPasswordForm(Form):
     password: str = ""
 
 
+class BackForm(Form):
+    """What a browser brings back from the identity provider, as far as it is read."""
+
+    model_config = ConfigDict(extra="ignore", str_max_length=4000)
+
+    code: str = ""
+    state: str = ""
+    error: str = ""
+    iss: str | None = None
+
+
 class CodeForm(Form):
     """A code of an authenticator app, or a recovery code."""
 

@@ -79,6 +79,8 @@ class LoginSession(Base):
     """When it was last used, to ten minutes; one that is not used for long ends before it expires."""
     by_provider: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
     """Whether the identity provider said who this is, and not a password."""
+    asked_at: Mapped[Time | None]
+    """When the provider had asked them, as far as it says so."""
     revoked_at: Mapped[Time | None]
     created_at: Mapped[Created]
 

@@ -88,8 +88,8 @@ def still_lets_in(
 
 
 def provider_said_lately(session: Session, session_id: int) -> bool:
-    """Whether this login session was begun through the identity provider within the last ten minutes."""
-    lately = LoginSession.created_at > func.now() - _LATELY
+    """Whether the identity provider asked who this is within the last ten minutes, when this login session began."""
+    lately = LoginSession.asked_at > func.now() - _LATELY
     query = select(LoginSession.id).where(LoginSession.id == session_id, LoginSession.by_provider, lately)
     return session.scalar(query) is not None
 

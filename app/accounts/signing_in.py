@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -17,6 +18,13 @@ from app.kernel.db import without_connection_in_thread
 from app.kernel.errors import NotFound, TooMany
 from app.kernel.settings import get_settings
 from app.kernel.storable import flaw
+
+
+@dataclass(frozen=True)
+class Provided:
+    """A sign-in through the identity provider; ``asked_at`` is when that asked who it is, if it says so."""
+
+    asked_at: datetime | None = None
 
 
 def authenticate(
@@ -80,9 +88,12 @@ def _audit_failure(session: Session, aimed_at: User | None, address: str, signed
 
 
 def start_session(
-    session: Session, user: User, *, user_agent: str = "", device: str | None = None, by_provider: bool = False
+    session: Session, user: User, *, user_agent: str = "", device: str | None = None, by: Provided | None = None
 ) -> str:
-    """Sign ``user`` in: a new secret for the session cookie. ``device`` is the secret of its device cookie."""
+    """Sign ``user`` in: a new secret for the session cookie. ``device`` is the secret of its device cookie.
+
+    ``by`` says that the identity provider knew who this is, and no password was asked for.
+    """
     secret = secrets.token_urlsafe(32)
     started = LoginSession(
         token_hash=queries.digest(secret),
@@ -90,12 +101,13 @@ def start_session(
         user_agent=user_agent.replace("\x00", "")[:300],
         device_hash=queries.digest(device) if device else None,
         expires_at=func.now() + timedelta(days=get_settings().session_days),
-        by_provider=by_provider,
+        by_provider=by is not None,
+        asked_at=by.asked_at if by else None,
     )
     session.add(started)
     session.flush()
     origin.current().session_id = started.id
-    how = {"by": "identity provider"} if by_provider else {}
+    how = {"by": "identity provider"} if by else {}
     audit(session, user, "session.started", "login_session", started.id, browser=started.user_agent, **how)
     return secret
 

@@ -9,32 +9,36 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
-from app.accounts import passwords, people, queries, second_step, service, signing_in, step_views
+from app.accounts import (
+    passwords,
+    people,
+    provided,
+    provider_views,
+    queries,
+    second_step,
+    service,
+    signing_in,
+    step_views,
+)
 from app.accounts.access import NOT_YOURS, SignedIn, confirmed, device_cookie, maybe_signed_in, session_cookie
 from app.accounts.entering import drop_cookie, enter, remember_theme
 from app.accounts.forms import AccountForm, LanguagesForm, LoginForm, NameForm, PasswordForm, ThemeForm, TokenForm
 from app.accounts.hashing import InLine
-from app.accounts.models import ApiToken, Invite, LoginSession, User
+from app.accounts.models import ApiToken, Invite, LoginSession, ProviderAccount, User
+from app.accounts.provider_views import LoginPage
 from app.kernel.db import DbSession
 from app.kernel.errors import AppError, BadInput, Conflict, refused
 from app.kernel.languages import named
+from app.kernel.providing import IdentityProvider
 from app.kernel.settings import get_settings
 from app.shell.web import client_address, redirect, render, safe_next
 
 router = APIRouter()
 router.include_router(people.router)
 router.include_router(step_views.router)
+router.include_router(provider_views.router)
 
 WRONG = "This e-mail address and password do not match. Check both and try again."
-
-
-@dataclass(frozen=True)
-class LoginPage:
-    """Context of ``login.html``."""
-
-    email: str
-    next: str
-    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,10 @@ class ProfilePage:
     languages: str
     errors: dict[str, str] = field(default_factory=dict)
     rules: str = passwords.RULES
+    provider: IdentityProvider | None = None
+    connected: ProviderAccount | None = None
+    """Who they are at ``provider``."""
+    has_step: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ def login_page(request: Request, session: DbSession, next: str = "/") -> Respons
     """The sign-in form, or straight on for those who are signed in."""
     if maybe_signed_in(request, session):
         return redirect(request, safe_next(next))
-    return render(request, "accounts/login.html", LoginPage("", safe_next(next)))
+    return render(request, "accounts/login.html", LoginPage("", safe_next(next), None, get_settings().oidc))
 
 
 @router.post("/login")
@@ -87,7 +95,7 @@ def login(request: Request, _: InLine, session: DbSession, form: Annotated[Login
     device = request.cookies.get(device_cookie(request))
     user = signing_in.authenticate(session, form.email, form.password, client_address(request), device)
     if user is None:
-        page = LoginPage(form.email, safe_next(form.next), WRONG)
+        page = LoginPage(form.email, safe_next(form.next), WRONG, get_settings().oidc)
         return render(request, "accounts/login.html", page, status=422)
     if second_step.is_on(session, user):
         return step_views.ask(request, user, safe_next(form.next))
@@ -266,6 +274,9 @@ def _profile_page(
         name=user.name if name is None else name,
         languages=named(user.languages) if languages is None else languages,
         errors=_by_field(error) if error else {},
+        provider=get_settings().oidc,
+        connected=provided.account_of(session, user),
+        has_step=second_step.is_on(session, user),
     )
 
 

@@ -56,6 +56,7 @@ CREATE TABLE IF NOT EXISTS provider_accounts (
 )
 """,
     "ALTER TABLE login_sessions ADD COLUMN IF NOT EXISTS by_provider boolean NOT NULL DEFAULT false",
+    "ALTER TABLE login_sessions ADD COLUMN IF NOT EXISTS asked_at timestamp with time zone",
 )
 
 
@@ -67,6 +68,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take back: passwords alone let in again; who had none needs one (``corral user password``)."""
-    op.execute("ALTER TABLE login_sessions DROP COLUMN IF EXISTS by_provider")
+    for column in ("asked_at", "by_provider"):
+        op.execute(f"ALTER TABLE login_sessions DROP COLUMN IF EXISTS {column}")
     for table in ("provider_accounts", "recovery_codes", "second_steps"):
         op.execute(f"DROP TABLE IF EXISTS {table}")

@@ -54,7 +54,7 @@ class LoginPage:
 class ConnectPage:
     """Context of ``provider.html``; ``address`` leads to the provider, once the password was right."""
 
-    provider: IdentityProvider
+    provider: IdentityProvider | None
     connected: ProviderAccount | None
     address: str | None = None
     error: str | None = None
@@ -94,7 +94,8 @@ def back(request: Request, session: DbSession, form: Annotated[BackForm, Query()
 @router.get("/profile/provider")
 def page(request: Request, session: DbSession, user: SignedIn) -> Response:
     """Whether one is connected, and how to change that."""
-    return render(request, "accounts/provider.html", ConnectPage(_provider(), provided.account_of(session, user)))
+    found = ConnectPage(get_settings().oidc, provided.account_of(session, user))
+    return render(request, "accounts/provider.html", found)
 
 
 @router.post("/profile/provider/connect")

@@ -50,6 +50,8 @@ WRITING_GETS = {
     "/api/v1/preferences/export": _ITS_EVENT,
     "/login/provider/back": "signs in, where state, code and token are right; the audit log has each try",
     "/audit-log/events.jsonl": _ITS_EVENT,
+    "/audit-log/events.csv": _ITS_EVENT,
+    "/api/v1/audit-log/events.csv": _ITS_EVENT,
     "/api/v1/audit-log/events.jsonl": _ITS_EVENT,
     "/snapshots/{snapshot_id}/preferences.jsonl": "the audit log has each download of a snapshot that there is",
     "/api/v1/snapshots/{snapshot_id}/preferences.jsonl": "the audit log has each download of a snapshot that there is",

@@ -157,6 +157,12 @@ def test_the_worker_that_mails_invites_has_a_way_out_and_no_other() -> None:
     assert {"CORRAL_PUBLIC_URL"} <= made["control"]["environment"].keys() | services()["control"]["environment"].keys()
 
 
+def test_the_web_server_alone_reaches_the_identity_provider() -> None:
+    made = services("docker-compose.sign-in.yml")
+    assert {name for name, service in made.items() if "outside" in service.get("networks", [])} == {"web"}
+    assert {name for name, service in made.items() if "CORRAL_OIDC" in service["environment"]} == {"web"}
+
+
 @pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.gpu.yml"])
 def test_the_engine_is_started_for_the_adapters_that_the_application_counts_on(name: str) -> None:
     told = services() | services(name)

@@ -29,7 +29,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
-from app.accounts import queries, signing_in
+from app.accounts import queries, second_step, signing_in
 from app.accounts.models import Role, User
 from app.kernel.db import DbSession
 from app.kernel.errors import Forbidden, NotFound, Unauthenticated
@@ -38,6 +38,7 @@ from app.shell.web import SAFE_METHODS, client_address, is_secure
 
 STAFF = frozenset({Role.REVIEWER, Role.ADMIN})
 NOT_YOURS = "This is not your current password."
+SETTING_UP = "/profile/second-step"
 _TOKEN_USE_NOTED_EVERY = timedelta(minutes=10)
 
 
@@ -51,16 +52,38 @@ def device_cookie(request: Request) -> str:
     return "__Host-corral-device" if is_secure(request) else "corral-device"
 
 
+def step_cookie(request: Request) -> str:
+    """The name of the cookie that says, for some minutes, that a password was right and a code is missing."""
+    return "__Host-corral-step" if is_secure(request) else "corral-step"
+
+
+def provider_cookie(request: Request) -> str:
+    """The name of the cookie that says which sign-in at the identity provider began in this browser."""
+    return "__Host-corral-provider" if is_secure(request) else "corral-provider"
+
+
 def maybe_signed_in(request: Request, session: DbSession) -> User | None:
     """Like :func:`signed_in`, for the few pages that anonymous visitors may see too."""
     try:
-        return signed_in(request, session)
+        return _holder(request, session)
     except Unauthenticated:
         return None
 
 
 def signed_in(request: Request, session: DbSession) -> User:
-    """The person whose session cookie this is, or :class:`Unauthenticated`."""
+    """The person whose session cookie this is, or :class:`Unauthenticated`.
+
+    :class:`Forbidden` while they have to set up a second step first, but for the pages on which they do.
+    """
+    user = _holder(request, session)
+    if not request.url.path.startswith("/profile") and second_step.is_missing(
+        session, user, request.state.login_session_id
+    ):
+        raise Forbidden("This installation asks for a second step: set it up under Profile, Second step, to go on.")
+    return user
+
+
+def _holder(request: Request, session: DbSession) -> User:
     secret = request.cookies.get(session_cookie(request))
     found = queries.session_holder(session, secret) if secret else None
     if found is None:
@@ -107,7 +130,14 @@ def still_lets_in(request: Request) -> Callable[[Session], bool]:
 
 
 def confirmed(request: Request, session: Session, user: User, password: str) -> bool:
-    """Whether ``password`` is that of ``user``, who is signed in: asked for before what a browser left open may not do."""
+    """Whether ``password`` is that of ``user``, who is signed in: asked for before what a browser left open may not do.
+
+    None is needed in a session that the identity provider began within the last minutes: that is how people without one
+    are asked again.
+    """
+    here: int | None = getattr(request.state, "login_session_id", None)
+    if not password and here is not None and queries.provider_said_lately(session, here):
+        return True
     return signing_in.confirm(
         session, user, password, client_address(request), request.cookies.get(device_cookie(request))
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, StreamingResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict
+from sqlalchemy.orm import Session
 
 from app.accounts import audit_log, queries
 from app.accounts.access import Admin, ApiAdmin, admin, api_admin
@@ -20,6 +21,7 @@ from app.accounts.disclosure import disclosed
 from app.accounts.models import User
 from app.kernel.db import DbSession, session_scope
 from app.kernel.paging import Cursor, Limit
+from app.kernel.settings import get_settings
 from app.kernel.storable import flaw
 from app.shell.spool import Download
 from app.shell.web import render
@@ -30,6 +32,19 @@ api = APIRouter(tags=["audit log"])
 PER_PAGE = 50
 Text = Annotated[str, Query(max_length=64)]
 MEDIA_TYPE = "application/jsonl"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One way to download events."""
+
+    ending: str
+    media_type: str
+    make: Callable[[Session, Wanted, Passed], Iterator[bytes]]
+
+
+JSON_LINES = Shape("jsonl", MEDIA_TYPE, audit_log.lines)
+CSV = Shape("csv", "text/csv", audit_log.rows)
 
 
 @dataclass(frozen=True)
@@ -46,9 +61,13 @@ class AuditLogPage:
     first: bool
     people: Sequence[User]
     kinds: dict[Kind, str]
+    days: int
+    """For how many events are kept; 0: for ever."""
 
 
-def chosen(kind: Text = "", person: Text = "", address: Text = "", since: Text = "", until: Text = "") -> Wanted:
+def chosen(
+    kind: Text = "", person: Text = "", address: Text = "", since: Text = "", until: Text = "", text: Text = ""
+) -> Wanted:
     """The filter of the page's form; what cannot be read filters nothing. Days are those of UTC."""
     last = _day(until)
     return Wanted(
@@ -57,6 +76,7 @@ def chosen(kind: Text = "", person: Text = "", address: Text = "", since: Text =
         address=address.strip() if flaw(address) is None else "",
         since=_day(since),
         until=last + timedelta(days=1) if last else None,
+        text=text.strip() if flaw(text) is None else "",
     )
 
 
@@ -75,9 +95,12 @@ def given(
     address: Annotated[str, Query(max_length=64, pattern=r"^[^\x00]*$")] = "",
     since: AwareDatetime | None = None,
     until: Annotated[AwareDatetime | None, Query(description="Exclusive.")] = None,
+    text: Annotated[
+        str, Query(max_length=64, pattern=r"^[^\x00]*$", description="In the action, the words for it or the details.")
+    ] = "",
 ) -> Wanted:
     """The filter of the API."""
-    return Wanted(kind, person, address, since, until)
+    return Wanted(kind, person, address, since, until, text)
 
 
 Chosen = Annotated[Wanted, Depends(chosen)]
@@ -107,6 +130,7 @@ def page(request: Request, session: DbSession, wanted: Chosen, before: Cursor = 
         first=before is None,
         people=queries.people(session),
         kinds=KINDS,
+        days=get_settings().audit_days,
     )
     return render(request, "accounts/audit_log.html", context)
 
@@ -114,7 +138,13 @@ def page(request: Request, session: DbSession, wanted: Chosen, before: Cursor = 
 @router.get("/audit-log/events.jsonl")
 def export(user: Admin, wanted: Chosen) -> StreamingResponse:
     """All events that the filter keeps, as they are read."""
-    return _download(user, wanted)
+    return _download(user, wanted, JSON_LINES)
+
+
+@router.get("/audit-log/events.csv")
+def export_table(user: Admin, wanted: Chosen) -> StreamingResponse:
+    """The same for a spreadsheet."""
+    return _download(user, wanted, CSV)
 
 
 @api.get("/audit-log", dependencies=[Depends(api_admin)])
@@ -124,6 +154,9 @@ def list_events(session: DbSession, wanted: Given, before: Cursor = None, limit:
     return EventList(events=found.rows, next=found.next)
 
 
+_TABLE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "One event per row.", "content": {"text/csv": {"schema": {"type": "string"}}}}
+}
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {"description": "One event per line.", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}
 }
@@ -132,18 +165,24 @@ _FILE: dict[int | str, dict[str, Any]] = {
 @api.get("/audit-log/events.jsonl", responses=_FILE, response_class=StreamingResponse)
 def export_events(user: ApiAdmin, wanted: Given) -> StreamingResponse:
     """Stream all events, newest first, one a line. That you did is an event, too."""
-    return _download(user, wanted)
+    return _download(user, wanted, JSON_LINES)
 
 
-def _download(user: User, wanted: Wanted) -> StreamingResponse:
-    name = f"audit-log-{datetime.now(UTC):%Y%m%d-%H%M}.jsonl"
-    return Download(name, partial(_lines, user, wanted), media_type=MEDIA_TYPE)
+@api.get("/audit-log/events.csv", responses=_TABLE, response_class=StreamingResponse)
+def export_table_of_events(user: ApiAdmin, wanted: Given) -> StreamingResponse:
+    """Stream the same as CSV, with a line of titles; no spreadsheet takes a text of it for a formula."""
+    return _download(user, wanted, CSV)
 
 
-def _lines(user: User, wanted: Wanted) -> Generator[bytes]:
+def _download(user: User, wanted: Wanted, kind: Shape) -> StreamingResponse:
+    name = f"audit-log-{datetime.now(UTC):%Y%m%d-%H%M}.{kind.ending}"
+    return Download(name, partial(_pieces, user, wanted, kind), media_type=kind.media_type)
+
+
+def _pieces(user: User, wanted: Wanted, kind: Shape) -> Generator[bytes]:
     passed = Passed()
     with session_scope() as session:
-        make = partial(audit_log.lines, session, wanted, passed)
+        make = partial(kind.make, session, wanted, passed)
         yield from disclosed(session, user, "audit_log", make, lambda: passed.rows, filter=wanted.said())
 
 
@@ -155,6 +194,7 @@ def _query(wanted: Wanted, before: int | None = None) -> str:
         "address": wanted.address,
         "since": wanted.since and f"{wanted.since:%Y-%m-%d}",
         "until": wanted.until and f"{wanted.until - timedelta(days=1):%Y-%m-%d}",
+        "text": wanted.text,
         "before": before,
     }
     query = urlencode({name: str(value) for name, value in values.items() if value})

@@ -6,13 +6,15 @@ from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
 from app.accounts import service
-from app.accounts.models import IdempotencyKey, Invite, LoginSession, User
+from app.accounts.models import IdempotencyKey, Invite, LoginSession, ProviderAccount, RecoveryCode, SecondStep, User
 
 NAME = "Erased person"
 
 
 def erase(session: Session, actor: User | None, user: User) -> None:
     """Close the account and blank its name, address and settings, and what was kept of its browsers and its answers.
+
+    Its second step goes, and who it was at an identity provider.
 
     The audit log keeps what was done, under the account's number and pseudonym, for as long as it keeps anything.
 
@@ -24,5 +26,6 @@ def erase(session: Session, actor: User | None, user: User) -> None:
     user.languages = []
     session.execute(update(LoginSession).where(LoginSession.user_id == user.id).values(user_agent="", device_hash=None))
     session.execute(update(Invite).where(Invite.used_by_id == user.id).values(email=None))
-    session.execute(delete(IdempotencyKey).where(IdempotencyKey.user_id == user.id))
+    for kept in (IdempotencyKey, SecondStep, RecoveryCode, ProviderAccount):
+        session.execute(delete(kept).where(kept.user_id == user.id))
     session.flush()

@@ -62,6 +62,35 @@ class PasswordForm(Form):
     revoke_tokens: bool = False
 
 
+class OwnPasswordForm(Form):
+    """One's own password, before what a browser left open may not do; empty where a provider has just said who it is."""
+
+    password: str = ""
+
+
+class BackForm(Form):
+    """What a browser brings back from the identity provider, as far as it is read."""
+
+    model_config = ConfigDict(extra="ignore", str_max_length=4000)
+
+    code: str = ""
+    state: str = ""
+    error: str = ""
+    iss: str | None = None
+
+
+class CodeForm(Form):
+    """A code of an authenticator app, or a recovery code."""
+
+    code: str = ""
+
+
+class CodeAndPasswordForm(CodeForm):
+    """Both, before the second step changes."""
+
+    password: str = ""
+
+
 class ThemeForm(Form):
     """Light, dark, or as the system has it."""
 
@@ -82,4 +111,10 @@ class RoleForm(Form):
     """A new role for a person. ``password`` is the admin's own; without it, the answer asks for it."""
 
     role: Role
+    password: str | None = None
+
+
+class AskedAgainForm(Form):
+    """The admin's own password; without it, the answer asks for it."""
+
     password: str | None = None

@@ -1,6 +1,7 @@
 """People and how they get in: users, invites, sessions, tokens, throttling, and the audit trail.
 
-Secrets are stored only as SHA-256 of 256-bit random values (sessions, invites, tokens) or as argon2 (passwords).
+Secrets are stored only as SHA-256 of random values (256 bits for sessions, invites and tokens, 80 for recovery codes) or as
+argon2 (passwords). That of an authenticator app has to be read again, and is sealed with a key that is not in the database.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class User(Base):
     role: Mapped[Role] = mapped_column(enum_column(Role, "role"))
     pseudonym: Mapped[str] = mapped_column(String(40), unique=True)
     password_hash: Mapped[str]
+    """Empty: the person has no password, and signs in through the identity provider."""
     preferences: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"), default=dict)
     """Display settings that follow the person: layout, theme."""
     languages: Mapped[list[str]] = mapped_column(ARRAY(String(12)), server_default=text("'{}'"), default=list)
@@ -82,10 +84,60 @@ class LoginSession(Base):
     expires_at: Mapped[Time]
     last_seen_at: Mapped[Created]
     """When it was last used, to ten minutes; one that is not used for long ends before it expires."""
+    by_provider: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
+    """Whether the identity provider said who this is, and not a password."""
+    asked_at: Mapped[Time | None]
+    """When the provider had asked them, as far as it says so."""
     revoked_at: Mapped[Time | None]
     created_at: Mapped[Created]
 
     user: Mapped[User] = relationship(lazy="raise")
+
+
+class SecondStep(Base):
+    """The secret that somebody's authenticator app shares with us (TOTP, RFC 6238); sealed, see ``app.accounts.sealed``."""
+
+    __tablename__ = "second_steps"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    secret: Mapped[str] = mapped_column(String(300), deferred=True)
+    confirmed_at: Mapped[Time | None]
+    """When the app showed a right code; until then nobody is asked for one."""
+    last_step: Mapped[int | None] = mapped_column(BigInteger)
+    """The half minute of the code that was accepted last: neither it nor an earlier one is accepted again."""
+    burnt: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default=text("'{}'"), default=list)
+    """Half minutes to come whose codes were entered too early, and were said to be so."""
+    failures: Mapped[int] = mapped_column(server_default=text("0"), default=0)
+    """Wrong codes from browsers that the account does not know, since the last right one."""
+    created_at: Mapped[Created]
+
+
+class RecoveryCode(Base):
+    """A code of 80 random bits that replaces the app once."""
+
+    __tablename__ = "recovery_codes"
+    __table_args__ = (UniqueConstraint("user_id", "code_hash"),)
+
+    id: Mapped[Key]
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    code_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    used_at: Mapped[Time | None]
+    created_at: Mapped[Created]
+
+
+class ProviderAccount(Base):
+    """Who somebody is at an identity provider. Its subject never changes and is never given to another; an address may be."""
+
+    __tablename__ = "provider_accounts"
+    __table_args__ = (UniqueConstraint("issuer", "subject"), UniqueConstraint("user_id", "issuer"))
+
+    id: Mapped[Key]
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    issuer: Mapped[str] = mapped_column(String(500))
+    subject: Mapped[str] = mapped_column(String(255))
+    used_at: Mapped[Time | None]
+    """When it was last used to sign in."""
+    created_at: Mapped[Created]
 
 
 class ApiToken(Base):

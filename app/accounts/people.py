@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import Response
 
-from app.accounts import inviting, queries, service
+from app.accounts import inviting, provided, queries, second_step, service
 from app.accounts.access import NOT_YOURS, Admin, admin, confirmed
-from app.accounts.forms import InviteForm, RoleForm
+from app.accounts.forms import AskedAgainForm, InviteForm, RoleForm
 from app.accounts.models import Invite, Role, User
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput, refused
@@ -27,6 +27,10 @@ class PeoplePage:
     people: Sequence[User]
     invites: Sequence[Invite]
     mails: bool
+    with_step: frozenset[int]
+    """The ids of those who have a second step."""
+    connected: frozenset[int]
+    """And of those who are connected to the identity provider."""
     roles: tuple[Role, ...] = (Role.ANNOTATOR, Role.REVIEWER, Role.ADMIN)
     invite_days: int = service.INVITE_DAYS
     most: int = inviting.AT_ONCE
@@ -48,8 +52,23 @@ class RolePage:
     error: str | None
 
 
+@dataclass(frozen=True)
+class ResetPage:
+    """Context of ``step_reset.html``, which asks for the admin's password before a second step is reset."""
+
+    person: User
+    error: str | None
+
+
 def _page(session: DbSession, **values: Any) -> PeoplePage:
-    return PeoplePage(queries.people(session), queries.open_invites(session), inviting.mails(), **values)
+    return PeoplePage(
+        queries.people(session),
+        queries.open_invites(session),
+        inviting.mails(),
+        second_step.people_with(session),
+        provided.people_with(session),
+        **values,
+    )
 
 
 @router.get("")
@@ -138,3 +157,16 @@ def sign_out(request: Request, session: DbSession, user: Admin, user_id: int) ->
     return redirect(
         request, "/users", flash=f"{person.name} is signed out of {ended} browser{'' if ended == 1 else 's'}."
     )
+
+
+@router.post("/{user_id}/second-step/reset")
+def reset_step(
+    request: Request, session: DbSession, user: Admin, user_id: int, form: Annotated[AskedAgainForm, Form()]
+) -> Response:
+    """Turn off the second step of somebody who lost it, once the admin has given their own password."""
+    person = queries.access_user(session, user, user_id)
+    if form.password is None or not confirmed(request, session, user, form.password):
+        page = ResetPage(person, None if form.password is None else NOT_YOURS)
+        return render(request, "accounts/step_reset.html", page, status=422)
+    second_step.reset(session, user, person)
+    return redirect(request, "/users", flash=f"{person.name} signs in by password alone, and is signed out everywhere.")

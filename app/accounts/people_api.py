@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from sqlalchemy.orm import Session
 
-from app.accounts import inviting, queries, service
+from app.accounts import inviting, queries, second_step, service
 from app.accounts.access import NOT_YOURS, ApiAdmin, api_admin, confirmed
 from app.accounts.idempotency import TAKES_KEY, once
 from app.accounts.models import Invite, Role, User
@@ -132,6 +132,14 @@ class RoleIn(BaseModel):
     password: SecretStr = Field(max_length=2000, description=ASKED_AGAIN)
 
 
+class AskedAgain(BaseModel):
+    """What is asked for again."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"password": "yours"}]})
+
+    password: SecretStr = Field(max_length=2000, description=ASKED_AGAIN)
+
+
 class SignedOut(BaseModel):
     """How many browsers were signed out."""
 
@@ -241,6 +249,15 @@ def sign_out(request: Request, session: DbSession, user: ApiAdmin, user_id: int)
     person = queries.access_user(session, user, user_id)
     work = lambda: SignedOut(sessions=service.revoke_sessions(session, person, actor=user))  # noqa: E731
     return once(session, user, request, b"", work)
+
+
+@router.post("/users/{user_id}/second-step/reset", status_code=204, dependencies=[TAKES_KEY])
+def reset_step(request: Request, session: DbSession, user: ApiAdmin, user_id: int, form: AskedAgain) -> Response:
+    """Turn off the second step of somebody who lost app and recovery codes, and sign them out everywhere."""
+    person = queries.access_user(session, user, user_id)
+    if not confirmed(request, session, user, form.password.get_secret_value()):
+        return answer(request, refused("password", NOT_YOURS))
+    return once(session, user, request, b"", lambda: second_step.reset(session, user, person), status=204)
 
 
 def _changes(

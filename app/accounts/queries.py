@@ -13,7 +13,7 @@ from app.kernel.errors import NotFound
 from app.kernel.origin import Refusal, current
 from app.kernel.settings import get_settings
 
-_NOTED_EVERY = func.make_interval(0, 0, 0, 0, 0, 10)
+_NOTED_EVERY = _LATELY = func.make_interval(0, 0, 0, 0, 0, 10)
 """The use of a session is noted so seldom that a busy page does not turn each of its reads into a write."""
 
 
@@ -85,6 +85,13 @@ def still_lets_in(
     if token_id is not None:
         query = query.join(ApiToken, ApiToken.id == token_id).where(_token_lives)
     return session.scalar(query, values) is not None
+
+
+def provider_said_lately(session: Session, session_id: int) -> bool:
+    """Whether the identity provider asked who this is within the last ten minutes, when this login session began."""
+    lately = LoginSession.asked_at > func.now() - _LATELY
+    query = select(LoginSession.id).where(LoginSession.id == session_id, LoginSession.by_provider, lately)
+    return session.scalar(query) is not None
 
 
 def people(session: Session) -> Sequence[User]:

@@ -81,10 +81,11 @@ def create_user(session: Session, *, email: str, name: str, role: Role, password
     email, name = clean_email(email), clean_name(name)
     with without_connection_in_thread(session):
         password_hash = passwords.hash_password(password, email)
-    return _add_user(session, email=email, name=name, role=role, password_hash=password_hash)
+    return add_user(session, email=email, name=name, role=role, password_hash=password_hash)
 
 
-def _add_user(session: Session, *, email: str, name: str, role: Role, password_hash: str) -> User:
+def add_user(session: Session, *, email: str, name: str, role: Role, password_hash: str) -> User:
+    """The same with a hash that there is already; an empty one is of somebody who has no password."""
     email, name = clean_email(email), clean_name(name)
     # Two people who register one address at once: the lock makes the second wait and then see the first.
     wait_for_turn(session, f"users.email:{email}")
@@ -147,7 +148,7 @@ def accept_invite(session: Session, secret: str, *, email: str, name: str, passw
     with without_connection_in_thread(session):
         password_hash = passwords.hash_password(password, clean_email(email))
     invite = queries.find_invite(session, secret, lock=True)
-    user = _add_user(session, email=email, name=name, role=invite.role, password_hash=password_hash)
+    user = add_user(session, email=email, name=name, role=invite.role, password_hash=password_hash)
     invite.used_by_id, invite.used_at = user.id, func.now()
     audit(session, user, "invite.used", "invite", invite.id, role=user.role.value)
     return user

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from app.accounts import bounded, passwords, queries, throttle
+from app.accounts import bounded, passwords, provided, queries, throttle
 from app.accounts.models import LoginSession, User
 from app.accounts.service import audit, set_password
 from app.kernel import origin
@@ -17,6 +18,13 @@ from app.kernel.db import without_connection_in_thread
 from app.kernel.errors import NotFound, TooMany
 from app.kernel.settings import get_settings
 from app.kernel.storable import flaw
+
+
+@dataclass(frozen=True)
+class Provided:
+    """A sign-in through the identity provider; ``asked_at`` is when that asked who it is, if it says so."""
+
+    asked_at: datetime | None = None
 
 
 def authenticate(
@@ -41,7 +49,7 @@ def authenticate(
     except TooMany:
         origin.current().refusal = origin.Refusal("sign_in.throttled", "user", user.id if user else None)
         raise
-    stored = user.password_hash if user else None
+    stored = _password_of(session, user, signed_in)
     with without_connection_in_thread(session):
         fits = passwords.verify(stored, password)
         anew = passwords.rehash(password) if fits and stored and passwords.needs_rehash(stored) else None
@@ -57,6 +65,15 @@ def authenticate(
     return user
 
 
+def _password_of(session: Session, user: User | None, signed_in: User | None) -> str | None:
+    """The hash that counts; None, as for an account that there is not, where no password lets in."""
+    if user is None or not user.password_hash:
+        return None
+    if signed_in is None and provided.is_only_way(session, user):
+        return None
+    return user.password_hash
+
+
 def _audit_failure(session: Session, aimed_at: User | None, address: str, signed_in: User | None) -> None:
     """Note a failed try. What was typed is nowhere: people type passwords into the field for the address."""
     left_out = bounded.FAILURES.take(network(address))
@@ -70,8 +87,13 @@ def _audit_failure(session: Session, aimed_at: User | None, address: str, signed
     audit(session, signed_in, action, "user", aimed_at.id if aimed_at else None, reason=reason, **more)
 
 
-def start_session(session: Session, user: User, *, user_agent: str = "", device: str | None = None) -> str:
-    """Sign ``user`` in: a new secret for the session cookie. ``device`` is the secret of its device cookie."""
+def start_session(
+    session: Session, user: User, *, user_agent: str = "", device: str | None = None, by: Provided | None = None
+) -> str:
+    """Sign ``user`` in: a new secret for the session cookie. ``device`` is the secret of its device cookie.
+
+    ``by`` says that the identity provider knew who this is, and no password was asked for.
+    """
     secret = secrets.token_urlsafe(32)
     started = LoginSession(
         token_hash=queries.digest(secret),
@@ -79,11 +101,14 @@ def start_session(session: Session, user: User, *, user_agent: str = "", device:
         user_agent=user_agent.replace("\x00", "")[:300],
         device_hash=queries.digest(device) if device else None,
         expires_at=func.now() + timedelta(days=get_settings().session_days),
+        by_provider=by is not None,
+        asked_at=by.asked_at if by else None,
     )
     session.add(started)
     session.flush()
     origin.current().session_id = started.id
-    audit(session, user, "session.started", "login_session", started.id, browser=started.user_agent)
+    how = {"by": "identity provider"} if by else {}
+    audit(session, user, "session.started", "login_session", started.id, browser=started.user_agent, **how)
     return secret
 
 

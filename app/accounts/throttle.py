@@ -28,6 +28,8 @@ from app.kernel.addresses import network
 from app.kernel.errors import TooMany
 
 WINDOW = timedelta(minutes=15)
+KNOWN = "device:"
+"""How the source of a browser begins that has signed in to the account before."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,22 @@ BY_SOURCE = Limit(free=30, ceiling=300)
 BY_ACCOUNT = Limit(free=100, ceiling=60)
 
 
-def check(session: Session, email: str, address: str, user: User | None, device: str | None) -> str:
-    """The source that this try counts for; :class:`TooMany` when it is too early for another one."""
+def check(
+    session: Session,
+    email: str,
+    address: str,
+    user: User | None,
+    device: str | None,
+    *,
+    by_account: Limit = BY_ACCOUNT,
+) -> str:
+    """The source that this try counts for; :class:`TooMany` when it is too early for another one.
+
+    ``email`` may be any other name of what is tried: what fails under one name does not count under another.
+    """
     known_device = user is not None and device is not None and _has_signed_in(session, user, device)
-    source = f"device:{digest(device or '').hex()[:40]}" if known_device else network(address)
-    counted = [BY_PAIR, BY_SOURCE] if known_device else [BY_PAIR, BY_SOURCE, BY_ACCOUNT]
+    source = f"{KNOWN}{digest(device or '').hex()[:40]}" if known_device else network(address)
+    counted = [BY_PAIR, BY_SOURCE] if known_device else [BY_PAIR, BY_SOURCE, by_account]
     wait = max(map(_remaining, counted, _failures(session, email, source)))
     if wait > 0:
         raise TooMany(f"Too many attempts. Wait {_spoken(wait)}, then try again.", retry_after=wait)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from app.accounts import idempotency, throttle
+from app.accounts import idempotency, second_step, throttle
 from app.accounts.models import AuditEvent, Invite, LoginAttempt, LoginSession
 from app.kernel.settings import get_settings
 
@@ -23,6 +23,7 @@ def forget_old(session: Session) -> None:
     session.execute(delete(LoginAttempt).where(LoginAttempt.at < now - throttle.WINDOW))
     session.execute(delete(LoginSession).where(LoginSession.expires_at < now - SESSIONS_KEPT))
     session.execute(delete(Invite).where(Invite.used_at.is_(None), Invite.expires_at < now - INVITES_KEPT))
+    second_step.forget_unconfirmed(session)
     _forget_audit_events(session)
 
 

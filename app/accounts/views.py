@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -10,31 +9,36 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
-from app.accounts import passwords, people, queries, service, signing_in
+from app.accounts import (
+    passwords,
+    people,
+    provided,
+    provider_views,
+    queries,
+    second_step,
+    service,
+    signing_in,
+    step_views,
+)
 from app.accounts.access import NOT_YOURS, SignedIn, confirmed, device_cookie, maybe_signed_in, session_cookie
+from app.accounts.entering import drop_cookie, enter, remember_theme
 from app.accounts.forms import AccountForm, LanguagesForm, LoginForm, NameForm, PasswordForm, ThemeForm, TokenForm
 from app.accounts.hashing import InLine
-from app.accounts.models import ApiToken, Invite, LoginSession, User
+from app.accounts.models import ApiToken, Invite, LoginSession, ProviderAccount, User
+from app.accounts.provider_views import LoginPage
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput, Conflict, refused
 from app.kernel.languages import named
+from app.kernel.providing import IdentityProvider
 from app.kernel.settings import get_settings
-from app.shell.web import client_address, is_secure, redirect, render, safe_next
+from app.shell.web import client_address, redirect, render, safe_next
 
 router = APIRouter()
 router.include_router(people.router)
+router.include_router(step_views.router)
+router.include_router(provider_views.router)
 
-DEVICE_DAYS = 400
 WRONG = "This e-mail address and password do not match. Check both and try again."
-
-
-@dataclass(frozen=True)
-class LoginPage:
-    """Context of ``login.html``."""
-
-    email: str
-    next: str
-    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,10 @@ class ProfilePage:
     languages: str
     errors: dict[str, str] = field(default_factory=dict)
     rules: str = passwords.RULES
+    provider: IdentityProvider | None = None
+    connected: ProviderAccount | None = None
+    """Who they are at ``provider``."""
+    has_step: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ def login_page(request: Request, session: DbSession, next: str = "/") -> Respons
     """The sign-in form, or straight on for those who are signed in."""
     if maybe_signed_in(request, session):
         return redirect(request, safe_next(next))
-    return render(request, "accounts/login.html", LoginPage("", safe_next(next)))
+    return render(request, "accounts/login.html", LoginPage("", safe_next(next), None, get_settings().oidc))
 
 
 @router.post("/login")
@@ -87,9 +95,11 @@ def login(request: Request, _: InLine, session: DbSession, form: Annotated[Login
     device = request.cookies.get(device_cookie(request))
     user = signing_in.authenticate(session, form.email, form.password, client_address(request), device)
     if user is None:
-        page = LoginPage(form.email, safe_next(form.next), WRONG)
+        page = LoginPage(form.email, safe_next(form.next), WRONG, get_settings().oidc)
         return render(request, "accounts/login.html", page, status=422)
-    return _enter(request, session, user, safe_next(form.next))
+    if second_step.is_on(session, user):
+        return step_views.ask(request, user, safe_next(form.next))
+    return enter(request, session, user, safe_next(form.next))
 
 
 @router.post("/logout")
@@ -99,7 +109,7 @@ def logout(request: Request, session: DbSession) -> Response:
     if user:
         signing_in.end_session(session, user, request.state.login_session_id)
     response = redirect(request, "/login", flash="You are signed out.")
-    response.delete_cookie(session_cookie(request), secure=is_secure(request), httponly=True, samesite="lax")
+    drop_cookie(request, response, session_cookie(request))
     # Drafts and pages that this browser kept. Not "cookies": the device stays known to the throttle. Over plain HTTP browsers
     # do not listen to it, so the page's script clears what scripts stored as well.
     response.headers["clear-site-data"] = '"cache", "storage"'
@@ -125,7 +135,7 @@ def accept_invite(
         invite = queries.find_invite(session, secret)
         page = InvitePage(invite, form.name, form.email, error.by_field)
         return render(request, "accounts/invite.html", page, status=422)
-    return _enter(request, session, user, "/")
+    return enter(request, session, user, "/")
 
 
 @router.post("/theme")
@@ -135,7 +145,7 @@ def set_theme(request: Request, session: DbSession, form: Annotated[ThemeForm, F
     if user:
         user.preferences = {**user.preferences, "theme": form.theme}
     response = redirect(request, safe_next(form.next))
-    _remember_theme(request, response, form.theme)
+    remember_theme(request, response, form.theme)
     return response
 
 
@@ -238,29 +248,6 @@ def revoke_token(request: Request, session: DbSession, user: SignedIn, token_id:
     return redirect(request, "/tokens", flash="The token is revoked. Programs that use it are refused from now on.")
 
 
-def _enter(request: Request, session: DbSession, user: User, target: str) -> Response:
-    """Start a session under a new secret, end the one that this browser may have had, and go to ``target``."""
-    before = maybe_signed_in(request, session)
-    if before:
-        signing_in.end_session(session, before, request.state.login_session_id)
-    device = request.cookies.get(device_cookie(request)) or secrets.token_urlsafe(32)
-    agent = request.headers.get("user-agent", "")
-    secret = signing_in.start_session(session, user, user_agent=agent, device=device)
-    response = redirect(request, target)
-    _set_cookie(request, response, session_cookie(request), secret, days=get_settings().session_days)
-    _set_cookie(request, response, device_cookie(request), device, days=DEVICE_DAYS)
-    if "theme" in user.preferences:
-        _remember_theme(request, response, user.preferences["theme"])
-    return response
-
-
-def _set_cookie(request: Request, response: Response, name: str, value: str, *, days: int) -> None:
-    secure = is_secure(request)
-    response.set_cookie(name, value, max_age=days * 86400, secure=secure, httponly=True, samesite="lax")
-
-
-def _remember_theme(request: Request, response: Response, theme: str) -> None:
-    _set_cookie(request, response, "theme", theme, days=DEVICE_DAYS)
 
 
 def _tokens_now(session: DbSession, user: User) -> str:
@@ -285,6 +272,9 @@ def _profile_page(
         name=user.name if name is None else name,
         languages=named(user.languages) if languages is None else languages,
         errors=error.by_field if error else {},
+        provider=get_settings().oidc,
+        connected=provided.account_of(session, user),
+        has_step=second_step.is_on(session, user),
     )
 
 

@@ -88,6 +88,26 @@ def role(email: Email, role: Annotated[RoleName, typer.Argument(help="Their role
     typer.echo(f"{email} is now {role}.")
 
 
+@commands.command("reset-second-step")
+def reset_second_step(email: Email) -> None:
+    """Turn off the second step of a person who lost app and recovery codes; signs out all browsers."""
+    from app.accounts import second_step
+
+    with transaction() as session:
+        second_step.reset(session, None, person(session, email))
+    typer.echo(f"{email} signs in by password alone, and is signed out everywhere.")
+
+
+@commands.command("disconnect")
+def disconnect(email: Email) -> None:
+    """Disconnect a person from the identity provider: a password lets them in again (`corral user password`)."""
+    from app.accounts import provided
+
+    with transaction() as session:
+        provided.disconnect(session, None, person(session, email))
+    typer.echo(f"{email} is not connected to an identity provider any more.")
+
+
 def invite(
     role: Annotated[RoleName, typer.Option(help="Role of the new account.")] = "annotator",
     email: Annotated[str | None, typer.Option(help="Only this address can use the link.")] = None,

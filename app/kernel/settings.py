@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import lru_cache
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.kernel import weak_secrets
 from app.kernel.addresses import host_of
+from app.kernel.providing import IdentityProvider
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout, or the folder of an installed Corral: code, templates and static files lie side by side in both."""
@@ -189,6 +190,12 @@ class Settings(BaseSettings):
     """Days for which an API token works where its maker does not say; a year, or this where it is more, is the most."""
     tokens_per_person: int = Field(default=20, ge=1)
     """maximum number of API tokens per person."""
+    second_step: Literal["optional", "admins", "everybody"] = "optional"
+    """Who has to set up a second step for signing in by password (:mod:`app.accounts.second_step`) before anything else."""
+    secrets_key: SecretStr = SecretStr("")
+    """Seals what is stored and has to be read again (:mod:`app.accounts.sealed`). Empty: a file under ``data_dir``."""
+    oidc: IdentityProvider | None = None
+    """The identity provider by which people sign in, as JSON; None: there is none."""
     audit_days: int = Field(default=730, ge=0)
     """Days for which events of the audit log are kept, 30 at least; 0: for ever."""
 
@@ -289,6 +296,21 @@ class Settings(BaseSettings):
             raise ValueError(
                 "CORRAL_ENGINE_MAX_LORAS is larger than CORRAL_ENGINE_ADAPTERS: raise CORRAL_ENGINE_ADAPTERS"
             )
+        return self
+
+    @field_validator("secrets_key")
+    @classmethod
+    def _a_long_key(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < 32:
+            raise ValueError(
+                "write at least 32 random characters, e.g. from `openssl rand -base64 32`, or leave it empty"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _the_provider_knows_where_to_answer(self) -> Self:
+        if self.oidc and not self.public_url:
+            raise ValueError("CORRAL_OIDC needs CORRAL_PUBLIC_URL: the provider sends people back to it")
         return self
 
     @model_validator(mode="after")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -11,10 +13,17 @@ from sqlalchemy.orm import Session
 
 from app.accounts import audit_log, service
 from app.accounts.models import Role, User
-from tests.accounts.events import HERE, happened, only, session_of
+from tests.accounts.events import HERE, events, happened, only, session_of
 from tests.factories import PASSWORD, make_user, sign_in
 
-DOORS = ["/audit-log", "/audit-log/events.jsonl", "/api/v1/audit-log", "/api/v1/audit-log/events.jsonl"]
+DOORS = [
+    "/audit-log",
+    "/audit-log/events.csv",
+    "/api/v1/audit-log/events.csv",
+    "/audit-log/events.jsonl",
+    "/api/v1/audit-log",
+    "/api/v1/audit-log/events.jsonl",
+]
 
 
 @pytest.fixture
@@ -55,6 +64,10 @@ def test_the_page_names_people_and_says_what_they_did(client: TestClient, sessio
         ("?kind=people", {"user.disabled"}),
         ("?kind=work", {"test.happened"}),
         ("?kind=refusal", set()),
+        ("?text=DISABLED an", {"user.disabled"}),
+        ("?text=test.h", {"test.happened"}),
+        ("?text=wrong pass", {"sign_in.failed"}),
+        ("?text=%25", set()),
         ("?person={alice}", {"sign_in.failed", "user.disabled", "user.signed_out"}),
         ("?address=testclient&kind=sign-in", {"sign_in.failed", "user.signed_out"}),
         ("?address=192.0.2.77", set()),
@@ -74,6 +87,21 @@ def test_a_filter_keeps_what_it_says(
     found = {json.loads(line)["action"] for line in lines} - {"audit_log.export"}
     everything = {"session.started", "sign_in.failed", "user.disabled", "user.signed_out", "test.happened"}
     assert found == (everything if expected is None else expected)
+
+
+def test_a_spreadsheet_gets_every_event_and_executes_none(client: TestClient, session: Session, bob: User) -> None:
+    service.audit(session, make_user(session, name="=cmd|' /C calc'!A0"), "test.told", "thing", 7, note="a;=1+1")
+    session.commit()
+    for door in ("/audit-log/events.csv", "/api/v1/audit-log/events.csv"):
+        answer = client.get(f"{door}?kind=work&text=test.told")
+        assert answer.headers["content-type"].startswith("text/csv")
+        titles, row = csv.reader(io.StringIO(answer.text))
+        told = dict(zip(titles, row, strict=True))
+        assert told["actor"] == "'=cmd|' /C calc'!A0"
+        assert (told["subject_type"], told["subject_id"], told["token_id"]) == ("thing", "7", "")
+        assert json.loads(told["details"]) == {"note": "a;=1+1"}
+        assert ";=" not in answer.text
+    assert [event.details["rows"] for event in events(session, "audit_log.exported")] == [1, 1]
 
 
 def test_pages_follow_one_another_without_a_gap(client: TestClient, session: Session, bob: User) -> None:

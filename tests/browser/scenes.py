@@ -7,11 +7,12 @@ import random
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from app.accounts import second_step
 from app.accounts import service as accounts
-from app.accounts.models import Role, User
+from app.accounts.models import Role, SecondStep, User
 from app.annotations.models import Annotation, Retraction, RetractionScope
 from app.board import service as board_service
 from app.board.models import Board
@@ -58,6 +59,8 @@ def pairs(n: int) -> int:
 | 4 | 6 |
 """
 
+WITH_STEP = "wilhelmina@example.org"
+"""Whose second step is on."""
 ADVICE = mix.Portion("advice", "中文 and العربية", "human_edit", 20, 2500)
 
 
@@ -87,7 +90,10 @@ def set_scene(session: Session, path: str = "") -> Scene:
     bob = factories.make_user(session, Role.ADMIN, "Bob")
     contests = make_history(session)
     # Names as long as people give them: no list, table or select may push a narrow page sideways.
-    factories.make_user(session, Role.ANNOTATOR, "Wilhelmina Featherstonehaugh-Cholmondeley of the evening shift")
+    long = "Wilhelmina Featherstonehaugh-Cholmondeley of the evening shift"
+    wilhelmina = factories.make_user(session, Role.ANNOTATOR, long, email=WITH_STEP)
+    second_step.begin(session, wilhelmina)
+    session.execute(update(SecondStep).values(confirmed_at=func.now()))
     factories.make_batch(session, name="Questions_about_refunds_and_returns_from_the_shop_of_last_autumn, second half")
     pairs = factories.make_batch(session, name="Pairs")
     pairs.strength_examples = {"4": "Only *one* of them answers.", "3": "One is plainly clearer."}

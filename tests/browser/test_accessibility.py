@@ -18,6 +18,7 @@ from tests import factories
 from tests.browser.axe import OF_COLOURS, RULES, violations
 from tests.browser.conftest import Site
 from tests.browser.scenes import Scene, set_scene
+from tests.browser.signing import enter_password, reset_step, show_secret
 
 pytestmark = [pytest.mark.browser]
 
@@ -181,6 +182,7 @@ def open_trace(page: Page) -> None:
 
 STOPS = [
     Stop("accounts/login.html", "/login", None),
+    Stop("accounts/code.html", "/login", None, act=enter_password),
     Stop("accounts/invite.html", "/invite/{invite}", None),
     Stop("error.html", "/nothing-here"),
     Stop("home.html", "/"),
@@ -188,6 +190,10 @@ STOPS = [
     Stop("home.html", "/", Role.ANNOTATOR),
     Stop("accounts/people.html", "/users"),
     Stop("accounts/role.html", "/users", act=set_role),
+    Stop("accounts/step_reset.html", "/users", act=reset_step),
+    Stop("accounts/second_step.html", "/profile/second-step"),
+    Stop("accounts/second_step.html", "/profile/second-step", act=show_secret),
+    Stop("accounts/provider.html", "/profile/provider"),
     Stop("accounts/audit_log.html", "/audit-log"),
     Stop("accounts/audit_log.html", "/audit-log?kind=refusal"),
     Stop("accounts/profile.html", "/profile"),

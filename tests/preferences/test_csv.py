@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
+from app.kernel.spreadsheets import cell_text, read_text
 from app.preferences.exporters import Format, Shape
-from app.preferences.exporters.csv import cell_text, read_text
 from app.preferences.forms import ExportFilter
 from tests.exporting import exported as file_of
 from tests.factories import make_annotation, make_comparison, make_user

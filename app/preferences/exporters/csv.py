@@ -1,39 +1,23 @@
 r"""CSV that no spreadsheet takes for formulas, and that gives every text back.
 
-A spreadsheet executes a cell that begins with ``= + - @``, and one whose program takes semicolons, tabs or line breaks for
-the ends of cells finds such a beginning inside a text. So a ``'`` is put before each of these characters where a text begins
-or where one of ``; tab CR LF`` stands before it, and before a ``'`` that stands there itself. Who reads the file takes out one
-``'`` at each of these places (:func:`read_text`). What is no text is JSON, in which a semicolon is written ``\u003b``.
+Texts are written as :mod:`app.kernel.spreadsheets` says. What is no text is JSON, in which a semicolon is written ``\u003b``.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import orjson
 
+from app.kernel.spreadsheets import cell_text
 from app.preferences.exporters.jsonl import CHUNK_BYTES
 from app.preferences.exporters.kinds import Content, FileFormat, joined
 from training.formats.columns import Column, Scalar
 
-FORMULA = "'=+\\-@＝＋－＠"
-BEGINS = re.compile(rf"\A(?=[{FORMULA}\t\r\n])|(?<=[;\t\r\n])(?=[{FORMULA}])")
-WRITTEN = re.compile(r"(\A|[;\t\r\n])'")
 PLAIN = (Scalar.INT8, Scalar.INT16, Scalar.INT32, Scalar.INT64, Scalar.FLOAT)
-
-
-def cell_text(text: str) -> str:
-    """A text as it stands in a cell."""
-    return BEGINS.sub("'", text)
-
-
-def read_text(cell: str) -> str:
-    """The text of a cell."""
-    return WRITTEN.sub(r"\1", cell)
 
 
 def _cell(value: Any, column: Column) -> Any:

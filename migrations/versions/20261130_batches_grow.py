@@ -5,7 +5,7 @@ old ones in a scan that blocks nobody. A webhook's ledger gets an index by turn,
 without.
 
 Revision ID: 5d3c8a71e902
-Revises: 8b2e6f94d751
+Revises: c95d20e7b418
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "5d3c8a71e902"
-down_revision = "8b2e6f94d751"
+down_revision = "c95d20e7b418"
 branch_labels = None
 depends_on = None
 

@@ -3,7 +3,7 @@
 Two new tables; nothing that exists is touched.
 
 Revision ID: 5e90c1d27a64
-Revises: 8b2e6f94d751
+Revises: 5d3c8a71e902
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "5e90c1d27a64"
-down_revision = "8b2e6f94d751"
+down_revision = "5d3c8a71e902"
 branch_labels = None
 depends_on = None
 

@@ -3,7 +3,7 @@
 New tables, and a column with a constant default, added without rewriting a row.
 
 Revision ID: c4e81b6f2a09
-Revises: 8b2e6f94d751
+Revises: 5e90c1d27a64
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "c4e81b6f2a09"
-down_revision = "8b2e6f94d751"
+down_revision = "5e90c1d27a64"
 branch_labels = None
 depends_on = None
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 from sqlalchemy.orm import Mapped, aliased, mapped_column, relationship
 
 from app.accounts.models import User
@@ -139,6 +139,24 @@ class AnnotationChange(Base):
     annotation_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     """No reference: annotations are never deleted, and this is on the way of every submission."""
     created: Mapped[bool]
+
+
+class AnnotationText(Base):
+    """What an annotation is searched by (:mod:`app.annotations.texts`); written with it, and blanked by erasing."""
+
+    __tablename__ = "annotation_texts"
+    __table_args__ = (
+        Index("ix_annotation_texts_terms", "terms", postgresql_using="gin"),
+        Index("ix_annotation_texts_seconds", "seconds", "annotation_id", postgresql_where=text("seconds IS NOT NULL")),
+    )
+
+    annotation_id: Mapped[int] = mapped_column(ForeignKey("annotations.id"), primary_key=True)
+    folded: Mapped[str] = mapped_column(deferred=True)
+    """Prompt, chosen response, edit and comment, folded, a line each."""
+    terms: Mapped[str] = mapped_column(TSVECTOR, deferred=True)
+    """The grams of ``folded``, and with weight A what the annotation says: ``batch:4``, ``outcome:tie``."""
+    seconds: Mapped[float | None]
+    """Its ``active_seconds``, here to sort by."""
 
 
 class StepLabel(Base):

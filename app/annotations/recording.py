@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
-from app.annotations import gold, labelling, verification
+from app.annotations import gold, labelling, texts, verification
 from app.annotations.forms import Submission, request_hash
 from app.annotations.models import STANDING, Annotation, Revision
 from app.candidates.models import Candidate, LiveGeneration
@@ -334,6 +334,7 @@ def _store(session: Session, user: User, held: Held, values: dict[str, Any], key
         raise BadInput("This Idempotency-Key was used for another submission: send a new key.")
     if labelled is not None:
         labelling.store(session, stored.id, held.order_shown[0], labelled)
+    texts.note(session, [stored.id])
     if values["edited_text"] is not None:
         for act in AFTER_EDIT:
             act(session, stored.id)

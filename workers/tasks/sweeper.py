@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.upkeep import forget_old
 from app.annotations.service import release_expired as release_assignments
+from app.annotations.texts import fill as make_annotations_findable
 from app.board.service import ring_for_due as ring_for_board
 from app.candidates import live
 from app.candidates import service as candidates
@@ -50,6 +51,7 @@ SWEEPS: tuple[Callable[[Session], object], ...] = (
     ring_for_syntheses,
     remove_erased_files,
     find_occasions,
+    make_annotations_findable,
 )
 
 

@@ -41,6 +41,7 @@ _about = (
         Annotation.spans,
         func.left(Annotation.comment, OF_A_TEXT).label("comment"),
         Annotation.active_seconds,
+        Annotation.created_at,
         Comparison.batch_id,
         Batch.round_id,
         Prompt.messages,
@@ -131,5 +132,6 @@ def _made(row: Row[Any], responses: Sequence[str]) -> dict[str, Any]:
         "annotation_id": row.id,
         "folded": folded,
         "terms": grams.vector(_facets(row), grams.grams(folded)),
+        "moment": row.created_at,
         "seconds": row.active_seconds,
     }

@@ -9,7 +9,7 @@ candidates                             the person's edits, which others verified
 drafts, revisions, live generations    all of it
 checks, findings                       checks of drafts; of submitted edits what was said and quoted, not whether they passed
 prompts                                messages of the person's dialogues, but for the system prompt
-reviews, known answers                 the notes and explanations that they wrote
+reviews, adjudications, known answers  the notes, reasons and explanations that they wrote
 views of the desk                      all of them
 account                                name, address, settings (:mod:`app.accounts.erasing`)
 snapshots, runs                        folders of those that hold one of their annotations
@@ -104,6 +104,7 @@ _BLANKED = (
     """,
     "UPDATE trials SET messages = '[]' WHERE user_id = :person",
     "UPDATE reviews SET note = CASE WHEN note = '' THEN '' ELSE CAST(:erased AS text) END WHERE reviewer_id = :person",
+    "UPDATE adjudications SET reason = :erased WHERE adjudicator_id = :person",
     "UPDATE gold_answers SET explanation = '' WHERE written_by_id = :person",
     "DELETE FROM checks WHERE asked_by_id = :person",
     "DELETE FROM desk_views WHERE user_id = :person",

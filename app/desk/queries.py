@@ -175,7 +175,7 @@ DISAGREED = (
     .exists()
 )
 _any = aliased(Review, name="any_review")
-_latest = (
+latest_review = (
     select(_any.id)
     .where(_any.annotation_id == Annotation.id)
     .order_by(_any.id.desc())
@@ -226,7 +226,7 @@ def choose(session: Session, reader: User, wanted: Wanted) -> Chosen:
     for _ in range(WINDOWS):
         found = _indexed(session, wanted, before, WINDOW)
         query = _read(reader, wanted, found.ids).with_only_columns(
-            Annotation.id, func.coalesce(_latest, 0), Comparison.prompt_id, Annotation.annotator_id
+            Annotation.id, func.coalesce(latest_review, 0), Comparison.prompt_id, Annotation.annotator_id
         )
         rows += [tuple(row) for row in session.execute(query.limit(AT_ONCE + 1 - len(rows)))]
         before = found.edge
@@ -356,7 +356,7 @@ def _read(reader: User, wanted: Wanted, ids: Sequence[int]) -> Select[Any]:
         .join(Batch, Batch.id == Comparison.batch_id)
         .join(Prompt, Prompt.id == Comparison.prompt_id)
         .join(User, User.id == Annotation.annotator_id)
-        .outerjoin(Review, Review.id == _latest)
+        .outerjoin(Review, Review.id == latest_review)
         .where(AnnotationText.annotation_id == func.any(literal(list(ids), ARRAY(BigInteger))))
         .where(STANDING, Comparison.prompt_id.not_in(in_work(reader.id)), *_conditions(wanted))
     )

@@ -26,6 +26,7 @@ from app.annotations.queues import BEGINNING
 from app.comparisons.claims import in_work, mark_read
 from app.comparisons.models import Comparison, Purpose
 from app.comparisons.purposes import PURPOSES
+from app.desk.models import DeskView
 from app.findings.models import STANDS, Check, Finding
 from app.judgements.vocabulary import Outcome
 from app.judgements.words import in_words
@@ -265,6 +266,11 @@ def people_offered(session: Session) -> list[tuple[str, str]]:
     return [(row.pseudonym, row.name) for row in session.execute(query)]
 
 
+def views_of(session: Session, user: User) -> list[DeskView]:
+    """The views that ``user`` keeps, by name."""
+    return list(session.scalars(select(DeskView).where(DeskView.user_id == user.id).order_by(DeskView.name)))
+
+
 def _indexed(session: Session, wanted: Wanted, before: int | None, window: int) -> _Found:
     """The next ``window`` annotations that the index finds."""
     query = select(AnnotationText.annotation_id).where(*_index(session, wanted))
@@ -375,7 +381,7 @@ def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
     if wanted.failed is not None:
         found.append(_failed[wanted.failed])
     if wanted.language:
-        found.append(LANGUAGE == wanted.language)
+        found.append(wanted.language == LANGUAGE)
     if wanted.reviewed is Reviewed.ADJUDICATED:
         found.append(_adjudicated)
     elif wanted.reviewed is Reviewed.NOBODY:

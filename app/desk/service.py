@@ -154,7 +154,8 @@ def adjudicate(session: Session, staff: User, annotation: Annotation, reason: st
     if annotation.annotator_id == staff.id:
         raise Conflict("This is your own judgement: somebody else must say that it holds.")
     wait_for_turn(session, lineage.TURN)
-    session.refresh(annotation, with_for_update={"key_share": True})
+    session.execute(select(Annotation.id).where(Annotation.id == annotation.id).with_for_update(key_share=True))
+    session.refresh(annotation, ["superseded_by_id", "withdrawn_at", "retraction_id"])
     if annotation.superseded_by_id is not None or annotation.withdrawn_at is not None:
         raise Conflict("This judgement has since been corrected or undone: look at the current one.")
     if annotation.retraction_id is not None:
@@ -221,12 +222,21 @@ def delete_view(session: Session, user: User, view_id: int) -> None:
         raise NotFound
 
 
-def _locked(session: Session, staff: User, picks: Sequence[Pick]) -> Mapping[int, Any]:
-    """The rows of ``picks`` by id, locked in the order of their ids: nothing corrects or retracts one of them meanwhile."""
+def check_number(picks: Sequence[Pick]) -> None:
+    """Refuse none, and too many.
+
+    Raises:
+        BadInput: so it is.
+    """
     if not picks:
         raise refused("rows", "Choose at least one annotation.")
     if len(picks) > AT_ONCE:
         raise refused("rows", f"At most {AT_ONCE:,} annotations can be chosen at once.")
+
+
+def _locked(session: Session, staff: User, picks: Sequence[Pick]) -> Mapping[int, Any]:
+    """The rows of ``picks`` by id, locked in the order of their ids: nothing corrects or retracts one of them meanwhile."""
+    check_number(picks)
     ids = [pick.id for pick in picks]
     wait_for_turn(session, lineage.TURN)
     lock = select(Annotation.id).where(Annotation.id.in_(ids)).order_by(Annotation.id)

@@ -1,8 +1,8 @@
 """Text search without an extension: texts become n-grams, computed here, that PostgreSQL keeps in a ``tsvector``.
 
-A part of a word has to be found, in any script. So a word is kept as its trigrams ("square" as ``squ qua uar are re/``, where ``/``
-is its end), and a run of a script that writes no spaces as its bigrams. What is sought becomes the grams that every text with
-it must have. Grams say where it may be, and not whether it is there: that is asked of the folded text itself.
+A part of a word has to be found, in any script. So a word is kept as its trigrams ("square" as ``squ qua uar are re/``, where
+``/`` is its end), and a run of a script that writes no spaces as its bigrams. What is sought becomes the grams that every text
+with it must have. Grams say where it may be, and not whether it is there: that is asked of the folded text itself.
 """
 
 from __future__ import annotations

@@ -106,9 +106,7 @@ def retract_each(session: Session, actor: User, ids: Sequence[int], reason: str)
     count, now = Counter(taken), _now(session)
     session.execute(update(Retraction), [{"id": key, "annotations": count[key], "created_at": now} for key in made])
     for key, target in zip(made, ids, strict=True):
-        accounts.audit(
-            session, actor, "retraction.make", "annotation", target, retraction=key, annotations=count[key]
-        )
+        accounts.audit(session, actor, "retraction.make", "annotation", target, retraction=key, annotations=count[key])
     enqueue(session, Job.ADVANCE_ROUND)
     session.flush()
 

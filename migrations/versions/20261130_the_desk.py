@@ -1,7 +1,8 @@
 """the desk: what annotations are searched by, which judgement of an item holds, and the views that people keep
 
-New tables, and a trigger that notes an adjudication in ``annotation_changes``; nothing that exists is touched. The annotations of before are made findable in steps by the sweeper, the newest
-first: the grams of a text are computed in Python, and a migration that waited for them would hold up an upgrade for hours.
+New tables, and a trigger that notes an adjudication in ``annotation_changes``; nothing that exists is touched. The annotations
+of before are made findable in steps by the sweeper, the newest first: the grams of a text are computed in Python, and a
+migration that waited for them would hold up an upgrade for hours.
 
 Revision ID: 5c7e01d94a26
 Revises: 8b2e6f94d751

@@ -50,7 +50,14 @@ def test_what_it_says_is_found_as_facets(session: Session, alice: User) -> None:
     item = session.get_one(Comparison, ranked.comparison_id)
     round_id = session.get_one(Batch, item.batch_id).round_id
     assert found(session, "", "outcome:tie") == found(session, "", "flag:unsafe") == [tie]
-    facets = [f"batch:{item.batch_id}", f"round:{round_id}", f"by:{alice.id}", "outcome:ranked", "strength:4", "edited:1"]
+    facets = [
+        f"batch:{item.batch_id}",
+        f"round:{round_id}",
+        f"by:{alice.id}",
+        "outcome:ranked",
+        "strength:4",
+        "edited:1",
+    ]
     assert found(session, "", *facets) == [ranked.id]
     assert found(session, "", "strength:3") == []
 

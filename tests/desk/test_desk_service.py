@@ -163,7 +163,9 @@ def test_many_are_retracted_with_all_their_versions_and_can_be_restored(
         service.retract_many(session, rita, pick(second), "Swapped sides.")
     with pytest.raises(BadInput):
         service.retract_many(session, bob, pick(second), " ")
-    assert service.retract_many(session, bob, pick(second, other), "Swapped sides.").said() == "Retracted 2 annotations."
+    assert (
+        service.retract_many(session, bob, pick(second, other), "Swapped sides.").said() == "Retracted 2 annotations."
+    )
     assert counting(session) == []
     made = session.scalars(select(Retraction).order_by(Retraction.id)).all()
     assert [(each.target_id, each.annotations) for each in made] == [(second.id, 2), (other.id, 1)]

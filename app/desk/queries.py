@@ -192,7 +192,9 @@ _holds = (
     .correlate(Annotation)
     .exists()
 )
-_fails = select(literal_column("1")).select_from(Finding).join(Check, STANDS).where(Finding.passed.is_(False))
+_fails: Select[Any] = (
+    select(literal_column("1")).select_from(Finding).join(Check, STANDS).where(Finding.passed.is_(False))
+)
 _failed: dict[Failed, ColumnElement[bool]] = {
     Failed.EDIT: _fails.where(Finding.annotation_id == Annotation.id).correlate(Annotation).exists(),
     Failed.CHOSEN: _fails.where(
@@ -381,7 +383,7 @@ def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
     if wanted.failed is not None:
         found.append(_failed[wanted.failed])
     if wanted.language:
-        found.append(wanted.language == LANGUAGE)
+        found.append(LANGUAGE.in_([wanted.language]))
     if wanted.reviewed is Reviewed.ADJUDICATED:
         found.append(_adjudicated)
     elif wanted.reviewed is Reviewed.NOBODY:

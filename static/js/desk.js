@@ -5,6 +5,7 @@ import { announce, reachable } from "./base.js";
 
 const desk = document.querySelector("[data-desk]");
 const dialog = document.querySelector("#desk-item");
+const item = document.querySelector("#desk-item-body");
 const rows = [...(desk?.querySelectorAll("[data-row]") ?? [])];
 const NONE = "Choose rows, then say what to do with them.";
 let last = null; // the row that was chosen last: the next choice can reach from it
@@ -103,10 +104,11 @@ function read(event) {
   KEYS[key](event);
 }
 
-/** Show what has come for the row that was opened. */
+/** Show what has come for the row that was opened; closing empties it. */
 function show() {
+  if (dialog.open || !item.childElementCount) return;
+  dialog.showModal();
   reachable(dialog);
-  if (!dialog.open) dialog.showModal();
 }
 
 if (desk) {
@@ -119,7 +121,7 @@ if (desk) {
     }
   });
   for (const name of ["all", "page", "desk-keys"]) find(name).hidden = false;
-  dialog.querySelector("#desk-item-body").addEventListener("htmx:after:swap", show);
-  dialog.addEventListener("close", () => dialog.querySelector("#desk-item-body").replaceChildren());
+  document.addEventListener("htmx:after:swap", show);
+  dialog.addEventListener("close", () => item.replaceChildren());
   say();
 }

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
 from app.annotations.models import Adjudication, Annotation, AnnotationText, Decision, Retraction, Review
+from app.comparisons.models import Comparison
 from app.desk import queries
 from app.desk.models import DeskView
 from app.quality import service as quality
@@ -71,7 +72,7 @@ def test_the_table_names_people_to_admins_alone(client: TestClient, session: Ses
 def test_filters_stand_in_the_address_and_in_the_form(desk: TestClient, session: Session, alice: User) -> None:
     said = make_annotation(session, alice, comment="About otters.")
     other = make_annotation(session, alice)
-    batch = session.scalar(select(queries.Comparison.batch_id).where(queries.Comparison.id == said.comparison_id))
+    batch = session.get_one(Comparison, said.comparison_id).batch_id
     page = desk.get(f"/desk?q=otters&batch={batch}&annotator={alice.pseudonym}&language=German&from=2020-01-01").text
     assert "No annotation matches this filter." in page
     page = desk.get(f"/desk?q=otters&batch={batch}&annotator={alice.pseudonym}&from=2020-01-01&edited=0").text

@@ -52,7 +52,7 @@ def test_each_filter_keeps_what_it_asks_for(session: Session, rita: User, alice:
     session.commit()
     number = session.get_one(Round, batch.round_id).number
     everything = [tie.id, edited.id, plain.id]
-    for wanted, kept in [
+    cases: list[tuple[dict[str, Any], list[int]]] = [
         ({}, everything),
         ({"text": "otters"}, [plain.id]),
         ({"text": "otter square"}, [plain.id]),
@@ -80,7 +80,8 @@ def test_each_filter_keeps_what_it_asks_for(session: Session, rita: User, alice:
         ({"reviewed": Reviewed.RETURNED}, [tie.id]),
         ({"reviewed": Reviewed.ADJUDICATED}, []),
         ({"text": "square", "annotator": alice.pseudonym, "edited": True, "language": "de"}, [edited.id]),
-    ]:
+    ]
+    for wanted, kept in cases:
         assert shown(session, rita, **wanted) == kept, wanted
 
 

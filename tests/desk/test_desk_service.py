@@ -12,7 +12,16 @@ from app.accounts.models import AuditEvent, Role, User
 from app.annotations import recording
 from app.annotations import service as annotating
 from app.annotations.forms import Submission
-from app.annotations.models import COUNTS, Adjudication, Annotation, AnnotationChange, Decision, Retraction, Review
+from app.annotations.models import (
+    COUNTS,
+    Adjudication,
+    Annotation,
+    AnnotationChange,
+    Decision,
+    Retraction,
+    RetractionScope,
+    Review,
+)
 from app.comparisons.models import Comparison
 from app.desk import queries, service
 from app.desk.models import DeskView
@@ -80,7 +89,7 @@ def corrected(session: Session, said: Annotation, _: User) -> None:
 
 
 def retracted(session: Session, said: Annotation, bob: User) -> None:
-    lineage.retract(session, bob, lineage.RetractionScope.ANNOTATION, said.id, "Swapped sides.")
+    lineage.retract(session, bob, RetractionScope.ANNOTATION, said.id, "Swapped sides.")
 
 
 def reviewed(session: Session, said: Annotation, bob: User) -> None:

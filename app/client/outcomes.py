@@ -242,7 +242,7 @@ class DeskList(Answer):
     whole: bool
 
 
-class LeftOut(Answer):
+class LeftRow(Answer):
     """A row that was left as it is, and why."""
 
     id: int
@@ -254,7 +254,7 @@ class DoneOut(Answer):
 
     act: str
     done: list[int]
-    left: list[LeftOut]
+    left: list[LeftRow]
     said: str
 
 

@@ -22,7 +22,7 @@ from app.desk.forms import (
     DoneOut,
     HoldsIn,
     ItemOut,
-    LeftOut,
+    LeftRow,
     RetractIn,
     ReturnIn,
     RowIn,
@@ -207,7 +207,7 @@ def delete_view(session: DbSession, user: ApiReviewer, view_id: int) -> None:
 def _act(session: Session, user: User, request: Request, body: RowsIn, act: Callable[[], Done]) -> Response:
     def work() -> DoneOut:
         done = act()
-        left = [LeftOut(id=key, why=why) for key, why in done.left.items()]
+        left = [LeftRow(id=key, why=why) for key, why in done.left.items()]
         return DoneOut(act=done.act, done=done.done, left=left, said=done.said())
 
     return once(session, user, request, body.model_dump_json().encode(), work)

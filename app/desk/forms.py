@@ -203,7 +203,7 @@ class ChosenOut(BaseModel):
     whole: bool = Field(description="Whether these are all that match.")
 
 
-class LeftOut(BaseModel):
+class LeftRow(BaseModel):
     """A row that was left as it is, and why."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"id": 42, "why": "corrected or undone meanwhile"}]})
@@ -230,7 +230,7 @@ class DoneOut(BaseModel):
 
     act: Act
     done: list[int]
-    left: list[LeftOut]
+    left: list[LeftRow]
     said: str = Field(description="The same in words.")
 
 

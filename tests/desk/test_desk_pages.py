@@ -214,3 +214,10 @@ def test_views_are_kept_and_deleted(desk: TestClient, session: Session) -> None:
     assert desk.post("/desk/views", data={"name": " "}).status_code == 422
     assert "Deleted." in said_after(desk, desk.post(f"/desk/views/{view.id}/delete"))
     assert desk.post(f"/desk/views/{view.id}/delete").status_code == 404
+
+
+def test_the_page_of_preferences_says_how_many_were_overruled(desk: TestClient, session: Session) -> None:
+    item = make_comparison(session, wanted=2)
+    one, _ = (make_annotation(session, make_user(session), item) for _ in range(2))
+    desk.post(f"/desk/annotations/{one.id}/holds", data={"reason": "Only B gives a source."})
+    assert "1 judgement of items of which a reviewer said that another one holds" in desk.get("/preferences").text

@@ -19,7 +19,7 @@ from app.accounts import service as accounts
 from app.accounts.models import Role, User
 from app.annotations.models import Adjudication, Annotation, Decision, Review
 from app.comparisons.claims import in_work, mark_read
-from app.comparisons.models import Comparison
+from app.comparisons.models import Comparison, Purpose
 from app.desk.models import DeskView
 from app.desk.queries import AT_ONCE, latest_review
 from app.kernel.errors import Conflict, Forbidden, NotFound, refused
@@ -146,13 +146,15 @@ def adjudicate(session: Session, staff: User, annotation: Annotation, reason: st
 
     Raises:
         BadInput: no reason.
-        Conflict: it does not stand any more, is retracted, or is the reviewer's own.
+        Conflict: it does not stand any more, is retracted or the reviewer's own, or its item has a known answer.
     """
     reason = reason.strip()
     if not reason:
         raise refused("reason", "Give the reason: it is kept with the decision and in the audit log.")
     if annotation.annotator_id == staff.id:
         raise Conflict("This is your own judgement: somebody else must say that it holds.")
+    if session.get_one(Comparison, annotation.comparison_id).purpose is Purpose.GOLD:
+        raise Conflict("This item has a known answer, and its judgements measure annotators: none of them is left out.")
     wait_for_turn(session, lineage.TURN)
     session.execute(select(Annotation.id).where(Annotation.id == annotation.id).with_for_update(key_share=True))
     session.refresh(annotation, ["superseded_by_id", "withdrawn_at", "retraction_id"])

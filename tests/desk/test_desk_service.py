@@ -219,6 +219,12 @@ def test_what_cannot_hold(session: Session, rita: User, bob: User, alice: User) 
     retracted(session, said, bob)
     with pytest.raises(Conflict, match="retracted"):
         service.adjudicate(session, rita, said, "It is right.")
+    known = quality.make_gold(session, bob, make_annotation(session, make_user(session)), "Plain.")
+    batch = session.get_one(Batch, known.batch_id)
+    batch.qualification_items = 1
+    session.commit()
+    with pytest.raises(Conflict, match="known answer"):
+        service.adjudicate(session, rita, make_annotation(session, alice, known), "It is right.")
     other = make_annotation(session, alice)
     correct(session, other)
     with pytest.raises(Conflict, match="corrected"):

@@ -92,6 +92,8 @@ ACTIONS: dict[str, tuple[Kind, str]] = {
     "audit_log.forgotten": (Kind.LOG, "removed old events"),
     "annotation.accepted": (Kind.WORK, "accepted an annotation"),
     "annotation.returned": (Kind.WORK, "returned an annotation"),
+    "annotation.adjudicated": (Kind.WORK, "said which judgement of an item holds"),
+    "annotation.adjudication_ended": (Kind.WORK, "let all judgements of an item count again"),
     "batch.append": (Kind.WORK, "added prompts to a batch"),
     "batch.check": (Kind.WORK, "had responses checked again"),
     "batch.create": (Kind.WORK, "created a batch"),

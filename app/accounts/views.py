@@ -248,8 +248,6 @@ def revoke_token(request: Request, session: DbSession, user: SignedIn, token_id:
     return redirect(request, "/tokens", flash="The token is revoked. Programs that use it are refused from now on.")
 
 
-
-
 def _tokens_now(session: DbSession, user: User) -> str:
     count = len(queries.live_tokens(session, user))
     if not count:

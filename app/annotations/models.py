@@ -21,7 +21,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 from sqlalchemy.orm import Mapped, aliased, mapped_column, relationship
 
 from app.accounts.models import User
@@ -139,6 +139,27 @@ class AnnotationChange(Base):
     annotation_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     """No reference: annotations are never deleted, and this is on the way of every submission."""
     created: Mapped[bool]
+
+
+class AnnotationText(Base):
+    """What an annotation is searched by (:mod:`app.annotations.texts`); written with it, and blanked by erasing."""
+
+    __tablename__ = "annotation_texts"
+    __table_args__ = (
+        Index("ix_annotation_texts_terms", "terms", postgresql_using="gin"),
+        Index("ix_annotation_texts_moment", "moment", "annotation_id"),
+        Index("ix_annotation_texts_seconds", "seconds", "annotation_id", postgresql_where=text("seconds IS NOT NULL")),
+    )
+
+    annotation_id: Mapped[int] = mapped_column(ForeignKey("annotations.id"), primary_key=True)
+    folded: Mapped[str] = mapped_column(deferred=True)
+    """Prompt, chosen response, edit and comment, folded, a line each."""
+    terms: Mapped[str] = mapped_column(TSVECTOR, deferred=True)
+    """The grams of ``folded``, and with weight A what the annotation says: ``batch:4``, ``outcome:tie``."""
+    moment: Mapped[Time]
+    """When it was made, as there; here to walk by."""
+    seconds: Mapped[float | None]
+    """Its ``active_seconds``; here to walk by."""
 
 
 class StepLabel(Base):
@@ -286,6 +307,28 @@ class Review(Base):
     created_at: Mapped[Created]
 
 
+class Adjudication(Base):
+    """A reviewer's choice of one judgement of an item as the one that holds, with the reason; a later choice ends it.
+
+    While it is in force, and its judgement stands, the others of the item do not count.
+    """
+
+    __tablename__ = "adjudications"
+    __table_args__ = (
+        Index("uq_adjudications_in_force", "comparison_id", unique=True, postgresql_where=text("ended_at IS NULL")),
+        CheckConstraint("reason <> ''", name="says_why"),
+        Index(None, "comparison_id"),
+    )
+
+    id: Mapped[Key]
+    comparison_id: Mapped[int] = mapped_column(ForeignKey("comparisons.id"))
+    annotation_id: Mapped[int] = mapped_column(ForeignKey("annotations.id"))
+    reason: Mapped[str]
+    adjudicator_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    created_at: Mapped[Created]
+    ended_at: Mapped[Time | None]
+
+
 _later = aliased(Review, name="later_review")
 RETURNED = (
     select(literal_column("1"))
@@ -298,5 +341,22 @@ RETURNED = (
     .exists()
 )
 """Whether a reviewer's last word on it is that its annotator should look again."""
-COUNTS = and_(STANDING, Annotation.retraction_id.is_(None), ~RETURNED)
-"""Whether exports, training and contests take it: it stands, and is neither returned nor retracted."""
+_holds = aliased(Annotation, name="holds")
+OVERRULED = (
+    select(literal_column("1"))
+    .join(_holds, _holds.id == Adjudication.annotation_id)
+    .where(
+        Adjudication.comparison_id == Annotation.comparison_id,
+        Adjudication.ended_at.is_(None),
+        Adjudication.annotation_id != Annotation.id,
+        _holds.superseded_by_id.is_(None),
+        _holds.withdrawn_at.is_(None),
+        _holds.retraction_id.is_(None),
+    )
+    .select_from(Adjudication)
+    .correlate(Annotation)
+    .exists()
+)
+"""Whether a reviewer chose another judgement of the item as the one that holds, and that one stands."""
+COUNTS = and_(STANDING, Annotation.retraction_id.is_(None), ~RETURNED, ~OVERRULED)
+"""Whether exports, training and contests take it: it stands, and is neither returned, nor retracted, nor overruled."""

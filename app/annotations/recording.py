@@ -6,7 +6,7 @@ within seconds is marked as withdrawn, and stays. Later, undoing is correcting: 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
-from app.annotations import gold, labelling, verification
+from app.annotations import gold, labelling, texts, verification
 from app.annotations.forms import Submission, request_hash
 from app.annotations.models import STANDING, Annotation, Revision
 from app.candidates.models import Candidate, LiveGeneration
@@ -224,12 +224,14 @@ def standing_annotation(session: Session, assignment_id: int) -> Annotation | No
     return session.scalars(select(Annotation).where(Annotation.assignment_id == assignment_id, STANDING)).one_or_none()
 
 
-def as_draft(session: Session, annotation: Annotation) -> Draft:
-    """An annotation as a draft of the same judgement, by position again."""
+def as_draft(session: Session, annotation: Annotation, shown: Sequence[int] | None = None) -> Draft:
+    """An annotation as a draft of the same judgement, by position again: as it was shown, or as ``shown`` has them."""
     columns = {column.key: getattr(annotation, column.key) for column in Annotation.__table__.columns}
     if annotation.outcome is Outcome.LABELLED:
         columns |= labelling.said(session, annotation.id)
-    return Judgement.from_ids(annotation.order_shown, columns).draft(annotation.active_seconds or 0)
+    return Judgement.from_ids(annotation.order_shown if shown is None else shown, columns).draft(
+        annotation.active_seconds or 0
+    )
 
 
 def _recorded_before(session: Session, user: User, key: str, digest: bytes) -> Recorded | None:
@@ -334,6 +336,7 @@ def _store(session: Session, user: User, held: Held, values: dict[str, Any], key
         raise BadInput("This Idempotency-Key was used for another submission: send a new key.")
     if labelled is not None:
         labelling.store(session, stored.id, held.order_shown[0], labelled)
+    texts.note(session, [stored.id])
     if values["edited_text"] is not None:
         for act in AFTER_EDIT:
             act(session, stored.id)

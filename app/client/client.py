@@ -292,6 +292,19 @@ class Client:
         """The same of everybody who has judged anything (reviewers)."""
         return self._pages(o.AnnotatorList, "/review/annotators", "after", lambda page: page.annotators)
 
+    # ── The desk (reviewers) ─────────────────────────────────────────────────────────────────────────────────────────
+    def search(self, text: str = "", **filters: Any) -> Iterator[o.RowOut]:
+        """Annotations with all words of ``text`` and its “phrases”, newest first; filters as of ``GET /desk/annotations``."""
+        return self._pages(o.DeskList, "/desk/annotations", "before", lambda page: page.annotations, q=text, **filters)
+
+    def accept(self, rows: Iterable[o.RowOut]) -> o.DoneOut:
+        """Accept up to a thousand of what was found; what has changed since is left as it is, and named."""
+        return self._wire.read(o.DoneOut, "POST", "/desk/accept", json={"rows": _rows(rows)})
+
+    def give_back(self, rows: Iterable[o.RowOut], note: str) -> o.DoneOut:
+        """Return up to a thousand of what was found to their annotators, with one note; as :meth:`accept`."""
+        return self._wire.read(o.DoneOut, "POST", "/desk/return", json={"rows": _rows(rows), "note": note})
+
     # ── How it is done ───────────────────────────────────────────────────────────────────────────────────────────────
     def _pages(
         self, answer: type[Any], path: str, cursor: str, rows: Callable[[Any], Sequence[T]], **only: Any
@@ -339,6 +352,10 @@ def _import(file: Path | str | Sequence[dict[str, Any]], settings: dict[str, Any
     else:
         name, body = "prompts.jsonl", "\n".join(json.dumps(row, ensure_ascii=False) for row in file).encode()
     return {"files": {"file": (name, body)}, "data": {"settings": json.dumps(settings, ensure_ascii=False)}}
+
+
+def _rows(rows: Iterable[o.RowOut]) -> list[dict[str, int]]:
+    return [{"id": row.id, "seen": row.seen} for row in rows]
 
 
 def _until(look: Callable[[], T | None], what: str, seconds: float, every: float) -> T:

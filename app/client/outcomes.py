@@ -236,6 +236,52 @@ class AnnotatorList(Answer):
     next: int | None
 
 
+class RowOut(Answer):
+    """An annotation as the desk lists it. ``seen`` is its latest review, 0 where there is none."""
+
+    id: int
+    seen: int
+    batch_id: int
+    batch: str
+    prompt: str
+    annotator: str
+    purpose: str
+    outcome: str
+    edited: bool
+    flagged: bool
+    disagreed: bool
+    holds: bool
+    overruled: bool
+    retracted: bool
+    verdict: str | None
+    seconds: float | None
+    created_at: datetime
+
+
+class DeskList(Answer):
+    """A page of annotations. ``whole``: whether all are searched, or older ones are still made searchable."""
+
+    annotations: list[RowOut]
+    next: int | None
+    whole: bool
+
+
+class LeftRow(Answer):
+    """A row that was left as it is, and why."""
+
+    id: int
+    why: str
+
+
+class DoneOut(Answer):
+    """What came of an act on many rows; ``said`` is the same in words."""
+
+    act: str
+    done: list[int]
+    left: list[LeftRow]
+    said: str
+
+
 class PersonJson(Answer):
     """Somebody with an account."""
 

@@ -4,12 +4,13 @@ Rows stay, so that every promise between them holds; their texts do not. Databas
 in a transaction that says it is erasing.
 
 =====================================  ===========================================================================
-annotations                            comment, edited text, notes of marked passages, right steps
+annotations                            comment, edited text, notes of marked passages, right steps; the text they are searched by
 candidates                             the person's edits, which others verified, and what models answered in their dialogues
 drafts, revisions, live generations    all of it
 checks, findings                       checks of drafts; of submitted edits what was said and quoted, not whether they passed
 prompts                                messages of the person's dialogues, but for the system prompt
-reviews, known answers                 the notes and explanations that they wrote
+reviews, adjudications, known answers  the notes, reasons and explanations that they wrote
+views of the desk                      all of them
 account                                name, address, settings (:mod:`app.accounts.erasing`)
 snapshots, runs                        folders of those that hold one of their annotations
 =====================================  ===========================================================================
@@ -63,6 +64,15 @@ _BLANKED = (
            SELECT cc.candidate_id FROM comparison_candidates cc JOIN comparisons c ON c.id = cc.comparison_id
              JOIN annotations a ON a.id = c.verifies_id WHERE a.annotator_id = :person)
     """,
+    # what they are found by, and what others said of their edits is found by; the facets have weight A, and stay
+    """
+    UPDATE annotation_texts SET folded = '', terms = ts_filter(terms, '{a}')
+     WHERE annotation_id IN (
+           SELECT id FROM annotations WHERE annotator_id = :person
+            UNION ALL
+           SELECT b.id FROM annotations a JOIN comparisons c ON c.verifies_id = a.id
+             JOIN annotations b ON b.comparison_id = c.id WHERE a.annotator_id = :person)
+    """,
     """
     UPDATE comparisons SET seats_free = 0
       FROM annotations a WHERE a.id = comparisons.verifies_id AND a.annotator_id = :person
@@ -94,8 +104,10 @@ _BLANKED = (
     """,
     "UPDATE trials SET messages = '[]' WHERE user_id = :person",
     "UPDATE reviews SET note = CASE WHEN note = '' THEN '' ELSE CAST(:erased AS text) END WHERE reviewer_id = :person",
+    "UPDATE adjudications SET reason = :erased WHERE adjudicator_id = :person",
     "UPDATE gold_answers SET explanation = '' WHERE written_by_id = :person",
     "DELETE FROM checks WHERE asked_by_id = :person",
+    "DELETE FROM desk_views WHERE user_id = :person",
     # one that is being made loses its lease with the token, and stores nothing more
     """
     UPDATE checks SET state = 'failed', last_error = :erased, fencing_token = checks.fencing_token + 1, lease_until = NULL

@@ -6,9 +6,12 @@ still finds what they went into; what is marked because of it is derived (:mod:`
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Select, func, select, update
+from sqlalchemy import CursorResult, Select, func, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
 from app.accounts import service as accounts
@@ -22,7 +25,8 @@ from app.lineage import erasing, targets
 from app.lineage.targets import Target
 
 REASON_LIMIT = 2_000
-_TURN = "retractions"
+TURN = "retractions"
+"""Of all acts that lock the rows of several annotations (:func:`app.kernel.locks.wait_for_turn`)."""
 
 
 def retract(
@@ -40,7 +44,7 @@ def retract(
         raise refused("erase", "Only a person can be erased: retract this, or erase the person who wrote it.")
     target = targets.find(session, scope, target_id)
     # one at a time: two that overlap would each wait for rows of the other
-    wait_for_turn(session, _TURN)
+    wait_for_turn(session, TURN)
     made = Retraction(
         scope=scope,
         target_id=target_id,
@@ -71,6 +75,42 @@ def retract(
     return made
 
 
+def retract_each(session: Session, actor: User, ids: Sequence[int], reason: str) -> None:
+    """Take out annotations ``ids``, each by a retraction of its own; the caller has the turn, and has checked that each is left.
+
+    Raises:
+        BadInput: no reason was given.
+    """
+    reason = _checked(reason)
+    values = {"scope": RetractionScope.ANNOTATION, "reason": reason, "annotations": 0, "created_by_id": actor.id}
+    made = session.scalars(
+        insert(Retraction).returning(Retraction.id, sort_by_parameter_order=True),
+        [values | {"target_id": key} for key in ids],
+    ).all()
+    # all versions of each judgement: by comparison, because those corrected since have no index by assignment
+    version = aliased(Annotation)
+    of_each = (
+        select(Retraction.id.label("retraction"), version.assignment_id, version.comparison_id)
+        .join(version, version.id == Retraction.target_id)
+        .where(Retraction.id.in_(made))
+        .subquery()
+    )
+    taken = session.scalars(
+        update(Annotation)
+        .where(Annotation.comparison_id == of_each.c.comparison_id, Annotation.assignment_id == of_each.c.assignment_id)
+        .where(Annotation.retraction_id.is_(None))
+        .values(retraction_id=of_each.c.retraction)
+        .returning(Annotation.retraction_id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    count, now = Counter(taken), _now(session)
+    session.execute(update(Retraction), [{"id": key, "annotations": count[key], "created_at": now} for key in made])
+    for key, target in zip(made, ids, strict=True):
+        accounts.audit(session, actor, "retraction.make", "annotation", target, retraction=key, annotations=count[key])
+    enqueue(session, Job.ADVANCE_ROUND)
+    session.flush()
+
+
 def restore(session: Session, actor: User | None, retraction: Retraction) -> int:
     """Bring back what ``retraction`` took out, and say how many rows that is.
 
@@ -79,7 +119,7 @@ def restore(session: Session, actor: User | None, retraction: Retraction) -> int
     Raises:
         Conflict: it is restored already, or what was written was erased.
     """
-    wait_for_turn(session, _TURN)
+    wait_for_turn(session, TURN)
     session.refresh(retraction, with_for_update=True)
     if retraction.erased:
         raise Conflict("It erased what the person wrote, so it cannot be restored.")
@@ -108,6 +148,11 @@ def restore(session: Session, actor: User | None, retraction: Retraction) -> int
 def left_of(target: Target) -> Select[int]:
     """The ids of what a retraction of ``target`` would take out: what no other one has taken out before."""
     return target.ids.where(Annotation.retraction_id.is_(None))
+
+
+def _now(session: Session) -> datetime:
+    """Not when the transaction began: it may have waited."""
+    return cast("datetime", session.scalar(select(func.clock_timestamp())))
 
 
 def _checked(reason: str) -> str:

@@ -29,7 +29,7 @@ from sqlalchemy.dialects.postgresql import JSONPATH
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
-from app.annotations.models import COUNTS, RETURNED, STANDING, Annotation, StepLabel
+from app.annotations.models import COUNTS, OVERRULED, RETURNED, STANDING, Annotation, StepLabel
 from app.candidates.models import Candidate
 from app.comparisons import purposes
 from app.comparisons.models import Comparison, ComparisonCandidate
@@ -310,13 +310,19 @@ class LeftOut:
     """A reviewer asked their annotators to look again: they count once they are corrected or accepted."""
     retracted: int
     """An admin took them out."""
+    overruled: int
+    """A reviewer chose another judgement of their item as the one that holds."""
 
 
 def left_out(session: Session, wanted: ExportFilter, held_out_percent: int) -> LeftOut:
     """How many annotations a count or an export of ``wanted`` leaves out for what was said of them since."""
     retracted = Annotation.retraction_id.is_not(None)
     query = joined(
-        select(func.count().filter(and_(RETURNED, ~retracted)), func.count().filter(retracted)),
+        select(
+            func.count().filter(and_(RETURNED, ~retracted)),
+            func.count().filter(retracted),
+            func.count().filter(and_(OVERRULED, ~RETURNED, ~retracted)),
+        ),
     ).where(STANDING, ~COUNTS, *asked(wanted, held_out_percent))
     return LeftOut(*session.execute(query).one())
 

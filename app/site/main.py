@@ -31,6 +31,8 @@ import app.board.api
 import app.board.views
 import app.candidates.live_api
 import app.dashboard.views
+import app.desk.api
+import app.desk.views
 import app.dialogues.api
 import app.dialogues.views
 import app.findings.api
@@ -100,6 +102,7 @@ PAGES = (
     app.lineage.retraction_views.router,
     app.quality.views.router,
     app.quality.statistics_views.router,
+    app.desk.views.router,
     app.webhooks.views.router,
     app.dashboard.views.router,
     assets.router,
@@ -131,6 +134,7 @@ API = (
     app.lineage.api.router,
     app.quality.api.router,
     app.quality.statistics_api.router,
+    app.desk.api.router,
     app.registry.api.router,
     app.webhooks.api.router,
 )

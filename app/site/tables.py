@@ -7,6 +7,7 @@ import app.annotations.models
 import app.board.models
 import app.candidates.models
 import app.comparisons.models
+import app.desk.models
 import app.dialogues.models
 import app.findings.models
 import app.loops.models

@@ -17,6 +17,7 @@ from app.kernel.settings import ROOT
 from tests import factories
 from tests.browser.axe import OF_COLOURS, RULES, violations
 from tests.browser.conftest import Site
+from tests.browser.desk import open_holds, open_return, open_row, preview_retraction
 from tests.browser.scenes import Scene, set_scene
 from tests.browser.signing import enter_password, reset_step, show_secret
 
@@ -273,6 +274,11 @@ STOPS = [
     Stop("lineage/retract.html", "/retractions/new?scope=person&target={retracted}"),
     Stop("quality/reviews.html", "/review"),
     Stop("quality/review.html", "/review/annotations/{said}"),
+    Stop("desk/desk.html", "/desk", act=open_return),
+    Stop("desk/desk.html", "/desk?q=x&edited=1", Role.REVIEWER),
+    Stop("desk/desk.html", "/desk", act=open_row),
+    Stop("desk/item.html", "/desk/annotations/{said}", act=open_holds),
+    Stop("desk/retract.html", "/desk", act=preview_retraction),
     Stop("quality/gold.html", "/review/gold"),
     Stop("quality/annotators.html", "/review/annotators"),
     Stop("quality/mine.html", "/me/statistics", Role.ANNOTATOR),

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from app.accounts.inviting import ring_if_due as ring_for_mails
 from app.accounts.upkeep import forget_old
 from app.annotations.service import release_expired as release_assignments
+from app.annotations.texts import fill as make_annotations_findable
 from app.board.service import ring_for_due as ring_for_board
 from app.candidates import live
 from app.candidates import service as candidates
@@ -52,6 +53,7 @@ SWEEPS: tuple[Callable[[Session], object], ...] = (
     remove_erased_files,
     find_occasions,
     ring_for_mails,
+    make_annotations_findable,
 )
 
 

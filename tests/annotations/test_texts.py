@@ -1,0 +1,113 @@
+"""What annotations are searched by is written with them, once; what is older is made findable in steps."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import cast, delete, select
+from sqlalchemy.dialects.postgresql import TSQUERY
+from sqlalchemy.orm import Session
+
+from app.accounts.models import User
+from app.annotations import recording, texts
+from app.annotations.forms import Submission
+from app.annotations.models import Annotation, AnnotationText
+from app.comparisons.models import Comparison
+from app.judgements.vocabulary import Flag, Outcome
+from app.kernel import grams
+from app.prompts.models import Batch
+from tests.factories import make_annotation, make_assignment, make_comparison, make_labelling, make_user, make_writing
+
+
+@pytest.fixture
+def alice(session: Session) -> User:
+    return make_user(session)
+
+
+def found(session: Session, query: str = "", *facets: str) -> list[int]:
+    terms = [*grams.seek(query).terms, *map(grams.quoted, facets)]
+    asked = AnnotationText.terms.bool_op("@@")(cast(grams.conjunction(terms), TSQUERY))
+    return list(
+        session.scalars(select(AnnotationText.annotation_id).where(asked).order_by(AnnotationText.annotation_id))
+    )
+
+
+def test_prompt_choice_edit_and_comment_are_found_as_soon_as_they_are_recorded(session: Session, alice: User) -> None:
+    item = make_comparison(session, texts=["A chosen zebra.", "A rejected okapi."])
+    said = make_annotation(session, alice, item, edited_text="An edited gnu.", comment="Because of 斑马.")
+    for query in ("square root", "zebra", "edited", "斑马"):
+        assert found(session, query) == [said.id]
+    assert found(session, "okapi") == []
+    assert session.get_one(AnnotationText, said.id).seconds == 12.5
+
+
+def test_what_it_says_is_found_as_facets(session: Session, alice: User) -> None:
+    held = make_assignment(session, alice)
+    given = Submission(
+        fencing_token=held.fencing_token, outcome=Outcome.TIE, ranking=[], strengths=[], flags={"A": [Flag.UNSAFE]}
+    )
+    tie = recording.submit(session, alice, held.id, given, key="one").id
+    ranked = make_annotation(session, alice, strengths=[4], edited_text="Better.")
+    item = session.get_one(Comparison, ranked.comparison_id)
+    round_id = session.get_one(Batch, item.batch_id).round_id
+    assert found(session, "", "outcome:tie") == found(session, "", "flag:unsafe") == [tie]
+    facets = [
+        f"batch:{item.batch_id}",
+        f"round:{round_id}",
+        f"by:{alice.id}",
+        "outcome:ranked",
+        "strength:4",
+        "edited:1",
+    ]
+    assert found(session, "", *facets) == [ranked.id]
+    assert found(session, "", "strength:3") == []
+
+
+def test_a_correction_is_found_by_what_it_says(session: Session, alice: User) -> None:
+    first = make_annotation(session, alice, comment="hasty")
+    given = Submission(
+        fencing_token=1, outcome=Outcome.TIE, ranking=[], strengths=[], comment="considered", corrects=first.id
+    )
+    second = recording.submit(session, alice, first.assignment_id, given, key="two")
+    assert found(session, "considered") == [second.id]
+    assert found(session, "hasty") == [first.id], "what is corrected stays, and whoever reads asks for what stands"
+
+
+def test_answers_from_scratch_and_labelled_responses_are_found(session: Session, alice: User) -> None:
+    (essay,) = make_writing(session, "Write of storms.")
+    (proof,) = make_labelling(session, "Suppose not.\nThen so.")
+    written = make_annotation(session, alice, essay, edited_text="Thunder rolled.")
+    labelled = make_annotation(session, alice, proof)
+    assert found(session, "thunder storms") == [written.id]
+    assert found(session, "suppose", "outcome:labelled") == [labelled.id]
+
+
+def test_a_phrase_does_not_reach_from_one_text_into_the_next(session: Session, alice: User) -> None:
+    said = make_annotation(session, alice, make_comparison(session, texts=["ends here", "x y"]), comment="begins\nso")
+    assert session.get_one(AnnotationText, said.id).folded.startswith("begins so\nends here\n")
+
+
+def test_annotations_of_before_are_made_findable_in_steps_the_newest_first(
+    session: Session, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(texts, "AT_ONCE", 2)
+    made = [make_annotation(session, alice).id for _ in range(5)]
+    session.execute(delete(AnnotationText))
+    assert not texts.is_filled(session)
+    assert [texts.fill(session), texts.oldest(session)] == [2, made[3]]
+    assert [texts.fill(session) for _ in range(3)] == [2, 1, 0]
+    assert texts.is_filled(session)
+    assert found(session, "square") == made
+
+
+def test_what_a_server_of_before_records_during_an_upgrade_is_made_findable(session: Session, alice: User) -> None:
+    made = [make_annotation(session, alice).id for _ in range(3)]
+    session.execute(delete(AnnotationText).where(AnnotationText.annotation_id == made[1]))
+    assert texts.fill(session) == 1
+    assert found(session, "square") == made
+
+
+def test_no_annotation_is_searched_twice(session: Session, alice: User) -> None:
+    said = make_annotation(session, alice)
+    texts.note(session, [said.id])
+    texts.note(session, [])
+    assert len(session.scalars(select(AnnotationText)).all()) == len(session.scalars(select(Annotation)).all())

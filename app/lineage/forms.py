@@ -100,6 +100,8 @@ class SnapshotDetail(SnapshotJson):
 class SourceUseJson(UseJson):
     """A training run that learns from the source."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{**_USE, "weight": 0.25}]})
+
     weight: float = Field(examples=[0.25], description="As it was when the run was queued.")
 
 

@@ -112,8 +112,8 @@ class Settings(BaseSettings):
     engine_url: str = "http://127.0.0.1:8001/v1"
     """An OpenAI-compatible endpoint; ``corral up`` overrides it with the engine that it starts."""
     engine_urls: str = ""
-    """The addresses of several engines, separated by commas. Each is probed; requests go to ``engine_url`` where that is set, for a
-    load balancer stands there, and else to these in turn. Empty: every address that the name in ``engine_url`` has."""
+    """The addresses of several engines, separated by commas. Each is probed; requests go to ``engine_url`` where that is set (a
+    load balancer), else to these in turn. Empty: every address that the name in ``engine_url`` has."""
     engine_kind: EngineKind = EngineKind.VLLM
     """``vllm``: ours; it is sent token ids (text stays text) and loads adapters. ``openai``: any other endpoint; it is sent
     messages, and only the base can be sampled."""

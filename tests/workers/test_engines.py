@@ -11,9 +11,8 @@ import pytest
 from app.kernel.settings import EngineKind, Settings
 from tests.engine_faults import Mode
 from tests.fake_engine import FakeEngine
-from workers.engines import encoders
+from workers.engines import encoders, wire
 from workers.engines import openai as openai_engine
-from workers.engines import wire
 from workers.engines.chat import ChatEncoder
 from workers.engines.openai import OpenAIEngine
 from workers.engines.protocol import Ask, EngineAway, EngineInfo, ModelMissing, PromptRefused, Reply

@@ -26,7 +26,7 @@ from workers.engines.wire import Doubt, Refused, Wire
 PROBE_TIMEOUT = 30.0
 """A busy CPU engine beside a training run needs seconds for one token; one that hangs never answers."""
 ADAPTER_TIMEOUT = 30.0
-"""An engine reads an adapter from the disk when it is asked for one; if that takes longer it is asked again, and nothing waits."""
+"""An engine reads an adapter from the disk when it is asked for one; longer than this, and it is asked again later."""
 VERDICT_AGE = 2.0
 """Seconds for which one probe speaks for all requests that failed together."""
 REFUSAL_AGE = 60.0

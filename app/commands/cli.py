@@ -15,7 +15,20 @@ from typing import Annotated
 
 import typer
 
-from app.commands import audit_log, checkpoint, data, db, doctor, documents, make, retract, setup, token, user
+from app.commands import (
+    audit_log,
+    checkpoint,
+    data,
+    db,
+    doctor,
+    documents,
+    make,
+    retract,
+    setup,
+    token,
+    user,
+    worker,
+)
 from app.kernel.errors import one_sentence
 
 app = typer.Typer(
@@ -31,7 +44,7 @@ app.add_typer(token.commands, name="token")
 app.add_typer(checkpoint.commands, name="checkpoint")
 app.add_typer(retract.commands, name="retract")
 app.add_typer(documents.commands, name="documents")
-for command in (doctor.doctor, user.invite, data.export, data.sample, data.audit, setup.setup):
+for command in (doctor.doctor, user.invite, data.export, data.sample, data.audit, setup.setup, worker.worker):
     app.command()(command)
 app.command("audit-log")(audit_log.audit_log)
 app.command("make-prompts")(make.make_prompts)

@@ -62,9 +62,11 @@ def published(folder: Path) -> set[str]:
 
 def withdraw(folder: Path, name: str) -> None:
     """No engine that has not loaded ``name`` finds it any more."""
+    if not is_name(name):
+        return
     gone = folder / f".{name}.gone"
     shutil.rmtree(gone, ignore_errors=True)
-    if is_name(name) and (folder / name).exists():
+    if (folder / name).exists():
         (folder / name).rename(gone)  # whole until it is gone: an engine never reads half of one
         shutil.rmtree(gone, ignore_errors=True)
 

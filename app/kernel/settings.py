@@ -333,6 +333,11 @@ class Settings(BaseSettings):
         return _listed(self.engine_urls)
 
     @property
+    def is_balanced(self) -> bool:
+        """Whether requests go to ``engine_url``, rather than to each of ``engine_urls`` in turn."""
+        return "engine_url" in self.model_fields_set or not self.engine_url_list
+
+    @property
     def models_dir(self) -> Path:
         """The folder of converted base models."""
         return self.data_dir / "models"

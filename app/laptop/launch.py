@@ -104,7 +104,8 @@ class Launch:
         if self.starts_engine:
             self._engine()
         elif self.options.engine:
-            self.console.say("engine", f"is expected at {self.settings.engine_urls or self.settings.engine_url}")
+            at = self.settings.engine_url if self.settings.is_balanced else self.settings.engine_urls
+            self.console.say("engine", f"is expected at {at}")
         self.supervisor.forever()
 
     def _services(self) -> None:
@@ -176,8 +177,9 @@ class Launch:
                 address=address,
                 database_url=self.settings.database_url,
                 broker_url=self.settings.broker_url,
-                engine_url=self.settings.engine_url,
+                engine_url=self.settings.engine_url if self.settings.is_balanced else "",
                 engine_api_key=self.settings.engine_api_key.get_secret_value(),
+                engine_urls=self.settings.engine_urls,
             )
         )
         lines = ["", f"    Corral is at   {address}"]

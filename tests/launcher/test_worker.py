@@ -19,6 +19,7 @@ from app.kernel.settings import Settings, get_settings
 from app.laptop.pools import POOLS
 from app.loops.models import Round, RoundState
 from app.services.embedded import free_port
+from app.services.instance import Running
 from app.services.migrating import config
 from app.upkeep import joining, night
 from app.upkeep.diagnoses import Level
@@ -43,6 +44,27 @@ def test_without_addresses_it_says_what_is_missing(tmp_path: Path, monkeypatch: 
     finally:
         monkeypatch.undo()
         get_settings.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("url", "urls", "balanced"),
+    [
+        ("http://one/v1", "", True),
+        ("http://proxy/v1", "http://one/v1,http://two/v1", True),
+        ("", "http://one/v1,http://two/v1", False),
+    ],
+)
+def test_it_asks_the_engines_of_a_running_installation(url: str, urls: str, *, balanced: bool) -> None:
+    running = Running(
+        1, "http://x", "postgresql:///x", "redis://x", engine_url=url, engine_api_key="", engine_urls=urls
+    )
+    told = {name.removeprefix("CORRAL_").lower(): value for name, value in running.engines.items()}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delenv("CORRAL_ENGINE_URL")
+        settings = Settings(**told)  # type: ignore[arg-type]
+    assert settings.is_balanced is balanced
+    assert settings.engine_urls == urls
+    assert not url or settings.engine_url == url
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ async def engines(settings: Settings) -> list[str]:
 
 async def routes(settings: Settings) -> list[str]:
     """The addresses over which requests are spread."""
-    if "engine_url" in settings.model_fields_set:
+    if settings.is_balanced:
         return await _behind(settings.engine_url, settings.engine_kind)
     return await engines(settings)
 

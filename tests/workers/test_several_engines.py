@@ -15,6 +15,7 @@ from sqlalchemy import select
 from app.candidates.models import Candidate
 from app.kernel.db import session_scope
 from app.kernel.settings import EngineKind, Settings, get_settings
+from app.prompts.models import Prompt
 from app.registry import service as registry
 from app.registry.models import Checkpoint, EngineState, LoadState
 from app.registry.queries import engine_view, engines_view
@@ -179,7 +180,7 @@ def test_one_of_two_engines_ends_and_each_prompt_is_answered_once(
     assert written_by() == {"base": 80, "policy": 80}
     assert_nothing_lost_or_doubled()
     with session_scope() as session:
-        tried = session.execute(select(generating.Prompt.attempts)).scalars().all()
+        tried = session.execute(select(Prompt.attempts)).scalars().all()
     assert set(tried) == {0}, "it was no prompt's fault"
     reconcile_serving()
     assert states()[f"127.0.0.1:{other.port}"] is EngineState.AWAY

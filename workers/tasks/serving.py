@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -207,10 +208,9 @@ async def _ask_one(settings: Settings, each: Desired, external: External) -> Non
 async def _load_one(settings: Settings, there: dict[str, Probed], each: Desired) -> bool:
     """Verify, publish, and let every engine that is there answer under the name; whether all did."""
     base = next((one.info.root for one in there.values() if one.info and one.info.root), settings.base_model_path)
-    how = {"manifest_sha256": each.manifest_sha256, "base": base}
+    publish = partial(served_files.publish, manifest_sha256=each.manifest_sha256, base=base)
     try:
-        publish = served_files.publish
-        await asyncio.to_thread(publish, settings.served_dir, each.name, Path(each.path), **how)
+        await asyncio.to_thread(publish, settings.served_dir, each.name, Path(each.path))
     except BrokenCheckpoint as error:
         await asyncio.to_thread(_broken, each, str(error))
         return False

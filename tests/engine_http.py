@@ -56,6 +56,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """``/v1/models``, ``/version``, ``/health``."""
         own = {"id": self.fake.base, "object": "model", "max_model_len": self.fake.context, "parent": None}
+        own |= {"root": self.fake.root}
         adapters = [{"id": n, "root": p, "parent": self.fake.base} for n, p in dict(self.fake.adapters).items()]
         pages: dict[str, Any] = {
             "/v1/models": {"object": "list", "data": [own, *adapters]},
@@ -93,9 +94,25 @@ class Handler(BaseHTTPRequestHandler):
             self.fake.adapters[name] = path
             self.answer(200, {})
 
+    def resolve(self, name: str) -> bool:
+        """Load what is asked for, as vLLM's filesystem resolver does; else say why not."""
+        if self.fake.meets(name) is Mode.HANG and self.fake.wait(600):
+            self.close_connection = True
+            return False
+        folder = self.fake.resolves and self.fake.resolves / name
+        config = folder and folder / "adapter_config.json"
+        said = json.loads(config.read_bytes()) if config and config.is_file() else {}
+        if not folder or said.get("base_model_name_or_path") != self.fake.root or said.get("peft_type") != "LORA":
+            self.answer(404, {"error": {"message": f"The model `{name}` does not exist."}})
+            return False
+        if not (folder / "adapter_model.safetensors").is_file():
+            self.answer(400, {"error": {"message": f"LoRA adapter '{name}' was found but could not be loaded."}})
+            return False
+        self.fake.adapters[name] = str(folder)
+        return True
+
     def sample(self, body: dict[str, Any]) -> None:
-        if body["model"] not in {self.fake.base, *self.fake.adapters}:
-            self.answer(404, {"error": {"message": f"The model `{body['model']}` does not exist."}})
+        if body["model"] not in {self.fake.base, *self.fake.adapters} and not self.resolve(body["model"]):
             return
         mode = self.fake.note(body)
         if mode is Mode.DISCONNECT or self.fake.wait(600 if mode is Mode.HANG else self.fake.delay):
@@ -135,7 +152,8 @@ class Handler(BaseHTTPRequestHandler):
                 if mode is Mode.STALL:
                     self.fake.wait(600)
                 return
-            self.event({"choices": [{"index": 0} | ({"delta": {"content": word}} if chat else {"text": word})]})
+            said = {"delta": {"content": word}} if chat else {"text": word}
+            self.event({"model": reply["model"], "choices": [{"index": 0} | said]})
             if self.fake.wait(delay) or (at + 1 == self.fake.held_after and self.fake.held()):
                 return
         ending: dict[str, Any] = {"delta": {}} if chat else {"text": ""}

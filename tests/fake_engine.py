@@ -83,6 +83,10 @@ class FakeEngine:
     """Requests to sample after which it answers nothing any more and stops listening, as a crash would."""
     faults: list[Fault] = field(default_factory=list)
     adapters: dict[str, str] = field(default_factory=dict)
+    resolves: Path | None = None
+    """The folder in which it finds adapters that it is asked for by name."""
+    answers_as: dict[str, str] = field(default_factory=dict)
+    """By the name that is asked for, whom it says to answer as."""
     answers: dict[str, Sequence[str]] = field(default_factory=dict)
     """By a part of a prompt, what it is answered with: each in turn, whoever asks."""
     asked: list[dict[str, Any]] = field(default_factory=list)
@@ -108,6 +112,11 @@ class FakeEngine:
     def url(self) -> str:
         """The address for ``CORRAL_ENGINE_URL``."""
         return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def root(self) -> str | None:
+        """What it was started with as ``--model``."""
+        return str(self.model) if self.model else None
 
     @property
     def alive(self) -> bool:
@@ -231,7 +240,11 @@ class FakeEngine:
         if not body.get("return_token_ids"):
             for choice in choices:
                 del choice["token_ids"]
-        reply: dict[str, Any] = {"id": "fake", "model": body["model"], "choices": choices}
+        reply: dict[str, Any] = {
+            "id": "fake",
+            "model": self.answers_as.get(body["model"], body["model"]),
+            "choices": choices,
+        }
         return reply if mode is Mode.NO_USAGE else reply | {"usage": usage}
 
     def _scripted(self, prompt: str) -> str | None:

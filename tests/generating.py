@@ -68,7 +68,7 @@ def write_adapter(folder: Path, content: bytes = b"weights") -> str:
     """A checkpoint folder with a valid manifest; returns the manifest's SHA-256."""
     folder.mkdir(parents=True)
     (folder / "adapter_model.safetensors").write_bytes(content)
-    (folder / "adapter_config.json").write_text("{}")
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "on another host"}')
     files = {
         file.name: {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "bytes": file.stat().st_size}
         for file in sorted(folder.iterdir())

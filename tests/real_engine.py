@@ -9,14 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
 from app.kernel.settings import ROOT, Settings
-from app.laptop import engine_command as engine
+from app.laptop import engine_command
 from app.services.embedded import free_port
 from tests.patience import PATIENCE
 
@@ -34,32 +35,64 @@ def base_model() -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Vllm:
+    """One of several engines."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        """Its address, up to ``/v1``."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+
 @contextmanager
-def running_vllm(model: Path, log: Path) -> Iterator[str]:
-    """Start vLLM over ``model`` and yield its address (``…/v1``) once it lists its models; the key is ``KEY``."""
+def running_vllm(model: Path, log: Path, served: Path | None = None) -> Iterator[str]:
+    """Start vLLM over ``model`` and yield its address (``…/v1``) once it lists its models; the key is ``KEY``.
+
+    It finds adapters in ``served``; none, where that is not given.
+    """
+    with tempfile.TemporaryDirectory() as none, running_vllms(model, [log], served or Path(none)) as (engine,):
+        yield engine.url
+
+
+@contextmanager
+def running_vllms(model: Path, logs: Sequence[Path], served: Path) -> Iterator[list[Vllm]]:
+    """The same with as many as there are logs, which find adapters in ``served``; they start at the same time."""
+    engines: list[Vllm] = []
+    try:
+        engines.extend(_start(model, log, served) for log in logs)
+        for engine in engines:
+            _wait(engine.process, engine.url, engine.log)
+        yield engines
+    finally:
+        for engine in engines:
+            engine.process.terminate()
+        for engine in engines:
+            try:
+                engine.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                engine.process.kill()
+                engine.process.wait(PATIENCE)
+
+
+def _start(model: Path, log: Path, served: Path) -> Vllm:
     port = free_port()
     settings = Settings(base_model=str(model))
-    environment = os.environ | engine.environment(settings, KEY)
+    environment = os.environ | engine_command.environment(settings, KEY) | {"VLLM_LORA_RESOLVER_CACHE_DIR": str(served)}
     with log.open("ab") as output:
         process = subprocess.Popen(
-            engine.command(settings, sys.executable, port),
+            engine_command.command(settings, sys.executable, port),
             env=environment,
             cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
         )
-    url = f"http://127.0.0.1:{port}/v1"
-    try:
-        _wait(process, url, log)
-        yield url
-    finally:
-        process.terminate()
-        try:
-            process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(PATIENCE)
+    return Vllm(process, port, log)
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from app.kernel.jobs import Queue
-from app.kernel.settings import ROOT
+from app.kernel.settings import ROOT, Settings
 from app.kernel.weak_secrets import weakness
+from app.laptop.engine_command import environment
 from scripts import bootstrap, lock, write_secrets
 from workers.sandbox.serve import secrets_in
 
@@ -122,6 +123,20 @@ def test_a_model_from_the_hub_reaches_all_who_read_its_files() -> None:
         "trainer",
         "worker",
     }
+
+
+@pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.gpu.yml"])
+def test_engines_look_for_adapters_where_the_control_worker_puts_them(name: str) -> None:
+    engine = services(name)["engine"]
+    data = next(volume for volume in engine["volumes"] if volume.startswith("data:")).split(":")[1]
+    set_here = {key: str(value) for key, value in engine["environment"].items()}
+    if name == "docker-compose.yml":
+        image = (ROOT / "Dockerfile").read_text()
+        set_here |= dict(re.findall(r"(VLLM_\w+)=(\S+)", image))
+    settings = Settings(data_dir=Path(data))
+    wanted = environment(settings, "key")
+    for key in ("VLLM_PLUGINS", "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "VLLM_LORA_RESOLVER_CACHE_DIR"):
+        assert set_here[key] == wanted[key], key
 
 
 def test_those_who_ask_other_endpoints_have_a_way_out_and_the_keys_and_nobody_else_has() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -24,9 +23,9 @@ def add(
 ) -> None:
     """Copy an adapter into this installation. It takes no part until it is added to the rotation on its page."""
     from app.accounts.models import Role
-    from app.registry import adapters
+    from app.registry import adapters, served
 
-    if not re.fullmatch(adapters.NAME, name):
+    if not served.is_name(name):
         raise BadInput(
             "A name has 1 to 80 letters, digits, dots, dashes or underscores, and begins with a letter or digit."
         )

@@ -29,6 +29,7 @@ from app.commands import (
     source,
     token,
     user,
+    worker,
 )
 from app.kernel.errors import one_sentence
 
@@ -56,6 +57,7 @@ for command in (
     setup.setup,
     backup.backup,
     backup.restore,
+    worker.worker,
 ):
     app.command()(command)
 app.command("audit-log")(audit_log.audit_log)

@@ -18,6 +18,7 @@ def setup() -> None:
     """Convert the bundled base model, migrate the database, and print the first admin's link. Safe to run again."""
     from app.laptop.prepare import prepare
 
+    get_settings().served_dir.mkdir(parents=True, exist_ok=True)  # an engine that does not find it does not start
     convert_base_model(get_settings())
     with database(migrate=False) as url:
         invite = prepare(url)

@@ -116,6 +116,9 @@ class Settings(BaseSettings):
 
     engine_url: str = "http://127.0.0.1:8001/v1"
     """An OpenAI-compatible endpoint; ``corral up`` overrides it with the engine that it starts."""
+    engine_urls: str = ""
+    """The addresses of several engines, separated by commas. Each is probed; requests go to ``engine_url`` where that is set (a
+    load balancer), else to these in turn. Empty: every address that the name in ``engine_url`` has."""
     engine_kind: EngineKind = EngineKind.VLLM
     """``vllm``: ours; it is sent token ids (text stays text) and loads adapters. ``openai``: any other endpoint; it is sent
     messages, and only the base can be sampled."""
@@ -264,6 +267,14 @@ class Settings(BaseSettings):
             raise ValueError("write it as smtp://NAME:PASSWORD@HOST:587, or smtps:// or smtp+plain://")
         return value
 
+    @field_validator("engine_urls")
+    @classmethod
+    def _engine_addresses(cls, value: str) -> str:
+        for each in _listed(value):
+            if not (each.startswith(("http://", "https://")) and urlsplit(each).hostname):
+                raise ValueError("write full addresses, separated by commas, e.g. http://10.0.0.5:8000/v1")
+        return value
+
     @field_validator("proxies")
     @classmethod
     def _addresses(cls, value: str) -> str:
@@ -357,14 +368,29 @@ class Settings(BaseSettings):
         return _listed(self.proxies)
 
     @property
+    def engine_url_list(self) -> list[str]:
+        """``engine_urls``, one by one."""
+        return _listed(self.engine_urls)
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether requests go to ``engine_url``, rather than to each of ``engine_urls`` in turn."""
+        return "engine_url" in self.model_fields_set or not self.engine_url_list
+
+    @property
     def models_dir(self) -> Path:
         """The folder of converted base models."""
         return self.data_dir / "models"
 
     @property
     def checkpoints_dir(self) -> Path:
-        """The folder of trained adapters; the engine and the trainer share it."""
+        """The folder of trained adapters."""
         return self.data_dir / "checkpoints"
+
+    @property
+    def served_dir(self) -> Path:
+        """The folder in which engines find adapters by name; only the reconciler fills it (:mod:`app.registry.served`)."""
+        return self.data_dir / "served"
 
     @property
     def snapshots_dir(self) -> Path:

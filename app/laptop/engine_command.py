@@ -17,6 +17,8 @@ from training.formats.templates import TOOL_USE
 
 READY = "Application startup complete"
 """What the server logs when it takes requests."""
+RESOLVER = "lora_filesystem_resolver"
+"""The one of vLLM's plugins that is used."""
 NOT_INSTALLED = (
     "vLLM is not installed, so no candidates are generated: run `make up`, which installs it, "
     "or give --engine-url an OpenAI-compatible address. Everything else runs."
@@ -108,8 +110,13 @@ def command(settings: Settings, python: str, port: int) -> list[str]:
 
 
 def environment(settings: Settings, api_key: str) -> dict[str, str]:
-    """The server's environment. The key keeps other users of this machine from loading adapters into it."""
+    """The server's environment. The key keeps other users of this machine from asking it, and from loading adapters into it.
+
+    It loads an adapter by itself when it is asked for one by name (:mod:`app.registry.served`). The folder has to exist: an
+    engine that does not find it does not start. Without runtime updating vLLM asks no resolver.
+    """
     made = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_API_KEY": api_key, "VLLM_NO_USAGE_STATS": "1"}
+    made |= {"VLLM_PLUGINS": RESOLVER, "VLLM_LORA_RESOLVER_CACHE_DIR": str(settings.served_dir)}
     if Path(settings.base_model_path).is_dir():
         made["HF_HUB_OFFLINE"] = "1"
     if tracing.wanted():

@@ -90,7 +90,8 @@ class Launch:
         self.supervisor = supervisor
         self.console = supervisor.console
         self.listener = listener
-        self.starts_engine = options.engine and "engine_url" not in settings.model_fields_set
+        elsewhere = "engine_url" in settings.model_fields_set or settings.engine_urls
+        self.starts_engine = options.engine and not elsewhere
         self.invite: str | None = None
 
     def run(self) -> None:
@@ -103,7 +104,8 @@ class Launch:
         if self.starts_engine:
             self._engine()
         elif self.options.engine:
-            self.console.say("engine", f"is expected at {self.settings.engine_url}")
+            at = self.settings.engine_url if self.settings.is_balanced else self.settings.engine_urls
+            self.console.say("engine", f"is expected at {at}")
         self.supervisor.forever()
 
     def _services(self) -> None:
@@ -175,8 +177,9 @@ class Launch:
                 address=address,
                 database_url=self.settings.database_url,
                 broker_url=self.settings.broker_url,
-                engine_url=self.settings.engine_url,
+                engine_url=self.settings.engine_url if self.settings.is_balanced else "",
                 engine_api_key=self.settings.engine_api_key.get_secret_value(),
+                engine_urls=self.settings.engine_urls,
             )
         )
         lines = ["", f"    Corral is at   {address}"]
@@ -208,6 +211,7 @@ class Launch:
         except CannotStart as failed:
             self.console.say("engine", f"There is no base model, so no candidates are generated: {failed.message}")
             return
+        self.settings.served_dir.mkdir(parents=True, exist_ok=True)
         port = urlsplit(self.settings.engine_url).port or 0
         key = self.settings.engine_api_key.get_secret_value()
         self.console.say("engine", "starting; the first candidates arrive in about half a minute")

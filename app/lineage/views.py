@@ -50,6 +50,8 @@ class CheckpointsPage:
     next: int | None
     first: bool
     engine: EngineView
+    engines: Sequence[EngineView]
+    """Each, where there are several."""
     may_write: bool
 
 
@@ -105,9 +107,10 @@ class AnnotationPage:
 def checkpoints(request: Request, session: DbSession, user: Reviewer, before: Cursor = None) -> HTMLResponse:
     """Every checkpoint, newest first, with its place in the rotation and what retractions made of it."""
     page = registry.list_checkpoints(session, before=before, limit=PAGE)
-    engine = registry.engine_view(session, get_settings().engine_url)
+    url = get_settings().engine_url
+    engine, engines = registry.engine_view(session, url), registry.engines_view(session, url)
     may_write = user.role is Role.ADMIN
-    context = CheckpointsPage(page.rows, marks(session), page.next, before is None, engine, may_write)
+    context = CheckpointsPage(page.rows, marks(session), page.next, before is None, engine, engines, may_write)
     return render(request, "registry/checkpoints.html", context)
 
 

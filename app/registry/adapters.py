@@ -23,13 +23,12 @@ from app.kernel.errors import BadInput, Conflict
 from app.kernel.settings import get_settings
 from app.registry.appointments import appointed
 from app.registry.models import Checkpoint, CheckpointKind, LoopRole
+from app.registry.served import CONFIG, WEIGHTS
 from app.registry.service import register_checkpoint
 from training.formats import checkpoints
 from training.formats.checkpoints import Manifest
 from training.formats.errors import CheckpointError
 
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 HEADER = 64 * 1024 * 1024
 """Bytes of a safetensors header, at most."""
 SPOKEN = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "additional_chat_templates")

@@ -37,8 +37,20 @@ class TrainingIn(BaseModel):
     may_train: Truth
 
 
+class OneEngineJson(BaseModel):
+    """What the last probe of one of several engines found."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    place: str = Field(examples=["10.0.0.5:8000"], description="Its host and port.")
+    state: EngineState = Field(examples=["ready"])
+    since: datetime | None
+    version: str | None = Field(examples=["0.12.0"])
+    error: str | None = Field(examples=[None])
+
+
 class EngineJson(BaseModel):
-    """What the last probe of the engine found."""
+    """What the last probe of the engine found; of several, whether any answers."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -46,6 +58,7 @@ class EngineJson(BaseModel):
     since: datetime | None
     version: str | None = Field(examples=["0.12.0"])
     error: str | None = Field(examples=[None])
+    engines: list[OneEngineJson] = Field(default=[], description="Each, where there are several.")
 
 
 @router.post("/externals", status_code=201, response_model=Placed, dependencies=[TAKES_KEY])
@@ -101,4 +114,7 @@ def end(request: Request, session: DbSession, user: ApiAdmin, deployment_id: int
 @router.get("/engine", dependencies=[Depends(api_staff)])
 def engine(session: DbSession) -> EngineJson:
     """Whether the engine answers, since when, and if not, why."""
-    return EngineJson.model_validate(queries.engine_view(session, get_settings().engine_url))
+    url = get_settings().engine_url
+    found = EngineJson.model_validate(queries.engine_view(session, url))
+    each = [OneEngineJson.model_validate(one) for one in queries.engines_view(session, url)]
+    return found.model_copy(update={"engines": each})

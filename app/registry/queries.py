@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased, joinedload
@@ -90,6 +91,8 @@ class EngineView:
     since: datetime | None
     version: str | None
     error: str | None
+    place: str = ""
+    """Host and port, of one of several engines."""
 
     @property
     def ready(self) -> bool:
@@ -108,3 +111,12 @@ def engine_view(session: Session, url: str) -> EngineView:
     if status is None:
         return EngineView(EngineState.STARTING, None, None, None)
     return EngineView(status.state, status.changed_at, status.version, status.error)
+
+
+def engines_view(session: Session, url: str) -> list[EngineView]:
+    """Each of several engines, by its address; none where ``url`` is the only one."""
+    query = select(EngineStatus).where(EngineStatus.url != url).order_by(EngineStatus.url)
+    return [
+        EngineView(each.state, each.changed_at, each.version, each.error, urlsplit(each.url).netloc)
+        for each in session.scalars(query)
+    ]

@@ -8,12 +8,12 @@ Who is champion is a pointer (:mod:`app.registry.appointments`) that verdicts mo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -374,3 +374,8 @@ def note_engine(
     if before is not state:
         log.info("engine_state", state=state.value, error=error)
     return before is not state
+
+
+def forget_engines(session: Session, but: Collection[str]) -> None:
+    """Drop what was found of engines that are none any more: hosts change, and so does the port on one machine."""
+    session.execute(delete(EngineStatus).where(EngineStatus.url.not_in(but)))

@@ -32,6 +32,7 @@ OURS = (
     "broker",
     "models",
     "checkpoints",
+    "served",
     "snapshots",
     "runs",
     "corral.lock",
@@ -54,6 +55,14 @@ class Running:
     broker_url: str
     engine_url: str
     engine_api_key: str
+    engine_urls: str = ""
+    """Where there are several; ``engine_url`` is empty then, unless a load balancer stands there."""
+
+    @property
+    def engines(self) -> dict[str, str]:
+        """Where engines are, by the variables that say so."""
+        found = {"CORRAL_ENGINE_URL": self.engine_url, "CORRAL_ENGINE_URLS": self.engine_urls}
+        return {name: value for name, value in found.items() if value}
 
 
 @dataclass(frozen=True)
@@ -178,9 +187,7 @@ def database(*, migrate: bool = True) -> Iterator[str]:
                 return
         running = instance.running()
         if running is not None:
-            adopt(
-                DATABASE_URL=running.database_url, BROKER_URL=running.broker_url, CORRAL_ENGINE_URL=running.engine_url
-            )
+            adopt(DATABASE_URL=running.database_url, BROKER_URL=running.broker_url, **running.engines)
             yield running.database_url
             return
     raise CannotStart(
@@ -210,8 +217,8 @@ def join(running: Running) -> Settings:
     return adopt(
         DATABASE_URL=running.database_url,
         BROKER_URL=running.broker_url,
-        CORRAL_ENGINE_URL=running.engine_url,
         CORRAL_ENGINE_API_KEY=running.engine_api_key,
+        **running.engines,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from app.kernel.errors import CannotStart
@@ -62,6 +63,14 @@ def heads() -> set[str]:
     from alembic.script import ScriptDirectory
 
     return set(ScriptDirectory.from_config(config()).get_heads())
+
+
+def is_known(revisions: Collection[str]) -> bool:
+    """Whether the code has a migration of each of these names; where not, a newer release made them."""
+    from alembic.script import ScriptDirectory
+
+    ours = {each.revision for each in ScriptDirectory.from_config(config()).walk_revisions()}
+    return set(revisions) <= ours
 
 
 def current(connection: Connection | Session) -> set[str]:

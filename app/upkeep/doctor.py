@@ -77,7 +77,7 @@ def look_at_packages(settings: Settings, _running: Running | None) -> Iterator[D
             yield warn(f"packages ({layer})", f"not as locked: {_few(other)}", "Run `make clean`, then `make up`.")
         else:
             yield ok(f"packages ({layer})", "as locked")
-    if not engine.installed() and "engine_url" not in settings.model_fields_set:
+    if not engine.installed() and not settings.model_fields_set & {"engine_url", "engine_urls"}:
         yield warn(
             "packages (engine)", "vLLM is not installed", "Run `make up`, or point CORRAL_ENGINE_URL at an engine."
         )
@@ -312,20 +312,21 @@ def look_at_engine(settings: Settings, running: Running | None) -> Iterator[Diag
 
     key = settings.engine_api_key.get_secret_value()
     headers = {"authorization": f"Bearer {key}"} if key else {}
-    url = settings.engine_url.rstrip("/")
     remedy = "See logs/engine.log in the data folder; generation waits until it is back."
-    try:
-        with httpx.Client(timeout=ENGINE_TIMEOUT, headers=headers, trust_env=False) as client:
-            model = client.get(f"{url}/models").raise_for_status().json()["data"][0]["id"]
-            asked = {"model": model, "prompt": "The", "max_tokens": 1}
-            client.post(f"{url}/completions", json=asked).raise_for_status()
-    except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
-        if running is None and "engine_url" not in settings.model_fields_set:
-            yield warn("engine", "not running", "Run `corral up`.")
+    named = settings.model_fields_set & {"engine_url", "engine_urls"}
+    for url in [each.rstrip("/") for each in settings.engine_url_list or [settings.engine_url]]:
+        try:
+            with httpx.Client(timeout=ENGINE_TIMEOUT, headers=headers, trust_env=False) as client:
+                model = client.get(f"{url}/models").raise_for_status().json()["data"][0]["id"]
+                asked = {"model": model, "prompt": "The", "max_tokens": 1}
+                client.post(f"{url}/completions", json=asked).raise_for_status()
+        except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+            if running is None and not named:
+                yield warn("engine", "not running", "Run `corral up`.")
+            else:
+                yield fail("engine", f"{url}: {str(error).splitlines()[0]}", remedy)
         else:
-            yield fail("engine", f"{url}: {str(error).splitlines()[0]}", remedy)
-    else:
-        yield ok("engine", f"{model} answers at {url}")
+            yield ok("engine", f"{model} answers at {url}")
 
 
 CHECKS: tuple[Check, ...] = (

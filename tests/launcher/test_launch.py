@@ -144,6 +144,8 @@ def test_on_processors_the_engine_compiles_nothing_and_stays_one_engine(monkeypa
     assert words[words.index("--max-cpu-loras") + 1] == str(Settings().engine_adapters)
     environment = engine.environment(Settings(), "key")
     assert environment["VLLM_API_KEY"] == "key"
+    assert environment["VLLM_PLUGINS"] == "lora_filesystem_resolver"
+    assert environment["VLLM_LORA_RESOLVER_CACHE_DIR"] == str(Settings().served_dir)
     assert "key" not in words
     monkeypatch.setattr(engine, "on_cpu", lambda: False)
     assert "--gpu-memory-utilization" not in words

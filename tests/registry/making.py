@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from sqlalchemy.orm import Session
 
 from app.registry import service
-from app.registry.adapters import WEIGHTS
+from app.registry.served import WEIGHTS
 
 LAYER = "model.layers.0.mlp.down_proj"
 MADE = {"peft_type": "LORA", "r": 4, "bias": "none", "peft_version": "0.17", "base_model_name_or_path": "theirs/model"}

@@ -18,6 +18,7 @@ from app.kernel.errors import BadInput, Conflict
 from app.kernel.settings import get_settings
 from app.registry import adapters, manifest, service
 from app.registry.models import CheckpointKind
+from app.registry.served import WEIGHTS
 from tests.factories import make_user
 from tests.registry.making import LAYER, make_adapter, make_base
 
@@ -118,11 +119,11 @@ def test_a_folder_that_is_something_else_is_named(
     with pytest.raises(BadInput, match="could run code"):
         adapters.add(session, bob, pickled, "theirs-1")
     cut = adapter()
-    whole = (cut / adapters.WEIGHTS).read_bytes()
+    whole = (cut / WEIGHTS).read_bytes()
     for size in (0, 7, 40, len(whole) - 1):
-        (cut / adapters.WEIGHTS).write_bytes(whole[:size])
+        (cut / WEIGHTS).write_bytes(whole[:size])
         with pytest.raises(BadInput, match="no whole safetensors file"):
             adapters.add(session, bob, cut, "theirs-1")
-    (cut / adapters.WEIGHTS).write_bytes(b"\xff" * 200)
+    (cut / WEIGHTS).write_bytes(b"\xff" * 200)
     with pytest.raises(BadInput, match="no whole safetensors file"):
         adapters.add(session, bob, cut, "theirs-1")

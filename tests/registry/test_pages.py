@@ -177,6 +177,29 @@ def test_the_banner_speaks_only_while_the_engine_does_not_answer(client: TestCli
     assert client.get("/engine").text.strip() == ""
 
 
+def test_of_several_engines_each_says_how_it_is_and_since_when(client: TestClient, session: Session) -> None:
+    bob(client, session)
+    service.note_engine(session, get_settings().engine_url, EngineState.READY, version="vllm 0.32.0")
+    session.commit()
+    assert "Engine: vllm 0.32.0, ready since" in client.get("/checkpoints").text
+    service.note_engine(session, "http://10.0.0.5:8000/v1", EngineState.READY, version="vllm 0.32.0")
+    service.note_engine(session, "http://10.0.0.6:8000/v1", EngineState.AWAY, error="It does not <accept> connections.")
+    session.commit()
+    page = client.get("/checkpoints").text
+    assert "10.0.0.5:8000" in page
+    assert "&lt;accept&gt;" in page
+    told = client.get("/api/v1/engine").json()
+    assert told["state"] == "ready"
+    assert [(each["place"], each["state"]) for each in told["engines"]] == [
+        ("10.0.0.5:8000", "ready"),
+        ("10.0.0.6:8000", "away"),
+    ]
+    assert all(each["since"] for each in told["engines"])
+    service.forget_engines(session, {get_settings().engine_url})
+    session.commit()
+    assert client.get("/api/v1/engine").json()["engines"] == []
+
+
 def test_the_api_tells_the_lineage(client: TestClient, session: Session, policy: Checkpoint) -> None:
     bob(client, session)
     listed = client.get("/api/v1/checkpoints?limit=1").json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,9 +57,12 @@ def settings(
     fake: FakeEngine, committed: Engine, rung: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Settings]:
     assert fake.model is not None
-    yield settings_for(
+    found = settings_for(
         monkeypatch, fake.url, fake.model, engine_timeout=60
     )  # no answer takes so long on a busy machine
+    shutil.rmtree(found.served_dir, ignore_errors=True)
+    fake.resolves = found.served_dir
+    yield found
     monkeypatch.undo()
     get_settings.cache_clear()
 

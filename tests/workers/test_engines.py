@@ -11,7 +11,7 @@ import pytest
 from app.kernel.settings import EngineKind, Settings
 from tests.engine_faults import Mode
 from tests.fake_engine import FakeEngine
-from workers.engines import encoders
+from workers.engines import encoders, wire
 from workers.engines import openai as openai_engine
 from workers.engines.chat import ChatEncoder
 from workers.engines.openai import OpenAIEngine
@@ -186,7 +186,8 @@ def test_a_tokeniser_that_cannot_be_read_is_nobodys_prompt_and_is_not_read_again
     assert len(read) == 2
 
 
-def test_an_adapter_that_is_not_served_is_missing(settings: Settings) -> None:
+def test_an_adapter_that_is_not_served_is_missing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "DELAYS", (0.0, 0.0))
     with pytest.raises(ModelMissing, match="policy-r9"):
         sample(settings, model="policy-r9")
 
@@ -282,21 +283,35 @@ def test_settings_that_are_refused_with_every_prompt_are_no_prompts_fault(
     assert sum(asked["text"] == "Hi" for asked in fake.asked) == 1
 
 
-def test_loading_twice_and_unloading_what_is_not_there_are_no_errors(settings: Settings, fake: FakeEngine) -> None:
-    assert fake.model is not None
-    (fake.model / "adapter_model.safetensors").write_bytes(b"weights")
+def test_unloading_what_is_not_there_is_no_error(settings: Settings, fake: FakeEngine) -> None:
+    fake.adapters["policy-r1"] = "/somewhere"
 
     async def twice(engine: OpenAIEngine) -> None:
-        await engine.load_adapter("policy-r1", str(fake.model))
-        await engine.load_adapter("policy-r1", str(fake.model))
-        assert list(fake.adapters) == ["policy-r1"]
         await engine.unload_adapter("policy-r1")
+        assert fake.adapters == {}
         await engine.unload_adapter("policy-r1")
 
     using(settings, twice)
-    assert fake.adapters == {}
 
 
-def test_a_path_without_an_adapter_is_the_engines_reason(settings: Settings) -> None:
-    with pytest.raises(EngineReplyError, match="No adapter found"):
-        using(settings, lambda engine: engine.load_adapter("policy-r1", "/nowhere"))
+@pytest.mark.parametrize("name", ["../checkpoints/policy-r1", "/etc", ".policy-r1.tmp", "a/b", "", "policy\n"])
+def test_a_name_that_could_be_a_path_never_reaches_an_engine(settings: Settings, fake: FakeEngine, name: str) -> None:
+    with pytest.raises(EngineReplyError, match="is not the name of an adapter"):
+        sample(settings, model=name)
+    assert fake.asked == []
+
+
+def test_an_answer_of_another_model_is_nobodys(
+    settings: Settings, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "DELAYS", (0.0,))
+    fake.adapters["policy-r1"] = "/somewhere"
+    fake.answers_as["policy-r1"] = "base"
+    with pytest.raises(ModelMissing, match="answered as 'base' when it was asked for 'policy-r1'"):
+        sample(settings, model="policy-r1")
+
+    async def streamed(engine: OpenAIEngine) -> list[str | Reply]:
+        return [piece async for piece in engine.stream(ask(model="policy-r1", n=1))]
+
+    with pytest.raises(ModelMissing, match="answered as 'base'"):
+        using(settings, streamed)

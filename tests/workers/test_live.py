@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -192,7 +193,8 @@ def test_a_text_goes_on_as_soon_as_its_model_is_loaded(
         promote(session, register_policy(session, tmp_path / "policy-r1"))
     reconcile_serving()
     generation = asked(alice, "k1", "policy-r1")
-    fake.adapters.clear()  # restarted between two probes
+    fake.adapters.clear()  # restarted between two probes, and nobody has put back what it would find by itself
+    shutil.rmtree(streamed.served_dir)
     asyncio.run(run(generation.id, streamed))
     rung.clear()
     reconcile_serving()

@@ -48,7 +48,9 @@ def model() -> Path:
 
 @pytest.fixture(scope="module")
 def url(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_vllm(model, tmp_path_factory.mktemp("vllm") / "engine.log") as url:
+    served = get_settings().served_dir
+    served.mkdir(exist_ok=True)
+    with running_vllm(model, tmp_path_factory.mktemp("vllm") / "engine.log", served) as url:
         yield url
 
 

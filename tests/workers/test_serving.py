@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,11 +17,13 @@ from app.kernel.settings import Settings
 from app.registry import service as registry
 from app.registry.models import Checkpoint, CheckpointState, Deployment, EngineState, LoadState
 from app.registry.queries import EngineView, engine_view
+from app.registry.served import published
 from tests import generating
 from tests.engine_faults import Mode
 from tests.fake_engine import FakeEngine
 from tests.generating import counts, open_batch, register_policy, serve_base, settings_for
 from workers.engines import openai as openai_engine
+from workers.engines import wire
 from workers.tasks.generation import generate
 from workers.tasks.serving import alone, reconcile_serving
 
@@ -64,10 +69,14 @@ def test_a_promoted_policy_is_loaded_by_its_name_and_sampled(
     base_is_desired(settings)
     promote(tmp_path / "policy-r1")
     reconcile_serving()
-    assert fake.adapters == {"policy-r1": str(tmp_path / "policy-r1")}
+    found = settings.served_dir / "policy-r1"
+    assert fake.adapters == {"policy-r1": str(found)}
+    assert found.joinpath("adapter_model.safetensors").samefile(tmp_path / "policy-r1" / "adapter_model.safetensors")
+    assert json.loads((found / "adapter_config.json").read_text())["base_model_name_or_path"] == str(fake.model)
     assert sampled() == {"tiny-base", "policy-r1"}
+    asked = len(fake.asked)
     reconcile_serving()
-    assert fake.adapters == {"policy-r1": str(tmp_path / "policy-r1")}
+    assert [each["model"] for each in fake.asked[asked:]] == ["base"], "what it lists is not probed again"
 
 
 def test_the_next_batch_is_sampled_from_the_policy_and_says_so(settings: Settings, tmp_path: Path) -> None:
@@ -117,13 +126,27 @@ def test_adapters_come_back_after_the_engine_restarts(settings: Settings, fake: 
     assert engine_state(settings).state is EngineState.READY
 
 
-def test_a_generation_that_meets_a_restarted_engine_counts_no_try(
+def test_an_engine_that_was_restarted_loads_what_it_is_asked_for(
+    settings: Settings, fake: FakeEngine, tmp_path: Path
+) -> None:
+    base_is_desired(settings)
+    promote(tmp_path / "policy-r1")
+    reconcile_serving()
+    fake.adapters.clear()
+    with session_scope() as session:
+        open_batch(session, ["Why?"])
+    assert generate() == 1
+    assert list(fake.adapters) == ["policy-r1"]
+
+
+def test_a_generation_whose_adapter_is_nowhere_counts_no_try(
     settings: Settings, fake: FakeEngine, tmp_path: Path, rung: list[Job]
 ) -> None:
     base_is_desired(settings)
     promote(tmp_path / "policy-r1")
     reconcile_serving()
     fake.adapters.clear()
+    shutil.rmtree(settings.served_dir)
     with session_scope() as session:
         open_batch(session, ["Why?"])
     rung.clear()
@@ -237,7 +260,7 @@ def test_a_full_engine_still_takes_a_challenger(
     challenge(tmp_path / "policy-new")
     aside = (tmp_path / "policy-new").rename(tmp_path / "aside")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("workers.tasks.serving.verify", lambda *_, **__: None)
+        patched.setattr("app.registry.served.verify", lambda *_, **__: None)
         reconcile_serving()
     assert sampled() == {"tiny-base", *three}, "one that does not load takes nobody's place"
     aside.rename(tmp_path / "policy-new")
@@ -261,20 +284,68 @@ def test_champion_and_challenger_are_loaded_before_what_an_admin_added(
     assert sorted(fake.adapters) == ["policy-2", "policy-r1", "policy-r2"]
 
 
-def test_an_adapter_that_the_engine_refuses_shows_its_reason_and_is_tried_again(
+def test_an_adapter_that_cannot_be_published_shows_its_reason_and_is_tried_again(
     settings: Settings, fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base_is_desired(settings)
     promote(tmp_path / "policy-r1")
     hidden = fake.adapters
     with monkeypatch.context() as patched:
-        patched.setattr("workers.tasks.serving.verify", lambda *_, **__: None)
+        patched.setattr("app.registry.served.verify", lambda *_, **__: None)
         (tmp_path / "policy-r1" / "adapter_model.safetensors").rename(tmp_path / "aside")
         reconcile_serving()
         with session_scope() as session:
             refused = session.scalars(select(Deployment).where(Deployment.load_state == LoadState.FAILED)).one()
-        assert "No adapter found" in (refused.load_error or "")
+        assert "cannot be put into the folder" in (refused.load_error or "")
     (tmp_path / "aside").rename(tmp_path / "policy-r1" / "adapter_model.safetensors")
     reconcile_serving()
     assert list(hidden) == ["policy-r1"]
     assert sampled() == {"tiny-base", "policy-r1"}
+
+
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [
+        (lambda fake: setattr(fake, "resolves", None), "VLLM_LORA_RESOLVER_CACHE_DIR"),
+        (lambda fake: fake.answers_as.update({"policy-r1": "base"}), "answered as 'base'"),
+    ],
+)
+def test_an_engine_that_does_not_answer_as_the_adapter_shows_its_reason_and_is_asked_again(
+    settings: Settings,
+    fake: FakeEngine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    does: Callable[[FakeEngine], None],
+    said: str,
+) -> None:
+    monkeypatch.setattr(wire, "DELAYS", (0.0,))
+    base_is_desired(settings)
+    promote(tmp_path / "policy-r1")
+    does(fake)
+    reconcile_serving()
+    with session_scope() as session:
+        refused = session.scalars(select(Deployment).where(Deployment.load_state == LoadState.FAILED)).one()
+    assert said in (refused.load_error or "")
+    assert sampled() == {"tiny-base"}
+    fake.resolves = settings.served_dir
+    fake.answers_as.clear()
+    fake.adapters.clear()
+    reconcile_serving()
+    assert sampled() == {"tiny-base", "policy-r1"}
+
+
+def test_what_left_the_rotation_leaves_the_folder_once_no_engine_serves_it(
+    settings: Settings, fake: FakeEngine, tmp_path: Path
+) -> None:
+    base_is_desired(settings)
+    promote(tmp_path / "policy-r1")
+    reconcile_serving()
+    for name in ("policy-r2", "policy-r3"):
+        promote(tmp_path / name)
+        reconcile_serving()
+    assert sampled() == {"tiny-base", "policy-r2", "policy-r3"}
+    assert published(settings.served_dir) == {"policy-r1", "policy-r2", "policy-r3"}, "one still listed it"
+    assert sorted(fake.adapters) == ["policy-r2", "policy-r3"]
+    reconcile_serving()
+    assert published(settings.served_dir) == {"policy-r2", "policy-r3"}
+    assert (tmp_path / "policy-r1" / "adapter_model.safetensors").is_file()

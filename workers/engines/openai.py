@@ -10,39 +10,27 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-import httpx
-
-from app.kernel import tracing
 from app.kernel.settings import EngineKind, Settings
+from app.registry.served import is_name
 from workers.engines.chat import Discontinued, Unrenderable
 from workers.engines.constraining import Constraint
 from workers.engines.encoders import chat_encoder
 from workers.engines.protocol import Ask, EngineAway, EngineInfo, ModelMissing, PromptRefused, Reply
-from workers.engines.replies import REPLY_LIMIT, Answer, EngineReplyError, StreamedAnswer, parse_answers, parse_object
+from workers.engines.replies import Answer, EngineReplyError, parse_answers, parse_object
+from workers.engines.wire import Doubt, Refused, Wire
 
 PROBE_TIMEOUT = 30.0
 """A busy CPU engine beside a training run needs seconds for one token; one that hangs never answers."""
 ADAPTER_TIMEOUT = 30.0
-"""An adapter is read from the disk beside the engine; one that takes longer is tried again, and nothing waits for it."""
+"""An engine reads an adapter from the disk when it is asked for one; longer than this, and it is asked again later."""
 VERDICT_AGE = 2.0
 """Seconds for which one probe speaks for all requests that failed together."""
-_TOLD = {"model": "model", "max_tokens": "max__tokens", "n": "choice_count"}
-"""What a trace says of a request."""
 REFUSAL_AGE = 60.0
 """Seconds for which one look at refused settings speaks for all prompts that are sent with them."""
-
-
-class _Refused(PromptRefused):
-    """The engine itself said so; it may have meant the settings."""
-
-
-class _Doubt(Exception):
-    """The exchange failed in a way that may be the engine's fault or the prompt's."""
 
 
 @dataclass
@@ -71,17 +59,9 @@ class OpenAIEngine:
         key: str = "CORRAL_ENGINE_API_KEY",
     ) -> None:
         self._settings = settings
-        self._model, self._key = model, key
+        self._model = model
         self._vllm = settings.engine_kind is EngineKind.VLLM
-        token = settings.engine_api_key.get_secret_value()
-        limit = (connections or settings.engine_concurrency) + 4
-        self._http = httpx.AsyncClient(
-            base_url=settings.engine_url.rstrip("/") + "/",
-            headers={"accept-encoding": "identity"} | ({"authorization": f"Bearer {token}"} if token else {}),
-            limits=httpx.Limits(max_connections=limit, max_keepalive_connections=limit),
-            timeout=httpx.Timeout(None, connect=5.0),  # every exchange has a deadline of its own
-            trust_env=not self._vllm,  # our own engine is never behind somebody's proxy
-        )
+        self._wire = Wire(settings, (connections or settings.engine_concurrency) + 4, key)
         self._info: EngineInfo | None = None
         self._asking = asyncio.Lock()
         self._reading = asyncio.Lock()
@@ -92,7 +72,7 @@ class OpenAIEngine:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._wire.aclose()
 
     def forget(self) -> None:
         """Ask the engine for its identity again before the next request."""
@@ -105,10 +85,10 @@ class OpenAIEngine:
             self._info = EngineInfo("openai-compatible", self._model, frozenset(), context=None)
             return self._info
         try:
-            listed = parse_object(await self._exchange("GET", "models", None, PROBE_TIMEOUT)).get("data")
+            listed = (await self._wire.find("models", PROBE_TIMEOUT)).get("data")
             models = [m for m in listed if isinstance(m, dict)] if isinstance(listed, list) else []
             version = await self._version() if self._vllm else "openai-compatible"
-        except (EngineReplyError, ModelMissing, PromptRefused, _Doubt) as error:
+        except (EngineReplyError, ModelMissing, PromptRefused, Doubt) as error:
             raise EngineAway(f"The engine does not list its models: {error}") from error
         own = [model for model in models if not model.get("parent")]
         configured = self._settings.base_model
@@ -121,26 +101,45 @@ class OpenAIEngine:
             base=str(base.get("id")),
             adapters=frozenset(str(model.get("id")) for model in models if model.get("parent")),
             context=context if isinstance(context, int) else None,
+            names=frozenset(str(model.get("id")) for model in own),
+            root=str(base["root"]) if base.get("root") else None,
         )
         return self._info
 
     async def _version(self) -> str:
-        root = str(self._http.base_url.join("../version"))
-        found = parse_object(await self._exchange("GET", root, None, PROBE_TIMEOUT)).get("version")
+        found = (await self._wire.find(self._wire.url("../version"), PROBE_TIMEOUT)).get("version")
         return f"vllm {found}"[:80]
 
     async def probe(self) -> EngineInfo:
         """Make the engine produce one token. Raises EngineAway."""
         info = await self.describe()
-        body = {"model": info.base, "max_tokens": 1} | self._harmless()
-        path = "completions" if self._vllm else "chat/completions"
         try:
-            reply = parse_object(await self._exchange("POST", path, body, PROBE_TIMEOUT))
-        except (EngineReplyError, ModelMissing, PromptRefused, _Doubt) as error:
+            await self._one_token(info.base, info.names, PROBE_TIMEOUT)
+        except (EngineReplyError, ModelMissing, PromptRefused, Doubt) as error:
             raise EngineAway(f"The engine accepts connections but does not answer: {error}") from error
-        if not reply.get("choices"):
-            raise EngineAway("The engine accepts connections, but its answers are empty.")
         return info
+
+    async def serves(self, name: str) -> None:
+        """Make it produce one token as the adapter ``name``, which it loads for that.
+
+        Raises:
+            EngineAway: nobody answers.
+            EngineReplyError: it does not serve the adapter, with its reason.
+        """
+        try:
+            await self._one_token(name, frozenset({name}), ADAPTER_TIMEOUT)
+        except (ModelMissing, PromptRefused, Doubt) as error:
+            raise EngineReplyError(str(error)) from error
+
+    async def _one_token(self, model: str, names: frozenset[str], deadline: float) -> None:
+        body = {"model": model, "max_tokens": 1} | self._harmless()
+        reply = parse_object(await self._wire.ask(self._path, body, deadline, names))
+        if not reply.get("choices"):
+            raise EngineReplyError("its answers are empty")
+
+    @property
+    def _path(self) -> str:
+        return "completions" if self._vllm else "chat/completions"
 
     # ── Sampling ─────────────────────────────────────────────────────────────────────────────────────────────────
     async def sample(self, ask: Ask) -> Reply:
@@ -158,9 +157,9 @@ class OpenAIEngine:
                 answers = await self._complete(ask, info, body)
             else:
                 answers = await self._chat(ask, body)
-        except _Doubt as error:
+        except Doubt as error:
             await self._blame(error)
-        except _Refused as error:
+        except Refused as error:
             await self._suspect(error, body)
         sent = {name: value for name, value in body.items() if name not in {"prompt", "messages", "tools", "n"}}
         sent.pop("return_token_ids", None)
@@ -186,34 +185,28 @@ class OpenAIEngine:
             body |= {"messages": ask.conversation} | ({"tools": ask.tools} if ask.tools else {})
         sent = {name: value for name, value in body.items() if name not in {"prompt", "messages", "tools"}}
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-        path = "completions" if self._vllm else "chat/completions"
-        parts = StreamedAnswer()
+        timeout, names = self._settings.engine_timeout, self._named(ask, info)
         try:
-            async for piece in self._pieces(path, body, parts):
-                yield piece
-        except _Doubt as error:
+            async for piece in self._wire.pieces(self._path, body, timeout, names):
+                yield Reply([piece], sent, info.version) if isinstance(piece, Answer) else piece
+        except Doubt as error:
             await self._blame(error)
-        except _Refused as error:
+        except Refused as error:
             await self._suspect(error, sent)
-        yield Reply([parts.answer()], sent, info.version)
 
-    async def _pieces(self, path: str, body: dict[str, Any], parts: StreamedAnswer) -> AsyncIterator[str]:
-        with self._asking_for(path, body) as headers:
-            async with (
-                _answering("finish", self._settings.engine_timeout),
-                self._http.stream("POST", path, json=body, headers=headers) as reply,
-            ):
-                if not reply.is_success:
-                    raise _refusal(reply.status_code, await _read(reply), self._key)
-                async for line in reply.aiter_lines():
-                    if piece := parts.take(line):
-                        yield piece
+    def _named(self, ask: Ask, info: EngineInfo) -> frozenset[str]:
+        """As what the answer may come; raises EngineReplyError where the engine could take the name for a path."""
+        if ask.model is None or not self._vllm:
+            return info.names or frozenset({info.base})
+        if not is_name(ask.model):
+            raise EngineReplyError(f"{ask.model!r} is not the name of an adapter: it is not asked for.")
+        return frozenset({ask.model})
 
     async def _complete(self, ask: Ask, info: EngineInfo, body: dict[str, Any]) -> list[Answer]:
         await self._as_tokens(ask, info, body)
         body |= {"n": ask.n, "return_token_ids": True}
-        timeout = self._settings.engine_timeout
-        reply = await self._constraint.around(ask, body, lambda: self._exchange("POST", "completions", body, timeout))
+        timeout, names = self._settings.engine_timeout, self._named(ask, info)
+        reply = await self._constraint.around(ask, body, lambda: self._wire.ask("completions", body, timeout, names))
         return parse_answers(reply, ask.n)
 
     async def _as_tokens(self, ask: Ask, info: EngineInfo, body: dict[str, Any]) -> None:
@@ -240,7 +233,7 @@ class OpenAIEngine:
 
         async def one() -> bytes:
             async with self._slots:
-                return await self._exchange("POST", "chat/completions", body, self._settings.engine_timeout)
+                return await self._wire.exchange("POST", "chat/completions", body, self._settings.engine_timeout)
 
         try:
             async with asyncio.TaskGroup() as group:  # where one fails the others are not paid for
@@ -249,7 +242,7 @@ class OpenAIEngine:
             raise errors.exceptions[0] from errors
         return [answer for task in asked for answer in parse_answers(task.result(), 1)]
 
-    async def _blame(self, doubt: _Doubt) -> None:
+    async def _blame(self, doubt: Doubt) -> None:
         """Raise EngineAway when not even a probe is answered, else EngineReplyError: it was this request."""
         verdict, failed = self._verdict, time.monotonic()
         async with verdict.lock:
@@ -264,7 +257,7 @@ class OpenAIEngine:
             raise EngineAway(verdict.away) from doubt
         raise EngineReplyError(str(doubt)) from doubt
 
-    async def _suspect(self, refused: _Refused, body: dict[str, Any]) -> NoReturn:
+    async def _suspect(self, refused: Refused, body: dict[str, Any]) -> NoReturn:
         """Raise EngineAway when a harmless prompt is refused with the same settings, else the refusal itself."""
         settings = {name: value for name, value in body.items() if name not in {"prompt", "messages", "tools"}}
         key = json.dumps(settings, sort_keys=True)
@@ -281,101 +274,19 @@ class OpenAIEngine:
         ) from refused
 
     async def _objection(self, settings: dict[str, Any]) -> str | None:
-        """What the engine says against ``settings``; None when it begins to answer, or says nothing."""
-        path = "completions" if self._vllm else "chat/completions"
         body = settings | self._harmless() | {"stream": True}  # so that the answer can be hung up on
-        try:
-            async with asyncio.timeout(PROBE_TIMEOUT), self._http.stream("POST", path, json=body) as response:
-                refused = (
-                    None if response.is_success else _refusal(response.status_code, await _read(response), self._key)
-                )
-        except (httpx.TransportError, TimeoutError):
-            return None
-        return str(refused) if isinstance(refused, _Refused) else None
+        return await self._wire.objection(self._path, body, PROBE_TIMEOUT)
 
     def _harmless(self) -> dict[str, Any]:
         return {"prompt": "Hi"} if self._vllm else {"messages": [{"role": "user", "content": "Hi"}]}
 
     # ── Adapters ─────────────────────────────────────────────────────────────────────────────────────────────────
-    async def load_adapter(self, name: str, path: str) -> None:
-        """Serve the adapter in ``path`` as ``name``. Raises EngineAway, EngineReplyError with the engine's reason."""
-        await self._adapter("load_lora_adapter", {"lora_name": name, "lora_path": path}, fine="already been loaded")
-
     async def unload_adapter(self, name: str) -> None:
         """Stop serving ``name``. Raises EngineAway, EngineReplyError with the engine's reason."""
-        await self._adapter("unload_lora_adapter", {"lora_name": name}, fine="not be found")
-
-    async def _adapter(self, path: str, body: dict[str, Any], *, fine: str) -> None:
         try:
-            await self._exchange("POST", path, body, ADAPTER_TIMEOUT)
+            await self._wire.exchange("POST", "unload_lora_adapter", {"lora_name": name}, ADAPTER_TIMEOUT)
         except (ModelMissing, PromptRefused) as error:
-            if fine not in str(error):
+            if "not be found" not in str(error):
                 raise EngineReplyError(str(error)) from error
-        except _Doubt as error:
+        except Doubt as error:
             raise EngineReplyError(str(error)) from error
-
-    # ── One exchange ─────────────────────────────────────────────────────────────────────────────────────────────
-    async def _exchange(self, method: str, path: str, body: dict[str, Any] | None, deadline: float) -> bytes:
-        """Send and read at most REPLY_LIMIT bytes within ``deadline`` seconds, stalls included."""
-        with self._asking_for(path, body) as headers:
-            sent = self._http.stream(method, path, json=body, headers=headers)
-            async with _answering("answer", deadline), sent as response:
-                reply = await _read(response)
-            if response.is_success:
-                return reply
-            raise _refusal(response.status_code, reply, self._key)
-
-    @contextmanager
-    def _asking_for(self, path: str, body: dict[str, Any] | None) -> Iterator[dict[str, str]]:
-        """A span, and the headers that take the trace to the engine: to ours, for another's is none of its business."""
-        about = body or {}
-        known = {f"gen__ai_request_{key}": about[name] for name, key in _TOLD.items() if name in about}
-        with tracing.asking(path.rsplit("/", 1)[-1], **known) as headers:
-            yield headers if self._model is None else {}
-
-
-@asynccontextmanager
-async def _answering(verb: str, deadline: float) -> AsyncIterator[None]:
-    """Name what goes wrong on the way to the engine and back, which has ``deadline`` seconds to ``verb``."""
-    try:
-        async with asyncio.timeout(deadline):
-            yield
-    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise EngineAway("The engine does not accept connections.") from error
-    except TimeoutError as error:
-        raise _Doubt(f"The engine did not {verb} within {deadline:.0f} s.") from error
-    except httpx.TransportError as error:
-        raise _Doubt(f"The engine dropped the connection ({type(error).__name__}).") from error
-
-
-async def _read(response: httpx.Response) -> bytes:
-    parts, size = [], 0
-    async for part in response.aiter_raw():
-        size += len(part)
-        if size > REPLY_LIMIT:
-            raise EngineReplyError(f"The engine's reply is larger than {REPLY_LIMIT // 2**20} MB.")
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _refusal(status: int, reply: bytes, key: str) -> Exception:
-    """Which of the errors an HTTP status means, with what the engine said; ``key`` is what its API key is called."""
-    said = _message(reply)
-    if status in {401, 403}:
-        return EngineAway(f"The engine refuses the API key (HTTP {status}): check {key}.")
-    if status in {408, 425, 429}:
-        return EngineAway(f"The engine is overloaded and asks to wait (HTTP {status}).")
-    if status == 404:
-        return ModelMissing(said)
-    if 400 <= status < 500:
-        return _Refused(f"The engine refuses this prompt (HTTP {status}): {said}")
-    return _Doubt(f"The engine answered with HTTP {status}: {said}")
-
-
-def _message(reply: bytes) -> str:
-    try:
-        error = parse_object(reply).get("error")
-        said = error.get("message") if isinstance(error, dict) else error
-    except EngineReplyError:
-        said = reply[:200].decode("utf-8", "replace")
-    return str(said or "no reason given")[:500].replace("\x00", "")

@@ -3,7 +3,7 @@
 The last has four names, and the caller does a different thing for each::
 
     EngineAway        nobody answers, or not even a one-token probe   pause everything, count nothing
-    ModelMissing      the engine does not serve that name             let the reconciler load it, count nothing
+    ModelMissing      no engine that was asked serves that name       let the reconciler see to it, count nothing
     EngineReplyError  it answered something unusable                  count a try, try again later
     PromptRefused     this prompt can never work                      quarantine at once, with the reason
 
@@ -24,7 +24,7 @@ class EngineAway(Exception):
 
 
 class ModelMissing(Exception):
-    """The engine does not serve this model name (an adapter after a restart)."""
+    """The engine does not serve this model name, or answered as another model."""
 
 
 class PromptRefused(Exception):
@@ -40,6 +40,10 @@ class EngineInfo:
     adapters: frozenset[str]
     context: int | None
     """Tokens of prompt and answer together, where the engine says it."""
+    names: frozenset[str] = frozenset()
+    """All names of the base; it answers under the first, whichever it is asked by."""
+    root: str | None = None
+    """What it was started with as ``--model``, where it says so: adapters have to name it so."""
 
 
 def as_messages(steps: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -89,8 +93,8 @@ class Engine(Protocol):
     async def sample(self, ask: Ask) -> Reply:
         """Sample; raises one of the four errors above."""
 
-    async def load_adapter(self, name: str, path: str) -> None:
-        """Serve the adapter in ``path`` as ``name``; one that is there already is left alone."""
+    async def serves(self, name: str) -> None:
+        """Make it produce one token as the adapter ``name``, which it loads for that. Raises EngineAway, EngineReplyError."""
 
     async def unload_adapter(self, name: str) -> None:
         """Stop serving ``name``; one that is not there is no error."""

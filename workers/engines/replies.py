@@ -133,6 +133,8 @@ class StreamedAnswer:
         self._calls: dict[int, dict[str, Any]] = {}
         self._finish_reason: str | None = None
         self._usage: Any = None
+        self.model: str | None = None
+        """As whom the engine answers, where it has said so."""
 
     @property
     def text(self) -> str:
@@ -153,6 +155,7 @@ class StreamedAnswer:
         event = parse_object(data.encode("utf-8", "surrogatepass"))
         if event.get("error"):
             raise EngineReplyError(f"The engine failed while generating: {str(event['error'])[:300]}")
+        self.model = event.get("model") or self.model
         self._usage = event.get("usage") or self._usage
         choices = event.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else None

@@ -1,8 +1,12 @@
-"""The reconciler: probe the engine, and make its adapters equal to the desired state in the database.
+"""The reconciler: probe every engine, and make what they serve equal to the desired state in the database.
 
-It runs every few seconds and after each change, and starts from what the engine says it serves: an engine that was
-restarted is simply one that serves nothing yet. One at a time is enough. An engine that hangs holds each up for a minute,
-and more of them would soon hold every thread of the control worker.
+Engines load an adapter by themselves when they are asked for it by name. What is left to do here is what nobody else can:
+verify an adapter and put it where they find it (:mod:`app.registry.served`), ask each of them for one token under its name, and
+call it loaded once all that are there have answered as that adapter.
+
+It runs every few seconds and after each change, and starts from what the engines say they serve: one that was restarted is
+simply one that serves nothing yet. One at a time is enough. An engine that hangs holds each up for a minute, and more of them
+would soon hold every thread of the control worker.
 """
 
 from __future__ import annotations
@@ -10,21 +14,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import structlog
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from app.candidates import live
 from app.kernel.db import get_engine, session_scope
 from app.kernel.jobs import Job, enqueue
 from app.kernel.settings import EngineKind, Settings, get_settings
+from app.registry import served as served_files
 from app.registry import service as registry
-from app.registry.manifest import BrokenCheckpoint, verify
+from app.registry.manifest import BrokenCheckpoint
 from app.registry.models import CheckpointState, EngineState, External, LoadState, LoopRole
 from app.registry.queries import engine_view
 from workers.celery_app import app
+from workers.engines.addresses import engines, place_of
 from workers.engines.external import external_engine
 from workers.engines.openai import OpenAIEngine
 from workers.engines.protocol import Engine, EngineAway, EngineInfo
@@ -75,43 +83,82 @@ class Desired:
     """Whether it is the champion or the challenger: where there is no room for all, the others wait."""
 
 
-async def reconcile(settings: Settings, engine: Engine | None = None) -> None:
-    """Probe, unload what nobody wants, load what is missing, and only then call the engine ready.
+@dataclass(frozen=True)
+class Probed:
+    """One engine: what a probe found, or why it is away."""
 
-    In this order an engine that was restarted is not sampled before its adapters are back: prompts would be answered by
-    the base alone. An engine that is away is only noted.
+    address: str
+    engine: Engine
+    info: EngineInfo | None = None
+    error: str = ""
+
+
+async def reconcile(settings: Settings) -> None:
+    """Probe, withdraw what nobody wants, publish what is missing, and only then call the engines ready.
+
+    In this order one that was restarted is not sampled before its adapters are back: people would wait for them. An engine
+    that is away is only noted: the others answer, and it finds what it missed when it is back.
     """
-    engine = engine or OpenAIEngine(settings, connections=2)
+    probed = [Probed(each, engine_at(settings, each)) for each in await engines(settings)]
     try:
-        info = await engine.probe()
-        desired = await asyncio.to_thread(_desired)
-        await _ask_externals(settings, desired)
-        await _unload(engine, info, desired)
-        served = await _load(settings, engine, info, desired)
-        await asyncio.to_thread(_note_ready, settings, info, served)
-    except EngineAway as error:
-        await asyncio.to_thread(_note_away, settings, str(error))
+        probed = _alike(await asyncio.gather(*map(_probe, probed)))
+        there = {each.address: each for each in probed if each.info is not None}
+        if there:
+            desired = await asyncio.to_thread(_desired)
+            await _ask_externals(settings, desired)
+            await _withdraw(settings, probed, desired)
+            served = await _load(settings, there, desired)
+            await asyncio.to_thread(_note_ready, settings, there, served)
+        await asyncio.to_thread(_note_each, settings, probed, there)
     finally:
-        await engine.aclose()
+        for each in probed:
+            await each.engine.aclose()
 
 
-async def _unload(engine: Engine, info: EngineInfo, desired: list[Desired]) -> None:
+def engine_at(settings: Settings, address: str) -> Engine:
+    """The client of one of the engines."""
+    return OpenAIEngine(settings.model_copy(update={"engine_url": address, "engine_urls": ""}), connections=2)
+
+
+async def _probe(each: Probed) -> Probed:
+    try:
+        return replace(each, info=await each.engine.probe())
+    except EngineAway as error:
+        return replace(each, error=str(error))
+
+
+def _alike(probed: list[Probed]) -> list[Probed]:
+    """The same, but that none is there where they serve different models: an answer could be any one's."""
+    roots = sorted({each.info.root for each in probed if each.info is not None and each.info.root})
+    if len(roots) < 2:
+        return probed
+    error = f"The engines serve different models ({', '.join(roots)}): start all with the same --model."
+    return [each if each.info is None else replace(each, info=None, error=error) for each in probed]
+
+
+async def _withdraw(settings: Settings, probed: list[Probed], desired: list[Desired]) -> None:
+    """Unload what nobody wants; its files go once no engine serves it, for vLLM ends where it looks for them in vain."""
     wanted = {each.name for each in desired if each.adapter}
-    for name in sorted(info.adapters - wanted):
-        try:
-            await engine.unload_adapter(name)
-            log.info("adapter_unloaded", name=name)
-        except EngineReplyError as error:
-            log.warning("adapter_not_unloaded", name=name, error=str(error))
+    for each in probed:
+        for name in sorted((each.info.adapters if each.info else frozenset()) - wanted):
+            try:
+                await each.engine.unload_adapter(name)
+                log.info("adapter_unloaded", name=name, engine=each.address)
+            except (EngineReplyError, EngineAway) as error:
+                log.warning("adapter_not_unloaded", name=name, engine=each.address, error=str(error))
+    served = {name for each in probed if each.info for name in each.info.adapters}
+    if all(each.info for each in probed):
+        for name in served_files.published(settings.served_dir) - wanted - served:
+            await asyncio.to_thread(served_files.withdraw, settings.served_dir, name)
 
 
-async def _load(settings: Settings, engine: Engine, info: EngineInfo, desired: list[Desired]) -> set[str]:
-    """Load what is missing, as far as there is room; returns the adapters that are served now."""
+async def _load(settings: Settings, there: dict[str, Probed], desired: list[Desired]) -> set[str]:
+    """Bring in what is missing, as far as there is room; returns the adapters that are served now."""
     for each in desired:
         if not each.adapter and each.external is None:
             await asyncio.to_thread(_loaded, each)
     room = settings.engine_adapters if settings.engine_kind is EngineKind.VLLM else 0
-    served = set(info.adapters)
+    served = set.intersection(*(set(one.info.adapters) for one in there.values() if one.info))
     leaving = {replaced for each in desired for replaced in each.replaces}
     # Champion and challenger come first; then those that are served, so that one too many waits instead of throwing another
     # out; then the newest. What is about to be replaced comes last: it must not hold the place of the one it waits for.
@@ -125,18 +172,18 @@ async def _load(settings: Settings, engine: Engine, info: EngineInfo, desired: l
         ),
     )
     names = list(dict.fromkeys(each.name for each in adapters))[:room]
-    there: set[str] = set()
+    loaded: set[str] = set()
     for each in adapters:
         if each.name in names:
-            if each.name in served or await _load_one(engine, each):
+            if each.name in served or await _load_one(settings, there, each):
                 served.add(each.name)
-                there.add(each.name)
+                loaded.add(each.name)
                 await asyncio.to_thread(_loaded, each)
         elif each.deployment_id in leaving and each.name in served and room:
-            there.add(each.name)  # if the one that replaces it never loads, nothing has changed
+            loaded.add(each.name)  # if the one that replaces it never loads, nothing has changed
         else:
             await asyncio.to_thread(_waiting, each, room)
-    return there
+    return loaded
 
 
 async def _ask_externals(settings: Settings, desired: list[Desired]) -> None:
@@ -158,20 +205,43 @@ async def _ask_one(settings: Settings, each: Desired, external: External) -> Non
         await asyncio.to_thread(_loaded, each)
 
 
-async def _load_one(engine: Engine, each: Desired) -> bool:
-    """Verify, then load: vLLM would take what it finds, and some of what it might find kills it."""
+async def _load_one(settings: Settings, there: dict[str, Probed], each: Desired) -> bool:
+    """Verify, publish, and let every engine that is there answer under the name; whether all did."""
+    base = next((one.info.root for one in there.values() if one.info and one.info.root), settings.base_model_path)
+    publish = partial(served_files.publish, manifest_sha256=each.manifest_sha256, base=base)
     try:
-        await asyncio.to_thread(verify, Path(each.path), manifest_sha256=each.manifest_sha256)
+        await asyncio.to_thread(publish, settings.served_dir, each.name, Path(each.path))
     except BrokenCheckpoint as error:
         await asyncio.to_thread(_broken, each, str(error))
         return False
-    await asyncio.to_thread(_loading, each)
-    try:
-        await engine.load_adapter(each.name, each.path)
-    except EngineReplyError as error:
+    except served_files.NotPublished as error:
         await asyncio.to_thread(_failed, each, str(error))
         return False
-    return True
+    without = [one for one in there.values() if one.info and each.name not in one.info.adapters]
+    said = await asyncio.gather(*(_answers_as(one, each.name) for one in without))
+    if refused := [why for why in said if why]:
+        await asyncio.to_thread(_failed, each, " ".join(refused))
+    return not refused and ("" in said or len(without) < len(there))
+
+
+async def _answers_as(one: Probed, name: str) -> str | None:
+    """Why an engine does not answer as an adapter; empty where it does, None where it has gone away meanwhile."""
+    try:
+        await one.engine.serves(name)
+    except EngineReplyError as error:
+        return f"The engine at {place_of(one.address)} does not serve it: {error}{_hint(str(error))}"
+    except EngineAway:
+        return None
+    return ""
+
+
+def _hint(said: str) -> str:
+    if "does not exist" not in said:
+        return ""
+    return (
+        " Start it with VLLM_PLUGINS=lora_filesystem_resolver, VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 and "
+        "VLLM_LORA_RESOLVER_CACHE_DIR, the folder “served” of the data folder as it sees it."
+    )
 
 
 # ── Short transactions ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -197,36 +267,46 @@ def _desired() -> list[Desired]:
         ]
 
 
-def _note_ready(settings: Settings, info: EngineInfo, served: set[str]) -> None:
-    models = [{"id": info.base}, *({"id": name, "parent": info.base} for name in sorted(served))]
+def _note_ready(settings: Settings, there: dict[str, Probed], served: set[str]) -> None:
+    infos = [each.info for each in there.values() if each.info]
+    models = [{"id": infos[0].base}, *({"id": name, "parent": infos[0].base} for name in sorted(served))]
+    known = frozenset.intersection(*(each.adapters for each in infos))
     with session_scope() as session:
         back = registry.note_engine(
-            session, settings.engine_url, EngineState.READY, version=info.version, models=models
+            session, settings.engine_url, EngineState.READY, version=infos[0].version, models=models
         )
         if back:
             enqueue(session, Job.GENERATE)
-        if back or served - info.adapters:  # only then: a text whose model is missing rings for this in turn
+        if back or served - known:  # only then: a text whose model is missing rings for this in turn
             live.ring_for_waiting(session)
 
 
-def _note_away(settings: Settings, error: str) -> None:
-    """An engine that never answered is still starting; one that did has gone away."""
+def _note_each(settings: Settings, probed: list[Probed], there: dict[str, Probed]) -> None:
+    """Note each engine where there are several, and all of them together where none is there."""
     with session_scope() as session:
-        before = engine_view(session, settings.engine_url).state
-        state = EngineState.STARTING if before is EngineState.STARTING else EngineState.AWAY
-        registry.note_engine(session, settings.engine_url, state, error=error)
+        registry.forget_engines(session, {settings.engine_url, *(each.address for each in probed)})
+        for each in probed:
+            if each.address == settings.engine_url:
+                continue  # the one of all is its own
+            if each.info is None:
+                _note_away(session, each.address, each.error)
+            else:
+                models = [{"id": name} for name in sorted(each.info.adapters)]
+                registry.note_engine(session, each.address, EngineState.READY, version=each.info.version, models=models)
+        if not there:
+            _note_away(session, settings.engine_url, " ".join(dict.fromkeys(each.error for each in probed)))
+
+
+def _note_away(session: Session, url: str, error: str) -> None:
+    """An engine that never answered is still starting; one that did has gone away."""
+    before = engine_view(session, url).state
+    state = EngineState.STARTING if before is EngineState.STARTING else EngineState.AWAY
+    registry.note_engine(session, url, state, error=error)
 
 
 def _loaded(each: Desired) -> None:
     with session_scope() as session:
         registry.mark_loaded(session, each.deployment_id)
-
-
-def _loading(each: Desired) -> None:
-    """Not sampled while it is not there: after an engine restart the row still said loaded."""
-    if each.state is LoadState.LOADED:
-        with session_scope() as session:
-            registry.mark_waiting(session, each.deployment_id)
 
 
 def _waiting(each: Desired, room: int) -> None:

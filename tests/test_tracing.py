@@ -19,12 +19,12 @@ from structlog.testing import capture_logs
 from app.accounts.models import Role
 from app.kernel import jobs, tracing
 from app.kernel.jobs import Job
-from app.kernel.settings import get_settings
+from app.kernel.settings import EngineKind, get_settings
 from app.shell.tracing import TraceRequests
 from app.site.main import create_app
 from tests.factories import make_annotation, make_user, sign_in
 from workers import traced
-from workers.engines.openai import OpenAIEngine
+from workers.engines.wire import Wire
 
 trace_service_pb2 = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http.trace_exporter")
@@ -180,7 +180,7 @@ def test_no_path_text_or_words_of_an_error_are_in_a_trace(collector: Collector, 
 
     run_job({"name": "corral.generate", "headers": None}, fails)
     body = {"model": "policy-r1", "max_tokens": 8, "n": 2, "messages": [{"role": "user", "content": PRIVATE}]}
-    with OpenAIEngine(get_settings())._asking_for("chat/completions", body):
+    with Wire(get_settings(), 1, "CORRAL_ENGINE_API_KEY")._traced("chat/completions", body):
         pass
     assert {span.name for span in collector.spans} == {"GET /invite/{secret}", "corral.generate", "completions"}
     assert attributes(collector.named("corral.generate"))["error.type"] == "ValueError"
@@ -195,7 +195,8 @@ def test_no_path_text_or_words_of_an_error_are_in_a_trace(collector: Collector, 
 
 
 def test_another_ones_model_is_told_of_no_trace(collector: Collector) -> None:
-    with OpenAIEngine(get_settings(), model="rival")._asking_for("chat/completions", {"model": "rival"}) as headers:
+    settings = get_settings().model_copy(update={"engine_kind": EngineKind.OPENAI})
+    with Wire(settings, 1, "CORRAL_ENDPOINTS")._traced("chat/completions", {"model": "rival"}) as headers:
         assert headers == {}
 
 

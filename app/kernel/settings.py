@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.kernel import weak_secrets
 from app.kernel.addresses import host_of
+from app.kernel.endpoints import Endpoint, ToolServer
 from app.kernel.providing import IdentityProvider
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,32 +39,6 @@ class EngineKind(StrEnum):
 
     VLLM = "vllm"
     OPENAI = "openai"
-
-
-class Endpoint(BaseModel):
-    """Another OpenAI-compatible endpoint: who may be asked beside the engine is the operator's to say, keys included."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    url: str = Field(pattern=r"^https?://[^\s/]+(/[^\s]*)?$")
-    """Up to and with ``/v1``."""
-    key: SecretStr = SecretStr("")
-    """Sent as a bearer token."""
-    concurrency: int = Field(default=4, ge=1)
-    """Requests in flight from one worker."""
-
-
-class ToolServer(BaseModel):
-    """A server of tools (MCP over streamable HTTP) that prompts may name: which ones are called is the operator's to say."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    url: str = Field(pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$")
-    """Its one address, without a name and password in it; where it sends callers on to is not followed."""
-    key: SecretStr = SecretStr("")
-    """Sent as a bearer token."""
-    seconds: float = Field(default=20.0, gt=0, le=60)
-    """For one call, its answer included."""
 
 
 class Settings(BaseSettings):

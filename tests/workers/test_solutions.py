@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from app.kernel.settings import Endpoint, Settings, get_settings
+from app.kernel.endpoints import Endpoint
+from app.kernel.settings import Settings, get_settings
 from app.registry.models import Checkpoint, CheckpointKind, External
 from training.data import put_right
 from training.data.picks import SOLVED

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ from typing import Any, ClassVar
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
-from structlog.testing import capture_logs
 
 from app.accounts.models import Role
 from app.kernel import jobs, tracing
@@ -24,6 +22,7 @@ from app.shell.tracing import TraceRequests
 from app.site.main import create_app
 from tests.factories import make_annotation, make_user, sign_in
 from workers import traced
+from workers.engines.openai import OpenAIEngine
 from workers.engines.wire import Wire
 
 trace_service_pb2 = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
@@ -229,11 +228,3 @@ def test_they_turn_traces_off(
     assert headers == {}
     assert sends == [{"name": "corral.sweep", "args": (), "queue": "control", "retry": False, "headers": None}]
     assert collector.sent == []
-
-
-def test_where_the_library_is_missing_that_is_said(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
-    tracing.forget()
-    with capture_logs() as told:
-        assert not tracing.wanted()
-    assert "pip install 'corral[telemetry]'" in told[0]["reason"]

@@ -36,11 +36,16 @@ def confirm(session: Session, user: User, upload: Upload, settings: BatchSetting
     brings = upload.report.get("responses", {}).get("prompts", 0)
     if brings and settings.task is BatchTask.WRITE:
         raise refused("task", WRITTEN_BRINGS)
-    given = GivenResponses(settings)
+    given, came_with = GivenResponses(settings), 0
+
+    def record(batch: Batch) -> None:
+        nonlocal came_with
+        came_with = given.record(session, user, batch, upload.filename)
+
     with session.begin_nested():  # a page shows what is refused, and commits
-        batch = confirm_upload(session, user, upload, settings, given.take)
+        batch = confirm_upload(session, user, upload, settings, given.take, record)
         ask_for_answers(session, batch)
-        if given.record(session, user, batch, upload.filename):
+        if came_with:
             for act in AFTER_RESPONSES:
                 act(session, batch.id)
     return batch

@@ -177,10 +177,22 @@ def _unanswered(batch: Batch, prompt: ParsedPrompt) -> bool:  # noqa: ARG001 - a
     return False
 
 
+def _nothing_more(batch: Batch) -> None:
+    pass
+
+
 def confirm_upload(
-    session: Session, user: User, upload: Upload, settings: BatchSettings, answered: Answered = _unanswered
+    session: Session,
+    user: User,
+    upload: Upload,
+    settings: BatchSettings,
+    answered: Answered = _unanswered,
+    then: Callable[[Batch], object] = _nothing_more,
 ) -> Batch:
-    """Make the upload a batch: all of its valid prompts or nothing. Confirming twice gives the same batch."""
+    """Make the upload a batch: all of its valid prompts or nothing. Confirming twice gives the same batch.
+
+    ``then`` is called with the new batch while its prompts still have the names that the file gives their contents.
+    """
     # 1. One confirmation at a time: the second click waits here and then finds the batch.
     session.refresh(upload, ["batch_id"], with_for_update=True)
     if upload.batch_id is not None:
@@ -190,11 +202,12 @@ def confirm_upload(
     batch = create_batch(session, user, settings, _shared_capability(upload.report))
     try:
         imported = copy_prompts(session, batch, valid_prompts(upload.filename, upload.content), answered)
-        keep_names(session, batch)
     except BadInput as error:
         raise Conflict(f"The import limits have changed since this preview. {error.message}") from None
     if imported != upload.report["valid"]:
         raise Conflict("The import limits have changed since this preview: upload the file again.")
+    then(batch)
+    keep_names(session, batch)
     # 3. The preview has done its work; its bytes need not be kept twice.
     upload.batch_id, upload.content = batch.id, b""
     audit(session, user, "batch.create", "batch", batch.id, name=batch.name, prompts=imported, file=upload.sha256)

@@ -31,7 +31,8 @@ from app.registry.models import Checkpoint, CheckpointKind, Deployment, External
 from app.registry.service import deploy, in_rotation
 from app.synthesis.queries import writers
 from tests.exporting import exported
-from tests.factories import make_annotation, make_checkpoint, make_deployment, make_user, sign_in
+from tests.factories import make_annotation, make_batch, make_checkpoint, make_deployment, make_user, sign_in
+from tests.prompts.test_upkeep import OBJECT, changed, stored_then
 
 
 def lines(*records: Any) -> bytes:
@@ -107,6 +108,17 @@ def test_two_models_answers_become_a_blind_comparison_with_a_result_on_the_board
     (pair,) = found.pairs
     assert set(names.values()) == {"rival/A 7B", "rival-b"}
     assert (pair.wins if names[pair.one] == "rival/A 7B" else pair.losses) == 10
+
+
+def test_a_prompt_that_is_stored_under_an_earlier_name_keeps_the_responses_of_its_file(
+    session: Session, bob: User
+) -> None:
+    old = stored_then(session, make_batch(session), OBJECT)
+    assert changed(session) == 1
+    batch = imported(session, bob, lines(two_models(1) | {"prompt": old.messages}))
+    assert session.scalars(select(Prompt.content_hash).where(Prompt.batch_id == batch.id)).all() == [old.content_hash]
+    assert [each.text for each in candidates(session, batch)] == ["Cod 1", "Cow 1"]
+    assert len(items(session, batch)) == 1
 
 
 def test_what_the_file_said_comes_out_again_in_the_export(session: Session, bob: User) -> None:

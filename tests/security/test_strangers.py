@@ -16,9 +16,11 @@ FOR_FILES = [
     "POST /api/v1/batches",
     "POST /api/v1/batches/{batch_id:int}/prompts",
     "POST /api/v1/batches/{batch_id}/documents",
+    "POST /api/v1/sources",
     "POST /batches/new",
     "POST /batches/{batch_id}/prompts",
     "POST /batches/{batch_id}/documents",
+    "POST /sources",
     "POST /syntheses",
 ]
 FORMS = ["/login", "/theme", "/invite/no-such-invite"]

@@ -20,8 +20,8 @@ FOR_FILES = [
     "POST /batches/new",
     "POST /batches/{batch_id}/prompts",
     "POST /batches/{batch_id}/documents",
-    "POST /sources",
     "POST /syntheses",
+    "POST /sources",
 ]
 FORMS = ["/login", "/theme", "/invite/no-such-invite"]
 

@@ -19,9 +19,13 @@ from app.kernel.db import make_engine
 from app.kernel.settings import get_settings
 from app.preferences import service as preferences
 from app.preferences.forms import ExportFilter
+from app.prompts.intake import SentFile
 from app.registry.models import CheckpointKind
 from app.registry.service import register_checkpoint
 from app.services import embedded, migrating
+from app.sources import service as sources
+from app.sources.forms import SourceIn
+from app.sources.storing import stored
 from app.upkeep.audit import Problem, audit
 from app.upkeep.drift import drop
 from tests.factories import make_annotation, make_comparison, make_user
@@ -98,6 +102,7 @@ def live_in(here: Place) -> None:
             make_annotation(session, alice, comment=f"{number}: 重要：\\. \t \n 'quoted' $$ -- \\N ؟ مرحبا")
         make_annotation(session, alice, edited_text="Better than either.\r\n\\")
         snapshot(session)
+        source(session)
         checkpoint(session, here.data_dir, "policy-r1-aa")
         session.commit()
 
@@ -111,6 +116,14 @@ def judge(here: Place) -> None:
 
 def snapshot(session: Session) -> None:
     preferences.build_snapshot(session, preferences.request_snapshot(session, None, ExportFilter()))
+
+
+def source(session: Session) -> None:
+    """A file that trainings may learn from beside what people judged."""
+    wanted = SourceIn.model_validate({"name": "Letters", "kind": "preferences", "origin": "human"})
+    rows = b'{"prompt": "Why?", "chosen": "So.", "rejected": "No."}\n'
+    with stored(SentFile("letters.jsonl", rows), wanted) as found:
+        sources.add(session, None, wanted, found)
 
 
 def checkpoint(session: Session, data_dir: Path, name: str) -> None:

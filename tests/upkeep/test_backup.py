@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -85,7 +86,7 @@ def test_what_was_lost_while_people_judged_is_all_back_elsewhere(
     monkeypatch.setattr(rows, "_out", meanwhile)
     contents = back_up(lost.url, lost.data_dir, tmp_path / "corral.backup")
     assert lost.rows() != before
-    files = {name: digest for name, digest in lost.files().items() if "policy-r1" in name or "snapshot-" in name}
+    files = {name: digest for name, digest in lost.files().items() if re.search("policy-r1|snapshot-|sources/", name)}
     shutil.rmtree(lost.data_dir)
     drop(server_url, lost.name)
 
@@ -93,6 +94,7 @@ def test_what_was_lost_while_people_judged_is_all_back_elsewhere(
     assert there.rows() == before
     assert there.files().items() <= files.items()
     assert len([name for name in there.files() if name.startswith("checkpoints/policy-r1-aa/")]) == 3
+    assert len([name for name in there.files() if name.startswith("sources/")]) == 2
     assert not [name for name in there.files() if "policy-r2" in name]
     assert there.audit() == []
     with psycopg.connect(there.url) as connection:

@@ -71,12 +71,13 @@ def named(connection: Connected, data_dir: Path, *, models: bool) -> Found:
         if wrong:
             found.damaged.append(f"Snapshot {number} {wrong}.")
             found.lost.append(int(str(number)))
-    for number, name, sha256 in connection.execute(_SOURCES).fetchall():
-        folder = data_dir / "sources" / str(name)
-        found.folders[f"sources/{name}"] = folder
-        wrong = source_damage(folder / ROWS, str(sha256))
-        if wrong:
-            found.damaged.append(f"Source {number} {wrong}.")
+    if connection.execute("SELECT to_regclass('sources') IS NOT NULL").fetchall() == [(True,)]:  # not in older releases
+        for number, name, sha256 in connection.execute(_SOURCES).fetchall():
+            folder = data_dir / "sources" / str(name)
+            found.folders[f"sources/{name}"] = folder
+            wrong = source_damage(folder / ROWS, str(sha256))
+            if wrong:
+                found.damaged.append(f"Source {number} {wrong}.")
     for (number,) in connection.execute(_RUNS).fetchall():
         found.folders[f"runs/run-{number}"] = data_dir / "runs" / f"run-{number}"
     if models and (data_dir / "models").is_dir():

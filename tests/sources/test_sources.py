@@ -38,6 +38,7 @@ ABOUT = {"name": "HelpSteer 3", "kind": "preferences", "origin": "human", "licen
 
 @pytest.fixture(autouse=True)
 def folder(data_dir: Path) -> Iterator[Path]:
+    shutil.rmtree(data_dir / "sources", ignore_errors=True)  # what other tests of this worker added
     yield data_dir / "sources"
     shutil.rmtree(data_dir / "sources", ignore_errors=True)
 

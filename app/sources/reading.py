@@ -106,7 +106,7 @@ def _number(value: Any) -> float | None:
 
 
 def _strength(said: Mapping[str, Any]) -> int | None:
-    """From 1 (marginally better) to 4 (significantly better); None where the file does not say it."""
+    """From 1, the weakest, to 4; None where the file does not say it."""
     given = said.get("strength")
     if given is not None:
         number = _number(given)

@@ -68,7 +68,12 @@ def test_no_file_leaves_without_an_event(
     assert sorted(files) == sorted(
         prefix + path
         for prefix in ("", "/api/v1")
-        for path in ("/preferences/export", "/snapshots/{snapshot_id}/preferences.jsonl", "/audit-log/events.jsonl")
+        for path in (
+            "/preferences/export",
+            "/snapshots/{snapshot_id}/preferences.jsonl",
+            "/audit-log/events.csv",
+            "/audit-log/events.jsonl",
+        )
     )
 
 

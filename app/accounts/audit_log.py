@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import ColumnElement, Text, and_, cast, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Text, and_, cast, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from app.accounts.models import AuditEvent, User
@@ -305,7 +305,8 @@ def _conditions(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
     elif wanted.kind:
         yield AuditEvent.action.in_([action for action, (kind, _) in ACTIONS.items() if kind is wanted.kind])
     if wanted.person_id is not None:
-        about = (AuditEvent.subject_type == "user") & (AuditEvent.subject_id == wanted.person_id)
+        person = cast(wanted.person_id, BigInteger)  # nobody has an id that a subject's column cannot hold
+        about = (AuditEvent.subject_type == "user") & (AuditEvent.subject_id == person)
         yield or_(AuditEvent.actor_id == wanted.person_id, about)
     if wanted.address:
         yield AuditEvent.address == wanted.address

@@ -198,7 +198,7 @@ def invite_many(request: Request, session: DbSession, user: ApiAdmin, form: Invi
     return once(session, user, request, wish, work, status=201, secret="invites")  # noqa: S106 - a field's name
 
 
-@router.post("/users/invites/{invite_id}/mail", response_model=InviteJson, dependencies=[TAKES_KEY])
+@router.post("/users/invites/{invite_id:int}/mail", response_model=InviteJson, dependencies=[TAKES_KEY])
 def mail_invite(request: Request, session: DbSession, user: ApiAdmin, invite_id: int) -> Response:
     """Mail a new link for an open invitation; the earlier link ends."""
 
@@ -210,7 +210,7 @@ def mail_invite(request: Request, session: DbSession, user: ApiAdmin, invite_id:
     return once(session, user, request, b"", work)
 
 
-@router.delete("/users/invites/{invite_id}", status_code=204, dependencies=[TAKES_KEY])
+@router.delete("/users/invites/{invite_id:int}", status_code=204, dependencies=[TAKES_KEY])
 def withdraw_invite(request: Request, session: DbSession, user: ApiAdmin, invite_id: int) -> Response:
     """End an invitation that nobody has used."""
     work = lambda: service.withdraw_invite(session, user, invite_id)  # noqa: E731

@@ -117,7 +117,7 @@ def get_snapshot(session: DbSession, user: ApiReviewer, snapshot_id: int) -> Sna
     )
 
 
-@router.get("/sources/{source_id}", tags=["sources"])
+@router.get("/sources/{source_id:int}", tags=["sources"])
 def get_source(session: DbSession, user: ApiReviewer, source_id: int) -> SourceDetail:
     """One source with the runs that learn from it, and what came of them."""
     source = access_source(session, user, source_id)

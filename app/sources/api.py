@@ -116,7 +116,7 @@ def weigh_source(request: Request, session: DbSession, user: ApiAdmin, source_id
     return once(session, user, request, change.model_dump_json().encode(), work)
 
 
-@router.post("/sources/{source_id}/withdraw", response_model=SourceJson, dependencies=[TAKES_KEY])
+@router.post("/sources/{source_id:int}/withdraw", response_model=SourceJson, dependencies=[TAKES_KEY])
 def withdraw_source(request: Request, session: DbSession, user: ApiAdmin, source_id: int) -> Response:
     """No training that starts later learns from it. What learnt from it already keeps saying so."""
     found = queries.access_source(session, user, source_id)

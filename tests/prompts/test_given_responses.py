@@ -110,11 +110,8 @@ def test_two_models_answers_become_a_blind_comparison_with_a_result_on_the_board
     assert (pair.wins if names[pair.one] == "rival/A 7B" else pair.losses) == 10
 
 
-def test_a_prompt_that_is_stored_under_an_earlier_name_keeps_the_responses_of_its_file(
-    session: Session, bob: User
-) -> None:
-    old = stored_then(session, make_batch(session), OBJECT)
-    assert changed(session) == 1
+def test_a_prompt_under_an_earlier_name_keeps_the_responses_of_its_file(session: Session, bob: User) -> None:
+    old, _ = stored_then(session, make_batch(session), OBJECT), changed(session)
     batch = imported(session, bob, lines(two_models(1) | {"prompt": old.messages}))
     assert session.scalars(select(Prompt.content_hash).where(Prompt.batch_id == batch.id)).all() == [old.content_hash]
     assert [each.text for each in candidates(session, batch)] == ["Cod 1", "Cow 1"]

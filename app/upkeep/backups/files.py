@@ -71,13 +71,7 @@ def named(connection: Connected, data_dir: Path, *, models: bool) -> Found:
         if wrong:
             found.damaged.append(f"Snapshot {number} {wrong}.")
             found.lost.append(int(str(number)))
-    if connection.execute("SELECT to_regclass('sources') IS NOT NULL").fetchall() == [(True,)]:  # not in older releases
-        for number, name, sha256 in connection.execute(_SOURCES).fetchall():
-            folder = data_dir / "sources" / str(name)
-            found.folders[f"sources/{name}"] = folder
-            wrong = source_damage(folder / ROWS, str(sha256))
-            if wrong:
-                found.damaged.append(f"Source {number} {wrong}.")
+    _name_sources(connection, data_dir, found)
     for (number,) in connection.execute(_RUNS).fetchall():
         found.folders[f"runs/run-{number}"] = data_dir / "runs" / f"run-{number}"
     if models and (data_dir / "models").is_dir():
@@ -85,6 +79,17 @@ def named(connection: Connected, data_dir: Path, *, models: bool) -> Found:
             f"models/{each.name}": each for each in sorted((data_dir / "models").iterdir()) if _whole(each)
         }
     return found
+
+
+def _name_sources(connection: Connected, data_dir: Path, found: Found) -> None:
+    if connection.execute("SELECT to_regclass('sources') IS NULL").fetchall() == [(True,)]:
+        return  # a release before they were
+    for number, name, sha256 in connection.execute(_SOURCES).fetchall():
+        folder = data_dir / "sources" / str(name)
+        found.folders[f"sources/{name}"] = folder
+        wrong = source_damage(folder / ROWS, str(sha256))
+        if wrong:
+            found.damaged.append(f"Source {number} {wrong}.")
 
 
 def _whole(model: Path) -> bool:

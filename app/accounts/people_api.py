@@ -15,6 +15,7 @@ from app.accounts.idempotency import TAKES_KEY, once
 from app.accounts.models import Invite, Role, User
 from app.kernel.db import DbSession
 from app.kernel.errors import refused
+from app.kernel.numbers import Truth
 from app.shell.failures import answer
 from app.shell.web import public_url
 
@@ -99,7 +100,7 @@ class InvitesIn(BaseModel):
 
     role: Role
     people: list[GuestIn] = Field(min_length=1, max_length=inviting.AT_ONCE)
-    mail: bool = Field(default=False, description="Whether the links are mailed; else they are in the answer.")
+    mail: Truth = Field(default=False, description="Whether the links are mailed; else they are in the answer.")
     password: SecretStr = Field(max_length=2000, description=ASKED_AGAIN)
 
 

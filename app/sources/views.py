@@ -21,6 +21,7 @@ from app.kernel.settings import get_settings
 from app.prompts import importers
 from app.prompts.forms import field_errors
 from app.prompts.intake import AdminFile, Sent
+from app.shell.posted import unknown
 from app.shell.web import redirect, render
 from app.sources import queries, service
 from app.sources.forms import SourceIn, Weight
@@ -68,6 +69,7 @@ def sources(request: Request, session: DbSession, user: Reviewer, before: Cursor
 @router.post("")
 def add(request: Request, session: DbSession, user: Admin, sent: AdminFile) -> Response:
     """Add a file. What is wrong with it is said beside the field, with the first refused lines."""
+    unknown(sent.fields.keys() - SourceIn.model_fields.keys() - {"file"})
     try:
         wanted = SourceIn.model_validate({name: said for name, said in sent.fields.items() if name != "file"})
     except ValidationError as error:

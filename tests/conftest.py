@@ -44,6 +44,9 @@ from tests.patience import PATIENCE, eventually
 settings.register_profile("corral", deadline=None)
 settings.load_profile("corral")
 
+LONGEST_NAME = 80
+"""Characters of a text that stand in the name of a test."""
+
 
 def pytest_collection_finish() -> None:
     """Thousands of tests and the modules of torch live until the end: no collection of garbage has to walk them each time.
@@ -52,6 +55,13 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Texts of megabytes have names of a line: workers send the name of a test with all that they say of it."""
+    if not isinstance(val, str | bytes) or len(val) <= LONGEST_NAME:
+        return None
+    return f"{val[:LONGEST_NAME]!r}... of {len(val)}"
 
 
 @pytest.fixture(scope="session")

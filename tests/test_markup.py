@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from html.parser import HTMLParser
 
 import pytest
@@ -303,11 +302,10 @@ PATHOLOGICAL = {
 }
 
 
+@pytest.mark.timeout(60)  # half a second of a quiet machine; what is not bounded takes minutes
 @pytest.mark.parametrize("name", PATHOLOGICAL)
 def test_what_is_costly_to_render_is_bounded_and_still_shown(name: str) -> None:
-    started = time.thread_time()
     html = to_html(PATHOLOGICAL[name])
-    assert time.thread_time() - started < 5, "ten times the budget, so that a slow machine does not matter"
     assert html
     assert_harmless(html)
 

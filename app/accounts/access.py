@@ -79,7 +79,7 @@ def signed_in(request: Request, session: DbSession) -> User:
     if not request.url.path.startswith("/profile") and second_step.is_missing(
         session, user, request.state.login_session_id
     ):
-        raise Forbidden("This installation asks for a second step: set it up under Profile, Second step, to go on.")
+        raise Forbidden("This installation requires two-step verification: set it up under Profile first.")
     return user
 
 

@@ -30,7 +30,7 @@ def enter(
     agent = request.headers.get("user-agent", "")
     started = signing_in.start_session(session, user, user_agent=agent, device=device, by=by)
     if by is None and second_step.is_wanted_of(session, user):
-        target, flash = SETTING_UP, "This installation asks for a second step. Set it up here to go on."
+        target, flash = SETTING_UP, "This installation requires two-step verification. Set it up here to go on."
     response = redirect(request, target, flash=flash)
     set_cookie(request, response, session_cookie(request), started, seconds=get_settings().session_days * DAY)
     set_cookie(request, response, device_cookie(request), device, seconds=DEVICE_DAYS * DAY)

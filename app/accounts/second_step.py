@@ -46,10 +46,10 @@ WRONG = "This code is not right. Enter the one that your app shows now, or a rec
 USED = "This code was already used. Wait until your app shows the next one."
 TOO_MANY = (
     "Too many wrong codes were entered for this account from other browsers. Use a recovery code, sign in with a browser "
-    "that you have used before, or ask an admin to reset the second step."
+    "that you have used before, or ask an admin to reset two-step verification."
 )
 UNREADABLE = (
-    "The second step of this account cannot be read with this installation's key. Use a recovery code, or ask an admin "
+    "The two-step verification of this account cannot be read with this installation's key. Use a recovery code, or ask an admin "
     "to reset it."
 )
 
@@ -106,7 +106,7 @@ def begin(session: Session, user: User) -> str:
         Conflict: there is one that counts.
     """
     if is_on(session, user):
-        raise Conflict("The second step is already on. To use another app, turn it off and set it up again.")
+        raise Conflict("Two-step verification is already on. To use another app, turn it off and set it up again.")
     secret = pyotp.random_base32()
     session.execute(delete(SecondStep).where(SecondStep.user_id == user.id))
     session.add(SecondStep(user_id=user.id, secret=sealed.seal(PURPOSE, secret)))
@@ -176,9 +176,9 @@ def reset(session: Session, actor: User | None, user: User) -> None:
         Conflict: there is none, or it is the actor's own.
     """
     if actor is not None and actor.id == user.id:
-        raise Conflict("Turn off your own second step on your profile: that asks for a code.")
+        raise Conflict("Turn off your own two-step verification on your profile: that asks for a code.")
     if not is_on(session, user):
-        raise Conflict(f"{user.name} has no second step.")
+        raise Conflict(f"{user.name} has no two-step verification.")
     turn_off(session, user, actor=actor, action="second_step.reset")
     revoke_sessions(session, user, actor=actor)
 

@@ -125,13 +125,13 @@ def off(request: Request, session: DbSession, user: SignedIn, form: Annotated[Co
     if problem:
         return _render(request, session, user, errors={f"off-{name}": said for name, said in problem.items()})
     second_step.turn_off(session, user, actor=user)
-    return redirect(request, SETTING_UP, flash="The second step is off. A password alone signs you in.")
+    return redirect(request, SETTING_UP, flash="Two-step verification is off. Your password alone signs you in.")
 
 
 def _refused(request: Request, session: DbSession, user: User, form: CodeAndPasswordForm) -> dict[str, str]:
     """What is wrong with password or code, by field; nothing where both are right, and the code is used up then."""
     if not second_step.is_on(session, user):
-        raise Conflict("The second step is not on.")
+        raise Conflict("Two-step verification is not on.")
     if not confirmed(request, session, user, form.password):
         return {"password": NOT_YOURS}
     device = request.cookies.get(device_cookie(request))
@@ -160,7 +160,8 @@ def _print(user: User) -> str:
 def _said_of_codes(left: int | None) -> str | None:
     if left is None:
         return None
-    return f"You used a recovery code; {left} {'is' if left == 1 else 'are'} left. Make new ones under Profile, Second step."
+    are = "is" if left == 1 else "are"
+    return f"You used a recovery code; {left} {are} left. Make new ones under Profile, Two-step verification."
 
 
 def _render_secret(

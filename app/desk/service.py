@@ -152,7 +152,7 @@ def adjudicate(session: Session, staff: User, annotation: Annotation, reason: st
     if not reason:
         raise refused("reason", "Give the reason: it is kept with the decision and in the audit log.")
     if annotation.annotator_id == staff.id:
-        raise Conflict("This is your own judgement: somebody else must say that it holds.")
+        raise Conflict("This is your own judgement: somebody else must settle on it.")
     if session.get_one(Comparison, annotation.comparison_id).purpose is Purpose.GOLD:
         raise Conflict("This item has a known answer, and its judgements measure annotators: none of them is left out.")
     wait_for_turn(session, lineage.TURN)
@@ -204,7 +204,7 @@ def keep_view(session: Session, user: User, name: str, filters: str) -> DeskView
     found = session.scalars(mine.where(DeskView.name == name)).one_or_none()
     if found is None:
         if (session.scalar(select(func.count()).select_from(mine.subquery())) or 0) >= VIEWS:
-            raise refused("name", f"You keep {VIEWS} views, the most there can be: delete one first.")
+            raise refused("name", f"You have saved {VIEWS} views, the maximum: delete one first.")
         found = DeskView(user_id=user.id, name=name)
         session.add(found)
     found.filters = filters
@@ -231,9 +231,9 @@ def check_number(picks: Sequence[Pick]) -> None:
         BadInput: so it is.
     """
     if not picks:
-        raise refused("rows", "Choose at least one annotation.")
+        raise refused("rows", "Select at least one annotation.")
     if len(picks) > AT_ONCE:
-        raise refused("rows", f"At most {AT_ONCE:,} annotations can be chosen at once.")
+        raise refused("rows", f"At most {AT_ONCE:,} annotations can be selected at once.")
 
 
 def _locked(session: Session, staff: User, picks: Sequence[Pick]) -> Mapping[int, Any]:

@@ -52,7 +52,7 @@ REVIEWED = {
     Reviewed.NOBODY: "Not reviewed",
     Reviewed.ACCEPTED: "Accepted",
     Reviewed.RETURNED: "Returned",
-    Reviewed.ADJUDICATED: "Item decided",
+    Reviewed.ADJUDICATED: "Item settled",
 }
 FAILED = {Failed.CHOSEN: "Of the chosen response", Failed.EDIT: "Of the edit"}
 
@@ -227,7 +227,7 @@ def adjudicate(
             chosen=annotation_id,
         )
         return render(request, "desk/item.html", page, status=wrong.status)
-    flash = "This judgement holds now: the others of its item do not count."
+    flash = "This judgement is settled: the others of its item do not count."
     return redirect(request, _item_url(annotation_id, asked), flash=flash)
 
 
@@ -249,7 +249,7 @@ def keep_view(
         view = service.keep_view(session, user, name, asked.address())
     except BadInput as wrong:
         return _refused(request, session, user, asked, wrong)
-    return redirect(request, _url(asked), flash=f"Kept as “{view.name}”.")
+    return redirect(request, _url(asked), flash=f"Saved as “{view.name}”.")
 
 
 @router.post("/views/{view_id}/delete")

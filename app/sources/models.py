@@ -1,4 +1,4 @@
-"""Sources for training: files of preferences or of answers that did not come about here."""
+"""Sources for training: files of preferences or of answers from elsewhere."""
 
 from __future__ import annotations
 

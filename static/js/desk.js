@@ -7,7 +7,7 @@ const desk = document.querySelector("[data-desk]");
 const dialog = document.querySelector("#desk-item");
 const item = document.querySelector("#desk-item-body");
 const rows = [...(desk?.querySelectorAll("[data-row]") ?? [])];
-const NONE = "Choose rows, then say what to do with them.";
+const NONE = "Select rows to act on them.";
 let last = null; // the row that was chosen last: the next choice can reach from it
 let all = null; // once all that match are chosen, those of other pages too: `{ rows, count, whole }`
 
@@ -18,10 +18,10 @@ const current = () => rows.find((row) => row.contains(document.activeElement));
 
 function counted() {
   if (all) {
-    const more = all.whole ? "" : `, as many as can be chosen at once`;
-    return `${all.count.toLocaleString()} chosen on all pages${more}`;
+    const more = all.whole ? "" : `, the most that can be selected at once`;
+    return `${all.count.toLocaleString()} selected on all pages${more}`;
   }
-  return chosen().length ? `${chosen().length.toLocaleString()} chosen` : NONE;
+  return chosen().length ? `${chosen().length.toLocaleString()} selected` : NONE;
 }
 
 function say() {
@@ -52,7 +52,7 @@ function choosePage(isChosen) {
 async function chooseAll() {
   const answer = await fetch(desk.dataset.chosen).catch(() => null);
   if (!answer?.ok) {
-    announce("They could not be chosen. Try again.");
+    announce("They could not be selected. Try again.");
     return;
   }
   choosePage(true);

@@ -20,8 +20,8 @@ def open_row(page: Page) -> None:
 
 
 def open_holds(page: Page) -> None:
-    page.get_by_text("This one holds…").first.click()
-    page.get_by_role("button", name="It holds").first.wait_for()
+    page.get_by_text("Settle on this judgement…").first.click()
+    page.get_by_role("button", name="Settle").first.wait_for()
 
 
 def preview_retraction(page: Page) -> None:

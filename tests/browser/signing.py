@@ -11,7 +11,7 @@ from tests.browser.scenes import WITH_STEP
 def reset_step(page: Page) -> None:
     """Ask for the reset of a second step, so that the password is asked for."""
     page.locator("form[action$='/second-step/reset'] button").first.click()
-    page.get_by_role("heading", name="Reset the second step").wait_for()
+    page.get_by_role("heading", name="Reset two-step").wait_for()
 
 
 def enter_password(page: Page) -> None:

@@ -25,8 +25,8 @@ def test_many_are_returned_in_four_acts(site: Site) -> None:
     alice = make_user(site.session)
     said = {make_annotation(site.session, alice).id for _ in range(3)}
     page = opened(site)
-    page.get_by_label("Choose all rows of this page").check()
-    expect(page.locator("[data-count]")).to_have_text("3 chosen")
+    page.get_by_label("Select all rows on this page").check()
+    expect(page.locator("[data-count]")).to_have_text("3 selected")
     page.keyboard.press("r")
     expect(page.locator("#desk-note")).to_be_focused()
     page.keyboard.type("Look at a, r and x again.")
@@ -48,10 +48,10 @@ def test_rows_are_walked_and_chosen_by_keys(site: Site) -> None:
     page.keyboard.press("j")
     page.keyboard.press("j")
     page.keyboard.press("Shift+X")
-    expect(page.locator("[data-count]")).to_have_text("3 chosen")
+    expect(page.locator("[data-count]")).to_have_text("3 selected")
     page.keyboard.press("k")
     page.keyboard.press("x")
-    expect(page.locator("[data-count]")).to_have_text("2 chosen")
+    expect(page.locator("[data-count]")).to_have_text("2 selected")
     page.keyboard.press("a")
     expect(page.locator(".site-notices")).to_contain_text("Accepted 2 annotations.")
     site.session.expire_all()
@@ -64,8 +64,8 @@ def test_all_that_match_are_chosen_beyond_the_page(site: Site) -> None:
         make_annotation(site.session, alice, comment="otter")
     make_annotation(site.session, alice)
     page = opened(site, query="?q=otter")
-    page.get_by_role("button", name="Choose all that match").click()
-    expect(page.locator("[data-count]")).to_have_text("2 chosen on all pages")
+    page.get_by_role("button", name="Select all that match").click()
+    expect(page.locator("[data-count]")).to_have_text("2 selected on all pages")
     page.get_by_role("button", name="Accept").click()
     expect(page.locator(".site-notices")).to_contain_text("Accepted 2 annotations.")
 
@@ -77,10 +77,10 @@ def test_one_judgement_is_said_to_hold_in_three_acts(site: Site) -> None:
     page.locator("[data-open]").first.focus()
     page.keyboard.press("Enter")  # opens the row
     dialog = page.get_by_role("dialog", name="All judgements of the item")
-    dialog.get_by_text("This one holds…").first.click()
+    dialog.get_by_text("Settle on this judgement…").first.click()
     dialog.get_by_label("Why").first.fill("Only this one gives a source.")
     page.keyboard.press("Control+Enter")
-    expect(page.locator(".site-notices")).to_contain_text("This judgement holds now")
+    expect(page.locator(".site-notices")).to_contain_text("This judgement is settled")
     site.session.expire_all()
     assert list(site.session.scalars(select(Adjudication.annotation_id))) == [said[1]]
 

@@ -101,7 +101,7 @@ def test_empty_tables_say_why(desk: TestClient, session: Session, alice: User, m
     assert "Next page" in page
     session.execute(delete(AnnotationText).where(AnnotationText.annotation_id == said.id))
     session.commit()
-    assert "still being made searchable" in desk.get("/desk").text
+    assert "still being indexed" in desk.get("/desk").text
 
 
 def test_chosen_rows_are_accepted_from_boxes_and_from_a_list(desk: TestClient, session: Session, alice: User) -> None:
@@ -127,8 +127,8 @@ def test_returning_without_a_note_keeps_what_was_chosen(desk: TestClient, sessio
     answer = desk.post("/desk/return", data={"row": f"{said.id}:0", "note": " "})
     assert answer.status_code == 422
     assert "Write what to look at again." in answer.text
-    assert f'value="{said.id}:0" aria-label="Choose annotation {said.id}" checked' in answer.text
-    assert "Choose at least one annotation." in desk.post("/desk/accept").text
+    assert f'value="{said.id}:0" aria-label="Select annotation {said.id}" checked' in answer.text
+    assert "Select at least one annotation." in desk.post("/desk/accept").text
     assert reviews(session) == 0
 
 
@@ -146,7 +146,7 @@ def test_a_retraction_of_many_is_previewed_and_then_done(client: TestClient, ses
     preview = desk.post("/desk/retract", data={"rows": rows})
     assert "Retract 2 annotations?" in preview.text
     assert session.scalar(select(func.count()).select_from(Retraction)) == 0
-    assert "Choose at least one" in desk.post("/desk/retract").text
+    assert "Select at least one" in desk.post("/desk/retract").text
     refused = desk.post("/desk/retract", data={"rows": rows, "confirmed": "true", "reason": " "})
     assert (refused.status_code, "Give a reason" in refused.text) == (422, True)
     done = desk.post("/desk/retract", data={"rows": rows, "confirmed": "true", "reason": "Swapped sides."})
@@ -183,7 +183,7 @@ def test_one_is_said_to_hold_and_the_item_is_opened_again(desk: TestClient, sess
     refused = desk.post(f"{url}/holds", data={"reason": ""})
     assert (refused.status_code, "Give the reason" in refused.text) == (422, True)
     page = said_after(desk, desk.post(f"{url}/holds", data={"reason": "Only B gives a source."}))
-    assert "This judgement holds now" in page
+    assert "This judgement is settled" in page
     assert "overruled: it does not count" in page
     assert "Only B gives a source." in page
     table = desk.get("/desk?reviewed=adjudicated").text
@@ -207,7 +207,7 @@ def test_an_item_that_the_reader_judges_and_what_was_corrected_is_not_opened(
 
 def test_views_are_kept_and_deleted(desk: TestClient, session: Session) -> None:
     page = said_after(desk, desk.post("/desk/views?reviewed=not-reviewed&q=otters", data={"name": "To look at"}))
-    assert "Kept as “To look at”." in page
+    assert "Saved as “To look at”." in page
     view = session.scalars(select(DeskView)).one()
     assert view.filters == "q=otters&reviewed=not-reviewed"
     assert f'href="/desk?{view.filters.replace("&", "&amp;")}" aria-current="page"' in page
@@ -220,4 +220,4 @@ def test_the_page_of_preferences_says_how_many_were_overruled(desk: TestClient, 
     item = make_comparison(session, wanted=2)
     one, _ = (make_annotation(session, make_user(session), item) for _ in range(2))
     desk.post(f"/desk/annotations/{one.id}/holds", data={"reason": "Only B gives a source."})
-    assert "1 judgement of items of which a reviewer said that another one holds" in desk.get("/preferences").text
+    assert "1 judgement of items on which a reviewer settled for another one" in desk.get("/preferences").text

@@ -110,4 +110,4 @@ def test_page_api_and_snapshot_leave_it_out(client: TestClient, session: Session
 def test_where_nobody_flagged_anything_nothing_is_offered(client: TestClient, session: Session, alice: User) -> None:
     judged(session, alice)
     sign_in(client, make_user(session, Role.ADMIN, "Bob"))
-    assert "Leave out" not in client.get("/preferences").text
+    assert 'name="without"' not in client.get("/preferences").text

@@ -315,8 +315,8 @@ def test_what_the_stream_carries_is_the_text(streamed: Settings, alice: User, fa
 # ── Connections ──────────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.fixture
 def one_connection(committed: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    """A pool that has one connection, and nobody waits for it for long."""
-    pool = create_engine(get_engine().url, pool_size=1, max_overflow=0, pool_timeout=5)
+    """A pool that has one connection: who holds it while waiting for a text lets nobody else read."""
+    pool = create_engine(get_engine().url, pool_size=1, max_overflow=0, pool_timeout=PATIENCE / 5)
     monkeypatch.setattr(app.kernel.db, "get_engine", lambda: pool)
     yield pool
     pool.dispose()
@@ -334,7 +334,7 @@ async def served(user: User) -> AsyncIterator[httpx.AsyncClient]:
     try:
         assert any(server.started for _ in poll(PATIENCE))
         async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", cookies={"corral": secret}, timeout=20, trust_env=False
+            base_url=f"http://127.0.0.1:{port}", cookies={"corral": secret}, timeout=PATIENCE, trust_env=False
         ) as client:
             yield client
     finally:

@@ -50,6 +50,7 @@ from training.data.picks import (
     SAMPLED,
     SOLVED,
     Pick,
+    pick_of,
     preferred,
     refusals_of,
     top_share,
@@ -361,19 +362,8 @@ def _best(
     for (sampled, text), reward in zip(candidates, rewards, strict=True):
         found = best.get(sampled.key)
         if found is None or reward > (found.score or 0.0):
-            best[sampled.key] = Pick(
-                source=SAMPLED,
-                prompt_id=sampled.prompt_id,
-                prompt=sampled.prompt,
-                tools=sampled.tools,
-                completion=text,
-                capability=sampled.capability,
-                checkpoint=sampled.checkpoint,
-                score=reward,
-                k=len(sampled.answers),
-                reward_model=judge.name,
-                steps=sampled.steps_of(text),
-            )
+            how = {"score": reward, "reward_model": judge.name, "steps": sampled.steps_of(text)}
+            best[sampled.key] = pick_of(sampled, SAMPLED, text, **how)
     dropped["not_the_best"] = len(candidates) - len(best)
     return list(best.values())
 

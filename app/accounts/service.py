@@ -20,9 +20,9 @@ from app.accounts.models import ApiToken, AuditEvent, Invite, LoginSession, Role
 from app.kernel import origin
 from app.kernel.db import without_connection_in_thread
 from app.kernel.errors import Conflict, NotFound, refused
-from app.kernel.languages import codes_of
 from app.kernel.locks import wait_for_turn
 from app.kernel.settings import get_settings
+from training.formats.languages import codes_of
 
 INVITE_DAYS = 7
 INVITE_LIVES = timedelta(days=INVITE_DAYS)

@@ -28,10 +28,10 @@ from app.accounts.models import ApiToken, Invite, LoginSession, ProviderAccount,
 from app.accounts.provider_views import LoginPage
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput, Conflict, refused
-from app.kernel.languages import named
 from app.kernel.providing import IdentityProvider
 from app.kernel.settings import get_settings
 from app.shell.web import client_address, redirect, render, safe_next
+from training.formats.languages import named
 
 router = APIRouter()
 router.include_router(people.router)

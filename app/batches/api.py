@@ -30,7 +30,7 @@ from app.prompts.forms import (
     field_errors,
 )
 from app.prompts.import_forms import AppendedJson, AppendSettings, ImportedJson
-from app.prompts.intake import ApiFile, Sent, SentFile
+from app.prompts.intake import ApiFile, Sent, SentFile, described
 from app.prompts.models import Batch
 
 router = APIRouter(tags=["batches"])
@@ -38,22 +38,10 @@ router = APIRouter(tags=["batches"])
 Form = TypeVar("Form", bound=BaseModel)
 
 
-def _body(form: type[BaseModel], *required: str) -> dict[str, Any]:
-    """The description of a file with ``settings``: written out, because the body is read by hand."""
-    settings = form.model_json_schema(ref_template="#/components/schemas/{model}")
-    settings.pop("$defs", None)  # the enums that it refers to are in the description anyway
-    file = {
-        "type": "string",
-        "format": "binary",
-        "description": f"{importers.names()}; the file's name says which. It may be packed: as gzip, "
-        "with .gz behind its name, or alone in a ZIP archive.",
-    }
-    fields = {"type": "object", "required": list(required), "properties": {"file": file, "settings": settings}}
-    encoding = {"settings": {"contentType": "application/json"}}
-    content = {"multipart/form-data": {"schema": fields, "encoding": encoding}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
+_FILE = (
+    f"{importers.names()}; the file's name says which. It may be packed: as gzip, "
+    "with .gz behind its name, or alone in a ZIP archive."
+)
 _REFUSED: dict[int | str, dict[str, Any]] = {
     422: {
         "description": "The file or the settings are invalid; `errors` lists every refused line or field.",
@@ -83,7 +71,7 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
     status_code=201,
     response_model=ImportedJson,
     responses=_REFUSED,
-    openapi_extra=_body(BatchSettings, "file", "settings"),
+    openapi_extra=described(_FILE, BatchSettings, "file", "settings"),
     dependencies=[TAKES_KEY],
 )
 def create_batch(request: Request, session: DbSession, user: ApiAdmin, sent: ApiFile) -> Response:
@@ -104,7 +92,7 @@ def create_batch(request: Request, session: DbSession, user: ApiAdmin, sent: Api
     "/batches/{batch_id:int}/prompts",
     response_model=AppendedJson,
     responses=_REFUSED,
-    openapi_extra=_body(AppendSettings, "file"),
+    openapi_extra=described(_FILE, AppendSettings),
     dependencies=[TAKES_KEY],
 )
 def append_prompts(request: Request, session: DbSession, user: ApiAdmin, batch_id: int, sent: ApiFile) -> Response:

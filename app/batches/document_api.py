@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,31 +14,11 @@ from app.kernel.db import DbSession
 from app.kernel.errors import BadInput
 from app.prompts import documents, queries
 from app.prompts.documents import Listed
-from app.prompts.intake import ApiFile
+from app.prompts.intake import ApiFile, described
 
 router = APIRouter(tags=["batches"])
 
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": f"A text of at most {documents.MOST_BYTES:,} bytes; its name ends in "
-                            f"{', '.join(documents.ENDINGS)}.",
-                        }
-                    },
-                }
-            }
-        },
-    }
-}
+_FILE = f"A text of at most {documents.MOST_BYTES:,} bytes; its name ends in {', '.join(documents.ENDINGS)}."
 
 
 class DocumentJson(BaseModel):
@@ -74,7 +53,7 @@ def list_documents(session: DbSession, user: ApiReviewer, batch_id: int) -> Docu
     "/batches/{batch_id}/documents",
     status_code=201,
     response_model=DocumentJson,
-    openapi_extra=_BODY,
+    openapi_extra=described(_FILE),
     dependencies=[TAKES_KEY],
 )
 def add_document(request: Request, session: DbSession, user: ApiAdmin, batch_id: int, sent: ApiFile) -> Response:

@@ -78,7 +78,7 @@ def batch_id(session: Session, name: str) -> int:
 
 def known_language(said: str) -> str:
     """The code of a language that is named or abbreviated; :class:`BadInput` where Corral knows none of that name."""
-    from app.kernel.languages import code_of
+    from training.formats.languages import code_of
 
     code = code_of(said)
     if code is None:

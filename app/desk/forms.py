@@ -15,11 +15,11 @@ from app.desk.queries import AT_ONCE, Failed, Reviewed, Sort, Wanted
 from app.desk.service import REASON_LIMIT, VIEW_FILTERS, VIEW_NAME, Act, Pick
 from app.judgements.judgement import Draft
 from app.judgements.vocabulary import Flag, Outcome, Strength
-from app.kernel.languages import code_of
 from app.kernel.numbers import Whole
 from app.kernel.paging import LARGEST
 from app.kernel.storable import flaw
 from app.quality.forms import ReviewOut, Words
+from training.formats.languages import code_of
 
 Kind = TypeVar("Kind", bound=StrEnum)
 Id = Annotated[Whole, Field(ge=1, le=LARGEST, examples=[41])]

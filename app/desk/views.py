@@ -25,13 +25,13 @@ from app.desk.service import REASON_LIMIT, VIEW_NAME, Act, Pick
 from app.judgements.vocabulary import STRONGEST_FIRST, Flag, Outcome
 from app.kernel.db import DbSession
 from app.kernel.errors import AppError, BadInput, Conflict
-from app.kernel.languages import NAMES, named
 from app.kernel.paging import Page
 from app.lineage.reach import Reach, reach
 from app.quality.forms import Words
 from app.quality.queries import access_annotation
 from app.shell.web import is_exchange, redirect, render
 from app.shell.zones import zone_of
+from training.formats.languages import NAMES, named
 
 router = APIRouter(prefix="/desk")
 

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from app.judgements.vocabulary import Flag, Outcome
-from app.kernel.languages import code_of, named
 from app.kernel.numbers import Truth, Whole
 from app.preferences.exporters import Format, Shape
 from app.prompts.origins import Origin
+from training.formats.languages import code_of, named
 from training.formats.prompts import Split
 
 Id = Annotated[Whole, Field(ge=0, le=2**63 - 1)]

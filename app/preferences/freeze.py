@@ -25,7 +25,7 @@ from app.preferences.exporters.zip import CARD
 from app.preferences.forms import ExportFilter
 from app.preferences.private.kinds import found_by
 from app.preferences.private.masking import Counted
-from training.formats import snapshots
+from training.formats import files, snapshots
 
 SAMPLE = 200
 RESERVE_BYTES = 16 * 1024 * 1024
@@ -61,9 +61,9 @@ def freeze(session: Session, wanted: ExportFilter, folder: Path) -> Frozen:
         prompts = _write_prompts(session, wanted, draft / snapshots.PROMPTS)
         _write_card(wanted, frozen, draft / CARD)
         _write_manifest(wanted, frozen, prompts, draft / snapshots.MANIFEST)
-        _sync(draft)
+        files.sync(draft)
         draft.rename(folder)
-        _sync(folder.parent)
+        files.sync(folder.parent)
     except OSError as error:
         if not is_disk_full(error):
             raise
@@ -163,11 +163,3 @@ def _write_manifest(wanted: ExportFilter, frozen: Frozen, prompts: dict[str, Any
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

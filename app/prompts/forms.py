@@ -19,13 +19,13 @@ from pydantic import (
 )
 
 from app.judgements.vocabulary import EditPolicy, ShowFindings
-from app.kernel.languages import code_of
 from app.kernel.numbers import Real, Truth, Whole
 from app.kernel.storable import flaw
 from app.prompts.attributes import Attributes
 from app.prompts.models import BatchState, BatchTask, PairSelection
 from app.prompts.responses import LONGEST_MODEL
 from app.prompts.verifiers import Verifiers
+from training.formats.languages import code_of
 
 MESSAGES = {
     "string_too_short": "Please fill this in.",

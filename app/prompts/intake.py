@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from pydantic import BaseModel
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 
@@ -129,3 +130,21 @@ async def _api_file(request: Request, session: DbSession, _: Annotated[object, D
 AdminFile = Annotated[Sent, Depends(_admin_file)]
 AdminForm = Annotated[Sent, Depends(_admin_form)]
 ApiFile = Annotated[Sent, Depends(_api_file)]
+
+
+def described(file: str, settings: type[BaseModel] | None = None, *required: str) -> dict[str, Any]:
+    """The OpenAPI of the body of an :data:`ApiFile`: written out, because the body is read by hand.
+
+    Args:
+        file: What the file may be, in sentences.
+        settings: The model of the JSON in the field ``settings``, where there is one.
+        required: The fields that must be there; without any it is the file alone.
+    """
+    fields: dict[str, Any] = {"file": {"type": "string", "format": "binary", "description": file}}
+    content: dict[str, Any] = {}
+    if settings is not None:
+        fields["settings"] = settings.model_json_schema(ref_template="#/components/schemas/{model}")
+        fields["settings"].pop("$defs", None)  # the enums that it refers to are in the description anyway
+        content["encoding"] = {"settings": {"contentType": "application/json"}}
+    content["schema"] = {"type": "object", "required": list(required or ["file"]), "properties": fields}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": content}}}

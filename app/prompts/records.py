@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.kernel.languages import code_of
 from app.prompts.benchmarks import cell, translated
 from app.prompts.bounded_json import Refused, kind_of
 from app.prompts.fields import BESIDE_MESSAGES, Record, json_cell, keep, text, text_or_number
@@ -18,6 +17,7 @@ from app.prompts.messages import MEDIA, Message, empty
 from app.prompts.origins import Origin
 from app.prompts.responses import Response, responses_of
 from app.prompts.shapes import conversation, read_cells, restated, unwrapped
+from training.formats.languages import code_of
 from training.formats.prompts import content_hash
 from training.formats.texts import shows_nothing
 

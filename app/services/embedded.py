@@ -32,6 +32,7 @@ from app.services import cluster_notes, standin
 SOCKET = ".s.PGSQL.5432"
 SOCKET_PATH_LIMIT = 103
 """Bytes of a unix socket's path that every system takes: 103 on macOS, 107 on Linux."""
+START_DEADLINE = 30.0
 STOP_DEADLINE = 30.0
 LOWEST = 20_000
 """Of the ports that :func:`free_port` tries first: most services have theirs below."""
@@ -119,8 +120,7 @@ class Postgres:
         elif version.read_text().strip() != "18":
             raise CannotStart(
                 f"{self.folder} was created by PostgreSQL {version.read_text().strip()}; this installation comes with "
-                f"18. "
-                "Dump it with the old version and restore it, or use another --data-dir."
+                "18. Dump it with the old version and restore it, or use another --data-dir."
             )
         if self.pid() is None:
             cluster_notes.set_broken_aside(self.folder, self.socket_dir / SOCKET)
@@ -128,33 +128,35 @@ class Postgres:
 
     def pid(self) -> int | None:
         """The running server's process, if there is one over this folder."""
+        return self._running(self._pid_file())
+
+    def serving(self) -> int | None:
+        """The running server's process, once it takes connections.
+
+        Who it is and how far it is come from one reading: a killed server's note says "ready" until the next one has
+        written its own, which begins with "starting".
+        """
         lines = self._pid_file()
-        if not lines:
-            return None
+        return self._running(lines) if len(lines) > 7 and lines[7].strip() == "ready" else None
+
+    def _running(self, lines: list[str]) -> int | None:
         import psutil
 
-        with contextlib.suppress(psutil.Error, ValueError):
+        with contextlib.suppress(psutil.Error, ValueError, IndexError):
             process = psutil.Process(int(lines[0]))
             command = process.cmdline()  # empty for a zombie
-            if (
-                command
-                and "postgres" in command[0]
-                and str(self.folder) in {word.removeprefix("corral.folder=") for word in command}
-            ):
+            folders = {word.removeprefix("corral.folder=") for word in command}
+            if command and "postgres" in command[0] and str(self.folder) in folders:
                 return int(process.pid)
         return None
-
-    def ready(self) -> bool:
-        """Whether it says that it takes connections; meant for a server that was just started."""
-        lines = self._pid_file()
-        return len(lines) > 7 and lines[7].strip() == "ready"
 
     def start(self) -> None:
         """Start it for as long as this process lives, unless it runs already; for tests and single commands."""
         self.prepare()
         log = self.folder / "log"
-        for _ in poll(10, every=0.5):  # the parts of a killed server take a moment to notice
-            if self.pid() is not None or self._start(log):
+        # The parts of a killed server take a moment to notice, and one that others have just started needs one, too.
+        for _ in poll(START_DEADLINE, every=0.5):
+            if self.serving() is not None or (self.pid() is None and self._start(log)):
                 return
         raise CannotStart(f"PostgreSQL did not start on {self.folder}: {reason(log)}")
 
@@ -172,8 +174,8 @@ class Postgres:
                 preexec_fn=lambda: die_with(starter, signal.SIGINT),  # noqa: PLW1509 - it makes two system calls
                 **options,
             )
-        for _ in poll(STOP_DEADLINE):
-            if self.ready() and self.pid() == process.pid:
+        for _ in poll(START_DEADLINE):
+            if self.serving() == process.pid:
                 _STARTED[process.pid] = process
                 return True
             if process.poll() is not None:
@@ -362,9 +364,8 @@ def reason(log: Path) -> str:
         lines = log.read_text(errors="replace").strip().splitlines()
     except OSError:
         lines = []
-    lines = [
-        line for line in lines if not line.startswith("(Background on this error")
-    ]  # SQLAlchemy's last word, a link
+    # without SQLAlchemy's last word, a link
+    lines = [line for line in lines if not line.startswith("(Background on this error")]
     telling = [line for line in lines if any(word in line for word in ("FATAL", "PANIC", "ERROR", "Error", "error"))]
     return (telling or lines or ["it left no log"])[-1].strip()
 

@@ -20,9 +20,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from starlette.datastructures import Headers, MutableHeaders
 
-from app.kernel import languages, origin
+from app.kernel import origin
 from app.kernel.settings import ROOT, get_settings
 from app.shell.assets import FOR_EVER, asset, bundle, is_current
+from training.formats import languages
 from training.formats.words import STRENGTHS
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from app.kernel.errors import BadInput
 from app.kernel.paging import Cursor, Limit
 from app.prompts import importers
 from app.prompts.forms import field_errors
-from app.prompts.intake import ApiFile, Sent, SentFile
+from app.prompts.intake import ApiFile, Sent, SentFile, described
 from app.sources import queries, service
 from app.sources.forms import SourceIn, SourceJson, SourceList, WeightIn
 from app.sources.models import Source
@@ -25,32 +25,7 @@ from app.sources.storing import stored
 
 router = APIRouter(tags=["sources"])
 
-# Written out here, because the body is read by hand; the enums that it refers to are in the description anyway.
-_SETTINGS_SCHEMA = SourceIn.model_json_schema(ref_template="#/components/schemas/{model}")
-_SETTINGS_SCHEMA.pop("$defs")
-_UPLOAD_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file", "settings"],
-                    "properties": {
-                        "file": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": f"{importers.names()}; the file's name says which. It may be packed, as an import of "
-                            "prompts may be.",
-                        },
-                        "settings": _SETTINGS_SCHEMA,
-                    },
-                },
-                "encoding": {"settings": {"contentType": "application/json"}},
-            }
-        },
-    }
-}
+_FILE = f"{importers.names()}; the file's name says which. It may be packed, as an import of prompts may be."
 _REFUSED: dict[int | str, dict[str, Any]] = {
     422: {
         "description": "The file or the settings are invalid; `errors` lists the first refused lines, or the fields.",
@@ -82,7 +57,7 @@ def list_sources(session: DbSession, before: Cursor = None, limit: Limit = 25) -
     status_code=201,
     response_model=SourceJson,
     responses=_REFUSED,
-    openapi_extra=_UPLOAD_BODY,
+    openapi_extra=described(_FILE, SourceIn, "file", "settings"),
     dependencies=[TAKES_KEY],
 )
 def add_source(request: Request, session: DbSession, user: ApiAdmin, sent: ApiFile) -> Response:

@@ -30,6 +30,7 @@ from app.prompts.service import clean_filename
 from app.sources.forms import SourceIn
 from app.sources.models import Source, SourceKind
 from app.sources.reading import rows_of
+from training.formats import files
 
 ROWS, MANIFEST = "rows.jsonl", "manifest.json"
 
@@ -49,7 +50,7 @@ class Stored:
         """Give the folder its name, which is returned."""
         name = f"source-{secrets.token_hex(8)}"
         self.draft.rename(self.draft.parent / name)
-        _sync(self.draft.parent)
+        files.sync(self.draft.parent)
         return name
 
 
@@ -114,7 +115,7 @@ def _write(found: Stored, file: SentFile, wanted: SourceIn) -> None:
     with (found.draft / MANIFEST).open("wb") as out:
         out.write(json.dumps(said, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n")
         _flush(out)
-    _sync(found.draft)
+    files.sync(found.draft)
 
 
 class _Lines:
@@ -180,11 +181,3 @@ def _hopeless(unit: str, refused: list[dict[str, Any]]) -> BadInput:
 def _flush(out: BinaryIO) -> None:
     out.flush()
     os.fsync(out.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from app.kernel.languages import codes_of
 from app.kernel.numbers import Whole
 from app.kernel.storable import flaw
 from app.prompts.forms import BatchSettings
 from app.synthesis.catalogue import KINDS, Material
 from app.synthesis.models import Synthesis, SynthesisState
+from training.formats.languages import codes_of
 
 MOST: int = 2_000
 """Prompts of one order."""

@@ -94,3 +94,17 @@ def test_a_row_that_is_closed_again_gives_the_focus_back(site: Site) -> None:
     page.keyboard.press("Escape")
     expect(page.locator("#desk-item")).to_be_hidden()
     expect(page.locator("[data-open]").first).to_be_focused()
+
+
+@pytest.mark.parametrize("width", [1280, 1440, 1920])
+def test_header_notices_content_and_footer_stand_on_the_same_edges(site: Site, width: int) -> None:
+    make_annotation(site.session, make_user(site.session))
+    page = opened(site)
+    page.set_viewport_size({"width": width, "height": 900})
+    for path, widest in (("/desk", 112), ("/batches", 76)):
+        page.goto(site.url + path)
+        frame = ".site-header__inner, .site-notices, .site-main, .site-footer__inner"
+        boxes = [each.bounding_box() for each in page.locator(frame).all()]
+        edges = {(box["x"], box["width"]) for box in boxes if box}
+        assert len(boxes) == 4
+        assert edges == {(max(0, (width - 16 * widest) / 2), min(width, 16 * widest))}, path

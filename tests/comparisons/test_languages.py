@@ -12,11 +12,10 @@ from app.annotations import service
 from app.comparisons import claims
 from app.comparisons.models import Comparison
 from app.comparisons.purposes import Asked, count_fresh
-from app.kernel import languages
 from app.prompts.models import Batch, Prompt
 from tests.comparisons.test_claim_plan import explained
 from tests.factories import current_round, make_batch, make_comparison, make_prompt, make_user, sign_in
-from workers.verifiers import languages as told
+from training.formats import languages
 
 
 def waiting(session: Session, batch: Batch, *codes: str | None) -> list[Comparison]:
@@ -144,12 +143,9 @@ def test_a_claim_in_one_language_walks_its_queue_alone(session: Session, asked: 
         assert reading_all not in said, said
 
 
-def test_the_application_knows_the_languages_that_the_verifier_tells() -> None:
-    assert languages.NAMES == told.NAMES
-
-
 def test_names_and_codes_of_languages_are_read_as_people_write_them() -> None:
     assert languages.codes_of("de-CH, english;nb\nZH, de") == ["de", "en", "no", "zh"]
     assert languages.codes_of(" ,; ") == []
+    assert languages.codes_of("yue, iw") == ["zh", "he"]
     with pytest.raises(ValueError, match="Klingon, xx"):
         languages.codes_of("de, Klingon, xx")

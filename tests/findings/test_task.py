@@ -65,7 +65,7 @@ def test_a_batch_may_name_its_verifiers() -> None:
     ("values", "said"),
     [
         ({"tests": ["no test"]}, "Could not be checked: tests: missing or of the wrong type"),
-        ({"verifiers": ["sings"]}, "Could not be checked: No verifier is called 'sings'; there are holds, quiet"),
+        ({"verifiers": ["sings"]}, "Could not be checked: No verifier is called “sings”: there are holds, quiet"),
     ],
 )
 def test_what_is_wrong_with_a_prompt_or_a_batch_is_a_null_finding_with_its_reason(

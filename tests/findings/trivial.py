@@ -39,7 +39,7 @@ class Quiet:
 ALL = {each.name: each() for each in (Holds, Quiet)}
 
 if __name__ == "__main__":
-    registry._PLACES.clear()
-    registry._PLACES.update(dict.fromkeys(ALL, ""))
-    registry.find = ALL.__getitem__  # type: ignore[assignment]
+    registry.VERIFIERS._places.clear()
+    registry.VERIFIERS._places.update(dict.fromkeys(ALL, ""))
+    registry.VERIFIERS._found.update(ALL)
     child.main()

@@ -61,6 +61,26 @@ def test_a_running_server_is_found_and_a_killed_one_recovers(folder: Path) -> No
     assert notes(start_postgres(folder)) == ["kept"]
 
 
+def test_the_note_of_a_killed_server_does_not_say_that_the_next_one_is_ready(folder: Path) -> None:
+    start_postgres(folder)
+    assert Postgres(folder).serving() == Postgres(folder).pid()
+    kill(folder)
+    assert (folder / "postmaster.pid").read_text().splitlines()[7].strip() == "ready"
+    assert Postgres(folder).serving() is None
+
+
+def test_a_server_that_somebody_else_is_still_starting_is_waited_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Postgres(folder)
+    server.start()
+    waits = iter([None, None])
+    serving = Postgres.serving
+    monkeypatch.setattr(Postgres, "serving", lambda self: next(waits, serving(self)))
+    server.start()
+    assert list(waits) == []
+
+
 STARTER = """
 import sys, time
 from pathlib import Path

@@ -39,14 +39,14 @@ def die_in_a_state_without_its_optimizer() -> None:
 
 
 def die_in_a_state_before_its_manifest_is_renamed() -> None:
-    sync = checkpoints._sync
+    sync = checkpoints.sync
 
     def dying(path: Path) -> None:
         if path.parent.name == SAVE and path.name == f"{checkpoints.MANIFEST}.tmp":
             die()
         sync(path)
 
-    checkpoints._sync = dying
+    checkpoints.sync = dying
 
 
 def die_in_a_draft_of_the_checkpoint() -> None:

@@ -55,8 +55,8 @@ ALL = {
 }
 
 if __name__ == "__main__":
-    registry._PLACES.clear()
-    registry._PLACES.update(dict.fromkeys(ALL, ""))
-    registry._PLACES["lacks"] = ""
-    registry.find = ALL.__getitem__  # type: ignore[assignment]
+    registry.VERIFIERS._places.clear()
+    registry.VERIFIERS._places.update(dict.fromkeys(ALL, ""))
+    registry.VERIFIERS._found.update(ALL)
+    registry.VERIFIERS.register("lacks", "nowhere:Lacks")
     child.main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from training.formats.languages import NAMES
 from workers.verifiers import languages
 from workers.verifiers.language import Language
 from workers.verifiers.protocol import Case, Finding
@@ -50,7 +51,7 @@ def told(response: str, wanted: object, prompt: str = "?") -> Finding:
 
 def test_thirty_languages_and_more_are_told_apart() -> None:
     assert len(SENTENCES) == 30
-    assert set(SENTENCES) <= languages.LANGUAGES <= set(languages.NAMES)
+    assert set(SENTENCES) <= languages.LANGUAGES <= set(NAMES)
     assert {code: languages.language_of(text) for code, text in SENTENCES.items()} == {code: code for code in SENTENCES}
 
 

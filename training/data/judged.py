@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from training.data import lines
-from training.data.rules import CODES, language_of
+from training.data.rules import language_of
 from training.data.sampled import Sampled
 from training.formats.errors import DataError
 
@@ -67,7 +67,7 @@ def read(file: Path | None) -> dict[str, Judged]:
 
 def refusal(sampled: Sampled) -> str | None:
     """That one does not know, in the language of the question; None where that is not plain to see."""
-    code = sampled.language or CODES.get(language_of(sampled.question) or "")
+    code = sampled.language or language_of(sampled.question)
     choice = REFUSALS.get(code or "")
     return choice[hashlib.sha256(sampled.key.encode()).digest()[0] % len(choice)] if choice else None
 

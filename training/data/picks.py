@@ -40,21 +40,24 @@ class Pick:
         return asdict(self) | {"steps": steps, "id": f"{self.source}:{number}", "split": "train", "completion": [turn]}
 
 
+def pick_of(sampled: Sampled, source: str, text: str, **found: Any) -> Pick:
+    """The row that has `text` answer what was sampled behind; `found` says of a sampled answer how good it is, and by whom."""
+    return Pick(
+        source=source,
+        prompt_id=sampled.prompt_id,
+        prompt=sampled.prompt,
+        tools=sampled.tools,
+        completion=text,
+        capability=sampled.capability,
+        checkpoint=sampled.checkpoint,
+        k=len(sampled.answers),
+        **found,
+    )
+
+
 def refusals_of(refused: Sequence[tuple[Sampled, str]]) -> list[Pick]:
     """Rows that say of a question that one does not know, in place of answers that all claim what is wrong."""
-    return [
-        Pick(
-            source=REFUSED,
-            prompt_id=sampled.prompt_id,
-            prompt=sampled.prompt,
-            tools=sampled.tools,
-            completion=text,
-            capability=sampled.capability,
-            checkpoint=sampled.checkpoint,
-            k=len(sampled.answers),
-        )
-        for sampled, text in refused
-    ]
+    return [pick_of(sampled, REFUSED, text) for sampled, text in refused]
 
 
 def preferred(train: Sequence[Preference], rules: Rules) -> list[Pick]:

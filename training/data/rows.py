@@ -22,7 +22,7 @@ from training.data import beside as sides
 from training.data.beside import NOTHING, Beside
 from training.data.chat import Response, Tokenizer, encode_chat, encode_response
 from training.data.left_out import NAMED_ROWS, UNUSABLE, LeftOut
-from training.data.rules import CODES, language_of
+from training.data.rules import language_of
 from training.data.snapshot import Preference
 from training.formats import mix, rankings
 from training.formats import pairs as algebra
@@ -261,10 +261,9 @@ def _portion(ranking: Ranking, row: Row) -> Portion:
     """What a row adds to the mix; in a snapshot everything is of people, who wrote it or preferred it."""
     source = ranking.source
     asked = next((turn["content"] for turn in reversed(source.prompt) if turn["role"] == "user"), "")
-    guessed = language_of(asked) or mix.UNKNOWN
     return Portion(
         capability=source.capability or mix.UNKNOWN,
-        language=source.language or CODES.get(guessed, guessed),
+        language=source.language or language_of(asked) or mix.UNKNOWN,
         source=source.source or "human",
         rows=1,
         tokens=sum(len(response.learnt) for response in row.responses),

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from training.data import texts
+from training.formats.languages import NAMES
 
 # Pictures and flags; symbols that are drawn as pictures unless told otherwise (Emoji_Presentation in Unicode), and those
 # that a variation selector makes pictures of. Ticks, crosses and arrows are typography: a checklist has many.
@@ -26,40 +27,23 @@ APOLOGY = re.compile(
 # Common words of languages that share the Latin script. A word that is common in two of them is in no list, however common
 # it is in one ("il", "die", "en", "van"): a few of it would make French Italian, and a right answer a wrong one.
 FUNCTION_WORDS = {
-    "english": "the and to that it you with this are have not from what your they which would",
-    "german": "der und ist nicht ein eine mit für auf sich auch wird sind oder kann",
-    "french": "et est une pour dans vous avec sont nous cette aux elle leur comme être ces",
-    "spanish": "el los las más pero muy también fue hay puede cuando hasta tiene sus qué",
-    "italian": "di che gli della delle è sono più anche nel nella questo questa dei dalla",
-    "portuguese": "os uma não em ao ele também isso você são seu muito pode até",
-    "dutch": "het een niet zijn op dat voor aan ook naar wordt maar bij uit deze",
+    "en": "the and to that it you with this are have not from what your they which would",
+    "de": "der und ist nicht ein eine mit für auf sich auch wird sind oder kann",
+    "fr": "et est une pour dans vous avec sont nous cette aux elle leur comme être ces",
+    "es": "el los las más pero muy también fue hay puede cuando hasta tiene sus qué",
+    "it": "di che gli della delle è sono più anche nel nella questo questa dei dalla",
+    "pt": "os uma não em ao ele também isso você são seu muito pode até",
+    "nl": "het een niet zijn op dat voor aan ook naar wordt maar bij uit deze",
 }
 LANGUAGE_OF = {word: language for language, listed in FUNCTION_WORDS.items() for word in listed.split()}
-CODES = {
-    "english": "en",
-    "german": "de",
-    "french": "fr",
-    "spanish": "es",
-    "italian": "it",
-    "portuguese": "pt",
-    "dutch": "nl",
-    "JAPANESE": "ja",
-    "HANGUL": "ko",
-    "THAI": "th",
-    "GREEK": "el",
-    "HEBREW": "he",
-}
-"""Of what :func:`language_of` says, where it is one language: a script that several share keeps its name."""
+ONE_LANGUAGE = {"JAPANESE": "ja", "HANGUL": "ko", "THAI": "th", "GREEK": "el", "HEBREW": "he"}
+"""Scripts that are of one language each."""
 # Who asks for another language wants one: translations, "in French", "auf Deutsch". Names of languages in the languages above;
 # "to polish" is something else.
 _NAMES = (
-    "afrikaans albanian amharic arabic armenian azerbaijani basque belarusian bengali bosnian bulgarian burmese cantonese "
-    "catalan chinese croatian czech danish dutch english esperanto estonian farsi filipino finnish french gaelic galician "
-    "georgian german greek gujarati hausa hebrew hindi hungarian icelandic igbo indonesian irish italian japanese javanese "
-    "kannada kazakh khmer korean kurdish lao latin latvian lithuanian macedonian malay malayalam maltese mandarin maori "
-    "marathi mongolian nepali norwegian pashto persian (?<!to.)polish portuguese punjabi romanian russian serbian sinhala "
-    "slovak slovene slovenian somali spanish swahili swedish tagalog tamil telugu thai turkish ukrainian urdu uzbek "
-    "vietnamese welsh xhosa yiddish yoruba zulu "
+    " ".join(NAMES.values()).lower().replace("polish", "(?<!to.)polish") + " "
+    "cantonese farsi filipino gaelic hausa igbo javanese kurdish maltese mandarin maori mongolian pashto slovenian xhosa "
+    "yiddish yoruba zulu "
     "deutsche? englische? französische? spanische? italienische? portugiesische? niederländische? schwedische? dänische? "
     "norwegische? finnische? polnische? tschechische? ungarische? russische? ukrainische? türkische? griechische? "
     "arabische? chinesische? japanische? koreanische? latein lateinische "
@@ -116,16 +100,16 @@ def _other_language(prompt: str, answer: str) -> bool:
 def language_of(text: str) -> str | None:
     """What a text is written in, as far as it is plain to see; None where it is not.
 
-    The script that most letters are of; for Latin letters the language, where its words tell.
+    The code of a language where its words or its script tell; else the name of the script that most letters are of.
     """
     letters = texts.scripts(text)
     if letters.total() < FEW_LETTERS:
         return None
     script = letters.most_common(1)[0][0]
     if script in {"HIRAGANA", "KATAKANA"} or (script == "CJK" and letters["HIRAGANA"] > 0):
-        return "JAPANESE"
+        script = "JAPANESE"
     if script != "LATIN":
-        return script
+        return ONE_LANGUAGE.get(script, script.lower())
     found = Counter(LANGUAGE_OF[word] for word in texts.words(text) if word in LANGUAGE_OF).most_common(2)
     if not found or found[0][1] < FEW_WORDS or (len(found) > 1 and found[0][1] < 2 * found[1][1]):
         return None

@@ -22,6 +22,7 @@ from typing import Any
 
 from training.formats.aside import is_broken, set_aside
 from training.formats.errors import CheckpointError
+from training.formats.files import sync
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -95,7 +96,7 @@ def write(path: Path, manifest: Manifest) -> Iterator[Path]:
         yield draft
         seal(draft, manifest)
         draft.rename(path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -109,15 +110,15 @@ def seal(path: Path, manifest: Manifest) -> None:
     draft.touch()
     for file in found:
         file.chmod(draft.stat().st_mode)  # safetensors are created 0600; who reads a checkpoint, the umask decides
-        _sync(file)
+        sync(file)
         files[file.relative_to(path).as_posix()] = {"sha256": sha256(file), "bytes": file.stat().st_size}
     created_at = manifest.created_at or datetime.now(UTC).isoformat(timespec="seconds")
     body = asdict(replace(manifest, files=files, created_at=created_at))
     draft.write_text(json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-    _sync(draft)
+    sync(draft)
     draft.rename(path / MANIFEST)
     for directory in {path, *(file.parent for file in _files(path))}:
-        _sync(directory)
+        sync(directory)
 
 
 def read(path: Path) -> Manifest:
@@ -250,11 +251,3 @@ def _check_format(path: Path, file: Path, *, pickled: bool) -> None:
         what = "contains weights that are not safetensors" if file.suffix in WEIGHTS - {".safetensors"} else None
     if what:
         raise DamagedError(path, file.relative_to(path).as_posix(), what, "save it as safetensors")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

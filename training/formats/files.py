@@ -1,6 +1,7 @@
-"""Files that are replaced as a whole."""
+"""Files that are replaced as a whole, and what outlasts a power cut."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,3 +17,12 @@ def write_text(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.tmp")
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)
+
+
+def sync(path: Path) -> None:
+    """Have what was written to a file, or which names a folder has, outlast a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

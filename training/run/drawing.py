@@ -204,18 +204,13 @@ def _ended(row: list[int], ends: set[int]) -> list[int]:
 class AtEngine(_Turns):
     """An engine draws, with the adapter of at most `publish_every` steps ago."""
 
-    def __init__(
-        self,
-        config: Drawing,
-        tokenizer: Tokenizer,
-        prompts: Mapping[str, Asked],
-        tools: Tools | None = None,
-        runs: Mapping[str, bool | None] | None = None,
-    ) -> None:
-        super().__init__(config, tokenizer, prompts, tools, runs)
-        assert config.engine is not None  # noqa: S101  # whoever makes it has looked
-        self._engine = config.engine
-        self._serves: tuple[int, str] | None = None
+    _serves: tuple[int, str] | None = None
+    """The last adapter that was handed over: at which step, and its name."""
+
+    @property
+    def _engine(self) -> EngineConfig:
+        assert self.config.engine is not None  # noqa: S101  # whoever makes it has looked
+        return self.config.engine
 
     def draw(self, behind: Sequence[list[int]], trainer: Any) -> list[list[int]]:
         """One turn behind each.

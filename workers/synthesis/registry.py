@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib import import_module
 from typing import Final
 
+from workers.registries import Registry
 from workers.synthesis.protocol import Generator
 
-_PLACES: Final[dict[str, str]] = {
-    "arithmetic": "arithmetic:Arithmetic",
-    "format_rules": "format_rules:FormatRules",
-    "reasoning_gym": "gym:Gym",
-    "needle": "needle:Needle",
-    "document_questions": "document_questions:DocumentQuestions",
-    "document_summaries": "document_summaries:DocumentSummaries",
-    "facts": "facts:Facts",
-    "repository": "repository:Repository",
-    "code_examples": "code_examples:CodeExamples",
-    "translation": "translation:Translation",
-}
-"""Name of a generator → the class, as ``module:Class`` under this folder; imported when it is first needed."""
+GENERATORS: Final[Registry[Generator]] = Registry("generator", "workers.synthesis")
+GENERATORS.register("arithmetic", "arithmetic:Arithmetic")
+GENERATORS.register("format_rules", "format_rules:FormatRules")
+GENERATORS.register("reasoning_gym", "gym:Gym")
+GENERATORS.register("needle", "needle:Needle")
+GENERATORS.register("document_questions", "document_questions:DocumentQuestions")
+GENERATORS.register("document_summaries", "document_summaries:DocumentSummaries")
+GENERATORS.register("facts", "facts:Facts")
+GENERATORS.register("repository", "repository:Repository")
+GENERATORS.register("code_examples", "code_examples:CodeExamples")
+GENERATORS.register("translation", "translation:Translation")
 
-
-def names() -> list[str]:
-    """The names of all generators."""
-    return list(_PLACES)
-
-
-@cache
-def find(name: str) -> Generator:
-    """The generator of that name.
-
-    Raises:
-        KeyError: there is none.
-    """
-    module, _, kind = _PLACES[name].partition(":")
-    generator: Generator = getattr(import_module(f"workers.synthesis.{module}"), kind)()
-    return generator
+names = GENERATORS.names
+find = GENERATORS.find

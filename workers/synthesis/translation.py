@@ -13,6 +13,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any, Final
 
+from training.formats.languages import NAMES
 from workers.synthesis.protocol import Document, Dropped, Ended, Impossible, Made, Order, asked
 from workers.verifiers import languages
 
@@ -52,14 +53,14 @@ async def _translated(order: Order, document: Document, code: str) -> Made:
     text = document.text.strip()
     before = languages.language_of(text) or "en"
     if languages.alike(before, code):
-        raise Dropped(f"it is in {languages.NAMES[code]} already")
-    there = (await order.ask(THERE.format(language=languages.NAMES[code], text=text))).strip()
+        raise Dropped(f"it is in {NAMES[code]} already")
+    there = (await order.ask(THERE.format(language=NAMES[code], text=text))).strip()
     if not there:
         raise Dropped("the model translated nothing")
     into = languages.language_of(there, wanted=frozenset({code}))
     if into is not None and not languages.alike(into, code):
-        raise Dropped(f"the translation is in {languages.NAMES.get(into, into)}")
-    back = (await order.ask(THERE.format(language=languages.NAMES[before], text=there))).strip()
+        raise Dropped(f"the translation is in {NAMES.get(into, into)}")
+    back = (await order.ask(THERE.format(language=NAMES[before], text=there))).strip()
     alike = await asyncio.to_thread(similarity, text, back)
     if alike < SAME:
         raise Dropped(f"translated back it says something else (likeness {alike:.2f}, {SAME} is wanted)")

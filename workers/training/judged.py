@@ -125,7 +125,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("judged", type=Path)
     given = parser.parse_args(argv)
     if not get_settings().database_url:
-        return lines.end("This command asks an installation for its judge: run it where DATABASE_URL is set.", 2)
+        return lines.without_installation("judge")
     word, why_not = Word.admitted()
     try:
         given.judged.parent.mkdir(parents=True, exist_ok=True)

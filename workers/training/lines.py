@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from training.formats import files
 from workers.engines.protocol import EngineAway, ModelMissing
 
 Line = dict[str, Any]
@@ -60,10 +61,7 @@ def report(file: Path, body: dict[str, Any]) -> None:
 
 def write(file: Path, body: dict[str, Any]) -> None:
     """One JSON object; the file appears whole."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.tmp")
-    draft.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
-    draft.replace(file)
+    files.write_json(file, body)
 
 
 async def together(things: Iterable[T], one: Callable[[T], Awaitable[None]], *gives_up: type[Exception]) -> None:
@@ -111,3 +109,8 @@ def end(sentence: str, status: int) -> int:
     """Say why a command ends; returns its exit code."""
     sys.stderr.write(f"{sentence}\n")
     return status
+
+
+def without_installation(asked_for: str) -> int:
+    """End a command that asks an installation for its champion, its judge or other models, where there is none."""
+    return end(f"This command asks an installation for its {asked_for}: run it where DATABASE_URL is set.", 2)

@@ -230,7 +230,7 @@ def main(argv: list[str]) -> int:
     given = _arguments(argv)
     settings = get_settings()
     if not settings.database_url:
-        return lines.end("This command asks an installation for its champion: run it where DATABASE_URL is set.", 2)
+        return lines.without_installation("champion")
     return lines.patiently(
         lambda: _sampled(settings, given), "the samples so far are kept", settings.training_engine_wait
     )

@@ -152,7 +152,7 @@ def main(argv: list[str]) -> int:
     given = _arguments(argv)
     settings = get_settings()
     if not settings.database_url:
-        return lines.end("This command asks an installation for its models: run it where DATABASE_URL is set.", 2)
+        return lines.without_installation("models")
     return lines.patiently(
         lambda: _solved(settings, given), "the solutions so far are kept", settings.training_engine_wait
     )

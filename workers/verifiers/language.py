@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from training.formats.languages import NAMES
 from workers.verifiers import languages
 from workers.verifiers.protocol import Case, Finding, unchecked
 
@@ -42,10 +43,8 @@ class Language:
         if not shares:
             return unchecked(self, "Too few words to say a language")
         share = max(sum(part for code, part in shares.items() if languages.alike(code, each)) for each in wanted)
-        named = " or ".join(languages.NAMES[code] for code in wanted)
-        found = ", ".join(
-            f"{languages.NAMES.get(code, code)} {part:.0%}" for code, part in shares.items() if part >= 0.01
-        )
+        named = " or ".join(NAMES[code] for code in wanted)
+        found = ", ".join(f"{NAMES.get(code, code)} {part:.0%}" for code, part in shares.items() if part >= 0.01)
         passed = share >= ENOUGH
         message = f"{named}, as wanted" if passed else f"{named} is wanted; found: {found}"
         evidence = {"wanted": wanted, "found": {code: round(part, 3) for code, part in shares.items()}}

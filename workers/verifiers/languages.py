@@ -8,26 +8,15 @@ from collections import Counter
 from functools import cache
 from typing import Any, Final
 
+from training.formats import languages
+from training.formats.languages import NAMES, SAME
+
 _TOLD_APART: Final = (
     "en de fr es it pt nl sv da no fi pl cs hu ro ru uk bg el tr ar he hi th ja zh ko vi id sw "
     "sk sl hr ca lt lv et fa ur bn ta te mr gu kn ml pa ka hy km lo my si am"
 )
 LANGUAGES: Final = frozenset(_TOLD_APART.split())
 """ISO 639-1 codes that a text is told apart in; of one more only where it is the one that is wanted."""
-NAMES: Final = {
-    "af": "Afrikaans", "am": "Amharic", "ar": "Arabic", "az": "Azerbaijani", "be": "Belarusian", "bg": "Bulgarian",
-    "bn": "Bengali", "bs": "Bosnian", "ca": "Catalan", "cs": "Czech", "cy": "Welsh", "da": "Danish", "de": "German",
-    "el": "Greek", "en": "English", "eo": "Esperanto", "es": "Spanish", "et": "Estonian", "eu": "Basque", "fa": "Persian",
-    "fi": "Finnish", "fr": "French", "ga": "Irish", "gl": "Galician", "gu": "Gujarati", "he": "Hebrew", "hi": "Hindi",
-    "hr": "Croatian", "hu": "Hungarian", "hy": "Armenian", "id": "Indonesian", "is": "Icelandic", "it": "Italian",
-    "ja": "Japanese", "ka": "Georgian", "kk": "Kazakh", "km": "Khmer", "kn": "Kannada", "ko": "Korean", "la": "Latin",
-    "lo": "Lao", "lt": "Lithuanian", "lv": "Latvian", "mk": "Macedonian", "ml": "Malayalam", "mr": "Marathi", "ms": "Malay",
-    "my": "Burmese", "ne": "Nepali", "nl": "Dutch", "no": "Norwegian", "pa": "Punjabi", "pl": "Polish", "pt": "Portuguese",
-    "ro": "Romanian", "ru": "Russian", "si": "Sinhala", "sk": "Slovak", "sl": "Slovene", "so": "Somali", "sq": "Albanian",
-    "sr": "Serbian", "sv": "Swedish", "sw": "Swahili", "ta": "Tamil", "te": "Telugu", "th": "Thai", "tl": "Tagalog",
-    "tr": "Turkish", "uk": "Ukrainian", "ur": "Urdu", "uz": "Uzbek", "vi": "Vietnamese", "zh": "Chinese",
-}  # fmt: skip
-_SAME: Final = {"nb": "no", "nn": "no", "iw": "he", "in": "id", "fil": "tl", "cmn": "zh", "yue": "zh", "wuu": "zh"}
 _ALIKE: Final = (frozenset({"id", "ms"}), frozenset({"hr", "sr", "bs"}))
 """Languages that are not told apart."""
 _CLOSE: Final = tuple(
@@ -90,15 +79,10 @@ def code_of(name: str) -> str:
     Raises:
         ValueError: no language that can be told is called so.
     """
-    plain = name.strip().casefold()
-    code = re.split("[-_]", plain)[0]
-    code = _SAME.get(code, code)
-    if code in NAMES:
-        return code
-    named = next((known for known, its in NAMES.items() if its.casefold() == plain), None)
-    if named is None:
+    code = languages.code_of(name)
+    if code is None:
         raise ValueError(f"{name!r} is no language that can be told: use a code of ISO 639-1, such as de")
-    return named
+    return code
 
 
 def prose(text: str) -> str:
@@ -150,7 +134,7 @@ def shares(text: str, *, wanted: frozenset[str] = frozenset()) -> dict[str, floa
 
 def alike(one: str, other: str) -> bool:
     """Whether both codes name one language, or two that are not told apart."""
-    one, other = _SAME.get(one, one), _SAME.get(other, other)
+    one, other = SAME.get(one, one), SAME.get(other, other)
     return one == other or any({one, other} <= group for group in _ALIKE)
 
 
@@ -183,7 +167,7 @@ def _told(text: str, wanted: frozenset[str]) -> tuple[str, float] | None:
     considered = LANGUAGES | wanted
     ranked: dict[str, float] = {}
     for label, probability in _identifier().rank(" ".join(words.split())):
-        code = _SAME.get(label, label)
+        code = SAME.get(label, label)
         if code in considered:
             weight = _RARE_WEIGHT if code in _RARE and code not in wanted else 1.0
             ranked[code] = ranked.get(code, 0.0) + weight * probability

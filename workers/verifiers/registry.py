@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib import import_module
 from typing import Final
 
+from workers.registries import Registry
 from workers.verifiers.protocol import Case, Verifier
 
-_PLACES: Final[dict[str, str]] = {
-    "instructions": "instructions:Instructions",
-    "tool_calls": "tool_calls:ToolCalls",
-    "span": "span:Span",
-    "static": "code.static:Static",
-    "code_tests": "code.running:CodeTests",
-    "program": "code.program:Program",
-    "steps": "steps:Steps",
-    "answer": "answer:Answer",
-    "language": "language:Language",
-    "facts": "facts:Facts",
-}
-"""Name of a verifier → the class, as ``module:Class`` under this folder; imported when it is first needed."""
+VERIFIERS: Final[Registry[Verifier]] = Registry("verifier", "workers.verifiers")
+VERIFIERS.register("instructions", "instructions:Instructions")  # in the order in which they are run: quick ones first
+VERIFIERS.register("tool_calls", "tool_calls:ToolCalls")
+VERIFIERS.register("span", "span:Span")
+VERIFIERS.register("static", "code.static:Static")
+VERIFIERS.register("code_tests", "code.running:CodeTests")
+VERIFIERS.register("program", "code.program:Program")
+VERIFIERS.register("steps", "steps:Steps")
+VERIFIERS.register("answer", "answer:Answer")
+VERIFIERS.register("language", "language:Language")
+VERIFIERS.register("facts", "facts:Facts")
 
-
-def names() -> list[str]:
-    """The names of all verifiers, in the order in which they are run: quick ones first."""
-    return list(_PLACES)
-
-
-@cache
-def find(name: str) -> Verifier:
-    """The verifier of that name.
-
-    Raises:
-        KeyError: there is none.
-    """
-    module, _, kind = _PLACES[name].partition(":")
-    verifier: Verifier = getattr(import_module(f"workers.verifiers.{module}"), kind)()
-    return verifier
+names = VERIFIERS.names
+find = VERIFIERS.find
 
 
 def load(verifier: Verifier, case: Case) -> None:
@@ -56,8 +39,7 @@ def applies(name: str, case: Case) -> bool:
     Raises:
         ValueError: there is none of that name.
     """
-    if name not in _PLACES:
-        raise ValueError(f"No verifier is called {name!r}; there are {', '.join(names())}")
+    VERIFIERS.check(name)
     try:
         return find(name).applies(case)
     except Exception:  # noqa: BLE001  # `checked` turns what is wrong into a null finding with its reason

@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
 from app.accounts.access import Reviewer
+from app.accounts.models import User
 from app.kernel.db import DbSession
 from app.preferences import queries
 from app.preferences.exporters import Shape
-from app.preferences.forms import KEYS, ExportFilter, Id
+from app.preferences.forms import KEYS, ExportFilter, Id, Selection
 from app.preferences.private import search as searching
 from app.preferences.private.kinds import MISSES, Kind, found_by
 from app.preferences.private.search import Part, Place
@@ -105,6 +106,11 @@ def _address(path: str, request: Request, shape: Shape, **more: object) -> str:
     return f"{path}?{urlencode([*chosen, ('shape', shape.value), *said])}"
 
 
+def _searched(user: User, asked: Selection, shape: Shape) -> ExportFilter:
+    """What is searched: all that the request selects and this person may see, whatever it does about private data."""
+    return queries.visible_to(user, asked.wanted(shape).model_copy(update={"private": None}))
+
+
 def _counting(request: Request, shape: Shape, so_far: SoFar, *, done: bool) -> Counting:
     carried: Mapping[str, object] = so_far.model_dump(exclude={"paused", "shape", "places_after"})
     return Counting(
@@ -136,7 +142,7 @@ def private_page(
     wish: Annotated[SoFar, Query()],
 ) -> HTMLResponse:
     """Some of the places. On the first page the count stands beside, and goes on by itself."""
-    wanted = queries.visible_to(user, asked.wanted(wish.shape).model_copy(update={"private": None}))
+    wanted = _searched(user, asked, wish.shape)
     part = searching.search(session, wish.shape, wanted, after=wish.places_after, places=PLACES)
     page = PrivatePage(
         wanted=wanted,
@@ -160,5 +166,5 @@ def private_count(
     wish: Annotated[SoFar, Query()],
 ) -> HTMLResponse:
     """The count with a further part; paused, as it stands."""
-    wanted = queries.visible_to(user, asked.wanted(wish.shape).model_copy(update={"private": None}))
+    wanted = _searched(user, asked, wish.shape)
     return render(request, "preferences/_private.html", _counted_on(request, session, wish.shape, wanted, wish))

@@ -1,4 +1,7 @@
-"""Languages of prompts and people: a code of ISO 639-1 and its English name."""
+"""Languages of prompts, responses and people: a code of ISO 639-1 and its English name.
+
+This is the one table of them. Pages, the verifier of languages and the rules of training all call a language by it.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,9 @@ NAMES: Final = {
     "sr": "Serbian", "sv": "Swedish", "sw": "Swahili", "ta": "Tamil", "te": "Telugu", "th": "Thai", "tl": "Tagalog",
     "tr": "Turkish", "uk": "Ukrainian", "ur": "Urdu", "uz": "Uzbek", "vi": "Vietnamese", "zh": "Chinese",
 }  # fmt: skip
-"""Those that the verifier ``language`` can tell.
-
-The table stands again in ``workers/verifiers/languages.py``, and a test holds the two equal: verifiers run without the
-application and without training, and the application imports no worker, so no module is below both.
-"""
-_ALSO: Final = {"nb": "no", "nn": "no", "iw": "he", "in": "id", "fil": "tl", "cmn": "zh"}
+"""Those that the verifier ``language`` can tell."""
+SAME: Final = {"nb": "no", "nn": "no", "iw": "he", "in": "id", "fil": "tl", "cmn": "zh", "yue": "zh", "wuu": "zh"}
+"""Other codes, and what the language is called by here."""
 _BY_NAME: Final = {name.casefold(): code for code, name in NAMES.items()}
 
 
@@ -31,7 +31,7 @@ def code_of(said: str) -> str | None:
     """The code of a language that is called by its code, by a longer one (de-CH) or by its English name; else None."""
     plain = said.strip().casefold()
     code = re.split("[-_]", plain)[0]
-    code = _ALSO.get(code, code)
+    code = SAME.get(code, code)
     return code if code in NAMES else _BY_NAME.get(plain)
 
 

@@ -69,6 +69,25 @@ def test_a_batch_grows_and_prompts_are_withdrawn_and_restored(admin: Client, ses
     assert admin.restore(first.id).state == "pending"
 
 
+def test_a_source_is_added_weighed_and_withdrawn(admin: Client, session: Session, tmp_path: Path) -> None:
+    current_round(session)
+    pairs = [{"prompt": f"Why {n}?", "chosen": "So.", "rejected": "No."} for n in range(2)]
+    made = admin.add_source(pairs, name="Pairs", kind="preferences", origin="human", licence="CC BY 4.0")
+    assert (made.rows, made.weight, made.licence) == (2, 0.0, "CC BY 4.0")
+    (tmp_path / "answers.csv").write_text("prompt,completion\nWhy?,So.\n")
+    admin.add_source(tmp_path / "answers.csv", name="Answers", kind="completions", origin="synthetic")
+    assert [(each.name, each.filename) for each in admin.sources()] == [
+        ("Answers", "answers.csv"),
+        ("Pairs", "rows.jsonl"),
+    ]
+    assert admin.weigh_source(made.id, 0.5).weight == 0.5
+    assert [(each.name, each.weight) for each in admin.rounds().sources] == [("Pairs", 0.5)]
+    assert admin.withdraw_source(made.id).withdrawn_at is not None
+    assert (admin.source(made.id).weight, admin.source(made.id).uses) == (0.0, [])
+    with pytest.raises(BadInput, match="line 1: has no two responses"):
+        admin.add_source([{"prompt": "Why?"}], name="Bad", kind="preferences", origin="human")
+
+
 def test_items_are_judged_and_the_preferences_come_out(
     admin: Client, alice: Client, session: Session, tmp_path: Path
 ) -> None:

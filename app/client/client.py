@@ -46,6 +46,11 @@ class Client(Connection):
         """
         return self._wire.read(m.AppendedJson, "POST", f"/batches/{batch_id}/prompts", **sent(file, settings))
 
+    def preview_append(self, batch_id: int, file: Rows, **settings: Any) -> m.AppendPreviewJson:
+        """What :meth:`append` would do now, with the same arguments; nothing is added."""
+        path = f"/batches/{batch_id}/prompts/preview"
+        return self._wire.read(m.AppendPreviewJson, "POST", path, **sent(file, settings))
+
     def change_batch(self, batch_id: int, **settings: Any) -> m.BatchJson:
         """Change the settings of a batch; what is not named stays."""
         return self._wire.read(m.BatchJson, "PATCH", f"/batches/{batch_id}", json=settings)

@@ -59,7 +59,12 @@ def test_prompts_come_in_from_rows_or_a_file_and_are_listed(admin: Client, sessi
 def test_a_batch_grows_and_prompts_are_withdrawn_and_restored(admin: Client, session: Session) -> None:
     current_round(session)
     batch = admin.create_batch([{"prompt": "One?"}], name="Sums")
-    more = admin.append(batch.id, [{"prompt": "One?"}, {"prompt": "Two?"}, {"prompt": ""}], leave_out_refused=True)
+    rows = [{"prompt": "One?"}, {"prompt": "Two?"}, {"prompt": ""}]
+    seen = admin.preview_append(batch.id, rows)
+    assert (seen.new, seen.known, seen.refused, [each.line for each in seen.left_out]) == (1, 1, 1, [3])
+    assert [each.messages[-1]["content"] for each in seen.first] == ["Two?"]
+    assert admin.batch(batch.id).progress.prompts == 1
+    more = admin.append(batch.id, rows, leave_out_refused=True)
     assert (more.added, more.skipped, [each.line for each in more.left_out]) == (1, 1, [3])
     assert more.batch.progress.prompts == 2
     assert admin.change_batch(batch.id, name="More sums", annotators_per_prompt=2).annotators_per_prompt == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -215,10 +215,14 @@ class Client(Connection):
         """No training that starts later learns from it; this is for good."""
         return self._wire.read(o.SourceJson, "POST", f"/sources/{source_id}/withdraw")
 
+    def delete_source_file(self, source_id: int) -> o.SourceJson:
+        """Delete the file of a withdrawn source that no unfinished run needs; its hash stays."""
+        return self._wire.read(o.SourceJson, "DELETE", f"/sources/{source_id}/file")
+
     # ── Training (admins) ────────────────────────────────────────────────────────────────────────────────────────────
-    def train(self) -> list[o.RunJson]:
-        """Freeze a snapshot, and queue the runs of a round."""
-        return self._wire.read(o.StartedRuns, "POST", "/training-runs").training_runs
+    def train(self, weights: Mapping[int, float] | None = None) -> list[o.RunJson]:
+        """Freeze a snapshot, and queue the runs of a round; ``weights`` of sources, by id, hold for this training alone."""
+        return self._wire.read(o.StartedRuns, "POST", "/training-runs", json={"weights": weights or {}}).training_runs
 
     def runs(self) -> Iterator[o.RunJson]:
         """Training runs, newest first."""

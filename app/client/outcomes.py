@@ -16,6 +16,7 @@ class LearntJson(Answer):
     origin: str
     sha256: str
     weight: float
+    file_deleted_at: datetime | None
 
 
 class RoundJson(Answer):
@@ -100,6 +101,7 @@ class SourceJson(Answer):
     weight: float
     created_at: datetime
     withdrawn_at: datetime | None
+    file_deleted_at: datetime | None
 
 
 class SourceList(Answer):

@@ -89,6 +89,7 @@ def test_a_source_is_added_weighed_and_withdrawn(admin: Client, session: Session
     assert [(each.name, each.weight) for each in admin.rounds().sources] == [("Pairs", 0.5)]
     assert admin.withdraw_source(made.id).withdrawn_at is not None
     assert (admin.source(made.id).weight, admin.source(made.id).uses) == (0.0, [])
+    assert admin.delete_source_file(made.id).file_deleted_at is not None
     with pytest.raises(BadInput, match="line 1: has no two responses"):
         admin.add_source([{"prompt": "Why?"}], name="Bad", kind="preferences", origin="human")
 

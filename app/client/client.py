@@ -186,6 +186,10 @@ class Client(Connection):
         """Contests, newest first (reviewers)."""
         return self._pages(o.ContestList, "/contests", "before", lambda page: page.contests)
 
+    def challenge(self, checkpoint_id: int) -> o.ContestJson:
+        """Let people compare a policy that was trained elsewhere with the champion (admins)."""
+        return self._wire.read(o.ContestJson, "POST", f"/checkpoints/{checkpoint_id}/challenge")
+
     def checkpoints(self) -> Iterator[o.CheckpointJson]:
         """Checkpoints, newest first (reviewers)."""
         return self._pages(o.CheckpointList, "/checkpoints", "before", lambda page: page.checkpoints)

@@ -26,7 +26,7 @@ from app.registry import queries as registry
 from app.registry.models import CheckpointState, External
 from app.registry.queries import CheckpointRow, EngineView
 from app.registry.service import SAMPLED_KINDS
-from app.rounds import choosing, discarding, mixing
+from app.rounds import choosing, discarding, mixing, nominating
 from app.rounds.choosing import Chosen
 from app.rounds.mixing import Mix
 from app.rounds.models import TrainingRun
@@ -65,6 +65,7 @@ class CheckpointPage:
     mark_words: str
     may_write: bool
     may_deploy: bool
+    may_challenge: bool
     external: External | None
 
 
@@ -129,6 +130,7 @@ def checkpoint(request: Request, session: DbSession, user: Reviewer, checkpoint_
         mark_words=WORDS[lineage.mark] if lineage.mark else "",
         may_write=admin,
         may_deploy=admin and sampled and not row.deployments,
+        may_challenge=admin and nominating.offered(session, found),
         external=session.get(External, found.id),
     )
     return render(request, "registry/checkpoint.html", page)

@@ -102,10 +102,11 @@ def _beside(session: Session, weights: Weights) -> list[Learnt]:
 
 
 def _blocked(current: Round, challenging: Round | None, found: Readiness) -> str | None:
-    return _under_way(current, challenging) or _too_little(found)
+    return under_way(current, challenging) or _too_little(found)
 
 
-def _under_way(current: Round, challenging: Round | None) -> str | None:
+def under_way(current: Round, challenging: Round | None) -> str | None:
+    """What a round does that keeps the next step from beginning, in words; None where it only collects."""
     if current.state is RoundState.TRAINING:
         return f"Round {current.number} is already training. Wait for it, or cancel it."
     if current.state is RoundState.CHECKING:

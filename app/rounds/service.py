@@ -314,7 +314,7 @@ def _conclude(session: Session, current: Round, attempt: Sequence[TrainingRun]) 
             if candidate is None:
                 _refuse(session, current, trained, " ".join(checking.refusals(session, attempt[-1])))
             else:
-                _challenge(session, current, candidate)
+                challenge(session, current, candidate)
     except Conflict as conflict:
         session.refresh(current)
         current.state = RoundState.COLLECTING
@@ -331,7 +331,8 @@ def _refuse(session: Session, current: Round, policy: Checkpoint, reason: str) -
     log.info("round_refused", round=current.number, policy=policy.name, reason=reason)
 
 
-def _challenge(session: Session, current: Round, policy: Checkpoint) -> None:
+def challenge(session: Session, current: Round, policy: Checkpoint) -> None:
+    """The policy of a round is in contest from now on, and the next round collects; whoever calls has the round's lock."""
     current.state = RoundState.CHALLENGING
     _open_next(session, current)
     contests.open_gate(session, current, policy)

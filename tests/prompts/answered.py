@@ -99,6 +99,29 @@ RECORDS: dict[str, tuple[dict[str, Any], list[str], list[Said]]] = {
         ["Why?"],
         [("m", "a", EQUAL), ("n", "b", EQUAL)],
     ),
+    "arena, several turns": (
+        {
+            "conversation_a": [USER, answer("Yes?"), LATER, answer("a")],
+            "conversation_b": [USER, answer("Yes?"), LATER, answer("b")],
+            "model_a": "m",
+            "model_b": "n",
+            "winner": "model_b",
+        },
+        ["Why?", "Yes?", "And?"],
+        [("m", "a", WORSE), ("n", "b", BETTER)],
+    ),
+    "arena, by table, several turns": (
+        {
+            "prompt": ["Why?", "And?"],
+            "response_a": ["Yes?", "a"],
+            "response_b": ["Yes?", "b"],
+            "model_a": "m",
+            "model_b": "n",
+            "winner_model_a": 1,
+        },
+        ["Why?", "Yes?", "And?"],
+        [("m", "a", BETTER), ("n", "b", WORSE)],
+    ),
     "arena, both the same": (
         {
             "conversation_a": [USER, answer("a")],

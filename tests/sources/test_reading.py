@@ -114,6 +114,17 @@ def test_the_scale_of_helpsteer_is_read_as_ours(preference: int, strength: int) 
         ({"prompt": "Why?", "chosen": "So."}, "without a"),
         ({"prompt": "Why?", "chosen": "So.", "rejected": "So."}, "same text"),
         ({"prompt": "Why?"}, "has no two responses"),
+        (
+            {
+                "prompt": ["Why?", "And?"],
+                "response_a": ["Yes?", "a"],
+                "response_b": ["No.", "b"],
+                "model_a": "m",
+                "model_b": "n",
+                "winner": "model_a",
+            },
+            "whose earlier turns differ between the two models",
+        ),
         ({"prompt": "Why?", "responses": ["So.", "No."]}, "does not say which response is better"),
         (
             {"prompt": "Why?", "responses": [{"text": "a", "rank": 1}, {"text": "b", "rank": 1}]},

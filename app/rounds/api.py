@@ -212,7 +212,7 @@ def start_training(request: Request, session: DbSession, user: ApiAdmin, wish: S
         queued = service.start_training(session, user, weights)
         return StartedRuns(training_runs=_json(session, _reloaded(session, queued)))
 
-    return once(session, user, request, wish.model_dump_json().encode() if weights else b"", work, status=202)
+    return once(session, user, request, wish.model_dump_json().encode() if wish and weights else b"", work, status=202)
 
 
 @router.get("/training-runs/{run_id}")

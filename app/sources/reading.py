@@ -59,8 +59,8 @@ def _preference(prompt: ParsedPrompt) -> Row:
         raise Refused("has no two responses: write “chosen” and “rejected”, or responses with a rank or a score")
     if prompt.note == LATER:
         raise Refused(
-            "is a battle of several turns whose earlier turns differ between the two models, so its winner won a conversation and "
-            "no answer: leave the row out"
+            "is a battle of several turns whose earlier turns differ between the two models, so its winner won a conversation "
+            "and no answer: leave the row out"
         )
     best, worst = _sides(prompt.responses)
     if best.text == worst.text:

@@ -16,8 +16,8 @@ from app.prompts.restating import ends_with_answer, prefer, shared, turn
 from app.prompts.shapes import Answered, Restated
 
 LATER = (
-    "These battles went on for several turns, and the turns before the last answers differ between the two models. The first answers "
-    "that differ are compared; the conversations, and who won them, are kept in the metadata of each prompt."
+    "These battles went on for several turns, and those before the last answers differ between the two models. The first "
+    "answers that differ are compared; the conversations, and who won them, are kept in the metadata of each prompt."
 )
 _WINNERS = {"model_a": 1.0, "a": 1.0, "model_b": -1.0, "b": -1.0}
 

@@ -30,6 +30,7 @@ TWINS = {
     "/rounds/train": "POST /training-runs",
     "/runs/{run_id}/cancel": "POST /training-runs/{run_id}/cancel",
     "/runs/{run_id}/retry": "POST /training-runs/{run_id}/retry",
+    "/sources/{source_id}/file/delete": "DELETE /sources/{source_id}/file",
     "/sources/{source_id}/weight": "PATCH /sources/{source_id}",
     "/tokens/{token_id}/revoke": "DELETE /tokens/{token_id}",
     "/webhooks/{webhook_id}/delete": "DELETE /webhooks/{webhook_id}",

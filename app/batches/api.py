@@ -29,7 +29,7 @@ from app.prompts.forms import (
     StateChange,
     field_errors,
 )
-from app.prompts.import_forms import AppendedJson, AppendSettings, ImportedJson
+from app.prompts.import_forms import AppendedJson, AppendPreviewJson, AppendSettings, FirstJson, ImportedJson
 from app.prompts.intake import ApiFile, Sent, SentFile, described
 from app.prompts.models import Batch
 
@@ -113,6 +113,27 @@ def append_prompts(request: Request, session: DbSession, user: ApiAdmin, batch_i
     return once(session, user, request, _same(file, chosen), work)
 
 
+@router.post(
+    "/batches/{batch_id:int}/prompts/preview",
+    response_model=AppendPreviewJson,
+    responses=_REFUSED,
+    openapi_extra=_body(AppendSettings, "file"),
+)
+def preview_prompts(session: DbSession, user: ApiAdmin, batch_id: int, sent: ApiFile) -> AppendPreviewJson:
+    """Say what adding a file of prompts to a batch would do: how many are new, known or refused, and why. Nothing is stored."""
+    batch = queries.access_batch(session, user, batch_id)
+    file, chosen = _file(sent), _settings(sent, AppendSettings)
+    report = appending.preview(session, batch, file.filename, file.content)
+    about = importing.of_file(report, chosen.unnamed_model)
+    return AppendPreviewJson(
+        new=report["valid"],
+        known=report["known"],
+        refused=report["refused"],
+        first=[FirstJson.model_validate(each) for each in report["sample"]],
+        **dict(about),
+    )
+
+
 @router.get("/batches", dependencies=[Depends(api_staff)])
 def list_batches(session: DbSession, before: Cursor = None, limit: Limit = 25) -> BatchList:
     """Batches with their progress, newest first."""
@@ -190,7 +211,6 @@ def batch_json(session: Session, batches: list[Batch]) -> list[BatchJson]:
     """Batches as they are answered, with their progress."""
     progress = batch_progress(session, [batch.id for batch in batches])
     rounds = round_numbers(session, {batch.round_id for batch in batches})
-    """Batches as they are answered, with their progress."""
     return [_as_json(batch, progress[batch.id], rounds[batch.round_id]) for batch in batches]
 
 

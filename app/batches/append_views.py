@@ -1,4 +1,4 @@
-"""HTML of more prompts for a batch: one form, whose file is added whole or answered line by line."""
+"""HTML of more prompts for a batch: a form that takes a file, whose preview is a page of its own, and adding it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pydantic import ValidationError
 from app.accounts.access import Admin
 from app.batches import appending
 from app.batches.appending import Appended
-from app.batches.views import upload_page
+from app.batches.views import beside, preview_page, upload_page
 from app.kernel.db import DbSession
-from app.kernel.errors import BadInput
+from app.kernel.errors import BadInput, NotFound
 from app.prompts import queries
 from app.prompts.forms import field_errors
 from app.prompts.import_forms import AppendSettings
-from app.prompts.intake import AdminFile
+from app.prompts.intake import AdminFile, AdminForm
 from app.prompts.models import Batch, BatchTask
 from app.shell.posted import unknown
 from app.shell.web import redirect
@@ -29,21 +29,42 @@ def new_prompts(request: Request, session: DbSession, user: Admin, batch_id: int
     return upload_page(request, batch=queries.access_batch(session, user, batch_id))
 
 
-@router.post("/batches/{batch_id}/prompts")
-def append_prompts(request: Request, session: DbSession, user: Admin, batch_id: int, sent: AdminFile) -> Response:
-    """Add the file; what is wrong with it is answered beside the field, and nothing is added then."""
-    unknown(sent.fields.keys() - AppendSettings.model_fields.keys())
+@router.post("/batches/{batch_id}/prompts/preview")
+def preview_prompts(request: Request, session: DbSession, user: Admin, batch_id: int, sent: AdminFile) -> Response:
+    """Take a file and show what adding it would do; a file that cannot be used is answered beside the field."""
+    unknown(set(sent.fields))
     batch = queries.access_batch(session, user, batch_id)
     if sent.file is None or not sent.file.filename:
-        return upload_page(request, BadInput("Choose a file first."), batch=batch, values=sent.fields)
+        return upload_page(request, BadInput("Choose a file first."), batch=batch)
     try:
-        settings = AppendSettings.model_validate(sent.fields)
-        made = appending.append(session, user, batch, sent.file.filename, sent.file.content, settings)
-    except ValidationError as error:
-        return upload_page(request, batch=batch, values=sent.fields, errors=field_errors(error))
+        held = appending.hold(session, user, batch, sent.file.filename, sent.file.content)
     except BadInput as error:
-        return upload_page(request, error, batch=batch, values=sent.fields)
-    return redirect(request, f"/batches/{batch.id}#prompts", flash=_said(batch, made))
+        return upload_page(request, error, batch=batch)
+    return redirect(request, f"/uploads/{held.id}")
+
+
+@router.post("/batches/{batch_id}/prompts")
+def append_prompts(request: Request, session: DbSession, user: Admin, batch_id: int, sent: AdminForm) -> Response:
+    """Add the file that was shown, by its ``upload``. A second click is told that it has happened."""
+    unknown(sent.fields.keys() - AppendSettings.model_fields.keys() - {"upload"})
+    batch = queries.access_batch(session, user, batch_id)
+    upload_id = _number(sent.fields.get("upload", ""))
+    said = {name: value for name, value in sent.fields.items() if name != "upload"}
+    try:
+        made = appending.take(session, user, batch, upload_id, AppendSettings.model_validate(said))
+    except (ValidationError, BadInput) as error:
+        held = queries.access_upload(session, user, upload_id)
+        wrong = field_errors(error) if isinstance(error, ValidationError) else beside(error)
+        return preview_page(request, session, held, said, wrong, batch=batch)
+    flash = _said(batch, made) if made else "This file was added or discarded before; nothing was added now."
+    return redirect(request, f"/batches/{batch.id}#prompts", flash=flash)
+
+
+def _number(text: str) -> int:
+    """The id of an upload. Raises NotFound."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise NotFound
+    return int(text)
 
 
 def _said(batch: Batch, made: Appended) -> str:

@@ -29,7 +29,7 @@ from app.prompts.models import Batch, BatchKind, BatchState, BatchTask, EarlierP
 from app.prompts.parsing import Refusal, limits_of, parse
 from app.prompts.records import ParsedPrompt
 from app.prompts.reports import Came
-from app.prompts.service import check_importable, check_size, clean_filename, copy_prompts, report_of
+from app.prompts.service import check_importable, check_size, clean_filename, copy_prompts, keep_upload, report_of
 from app.prompts.upkeep import keep_names
 
 AT_ONCE = 1000
@@ -47,6 +47,37 @@ class Appended:
     """As :func:`app.prompts.service.report_of`, of all that the batch does not have yet."""
 
 
+def preview(session: Session, batch: Batch, filename: str, content: bytes) -> dict[str, Any]:
+    """What :func:`append` would find now; nothing is added: a report of what is new, with how much of the file is ``known``.
+
+    Raises:
+        BadInput: the file as a whole cannot be used.
+        Conflict: the batch is closed or one of dialogues.
+        TooLarge: the file is.
+    """
+    check_size(content)
+    _check_grows(batch)
+    plan, report = _read(session, batch, clean_filename(filename), content)
+    return report | {"known": len(plan.known)}
+
+
+def hold(session: Session, user: User, batch: Batch, filename: str, content: bytes) -> Upload:
+    """Keep a file until somebody who has seen its :func:`preview` says that it is added."""
+    report = preview(session, batch, filename, content) | {"for_batch": batch.id}
+    return keep_upload(session, user, clean_filename(filename), content, report)
+
+
+def take(session: Session, user: User, batch: Batch, upload_id: int, settings: AppendSettings) -> Appended | None:
+    """:func:`append` a file that is held for ``batch``, which has done its work then; None where it is held no more."""
+    held = session.scalars(select(Upload).where(Upload.id == upload_id).with_for_update()).one_or_none()
+    if held is None or held.report.get("for_batch") != batch.id:
+        return None
+    made = append(session, user, batch, held.filename, held.content, settings)
+    session.delete(held)
+    session.flush()
+    return made
+
+
 def append(
     session: Session, user: User, batch: Batch, filename: str, content: bytes, settings: AppendSettings
 ) -> Appended:
@@ -61,16 +92,16 @@ def append(
     name = clean_filename(filename)
     with session.begin_nested():  # a page shows what is refused, and commits
         lock(session, batch)
-        limits = limits_of(get_settings())
-        kind, records = parse(name, content, limits)
-        plan = _Plan(session, batch)
-        report = report_of(kind, plan.judged(records))
-        _check(batch, report, plan, settings)
+        plan, report = _read(session, batch, name, content)
+        valid = report["valid"] + len(plan.known)
+        check_importable(report | {"valid": valid}, leave_out_refused=settings.leave_out_refused)
         if report["valid"] == 0:
             return Appended(0, len(plan.known), report)
         given = GivenResponses(settings)
         after = session.scalar(select(func.max(Prompt.id))) or 0
-        added = copy_prompts(session, batch, plan.accepted(parse(name, content, limits)[1]), given.take)
+        added = copy_prompts(
+            session, batch, plan.accepted(parse(name, content, limits_of(get_settings()))[1]), given.take
+        )
         ask_for_answers(session, batch, after)
         if given.record(session, user, batch, name):
             for act in AFTER_RESPONSES:
@@ -94,17 +125,24 @@ def lock(session: Session, batch: Batch) -> None:
         Conflict: it is closed or one of dialogues.
     """
     session.refresh(batch, with_for_update={"key_share": True})
+    _check_grows(batch)
+
+
+def _check_grows(batch: Batch) -> None:
     if batch.state is BatchState.CLOSED:
         raise Conflict("This batch is closed, and closing is final: import these prompts as a new batch.")
     if batch.kind is BatchKind.DIALOGUE:
         raise Conflict("In a batch of dialogues annotators write the prompts themselves: import these as a new batch.")
 
 
-def _check(batch: Batch, report: dict[str, Any], plan: _Plan, settings: AppendSettings) -> None:
+def _read(session: Session, batch: Batch, name: str, content: bytes) -> tuple[_Plan, dict[str, Any]]:
+    """What becomes of the prompts of a file, and the report of those that the batch does not have yet."""
+    kind, records = parse(name, content, limits_of(get_settings()))
+    plan = _Plan(session, batch)
+    report = report_of(kind, plan.judged(records))
     if report["responses"]["prompts"] and batch.task is BatchTask.WRITE:
         raise refused("file", WRITTEN_BRINGS)
-    valid = report["valid"] + len(plan.known)
-    check_importable(report | {"valid": valid}, leave_out_refused=settings.leave_out_refused)
+    return plan, report
 
 
 def _remember(session: Session, user: User, batch: Batch, name: str, content: bytes, report: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.accounts.models import User
 from app.batches.given import GivenResponses
 from app.comparisons.service import ask_for_answers
-from app.kernel.errors import refused
+from app.kernel.errors import Conflict, refused
 from app.prompts.forms import BatchSettings
 from app.prompts.import_forms import CameJson, LeftOut, OfFile, Reason, Unseen
 from app.prompts.models import Batch, BatchTask, Upload
@@ -32,7 +32,10 @@ def confirm(session: Session, user: User, upload: Upload, settings: BatchSetting
 
     Raises:
         BadInput: there are responses that nobody would see, or whether their model may be trained on is known to be otherwise.
+        Conflict: the file was sent as more prompts for a batch: what that batch has is not in its preview.
     """
+    if "for_batch" in upload.report:
+        raise Conflict("This file holds more prompts for a batch: to make a batch of it, upload it as a new one.")
     brings = upload.report.get("responses", {}).get("prompts", 0)
     if brings and settings.task is BatchTask.WRITE:
         raise refused("task", WRITTEN_BRINGS)

@@ -66,7 +66,6 @@ class UploadPage:
 
     batch: Batch | None
     """The one that gets more prompts; None: the file becomes a batch."""
-    values: Mapping[str, str]
     errors: dict[str, str]
     unit: str
     refused: list[dict[str, Any]]
@@ -99,6 +98,8 @@ class PreviewPage(SettingsFields):
 
     upload: Upload
     twin: Batch | None
+    batch: Batch | None
+    """The one that the file holds more prompts for; None where it becomes one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +159,10 @@ def preview(request: Request, session: DbSession, user: Admin, upload_id: int) -
     found = queries.access_upload(session, user, upload_id)
     if found.batch_id is not None:
         return redirect(request, f"/batches/{found.batch_id}")
-    return _preview_page(request, session, found, suggested(found), {})
+    if "for_batch" in found.report:
+        batch = queries.access_batch(session, user, found.report["for_batch"])
+        return preview_page(request, session, found, {"unnamed_model": "unnamed"}, {}, batch=batch)
+    return preview_page(request, session, found, suggested(found), {})
 
 
 @router.post("/uploads/{upload_id}/confirm")
@@ -170,9 +174,9 @@ def confirm(request: Request, session: DbSession, user: Admin, upload_id: int, s
             session, user, found, BatchSettings.model_validate(with_examples(all_if_empty(sent.fields)))
         )
     except ValidationError as error:
-        return _preview_page(request, session, found, sent.fields, field_errors(error), status=422)
+        return preview_page(request, session, found, sent.fields, field_errors(error))
     except BadInput as error:
-        return _preview_page(request, session, found, sent.fields, beside(error), status=422)
+        return preview_page(request, session, found, sent.fields, beside(error))
     enough = "prompts" if batch.task is BatchTask.STEPS else "ready"
     said = "Its responses are being generated."
     if batch.task is BatchTask.WRITE:
@@ -185,8 +189,11 @@ def confirm(request: Request, session: DbSession, user: Admin, upload_id: int, s
 @router.post("/uploads/{upload_id}/discard")
 def discard(request: Request, session: DbSession, user: Admin, upload_id: int) -> Response:
     """Forget the file."""
-    service.discard_upload(session, user, queries.access_upload(session, user, upload_id))
-    return redirect(request, "/batches", flash="File discarded; nothing was imported.")
+    found = queries.access_upload(session, user, upload_id)
+    batch_id = found.report.get("for_batch")
+    service.discard_upload(session, user, found)
+    back = f"/batches/{batch_id}" if batch_id else "/batches"
+    return redirect(request, back, flash="File discarded; nothing was imported.")
 
 
 # ── Batches ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -267,15 +274,12 @@ def upload_page(
     error: BadInput | None = None,
     *,
     batch: Batch | None = None,
-    values: Mapping[str, str] | None = None,
-    errors: Mapping[str, str] | None = None,
 ) -> HTMLResponse:
     """The page that takes a file: of a new batch, or of more prompts for ``batch``; with what is wrong with it."""
     settings = get_settings()
     context = UploadPage(
         batch=batch,
-        values=values or {},
-        errors={**(errors or {}), **({"file": error.message} if error else {})},
+        errors={"file": error.message} if error else {},
         unit=error.extra.get("unit", "line") if error else "line",
         refused=error.extra.get("errors", []) if error else [],
         limit_mib=settings.upload_limit_bytes // (1024 * 1024),
@@ -287,18 +291,25 @@ def upload_page(
     return render(request, "prompts/new.html", context, status=422 if context.errors else 200)
 
 
-def _preview_page(
+def preview_page(
     request: Request,
     session: DbSession,
     upload: Upload,
     values: dict[str, str],
     errors: dict[str, str],
     *,
-    status: int = 200,
+    batch: Batch | None = None,
 ) -> HTMLResponse:
-    twin = queries.batch_of_file(session, upload.sha256)
-    context = PreviewPage(upload=upload, twin=twin, values=values, errors=errors, unseen=sentences(upload.report))
-    return render(request, "prompts/preview.html", context, status=status)
+    """What is in a file that becomes a batch, or more of ``batch``; with the settings as typed and what is wrong with them."""
+    context = PreviewPage(
+        upload=upload,
+        twin=None if batch else queries.batch_of_file(session, upload.sha256),
+        batch=batch,
+        values=values,
+        errors=errors,
+        unseen=sentences(upload.report),
+    )
+    return render(request, "prompts/preview.html", context, status=422 if errors else 200)
 
 
 def beside(error: BadInput) -> dict[str, str]:

@@ -3,65 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any
 
 import httpx
 
 from app.client import models as m
 from app.client import outcomes as o
-from app.client.bars import Bar
+from app.client.connection import Connection, Rows, named, sent, until
 from app.client.errors import CorralError, NoAnswer
-from app.client.wire import Wire
-
-T = TypeVar("T")
-
-TRIES = 6
-"""Of each request: with the pauses between them, about half a minute."""
-PAGE = 100
 
 
-class Client:
+class Client(Connection):
     """Corral, as one person's token may use it. ``with Client(url, token) as corral: …`` closes it at the end."""
-
-    def __init__(
-        self,
-        url: str,
-        token: str,
-        *,
-        tries: int = TRIES,
-        timeout: float = 120.0,
-        progress: bool = True,
-        http: httpx.Client | None = None,
-    ) -> None:
-        """A client of the Corral at ``url``, such as ``https://corral.example.org``.
-
-        ``token`` is made under Profile, API tokens, or by ``corral token``. Each request is sent up to ``tries`` times, with
-        ``timeout`` seconds for each; ``progress`` draws a line on standard error for what takes long. ``http`` replaces the
-        connection, for proxies, certificates and tests.
-        """
-        self._http = http or httpx.Client(base_url=url.rstrip("/"), timeout=timeout)
-        self._http.headers["authorization"] = f"Bearer {token}"
-        self._wire = Wire(self._http, tries)
-        self._progress = progress
-
-    def close(self) -> None:
-        """Close its connections."""
-        self._http.close()
-
-    def __enter__(self) -> Self:
-        """The client."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close its connections."""
-        self.close()
 
     def me(self) -> m.Me:
         """Whom the token belongs to."""
@@ -76,20 +31,25 @@ class Client:
         """One batch with its counts."""
         return self._wire.read(m.BatchJson, "GET", f"/batches/{batch_id}")
 
-    def create_batch(self, file: Path | str | Sequence[dict[str, Any]], **settings: Any) -> m.ImportedJson:
+    def create_batch(self, file: Rows, **settings: Any) -> m.ImportedJson:
         """Import prompts as a new batch, which is prepared and not open yet.
 
         ``file`` is the path of a file in any format that Corral reads, or rows as ``{"prompt": …}``. ``settings`` are those of
         ``POST /batches``, ``name`` among them.
         """
-        return self._wire.read(m.ImportedJson, "POST", "/batches", **_import(file, settings))
+        return self._wire.read(m.ImportedJson, "POST", "/batches", **sent(file, settings))
 
-    def append(self, batch_id: int, file: Path | str | Sequence[dict[str, Any]], **settings: Any) -> m.AppendedJson:
+    def append(self, batch_id: int, file: Rows, **settings: Any) -> m.AppendedJson:
         """Add prompts to a batch that is not closed. What it has already is skipped and counted.
 
         ``file`` is as for :meth:`create_batch`; ``settings`` are those of ``POST /batches/{id}/prompts``.
         """
-        return self._wire.read(m.AppendedJson, "POST", f"/batches/{batch_id}/prompts", **_import(file, settings))
+        return self._wire.read(m.AppendedJson, "POST", f"/batches/{batch_id}/prompts", **sent(file, settings))
+
+    def preview_append(self, batch_id: int, file: Rows, **settings: Any) -> m.AppendPreviewJson:
+        """What :meth:`append` would do now, with the same arguments; nothing is added."""
+        path = f"/batches/{batch_id}/prompts/preview"
+        return self._wire.read(m.AppendPreviewJson, "POST", path, **sent(file, settings))
 
     def change_batch(self, batch_id: int, **settings: Any) -> m.BatchJson:
         """Change the settings of a batch; what is not named stays."""
@@ -132,7 +92,7 @@ class Client:
                 bar.at(of.prompts - of.pending - of.generating, of.prompts)
                 return batch if of.pending + of.generating == 0 else None
 
-            return _until(look, f"the responses of batch {batch_id}", seconds, every)
+            return until(look, f"the responses of batch {batch_id}", seconds, every)
 
     # ── Judging ──────────────────────────────────────────────────────────────────────────────────────────────────────
     def next_item(self, batch_id: int | None = None) -> m.AssignmentOut | None:
@@ -208,7 +168,7 @@ class Client:
             return found if found.state == "ready" else None
 
         with self._bar("snapshot"):
-            return _until(look, f"snapshot {made.name}", seconds, every)
+            return until(look, f"snapshot {made.name}", seconds, every)
 
     def download_snapshot(self, snapshot_id: int, file: Path | str, **wish: Any) -> Path:
         """The rows of a snapshot into a file, which appears whole or not at all."""
@@ -226,14 +186,47 @@ class Client:
         """Contests, newest first (reviewers)."""
         return self._pages(o.ContestList, "/contests", "before", lambda page: page.contests)
 
+    def challenge(self, checkpoint_id: int) -> o.ContestJson:
+        """Let people compare a policy that was trained elsewhere with the champion (admins)."""
+        return self._wire.read(o.ContestJson, "POST", f"/checkpoints/{checkpoint_id}/challenge")
+
     def checkpoints(self) -> Iterator[o.CheckpointJson]:
         """Checkpoints, newest first (reviewers)."""
         return self._pages(o.CheckpointList, "/checkpoints", "before", lambda page: page.checkpoints)
 
+    # ── Sources for training (reviewers read, admins write) ──────────────────────────────────────────────────────────
+    def sources(self) -> Iterator[o.SourceJson]:
+        """Files of preferences or answers from elsewhere, newest first, withdrawn ones among them."""
+        return self._pages(o.SourceList, "/sources", "before", lambda page: page.sources)
+
+    def source(self, source_id: int) -> o.SourceDetail:
+        """One source with the runs that learn from it."""
+        return self._wire.read(o.SourceDetail, "GET", f"/sources/{source_id}")
+
+    def add_source(self, file: Rows, *, name: str, kind: str, origin: str, **settings: Any) -> o.SourceJson:
+        """Add a file of ``kind`` ``preferences`` or ``completions``; no training learns from it until it has a weight.
+
+        ``origin`` is ``human``, ``other_task`` or ``synthetic``; ``settings`` are the others of ``POST /sources``.
+        """
+        about = {"name": name, "kind": kind, "origin": origin, **settings}
+        return self._wire.read(o.SourceJson, "POST", "/sources", **sent(file, about))
+
+    def weigh_source(self, source_id: int, weight: float) -> o.SourceJson:
+        """Set how many times an epoch has each of its rows, in trainings that start from now on; 0 is none."""
+        return self._wire.read(o.SourceJson, "PATCH", f"/sources/{source_id}", json={"weight": weight})
+
+    def withdraw_source(self, source_id: int) -> o.SourceJson:
+        """No training that starts later learns from it; this is for good."""
+        return self._wire.read(o.SourceJson, "POST", f"/sources/{source_id}/withdraw")
+
+    def delete_source_file(self, source_id: int) -> o.SourceJson:
+        """Delete the file of a withdrawn source that no unfinished run needs; its hash stays."""
+        return self._wire.read(o.SourceJson, "DELETE", f"/sources/{source_id}/file")
+
     # ── Training (admins) ────────────────────────────────────────────────────────────────────────────────────────────
-    def train(self) -> list[o.RunJson]:
-        """Freeze a snapshot, and queue the runs of a round."""
-        return self._wire.read(o.StartedRuns, "POST", "/training-runs").training_runs
+    def train(self, weights: Mapping[int, float] | None = None) -> list[o.RunJson]:
+        """Freeze a snapshot, and queue the runs of a round; ``weights`` of sources, by id, hold for this training alone."""
+        return self._wire.read(o.StartedRuns, "POST", "/training-runs", json={"weights": weights or {}}).training_runs
 
     def runs(self) -> Iterator[o.RunJson]:
         """Training runs, newest first."""
@@ -260,7 +253,7 @@ class Client:
                     raise CorralError(f"Run {run_id} {found.state}. {why}".strip())
                 return found if found.state == "succeeded" else None
 
-            return _until(look, f"run {run_id}", seconds, every)
+            return until(look, f"run {run_id}", seconds, every)
 
     # ── People ───────────────────────────────────────────────────────────────────────────────────────────────────────
     def people(self) -> o.PeopleJson:
@@ -299,74 +292,8 @@ class Client:
 
     def accept(self, rows: Iterable[o.RowOut]) -> o.DoneOut:
         """Accept up to a thousand of what was found; what has changed since is left as it is, and named."""
-        return self._wire.read(o.DoneOut, "POST", "/desk/accept", json={"rows": _rows(rows)})
+        return self._wire.read(o.DoneOut, "POST", "/desk/accept", json={"rows": named(rows)})
 
     def give_back(self, rows: Iterable[o.RowOut], note: str) -> o.DoneOut:
         """Return up to a thousand of what was found to their annotators, with one note; as :meth:`accept`."""
-        return self._wire.read(o.DoneOut, "POST", "/desk/return", json={"rows": _rows(rows), "note": note})
-
-    # ── How it is done ───────────────────────────────────────────────────────────────────────────────────────────────
-    def _pages(
-        self, answer: type[Any], path: str, cursor: str, rows: Callable[[Any], Sequence[T]], **only: Any
-    ) -> Iterator[T]:
-        at: int | None = None
-        while True:
-            page = self._wire.read(answer, "GET", path, params={cursor: at, "limit": PAGE, **only})
-            yield from rows(page)
-            at = page.next
-            if at is None:
-                return
-
-    def _download(self, path: str, file: Path, wish: dict[str, Any]) -> Path:
-        draft = file.with_name(f".{file.name}.part")
-        try:
-            with (
-                self._wire.stream("GET", path, params=wish) as response,
-                draft.open("wb") as out,
-                self._bar(file.name, unit=" bytes") as bar,
-            ):
-                for part in response.iter_bytes():
-                    out.write(part)
-                    bar.at(out.tell())
-                out.flush()
-                os.fsync(out.fileno())
-        except httpx.TransportError as error:
-            draft.unlink(missing_ok=True)
-            raise NoAnswer(
-                f"The download of {path} broke off: {str(error) or type(error).__name__}. Ask again."
-            ) from error
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
-        draft.replace(file)
-        return file
-
-    def _bar(self, what: str, *, unit: str = "") -> Bar:
-        return Bar(what, unit=unit, shown=self._progress)
-
-
-def _import(file: Path | str | Sequence[dict[str, Any]], settings: dict[str, Any]) -> dict[str, Any]:
-    """The body of an import: a file as it is, or rows as one of JSON Lines."""
-    if isinstance(file, str | Path):
-        name, body = Path(file).name, Path(file).read_bytes()
-    else:
-        name, body = "prompts.jsonl", "\n".join(json.dumps(row, ensure_ascii=False) for row in file).encode()
-    return {"files": {"file": (name, body)}, "data": {"settings": json.dumps(settings, ensure_ascii=False)}}
-
-
-def _rows(rows: Iterable[o.RowOut]) -> list[dict[str, int]]:
-    return [{"id": row.id, "seen": row.seen} for row in rows]
-
-
-def _until(look: Callable[[], T | None], what: str, seconds: float, every: float) -> T:
-    """Look until there is something.
-
-    Raises:
-        TimeoutError: not within ``seconds``.
-    """
-    ends = time.monotonic() + seconds
-    while (found := look()) is None:
-        if time.monotonic() + every > ends:
-            raise TimeoutError(f"Waited {seconds:.0f} s in vain for {what}.")
-        time.sleep(every)
-    return found
+        return self._wire.read(o.DoneOut, "POST", "/desk/return", json={"rows": named(rows), "note": note})

@@ -103,6 +103,35 @@ class AppendedJson(Answer):
     batch: BatchJson
 
 
+class FirstJson(Answer):
+    """One of the first new prompts of a file."""
+
+    line: int
+    id: str
+    capability: str | None
+    language: str | None
+    messages: list[dict[str, Any]]
+
+
+class Reason(Answer):
+    """Refused lines of one kind."""
+
+    reason: str
+    count: int
+
+
+class AppendPreviewJson(Answer):
+    """What would come of more prompts for a batch: how many are ``new``, ``known`` to it, or ``refused``."""
+
+    new: int
+    known: int
+    refused: int
+    first: list[FirstJson]
+    left_out: list[LeftOut]
+    left_out_by_reason: list[Reason]
+    notes: list[str]
+
+
 class PromptJson(Answer):
     """A prompt, without its responses. ``source_id`` is the id in the file that it came from."""
 

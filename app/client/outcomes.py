@@ -8,6 +8,17 @@ from typing import Any
 from app.client.models import Answer
 
 
+class LearntJson(Answer):
+    """A source that a run learns from, with the weight that the run has of it."""
+
+    source_id: int
+    name: str
+    origin: str
+    sha256: str
+    weight: float
+    file_deleted_at: datetime | None
+
+
 class RoundJson(Answer):
     """A round with its verdict."""
 
@@ -33,6 +44,7 @@ class RoundList(Answer):
     policy_pairs: int
     written_answers: int
     held_out_pairs: int
+    sources: list[LearntJson]
     minutes: int
     blocked: str | None
 
@@ -53,6 +65,7 @@ class RunJson(Answer):
     baseline: dict[str, Any]
     metrics: dict[str, Any]
     learns_from: str
+    sources: list[LearntJson]
     error: str | None
     remedy: str | None
     created_at: datetime
@@ -71,6 +84,50 @@ class StartedRuns(Answer):
     """What a start has queued, in the order it runs."""
 
     training_runs: list[RunJson]
+
+
+class SourceJson(Answer):
+    """A source for training. ``sha256`` is of its rows as they were read; ``left_out`` counts those that were not, by reason."""
+
+    id: int
+    name: str
+    kind: str
+    origin: str
+    licence: str
+    filename: str
+    rows: int
+    left_out: dict[str, Any]
+    sha256: str
+    weight: float
+    created_at: datetime
+    withdrawn_at: datetime | None
+    file_deleted_at: datetime | None
+
+
+class SourceList(Answer):
+    """A page of sources."""
+
+    sources: list[SourceJson]
+    next: int | None
+
+
+class SourceUseJson(Answer):
+    """A training run that learns from a source, with the weight that it has of it."""
+
+    run_id: int
+    kind: str
+    state: str
+    round: int
+    snapshot_id: int
+    checkpoint_id: int | None
+    checkpoint: str | None
+    weight: float
+
+
+class SourceDetail(SourceJson):
+    """A source with the runs that learn from it."""
+
+    uses: list[SourceUseJson]
 
 
 class RateJson(Answer):

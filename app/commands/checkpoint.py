@@ -21,7 +21,7 @@ def add(
     name: Annotated[str, typer.Option(help="Its name here; letters, digits, dots, dashes.")],
     by: Annotated[str, typer.Option(help="E-mail address of the admin who adds it.")],
 ) -> None:
-    """Copy an adapter into this installation. It takes no part until it is added to the rotation on its page."""
+    """Copy an adapter into this installation. It takes part once its page adds it to the rotation or to a contest."""
     from app.accounts.models import Role
     from app.registry import adapters, served
 
@@ -34,4 +34,6 @@ def add(
         if user.role is not Role.ADMIN:
             raise BadInput(f"{user.email} is no admin, and admins alone add checkpoints.")
         made = adapters.add(session, user, folder, name)
-        typer.echo(f"{made.name} is checkpoint {made.id}: add it to the rotation on /checkpoints/{made.id}.")
+        typer.echo(
+            f"{made.name} is checkpoint {made.id}: /checkpoints/{made.id} adds it to the rotation or to a contest."
+        )

@@ -102,8 +102,20 @@ def withdraw(name: Name) -> None:
     typer.echo(f"{called} is withdrawn.")
 
 
+@commands.command("delete-file")
+def delete_file(name: Name) -> None:
+    """Delete the file of a withdrawn source that no unfinished run needs; runs that learnt from it keep its hash."""
+    with transaction() as session:
+        from app.rounds import discarding
+
+        found = _source(session, name)
+        discarding.delete_file(session, None, found)
+        called = found.name
+    typer.echo(f"The file of {called} is deleted; the next sweep removes it from the disk.")
+
+
 def _row(each: Source) -> tuple[object, ...]:
-    weight = "withdrawn" if each.withdrawn_at else f"{each.weight:g}"
+    weight = "deleted" if each.file_deleted_at else "withdrawn" if each.withdrawn_at else f"{each.weight:g}"
     return each.id, each.name, each.kind.value, each.origin.value, f"{each.rows:,}", weight, each.sha256[:12]
 
 

@@ -33,6 +33,7 @@ from app.lineage.reach import reach
 from app.preferences.queries import access_snapshot
 from app.registry.forms import CheckpointJson, CheckpointList, DeploymentJson
 from app.registry.queries import CheckpointRow, access_checkpoint, checkpoint_row, list_checkpoints
+from app.rounds import discarding
 from app.sources.forms import LearntJson, SourceJson
 from app.sources.queries import access_source
 from training.formats.trainers import trainer_of
@@ -115,6 +116,18 @@ def get_snapshot(session: DbSession, user: ApiReviewer, snapshot_id: int) -> Sna
         retracted=found.retracted,
         uses=[UseJson.of(use) for use in found.uses],
     )
+
+
+@router.delete("/sources/{source_id:int}/file", tags=["sources"], response_model=SourceJson, dependencies=[TAKES_KEY])
+def delete_source_file(request: Request, session: DbSession, user: ApiAdmin, source_id: int) -> Response:
+    """Delete the file of a withdrawn source, once no run that has not ended needs it. What learnt from it keeps its hash."""
+    found = access_source(session, user, source_id)
+
+    def work() -> SourceJson:
+        discarding.delete_file(session, user, found)
+        return SourceJson.model_validate(found)
+
+    return once(session, user, request, b"", work)
 
 
 @router.get("/sources/{source_id:int}", tags=["sources"])

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 
-from app.accounts.access import Reviewer
+from app.accounts.access import Admin, Reviewer
 from app.accounts.models import Role
 from app.findings.queries import Shown, shown_to_staff
 from app.kernel.db import DbSession
@@ -26,11 +26,11 @@ from app.registry import queries as registry
 from app.registry.models import CheckpointState, External
 from app.registry.queries import CheckpointRow, EngineView
 from app.registry.service import SAMPLED_KINDS
-from app.rounds import choosing, mixing
+from app.rounds import choosing, discarding, mixing, nominating
 from app.rounds.choosing import Chosen
 from app.rounds.mixing import Mix
 from app.rounds.models import TrainingRun
-from app.shell.web import is_exchange, render
+from app.shell.web import is_exchange, redirect, render
 from app.sources import storing
 from app.sources.models import Source
 from app.sources.queries import access_source
@@ -65,6 +65,7 @@ class CheckpointPage:
     mark_words: str
     may_write: bool
     may_deploy: bool
+    may_challenge: bool
     external: External | None
 
 
@@ -90,6 +91,7 @@ class SourcePage:
     source: Source
     example: Mapping[str, Any] | None
     uses: Sequence[SourceUse]
+    may_write: bool
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ def checkpoint(request: Request, session: DbSession, user: Reviewer, checkpoint_
         mark_words=WORDS[lineage.mark] if lineage.mark else "",
         may_write=admin,
         may_deploy=admin and sampled and not row.deployments,
+        may_challenge=admin and nominating.offered(session, found),
         external=session.get(External, found.id),
     )
     return render(request, "registry/checkpoint.html", page)
@@ -155,8 +158,17 @@ def snapshot_page(request: Request, session: DbSession, user: Reviewer, snapshot
 def source(request: Request, session: DbSession, user: Reviewer, source_id: int) -> HTMLResponse:
     """One source: what it is, its first row, and what learnt from it."""
     found = access_source(session, user, source_id)
-    page = SourcePage(found, storing.first_row(found), queries.source_uses(session, found))
+    admin = user.role is Role.ADMIN
+    page = SourcePage(found, storing.first_row(found), queries.source_uses(session, found), may_write=admin)
     return render(request, "sources/source.html", page)
+
+
+@router.post("/sources/{source_id}/file/delete")
+def delete_source_file(request: Request, session: DbSession, user: Admin, source_id: int) -> Response:
+    """Delete the file of a withdrawn source that no run needs any more."""
+    found = access_source(session, user, source_id)
+    discarding.delete_file(session, user, found)
+    return redirect(request, f"/sources/{found.id}", flash=f"The file of “{found.name}” is deleted.")
 
 
 @router.get("/lineage/annotations/{annotation_id}")

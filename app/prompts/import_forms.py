@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.kernel.numbers import Truth
@@ -73,6 +75,28 @@ class AppendSettings(BaseModel):
     """Whether the responses in the file may be trained on."""
     unnamed_model: ModelName = "unnamed"
     """What wrote those responses of the file that name no model."""
+
+
+class FirstJson(BaseModel):
+    """One of the first prompts of a file that a batch does not have yet; long texts are cut."""
+
+    line: int = Field(examples=[1])
+    id: str = Field(examples=["sky-1"])
+    capability: str | None
+    language: str | None
+    messages: list[dict[str, Any]] = Field(
+        examples=[[{"role": "user", "content": "Why is the sky blue?", "left_out": 0}]],
+        description="The last six; `left_out` is how many characters of a text are not shown.",
+    )
+
+
+class AppendPreviewJson(OfFile):
+    """What would come of a file of more prompts if it was added now."""
+
+    new: int = Field(examples=[12], description="Prompts that would be added, once refused lines are left out.")
+    known: int = Field(examples=[3], description="Prompts that the batch has already: the same content.")
+    refused: int = Field(examples=[1], description="Lines that cannot be used; `left_out` lists them.")
+    first: list[FirstJson] = Field(description="The first few of the new prompts.")
 
 
 class AppendedJson(OfFile):

@@ -40,7 +40,10 @@ class Upload(Base):
     content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     sha256: Mapped[str] = mapped_column(String(64))
     report: Mapped[Json]
-    """Counts, the first prompts, and every refused line with its number and reason."""
+    """Counts, the first prompts, and every refused line with its number and reason.
+
+    Of more prompts for a batch also ``for_batch``, its id, and ``known``: how many it has already.
+    """
     batch_id: Mapped[int | None] = mapped_column(ForeignKey("batches.id"), unique=True)
     created_at: Mapped[Created]
 

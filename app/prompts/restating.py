@@ -62,17 +62,25 @@ def ends_with_answer(turns: Any, key: str) -> list[Any]:
     return turns
 
 
+def numbered_keys(record: Mapping[str, Any]) -> list[str]:
+    """The keys of :func:`numbered`, in the order of its responses."""
+    return [key for _, key in _numbers(record)]
+
+
+def _numbers(record: Mapping[str, Any]) -> list[tuple[re.Match[str], str]]:
+    found = [(match, key) for key in record if (match := _NUMBERED.fullmatch(key))]
+    if len({match[1].lower() for match, _ in found}) != 1:
+        return []
+    return sorted(found, key=lambda each: (len(each[0][2]), each[0][2].lower()))
+
+
 def numbered(record: dict[str, Any]) -> list[dict[str, Any]]:
     """The responses in keys such as ``response_1`` or ``output_b``, taken out of ``record``, with their models.
 
     A key whose value says nothing is left to be refused as a blank response.
     """
-    found = [(match, key) for key in record if (match := _NUMBERED.fullmatch(key))]
-    stems = {match[1].lower() for match, _ in found}
-    if len(stems) != 1:
-        return []
     responses = []
-    for match, key in sorted(found, key=lambda each: (len(each[0][2]), each[0][2].lower())):
+    for match, key in _numbers(record):
         names = (f"model_{match[2]}", f"{key}_model", f"{key}-model", f"model{match[2]}")
         model = next((name for name in names if not empty(record.get(name))), None)
         said = {"text": record.pop(key)}

@@ -68,13 +68,13 @@ def create_upload(session: Session, user: User, filename: str, content: bytes) -
     """Store a file under preview with its report; :class:`BadInput` when the file as a whole cannot be used."""
     check_size(content)
     name = clean_filename(filename)
-    upload = Upload(
-        uploaded_by_id=user.id,
-        filename=name,
-        content=content,
-        sha256=hashlib.sha256(content).hexdigest(),
-        report=report_of(*parse(name, content, limits_of(get_settings()))),
-    )
+    return keep_upload(session, user, name, content, report_of(*parse(name, content, limits_of(get_settings()))))
+
+
+def keep_upload(session: Session, user: User, name: str, content: bytes, report: dict[str, Any]) -> Upload:
+    """Store a file that was read under preview."""
+    digest = hashlib.sha256(content).hexdigest()
+    upload = Upload(uploaded_by_id=user.id, filename=name, content=content, sha256=digest, report=report)
     session.add(upload)
     session.flush()
     return upload

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.accounts.access import ApiAdmin, ApiReviewer, api_staff
 from app.accounts.idempotency import TAKES_KEY, once
 from app.kernel.db import DbSession
-from app.kernel.paging import Cursor, Limit
+from app.kernel.paging import LARGEST, Cursor, Limit
 from app.loops.models import RoundState, Verdict
 from app.loops.queries import current_round, round_numbers
 from app.rounds import learnt, mixing, queries, service, timeline
@@ -21,7 +21,7 @@ from app.rounds.learnt import Learnt
 from app.rounds.models import RunKind, RunState, TrainingRun
 from app.rounds.readiness import readiness
 from app.rounds.timeline import RoundRow
-from app.sources.forms import LearntJson
+from app.sources.forms import LearntJson, Weight
 from training.formats.trainers import Trainer, trainer_of
 
 router = APIRouter(tags=["training"])
@@ -88,6 +88,18 @@ class StartedRuns(BaseModel):
     """What a start has queued, in the order it runs."""
 
     training_runs: list[RunJson]
+
+
+class StartIn(BaseModel):
+    """What is different in one training."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"weights": {"2": 0.5}}]})
+
+    weights: dict[Annotated[int, Field(ge=1, le=LARGEST)], Weight] = Field(
+        default_factory=dict,
+        max_length=100,
+        description="Weights of sources, by their ids, for this training alone: in place of those that are set.",
+    )
 
 
 class RunEventJson(BaseModel):
@@ -178,7 +190,7 @@ def list_rounds(session: DbSession, user: ApiReviewer) -> RoundList:
         policy_pairs=ready.policy if ready else 0,
         written_answers=ready.written if ready else 0,
         held_out_pairs=ready.held_out if ready else 0,
-        sources=[LearntJson.of(each, each.weight) for each in ready.sources] if ready else [],
+        sources=[LearntJson.of(each.source, each.weight) for each in ready.sources] if ready else [],
         minutes=ready.minutes if ready else 0,
         blocked=ready.blocked if ready else "There is no round yet.",
     )
@@ -192,13 +204,15 @@ def list_training_runs(session: DbSession, before: Cursor = None, limit: Limit =
 
 
 @router.post("/training-runs", status_code=202, response_model=StartedRuns, dependencies=[TAKES_KEY])
-def start_training(request: Request, session: DbSession, user: ApiAdmin) -> Response:
+def start_training(request: Request, session: DbSession, user: ApiAdmin, wish: StartIn | None = None) -> Response:
     """Freeze a snapshot and queue the runs that train on it. Once all have succeeded, a run of the kind `check` is queued."""
+    weights = wish.weights if wish else {}
 
     def work() -> StartedRuns:
-        return StartedRuns(training_runs=_json(session, _reloaded(session, service.start_training(session, user))))
+        queued = service.start_training(session, user, weights)
+        return StartedRuns(training_runs=_json(session, _reloaded(session, queued)))
 
-    return once(session, user, request, b"", work, status=202)
+    return once(session, user, request, wish.model_dump_json().encode() if wish and weights else b"", work, status=202)
 
 
 @router.get("/training-runs/{run_id}")

@@ -14,7 +14,8 @@ from app.accounts.idempotency import TAKES_KEY, once
 from app.kernel.db import DbSession
 from app.kernel.paging import Cursor, Limit, Order, read_page
 from app.loops.models import Round, RoundState, Verdict
-from app.rounds import cards, contests, queries
+from app.registry.queries import access_checkpoint
+from app.rounds import cards, contests, nominating, queries
 from app.rounds.better import Better, Entry, better
 from app.rounds.cards import Card, Part
 from app.rounds.models import Contest, ContestKind
@@ -172,6 +173,20 @@ def withdraw_contest(request: Request, session: DbSession, user: ApiAdmin, conte
         return _contest_json(cards.card_of(session, cards.access_contest(session, user, contest_id)))
 
     return once(session, user, request, act.model_dump_json().encode(), work)
+
+
+@router.post(
+    "/checkpoints/{checkpoint_id}/challenge", response_model=ContestJson, status_code=201, dependencies=[TAKES_KEY]
+)
+def challenge(request: Request, session: DbSession, user: ApiAdmin, checkpoint_id: int) -> Response:
+    """Let people compare a policy that was trained elsewhere with the champion. No program measures it before."""
+    found = access_checkpoint(session, user, checkpoint_id)
+
+    def work() -> ContestJson:
+        contest = nominating.challenge(session, user, found)
+        return _contest_json(cards.card_of(session, cards.access_contest(session, user, contest.id)))
+
+    return once(session, user, request, b"", work, status=201)
 
 
 @router.post("/rounds/{number}/override", response_model=BetterJson, dependencies=[TAKES_KEY])

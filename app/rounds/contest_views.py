@@ -15,7 +15,8 @@ from app.accounts.access import Admin, SignedIn
 from app.accounts.models import User
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput
-from app.rounds import cards, contests, drawing, findings
+from app.registry.queries import access_checkpoint
+from app.rounds import cards, contests, drawing, findings, nominating
 from app.rounds.acts import DONE, NOTHING_REFUSED, OVERRIDE, WITHDRAW, Act, Refused, of_contest
 from app.rounds.cards import Card
 from app.rounds.drawing import Curve
@@ -61,6 +62,14 @@ def contest_card(request: Request, session: DbSession, user: SignedIn, contest_i
     """The card alone; once the contest is settled it polls no more."""
     card = cards.card_of(session, cards.access_contest(session, user, contest_id))
     return render(request, "rounds/_card.html", CardPage(card, CONTEST_POLL_SECONDS))
+
+
+@router.post("/checkpoints/{checkpoint_id}/challenge")
+def challenge(request: Request, session: DbSession, user: Admin, checkpoint_id: int) -> Response:
+    """Let people compare a policy that was trained elsewhere with the champion."""
+    found = access_checkpoint(session, user, checkpoint_id)
+    contest = nominating.challenge(session, user, found)
+    return redirect(request, f"/contests/{contest.id}", flash=f"{found.name} is in contest with the champion.")
 
 
 @router.post("/contests/{contest_id}/withdraw")

@@ -6,11 +6,13 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.kernel.errors import refused
 from app.kernel.settings import Settings
 from app.rounds.models import RunKind, RunSource, TrainingRun
 from app.sources import queries
@@ -24,6 +26,9 @@ TAKES = {
 }
 """Which rows which kind of run learns from; any other learns from none."""
 BYTES_PER_TOKEN = 4
+Weights = Mapping[int, float]
+"""What sources weigh in one training alone, by their ids."""
+NO_OTHERS: Weights = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -38,27 +43,57 @@ class Learnt:
         return f"{self.source.name} × {self.weight:g}"
 
 
-def given(session: Session, kind: RunKind) -> list[Source]:
-    """What a run of ``kind`` that starts now learns from."""
-    return list(queries.chosen(session, TAKES[kind])) if kind in TAKES else []
+def given(session: Session, kind: RunKind, weights: Weights = NO_OTHERS) -> list[Learnt]:
+    """What a run of ``kind`` that starts now learns from; ``weights`` hold in place of those that are set."""
+    if kind not in TAKES:
+        return []
+    found = queries.chosen(session, TAKES[kind], weights.keys())
+    return [Learnt(each, weight) for each in found if (weight := weights.get(each.id, each.weight))]
 
 
-def note(session: Session, run: TrainingRun, sources: Sequence[Source]) -> None:
+def offered(session: Session, kinds: Collection[RunKind]) -> Sequence[Source]:
+    """What a training of these kinds of runs could be given, whatever it weighs now."""
+    return queries.offered(session, {TAKES[kind] for kind in kinds if kind in TAKES})
+
+
+def others(session: Session, weights: Weights) -> Weights:
+    """Of these weights those that differ from what is set."""
+    set_now = {each.id: each.weight for each in session.scalars(select(Source).where(Source.id.in_(weights)))}
+    return {number: weight for number, weight in weights.items() if set_now.get(number) != weight}
+
+
+def check(session: Session, kinds: Collection[RunKind], weights: Weights) -> None:
+    """Whether a training of these kinds of runs can have these weights; until the end of the transaction no source goes.
+
+    Raises:
+        BadInput: one is of no source, of a withdrawn one, or of one that none of the runs learns from.
+    """
+    queries.keep(session)
+    known = {each.id: each for each in offered(session, kinds)}
+    for source_id in weights.keys() - known.keys():
+        source = session.get(Source, source_id)
+        if source is None:
+            raise refused("weights", f"There is no source {source_id}.")
+        why = "was withdrawn" if source.withdrawn_at else f"holds {source.kind.label.lower()}, from which no run learns"
+        raise refused("weights", f"“{source.name}” {why}: leave its weight out.")
+
+
+def note(session: Session, run: TrainingRun, sources: Sequence[Learnt]) -> None:
     """Keep which sources a run learns from: a weight that changes later changes nothing for it."""
-    session.add_all(RunSource(run_id=run.id, source_id=each.id, weight=each.weight) for each in sources)
+    session.add_all(RunSource(run_id=run.id, source_id=each.source.id, weight=each.weight) for each in sources)
 
 
-def told(sources: Sequence[Source], settings: Settings) -> dict[str, Any]:
+def told(sources: Sequence[Learnt], settings: Settings) -> dict[str, Any]:
     """What a run's configuration says of them; nothing where there are none. The split of their prompts is that of ours."""
     if not sources:
         return {}
     files = [
         {
-            "name": each.name,
-            "path": each.path,
+            "name": each.source.name,
+            "path": each.source.path,
             "weight": each.weight,
-            "origin": each.origin.value,
-            "sha256": each.sha256,
+            "origin": each.source.origin.value,
+            "sha256": each.source.sha256,
         }
         for each in sources
     ]
@@ -88,18 +123,25 @@ def of_runs(session: Session, run_ids: Collection[int]) -> Mapping[int, Sequence
     return found
 
 
-def words(sources: Sequence[Source]) -> str:
+def without_file(session: Session, run_ids: Collection[int]) -> Source | None:
+    """A source of these runs whose file was deleted, where there is one; until the end of the transaction no other is."""
+    queries.keep(session)
+    found = (each.source for sources in of_runs(session, run_ids).values() for each in sources)
+    return next((each for each in found if each.file_deleted_at), None)
+
+
+def words(sources: Sequence[Learnt]) -> str:
     """What is learnt from beside people's judgements, as the end of a sentence; empty where nothing is."""
-    named = ", ".join(str(Learnt(each, each.weight)) for each in sources)
+    named = ", ".join(map(str, sources))
     return f", and of the {'source' if len(sources) == 1 else 'sources'} {named}" if sources else ""
 
 
-def units(sources: Sequence[Source]) -> dict[RunKind, int]:
+def units(sources: Sequence[Learnt]) -> dict[RunKind, int]:
     """How much more each kind of run reads because of them (``app.rounds.minutes``): pairs, or tokens of answers."""
     found: dict[RunKind, float] = defaultdict(float)
     for each in sources:
         for kind, rows in TAKES.items():
-            if rows is each.kind:
-                much = each.bytes / BYTES_PER_TOKEN if kind is RunKind.SFT else each.rows
+            if rows is each.source.kind:
+                much = each.source.bytes / BYTES_PER_TOKEN if kind is RunKind.SFT else each.source.rows
                 found[kind] += each.weight * much
     return {kind: round(much) for kind, much in found.items()}

@@ -12,10 +12,10 @@ from app.loops.models import Round, RoundState
 from app.loops.queries import challenging_round
 from app.preferences import prompt_lines, trainable
 from app.rounds import learnt, plan, recent
+from app.rounds.learnt import NO_OTHERS, Learnt, Weights
 from app.rounds.minutes import Checkable, minutes, units
 from app.rounds.models import RunKind
 from app.rounds.recipes import MIN_STRENGTH, conflicts, recipe_problem
-from app.sources.models import Source
 from training.formats.prompts import Split
 
 MOST = 1_000
@@ -48,15 +48,15 @@ class Readiness:
     """Training prompts that say what an answer must come to; None where a training does not learn from checks."""
     units: dict[RunKind, int]
     """How much each run would read (``app.rounds.minutes``)."""
-    sources: Sequence[Source]
+    sources: Sequence[Learnt]
     """What it would learn from beside what people said."""
     minutes: int
     """How long it would take from the reward model to the end of the check, as a guess."""
     blocked: str | None
 
 
-def readiness(session: Session, current: Round) -> Readiness:
-    """Judge what there is for ``current`` to train on."""
+def readiness(session: Session, current: Round, weights: Weights = NO_OTHERS) -> Readiness:
+    """Judge what there is for ``current`` to train on, with these weights of sources in place of those that are set."""
     settings = get_settings()
     prompts = trainable.judged(session, settings.held_out_percent)
     name = settings.training_recipe
@@ -76,7 +76,7 @@ def readiness(session: Session, current: Round) -> Readiness:
         needed=settings.training_min_pairs,
         checkable=checkable.train if plan.checks_wanted(settings) else None,
         units={},
-        sources=_beside(session),
+        sources=_beside(session, weights),
         minutes=0,
         blocked=None,
     )
@@ -95,17 +95,18 @@ def readiness(session: Session, current: Round) -> Readiness:
     return replace(found, units=planned, minutes=minutes(session, planned), blocked=blocked)
 
 
-def _beside(session: Session) -> list[Source]:
+def _beside(session: Session, weights: Weights) -> list[Learnt]:
     """Those that a run of the chain takes, each once."""
-    found = (each for kind in plan.chain(get_settings()) for each in learnt.given(session, kind))
-    return list({each.id: each for each in found}.values())
+    found = (each for kind in plan.chain(get_settings()) for each in learnt.given(session, kind, weights))
+    return list({each.source.id: each for each in found}.values())
 
 
 def _blocked(current: Round, challenging: Round | None, found: Readiness) -> str | None:
-    return _under_way(current, challenging) or _too_little(found)
+    return under_way(current, challenging) or _too_little(found)
 
 
-def _under_way(current: Round, challenging: Round | None) -> str | None:
+def under_way(current: Round, challenging: Round | None) -> str | None:
+    """What a round does that keeps the next step from beginning, in words; None where it only collects."""
     if current.state is RoundState.TRAINING:
         return f"Round {current.number} is already training. Wait for it, or cancel it."
     if current.state is RoundState.CHECKING:

@@ -32,10 +32,10 @@ from app.preferences.models import Snapshot, SnapshotState
 from app.registry.externals import left_out_of_training
 from app.registry.models import Checkpoint, CheckpointKind, CheckpointState
 from app.rounds import checking, claims, contests, endings, gate, learnt, plan, queries, recent
+from app.rounds.learnt import NO_OTHERS, Learnt, Weights
 from app.rounds.models import RunKind, RunState, TrainingRun
 from app.rounds.readiness import readiness
 from app.rounds.recipes import MIN_STRENGTH, SEED, trained_by
-from app.sources.models import Source
 
 log = structlog.get_logger()
 
@@ -49,7 +49,7 @@ SCOPES = {
 
 
 # ── Start ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-def start_training(session: Session, user: User | None) -> list[TrainingRun]:
+def start_training(session: Session, user: User | None, weights: Weights = NO_OTHERS) -> list[TrainingRun]:
     """Freeze what there is and queue the reward model and the policy; ``user`` is None for the nightly start.
 
     Both learn from all rounds, the policy more from what is new: of what was tried that keeps most of what earlier rounds
@@ -57,28 +57,34 @@ def start_training(session: Session, user: User | None) -> list[TrainingRun]:
     (``training_samples``), and the policy goes on from there; after it one may go on with what can be checked
     (``training_checked_steps``), where there is anything.
 
+    ``weights`` of sources hold for this training alone, in place of those that are set.
+
     Raises:
+        BadInput: a weight is of no source that this training could learn from.
         Conflict: a training is under way, or there is too little to learn from; the message says how much is missing.
     """
     current = loops.lock_current_round(session)
-    ready = readiness(session, current)
+    kinds = plan.chain(get_settings())
+    learnt.check(session, kinds, weights)
+    ready = readiness(session, current, weights)
     if ready.blocked:
         raise Conflict(ready.blocked)
     base = _base(session)
     everything = preferences.request_snapshot(session, user, ExportFilter())
     queued: list[TrainingRun] = []
-    for kind in plan.chain(get_settings()):
+    for kind in kinds:
         if kind is RunKind.GRPO and not ready.checkable:
             log.info("no_learning_from_checks", reason="No training prompt says what an answer must come to.")
             continue
-        beside = learnt.given(session, kind)
+        beside = learnt.given(session, kind, weights)
         learns_from = SCOPES.get(kind, "all rounds") + learnt.words(beside)
         after = queued[-1] if queued else None
         config = _config(session, current, kind, base, learns_from, beside) | {"units": ready.units.get(kind, 0)}
         queued.append(_queue(session, current, kind, everything, config, user, after))
         learnt.note(session, queued[-1], beside)
     current.state = RoundState.TRAINING
-    accounts.audit(session, user, "training.start", "round", current.id, runs=[run.id for run in queued])
+    said = {"weights": {str(number): weight for number, weight in weights.items()}} if weights else {}
+    accounts.audit(session, user, "training.start", "round", current.id, runs=[run.id for run in queued], **said)
     log.info("training_queued", runs=[run.id for run in queued], about_minutes=ready.minutes)
     session.flush()
     return queued
@@ -121,7 +127,7 @@ def _base(session: Session) -> Checkpoint:
 
 
 def _config(
-    session: Session, current: Round, kind: RunKind, base: Checkpoint, scope: str, beside: Sequence[Source] = ()
+    session: Session, current: Round, kind: RunKind, base: Checkpoint, scope: str, beside: Sequence[Learnt] = ()
 ) -> dict[str, Any]:
     """``run`` is what the run file says; ``scope`` which preferences it learns from and ``trained_by`` by whom, in words."""
     settings = get_settings()
@@ -215,6 +221,8 @@ def retry(session: Session, user: User | None, run: TrainingRun) -> None:
         raise Conflict(f"{gate.BASE_GONE} Start a new training instead.")
     if any(other.snapshot.state in {SnapshotState.FAILED, SnapshotState.ERASED} for other in attempt):
         raise Conflict("The snapshot of this run could not be built, or was erased. Start a new training instead.")
+    if gone := learnt.without_file(session, [other.id for other in attempt]):
+        raise Conflict(f"The file of the source “{gone.name}” was deleted. Start a new training instead.")
     for other in attempt:
         if other.state in {RunState.FAILED, RunState.CANCELLED}:
             endings.queue_again(other)
@@ -306,7 +314,7 @@ def _conclude(session: Session, current: Round, attempt: Sequence[TrainingRun]) 
             if candidate is None:
                 _refuse(session, current, trained, " ".join(checking.refusals(session, attempt[-1])))
             else:
-                _challenge(session, current, candidate)
+                challenge(session, current, candidate)
     except Conflict as conflict:
         session.refresh(current)
         current.state = RoundState.COLLECTING
@@ -323,7 +331,8 @@ def _refuse(session: Session, current: Round, policy: Checkpoint, reason: str) -
     log.info("round_refused", round=current.number, policy=policy.name, reason=reason)
 
 
-def _challenge(session: Session, current: Round, policy: Checkpoint) -> None:
+def challenge(session: Session, current: Round, policy: Checkpoint) -> None:
+    """The policy of a round is in contest from now on, and the next round collects; whoever calls has the round's lock."""
     current.state = RoundState.CHALLENGING
     _open_next(session, current)
     contests.open_gate(session, current, policy)

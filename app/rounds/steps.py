@@ -40,6 +40,8 @@ def steps(row: RoundRow) -> list[Step]:
 
 def _status(row: RoundRow, state: RoundState) -> str:
     now = row.round.state
+    if state in {RoundState.TRAINING, RoundState.CHECKING} and row.contest is not None and not row.runs:
+        return "skipped"  # its policy was trained elsewhere
     if state is now:
         return "done" if now is RoundState.COMPLETE else "now"
     if ORDER.index(state) > ORDER.index(now):

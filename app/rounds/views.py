@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
+from pydantic import Field
 from sqlalchemy.orm import Session
 
 from app.accounts.access import Admin, Reviewer
 from app.accounts.models import Role, User
 from app.kernel.db import DbSession
+from app.kernel.errors import BadInput
+from app.kernel.paging import LARGEST
 from app.kernel.settings import get_settings
 from app.loops.models import Round, RoundState
 from app.loops.queries import ENDED_COLLECTING
 from app.preferences.forms import ExportFilter
-from app.rounds import cards, choosing, contests, findings, learnt, mixing, progress, queries, service, timeline
+from app.rounds import cards, choosing, contests, findings, learnt, mixing, plan, progress, queries, service, timeline
 from app.rounds.acts import NOTHING_REFUSED, OVERRIDE, Act, Refused, of_round
 from app.rounds.cards import Card
 from app.rounds.choosing import Chosen
@@ -34,10 +38,16 @@ from app.rounds.readiness import Readiness, readiness
 from app.rounds.steps import Step, steps
 from app.rounds.timeline import RoundRow
 from app.shell.web import is_exchange, redirect, render
+from app.sources.forms import weight_of
+from app.sources.models import Source
+from training.formats.settings import MOST_WEIGHT
 
 router = APIRouter()
 
 POLL_SECONDS = 3
+NOTHING: Mapping[int, str] = MappingProxyType({})
+
+Id = Annotated[int, Field(ge=1, le=LARGEST)]
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,12 @@ class RoundsPage:
     nightly_needs: int
     may_train: bool
     poll_seconds: int | None
+    offered: Sequence[Source]
+    """Sources that the next training could learn from."""
+    typed: Mapping[int, str]
+    """Weights of sources as they were sent, where one was refused."""
+    problem: str
+    most_weight: float = MOST_WEIGHT
 
 
 @dataclass(frozen=True)
@@ -110,9 +126,21 @@ def rounds_page(request: Request, session: DbSession, user: Reviewer) -> HTMLRes
 
 
 @router.post("/rounds/train")
-def train(request: Request, session: DbSession, user: Admin) -> Response:
-    """Start a training."""
-    first, *_ = service.start_training(session, user)
+def train(
+    request: Request,
+    session: DbSession,
+    user: Admin,
+    source: Annotated[list[Id] | None, Form()] = None,
+    weight: Annotated[list[str] | None, Form()] = None,
+) -> Response:
+    """Start a training; a weight that differs from what is set for its source holds for this one alone."""
+    typed = dict(zip(source or (), weight or (), strict=False))
+    try:
+        weights = {number: weight_of(said) for number, said in typed.items()}
+        first, *_ = service.start_training(session, user, learnt.others(session, weights))
+    except BadInput as error:
+        page = _rounds(session, user, typed, error.message)
+        return render(request, "rounds/rounds.html", page, status=422)
     return redirect(request, f"/runs/{first.id}", flash="The training is queued: reward model first, then the policy.")
 
 
@@ -151,7 +179,7 @@ def _round(
     return render(request, "rounds/round.html", page, status=422 if refused.problem else 200)
 
 
-def _rounds(session: Session, user: User) -> RoundsPage:
+def _rounds(session: Session, user: User, typed: Mapping[int, str] = NOTHING, problem: str = "") -> RoundsPage:
     rounds = timeline.list_rounds(session)
     current = next((found for found in rounds if found.state not in ENDED_COLLECTING), None)
     rows = timeline.rows(session, rounds, user)
@@ -165,6 +193,9 @@ def _rounds(session: Session, user: User) -> RoundsPage:
         nightly_needs=get_settings().nightly_min_annotations,
         may_train=user.role is Role.ADMIN,
         poll_seconds=POLL_SECONDS if current and current.state in {RoundState.TRAINING, RoundState.CHECKING} else None,
+        offered=learnt.offered(session, plan.chain(get_settings())),
+        typed=typed,
+        problem=problem,
     )
 
 

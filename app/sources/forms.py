@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from app.kernel.errors import refused
 from app.kernel.numbers import Real, Truth
 from app.kernel.storable import flaw
 from app.sources.models import Source, SourceKind, SourceOrigin
@@ -17,6 +18,17 @@ WEIGHT = (
     "How many times an epoch has each of its rows: 2 is twice, 0.25 a quarter of them, drawn anew for each training, and 0 "
     "none."
 )
+
+
+_WEIGHT: TypeAdapter[float] = TypeAdapter(Weight)
+
+
+def weight_of(typed: str) -> float:
+    """A weight as somebody typed it, with a comma or a point. Raises BadInput."""
+    try:
+        return _WEIGHT.validate_python(typed.strip().replace(",", "."))
+    except ValidationError:
+        raise refused("weight", f"Use a number from 0 to {MOST_WEIGHT:g}, such as 0.5.") from None
 
 
 def _line(value: str) -> str:
@@ -80,6 +92,7 @@ SOURCE: dict[str, Any] = {
     "weight": 0.25,
     "created_at": "2026-11-30T09:12:00Z",
     "withdrawn_at": None,
+    "file_deleted_at": None,
 }
 
 
@@ -104,6 +117,7 @@ class SourceJson(BaseModel):
     withdrawn_at: datetime | None = Field(
         description="When it was withdrawn: no training that starts later learns from it."
     )
+    file_deleted_at: datetime | None = Field(description="When its file was deleted; null while there is one.")
 
 
 class LearntJson(BaseModel):
@@ -114,11 +128,19 @@ class LearntJson(BaseModel):
     origin: SourceOrigin = Field(examples=["human"])
     sha256: str = Field(examples=[SOURCE["sha256"]])
     weight: float = Field(examples=[0.25])
+    file_deleted_at: datetime | None = Field(examples=[None])
 
     @classmethod
     def of(cls, source: Source, weight: float) -> LearntJson:
         """The source, at this weight."""
-        return cls(source_id=source.id, name=source.name, origin=source.origin, sha256=source.sha256, weight=weight)
+        return cls(
+            source_id=source.id,
+            name=source.name,
+            origin=source.origin,
+            sha256=source.sha256,
+            weight=weight,
+            file_deleted_at=source.file_deleted_at,
+        )
 
 
 class SourceList(BaseModel):

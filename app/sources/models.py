@@ -50,6 +50,7 @@ class Source(Base):
     __table_args__ = (
         CheckConstraint(f"weight >= 0 AND weight <= {MOST_WEIGHT:g}", name="weight_range"),
         CheckConstraint("withdrawn_at IS NULL OR weight = 0", name="withdrawn_weighs_nothing"),
+        CheckConstraint("file_deleted_at IS NULL OR withdrawn_at IS NOT NULL", name="deleted_once_withdrawn"),
         CheckConstraint("rows > 0 AND bytes > 0", name="has_rows"),
     )
 
@@ -73,5 +74,7 @@ class Source(Base):
     created_at: Mapped[Created]
     withdrawn_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     withdrawn_at: Mapped[Time | None]
+    file_deleted_at: Mapped[Time | None]
+    """Its rows are gone; what they were stays said, for the runs that learnt from them."""
 
     created_by: Mapped[User | None] = relationship(lazy="raise", foreign_keys=[created_by_id])

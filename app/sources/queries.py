@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from app.accounts.access import STAFF
@@ -31,7 +31,21 @@ def list_sources(session: Session, *, before: int | None = None, limit: int = 25
     return read_page(session, select(Source), Order(Source.id), before, limit)
 
 
-def chosen(session: Session, kind: SourceKind | None = None) -> Sequence[Source]:
-    """What a training that starts now learns from beside its snapshot, by name; nothing that nobody gave a weight."""
-    query = select(Source).where(Source.weight > 0).order_by(Source.name)
+def chosen(session: Session, kind: SourceKind | None = None, also: Collection[int] = ()) -> Sequence[Source]:
+    """What a training that starts now learns from beside its snapshot, by name; nothing that nobody gave a weight.
+
+    ``also`` are the ids of those that may weigh nothing otherwise.
+    """
+    query = select(Source).where(or_(Source.weight > 0, Source.id.in_(also))).order_by(Source.name)
     return session.scalars(query if kind is None else query.where(Source.kind == kind)).all()
+
+
+def offered(session: Session, kinds: Collection[SourceKind]) -> Sequence[Source]:
+    """What a training could learn from: those of ``kinds`` that are not withdrawn, by name."""
+    query = select(Source).where(Source.kind.in_(kinds), Source.withdrawn_at.is_(None)).order_by(Source.name)
+    return session.scalars(query).all()
+
+
+def keep(session: Session) -> None:
+    """Until the end of the transaction nobody withdraws a source or deletes its file."""
+    session.execute(select(Source.id).order_by(Source.id).with_for_update(read=True, key_share=True))

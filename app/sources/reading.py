@@ -17,6 +17,7 @@ from app.prompts.records import ParsedPrompt, to_prompt, to_prompts
 from app.prompts.responses import STOPPED, Response, responses_of
 from app.prompts.restating import CHOSEN, PREFERENCE, REJECTED, is_number, turn
 from app.prompts.shapes import unwrapped
+from app.prompts.shapes.battle import LATER
 from app.sources.models import SourceKind
 
 Row = dict[str, Any]
@@ -56,6 +57,11 @@ def _preference(prompt: ParsedPrompt) -> Row:
     """The best response over the worst one."""
     if len(prompt.responses) < 2:
         raise Refused("has no two responses: write “chosen” and “rejected”, or responses with a rank or a score")
+    if prompt.note == LATER:
+        raise Refused(
+            "is a battle of several turns whose earlier turns differ between the two models, so its winner won a conversation "
+            "and no answer: leave the row out"
+        )
     best, worst = _sides(prompt.responses)
     if best.text == worst.text:
         raise Refused("has the same text as its best and as its worst response: nothing is preferred")

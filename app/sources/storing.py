@@ -18,6 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from app.kernel.errors import BadInput, DiskFull, is_disk_full
 from app.kernel.settings import get_settings
 from app.prompts.bounded_json import Refused
@@ -31,6 +35,8 @@ from app.sources.forms import SourceIn
 from app.sources.models import Source, SourceKind
 from app.sources.reading import rows_of
 from training.formats import files
+
+log = structlog.get_logger()
 
 ROWS, MANIFEST = "rows.jsonl", "manifest.json"
 
@@ -91,6 +97,15 @@ def first_row(source: Source) -> dict[str, Any] | None:
     except (OSError, ValueError, StopIteration):
         return None
     return found
+
+
+def remove_deleted(session: Session) -> None:
+    """Remove the folders of sources whose file was deleted. Safe to call at any time."""
+    for source in session.scalars(select(Source).where(Source.file_deleted_at.is_not(None))):
+        folder = rows_file(source).parent
+        if folder.exists():
+            shutil.rmtree(folder)
+            log.info("source_removed", source=source.id, folder=folder.name)
 
 
 def _write(found: Stored, file: SentFile, wanted: SourceIn) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from app.accounts.access import Admin, Reviewer
@@ -24,14 +24,12 @@ from app.prompts.intake import AdminFile, Sent
 from app.shell.posted import unknown
 from app.shell.web import redirect, render
 from app.sources import queries, service
-from app.sources.forms import SourceIn, Weight
+from app.sources.forms import SourceIn, weight_of
 from app.sources.models import Source, SourceKind, SourceOrigin
 from app.sources.storing import stored
 from training.formats.settings import MOST_WEIGHT
 
 router = APIRouter(prefix="/sources")
-
-_WEIGHT: TypeAdapter[float] = TypeAdapter(Weight)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +93,9 @@ def weigh(
     """Set how much of it the next trainings learn from."""
     found = queries.access_source(session, user, source_id)
     try:
-        number = _WEIGHT.validate_python(weight.strip().replace(",", "."))
-    except ValidationError:
-        said = f"Use a number from 0 to {MOST_WEIGHT:g}, such as 0.5."
-        return _page(request, session, user, errors={"weight": said}, weighed=found.id, typed=weight)
+        number = weight_of(weight)
+    except BadInput as error:
+        return _page(request, session, user, errors={"weight": error.message}, weighed=found.id, typed=weight)
     service.weigh(session, user, found, number)
     said = (
         f"Trainings from now on learn from “{found.name}”."

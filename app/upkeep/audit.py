@@ -91,7 +91,7 @@ def broken_snapshots(session: Session) -> Iterator[Problem]:
 
 def broken_sources(session: Session) -> Iterator[Problem]:
     """Sources whose rows are not those that were added."""
-    for source in session.scalars(select(Source).order_by(Source.id)):
+    for source in session.scalars(select(Source).where(Source.file_deleted_at.is_(None)).order_by(Source.id)):
         found = source_damage(storing.rows_file(source), source.sha256)
         if found:
             remedy = (

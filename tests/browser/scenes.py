@@ -14,6 +14,7 @@ from app.accounts import second_step
 from app.accounts import service as accounts
 from app.accounts.models import Role, SecondStep, User
 from app.annotations.models import Annotation, Retraction, RetractionScope
+from app.batches import appending
 from app.board import service as board_service
 from app.board.models import Board
 from app.candidates.models import Candidate
@@ -110,6 +111,7 @@ def set_scene(session: Session, path: str = "") -> Scene:
     talk, turns, writing = make_dialogues(session, alice)
     synthesis = make_order(session, bob)
     upload = prompts.create_upload(session, bob, "new.jsonl", UPLOAD)
+    more = appending.hold(session, bob, pairs, "more.jsonl", UPLOAD)
     invite = accounts.create_invite(session, role=Role.ANNOTATOR, created_by=bob)
     run = make_run(session, bob)
     retraction = make_lineage(session, bob, run, annotation)
@@ -133,6 +135,7 @@ def set_scene(session: Session, path: str = "") -> Scene:
         "external": rival.id,
         "invite": invite,
         "upload": upload.id,
+        "more": more.id,
         "synthesis": synthesis.id,
         "webhook": webhook.id,
         "batch": pairs.id,

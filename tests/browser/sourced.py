@@ -28,7 +28,7 @@ def make_sources(session: Session, bob: User, run: TrainingRun) -> dict[str, int
     """All three, by the names of pages."""
     made = [_source(session, bob, name) for name in NAMES]
     service.weigh(session, bob, made[0], 0.25)
-    learnt.note(session, run, made[:1])
+    learnt.note(session, run, [learnt.Learnt(each, each.weight) for each in made[:1]])
     service.withdraw(session, bob, made[2])
     return {"source": made[0].id}
 

@@ -209,6 +209,7 @@ STOPS = [
     Stop("synthesis/syntheses.html", "/syntheses"),
     Stop("synthesis/synthesis.html", "/syntheses/{synthesis}"),
     Stop("prompts/preview.html", "/uploads/{upload}"),
+    Stop("prompts/preview.html", "/uploads/{more}"),
     Stop("prompts/batch.html", "/batches/{batch}"),
     Stop("prompts/guidelines.html", "/batches/{batch}/guidelines", Role.ANNOTATOR),
     Stop("prompts/prompt.html", "/prompts/{prompt}"),

@@ -59,7 +59,12 @@ def test_prompts_come_in_from_rows_or_a_file_and_are_listed(admin: Client, sessi
 def test_a_batch_grows_and_prompts_are_withdrawn_and_restored(admin: Client, session: Session) -> None:
     current_round(session)
     batch = admin.create_batch([{"prompt": "One?"}], name="Sums")
-    more = admin.append(batch.id, [{"prompt": "One?"}, {"prompt": "Two?"}, {"prompt": ""}], leave_out_refused=True)
+    rows = [{"prompt": "One?"}, {"prompt": "Two?"}, {"prompt": ""}]
+    seen = admin.preview_append(batch.id, rows)
+    assert (seen.new, seen.known, seen.refused, [each.line for each in seen.left_out]) == (1, 1, 1, [3])
+    assert [each.messages[-1]["content"] for each in seen.first] == ["Two?"]
+    assert admin.batch(batch.id).progress.prompts == 1
+    more = admin.append(batch.id, rows, leave_out_refused=True)
     assert (more.added, more.skipped, [each.line for each in more.left_out]) == (1, 1, [3])
     assert more.batch.progress.prompts == 2
     assert admin.change_batch(batch.id, name="More sums", annotators_per_prompt=2).annotators_per_prompt == 2
@@ -67,6 +72,26 @@ def test_a_batch_grows_and_prompts_are_withdrawn_and_restored(admin: Client, ses
     assert admin.withdraw(first.id).state == "withdrawn"
     assert admin.batch(batch.id).progress.withdrawn == 1
     assert admin.restore(first.id).state == "pending"
+
+
+def test_a_source_is_added_weighed_and_withdrawn(admin: Client, session: Session, tmp_path: Path) -> None:
+    current_round(session)
+    pairs = [{"prompt": f"Why {n}?", "chosen": "So.", "rejected": "No."} for n in range(2)]
+    made = admin.add_source(pairs, name="Pairs", kind="preferences", origin="human", licence="CC BY 4.0")
+    assert (made.rows, made.weight, made.licence) == (2, 0.0, "CC BY 4.0")
+    (tmp_path / "answers.csv").write_text("prompt,completion\nWhy?,So.\n")
+    admin.add_source(tmp_path / "answers.csv", name="Answers", kind="completions", origin="synthetic")
+    assert [(each.name, each.filename) for each in admin.sources()] == [
+        ("Answers", "answers.csv"),
+        ("Pairs", "rows.jsonl"),
+    ]
+    assert admin.weigh_source(made.id, 0.5).weight == 0.5
+    assert [(each.name, each.weight) for each in admin.rounds().sources] == [("Pairs", 0.5)]
+    assert admin.withdraw_source(made.id).withdrawn_at is not None
+    assert (admin.source(made.id).weight, admin.source(made.id).uses) == (0.0, [])
+    assert admin.delete_source_file(made.id).file_deleted_at is not None
+    with pytest.raises(BadInput, match="line 1: has no two responses"):
+        admin.add_source([{"prompt": "Why?"}], name="Bad", kind="preferences", origin="human")
 
 
 def test_items_are_judged_and_the_preferences_come_out(

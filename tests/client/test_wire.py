@@ -169,7 +169,8 @@ def test_an_export_that_breaks_off_leaves_no_file_and_is_no_end(pauses: list[flo
 def test_a_run_that_failed_ends_the_wait_with_what_to_do(pauses: list[float]) -> None:
     run = {
         "id": 7, "round": 1, "kind": "dpo", "trainer": "corral", "state": "running", "snapshot_id": 1, "after_run_id": None,
-        "checkpoint": None, "step": 3, "total_steps": 9, "baseline": {}, "metrics": {}, "learns_from": "all rounds",
+        "checkpoint": None, "step": 3, "total_steps": 9, "baseline": {}, "metrics": {},
+        "learns_from": "all rounds", "sources": [],
         "error": None, "remedy": None, "created_at": "2026-01-01T00:00:00Z", "started_at": None, "finished_at": None,
     }  # fmt: skip
     failed = run | {"state": "failed", "error": "The disk is full.", "remedy": "Free some space, then retry."}

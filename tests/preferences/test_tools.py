@@ -20,6 +20,9 @@ from app.judgements.vocabulary import Outcome
 from app.preferences.exporters import Format, Shape
 from app.preferences.exporters.llamafactory import conversation, tools
 from app.preferences.forms import ExportFilter
+from app.prompts import importers
+from app.sources.models import SourceKind
+from app.sources.reading import rows_of
 from tests.exporting import exported as file_of
 from tests.factories import (
     make_annotation,
@@ -178,6 +181,17 @@ def test_a_record_of_argilla_has_texts_as_fields_and_suggestions_with_values(ses
     assert all(said["value"] is not None for said in first["suggestions"].values())
     assert "ranking" not in second["suggestions"]
     assert second["metadata"]["ranking"] in {"1 = 2", "2 = 1"}
+
+
+def test_a_record_of_argilla_comes_back_as_the_same_preference(session: Session, alice: User) -> None:
+    for _ in range(3):
+        judged(session, alice, [ASKED])
+    file, _ = file_of(session, Shape.ARGILLA, Format.JSON, ExportFilter())
+    form = importers.importers()["JSON"]
+    [*back] = [rows_of(SourceKind.PREFERENCES, record, 1, form, 9999)[0] for record in orjson.loads(file)]
+    [*out] = exported(session, Shape.TRL, split=None)
+    keys = ("prompt", "chosen", "rejected")
+    assert [[row[key] for key in keys] for row in back] == [[row[key] for key in keys] for row in out]
 
 
 def test_rows_that_have_what_others_lack_come_first(session: Session, alice: User) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from tests.prompts.reading import ASSISTANT, USER
 
 Said = tuple[str | None, str, dict[str, Any]]
+FIRST, SECOND = {"rank": 1}, {"rank": 2}
 BETTER, WORSE, EQUAL = {"preference": "chosen"}, {"preference": "rejected"}, {"preference": "tie"}
 LATER = {"role": "user", "content": "And?"}
 
@@ -98,6 +99,29 @@ RECORDS: dict[str, tuple[dict[str, Any], list[str], list[Said]]] = {
         ["Why?"],
         [("m", "a", EQUAL), ("n", "b", EQUAL)],
     ),
+    "arena, several turns": (
+        {
+            "conversation_a": [USER, answer("Yes?"), LATER, answer("a")],
+            "conversation_b": [USER, answer("Yes?"), LATER, answer("b")],
+            "model_a": "m",
+            "model_b": "n",
+            "winner": "model_b",
+        },
+        ["Why?", "Yes?", "And?"],
+        [("m", "a", WORSE), ("n", "b", BETTER)],
+    ),
+    "arena, by table, several turns": (
+        {
+            "prompt": ["Why?", "And?"],
+            "response_a": ["Yes?", "a"],
+            "response_b": ["Yes?", "b"],
+            "model_a": "m",
+            "model_b": "n",
+            "winner_model_a": 1,
+        },
+        ["Why?", "Yes?", "And?"],
+        [("m", "a", BETTER), ("n", "b", WORSE)],
+    ),
     "arena, both the same": (
         {
             "conversation_a": [USER, answer("a")],
@@ -122,7 +146,38 @@ RECORDS: dict[str, tuple[dict[str, Any], list[str], list[Said]]] = {
             "suggestions": {},
         },
         ["Why?"],
-        [(None, "a", {}), (None, "b", {})],
+        [(None, "a", FIRST), (None, "b", SECOND)],
+    ),
+    "Argilla 2, a ranking": (
+        {
+            "fields": {"prompt": "Why?", "response-1": "a", "response-2": "b"},
+            "responses": {"ranking": [{"value": ["response-2", "response-1"], "status": "submitted"}]},
+        },
+        ["Why?"],
+        [(None, "a", SECOND), (None, "b", FIRST)],
+    ),
+    "Argilla 2, by its API": (
+        {
+            "fields": {"prompt": "Why?", "response_a": "a", "response_b": "b"},
+            "responses": [
+                {"values": {"q": {"value": [{"value": "response_a", "rank": 2}, {"value": "response_b", "rank": 1}]}}},
+                {"values": {"preference": {"value": "A"}}, "status": "draft"},
+            ],
+        },
+        ["Why?"],
+        [(None, "a", SECOND), (None, "b", FIRST)],
+    ),
+    "Argilla, flat": (
+        {
+            "prompt": "Why?",
+            "response_1": "a",
+            "response_2": "b",
+            "preference.responses": ["Response 2", "Response 1"],
+            "preference.responses.status": ["submitted", "discarded"],
+            "preference.responses.users": ["u", "v"],
+        },
+        ["Why?"],
+        [(None, "a", SECOND), (None, "b", FIRST)],
     ),
     "Argilla 2, chat": (
         {"fields": {"chat": [USER], "chosen": "a", "rejected": "b"}},
@@ -136,7 +191,26 @@ RECORDS: dict[str, tuple[dict[str, Any], list[str], list[Said]]] = {
             "annotations": [{"result": [{"value": {"selected": "left"}}]}],
         },
         ["Why?"],
-        [(None, "a", {}), (None, "b", {})],
+        [(None, "a", FIRST), (None, "b", SECOND)],
+    ),
+    "Label Studio, by choice": (
+        {
+            "data": {"prompt": "Why?", "answer1": "a", "answer2": "b"},
+            "annotations": [
+                {"result": [{"from_name": "best", "value": {"choices": ["Answer 2"]}}]},
+                {"was_cancelled": True, "result": [{"from_name": "best", "value": {"choices": ["Answer 1"]}}]},
+            ],
+        },
+        ["Why?"],
+        [(None, "a", SECOND), (None, "b", FIRST)],
+    ),
+    "Label Studio, by a ranker": (
+        {
+            "data": {"text": "Why?", "items": [{"id": "x1", "body": "a"}, {"id": "x2", "body": "b"}]},
+            "annotations": [{"result": [{"type": "ranker", "value": {"ranker": {"rank": ["x2", "x1"]}}}]}],
+        },
+        ["Why?"],
+        [(None, "a", {"id": "x1", **SECOND}), (None, "b", {"id": "x2", **FIRST})],
     ),
     "Label Studio, ranked": (
         {

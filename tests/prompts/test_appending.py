@@ -224,30 +224,90 @@ def test_only_admins_add_prompts(client: TestClient, session: Session) -> None:
 
 
 # ── The page ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-def test_bob_adds_a_file_on_the_page_and_is_told_what_came_of_it(
-    client: TestClient, session: Session, bob: User
-) -> None:
+def held(client: TestClient, batch: Batch, *records: object) -> str:
+    sent = {"file": ("x.jsonl", jsonl(*records))}
+    answer = client.post(f"/batches/{batch.id}/prompts/preview", files=sent)
+    assert answer.status_code == 303, answer.text
+    return answer.headers["location"]
+
+
+def test_bob_sees_what_a_file_would_add_and_adds_it(client: TestClient, session: Session, bob: User) -> None:
     batch = make_batch(session)
-    make_prompt(session, batch)
+    add(session, bob, batch, {"prompt": "Zero?"})
     url = f"/batches/{batch.id}/prompts"
     assert f'href="{url}/new"' in client.get(f"/batches/{batch.id}").text
-    assert f'action="{url}"' in client.get(f"{url}/new").text
-    wrong = client.post(url, files={"file": ("x.jsonl", jsonl({"prompt": "One?"}, {"prompt": ""}))})
-    assert wrong.status_code == 422
-    assert "1 line is refused" in wrong.text
-    assert ">1 refused line<" in wrong.text
-    more = jsonl({"prompt": "One?"}, {"prompt": ""}, {"prompt": "Two?"})
-    assert client.post(url, data={"leave_out_refused": "true"}).status_code == 422
-    added = client.post(
-        url, files={"file": ("x.jsonl", more)}, data={"leave_out_refused": "true"}, follow_redirects=True
+    assert f'action="{url}/preview"' in client.get(f"{url}/new").text
+    assert client.post(f"{url}/preview", files={"file": ("x.pdf", b"x")}).status_code == 422
+
+    page = held(client, batch, {"prompt": "Zero?"}, {"prompt": "One?"}, {"prompt": ""}, {"prompt": "Two?"})
+    shown = client.get(page).text
+    assert "2 new prompts are added to this batch, 1 that it has already is skipped, and 1 line is left out" in shown
+    assert ">1 refused line<" in shown
+    assert "One?" in shown
+    assert "Zero?" not in shown
+    assert len(ids(session, batch)) == 1, "nothing is added yet"
+    assert "more prompts for a batch" in client.get("/batches").text
+    said = {"upload": page.rpartition("/")[2]}
+    wrong = client.post(url, data=said)
+    assert (wrong.status_code, "1 line is refused" in wrong.text) == (422, True)
+    added = client.post(url, data=said | {"leave_out_refused": "true"}, follow_redirects=True)
+    assert "2 prompts added; 1 prompt skipped" in added.text
+    assert "1 line left out. Their responses are being generated." in added.text
+    again = client.post(url, data=said | {"leave_out_refused": "true"}, follow_redirects=True)
+    assert "nothing was added now" in again.text
+    assert (len(ids(session, batch)), session.scalar(select(func.count()).select_from(Upload))) == (3, 0)
+
+
+def test_a_file_that_is_held_for_a_batch_is_for_it_alone(client: TestClient, session: Session, bob: User) -> None:
+    batch, other = make_batch(session), make_batch(session)
+    page = held(client, batch, {"prompt": "One?"})
+    number = page.rpartition("/")[2]
+    assert client.post(f"{page}/confirm", data={"name": "New"}).status_code == 409
+    assert (
+        "nothing was added now"
+        in client.post(f"/batches/{other.id}/prompts", data={"upload": number}, follow_redirects=True).text
     )
-    assert "2 prompts added; 1 line left out. Their responses are being generated." in added.text
-    again = client.post(url, files={"file": ("x.jsonl", jsonl({"prompt": "One?"}))}, follow_redirects=True)
-    assert "Nothing added; 1 prompt skipped, because the batch has the same content already." in again.text
-    assert client.post(url, files={"file": ("x.jsonl", more)}, data={"name": "x"}).status_code == 422
-    client.post(f"/batches/{batch.id}/close")
+    for wrong in ("", "x", "9" * 30):
+        assert client.post(f"/batches/{batch.id}/prompts", data={"upload": wrong}).status_code == 404
+    assert client.post(f"/batches/{batch.id}/prompts", data={"upload": number, "name": "x"}).status_code == 422
+    assert client.post(f"{page}/discard").headers["location"] == f"/batches/{batch.id}"
+    assert ids(session, batch) == ids(session, other) == []
+
+
+def test_a_closed_batch_takes_no_file_and_none_that_was_held(client: TestClient, session: Session, bob: User) -> None:
+    batch = make_batch(session)
+    url = f"/batches/{batch.id}/prompts"
+    number = held(client, batch, {"prompt": "One?"}).rpartition("/")[2]
+    known = held(client, batch, {"prompt": "One?"})
+    assert client.post(url, data={"upload": number}).status_code == 303
+    assert "Add 1 prompt" in client.get(known).text, "as it was when the file was sent"
+    said = client.post(url, data={"upload": known.rpartition("/")[2]}, follow_redirects=True).text
+    assert "Nothing added; 1 prompt skipped, because the batch has the same content already." in said
+    late = held(client, batch, {"prompt": "Two?"}).rpartition("/")[2]
+    batch.state = BatchState.CLOSED
+    session.commit()
     assert f'href="{url}/new"' not in client.get(f"/batches/{batch.id}").text
-    assert client.post(url, files={"file": ("x.jsonl", more)}).status_code == 409
+    assert client.post(url, data={"upload": late}).status_code == 409
+    assert client.post(f"{url}/preview", files={"file": ("x.jsonl", jsonl({"prompt": "Two?"}))}).status_code == 409
+
+
+def test_a_program_asks_what_a_file_would_add(client: TestClient, session: Session, token: dict[str, str]) -> None:
+    batch = make_batch(session)
+    url = f"/api/v1/batches/{batch.id}/prompts/preview"
+    rows = jsonl(ANSWERED, {"prompt": "Seven?"}, {"prompt": " "}, {"prompt": "  "})
+    assert post(client, batch.id, jsonl({"prompt": "Seven?"}), token).status_code == 200
+    said = client.post(url, files={"file": ("x.jsonl", rows)}, headers=token).json()
+    assert (said["new"], said["known"], said["refused"], [each["line"] for each in said["left_out"]]) == (
+        1,
+        1,
+        2,
+        [3, 4],
+    )
+    assert [each["count"] for each in said["left_out_by_reason"]] == [2]
+    assert said["responses"]["models"] == {"a": 1, "b": 1}
+    assert [(each["line"], each["messages"][0]["content"]) for each in said["first"]] == [(1, "Six?")]
+    assert ids(session, batch) == ["line-1"]
+    assert client.post(url, files={"file": ("x.pdf", rows)}, headers=token).status_code == 422
 
 
 # ── Beside work ──────────────────────────────────────────────────────────────────────────────────────────────────────

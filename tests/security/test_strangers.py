@@ -15,10 +15,11 @@ FORM = {"content-type": "application/x-www-form-urlencoded"}
 FOR_FILES = [
     "POST /api/v1/batches",
     "POST /api/v1/batches/{batch_id:int}/prompts",
+    "POST /api/v1/batches/{batch_id:int}/prompts/preview",
     "POST /api/v1/batches/{batch_id}/documents",
     "POST /api/v1/sources",
     "POST /batches/new",
-    "POST /batches/{batch_id}/prompts",
+    "POST /batches/{batch_id}/prompts/preview",
     "POST /batches/{batch_id}/documents",
     "POST /syntheses",
     "POST /sources",

@@ -58,12 +58,27 @@ def rated(text: str, *ratings: int, **more: Any) -> dict[str, Any]:
             "model_b": "y",
             "winner": "model_b",
         },
+        {
+            "fields": {"prompt": "Why?", "response_1": "No.", "response_2": "So."},
+            "responses": {"preference": [{"value": "response_2", "user_id": "u", "status": "submitted"}]},
+        },
+        {
+            "id": 7,
+            "data": {"prompt": "Why?", "answer1": "So.", "answer2": "No."},
+            "annotations": [{"result": [{"type": "pairwise", "value": {"selected": "left"}}]}],
+        },
     ],
 )
 def test_a_preference_is_the_best_response_over_the_worst(record: dict[str, Any]) -> None:
     [row] = read(SourceKind.PREFERENCES, record)
     assert (row["prompt"], row["chosen"], row["rejected"]) == (ASKED, turn("So."), turn("No."))
     assert "strength" not in row
+
+
+def test_people_who_contradict_each_other_prefer_nothing() -> None:
+    said = [{"value": each} for each in ("response_1", "response_2")]
+    record = {"fields": {"prompt": "Why?", "response_1": "a", "response_2": "b"}, "responses": {"best": said}}
+    assert "finds no response better than another" in refusal(SourceKind.PREFERENCES, record)
 
 
 def test_the_ratings_of_ultrafeedback_count_and_not_its_overall_score() -> None:
@@ -99,6 +114,17 @@ def test_the_scale_of_helpsteer_is_read_as_ours(preference: int, strength: int) 
         ({"prompt": "Why?", "chosen": "So."}, "without a"),
         ({"prompt": "Why?", "chosen": "So.", "rejected": "So."}, "same text"),
         ({"prompt": "Why?"}, "has no two responses"),
+        (
+            {
+                "prompt": ["Why?", "And?"],
+                "response_a": ["Yes?", "a"],
+                "response_b": ["No.", "b"],
+                "model_a": "m",
+                "model_b": "n",
+                "winner": "model_a",
+            },
+            "whose earlier turns differ between the two models",
+        ),
         ({"prompt": "Why?", "responses": ["So.", "No."]}, "does not say which response is better"),
         (
             {"prompt": "Why?", "responses": [{"text": "a", "rank": 1}, {"text": "b", "rank": 1}]},

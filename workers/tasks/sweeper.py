@@ -22,6 +22,7 @@ from app.lineage.erasing import remove_files as remove_erased_files
 from app.preferences.service import ring_for_unfinished as ring_for_snapshots
 from app.prompts.service import forget_old_uploads
 from app.rounds.endings import release_silent as release_trainings
+from app.sources.storing import remove_deleted as remove_deleted_sources
 from app.synthesis.ledger import ring_if_due as ring_for_syntheses
 from app.webhooks.occasions import find as find_occasions
 from workers.celery_app import app
@@ -51,6 +52,7 @@ SWEEPS: tuple[Callable[[Session], object], ...] = (
     ring_for_board,
     ring_for_syntheses,
     remove_erased_files,
+    remove_deleted_sources,
     find_occasions,
     ring_for_mails,
     make_annotations_findable,

@@ -1,18 +1,23 @@
-"""Battles of two models, as arenas write them: two conversations, or one prompt with two responses."""
+"""Battles of two models, as arenas write them: two conversations, or one prompt with two responses.
+
+Of several turns the last answers are compared, and the verdict is theirs, where all that came before is the same. Elsewhere the
+two models answered different conversations: the first answers that differ are compared, and the verdict is of neither.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from app.prompts.benchmarks import cell
 from app.prompts.bounded_json import Refused
 from app.prompts.messages import empty
 from app.prompts.restating import ends_with_answer, prefer, shared, turn
 from app.prompts.shapes import Answered, Restated
 
 LATER = (
-    "These battles went on for several turns. The first answers are compared; the conversations, and who won them, are kept "
-    "in the metadata of each prompt."
+    "These battles went on for several turns, and those before the last answers differ between the two models. The first "
+    "answers that differ are compared; the conversations, and who won them, are kept in the metadata of each prompt."
 )
 _WINNERS = {"model_a": 1.0, "a": 1.0, "model_b": -1.0, "b": -1.0}
 
@@ -46,12 +51,27 @@ def _conversations(rest: dict[str, Any]) -> Restated:
 
 def _of_table(rest: dict[str, Any]) -> Restated:
     sides = [rest.pop(f"response_{side}") for side in "ab"]
+    if (messages := _shared_turns(rest, *sides)) is not None:
+        responses = _answers(rest, {"content": sides[0][-1]}, {"content": sides[1][-1]}, whole=True)
+        del rest["prompt"]
+        return Restated(records=[{**rest, "messages": messages, "responses": responses}])
     first = [side[0] if isinstance(side, list) else side for side in sides]
     later = any(isinstance(side, list) and len(side) > 1 for side in sides)
     if later:
         rest |= {"responses_a": sides[0], "responses_b": sides[1]}
     responses = _answers(rest, {"content": first[0]}, {"content": first[1]}, whole=not later)
     return Restated(records=[{**rest, "responses": responses}], note=LATER if later else None)
+
+
+def _shared_turns(rest: Mapping[str, Any], one: Any, other: Any) -> list[dict[str, Any]] | None:
+    """The conversation before the last answers, where both models gave the same answers until then."""
+    asked = cell(rest.get("prompt"))
+    if not all(isinstance(each, list) and len(each) > 1 for each in (asked, one, other)):
+        return None
+    if not len(asked) == len(one) == len(other) or one[:-1] != other[:-1]:
+        return None
+    talk = [(("user", said), ("assistant", answer)) for said, answer in zip(asked, one, strict=True)]
+    return [{"role": role, "content": said} for pair in talk for role, said in pair][:-1]
 
 
 def _answers(rest: dict[str, Any], one: Any, other: Any, *, whole: bool) -> list[dict[str, Any]]:

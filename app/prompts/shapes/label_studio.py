@@ -1,13 +1,20 @@
-"""Tasks of Label Studio: ``data`` holds the prompt and the responses; annotations and predictions stand beside."""
+"""Tasks of Label Studio: ``data`` holds the prompt and the responses; annotations and predictions stand beside.
+
+Which response people preferred (Pairwise, Ranker, or Choices by the response's name) becomes its rank
+(:mod:`app.prompts.verdicts`). Annotations that were cancelled, and predictions, say nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from app.prompts import verdicts
 from app.prompts.messages import empty
+from app.prompts.restating import numbered_keys
 from app.prompts.shapes import Wrapper
-from app.prompts.shapes.argilla import put_prompt
+from app.prompts.shapes.argilla import judged, put_prompt
+from app.prompts.verdicts import Verdict
 
 
 def _unwrap(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -20,12 +27,35 @@ def _unwrap(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
     items = given.get("items")
     if isinstance(items, list) and items and all(isinstance(each, dict) and "body" in each for each in items):
         del given["items"]
-        given["responses"] = [
+        responses = [
             {"text": each["body"], **{key: value for key, value in each.items() if key != "body"}} for each in items
         ]
+        names = [str(each.get("id")) for each in items]
+        given["responses"] = verdicts.ranked(responses, _said(record.get("annotations"), names))
+    elif said := [*_said(record.get("annotations"), numbered_keys(given))]:
+        given = judged(given, said)
     kept = {"label_studio": beside} if beside else {}
     task = {"id": record["id"]} if "id" in record else {}
     return {**given, **task, **({"metadata": kept} if kept else {})}
+
+
+def _said(annotations: Any, names: Sequence[str]) -> Iterator[Verdict]:
+    for each in annotations if isinstance(annotations, list) else ():
+        if isinstance(each, dict) and not each.get("was_cancelled"):
+            for result in each.get("result") or ():
+                if isinstance(result, dict) and isinstance(result.get("value"), dict):
+                    found = _verdict(str(result.get("from_name", "")), result["value"], names)
+                    if found and len(names) > 1:
+                        yield found
+
+
+def _verdict(question: str, value: Mapping[str, Any], names: Sequence[str]) -> Verdict | None:
+    if "selected" in value and len(names) == 2:
+        return verdicts.label("pairwise", value["selected"], names)
+    if isinstance(value.get("ranker"), dict) and len(value["ranker"]) == 1:  # several buckets sort, and rank nothing
+        return verdicts.order(next(iter(value["ranker"].values())), names)
+    chosen = value.get("choices")
+    return verdicts.label(question, chosen[0], names) if isinstance(chosen, list) and len(chosen) == 1 else None
 
 
 SHAPE = Wrapper(name="Label Studio", unwrap=_unwrap, place=2)

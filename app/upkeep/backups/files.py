@@ -29,7 +29,8 @@ _CHECKPOINTS = """
      WHERE kind NOT IN ('base', 'external') AND state <> 'broken' ORDER BY id
 """
 _SNAPSHOTS = "SELECT id, coalesce(path, name), sha256 FROM snapshots WHERE state = 'ready' ORDER BY id"
-_SOURCES = "SELECT id, path, sha256 FROM sources ORDER BY id"
+# asked of the row as a whole: an earlier release, whose rows are kept before an upgrade, has no such column
+_SOURCES = "SELECT id, path, sha256 FROM sources WHERE to_jsonb(sources) ->> 'file_deleted_at' IS NULL ORDER BY id"
 # what is of others may still be written; a run that starts again makes it again
 _RUNS = "SELECT id FROM training_runs WHERE state = 'succeeded' ORDER BY id"
 _GONE = "SELECT id FROM snapshots WHERE id = ANY (%s) AND state <> 'ready'"

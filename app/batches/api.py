@@ -117,7 +117,7 @@ def append_prompts(request: Request, session: DbSession, user: ApiAdmin, batch_i
     "/batches/{batch_id:int}/prompts/preview",
     response_model=AppendPreviewJson,
     responses=_REFUSED,
-    openapi_extra=_body(AppendSettings, "file"),
+    openapi_extra=described(_FILE, AppendSettings),
 )
 def preview_prompts(session: DbSession, user: ApiAdmin, batch_id: int, sent: ApiFile) -> AppendPreviewJson:
     """Say what adding a file of prompts to a batch would do: how many are new, known or refused, and why. Nothing is stored."""

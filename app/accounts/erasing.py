@@ -6,7 +6,16 @@ from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
 from app.accounts import service
-from app.accounts.models import IdempotencyKey, Invite, LoginSession, ProviderAccount, RecoveryCode, SecondStep, TeamMember, User
+from app.accounts.models import (
+    IdempotencyKey,
+    Invite,
+    LoginSession,
+    ProviderAccount,
+    RecoveryCode,
+    SecondStep,
+    TeamMember,
+    User,
+)
 
 NAME = "Erased person"
 

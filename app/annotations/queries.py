@@ -55,6 +55,7 @@ class Work:
     batch_id: int
     batch_name: str
     batch_state: BatchState
+    deadline: datetime | None
     guidelines: str
     edit_policy: EditPolicy
     kind: BatchKind
@@ -225,6 +226,7 @@ _work = (
         Batch.id.label("batch_id"),
         Batch.name.label("batch_name"),
         Batch.state.label("batch_state"),
+        Batch.deadline,
         Batch.guidelines,
         Batch.edit_policy,
         Batch.kind,
@@ -309,9 +311,10 @@ def active_assignment(session: Session, user: User, batch_id: int | None = None)
 def visible_batches(session: Session, user: User) -> Sequence[OpenBatch]:
     """Open and paused batches with what waits in them for ``user``, the most urgent first: where "waiting" is decided.
 
-    Those that are assigned to others are left out, unless ``user`` has begun something there. What :func:`app.annotations.service.next_assignment` would give counts, and nothing else; where the tour comes first, what it
-    would give after that. An item that somebody stopped
-    with waits for that person as long as its seat is free, or it could never be reached again.
+    Those that are assigned to others are left out, unless ``user`` has begun something there. What
+    :func:`app.annotations.service.next_assignment` would give counts, and nothing else; where the tour comes first, what it would
+    give after that. An item that somebody stopped with waits for that person as long as its seat is free, or it could never be
+    reached again.
     """
     found = []
     for row in session.execute(_visible(user)):

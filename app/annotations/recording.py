@@ -210,7 +210,9 @@ def _unskip(session: Session, user: User, locked: Locked) -> Held:
     if locked.batch_state is not BatchState.OPEN:
         raise Conflict("This batch is paused: undo the skip when it opens again.")
     annotator = literal(user.id, BigInteger)
-    may = select(Comparison.id).where(Comparison.id == held.comparison_id, *suits(annotator, Comparison.batch_id, *Asked))
+    may = select(Comparison.id).where(
+        Comparison.id == held.comparison_id, *suits(annotator, Comparison.batch_id, *Asked)
+    )
     if session.scalar(may) is None:
         raise Conflict(NOT_YOURS)
     again = seats.take_back(session, held)

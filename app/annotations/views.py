@@ -14,7 +14,7 @@ from app.accounts.access import SignedIn
 from app.accounts.models import User
 from app.annotations import day, gold, history, queries, recording, service, tour
 from app.annotations.gold import Feedback
-from app.annotations.pages import Offer, WorkPage, start_page, work_page
+from app.annotations.pages import Offer, StartPage, WorkPage, start_page, work_page
 from app.annotations.said import with_history
 from app.annotations.work_form import LongTexts, WorkForm
 from app.judgements.judgement import Draft

@@ -12,8 +12,10 @@ from sqlalchemy.orm import Session
 
 from app.accounts.access import ApiAdmin, ApiReviewer, api_staff
 from app.accounts.idempotency import TAKES_KEY, once
-from app.batches import appending, importing, settings
-from app.batches.queries import Progress, batch_progress
+from app.accounts.teams import NamedJson
+from app.batches import appending, assigning, importing, settings
+from app.batches.assigning import Assigned
+from app.batches.queries import Progress, batch_progress, overdue
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput
 from app.kernel.paging import Cursor, Limit
@@ -25,13 +27,13 @@ from app.prompts.forms import (
     BatchJson,
     BatchList,
     BatchSettings,
-    ProgressJson,
     StateChange,
     field_errors,
 )
 from app.prompts.import_forms import AppendedJson, AppendSettings, ImportedJson
 from app.prompts.intake import ApiFile, Sent, SentFile
 from app.prompts.models import Batch
+from app.prompts.progress_json import ProgressJson
 
 router = APIRouter(tags=["batches"])
 
@@ -202,11 +204,19 @@ def batch_json(session: Session, batches: list[Batch]) -> list[BatchJson]:
     """Batches as they are answered, with their progress."""
     progress = batch_progress(session, [batch.id for batch in batches])
     rounds = round_numbers(session, {batch.round_id for batch in batches})
-    """Batches as they are answered, with their progress."""
-    return [_as_json(batch, progress[batch.id], rounds[batch.round_id]) for batch in batches]
+    assigned = assigning.of_batches(session, batches)
+    late = overdue(session, [batch.id for batch in batches])
+    return [
+        _as_json(batch, progress[batch.id], rounds[batch.round_id], assigned[batch.id], is_late=batch.id in late)
+        for batch in batches
+    ]
 
 
-def _as_json(batch: Batch, progress: Progress, round_number: int) -> BatchJson:
+def _named(found: list[assigning.Named]) -> list[NamedJson]:
+    return [NamedJson(id=key, name=name) for key, name in found]
+
+
+def _as_json(batch: Batch, progress: Progress, round_number: int, assigned: Assigned, *, is_late: bool) -> BatchJson:
     return BatchJson(
         id=batch.id,
         name=batch.name,
@@ -231,6 +241,15 @@ def _as_json(batch: Batch, progress: Progress, round_number: int) -> BatchJson:
         qualification_items=batch.qualification_items,
         qualification_percent=batch.qualification_percent,
         requires_tour=batch.requires_tour,
+        priority=batch.priority,
+        deadline=batch.deadline,
+        overdue=is_late,
+        quota=batch.quota,
+        readers_only=batch.readers_only,
+        assigned_only=assigned.restricted,
+        teams=_named(assigned.teams),
+        people=_named(assigned.people),
+        barred=_named(assigned.barred),
         verifiers=batch.verifiers,
         required=batch.required,
         show_findings=batch.show_findings,

@@ -148,9 +148,7 @@ _open_batches = (
 )
 
 
-def open_batches(
-    session: Session, annotator_id: int, batch_id: int | None, *, or_above: bool = False
-) -> list[Open]:
+def open_batches(session: Session, annotator_id: int, batch_id: int | None, *, or_above: bool = False) -> list[Open]:
     """Open batches that give ``annotator_id`` new items, in order of urgency.
 
     With ``batch_id`` at most that one; ``or_above`` those of higher priority too, which come first.

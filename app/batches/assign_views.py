@@ -36,11 +36,11 @@ def assign(
             del asked["readers_only"]
         settings.change(session, user, batch, BatchChange.model_validate(asked))
     except ValidationError as error:
-        return shown_batch(request, session, True, batch, assign=(form, field_errors(error)))
+        return shown_batch(request, session, True, batch, sent=form, errors=field_errors(error))
     except BadInput as error:
-        return shown_batch(request, session, True, batch, assign=(form, beside(error)))
+        return shown_batch(request, session, True, batch, sent=form, errors=beside(error))
     except AppError as error:
-        return shown_batch(request, session, True, batch, assign=(form, {"form": error.message}))
+        return shown_batch(request, session, True, batch, sent=form, errors={"form": error.message})
     return redirect(request, f"/batches/{batch.id}", flash=_said(of_batch(session, batch), batch))
 
 

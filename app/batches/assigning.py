@@ -66,8 +66,8 @@ def of_batch(session: Session, batch: Batch) -> Assigned:
 def assign(session: Session, actor: User, batch: Batch, wanted: Mapping[str, Collection[int] | None]) -> bool:
     """Take over what ``wanted`` names of ``teams``, ``people`` and ``barred``, by id, and say whether that changed anything.
 
-    With no team and nobody left, everybody gets its items. Who has begun one keeps it, whatever changes. The values before stay in
-    the audit trail. The caller holds a lock on the batch.
+    With no team and nobody left, everybody gets its items. Who has begun one keeps it, whatever changes. The values before
+    stay in the audit trail. The caller holds a lock on the batch.
 
     Raises:
         BadInput: a team or person is not known, or somebody is both assigned and barred.

@@ -356,11 +356,12 @@ def shown_batch(
     *,
     after: int | None = None,
     which: Which = ALL,
-    sent: dict[str, str] | None = None,
+    sent: dict[str, str] | AssignForm | None = None,
     errors: dict[str, str] | None = None,
-    assign: tuple[AssignForm, dict[str, str]] | None = None,
 ) -> HTMLResponse:
     """A batch's page; with what was sent and what is wrong with it, of its settings or of whom it is assigned to."""
+    assigns = sent if isinstance(sent, AssignForm) else None
+    typed = sent if isinstance(sent, dict) else {}
     context = BatchPage(
         **vars(_progress(session, batch, may_write=may_write)),
         round=round_numbers(session, {batch.round_id})[batch.round_id],
@@ -368,13 +369,13 @@ def shown_batch(
         which=which,
         shares=queries.shares(session, batch),
         first=after is None,
-        guidelines=(sent or {}).get("guidelines", batch.guidelines),
-        values=of_batch(batch) | (sent or {}),
-        errors=errors or {},
+        guidelines=typed.get("guidelines", batch.guidelines),
+        values=of_batch(batch) | typed,
+        errors={} if assigns else errors or {},
         unseen=sentences(queries.unseen_at_import(session, batch)),
         documents=documents.of_batch(session, batch),
         imported=imported_models(session, batch) if may_write else [],
         searched=documents.searched(session, batch),
-        assign=section(session, batch, zone_of(request), *(assign or ())),
+        assign=section(session, batch, zone_of(request), assigns, errors if assigns else None),
     )
-    return render(request, "prompts/batch.html", context, status=422 if errors or assign else 200)
+    return render(request, "prompts/batch.html", context, status=422 if errors else 200)

@@ -133,8 +133,9 @@ def claim(
 ) -> Held | None:
     """Take a seat in the first comparison with one free that is for this annotator, and draw its order.
 
-    Of several languages that the annotator reads, which comes first is drawn. Whom the batch is assigned to is asked here once more:
-    that may have changed since the batch was looked up. ``readers_only`` is what the batch says: it changes the way, not the outcome.
+    Of several languages that the annotator reads, which comes first is drawn. Whom the batch is assigned to is asked here once
+    more: that may have changed since the batch was looked up. ``readers_only`` is what the batch says: it changes the way, not
+    the outcome.
     """
     taken = _first(session, annotator_id, batch_id, _takes[asked], _takes_in[asked], readers_only)
     if taken is None:

@@ -1,6 +1,7 @@
 """Whom a batch gives new work: everybody, or those whom it is assigned to; nobody who is barred; each as much as its quota.
 
-Whatever hands work out or counts it asks here. What somebody has begun is not asked about: it stays with them, whatever is changed.
+Whatever hands work out or counts it asks here. What somebody has begun is not asked about: it stays with them, whatever is
+changed.
 
 Arguments named ``annotator`` and ``batch`` are ids, and may be columns of the statement around these. In a claim both are
 parameters: it asks once, and not for each item that it steps over.
@@ -73,14 +74,14 @@ def assigned_to(annotator: Id, batch: Id) -> ColumnElement[bool]:
 def within_quota(annotator: Id, batch: Id, had: ColumnElement[int] | None = None) -> ColumnElement[bool]:
     """Whether a batch has more for ``annotator`` by its quota; ``had`` is how much of it they have had, else :func:`items_had`.
 
-    It is counted only where there is a quota, and takes as long as the person has judged or the batch has items, the lesser of both.
+    It is counted only where there is a quota, over what the person has judged or over the items of the batch, whichever is less.
     """
     more = or_(_asked.quota.is_(None), (items_had(annotator, batch) if had is None else had) < _asked.quota)
     return select(more).where(_asked.id == batch).correlate_except(_asked).scalar_subquery()
 
 
 def items_had(annotator: Id, batch: Id) -> ColumnElement[int]:
-    """How many items of a batch ``annotator`` has judged or begun. Neither what they skipped, nor what others finished meanwhile."""
+    """How many items of a batch ``annotator`` has judged or begun, without those that they skipped or others have finished."""
     finished = and_(
         _had.state == written_out(AssignmentState.RELEASED), _item.annotators_done >= _item.annotators_wanted
     )

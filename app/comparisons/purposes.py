@@ -126,8 +126,9 @@ def suits(
 ) -> list[ColumnElement[bool]]:
     """The conditions under which ``annotator`` may judge a comparison of ``batch``, met or not.
 
-    The batch :func:`gives` them items. The comparison is in use. The annotator is not the one whom it measures, has not read another's judgement of its prompt, has not met
-    the same responses for a purpose that it is never met with, and reads its language.
+    The batch :func:`gives` them items. The comparison is in use. The annotator is not the one whom it measures, has not read
+    another's judgement of its prompt, has not met the same responses for a purpose that it is never met with, and reads its
+    language.
     """
     read = (
         select(JudgementRead.prompt_id)

@@ -356,7 +356,7 @@ class BatchJson(BaseModel):
     )
     assigned_only: bool = Field(
         examples=[True],
-        description="Whether only those get items whom it is assigned to. With no team and nobody, nobody does: its team was deleted.",
+        description="Whether only those get items whom it is assigned to. With no team and nobody, nobody does: they are gone.",
     )
     teams: list[NamedJson]
     people: list[NamedJson]

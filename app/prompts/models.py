@@ -203,7 +203,7 @@ class Batch(Base):
     times_extended: Mapped[int] = mapped_column(default=0, server_default="0")
     """How often it was given more to do: prompts, annotators, prompts that were restored. Each time it can be done again."""
     assigned_only: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
-    """Whether only those get items whom it is assigned to: people, and members of teams. True with none of either, nobody does."""
+    """Whether only those get items whom it is assigned to: people and members of teams. With none of either, nobody does."""
     readers_only: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     """Whether items of a known language go to nobody who has not said that they read it."""
     priority: Mapped[Priority] = mapped_column(

@@ -1,7 +1,7 @@
 """teams: who is in them, whom a batch is assigned to, who may not judge it, and how urgent it is
 
-New tables, and columns of ``batches`` with a constant default, so that no row is rewritten. Its checks are scanned at once: there are
-as many rows as there are batches, and nothing that people judge with waits for this table.
+New tables, and columns of ``batches`` with a constant default, so that no row is rewritten. The checks look at all of its rows
+at once, under a lock: there are as many as batches, so it takes milliseconds.
 
 Revision ID: 7d1f3b9e2c48
 Revises: 5c7e01d94a26

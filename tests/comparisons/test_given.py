@@ -329,7 +329,7 @@ def test_the_batch_changes_hands_while_people_claim(committed: Engine) -> None:
     with Session(committed) as session:
         rest = [taken(session, each) for each in people[:3]]
         assert rest == [[], [], []], "from the change on they are given nothing"
-        assert {row for row in session.scalars(select(Comparison.annotators_done))} <= {0, 1}
+        assert set(session.scalars(select(Comparison.annotators_done))) <= {0, 1}
 
 
 def test_guidelines_of_a_batch_of_others_are_not_there(session: Session, bob: User) -> None:

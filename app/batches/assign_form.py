@@ -60,11 +60,13 @@ def section(
     session: Session,
     batch: Batch,
     zone: tzinfo | None,
+    *,
+    by_name: bool,
     sent: AssignForm | None = None,
     errors: Mapping[str, str] | None = None,
 ) -> AssignSection:
     """The section as it stands; with what was sent and what is wrong with it."""
-    now = of_batch(session, batch)
+    now = of_batch(session, batch, by_name=by_name)
     named = [key for key, _ in (*now.people, *now.barred)]
     people = select(User.id, User.name).where(or_(User.disabled_at.is_(None), User.id.in_(named)))
     teams = select(Team.id, Team.name).order_by(func.lower(Team.name), Team.id)

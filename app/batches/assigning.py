@@ -44,23 +44,27 @@ class Assigned:
 NAMES = ("teams", "people", "barred")
 
 
-def of_batches(session: Session, batches: Collection[Batch]) -> dict[int, Assigned]:
-    """Whom each is assigned to."""
+def of_batches(session: Session, batches: Collection[Batch], *, by_name: bool = True) -> dict[int, Assigned]:
+    """Whom each is assigned to; people by their pseudonyms where not ``by_name``.
+
+    Reviewers know no names: of a batch that is assigned to one person alone, all that was said would have one.
+    """
+    called = User.name if by_name else User.pseudonym
     found = {batch.id: Assigned(batch.assigned_only) for batch in batches}
     of_teams = select(BatchTeam.batch_id, Team.id, Team.name).join(Team, Team.id == BatchTeam.team_id)
     rows = session.execute(of_teams.where(BatchTeam.batch_id.in_(found)).order_by(func.lower(Team.name), Team.id))
     for batch_id, key, name in rows:
         found[batch_id].teams.append((key, name))
-    of_people = select(BatchPerson.batch_id, BatchPerson.barred, User.id, User.name).join(User)
-    named = session.execute(of_people.where(BatchPerson.batch_id.in_(found)).order_by(func.lower(User.name), User.id))
+    of_people = select(BatchPerson.batch_id, BatchPerson.barred, User.id, called).join(User)
+    named = session.execute(of_people.where(BatchPerson.batch_id.in_(found)).order_by(func.lower(called), User.id))
     for batch_id, barred, key, name in named:
         (found[batch_id].barred if barred else found[batch_id].people).append((key, name))
     return found
 
 
-def of_batch(session: Session, batch: Batch) -> Assigned:
+def of_batch(session: Session, batch: Batch, *, by_name: bool = True) -> Assigned:
     """Whom one is assigned to."""
-    return of_batches(session, [batch])[batch.id]
+    return of_batches(session, [batch], by_name=by_name)[batch.id]
 
 
 def assign(session: Session, actor: User, batch: Batch, wanted: Mapping[str, Collection[int] | None]) -> bool:

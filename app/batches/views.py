@@ -203,7 +203,7 @@ def batches(request: Request, session: DbSession, user: Reviewer, before: Cursor
     context = BatchesPage(
         batches=page.rows,
         progress=batch_progress(session, [batch.id for batch in page.rows]),
-        assigned=of_batches(session, page.rows),
+        assigned=of_batches(session, page.rows, by_name=user.role is Role.ADMIN),
         overdue=overdue(session, [batch.id for batch in page.rows]),
         rounds=round_numbers(session, {batch.round_id for batch in page.rows}),
         uploads=queries.unconfirmed_uploads(session) if user.role is Role.ADMIN and before is None else [],
@@ -376,6 +376,8 @@ def shown_batch(
         documents=documents.of_batch(session, batch),
         imported=imported_models(session, batch) if may_write else [],
         searched=documents.searched(session, batch),
-        assign=section(session, batch, zone_of(request), assigns, errors if assigns else None),
+        assign=section(
+            session, batch, zone_of(request), by_name=may_write, sent=assigns, errors=errors if assigns else None
+        ),
     )
     return render(request, "prompts/batch.html", context, status=422 if errors else 200)

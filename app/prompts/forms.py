@@ -359,7 +359,7 @@ class BatchJson(BaseModel):
         description="Whether only those get items whom it is assigned to. With no team and nobody, nobody does: they are gone.",
     )
     teams: list[NamedJson]
-    people: list[NamedJson]
+    people: list[NamedJson] = Field(description="By name for admins, else by pseudonym.")
     barred: list[NamedJson] = Field(description="Who may not judge it.")
     verifiers: list[str] | None = Field(
         examples=[["answer"]], description="What checks responses and edits; null: all that have something to check."

@@ -157,6 +157,20 @@ def test_an_annotator_reads_why_there_is_nothing_and_not_who_has_it(
     assert client.get(f"/api/v1/batches/{batch.id}").status_code in {403, 404}
 
 
+def test_reviewers_know_by_pseudonym_alone_who_is_assigned(
+    client: TestClient, session: Session, bob: User, alice: User, batch: Batch
+) -> None:
+    alice.name = "Alice Liddell"
+    session.commit()
+    sign_in(client, bob).patch(f"/api/v1/batches/{batch.id}", json={"people": [alice.id], "barred": [bob.id]})
+    assert "Alice Liddell" in client.get(f"/batches/{batch.id}").text
+    sign_in(client, make_user(session, Role.REVIEWER, "Rita"))
+    for path in (f"/batches/{batch.id}", "/batches", "/api/v1/batches", f"/api/v1/batches/{batch.id}"):
+        told = client.get(path).text
+        assert alice.pseudonym in told, path
+        assert "Liddell" not in told, path
+
+
 def test_what_an_annotator_is_given_does_not_say_to_whom_it_is_assigned(
     client: TestClient, session: Session, bob: User, alice: User, night: Team, batch: Batch
 ) -> None:

@@ -6,7 +6,16 @@ from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
 from app.accounts import service
-from app.accounts.models import IdempotencyKey, Invite, LoginSession, ProviderAccount, RecoveryCode, SecondStep, User
+from app.accounts.models import (
+    IdempotencyKey,
+    Invite,
+    LoginSession,
+    ProviderAccount,
+    RecoveryCode,
+    SecondStep,
+    TeamMember,
+    User,
+)
 
 NAME = "Erased person"
 
@@ -14,7 +23,7 @@ NAME = "Erased person"
 def erase(session: Session, actor: User | None, user: User) -> None:
     """Close the account and blank its name, address and settings, and what was kept of its browsers and its answers.
 
-    Its second step goes, and who it was at an identity provider.
+    Its second step goes, who it was at an identity provider, and the teams that it was in.
 
     The audit log keeps what was done, under the account's number and pseudonym, for as long as it keeps anything.
 
@@ -26,6 +35,6 @@ def erase(session: Session, actor: User | None, user: User) -> None:
     user.languages = []
     session.execute(update(LoginSession).where(LoginSession.user_id == user.id).values(user_agent="", device_hash=None))
     session.execute(update(Invite).where(Invite.used_by_id == user.id).values(email=None))
-    for kept in (IdempotencyKey, SecondStep, RecoveryCode, ProviderAccount):
+    for kept in (IdempotencyKey, SecondStep, RecoveryCode, ProviderAccount, TeamMember):
         session.execute(delete(kept).where(kept.user_id == user.id))
     session.flush()

@@ -48,6 +48,13 @@ class NameForm(Form):
     name: str = ""
 
 
+class MembersForm(Form):
+    """People who are added to a team or taken out: ticked, or by their addresses."""
+
+    people: list[int] = Field(default=[], max_length=1000)
+    addresses: str = Field(default="", max_length=200_000)
+
+
 class LanguagesForm(Form):
     """The languages that somebody reads, by name or code."""
 

@@ -80,7 +80,7 @@ def guests(pasted: str, role: Role) -> list[Guest]:
     Raises:
         BadInput: with each line that cannot be read, by its number; or there are too many.
     """
-    return _checked("line", ((number, address, said or role) for number, address, said in _said(pasted)))
+    return _checked("line", ((number, address, said or role) for number, address, said in addresses_in(pasted)))
 
 
 def checked(people: Sequence[tuple[str, Role]]) -> list[Guest]:
@@ -109,7 +109,7 @@ def _checked(what: str, said: Iterable[tuple[int, str, str]]) -> list[Guest]:
     return list(found.values())
 
 
-def _said(pasted: str) -> Iterator[tuple[int, str, str]]:
+def addresses_in(pasted: str) -> Iterator[tuple[int, str, str]]:
     """Line, address and role as they were written."""
     lines = pasted.removeprefix("\ufeff").splitlines()
     first = next((number for number, line in enumerate(lines) if line.strip()), None)

@@ -47,6 +47,26 @@ class User(Base):
     created_at: Mapped[Created]
 
 
+class Team(Base):
+    """People whom batches are assigned to together."""
+
+    __tablename__ = "teams"
+
+    id: Mapped[Key]
+    name: Mapped[str] = mapped_column(String(60), unique=True)
+    created_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    created_at: Mapped[Created]
+
+
+class TeamMember(Base):
+    """Who is in a team. A person may be in several."""
+
+    __tablename__ = "team_members"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    team_id: Mapped[int] = mapped_column(ForeignKey("teams.id"), primary_key=True, index=True)
+
+
 class Invite(Base):
     """A one-time link that makes an account with ``role``; the first admin's is printed by ``corral up``."""
 

@@ -56,6 +56,7 @@ class BatchOut(Out):
     id: int
     name: str
     state: BatchState
+    deadline: datetime | None = Field(default=None, description="When the batch is due.")
     guidelines: str = Field(description="Markdown.")
     edit_policy: EditPolicy
     task: BatchTask = Field(
@@ -333,6 +334,7 @@ def described(work: queries.Work) -> dict[str, Any]:
             "id": work.batch_id,
             "name": work.batch_name,
             "state": work.batch_state,
+            "deadline": work.deadline,
             "guidelines": work.guidelines,
             "edit_policy": work.edit_policy,
             "task": work.task,

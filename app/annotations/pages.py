@@ -205,6 +205,10 @@ class StartPage:
     feedback: Feedback | None = None
     elsewhere: Sequence[Elsewhere] = ()
     """Dialogues that can be begun or gone on with."""
+    used: Sequence[OpenBatch] = ()
+    """Open batches of which this person has had as much as one may have."""
+    others_only: bool = False
+    """Whether there is nothing, and something is open that is assigned to others."""
     first_visit: bool = False
     """Whether the tour is offered."""
 
@@ -225,7 +229,8 @@ def start_page(
     ready.sort(key=lambda batch: (batch.id != chosen, not batch.begun))
     paused = [batch for batch in batches if batch.state is BatchState.PAUSED and batch.waiting]
     barred = [batch for batch in batches if batch.state is BatchState.OPEN and batch.barred]
-    return StartPage(ready, paused, undo, guidelines, barred, feedback, elsewhere)
+    used = [batch for batch in batches if batch.state is BatchState.OPEN and batch.quota_used and not batch.waiting]
+    return StartPage(ready, paused, undo, guidelines, barred, feedback, elsewhere, used)
 
 
 def work_page(

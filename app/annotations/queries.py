@@ -32,7 +32,7 @@ from app.annotations.gold import Standing, State
 from app.annotations.models import Decision, Review
 from app.annotations.recording import CORRECTS, as_draft, standing_annotation
 from app.candidates.models import CUT, Candidate
-from app.comparisons import seats
+from app.comparisons import given, seats
 from app.comparisons.models import Assignment, AssignmentState, Comparison
 from app.comparisons.purposes import Asked, count_fresh
 from app.judgements.vocabulary import EditPolicy, ShowFindings
@@ -55,6 +55,7 @@ class Work:
     batch_id: int
     batch_name: str
     batch_state: BatchState
+    deadline: datetime | None
     guidelines: str
     edit_policy: EditPolicy
     kind: BatchKind
@@ -137,6 +138,10 @@ class OpenBatch:
     """Where this annotator is with the batch's qualification."""
     tour_first: bool = False
     """Whether nothing new of it is given before this annotator has finished the tour."""
+    quota_used: bool = False
+    """Whether this annotator has had as many of its items as one person may have."""
+    deadline: datetime | None = None
+    overdue: bool = False
 
     @property
     def barred(self) -> bool:
@@ -221,6 +226,7 @@ _work = (
         Batch.id.label("batch_id"),
         Batch.name.label("batch_name"),
         Batch.state.label("batch_state"),
+        Batch.deadline,
         Batch.guidelines,
         Batch.edit_policy,
         Batch.kind,
@@ -303,23 +309,43 @@ def active_assignment(session: Session, user: User, batch_id: int | None = None)
 
 
 def visible_batches(session: Session, user: User) -> Sequence[OpenBatch]:
-    """Open and paused batches with what waits in them for ``user``: the one place where "waiting" is decided.
+    """Open and paused batches with what waits in them for ``user``, the most urgent first: where "waiting" is decided.
 
-    What :func:`app.annotations.service.next_assignment` would give counts, and nothing else; where the tour comes first, what it
-    would give after that. An item that somebody stopped
-    with waits for that person as long as its seat is free, or it could never be reached again.
+    Those that are assigned to others are left out, unless ``user`` has begun something there. What
+    :func:`app.annotations.service.next_assignment` would give counts, and nothing else; where the tour comes first, what it would
+    give after that. An item that somebody stopped with waits for that person as long as its seat is free, or it could never be
+    reached again.
     """
     found = []
-    for key, name, state, text, begun, fresh, mixed_in, items, percent, tour in session.execute(_visible(user)):
-        tour_first = tour and user.toured_at is None
-        batch = OpenBatch(key, name, state, text, begun, with_known(fresh, mixed_in), tour_first=tour_first)
-        if items:
-            stands = gold.standing(session, user.id, seats.Open(batch.id, 0, items, percent))
+    for row in session.execute(_visible(user)):
+        if not (row.assigned or row.begun):
+            continue
+        batch = OpenBatch(
+            row.id,
+            row.name,
+            row.state,
+            row.guidelines,
+            row.begun,
+            with_known(row.fresh, row.mixed_in),
+            tour_first=row.requires_tour and user.toured_at is None,
+            quota_used=not row.within_quota,
+            deadline=row.deadline,
+            overdue=row.overdue,
+        )
+        if row.qualification_items and row.assigned and row.within_quota:
+            asks = given.Open(batch.id, 0, row.qualification_items, row.qualification_percent)
+            stands = gold.standing(session, user.id, asks)
             # staff make the known answers before there are any
             makes = stands.state is State.NOT_READY and user.role is not Role.ANNOTATOR
             batch = batch if makes else replace(batch, standing=stands)
         found.append(batch)
     return found
+
+
+def others_only(session: Session, user: User) -> bool:
+    """Whether a batch is open of which ``user`` gets nothing, because it is assigned to others."""
+    theirs = ~given.assigned_to(literal(user.id, BigInteger), Batch.id)
+    return session.scalar(select(Batch.id).where(Batch.state == BatchState.OPEN, theirs).limit(1)) is not None
 
 
 def waiting_columns(
@@ -341,18 +367,23 @@ def with_known(fresh: int, mixed_in: int) -> int:
 
 
 def _visible(user: User) -> Select[Any]:
+    annotator = literal(user.id, BigInteger)
     return (
         select(
             Batch.id,
             Batch.name,
             Batch.state,
-            func.left(Batch.guidelines, 600),
-            *waiting_columns(Batch.id, literal(user.id, BigInteger)),
+            func.left(Batch.guidelines, 600).label("guidelines"),
+            *waiting_columns(Batch.id, annotator),
             Batch.qualification_items,
             Batch.qualification_percent,
             Batch.requires_tour,
+            given.assigned_to(annotator, Batch.id).label("assigned"),
+            given.within_quota(annotator, Batch.id).label("within_quota"),
+            Batch.deadline,
+            given.OVERDUE.label("overdue"),
         )
         .where(cast(Batch.state, String).in_([BatchState.OPEN.value, BatchState.PAUSED.value]))
         .where(Batch.kind == BatchKind.PROMPTS)
-        .order_by(Batch.id)
+        .order_by(*given.URGENCY)
     )

@@ -41,7 +41,7 @@ AFTER_EDIT: list[Callable[[Session, int], None]] = []
 TAKEN = "Your time ran out and somebody else has finished this item, or nobody is asked any more. Your text is kept as a draft."
 GONE = "Others have taken this item since you skipped it, so it cannot come back to you."
 NOT_YOURS = (
-    "You have since read what others said of this prompt, or you no longer get its kind: the item stays skipped."
+    "You have since read what others said of this prompt, or its batch gives you nothing more: the item stays skipped."
 )
 
 
@@ -210,7 +210,9 @@ def _unskip(session: Session, user: User, locked: Locked) -> Held:
     if locked.batch_state is not BatchState.OPEN:
         raise Conflict("This batch is paused: undo the skip when it opens again.")
     annotator = literal(user.id, BigInteger)
-    may = select(Comparison.id).where(Comparison.id == held.comparison_id, *suits(annotator, *Asked))
+    may = select(Comparison.id).where(
+        Comparison.id == held.comparison_id, *suits(annotator, Comparison.batch_id, *Asked)
+    )
     if session.scalar(may) is None:
         raise Conflict(NOT_YOURS)
     again = seats.take_back(session, held)

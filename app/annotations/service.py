@@ -12,7 +12,7 @@ from app.accounts.models import Role, User
 from app.annotations import gold
 from app.annotations.recording import CORRECTS, TAKEN, check_corrects, lock
 from app.candidates import service as candidates
-from app.comparisons import claims, seats
+from app.comparisons import claims, given, seats
 from app.comparisons.models import AssignmentState
 from app.comparisons.purposes import Asked
 from app.comparisons.seats import Held
@@ -21,8 +21,12 @@ from app.kernel.errors import BadInput, Conflict, LeaseLost, StaleVersion
 from app.prompts import guidelines
 
 
-def next_assignment(session: Session, user: User, batch_id: int | None = None) -> Held | None:
+def next_assignment(
+    session: Session, user: User, batch_id: int | None = None, *, or_above: bool = False
+) -> Held | None:
     """What ``user`` works on next: the item that they hold, one that ran out and is still free, or a fresh one.
+
+    With ``batch_id`` of that batch; ``or_above`` a fresh one of a batch of higher priority comes before its fresh ones.
 
     Where there is none more may follow at once, as far as generation had kept to its bound: only then it is rung for, because
     an item that is found must not wait for a doorbell, and the sweeper rings as people make room.
@@ -35,7 +39,7 @@ def next_assignment(session: Session, user: User, batch_id: int | None = None) -
         )
         if again is not None:
             return again
-    for batch in seats.open_batches(session, batch_id):
+    for batch in given.open_batches(session, user.id, batch_id, or_above=or_above):
         if batch.requires_tour and user.toured_at is None:
             continue
         fresh = _fresh(session, user, batch)
@@ -46,21 +50,22 @@ def next_assignment(session: Session, user: User, batch_id: int | None = None) -
     return None
 
 
-def _fresh(session: Session, user: User, batch: seats.Open) -> Held | None:
+def _fresh(session: Session, user: User, batch: given.Open) -> Held | None:
     """An item that ``user`` has not met: of the qualification until that is decided, then now and then a known answer."""
+    only = batch.readers_only
     if batch.qualification_items:
         state = gold.decide(session, user.id, batch).state
         if state is gold.State.ANSWERING:
-            return claims.claim(session, user.id, batch.id, Asked.KNOWN_ANSWER)
+            return claims.claim(session, user.id, batch.id, Asked.KNOWN_ANSWER, readers_only=only)
         # somebody has to make the known answers before there are any
         begins = state is gold.State.NOT_READY and user.role is not Role.ANNOTATOR
         if state is not gold.State.PASSED and not begins:
             return None
-    if gold.is_due(batch.gold_percent) and claims.waits(session, user.id, batch.id):
-        known = claims.claim(session, user.id, batch.id, Asked.KNOWN_ANSWER)
+    if gold.is_due(batch.gold_percent) and claims.waits(session, user.id, batch.id, readers_only=only):
+        known = claims.claim(session, user.id, batch.id, Asked.KNOWN_ANSWER, readers_only=only)
         if known is not None:
             return known
-    return claims.claim(session, user.id, batch.id)
+    return claims.claim(session, user.id, batch.id, readers_only=only)
 
 
 def save_draft(

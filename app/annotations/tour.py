@@ -6,11 +6,12 @@ reach an export, agreement or training.
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from sqlalchemy import BigInteger, func, literal, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
 from app.annotations.tour_items import EXAMPLES, Example
+from app.comparisons import given
 from app.kernel.errors import NotFound
 from app.prompts.models import Batch, BatchState
 
@@ -32,7 +33,8 @@ def awaits(session: Session, user: User, batch_id: int | None) -> bool:
     """Whether an open batch gives ``user`` nothing new before they have finished the tour."""
     if user.toured_at is not None or batch_id is None:
         return False
-    required = select(Batch.id).where(Batch.id == batch_id, Batch.state == BatchState.OPEN, Batch.requires_tour)
+    theirs = given.gives(literal(user.id, BigInteger), Batch.id)
+    required = select(Batch.id).where(Batch.id == batch_id, Batch.state == BatchState.OPEN, Batch.requires_tour, theirs)
     return session.scalar(required) is not None
 
 

@@ -14,7 +14,7 @@ from app.accounts.access import SignedIn
 from app.accounts.models import User
 from app.annotations import day, gold, history, queries, recording, service, tour
 from app.annotations.gold import Feedback
-from app.annotations.pages import Offer, WorkPage, start_page, work_page
+from app.annotations.pages import Offer, StartPage, WorkPage, start_page, work_page
 from app.annotations.said import with_history
 from app.annotations.work_form import LongTexts, WorkForm
 from app.judgements.judgement import Draft
@@ -42,14 +42,7 @@ def start(
     held = queries.active_assignment(session, user, batch)
     if held is not None:
         return redirect(request, f"/assignments/{held}")
-    changed = guidelines.changed_batches(session, user)
-    page = start_page(
-        queries.visible_batches(session, user),
-        guidelines=changed,
-        feedback=_feedback(session, user, feedback),
-        chosen=batch,
-        elsewhere=queries.elsewhere(session, user),
-    )
+    page = _start(session, user, feedback=_feedback(session, user, feedback), chosen=batch)
     first = user.toured_at is None and history.step_back(session, user) is None
     return render(request, "annotations/start.html", replace(page, first_visit=first))
 
@@ -219,6 +212,17 @@ def _page(
     return replace(work_page(item, preferences=user.preferences, **more), head=head, moved=moved, back=back)
 
 
+def _start(session: Session, user: User, **more: Any) -> StartPage:
+    """What there is to begin with, or why there is nothing."""
+    page = start_page(
+        queries.visible_batches(session, user),
+        guidelines=guidelines.changed_batches(session, user),
+        elsewhere=queries.elsewhere(session, user),
+        **more,
+    )
+    return page if page.batches else replace(page, others_only=queries.others_only(session, user))
+
+
 def _dialogue_url(item: queries.Work) -> str:
     return f"/dialogues/{item.dialogue_id}?turn={item.prompt_id}"
 
@@ -232,7 +236,9 @@ def _go_on(
     after: recording.Recorded | None = None,
     skipped: int | None = None,
 ) -> Response:
-    """The next item of the same batch, else of another, else the start page; in one exchange where htmx asks.
+    """The next item of the same batch, unless one of higher priority waits, else of another, else the start page.
+
+    In one exchange where htmx asks.
 
     After a turn of a dialogue it is that dialogue.
     """
@@ -241,25 +247,24 @@ def _go_on(
     told = _feedback(session, user, after.id if after else None)
     # an answer of the qualification counts as it was given, so nothing is offered to be taken back
     undo = Offer(after.assignment_id) if after and told is None else Offer(skipped, "Skipped.") if skipped else None
-    following = service.next_assignment(session, user, item.batch_id)
-    moved = following is None
+    following = service.next_assignment(session, user, item.batch_id, or_above=True)
     following = following or service.next_assignment(session, user)
+    coming = queries.access_work(session, user, following.id) if following else None
+    moved = coming is not None and coming.batch_id != item.batch_id
     if not is_exchange(request):
-        said = {"feedback": after.id if after and told else None, "moved": "true" if following and moved else None}
-        there = f"/assignments/{following.id}" if following else "/annotate"
+        said = {"feedback": after.id if after and told else None, "moved": "true" if moved else None}
+        there = f"/assignments/{coming.id}" if coming else "/annotate"
         query = urlencode({name: value for name, value in said.items() if value})
         return redirect(request, f"{there}?{query}" if query else there)
-    if following is None:
-        batches, changes = queries.visible_batches(session, user), guidelines.changed_batches(session, user)
-        start = start_page(batches, undo, changes, told, elsewhere=queries.elsewhere(session, user))
+    if coming is None:
+        start = _start(session, user, undo=undo, feedback=told)
         response = render(request, "annotations/_start.html", start)
         response.headers["hx-push-url"] = "/annotate"
         return response
-    coming = queries.access_work(session, user, following.id)
     changed = guidelines.changed(session, user, coming.batch_id)
     page = _page(request, session, user, coming, undo=undo, guidelines_changed=changed, feedback=told, moved=moved)
     response = render(request, "annotations/_work.html", page)
-    response.headers["hx-push-url"] = f"/assignments/{following.id}"
+    response.headers["hx-push-url"] = f"/assignments/{coming.id}"
     return response
 
 

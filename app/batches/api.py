@@ -6,14 +6,17 @@ import hashlib
 import json
 from typing import Any, TypeVar
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.orm import Session
 
-from app.accounts.access import ApiAdmin, ApiReviewer, api_staff
+from app.accounts.access import ApiAdmin, ApiReviewer
 from app.accounts.idempotency import TAKES_KEY, once
-from app.batches import appending, importing, settings
-from app.batches.queries import Progress, batch_progress
+from app.accounts.models import Role
+from app.accounts.teams import NamedJson
+from app.batches import appending, assigning, importing, settings
+from app.batches.assigning import Assigned
+from app.batches.queries import Progress, batch_progress, overdue
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput
 from app.kernel.paging import Cursor, Limit
@@ -25,13 +28,13 @@ from app.prompts.forms import (
     BatchJson,
     BatchList,
     BatchSettings,
-    ProgressJson,
     StateChange,
     field_errors,
 )
 from app.prompts.import_forms import AppendedJson, AppendPreviewJson, AppendSettings, FirstJson, ImportedJson
 from app.prompts.intake import ApiFile, Sent, SentFile, described
 from app.prompts.models import Batch
+from app.prompts.progress_json import ProgressJson
 
 router = APIRouter(tags=["batches"])
 
@@ -134,17 +137,18 @@ def preview_prompts(session: DbSession, user: ApiAdmin, batch_id: int, sent: Api
     )
 
 
-@router.get("/batches", dependencies=[Depends(api_staff)])
-def list_batches(session: DbSession, before: Cursor = None, limit: Limit = 25) -> BatchList:
+@router.get("/batches")
+def list_batches(session: DbSession, user: ApiReviewer, before: Cursor = None, limit: Limit = 25) -> BatchList:
     """Batches with their progress, newest first."""
     page = queries.list_batches(session, before=before, limit=limit)
-    return BatchList(batches=batch_json(session, page.rows), next=page.next)
+    return BatchList(batches=batch_json(session, page.rows, by_name=user.role is Role.ADMIN), next=page.next)
 
 
 @router.get("/batches/{batch_id:int}")
 def get_batch(session: DbSession, user: ApiReviewer, batch_id: int) -> BatchJson:
     """One batch with its progress."""
-    return batch_json(session, [queries.access_batch(session, user, batch_id)])[0]
+    found = queries.access_batch(session, user, batch_id)
+    return batch_json(session, [found], by_name=user.role is Role.ADMIN)[0]
 
 
 @router.post("/batches/{batch_id}/state", response_model=BatchJson, dependencies=[TAKES_KEY])
@@ -207,14 +211,23 @@ def _wrong(field: str, message: str) -> dict[str, str]:
     return {"loc": field, "msg": message}
 
 
-def batch_json(session: Session, batches: list[Batch]) -> list[BatchJson]:
-    """Batches as they are answered, with their progress."""
+def batch_json(session: Session, batches: list[Batch], *, by_name: bool = True) -> list[BatchJson]:
+    """Batches as they are answered, with their progress; to admins with the names of people."""
     progress = batch_progress(session, [batch.id for batch in batches])
     rounds = round_numbers(session, {batch.round_id for batch in batches})
-    return [_as_json(batch, progress[batch.id], rounds[batch.round_id]) for batch in batches]
+    assigned = assigning.of_batches(session, batches, by_name=by_name)
+    late = overdue(session, [batch.id for batch in batches])
+    return [
+        _as_json(batch, progress[batch.id], rounds[batch.round_id], assigned[batch.id], is_late=batch.id in late)
+        for batch in batches
+    ]
 
 
-def _as_json(batch: Batch, progress: Progress, round_number: int) -> BatchJson:
+def _named(found: list[assigning.Named]) -> list[NamedJson]:
+    return [NamedJson(id=key, name=name) for key, name in found]
+
+
+def _as_json(batch: Batch, progress: Progress, round_number: int, assigned: Assigned, *, is_late: bool) -> BatchJson:
     return BatchJson(
         id=batch.id,
         name=batch.name,
@@ -239,6 +252,15 @@ def _as_json(batch: Batch, progress: Progress, round_number: int) -> BatchJson:
         qualification_items=batch.qualification_items,
         qualification_percent=batch.qualification_percent,
         requires_tour=batch.requires_tour,
+        priority=batch.priority,
+        deadline=batch.deadline,
+        overdue=is_late,
+        quota=batch.quota,
+        readers_only=batch.readers_only,
+        assigned_only=assigned.restricted,
+        teams=_named(assigned.teams),
+        people=_named(assigned.people),
+        barred=_named(assigned.barred),
         verifiers=batch.verifiers,
         required=batch.required,
         show_findings=batch.show_findings,

@@ -17,7 +17,7 @@ def suggested(upload: Upload) -> dict[str, str]:
         {key: values.get(key, "") for key in fields}
         | {"leave_out_refused": ""}
         | {"name": name[:120], "edit_policy": "optional", "selection": PairSelection.BALD.value}
-        | {"show_findings": "after", "may_train": "", "requires_tour": "false"}
+        | {"show_findings": "after", "may_train": "", "requires_tour": "false", "readers_only": "false"}
         | _as_many_as_came(upload)
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
+from app.batches import assigning
 from app.batches.given import GivenResponses
 from app.comparisons.service import ask_for_answers
 from app.kernel.errors import Conflict, refused
@@ -39,10 +40,12 @@ def confirm(session: Session, user: User, upload: Upload, settings: BatchSetting
     brings = upload.report.get("responses", {}).get("prompts", 0)
     if brings and settings.task is BatchTask.WRITE:
         raise refused("task", WRITTEN_BRINGS)
+    assigning.check_quota(settings.quota, settings.qualification_items)
     given, came_with = GivenResponses(settings), 0
 
     def record(batch: Batch) -> None:
         nonlocal came_with
+        assigning.assign(session, user, batch, {name: getattr(settings, name) for name in assigning.NAMES})
         came_with = given.record(session, user, batch, upload.filename)
 
     with session.begin_nested():  # a page shows what is refused, and commits

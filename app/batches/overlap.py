@@ -61,7 +61,7 @@ def _twice(session: Session, batch: Batch) -> object:
     return case((or_(Comparison.doubted_by_id.is_not(None), Comparison.prompt_id == func.any(twice)), 2), else_=1)
 
 
-def giving_way(session: Session, work: Callable[[], None]) -> None:
+def giving_way(session: Session, work: Callable[[], object]) -> None:
     """Do ``work`` in one savepoint, again from the start where it waits for a row that somebody else does not let go.
 
     Raises:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, func, literal, select
+from sqlalchemy import BigInteger, and_, func, literal, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
 from app.candidates.models import IMPORTED, Candidate
 from app.candidates.traces import Message, Step, blind, steps_of
-from app.comparisons import purposes
+from app.comparisons import given, purposes
 from app.comparisons.models import KNOWN_ANSWER_IN_USE, Assignment, Comparison
 from app.kernel.errors import NotFound
 from app.kernel.settings import get_settings
@@ -100,6 +100,11 @@ def batch_progress(session: Session, batch_ids: Sequence[int]) -> dict[int, Prog
         for batch_id, counts in count_more(session, batch_ids):
             counted[batch_id] |= counts
     return {batch_id: Progress(**counts) for batch_id, counts in counted.items()}
+
+
+def overdue(session: Session, batch_ids: Sequence[int]) -> set[int]:
+    """Those whose deadline has passed and that are not closed."""
+    return set(session.scalars(select(Batch.id).where(Batch.id.in_(batch_ids), given.OVERDUE)))
 
 
 # ── Candidates ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -196,7 +201,7 @@ def imported_models(session: Session, batch: Batch) -> list[ImportedModel]:
 
 # ── Guidelines ───────────────────────────────────────────────────────────────────────────────────────────────────────
 def access_guidelines(session: Session, user: User, batch_id: int) -> Batch:
-    """The batch whose guidelines ``user`` may read: any for staff, an open one, or one that they have worked on.
+    """The batch whose guidelines ``user`` may read: any for staff, an open one that gives them items, or one they worked on.
 
     Raises:
         NotFound: no such batch, or none of theirs.
@@ -204,11 +209,15 @@ def access_guidelines(session: Session, user: User, batch_id: int) -> Batch:
     batch = session.get(Batch, batch_id)
     if batch is None:
         raise NotFound
-    if user.role in STAFF or batch.state is BatchState.OPEN:
+    if user.role in STAFF or (batch.state is BatchState.OPEN and _assigned(session, user, batch)):
         return batch
     if batch.state is BatchState.PREPARING or not _worked_on(session, user, batch):
         raise NotFound
     return batch
+
+
+def _assigned(session: Session, user: User, batch: Batch) -> bool:
+    return bool(session.scalar(select(given.assigned_to(literal(user.id, BigInteger), literal(batch.id, BigInteger)))))
 
 
 def _worked_on(session: Session, user: User, batch: Batch) -> bool:

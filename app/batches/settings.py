@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import func, literal, select, update
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
 from app.accounts.service import audit
-from app.batches import overlap
+from app.batches import assigning, overlap
 from app.comparisons import purposes
 from app.comparisons.models import Comparison
 from app.kernel.errors import Conflict
@@ -20,14 +22,16 @@ NUMBER = "annotators_per_prompt"
 SHARED = ("verify_percent", "gold_percent", "qualification_items")
 NUMBERS = (*SHARED, "qualification_percent")
 CHOOSING = ("overlap_percent", "selection", "sampled_per_prompt")
-PLAIN = ("name", NUMBER, *NUMBERS, *CHOOSING, "required", "show_findings", "requires_tour")
+PLAIN = ("name", NUMBER, *NUMBERS, *CHOOSING, "required", "show_findings", "requires_tour", "priority", "readers_only")
+MAY_BE_NONE = ("deadline", "quota", "verifiers")
 
 
 def change(session: Session, user: User, batch: Batch, wanted: BatchChange) -> None:
     """Take over what ``wanted`` names; the values before stay in the audit trail.
 
     Raises:
-        BadInput: another batch has the name.
+        BadInput: another batch has the name; whom it is assigned to is not known; or its quota leaves nothing after the
+            qualification.
         Conflict: other attributes, and somebody has annotated by the present ones; or known answers, or a choice of responses,
             among dialogues or where nothing is compared; or another number of annotators in a closed batch or among dialogues.
     """
@@ -39,8 +43,13 @@ def change(session: Session, user: User, batch: Batch, wanted: BatchChange) -> N
         )
     if batch.kind is BatchKind.DIALOGUE and wanted.requires_tour:
         raise Conflict("The tour is about items that are compared one by one: dialogues cannot require it.")
+    if batch.kind is BatchKind.DIALOGUE and wanted.readers_only:
+        raise Conflict(
+            "A dialogue has the language in which its annotator writes: it cannot ask for people who read another."
+        )
     _check_task(batch, wanted)
     after = _asked(wanted)
+    assigning.check_quota(after.get("quota", batch.quota), after.get("qualification_items", batch.qualification_items))
     before: dict[str, object] = {
         name: getattr(batch, name) for name, value in after.items() if value != getattr(batch, name)
     }
@@ -50,17 +59,24 @@ def change(session: Session, user: User, batch: Batch, wanted: BatchChange) -> N
         check_name(session, str(after["name"]))
     if NUMBER in before:
         _check_number(batch)
-    if before:
-        overlap.giving_way(session, lambda: _apply(session, user, batch, before, after))
-    if wanted.guidelines is not None or wanted.strength_examples is not None:
-        text = batch.guidelines if wanted.guidelines is None else wanted.guidelines
-        rewrite(session, user, batch, text, wanted.strength_examples)
+    with session.begin_nested():  # a page shows what is refused, and commits
+        assignees = {name: getattr(wanted, name) for name in assigning.NAMES}
+        changed = assigning.assign(session, user, batch, assignees)
+        if before:
+            overlap.giving_way(session, lambda: _apply(session, user, batch, before, after))
+        if changed and batch.kind is BatchKind.PROMPTS and batch.state is not BatchState.CLOSED:
+            # nobody waits for a second person where only one is left who may be asked
+            overlap.giving_way(session, lambda: overlap.follow(session, batch))
+        if wanted.guidelines is not None or wanted.strength_examples is not None:
+            text = batch.guidelines if wanted.guidelines is None else wanted.guidelines
+            rewrite(session, user, batch, text, wanted.strength_examples)
 
 
 def _apply(session: Session, user: User, batch: Batch, before: dict[str, object], after: dict[str, object]) -> None:
     for name in before:
         setattr(batch, name, after[name])
-    audit(session, user, "batch.settings", "batch", batch.id, before=before)
+    said = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in before.items()}
+    audit(session, user, "batch.settings", "batch", batch.id, before=said)
     session.flush()
     if "language" in before:
         _follow(session, batch)
@@ -98,9 +114,7 @@ def _asked(wanted: BatchChange) -> dict[str, object]:
         after["attributes"] = [each.model_dump() for each in wanted.attributes]
     if wanted.language is not None:
         after["language"] = wanted.language or None
-    if "verifiers" in wanted.model_fields_set:
-        after["verifiers"] = wanted.verifiers
-    return after
+    return after | {name: getattr(wanted, name) for name in MAY_BE_NONE if name in wanted.model_fields_set}
 
 
 def _follow(session: Session, batch: Batch) -> None:

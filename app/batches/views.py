@@ -13,8 +13,10 @@ from pydantic import ValidationError
 from app.accounts.access import Admin, Reviewer, admin
 from app.accounts.models import Role
 from app.batches import importing
+from app.batches.assign_form import AssignForm, AssignSection, section
+from app.batches.assigning import Assigned, of_batches
 from app.batches.form_values import of_batch, suggested
-from app.batches.queries import ImportedModel, Progress, batch_progress, imported_models
+from app.batches.queries import ImportedModel, Progress, batch_progress, imported_models, overdue
 from app.batches.which import Wanted
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput
@@ -42,6 +44,7 @@ from app.prompts.verifiers import known
 from app.registry.queries import EngineView, engine_view
 from app.shell.posted import unknown
 from app.shell.web import redirect, render
+from app.shell.zones import zone_of
 
 router = APIRouter()
 
@@ -52,6 +55,8 @@ class BatchesPage:
 
     batches: list[Batch]
     progress: dict[int, Progress]
+    assigned: dict[int, Assigned]
+    overdue: set[int]
     rounds: dict[int, int]
     uploads: list[Upload]
     next: int | None
@@ -129,6 +134,7 @@ class BatchPage(ProgressFragment, SettingsFields):
     """Whose responses came in its file; empty for everyone but admins."""
     searched: bool
     """Whether a prompt has the tool that finds them."""
+    assign: AssignSection
     most_bytes: int = MOST_BYTES
     endings: Sequence[str] = ENDINGS
 
@@ -204,6 +210,8 @@ def batches(request: Request, session: DbSession, user: Reviewer, before: Cursor
     context = BatchesPage(
         batches=page.rows,
         progress=batch_progress(session, [batch.id for batch in page.rows]),
+        assigned=of_batches(session, page.rows, by_name=user.role is Role.ADMIN),
+        overdue=overdue(session, [batch.id for batch in page.rows]),
         rounds=round_numbers(session, {batch.round_id for batch in page.rows}),
         uploads=queries.unconfirmed_uploads(session) if user.role is Role.ADMIN and before is None else [],
         next=page.next,
@@ -359,10 +367,12 @@ def shown_batch(
     *,
     after: int | None = None,
     which: Which = ALL,
-    sent: dict[str, str] | None = None,
+    sent: dict[str, str] | AssignForm | None = None,
     errors: dict[str, str] | None = None,
 ) -> HTMLResponse:
-    """A batch's page; with what was sent and what is wrong with it."""
+    """A batch's page; with what was sent and what is wrong with it, of its settings or of whom it is assigned to."""
+    assigns = sent if isinstance(sent, AssignForm) else None
+    typed = sent if isinstance(sent, dict) else {}
     context = BatchPage(
         **vars(_progress(session, batch, may_write=may_write)),
         round=round_numbers(session, {batch.round_id})[batch.round_id],
@@ -370,12 +380,15 @@ def shown_batch(
         which=which,
         shares=queries.shares(session, batch),
         first=after is None,
-        guidelines=(sent or {}).get("guidelines", batch.guidelines),
-        values=of_batch(batch) | (sent or {}),
-        errors=errors or {},
+        guidelines=typed.get("guidelines", batch.guidelines),
+        values=of_batch(batch) | typed,
+        errors={} if assigns else errors or {},
         unseen=sentences(queries.unseen_at_import(session, batch)),
         documents=documents.of_batch(session, batch),
         imported=imported_models(session, batch) if may_write else [],
         searched=documents.searched(session, batch),
+        assign=section(
+            session, batch, zone_of(request), by_name=may_write, sent=assigns, errors=errors if assigns else None
+        ),
     )
     return render(request, "prompts/batch.html", context, status=422 if errors else 200)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,27 @@ class Client(Connection):
     def change_batch(self, batch_id: int, **settings: Any) -> m.BatchJson:
         """Change the settings of a batch; what is not named stays."""
         return self._wire.read(m.BatchJson, "PATCH", f"/batches/{batch_id}", json=settings)
+
+    def teams(self) -> list[m.TeamJson]:
+        """All teams, by name, with the people in them. A batch is assigned by :meth:`change_batch` with ``teams``."""
+        return self._wire.read(m.TeamList, "GET", "/teams").teams
+
+    def create_team(self, name: str, people: Sequence[int] = ()) -> m.TeamJson:
+        """Make a team of people, by their ids."""
+        return self._wire.read(m.TeamJson, "POST", "/teams", json={"name": name, "people": list(people)})
+
+    def change_team(self, team_id: int, *, add: Sequence[int] = (), remove: Sequence[int] = ()) -> m.TeamJson:
+        """Add people to a team and take people out, by their ids."""
+        wish = {"add": list(add), "remove": list(remove)}
+        return self._wire.read(m.TeamJson, "POST", f"/teams/{team_id}/members", json=wish)
+
+    def rename_team(self, team_id: int, name: str) -> m.TeamJson:
+        """Give a team another name."""
+        return self._wire.read(m.TeamJson, "PATCH", f"/teams/{team_id}", json={"name": name})
+
+    def delete_team(self, team_id: int) -> m.TeamJson:
+        """Delete a team; the answer is the team as it was."""
+        return self._wire.read(m.TeamJson, "DELETE", f"/teams/{team_id}")
 
     def set_state(self, batch_id: int, state: str) -> m.BatchJson:
         """``open``, ``paused`` or ``closed``."""

@@ -47,6 +47,13 @@ class ProgressJson(Answer):
     unchecked: int
 
 
+class NamedJson(Answer):
+    """A team, a person or a batch, by its id and name."""
+
+    id: int
+    name: str
+
+
 class BatchJson(Answer):
     """A batch of prompts with its settings."""
 
@@ -66,10 +73,34 @@ class BatchJson(Answer):
     sampled_per_prompt: int
     edit_policy: str
     max_tokens: int
+    priority: str
+    deadline: datetime | None
+    overdue: bool
+    quota: int | None
+    readers_only: bool
+    assigned_only: bool
+    teams: list[NamedJson]
+    people: list[NamedJson]
+    barred: list[NamedJson]
     created_at: datetime
     opened_at: datetime | None
     closed_at: datetime | None
     progress: ProgressJson
+
+
+class TeamJson(Answer):
+    """A team: the people in it, and the batches that are assigned to it."""
+
+    id: int
+    name: str
+    members: list[NamedJson]
+    batches: list[NamedJson]
+
+
+class TeamList(Answer):
+    """All teams."""
+
+    teams: list[TeamJson]
 
 
 class BatchList(Answer):
@@ -181,6 +212,7 @@ class BatchOut(Answer):
 
     id: int
     name: str
+    deadline: datetime | None
     guidelines: str
 
 

@@ -44,14 +44,17 @@ _serialise = select(
 )
 
 
+_annotator, _batch = bindparam("annotator", type_=BigInteger), bindparam("batch", type_=BigInteger)
+
+
 # Written for one plan, the walk along ix_comparisons_claim. Asked for "batch_id = :batch ORDER BY position" the planner takes the
 # primary key as soon as most rows wait, and then steps over everything that was ever finished. A range on the batch makes
 # the order (batch_id, position, id), which only that index has.
 def _first_free(asked: Asked) -> Select[int]:
     return (
         select(Comparison.id)
-        .where(Comparison.batch_id >= bindparam("batch"), Comparison.batch_id <= bindparam("batch"))
-        .where(*fresh_for(bindparam("annotator", type_=BigInteger), asked))
+        .where(Comparison.batch_id >= _batch, Comparison.batch_id <= _batch)
+        .where(*fresh_for(_annotator, _batch, asked))
         .order_by(Comparison.batch_id, Comparison.position, Comparison.id)
         .limit(ONE)
     )
@@ -65,8 +68,8 @@ def _first_free_in(asked: Asked) -> Select[int]:
     return (
         select(Comparison.id)
         .where(Comparison.language >= bindparam("spoken"), Comparison.language <= bindparam("spoken"))
-        .where(Comparison.batch_id == bindparam("batch"))
-        .where(*fresh_for(bindparam("annotator", type_=BigInteger), asked))
+        .where(Comparison.batch_id == _batch)
+        .where(*fresh_for(_annotator, _batch, asked))
         .order_by(Comparison.language, Comparison.batch_id, Comparison.position, Comparison.id)
         .limit(ONE)
     )
@@ -120,17 +123,21 @@ def serialise(session: Session, annotator_id: int) -> None:
     session.connection().execute(_serialise, {"annotator": annotator_id % 2**31})
 
 
-def waits(session: Session, annotator_id: int, batch_id: int) -> bool:
+def waits(session: Session, annotator_id: int, batch_id: int, *, readers_only: bool = False) -> bool:
     """Whether :func:`claim` would find work."""
-    return _first(session, annotator_id, batch_id, _waits, _waits_in) is not None
+    return _first(session, annotator_id, batch_id, _waits, _waits_in, readers_only) is not None
 
 
-def claim(session: Session, annotator_id: int, batch_id: int, asked: Asked = Asked.WORK) -> Held | None:
+def claim(
+    session: Session, annotator_id: int, batch_id: int, asked: Asked = Asked.WORK, *, readers_only: bool = False
+) -> Held | None:
     """Take a seat in the first comparison with one free that is for this annotator, and draw its order.
 
-    Of several languages that the annotator reads, which comes first is drawn.
+    Of several languages that the annotator reads, which comes first is drawn. Whom the batch is assigned to is asked here once
+    more: that may have changed since the batch was looked up. ``readers_only`` is what the batch says: it changes the way, not
+    the outcome.
     """
-    taken = _first(session, annotator_id, batch_id, _takes[asked], _takes_in[asked])
+    taken = _first(session, annotator_id, batch_id, _takes[asked], _takes_in[asked], readers_only)
     if taken is None:
         return None
     comparison_id, candidate_ids = taken
@@ -140,12 +147,17 @@ def claim(session: Session, annotator_id: int, batch_id: int, asked: Asked = Ask
 
 
 def _first(
-    session: Session, annotator_id: int, batch_id: int, anyhow: Executable, in_one: Executable
+    session: Session,
+    annotator_id: int,
+    batch_id: int,
+    anyhow: Executable,
+    in_one: Executable,
+    readers_only: bool,  # noqa: FBT001 - only called above
 ) -> Row[*tuple[Any, ...]] | None:
-    """What ``anyhow`` finds or, where the annotator said what they read, ``in_one`` of their languages or of an unknown one."""
+    """What ``anyhow`` finds or, where it matters what the annotator reads, ``in_one`` of their languages or of an unknown one."""
     values = {"annotator": annotator_id, "batch": batch_id}
     reads = session.get_one(User, annotator_id).languages
-    if not reads:
+    if not reads and not readers_only:
         return session.connection().execute(anyhow, values).one_or_none()
     languages = ["", *reads]
     SystemRandom().shuffle(languages)

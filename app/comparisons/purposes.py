@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from app.accounts.models import User
+from app.comparisons.given import gives, readers_only
 from app.comparisons.models import KNOWN_ANSWER_IN_USE, Assignment, Comparison, Drawn, JudgementRead, Purpose
 from app.comparisons.seats import ONE, ZERO, has_free_seat, written_out
 
@@ -105,8 +106,10 @@ _reader = aliased(User, name="reader")
 _twin = aliased(Comparison, name="twin")
 
 
-def fresh_for(annotator: SQLColumnExpression[int], asked: Asked = Asked.WORK) -> list[ColumnElement[bool]]:
-    """The conditions under which a comparison has a seat for ``annotator``: the one place where this is decided.
+def fresh_for(
+    annotator: SQLColumnExpression[int], batch: SQLColumnExpression[int], asked: Asked = Asked.WORK
+) -> list[ColumnElement[bool]]:
+    """The conditions under which a comparison of ``batch`` has a seat for ``annotator``: the one place where this is decided.
 
     It has a free seat, the annotator has not met it, and it :func:`suits` them.
     """
@@ -114,15 +117,18 @@ def fresh_for(annotator: SQLColumnExpression[int], asked: Asked = Asked.WORK) ->
     return [
         has_free_seat,
         _met(Comparison.id, annotator, of_few=not met_by_all).is_(None),
-        *suits(annotator, asked),
+        *suits(annotator, batch, asked),
     ]
 
 
-def suits(annotator: SQLColumnExpression[int], *asked: Asked) -> list[ColumnElement[bool]]:
-    """The conditions under which ``annotator`` may judge a comparison, met or not.
+def suits(
+    annotator: SQLColumnExpression[int], batch: SQLColumnExpression[int], *asked: Asked
+) -> list[ColumnElement[bool]]:
+    """The conditions under which ``annotator`` may judge a comparison of ``batch``, met or not.
 
-    It is in use. The annotator is not the one whom it measures, has not read another's judgement of its prompt, has not met
-    the same responses for a purpose that it is never met with, and reads its language.
+    The batch :func:`gives` them items. The comparison is in use. The annotator is not the one whom it measures, has not read
+    another's judgement of its prompt, has not met the same responses for a purpose that it is never met with, and reads its
+    language.
     """
     read = (
         select(JudgementRead.prompt_id)
@@ -131,21 +137,25 @@ def suits(annotator: SQLColumnExpression[int], *asked: Asked) -> list[ColumnElem
         .scalar_subquery()
     )
     return [
+        gives(annotator, batch),
         read.is_(None),
         or_(Comparison.not_for_id.is_(None), Comparison.not_for_id != annotator),
-        _reads(annotator),
+        _reads(annotator, batch),
         or_(
             *(_may_have(annotator, purpose, entry) for purpose, entry in PURPOSES.items() if entry.claimed_as in asked)
         ),
     ]
 
 
-def _reads(annotator: SQLColumnExpression[int]) -> ColumnElement[bool]:
-    """Whether the annotator reads the language of a comparison, as far as either is known; looked up once a statement."""
+def _reads(annotator: SQLColumnExpression[int], batch: SQLColumnExpression[int]) -> ColumnElement[bool]:
+    """Whether the annotator reads the language of a comparison, as far as either is known; looked up once a statement.
+
+    Who has not said what they read is taken to read everything, unless the batch is for those who have said it.
+    """
     languages = select(_reader.languages).where(_reader.id == annotator).limit(ONE).scalar_subquery()
     return or_(
         Comparison.language == UNKNOWN_LANGUAGE,
-        func.cardinality(languages) == ZERO,
+        and_(func.cardinality(languages) == ZERO, ~readers_only(batch)),
         func.array_position(languages, Comparison.language).is_not(None),
     )
 
@@ -194,6 +204,6 @@ def count_fresh(
 
     ``batch_id`` and ``annotator`` may be columns of the statement around it.
     """
-    fresh = select(Comparison.id).where(Comparison.batch_id == batch_id, *fresh_for(annotator, asked))
+    fresh = select(Comparison.id).where(Comparison.batch_id == batch_id, *fresh_for(annotator, batch_id, asked))
     fresh = fresh.limit(literal_column(str(up_to), Integer))  # written out, as in the claim
     return select(func.count()).select_from(fresh.correlate_except(Comparison).subquery()).scalar_subquery()

@@ -69,16 +69,6 @@ class Locked(NamedTuple):
     qualification_items: int
 
 
-class Open(NamedTuple):
-    """An open batch, with what decides which of its items come first."""
-
-    id: int
-    gold_percent: int
-    qualification_items: int
-    qualification_percent: int
-    requires_tour: bool = False
-
-
 _held = (
     Assignment.id,
     Assignment.comparison_id,
@@ -90,7 +80,8 @@ _held = (
     Assignment.draft_version,
 )
 _batch = bindparam("batch", type_=BigInteger)
-_in_batch = or_(_batch.is_(None), Batch.id == _batch)
+IN_BATCH = or_(_batch.is_(None), Batch.id == _batch)
+"""The batch that a statement is asked about, else any."""
 _lease_end = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, bindparam("lease"))
 
 
@@ -123,7 +114,7 @@ _mine = (
         can_go_on,
         Batch.state == written_out(BatchState.OPEN),
         Batch.kind == written_out(BatchKind.PROMPTS),  # dialogues are gone on with on pages of their own
-        _in_batch,
+        IN_BATCH,
     )
     .order_by(case((Assignment.state == _active, ZERO), else_=ONE), Assignment.id)
     .limit(ONE)
@@ -145,18 +136,6 @@ _lock = (
     .where(Assignment.id == bindparam("assignment"), Assignment.annotator_id == bindparam("annotator"))
     .with_for_update(of=Assignment)
 )
-_open_batches = (
-    select(
-        Batch.id,
-        Batch.gold_percent,
-        Batch.qualification_items,
-        Batch.qualification_percent,
-        Batch.requires_tour,
-    )
-    .where(Batch.state == written_out(BatchState.OPEN), Batch.kind == written_out(BatchKind.PROMPTS), _in_batch)
-    .order_by(Batch.id)
-)
-
 _assign = (
     insert(Assignment)
     .values(
@@ -230,11 +209,6 @@ def lock(session: Session, annotator_id: int, assignment_id: int) -> Locked | No
         return None
     columns: tuple[Any, ...] = tuple(row)
     return Locked(Held._make(columns[: len(_held)]), *columns[len(_held) :])
-
-
-def open_batches(session: Session, batch_id: int | None) -> list[Open]:
-    """Open batches, oldest first; with ``batch_id`` at most that one."""
-    return [Open(*row) for row in session.connection().execute(_open_batches, {"batch": batch_id})]
 
 
 def assign(session: Session, annotator_id: int, comparison_id: int, order: list[int]) -> Held:

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Integer, and_, cast, delete, func, literal, literal_column, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    SQLColumnExpression,
+    and_,
+    cast,
+    delete,
+    func,
+    literal,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
 from app.candidates.models import Candidate
 from app.comparisons.drawing import asked_twice
+from app.comparisons.given import assigned_to
 from app.comparisons.models import (
     PLACES,
     ChoiceAwaited,
@@ -109,7 +123,7 @@ def compare_given(session: Session, batch: Batch, given: Sequence[Given]) -> int
     They are drawn at random: whoever chooses the candidates must not have looked at what they say.
     """
     purpose = Purpose.STEPS if batch.task is BatchTask.STEPS else Purpose.COLLECT
-    several = _several_at_work(session)
+    several = _several_at_work(session, batch.id)
     ids = fresh_ids(session, "comparisons", len(given))
     seats = [_seats(batch, prompt_id, several=several) for prompt_id, _, _ in given]
     rows = (
@@ -198,12 +212,10 @@ def ask_again(session: Session, comparison_ids: Sequence[int], reward_model_id: 
 
     None where nobody else is at work. What somebody changes at this moment is left out rather than waited for.
     """
-    if not _several_at_work(session):
-        return 0
     still = (
         select(Comparison.id)
         .join(Batch, Batch.id == Comparison.batch_id)
-        .where(Comparison.id.in_(comparison_ids), DOUBTABLE)
+        .where(Comparison.id.in_(comparison_ids), DOUBTABLE, _has_several(Batch.id))
         .order_by(Comparison.id)
         .with_for_update(of=Comparison, skip_locked=True)
     )
@@ -224,7 +236,7 @@ def seats_of(session: Session, batch: Batch, prompt: Prompt) -> int:
     """
     if batch.task is BatchTask.WRITE:
         return batch.annotators_per_prompt
-    return _seats(batch, prompt.id, several=_several_at_work(session))
+    return _seats(batch, prompt.id, several=_several_at_work(session, batch.id))
 
 
 def _seats(batch: Batch, prompt_id: int, *, several: bool) -> int:
@@ -234,11 +246,17 @@ def _seats(batch: Batch, prompt_id: int, *, several: bool) -> int:
 
 def asked_of_a_second(session: Session, batch: Batch, prompt_ids: Iterable[int]) -> list[int]:
     """Which of these prompts a second person judges where the batch asks for one: those whose lot it is, if there are two."""
-    if not _several_at_work(session):
+    if not _several_at_work(session, batch.id):
         return []
     return [each for each in prompt_ids if asked_twice(each, batch.overlap_percent)]
 
 
-def _several_at_work(session: Session) -> bool:
-    at_work = select(User.id).where(User.role == Role.ANNOTATOR, User.disabled_at.is_(None)).limit(2)
-    return (session.scalar(select(func.count()).select_from(at_work.subquery())) or 0) > 1
+def _several_at_work(session: Session, batch_id: int) -> bool:
+    return bool(session.scalar(select(_has_several(literal(batch_id, BigInteger)))))
+
+
+def _has_several(batch: SQLColumnExpression[int]) -> ColumnElement[bool]:
+    """Whether a batch has a second annotator to ask, of those whom it is assigned to."""
+    annotates = User.role == Role.ANNOTATOR, User.disabled_at.is_(None)
+    at_work = select(User.id).where(*annotates, assigned_to(User.id, batch)).limit(2).correlate_except(User).subquery()
+    return select(func.count() > 1).select_from(at_work).scalar_subquery()

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 
 from app.accounts.access import STAFF, SignedIn, api_signed_in, signed_in
 from app.annotations.day import GOAL_MOST, Day, today
-from app.annotations.queries import OpenBatch
+from app.annotations.queries import OpenBatch, others_only
 from app.dashboard import day, queries, reference
 from app.dashboard.day import Waiting
 from app.dashboard.queries import Overview, Step
@@ -33,6 +33,8 @@ class HomePage:
 
     batches: Sequence[OpenBatch]
     dialogues: Sequence[OpenDialogues]
+    others_only: bool
+    """Whether there is nothing, and something is open that is assigned to others."""
     waiting: int
     unfinished: bool
     day: Day
@@ -60,9 +62,11 @@ def home(request: Request, session: DbSession, user: SignedIn) -> Response:
     staff = user.role in STAFF
     overview = queries.overview(session) if staff else None
     found = better(session, user) if staff else None
+    dialogues = open_dialogues(session, user)
     page = HomePage(
         batches=batches,
-        dialogues=open_dialogues(session, user),
+        dialogues=dialogues,
+        others_only=not batches and not dialogues and others_only(session, user),
         waiting=waiting,
         unfinished=any(each.begun for each in batches),
         day=today(session, user, zone_of(request)),

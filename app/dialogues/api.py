@@ -128,6 +128,8 @@ class OpenOut(Out):
     state: BatchState
     begun: int | None = Field(description="Your open dialogue in it.")
     free: int = Field(description="How many you can begin.")
+    deadline: datetime | None = Field(default=None, description="When the batch is due.")
+    overdue: bool = False
 
 
 class DialogueList(BaseModel):

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import BigInteger, ColumnElement, Select, SQLColumnExpression, func, literal, select
+from sqlalchemy.orm import Session, aliased, joinedload
 
 from app.accounts.models import Role, User
 from app.annotations.models import STANDING, Annotation
@@ -17,7 +17,7 @@ from app.annotations.queries import ELSEWHERE, Elsewhere
 from app.annotations.recording import UNDO_SECONDS
 from app.candidates import live
 from app.candidates.models import Candidate, LiveGeneration, LiveKind
-from app.comparisons import purposes
+from app.comparisons import given, purposes
 from app.comparisons.models import Assignment, AssignmentState, Comparison
 from app.dialogues.models import Dialogue, DialogueSeed, DialogueState, Kept
 from app.judgements.positions import ids_by_position
@@ -85,6 +85,8 @@ class OpenDialogues:
     begun: int | None
     """Their open dialogue."""
     free: int
+    deadline: datetime | None
+    overdue: bool
 
     @property
     def excerpt(self) -> str:
@@ -126,7 +128,15 @@ def free_seeds(user: User) -> Select[DialogueSeed]:
 
 def _free(user: User) -> list[ColumnElement[bool]]:
     met = select(Dialogue.id).where(Dialogue.seed_id == DialogueSeed.id, Dialogue.annotator_id == user.id)
-    return [DialogueSeed.seats_free > 0, ~met.exists()]
+    return [DialogueSeed.seats_free > 0, ~met.exists(), *_given(user, DialogueSeed.batch_id)]
+
+
+def _given(user: User, batch: SQLColumnExpression[int]) -> list[ColumnElement[bool]]:
+    """Whether a batch gives ``user`` new dialogues; its quota counts those that they began."""
+    annotator = literal(user.id, BigInteger)
+    had = aliased(Dialogue, name="had_dialogue")
+    begun = select(func.count()).where(had.batch_id == batch, had.annotator_id == annotator).correlate_except(had)
+    return [given.assigned_to(annotator, batch), given.within_quota(annotator, batch, begun.scalar_subquery())]
 
 
 def turn(session: Session, dialogue: Dialogue, turn_id: int) -> Prompt:
@@ -265,7 +275,7 @@ def path(turns: Sequence[Turn], last: int | None) -> list[Turn]:
 
 
 def open_batches(session: Session, user: User) -> list[OpenDialogues]:
-    """Open and paused batches of dialogues in which ``user`` has something to continue or start."""
+    """Open and paused batches of dialogues in which ``user`` has something to continue or start, the most urgent first."""
     begun = (
         select(func.min(Dialogue.id))
         .where(
@@ -283,10 +293,11 @@ def open_batches(session: Session, user: User) -> list[OpenDialogues]:
         .correlate(Batch)
         .scalar_subquery()
     )
+    due = Batch.deadline, given.OVERDUE
     rows = session.execute(
-        select(Batch.id, Batch.name, Batch.state, func.left(Batch.guidelines, 600), begun, free)
+        select(Batch.id, Batch.name, Batch.state, func.left(Batch.guidelines, 600), begun, free, *due)
         .where(Batch.kind == BatchKind.DIALOGUE, Batch.state.in_([BatchState.OPEN, BatchState.PAUSED]))
-        .order_by(Batch.id)
+        .order_by(*given.URGENCY)
     )
     return [each for each in (OpenDialogues(*row) for row in rows) if each.begun or each.free]
 

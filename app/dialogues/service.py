@@ -76,7 +76,7 @@ def begin(session: Session, user: User, batch_id: int) -> Dialogue:
     """The dialogue that ``user`` has open in this batch, else a new one from the next seed.
 
     Raises:
-        Conflict: the batch is not open, or nothing is left in it.
+        Conflict: the batch is not open, or nothing in it is left for ``user``.
     """
     batch = session.get(Batch, batch_id)
     if batch is None or batch.kind is not BatchKind.DIALOGUE or batch.state is BatchState.PREPARING:
@@ -103,7 +103,7 @@ def _take_seed(session: Session, user: User, batch: Batch) -> DialogueSeed:
         if seed is not None:
             seed.seats_free -= 1
             return seed
-    raise Conflict("There is nothing left to begin in this batch.")
+    raise Conflict("There is nothing left for you to begin in this batch.")
 
 
 def say(session: Session, user: User, dialogue_id: int, message: Message) -> Prompt:

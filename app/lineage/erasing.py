@@ -11,7 +11,8 @@ checks, findings                       checks of drafts; of submitted edits what
 prompts                                messages of the person's dialogues, but for the system prompt
 reviews, adjudications, known answers  the notes, reasons and explanations that they wrote
 views of the desk                      all of them
-account                                name, address, settings (:mod:`app.accounts.erasing`)
+batches assigned or closed to them     that they were
+account                                name, address, settings, teams (:mod:`app.accounts.erasing`)
 snapshots, runs                        folders of those that hold one of their annotations
 =====================================  ===========================================================================
 
@@ -108,6 +109,8 @@ _BLANKED = (
     "UPDATE gold_answers SET explanation = '' WHERE written_by_id = :person",
     "DELETE FROM checks WHERE asked_by_id = :person",
     "DELETE FROM desk_views WHERE user_id = :person",
+    # a batch that was assigned to nobody else stays with nobody until an admin says who
+    "DELETE FROM batch_people WHERE user_id = :person",
     # one that is being made loses its lease with the token, and stores nothing more
     """
     UPDATE checks SET state = 'failed', last_error = :erased, fencing_token = checks.fencing_token + 1, lease_until = NULL

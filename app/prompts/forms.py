@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -18,11 +19,13 @@ from pydantic import (
     field_validator,
 )
 
+from app.accounts.teams import NamedJson
 from app.judgements.vocabulary import EditPolicy, ShowFindings
 from app.kernel.numbers import Real, Truth, Whole
 from app.kernel.storable import flaw
 from app.prompts.attributes import Attributes
-from app.prompts.models import BatchState, BatchTask, PairSelection
+from app.prompts.models import BatchState, BatchTask, PairSelection, Priority
+from app.prompts.progress_json import ProgressJson
 from app.prompts.responses import LONGEST_MODEL
 from app.prompts.verifiers import Verifiers
 from training.formats.languages import code_of
@@ -130,6 +133,18 @@ ModelName = Annotated[
 ]
 
 
+def _plausible(value: datetime) -> datetime:
+    if not 1970 <= value.year < 2200:
+        raise ValueError("use a year from 1970 to 2199")
+    return value.astimezone(UTC)
+
+
+Deadline = Annotated[AwareDatetime | None, AfterValidator(lambda value: value and _plausible(value))]
+"""With its time zone."""
+Quota = Annotated[Whole | None, Field(ge=1, le=1_000_000), BeforeValidator(_empty_is_none)]
+Ids = Annotated[list[Whole], Field(max_length=1000)]
+
+
 class BatchSettings(BaseModel):
     """What an admin decides about a batch before its prompts are imported."""
 
@@ -183,6 +198,19 @@ class BatchSettings(BaseModel):
     qualification_percent: Percent = 75
     requires_tour: Truth = False
     """Whether people finish the tour of three examples before they get an item."""
+    priority: Priority = Priority.NORMAL
+    """People are given items of a higher priority first."""
+    deadline: Deadline = None
+    """Of the same priority, batches that are due first come first."""
+    quota: Quota = None
+    """How many items of it one person may have, known answers among them."""
+    readers_only: Truth = False
+    """Whether items of a known language go only to people who have said that they read it."""
+    teams: Ids = []
+    """Ids of the teams that it is assigned to; with no team and nobody, everybody gets its items."""
+    people: Ids = []
+    barred: Ids = []
+    """Ids of people who may not judge it, whatever their teams."""
     verifiers: Verifiers | None = None
     """What checks responses and edits; null: every verifier with something to check, an empty list: none."""
     required: Verifiers = []
@@ -248,6 +276,16 @@ class BatchChange(BaseModel):
     qualification_items: QualificationItems | None = None
     qualification_percent: Percent | None = None
     requires_tour: Truth | None = None
+    priority: Priority | None = None
+    deadline: Deadline = None
+    """Null takes it away; so it does with ``quota``."""
+    quota: Quota = None
+    readers_only: Truth | None = None
+    teams: Ids | None = None
+    """With ``people``, all whom it is assigned to from now on; both empty: everybody. Who has begun an item keeps it."""
+    people: Ids | None = None
+    barred: Ids | None = None
+    """All who may not judge it from now on."""
     verifiers: Verifiers | None = None
     """Null: every verifier with something to check."""
     required: Verifiers | None = None
@@ -265,33 +303,6 @@ def field_errors(error: ValidationError) -> dict[str, str]:
 
 
 # ── JSON out ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-class ProgressJson(BaseModel):
-    """How far a batch is: prompts by state of their generation, and comparisons."""
-
-    prompts: int = Field(examples=[56])
-    pending: int = Field(examples=[10])
-    generating: int = Field(examples=[4])
-    ready: int = Field(examples=[41])
-    unanimous: int = Field(
-        examples=[0], description="Prompts whose answers were all the same, which checks decide about."
-    )
-    quarantined: int = Field(examples=[1])
-    withdrawn: int = Field(examples=[0], description="Prompts that an admin has taken out; they are not in `prompts`.")
-    comparisons: int = Field(
-        examples=[41],
-        description="Items for people: prompts with enough different responses to compare, whose answer they write, or with a "
-        "response whose steps they label.",
-    )
-    comparisons_done: int = Field(examples=[12], description="Comparisons with all the annotations they want.")
-    comparisons_unstarted: int = Field(
-        examples=[25],
-        description="Comparisons that nobody has begun. Prompts stay pending while there are many: they follow as people work.",
-    )
-    checks: int = Field(examples=[82], description="Responses and submitted edits with something to check.")
-    checks_done: int = Field(examples=[80], description="Of these, how many have been checked, or could not be.")
-    unchecked: int = Field(examples=[1], description="Of those, how many a verifier could say nothing about.")
-
-
 class AttributeJson(BaseModel):
     """What is asked of each response: its name in the data, its label, and its scale, the least first."""
 
@@ -336,6 +347,20 @@ class BatchJson(BaseModel):
     qualification_items: int = Field(examples=[0], description="Known answers before the first real item.")
     qualification_percent: int = Field(examples=[75], description="Share of them that must be correct.")
     requires_tour: bool = Field(examples=[False], description="Whether people finish the tour before they get an item.")
+    priority: Priority = Field(examples=["normal"], description="Higher ones are given first.")
+    deadline: datetime | None = Field(examples=["2026-12-04T17:00:00Z"])
+    overdue: bool = Field(examples=[False], description="Whether the deadline has passed and it is not closed.")
+    quota: int | None = Field(examples=[None], description="How many of its items, or dialogues, one person may have.")
+    readers_only: bool = Field(
+        examples=[False], description="Whether items of a known language need a person who said that they read it."
+    )
+    assigned_only: bool = Field(
+        examples=[True],
+        description="Whether only those get items whom it is assigned to. With no team and nobody, nobody does: they are gone.",
+    )
+    teams: list[NamedJson]
+    people: list[NamedJson] = Field(description="By name for admins, else by pseudonym.")
+    barred: list[NamedJson] = Field(description="Who may not judge it.")
     verifiers: list[str] | None = Field(
         examples=[["answer"]], description="What checks responses and edits; null: all that have something to check."
     )

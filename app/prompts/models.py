@@ -119,6 +119,14 @@ SELECTIONS = {
 """As people read it."""
 
 
+class Priority(StrEnum):
+    """Which batches people are given first. Three levels: of numbers each admin would take a higher one than the last."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
 class Batch(Base):
     """The admin's work package of prompts, with its guidelines and settings."""
 
@@ -137,6 +145,7 @@ class Batch(Base):
         CheckConstraint("max_turns BETWEEN 1 AND 50", name="max_turns_range"),
         CheckConstraint("sampled_per_prompt BETWEEN 2 AND 16", name="sampled_per_prompt_range"),
         CheckConstraint("overlap_percent BETWEEN 0 AND 100", name="overlap_percent_range"),
+        CheckConstraint("quota BETWEEN 1 AND 1000000", name="quota_range"),
     )
 
     id: Mapped[Key]
@@ -196,10 +205,39 @@ class Batch(Base):
     )
     times_extended: Mapped[int] = mapped_column(default=0, server_default="0")
     """How often it was given more to do: prompts, annotators, prompts that were restored. Each time it can be done again."""
+    assigned_only: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    """Whether only those get items whom it is assigned to: people and members of teams. With none of either, nobody does."""
+    readers_only: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    """Whether items of a known language go to nobody who has not said that they read it."""
+    priority: Mapped[Priority] = mapped_column(
+        enum_column(Priority, "priority"), default=Priority.NORMAL, server_default=Priority.NORMAL.value
+    )
+    deadline: Mapped[Time | None]
+    quota: Mapped[int | None]
+    """How many items of it, or dialogues, one person may have."""
     created_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     opened_at: Mapped[Time | None]
     closed_at: Mapped[Time | None]
     created_at: Mapped[Created]
+
+
+class BatchTeam(Base):
+    """A team that a batch is assigned to."""
+
+    __tablename__ = "batch_teams"
+
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"), primary_key=True)
+    team_id: Mapped[int] = mapped_column(ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True, index=True)
+
+
+class BatchPerson(Base):
+    """A person whom a batch is assigned to or, where ``barred``, who may not judge it, whatever their teams."""
+
+    __tablename__ = "batch_people"
+
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True, index=True)
+    barred: Mapped[bool]
 
 
 class GuidelineVersion(Base):

@@ -50,7 +50,8 @@ UPLOAD_KEPT = timedelta(days=7)
 SHUFFLED_OVER = timedelta(days=1)
 """The past over which the prompts of a file are due: long enough that no two of them are due at one moment."""
 SHOWN_CHARS = 2_000
-NOT_OF_BATCH = {"temperature", "top_p", "leave_out_refused", "language", "may_train", "unnamed_model"}
+ASSIGNEES = {"teams", "people", "barred"}
+NOT_OF_BATCH = {"temperature", "top_p", "leave_out_refused", "language", "may_train", "unnamed_model", *ASSIGNEES}
 """Settings of an import that are no columns of its batch."""
 
 TRANSITIONS: dict[BatchState, frozenset[BatchState]] = {

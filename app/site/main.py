@@ -9,6 +9,8 @@ from starlette.staticfiles import StaticFiles
 import app.accounts.api
 import app.accounts.audit_views
 import app.accounts.people_api
+import app.accounts.team_api
+import app.accounts.team_views
 import app.accounts.views
 import app.annotations.api
 import app.annotations.preferences_views
@@ -19,6 +21,7 @@ import app.annotations.undo_api
 import app.annotations.views
 import app.batches.api
 import app.batches.append_views
+import app.batches.assign_views
 import app.batches.document_api
 import app.batches.document_views
 import app.batches.guideline_api
@@ -78,12 +81,14 @@ PAGES = (
     app.annotations.views.router,
     app.accounts.views.router,
     app.accounts.audit_views.router,
+    app.accounts.team_views.router,
     app.registry.views.router,
     app.batches.guideline_views.router,
     app.batches.prompt_views.router,
     app.batches.views.router,
     app.batches.append_views.router,
     app.batches.settings_views.router,
+    app.batches.assign_views.router,
     app.batches.document_views.router,
     app.synthesis.views.router,
     app.annotations.queue_views.router,
@@ -113,6 +118,7 @@ API = (
     app.annotations.api.router,
     app.accounts.api.router,
     app.accounts.people_api.router,
+    app.accounts.team_api.router,
     app.accounts.audit_views.api,
     app.batches.api.router,
     app.batches.document_api.router,

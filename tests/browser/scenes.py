@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from app.accounts import second_step
+from app.accounts import second_step, teams
 from app.accounts import service as accounts
 from app.accounts.models import Role, SecondStep, User
 from app.annotations.models import Annotation, Retraction, RetractionScope
@@ -126,6 +126,7 @@ def set_scene(session: Session, path: str = "") -> Scene:
     proof = make_proof(session, alice) if "proof" in path else {}
     traced = make_traced(session, alice) if "traced" in path else {}
     webhook = make_webhook(session, bob)
+    team = teams.create(session, bob, "Evening shift", [alice.id, wilhelmina.id])
     sources = make_sources(session, bob, run) if "source" in path else {}
     session.commit()
     by_name = dict(session.execute(select(Checkpoint.name, Checkpoint.id)).all())
@@ -138,6 +139,7 @@ def set_scene(session: Session, path: str = "") -> Scene:
         "more": more.id,
         "synthesis": synthesis.id,
         "webhook": webhook.id,
+        "team": team.id,
         "batch": pairs.id,
         "prompt": prompt.id,
         "pair": held.id,

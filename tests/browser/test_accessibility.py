@@ -199,6 +199,8 @@ STOPS = [
     Stop("accounts/audit_log.html", "/audit-log?kind=refusal"),
     Stop("accounts/profile.html", "/profile"),
     Stop("accounts/tokens.html", "/tokens"),
+    Stop("accounts/teams.html", "/teams"),
+    Stop("accounts/team.html", "/teams/{team}"),
     Stop("dashboard/reference.html", "/api"),
     Stop("webhooks/webhooks.html", "/webhooks"),
     Stop("webhooks/webhook.html", "/webhooks/{webhook}"),

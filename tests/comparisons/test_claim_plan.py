@@ -27,9 +27,12 @@ def test_a_claim_walks_only_what_waits(session: Session, statistics: str | None)
         assert "on uq_comparisons_one_per_purpose" in said or "using uq_comparisons_one_per_purpose" in said, said
         for reading_all in ("Seq Scan", "Sort", "Hash", "Materialize"):
             assert reading_all not in said, said
-    assert "ix_assignments_annotator_id_state" not in explained(session, claims._takes[Asked.WORK]), (
-        "all that somebody did"
-    )
+    asked_once, _, walked = explained(session, claims._takes[Asked.WORK]).partition("One-Time Filter")
+    assert "ix_assignments_annotator_id_state" not in walked, "all that somebody did"
+    assert "on batch_people person" in asked_once, "whom the batch is assigned to is asked for each item"
+    assert "on assignments had" in asked_once, "the quota is counted for each item"
+    assert "batch_people" not in walked
+    assert "batch_teams" not in walked
 
 
 def explained(session: Session, taking: Update, **more: str) -> str:

@@ -1,7 +1,7 @@
 """Counts of work by day, kept and not counted: what they say, and the step that keeps them short.
 
-A trigger appends a row in the transaction of the judgement, so nothing is lost or doubled, and nobody waits for anybody: no row is
-shared until it is folded. Every number is a sum over rows, folded or not, so folding changes none of them
+A trigger appends a row in the transaction of the judgement, so nothing is lost or doubled, and nobody waits for anybody: no row
+is shared until it is folded. Every number is a sum over rows, folded or not, so folding changes none of them
 (docs/decisions/0073-counts-of-work.md).
 """
 
@@ -11,11 +11,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from typing import Any
 
 from sqlalchemy import func, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from app.desk.models import WorkCount
+from app.quality.statistics import ENOUGH
 
 NOT_TIMED = -1
 PER_OCTAVE = 4
@@ -102,7 +104,7 @@ def total(works: Iterable[Work]) -> Work:
 
 def fold(session: Session) -> int:
     """One step of folding what was appended into one row a key; how many rows it took. Safe at any time, by anybody."""
-    return session.execute(_FOLD, {"some": FOLDED_AT_ONCE}).scalar_one()
+    return int(session.execute(_FOLD, {"some": FOLDED_AT_ONCE}).scalar_one())
 
 
 def counts(session: Session, since: date, until: date, user_id: int | None = None) -> Counts:
@@ -117,14 +119,18 @@ def counts(session: Session, since: date, until: date, user_id: int | None = Non
     )
     if user_id is not None:
         query = query.where(user == user_id)
-    found = Counts(since, until, defaultdict(dict), defaultdict(dict), defaultdict(dict))
-    for who, when, timed_as, *sums in session.execute(query):
+    by_day: dict[date, dict[int, Work]] = defaultdict(dict)
+    by_time: dict[date, dict[int, int]] = defaultdict(dict)
+    of_people: dict[int, dict[int, int]] = defaultdict(dict)
+    row: Any
+    for row in session.execute(query):
+        who, when, timed_as, *sums = row
         if timed_as is None:
-            found.by_day[when][who] = Work(*(int(each or 0) for each in sums))  # type: ignore[index]
+            by_day[when][who] = Work(*(int(each or 0) for each in sums))
         elif timed_as != NOT_TIMED:
-            of = found.times_by_day[when] if who is None else found.times_by_person[who]
-            of[timed_as] = int(sums[0])  # type: ignore[index]
-    return found
+            of = by_time[when] if who is None else of_people[who]
+            of[timed_as] = int(sums[0])
+    return Counts(since, until, by_day, by_time, of_people)
 
 
 def by_batch(session: Session) -> dict[int, Work]:
@@ -143,9 +149,12 @@ def by_batch(session: Session) -> dict[int, Work]:
 def median(times: Mapping[int, int]) -> float | None:
     """Seconds of the middle item, from items by class of time; within its class as if times were spread evenly over it.
 
-    At most 19% from the true one, and usually far nearer; None where nothing was timed.
+    At most 19% from the true one, and usually far nearer; None of fewer than ``ENOUGH``.
     """
-    half, passed = sum(times.values()) / 2, 0
+    timed, passed = sum(times.values()), 0
+    if timed < ENOUGH:
+        return None
+    half = timed / 2
     for each, items in sorted(times.items()):
         if items and passed + items >= half:
             return float(2.0 ** ((each + (half - passed) / items) / PER_OCTAVE))

@@ -7,9 +7,10 @@ const COLOURS = ["--accent", "--warn", "--good", "--ink-soft", "--line-strong"];
 
 /** What a table says: days in seconds since 1970, and for each column its name, numbers and texts. */
 function read(table) {
-  const [, ...heads] = table.tHead.rows[0].cells;
+  const [first, ...heads] = table.tHead.rows[0].cells;
   const rows = [...table.tBodies[0].rows];
   return {
+    of: first.textContent,
     days: rows.map((row) => Date.parse(row.querySelector("time").dateTime) / 1000),
     columns: heads.map((head, place) => {
       const cells = rows.map((row) => row.cells[place + 1]);
@@ -72,6 +73,12 @@ function describe({ days, columns }) {
   return `${said.join("; ")}; ${days.length} rows. The table below holds the numbers.`;
 }
 
+/** Days as the reader writes them; days are counted in UTC. */
+function named(_, days) {
+  const words = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", timeZone: "UTC" });
+  return days.map((seconds) => words.format(new Date(seconds * 1000)));
+}
+
 function draw(canvas) {
   const found = read(document.getElementById(canvas.dataset.table));
   const { data, series, bands, range } = KINDS[canvas.dataset.plot](found.columns);
@@ -89,8 +96,11 @@ function draw(canvas) {
       y: { range: range ?? ((_, __, most) => [0, Math.max(1, most * 1.05)]) },
     },
     cursor: { drag: { x: false, y: false } },
-    axes: [axis({ size: 44, incrs: [1, 2, 7, 14, 30, 91].map((days) => days * DAY) }), axis({ size: 48 })],
-    series: [{ label: "Day", value: "{YYYY}-{MM}-{DD}" }, ...series],
+    axes: [
+      axis({ size: 32, space: 64, incrs: [1, 2, 7, 14, 28, 91].map((days) => days * DAY), values: named }),
+      axis({ size: 48 }),
+    ],
+    series: [{ label: found.of, value: "{YYYY}-{MM}-{DD}" }, ...series],
     bands,
   };
   const chart = new globalThis.uPlot(options, [found.days, ...data], canvas);

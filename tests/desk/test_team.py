@@ -12,6 +12,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from app.accounts.models import AuditEvent, Role, User
+from app.annotations import gold
 from app.annotations.models import Annotation, RetractionScope
 from app.board.models import Board, BoardState
 from app.comparisons.models import Comparison
@@ -234,30 +235,24 @@ def test_the_page_holds_what_its_plots_draw(client: TestClient, session: Session
 
 # ── One person ───────────────────────────────────────────────────────────────────────────────────────────────────────
 def test_a_person_is_shown_with_their_days_gold_and_agreement(
-    client: TestClient, session: Session, rita: User, alice: User, bob: User
+    client: TestClient, session: Session, rita: User, alice: User, bob: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make_annotation(session, bob)
     known = quality.make_gold(session, bob, source, "Because.")
     session.commit()
     item = session.get_one(Comparison, known.id)
     right = session.get_one(Annotation, source.id).ranking
-    make_annotation(session, alice, make_comparison(session))
-    spoil(
-        session,
-        "INSERT INTO assignments (comparison_id, annotator_id, state, lease_until, order_shown)"
-        " SELECT :item, :who, 'active', now() + interval '1 hour', order_shown FROM assignments WHERE id = :like",
-        item=item.id,
-        who=alice.id,
-        like=source.assignment_id,
-    )
+    batch = session.get_one(Batch, item.batch_id)
+    monkeypatch.setattr(gold, "is_due", lambda _: True)
+    make_comparison(session, batch=batch)
     make_annotation(session, alice, item, ranking=right)
     gone = make_user(session)
     board_of(session, (alice, rita, 9), (bob, rita, 5), (gone, alice, 4))
     found = person(session, rita, alice.id, 30)
-    assert found.counts.people == {alice.id: Work(2, 25_000, 2)}
+    assert found.counts.people == {alice.id: Work(1, 12_500, 1)}
     assert [(share.k, share.n) for _, share in found.gold] == [(1, 1)]
     assert found.gold[0][0] == TODAY - timedelta(TODAY.weekday())
-    assert found.statistics.annotations == 2
+    assert found.statistics.annotations == 1
     assert [(pair.items, getattr(other, "id", other)) for other, pair in found.agreement] == [
         (9, rita.id),
         (4, gone.id),

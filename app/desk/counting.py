@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, text, tuple_
+from sqlalchemy import BigInteger, ColumnElement, cast, func, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from app.desk.models import WorkCount
 from app.quality.statistics import ENOUGH
 
 NOT_TIMED = -1
-PER_OCTAVE = 4
+PER_OCTAVE = 2
 """Classes of time between a number of seconds and its double."""
 FOLDED_AT_ONCE = 10_000
 _FOLD = text("""
@@ -110,9 +110,9 @@ def fold(session: Session) -> int:
 def counts(session: Session, since: date, until: date, user_id: int | None = None) -> Counts:
     """The work from ``since`` to ``until``, both in it; of one person or of everybody. One statement, one pass."""
     user, day, times = WorkCount.user_id, WorkCount.day, WorkCount.time_class
-    items = func.sum(WorkCount.items)
+    items, *sums = _sums()
     query = (
-        select(user, day, times, items, func.sum(WorkCount.milliseconds), items.filter(times != NOT_TIMED))
+        select(user, day, times, items, *sums)
         .where(day.between(since, until))
         .group_by(func.grouping_sets(tuple_(user, day), tuple_(day, times), tuple_(user, times)))
         .having(items > 0)
@@ -122,34 +122,38 @@ def counts(session: Session, since: date, until: date, user_id: int | None = Non
     by_day: dict[date, dict[int, Work]] = defaultdict(dict)
     by_time: dict[date, dict[int, int]] = defaultdict(dict)
     of_people: dict[int, dict[int, int]] = defaultdict(dict)
-    row: Any
-    for row in session.execute(query):
-        who, when, timed_as, *sums = row
+    who: Any
+    for who, when, timed_as, done, milliseconds, timed in session.execute(query):
         if timed_as is None:
-            by_day[when][who] = Work(*(int(each or 0) for each in sums))
+            by_day[when][who] = Work(done, milliseconds, timed)
         elif timed_as != NOT_TIMED:
-            of = by_time[when] if who is None else of_people[who]
-            of[timed_as] = int(sums[0])
+            (by_time[when] if who is None else of_people[who])[timed_as] = done
     return Counts(since, until, by_day, by_time, of_people)
 
 
 def by_batch(session: Session) -> dict[int, Work]:
     """All work there ever was, by batch; the newest batch first."""
-    items = func.sum(WorkCount.items)
-    timed = items.filter(WorkCount.time_class != NOT_TIMED)
+    items, *sums = _sums()
     query = (
-        select(WorkCount.batch_id, items, func.sum(WorkCount.milliseconds), timed)
+        select(WorkCount.batch_id, items, *sums)
         .group_by(WorkCount.batch_id)
         .having(items > 0)
         .order_by(WorkCount.batch_id.desc())
     )
-    return {batch: Work(*(int(each or 0) for each in sums)) for batch, *sums in session.execute(query)}
+    return {row[0]: Work(*row[1:]) for row in session.execute(query)}
+
+
+def _sums() -> list[ColumnElement[int]]:
+    """Of the rows of a group: items, milliseconds, timed items. As integers: a sum of bigint is a decimal."""
+    items = func.sum(WorkCount.items)
+    timed = func.coalesce(items.filter(WorkCount.time_class != NOT_TIMED), 0)
+    return [cast(each, BigInteger) for each in (items, func.sum(WorkCount.milliseconds), timed)]
 
 
 def median(times: Mapping[int, int]) -> float | None:
     """Seconds of the middle item, from items by class of time; within its class as if times were spread evenly over it.
 
-    At most 19% from the true one, and usually far nearer; None of fewer than ``ENOUGH``.
+    At most 42% from the true one, and with a hundred items or more within a few percent; None of fewer than ``ENOUGH``.
     """
     timed, passed = sum(times.values()), 0
     if timed < ENOUGH:

@@ -65,7 +65,7 @@ class WorkCount(Base):
     day: Mapped[date]
     """In UTC."""
     time_class: Mapped[int] = mapped_column(SmallInteger)
-    """Of the active time of an item: from 2^(k/4) to 2^((k+1)/4) seconds; 0 below that, -1 where none was measured."""
+    """Of the active time of an item: from 2^(k/2) to 2^((k+1)/2) seconds; 0 below that, -1 where none was measured."""
     items: Mapped[int] = mapped_column(BigInteger)
     milliseconds: Mapped[int] = mapped_column(BigInteger)
     folded: Mapped[bool] = mapped_column(default=False, server_default=text("false"))

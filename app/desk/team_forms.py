@@ -56,7 +56,9 @@ class WorkedOut(WhoOut, WorkOut):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_WHO | _WORK | {"median_seconds": 38.5}]})
 
-    median_seconds: float | None = Field(description="Of an item, to within 19%; null of fewer than ten timed ones.")
+    median_seconds: float | None = Field(
+        description="Of an item, from classes of time; null of fewer than ten timed ones."
+    )
 
 
 class DayOut(WorkOut):
@@ -152,7 +154,7 @@ class PersonOut(WhoOut):
     since: date = Field(examples=["2026-10-25"])
     until: date = Field(examples=["2026-11-23"])
     days: list[DayOut]
-    median_seconds: float | None = Field(examples=[38.5], description="Of an item in these days, to within 19%.")
+    median_seconds: float | None = Field(examples=[38.5], description="Of an item in these days, from classes of time.")
     statistics: StatisticsJson
     gold: list[GoldWeekOut]
     agreement: list[PairOut]

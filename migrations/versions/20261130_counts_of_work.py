@@ -42,10 +42,10 @@ CREATE UNIQUE INDEX IF NOT EXISTS uq_work_counts_folded ON work_counts (user_id,
 """,
     "CREATE INDEX IF NOT EXISTS ix_work_counts_appended ON work_counts (id) WHERE NOT folded",
     "CREATE INDEX IF NOT EXISTS ix_work_counts_day ON work_counts (day)",
-    # four to an octave; -1 where nothing was measured
+    # two to an octave; -1 where nothing was measured
     """
 CREATE OR REPLACE FUNCTION time_class(seconds double precision) RETURNS smallint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN seconds IS NULL THEN -1 ELSE floor(4 * ln(greatest(least(seconds, 86400), 1)) / ln(2)) END::smallint
+    SELECT CASE WHEN seconds IS NULL THEN -1 ELSE floor(2 * ln(greatest(least(seconds, 86400), 1)) / ln(2)) END::smallint
 $$
 """,
     f"""

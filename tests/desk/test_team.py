@@ -185,7 +185,7 @@ def test_the_forecast_is_left_over_the_pace_of_full_days(session: Session, rita:
     assert found.forecast is not None
     assert (found.forecast.days, found.forecast.pace, found.forecast.over) == (2.0, 10.0, 5)
     assert found.people[0].work == Work(550, 4_400_000, 550)
-    assert found.people[0].median_seconds == pytest.approx(8, rel=0.19)
+    assert found.people[0].median_seconds == pytest.approx(8, rel=0.42)
 
 
 def test_there_is_no_forecast_of_too_little() -> None:

@@ -122,8 +122,9 @@ def counts(session: Session, since: date, until: date, user_id: int | None = Non
     by_day: dict[date, dict[int, Work]] = defaultdict(dict)
     by_time: dict[date, dict[int, int]] = defaultdict(dict)
     of_people: dict[int, dict[int, int]] = defaultdict(dict)
-    who: Any
-    for who, when, timed_as, done, milliseconds, timed in session.execute(query):
+    row: Any
+    for row in session.execute(query):
+        who, when, timed_as, done, milliseconds, timed = row
         if timed_as is None:
             by_day[when][who] = Work(done, milliseconds, timed)
         elif timed_as != NOT_TIMED:
@@ -140,7 +141,8 @@ def by_batch(session: Session) -> dict[int, Work]:
         .having(items > 0)
         .order_by(WorkCount.batch_id.desc())
     )
-    return {row[0]: Work(*row[1:]) for row in session.execute(query)}
+    rows: Iterable[Any] = session.execute(query)
+    return {batch: Work(done, milliseconds, timed) for batch, done, milliseconds, timed in rows}
 
 
 def _sums() -> list[ColumnElement[int]]:

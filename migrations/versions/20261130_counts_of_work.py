@@ -9,6 +9,7 @@ Revision ID: 9a4c6e8b0d57
 Revises: 5c7e01d94a26
 """
 
+# ruff: noqa: S608 - the statements are made of this file alone
 from __future__ import annotations
 
 from alembic import op

@@ -344,7 +344,7 @@ CHECKS = (
     ),
     Check(
         "batch",
-        "has {items} items and {milliseconds} ms of user {user_id} on {day} that the counts of work do not have (negative: too many)",
+        "has {items} items and {milliseconds} ms of user {user_id} on {day} that the counts of work lack (negative: too many)",
         RECOUNT,
         """
         SELECT batch_id AS id, user_id, day, sum(items) AS items, sum(milliseconds) AS milliseconds

@@ -20,6 +20,8 @@ TWINS = {
     "/batches/{batch_id}/guidelines": "PATCH /batches/{batch_id}",
     "/batches/{batch_id}/settings": "PATCH /batches/{batch_id}",
     "/contests/{contest_id}/override": "POST /rounds/{number}/override",
+    "/desk/rate": "PUT /desk/rate",
+    "/desk/rate/remove": "DELETE /desk/rate",
     "/desk/views/{view_id}/delete": "DELETE /desk/views/{view_id}",
     "/dialogues/{dialogue_id}/turns/{turn_id}/stop": "POST /live/{generation_id}/stop",
     "/playground/{trial_id}/stop": "POST /live/{generation_id}/stop",

@@ -124,6 +124,8 @@ ACTIONS: dict[str, tuple[Kind, str]] = {
     "qualification.reset": (Kind.WORK, "reset a qualification"),
     "retraction.make": (Kind.WORK, "retracted annotations"),
     "retraction.restore": (Kind.WORK, "restored retracted annotations"),
+    "rate.remove": (Kind.WORK, "removed what work costs"),
+    "rate.set": (Kind.WORK, "set what work costs"),
     "round.complete": (Kind.WORK, "completed a round"),
     "snapshot.request": (Kind.WORK, "asked for a snapshot"),
     "source.add": (Kind.WORK, "added a source for training"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, cast, func, or_, select
@@ -81,16 +82,16 @@ def _work(people: Sequence[int]) -> Select[Any]:
 
 
 def _gold(people: Sequence[int]) -> Select[Any]:
-    """Whether each first answer to an item with a known one was right, in the order in which they were given."""
+    """Whether each first answer to an item with a known one was right, and when, in the order in which they were given."""
     first = (
-        select(Annotation.id, Annotation.annotator_id, is_right.label("right"))
+        select(Annotation.id, Annotation.annotator_id, is_right.label("right"), Annotation.created_at)
         .join(GoldAnswer, GoldAnswer.comparison_id == Annotation.comparison_id)
         .where(Annotation.annotator_id.in_(people))
         .ext(distinct_on(Annotation.assignment_id))
         .order_by(Annotation.assignment_id, Annotation.id)
         .subquery()
     )
-    return select(first.c.annotator_id, first.c.right).order_by(first.c.id)
+    return select(first.c.annotator_id, first.c.right, first.c.created_at).order_by(first.c.id)
 
 
 _author = aliased(Annotation, name="author")
@@ -116,7 +117,7 @@ def measure(session: Session, people: Sequence[int], *, exact: bool) -> dict[int
     """The numbers of ``people``. For their own eyes ``exact`` is off: known answers are then counted in tens."""
     work = {row[0]: row[1:] for row in session.execute(_work(people))}
     answers: dict[int, list[bool]] = {}
-    for who, right in session.execute(_gold(people)):
+    for who, right, _ in session.execute(_gold(people)):
         answers.setdefault(who, []).append(right)
     query = _edits().add_columns(_author.annotator_id, _edit_preferred, func.count())
     query = query.where(_author.annotator_id.in_(people)).group_by(_author.annotator_id)
@@ -135,6 +136,15 @@ def measure(session: Session, people: Sequence[int], *, exact: bool) -> dict[int
             edits_preferred=edits.get(who, Share(0, 0)),
         )
     return made
+
+
+def gold_by_week(session: Session, user_id: int) -> list[tuple[date, Share]]:
+    """One person's agreement with known answers by week, each named by its Monday in UTC. For staff: it is not in tens."""
+    weeks: dict[date, list[bool]] = {}
+    for _, right, at in session.execute(_gold([user_id])):
+        day = at.astimezone(UTC).date()
+        weeks.setdefault(day - timedelta(day.weekday()), []).append(right)
+    return [(week, Share(sum(answers), len(answers))) for week, answers in sorted(weeks.items())]
 
 
 def annotators(session: Session, *, after: int | None = None, limit: int = PAGE) -> Page[Measured]:

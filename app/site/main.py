@@ -35,6 +35,8 @@ import app.board.views
 import app.candidates.live_api
 import app.dashboard.views
 import app.desk.api
+import app.desk.team_api
+import app.desk.team_views
 import app.desk.views
 import app.dialogues.api
 import app.dialogues.views
@@ -108,6 +110,7 @@ PAGES = (
     app.quality.views.router,
     app.quality.statistics_views.router,
     app.desk.views.router,
+    app.desk.team_views.router,
     app.webhooks.views.router,
     app.dashboard.views.router,
     assets.router,
@@ -141,6 +144,7 @@ API = (
     app.quality.api.router,
     app.quality.statistics_api.router,
     app.desk.api.router,
+    app.desk.team_api.router,
     app.registry.api.router,
     app.webhooks.api.router,
 )

@@ -8,6 +8,10 @@ from app.upkeep.check import Check
 COUNTERS = (
     "Stop the workers and set the counter to match its rows; then find out which code changed one without the other."
 )
+RECOUNT = (
+    "Run `INSERT INTO work_counts (user_id, batch_id, day, time_class, items, milliseconds) SELECT * FROM miscounted_work()`; "
+    "nobody has to stop working. Then find out which code changed one without the other."
+)
 SWEEPER = "Check that the control worker and beat are running (`corral doctor`): the sweeper releases this."
 DOUBLED = "Keep the earliest row, supersede the others, and report how this happened."
 
@@ -336,6 +340,15 @@ CHECKS = (
         """
         SELECT d.id, c.name, c.state FROM deployments d JOIN checkpoints c ON c.id = d.checkpoint_id
          WHERE d.ended_at IS NULL AND (c.state <> 'ready' OR c.kind = 'reward')
+        """,
+    ),
+    Check(
+        "batch",
+        "has {items} items and {milliseconds} ms of user {user_id} on {day} that the counts of work lack (negative: too many)",
+        RECOUNT,
+        """
+        SELECT batch_id AS id, user_id, day, sum(items) AS items, sum(milliseconds) AS milliseconds
+          FROM miscounted_work() GROUP BY batch_id, user_id, day
         """,
     ),
     *check_promises.CHECKS,

@@ -1,8 +1,9 @@
 // Live curves of a training run. The page holds the same numbers as a table; this draws them and follows the run.
 // Points come from `events.json?after=seq`: one row a step, and a step that a resumed run repeats replaces the older one.
 
+import { HEIGHT, axis, colour, whenColoursChange } from "./plot-parts.js";
+
 const POLL_MS = 2000;
-const HEIGHT = 180;
 const WHOLE_STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
 const RANGES = { accuracy: [0, 1], strengths: [0, 1] };
 /** How the lines of one plot are told apart without their colours: by dashes, and by points that are full or hollow. */
@@ -28,22 +29,6 @@ function plots(marginKey, strengths) {
       { key: marginKey, label: "Held-out", colour: "--good", dots: true },
     ],
   };
-}
-
-/** A colour of tokens.css as the canvas understands it: light-dark() is resolved by the element that it colours. */
-function colour(name) {
-  const probe = document.createElement("span");
-  probe.hidden = true;
-  probe.style.color = `var(${name})`;
-  document.body.append(probe);
-  const value = getComputedStyle(probe).color;
-  probe.remove();
-  return value;
-}
-
-function axis(options = {}) {
-  const grid = { stroke: colour("--line"), width: 1 };
-  return { stroke: colour("--ink-soft"), grid, ticks: { ...grid, size: 4 }, font: "12px system-ui", ...options };
 }
 
 function series({ label, colour: name, dots, dashes, marks, hollow }) {
@@ -205,8 +190,6 @@ class Run {
 const section = document.querySelector("[data-plots]");
 if (section && globalThis.uPlot) {
   const run = new Run(section);
-  const redraw = () => run.redraw();
-  new MutationObserver(redraw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  whenColoursChange(() => run.redraw());
   run.follow();
 }

@@ -29,3 +29,10 @@ def preview_retraction(page: Page) -> None:
     page.keyboard.press("x")
     page.get_by_role("button", name="Retract…").click()
     page.get_by_role("heading", name="Retract 1 annotation?").wait_for()
+
+
+def open_table(page: Page) -> None:
+    """Open the table beside the first plot, once that is drawn."""
+    page.locator("[data-plot] canvas").first.wait_for()
+    page.get_by_text("The same as a table").first.click()
+    page.locator("#throughput-table").wait_for()

@@ -146,6 +146,7 @@ def set_scene(session: Session, path: str = "") -> Scene:
         "four": four.id,
         "done": annotation.assignment_id,
         "said": annotation.id,
+        "annotator": alice.id,
         "dialogues": talk.batch_id,
         "dialogue": talk.id,
         "turn": turns[0].id,

@@ -17,7 +17,7 @@ from app.kernel.settings import ROOT
 from tests import factories
 from tests.browser.axe import OF_COLOURS, RULES, violations
 from tests.browser.conftest import Site
-from tests.browser.desk import open_holds, open_return, open_row, preview_retraction
+from tests.browser.desk import open_holds, open_return, open_row, open_table, preview_retraction
 from tests.browser.scenes import Scene, set_scene
 from tests.browser.signing import enter_password, reset_step, show_secret
 
@@ -282,6 +282,9 @@ STOPS = [
     Stop("desk/desk.html", "/desk", act=open_row),
     Stop("desk/item.html", "/desk/annotations/{said}", act=open_holds),
     Stop("desk/retract.html", "/desk", act=preview_retraction),
+    Stop("desk/team.html", "/desk/team", act=open_table),
+    Stop("desk/team.html", "/desk/team?days=90", Role.REVIEWER),
+    Stop("desk/person.html", "/desk/people/{annotator}", act=open_table),
     Stop("quality/gold.html", "/review/gold"),
     Stop("quality/annotators.html", "/review/annotators"),
     Stop("quality/mine.html", "/me/statistics", Role.ANNOTATOR),

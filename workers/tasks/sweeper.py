@@ -14,6 +14,7 @@ from app.annotations.texts import fill as make_annotations_findable
 from app.board.service import ring_for_due as ring_for_board
 from app.candidates import live
 from app.candidates import service as candidates
+from app.desk.counting import fold as fold_counts_of_work
 from app.findings import service as checks
 from app.findings.orders import forget_drafts
 from app.kernel.db import session_scope
@@ -56,6 +57,7 @@ SWEEPS: tuple[Callable[[Session], object], ...] = (
     find_occasions,
     ring_for_mails,
     make_annotations_findable,
+    fold_counts_of_work,
 )
 
 

@@ -6,7 +6,7 @@ snapshot: of an installation that has judgements already that is all of them, an
 people submit meanwhile. It blocks nobody, and where it was stopped it goes on from what is missing.
 
 Revision ID: 9a4c6e8b0d57
-Revises: 5c7e01d94a26
+Revises: 7d1f3b9e2c48
 """
 
 # ruff: noqa: S608 - the statements are made of this file alone
@@ -15,7 +15,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "9a4c6e8b0d57"
-down_revision = "5c7e01d94a26"
+down_revision = "7d1f3b9e2c48"
 branch_labels = None
 depends_on = None
 

@@ -4,7 +4,7 @@ New tables, and columns of ``batches`` with a constant default, so that no row i
 at once, under a lock: there are as many as batches, so it takes milliseconds.
 
 Revision ID: 7d1f3b9e2c48
-Revises: 5c7e01d94a26
+Revises: c6d8f0a2b4e1
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "7d1f3b9e2c48"
-down_revision = "5c7e01d94a26"
+down_revision = "c6d8f0a2b4e1"
 branch_labels = None
 depends_on = None
 

@@ -56,7 +56,8 @@ def test_the_json_of_a_team_from_its_making_to_its_end(api: TestClient, session:
     assert api.get(team).status_code == 404
     now = api.get(f"/api/v1/batches/{batch.id}").json()
     assert (now["assigned_only"], now["teams"], now["people"]) == (True, [], [])
-    assert session.scalars(select(TeamMember)).all() == session.scalars(select(BatchTeam)).all() == []
+    assert not session.scalars(select(TeamMember)).all()
+    assert not session.scalars(select(BatchTeam)).all()
     assert actions(session) == ["team.create", "team.members", "team.members", "team.rename", "team.delete"]
 
 
@@ -120,7 +121,8 @@ def test_who_is_erased_is_in_no_team_and_on_no_list_and_their_batch_is_not_opene
     session.commit()
     erasing.erase(session, bob, alice.id)
     session.commit()
-    assert session.scalars(select(TeamMember)).all() == session.scalars(select(BatchPerson)).all() == []
+    assert not session.scalars(select(TeamMember)).all()
+    assert not session.scalars(select(BatchPerson)).all()
     assert session.scalars(select(Batch.assigned_only)).all() == [True]
 
 

@@ -46,7 +46,9 @@ def filled(session: Session, items: int, name: str | None = None, wanted: int = 
 def taken(session: Session, user: User, most: int = 50, batch: Batch | None = None) -> list[int]:
     """The batches of the items that ``user`` is given one after the other, which they judge."""
     found: list[int] = []
-    while len(found) < most and (held := service.next_assignment(session, user, batch and batch.id)) is not None:
+    while (
+        len(found) < most and (held := service.next_assignment(session, user, batch.id if batch else None)) is not None
+    ):
         found.append(session.get_one(Comparison, held.comparison_id).batch_id)
         recording.submit(session, user, held.id, tie(held), f"key {user.id} {held.id}")
         session.commit()

@@ -158,7 +158,7 @@ def test_counts_are_added_up_by_day_person_and_time(session: Session, alice: Use
 def test_the_median_is_near_the_true_one(session: Session, times: list[float]) -> None:
     classes: dict[int, int] = {}
     for each in times:
-        found = session.scalar(select(func.time_class(each)))
+        found = session.scalars(select(func.time_class(each))).one()
         classes[found] = classes.get(found, 0) + 1
     near = counting.median(classes)
     assert near is not None

@@ -54,7 +54,7 @@ def test_an_order_is_of_all_responses_or_none(said: Any, places: list[float] | N
 
 
 def test_of_several_people_each_response_has_its_mean_place() -> None:
-    responses = [{"text": "a"}, {"text": "b", "rank": 7}]
+    responses: list[dict[str, Any]] = [{"text": "a"}, {"text": "b", "rank": 7}]
     assert [each["rank"] for each in verdicts.ranked(responses, [[1, 2], [1, 2], [2, 1]])] == [1.333, 1.667]
     assert [each["rank"] for each in verdicts.ranked(responses, [[1, 2], [2, 1]])] == [1.5, 1.5]
     assert verdicts.ranked(responses, [[1, 2]])[1] == {"text": "b", "rank": 2, "rank_in_file": 7}

@@ -219,7 +219,8 @@ def test_bob_and_a_program_set_weights_where_a_training_is_started(
     assert (wrong.status_code, 'value="lots"' in wrong.text) == (422, True)
     assert "from 0 to 10" in wrong.text
     assert page.post("/rounds/train", data={"source": made.id, "weight": "1", "x": "1"}).status_code == 422
-    for body in ({"weights": {"x": 1}}, {"weights": {str(made.id): 11}}, {"weight": {}}):
+    wrongs: list[dict[str, Any]] = [{"weights": {"x": 1}}, {"weights": {str(made.id): 11}}, {"weight": {}}]
+    for body in wrongs:
         assert client.post("/api/v1/training-runs", json=body).status_code == 422
     assert page.post("/rounds/train", data={"source": made.id, "weight": "0,25"}).status_code == 303
     assert [each["weight"] for each in run_of(RunKind.REWARD).config["run"]["sources"]] == [0.25]

@@ -10,6 +10,7 @@ import json
 import secrets
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from argon2 import PasswordHasher
@@ -30,6 +31,7 @@ from app.comparisons.models import Assignment, Comparison
 from app.judgements.positions import position
 from app.judgements.vocabulary import EditPolicy, Outcome
 from app.kernel.db import session_scope
+from app.kernel.settings import get_settings
 from app.loops.models import Round, RoundState
 from app.loops.queries import ENDED_COLLECTING
 from app.preferences.models import Snapshot, SnapshotAnnotation, SnapshotState
@@ -139,7 +141,7 @@ def make_deployment(session: Session, checkpoint: str = "zebra-base", label: str
         base = session.scalar(select(Checkpoint.id).where(Checkpoint.kind == CheckpointKind.BASE))
         kind = CheckpointKind.BASE if base is None else CheckpointKind.POLICY
         manifest = None if base is None else secrets.token_hex(32)
-        owner = Checkpoint(name=checkpoint, kind=kind, path=f"/models/{checkpoint}", manifest_sha256=manifest)
+        owner = Checkpoint(name=checkpoint, kind=kind, path=checkpoint, manifest_sha256=manifest)
         session.add(owner)
         session.flush()
     deployment = Deployment(checkpoint_id=owner.id, label=label, sampling={"temperature": 0.7, "top_p": 0.9})
@@ -303,10 +305,18 @@ def make_annotation(
     return session.get_one(Annotation, recorded.id)
 
 
+def at_home(folder: Path) -> None:
+    """Let the data folder have the checkpoint that lies in ``folder``, under its name."""
+    home = get_settings().checkpoints_dir / folder.name
+    home.parent.mkdir(parents=True, exist_ok=True)
+    home.unlink(missing_ok=True)
+    home.symlink_to(folder)
+
+
 def make_checkpoint(session: Session, name: str, kind: CheckpointKind = CheckpointKind.POLICY) -> Checkpoint:
     """A registered checkpoint; its files are nowhere."""
     manifest = None if kind is CheckpointKind.BASE else hashlib.sha256(name.encode()).hexdigest()
-    made = Checkpoint(name=name, kind=kind, path=f"/models/{name}", manifest_sha256=manifest)
+    made = Checkpoint(name=name, kind=kind, path=name, manifest_sha256=manifest)
     session.add(made)
     session.flush()
     return made

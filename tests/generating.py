@@ -15,7 +15,7 @@ from app.kernel.settings import Settings, get_settings
 from app.prompts.models import Batch, BatchState, Prompt, PromptState
 from app.registry import service as registry
 from app.registry.models import Checkpoint, CheckpointKind, Deployment, EngineState
-from tests.factories import make_batch, make_prompt
+from tests.factories import at_home, make_batch, make_prompt
 from tests.fake_engine import FakeEngine, write_tiny_model
 
 
@@ -82,11 +82,11 @@ def register_policy(session: Session, folder: Path, content: bytes = b"weights")
     """A policy whose adapter lies in ``folder`` and whose name is the folder's."""
     sha256 = write_adapter(folder, content)
     parent = registry.ensure_base(session, get_settings().base_model_path)
+    at_home(folder)
     policy = registry.register_checkpoint(
         session,
         name=folder.name,
         kind=CheckpointKind.POLICY,
-        path=str(folder),
         parent=parent,
         metrics={"held_out/accuracy": 0.7},
         manifest_sha256=sha256,

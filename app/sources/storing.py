@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from app.kernel import store
 from app.kernel.errors import BadInput, DiskFull, is_disk_full
 from app.kernel.settings import get_settings
 from app.prompts.bounded_json import Refused
@@ -30,6 +31,7 @@ from app.prompts.service import clean_filename
 from app.sources.forms import SourceIn
 from app.sources.models import Source, SourceKind
 from app.sources.reading import rows_of
+from training.formats import checkpoints
 
 ROWS, MANIFEST = "rows.jsonl", "manifest.json"
 
@@ -46,10 +48,15 @@ class Stored:
     left_out: dict[str, int] = field(default_factory=dict)
 
     def keep(self) -> str:
-        """Give the folder its name, which is returned."""
+        """Give the folder its name, which is returned.
+
+        Raises:
+            Unavailable: hosts exchange files through a store, and that is away.
+        """
         name = f"source-{secrets.token_hex(8)}"
-        self.draft.rename(self.draft.parent / name)
+        kept = self.draft.rename(self.draft.parent / name)
         _sync(self.draft.parent)
+        store.push(kept, pauses=store.BRIEFLY)
         return name
 
 
@@ -80,6 +87,25 @@ def stored(file: SentFile, wanted: SourceIn) -> Iterator[Stored]:
 def rows_file(source: Source) -> Path:
     """Where the rows of a source lie."""
     return get_settings().sources_dir / source.path / ROWS
+
+
+def damage(rows: Path, sha256: str) -> str | None:
+    """What is wrong with the rows of a source that were added with ``sha256``; None where nothing is."""
+    try:
+        digest = checkpoints.sha256(rows)
+    except OSError as error:
+        return f"cannot be read: {error.filename} ({error.strerror})"
+    return None if digest == sha256 else f"has rows that differ from what was added (SHA-256 {digest[:12]}…)"
+
+
+def fetch(folder: Path, sha256: str) -> None:
+    """See that the source whose rows were added with ``sha256`` lies in ``folder``. Without a store nothing happens.
+
+    Raises:
+        Unavailable: the store does not answer.
+        OSError: the disk refuses.
+    """
+    store.need(folder, lambda here: damage(here / ROWS, sha256) is None)
 
 
 def first_row(source: Source) -> dict[str, Any] | None:

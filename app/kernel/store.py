@@ -42,6 +42,7 @@ BRIEFLY = (1, 2)
 STEP = 8 * 1024 * 1024
 
 T = TypeVar("T")
+Pauses = Collection[float] | None
 Sound = Callable[[Path], bool]
 """Whether a folder of this host is what it should be."""
 
@@ -57,13 +58,13 @@ def is_shared() -> bool:
     return bool(get_settings().store)
 
 
-def push(folder: Path, *, only: Collection[str] | None = None, pauses: Collection[int] = PAUSES) -> None:
+def push(folder: Path, *, only: Collection[str] | None = None, pauses: Pauses = None) -> None:
     """Bring a sealed folder of the data folder into the store; what is there already is not sent again.
 
     Args:
         folder: Below the data folder. ``manifest.json`` in it, if there is one, is its identity.
         only: The files that are meant, by their names in it; all where nothing is said.
-        pauses: Seconds between tries.
+        pauses: Seconds between tries, :data:`PAUSES` where nothing is said.
 
     Raises:
         StoreAway: it does not answer for so long.
@@ -89,16 +90,14 @@ def push(folder: Path, *, only: Collection[str] | None = None, pauses: Collectio
     log.info("store_pushed", name=place, bytes=size, seconds=round(time.monotonic() - began, 2))
 
 
-def pull(
-    folder: Path, sound: Sound = Path.is_dir, *, identity: str | None = None, pauses: Collection[int] = PAUSES
-) -> bool:
+def pull(folder: Path, sound: Sound = Path.is_dir, *, identity: str | None = None, pauses: Pauses = None) -> bool:
     """Bring a folder of the data folder here, unless it is here and ``sound``.
 
     Args:
         folder: Where it belongs.
         sound: Asked of what is here.
         identity: The SHA-256 of its manifest; the newest of that name where nothing is said.
-        pauses: Seconds between tries.
+        pauses: Seconds between tries, :data:`PAUSES` where nothing is said.
 
     Returns:
         Whether the folder is here now because of this call.
@@ -153,7 +152,7 @@ def fill(folder: Path) -> None:
         StoreAway: the store does not answer for so long.
         OSError: the disk refuses.
     """
-    files = _listed(_name(folder), None, PAUSES) if is_shared() else None
+    files = _listed(_name(folder), None, None) if is_shared() else None
     if not files:
         return
     here = {name: sha256(folder / name) for name in files if (folder / name).is_file()}
@@ -163,11 +162,11 @@ def fill(folder: Path) -> None:
     for name in sorted(files.keys() - here.keys()):
         target = _inside(folder, name)
         draft = target.with_name(f".{target.name}.pulled")
-        _fetch(f"{_name(folder)}/files/{files[name]['sha256']}", files[name], draft, PAUSES)
+        _fetch(f"{_name(folder)}/files/{files[name]['sha256']}", files[name], draft, None)
         draft.replace(target)
 
 
-def newest(folder: Path, pauses: Collection[int] = PAUSES) -> dict[str, str] | None:
+def newest(folder: Path, pauses: Pauses = None) -> dict[str, str] | None:
     """The files of what was last pushed as ``folder``, with their SHA-256; None where nothing was."""
     files = _listed(_name(folder), None, pauses) if is_shared() else None
     return None if files is None else {name: said["sha256"] for name, said in files.items()}
@@ -178,11 +177,11 @@ def below(folder: Path) -> set[str]:
     if not is_shared():
         return set()
     place = _name(folder)
-    found = (PurePosixPath(each["path"]).relative_to(place).parts for each in _all(place, PAUSES))
+    found = (PurePosixPath(each["path"]).relative_to(place).parts for each in _all(place, None))
     return {parts[0] for parts in found if len(parts) == 3 and parts[1] == "whole"}
 
 
-def forget(folder: Path, pauses: Collection[int] = PAUSES) -> None:
+def forget(folder: Path, pauses: Pauses = None) -> None:
     """Remove ``folder``, and what lies below it, from the store: first what says that it is whole."""
     if not is_shared():
         return
@@ -222,7 +221,7 @@ def _inside(draft: Path, name: str) -> Path:
     return target
 
 
-def _listed(place: str, identity: str | None, pauses: Collection[int]) -> dict[str, Any] | None:
+def _listed(place: str, identity: str | None, pauses: Pauses) -> dict[str, Any] | None:
     """The files of what is whole; None where there is none."""
     if identity is None:
         there = [each for each in _all(f"{place}/whole", pauses) if str(each["path"]).endswith(".json")]
@@ -238,7 +237,7 @@ def _listed(place: str, identity: str | None, pauses: Collection[int]) -> dict[s
     return found
 
 
-def _fetch(key: str, said: dict[str, Any], target: Path, pauses: Collection[int]) -> None:
+def _fetch(key: str, said: dict[str, Any], target: Path, pauses: Pauses) -> None:
     """Write one file and see that it is what was pushed."""
     target.parent.mkdir(parents=True, exist_ok=True)
 
@@ -266,13 +265,13 @@ def _fetch(key: str, said: dict[str, Any], target: Path, pauses: Collection[int]
         )
 
 
-def _put(key: str, what: Path | bytes, pauses: Collection[int]) -> None:
+def _put(key: str, what: Path | bytes, pauses: Pauses) -> None:
     import obstore
 
     _tried(lambda store: obstore.put(store, key, what), pauses)
 
 
-def _there(key: str, size: int, pauses: Collection[int]) -> bool:
+def _there(key: str, size: int, pauses: Pauses) -> bool:
     import obstore
 
     try:
@@ -296,7 +295,7 @@ def _delete(key: str, store: ObjectStore) -> None:
         return
 
 
-def _all(prefix: str, pauses: Collection[int]) -> list[dict[str, Any]]:
+def _all(prefix: str, pauses: Pauses) -> list[dict[str, Any]]:
     import obstore
 
     def every(store: ObjectStore) -> Iterator[dict[str, Any]]:
@@ -306,13 +305,13 @@ def _all(prefix: str, pauses: Collection[int]) -> list[dict[str, Any]]:
     return _tried(lambda store: list(every(store)), pauses)
 
 
-def _tried(act: Callable[[ObjectStore], T], pauses: Collection[int]) -> T:
+def _tried(act: Callable[[ObjectStore], T], pauses: Pauses) -> T:
     """What ``act`` returns, tried again while the store is away."""
     from obstore import exceptions
 
     refusals = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
     url = get_settings().store
-    for pause in (*pauses, None):
+    for pause in (*(PAUSES if pauses is None else pauses), None):
         try:
             return act(_opened(url, os.getpid()))
         except refusals as error:

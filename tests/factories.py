@@ -10,7 +10,6 @@ import json
 import secrets
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from argon2 import PasswordHasher
@@ -31,7 +30,6 @@ from app.comparisons.models import Assignment, Comparison
 from app.judgements.positions import position
 from app.judgements.vocabulary import EditPolicy, Outcome
 from app.kernel.db import session_scope
-from app.kernel.settings import get_settings
 from app.loops.models import Round, RoundState
 from app.loops.queries import ENDED_COLLECTING
 from app.preferences.models import Snapshot, SnapshotAnnotation, SnapshotState
@@ -303,14 +301,6 @@ def make_annotation(
     recorded = recording.submit(session, user, assignment.id, submission, key=secrets.token_hex(16))
     session.commit()
     return session.get_one(Annotation, recorded.id)
-
-
-def at_home(folder: Path) -> None:
-    """Let the data folder have the checkpoint that lies in ``folder``, under its name."""
-    home = get_settings().checkpoints_dir / folder.name
-    home.parent.mkdir(parents=True, exist_ok=True)
-    home.unlink(missing_ok=True)
-    home.symlink_to(folder)
 
 
 def make_checkpoint(session: Session, name: str, kind: CheckpointKind = CheckpointKind.POLICY) -> Checkpoint:

@@ -15,7 +15,7 @@ from app.kernel.settings import Settings, get_settings
 from app.prompts.models import Batch, BatchState, Prompt, PromptState
 from app.registry import service as registry
 from app.registry.models import Checkpoint, CheckpointKind, Deployment, EngineState
-from tests.factories import at_home, make_batch, make_prompt
+from tests.factories import make_batch, make_prompt
 from tests.fake_engine import FakeEngine, write_tiny_model
 
 
@@ -76,6 +76,14 @@ def write_adapter(folder: Path, content: bytes = b"weights") -> str:
     manifest = {"format": 1, "name": folder.name, "kind": "policy", "files": files}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+
+
+def at_home(folder: Path) -> None:
+    """Let the data folder have the checkpoint that lies in ``folder``, under its name."""
+    home = get_settings().checkpoints_dir / folder.name
+    home.parent.mkdir(parents=True, exist_ok=True)
+    home.unlink(missing_ok=True)
+    home.symlink_to(folder)
 
 
 def register_policy(session: Session, folder: Path, content: bytes = b"weights") -> Checkpoint:

@@ -22,11 +22,12 @@ from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import structlog
 
 from app.kernel.data_folder import HERE
-from app.kernel.errors import BadInput, CannotStart, Unavailable
+from app.kernel.errors import BadInput, Unavailable
 from app.kernel.settings import get_settings
 from training.formats.checkpoints import MANIFEST, locked, sha256
 
@@ -313,10 +314,11 @@ def _tried(act: Callable[[ObjectStore], T], pauses: Pauses) -> T:
     url = get_settings().store
     for pause in (*(PAUSES if pauses is None else pauses), None):
         try:
+            _check_mounted(url)
             return act(_opened(url, os.getpid()))
         except refusals as error:
             raise StoreAway(f"The store at {url} refuses: {_first(error)}. Correct the provider's keys.") from error
-        except exceptions.BaseError as error:
+        except (exceptions.BaseError, NotADirectoryError) as error:
             if pause is None:
                 raise StoreAway(
                     f"The store at {url} does not answer ({_first(error)}). See that it runs and that this host reaches it, "
@@ -327,6 +329,12 @@ def _tried(act: Callable[[ObjectStore], T], pauses: Pauses) -> T:
     raise AssertionError
 
 
+def _check_mounted(url: str) -> None:
+    """A folder that is not mounted would look like an empty store."""
+    if url.startswith("file:") and not Path(unquote(urlsplit(url).path)).is_dir():
+        raise NotADirectoryError("there is no such folder")
+
+
 def _first(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
@@ -335,10 +343,8 @@ def _first(error: Exception) -> str:
 def _opened(url: str, process: int) -> ObjectStore:
     """The store at ``url``; keys come from the provider's own variables. A forked ``process`` needs connections of its own."""
     del process
-    try:
-        from obstore.store import from_url
-    except ImportError:
-        raise CannotStart("CORRAL_STORE needs the package obstore: pip install 'corral[store]'.") from None
+    from obstore.store import from_url
+
     plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")  # the operator says so
     opened: ObjectStore = from_url(
         url,

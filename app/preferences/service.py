@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 
 import structlog
-from sqlalchemy import BigInteger, cast, func, insert, literal, select
+from sqlalchemy import BigInteger, cast, func, insert, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
@@ -71,7 +71,9 @@ def build_snapshot(session: Session, snapshot: Snapshot) -> None:
     frozen = freeze.freeze(session, wanted, target)
     if not frozen.rows:
         raise Conflict(f"Nothing to freeze: no annotation matches ({wanted.words()}).")
-    store.push(target)
+    if store.is_shared():  # a large one takes a while to send, and the row stays locked meanwhile
+        session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        store.push(target)
     ids = func.unnest(cast(frozen.annotation_ids, ARRAY(BigInteger)))
     session.execute(
         insert(SnapshotAnnotation).from_select(["snapshot_id", "annotation_id"], select(literal(snapshot.id), ids))

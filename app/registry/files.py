@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.kernel import store
+from app.kernel.data_folder import HERE
+from app.kernel.settings import get_settings
 from app.registry.manifest import BrokenCheckpoint, verify
 
 
@@ -24,6 +26,17 @@ def fetch(folder: Path, manifest_sha256: str | None) -> None:
         return True
 
     store.need(folder, sound, identity=manifest_sha256)
+
+
+def push_base() -> None:
+    """Bring the base model into the store, where it lies in the data folder. Without a store nothing happens.
+
+    Raises:
+        Unavailable: the store does not answer.
+    """
+    folder = Path(get_settings().base_model_path)
+    if get_settings().name_of(folder).startswith(HERE) and folder.is_dir():
+        store.push(folder, pauses=store.BRIEFLY)
 
 
 def fetch_base(folder: Path) -> None:

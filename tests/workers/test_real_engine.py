@@ -21,8 +21,7 @@ from app.kernel.settings import ROOT, Settings, get_settings
 from app.registry import service as registry
 from app.registry.models import Checkpoint, CheckpointKind
 from tests import generating
-from tests.factories import at_home
-from tests.generating import assert_nothing_lost_or_doubled, counts, open_batch, settings_for
+from tests.generating import assert_nothing_lost_or_doubled, at_home, counts, open_batch, settings_for
 from tests.real_engine import KEY, base_model, running_vllm, write_lora
 from tests.training import likes_digits
 from tests.training.conftest import make_asked, write_snapshot

@@ -43,7 +43,6 @@ class Found:
     """Folders to put into a backup, by their name below ``files/``."""
 
     folders: dict[str, Path] = field(default_factory=dict)
-    checkpoints: dict[str, str] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
     """Snapshots that are damaged; see :func:`erased_meanwhile`."""
@@ -60,7 +59,6 @@ def named(connection: Connected, data_dir: Path, *, models: bool) -> Found:
     found = Found()
     for number, name, sealed, ready in connection.execute(_CHECKPOINTS).fetchall():
         folder = found.folders[f"checkpoints/{name}"] = data_dir / "checkpoints" / str(name)
-        found.checkpoints[str(number)] = str(name)
         try:
             if ready:
                 checkpoint_files.fetch(folder, str(sealed))

@@ -139,7 +139,7 @@ def make_deployment(session: Session, checkpoint: str = "zebra-base", label: str
         base = session.scalar(select(Checkpoint.id).where(Checkpoint.kind == CheckpointKind.BASE))
         kind = CheckpointKind.BASE if base is None else CheckpointKind.POLICY
         manifest = None if base is None else secrets.token_hex(32)
-        owner = Checkpoint(name=checkpoint, kind=kind, path=f"/models/{checkpoint}", manifest_sha256=manifest)
+        owner = Checkpoint(name=checkpoint, kind=kind, path=checkpoint, manifest_sha256=manifest)
         session.add(owner)
         session.flush()
     deployment = Deployment(checkpoint_id=owner.id, label=label, sampling={"temperature": 0.7, "top_p": 0.9})
@@ -306,7 +306,7 @@ def make_annotation(
 def make_checkpoint(session: Session, name: str, kind: CheckpointKind = CheckpointKind.POLICY) -> Checkpoint:
     """A registered checkpoint; its files are nowhere."""
     manifest = None if kind is CheckpointKind.BASE else hashlib.sha256(name.encode()).hexdigest()
-    made = Checkpoint(name=name, kind=kind, path=f"/models/{name}", manifest_sha256=manifest)
+    made = Checkpoint(name=name, kind=kind, path=name, manifest_sha256=manifest)
     session.add(made)
     session.flush()
     return made

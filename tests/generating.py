@@ -78,15 +78,23 @@ def write_adapter(folder: Path, content: bytes = b"weights") -> str:
     return hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
 
 
+def at_home(folder: Path) -> None:
+    """Let the data folder have the checkpoint that lies in ``folder``, under its name."""
+    home = get_settings().checkpoints_dir / folder.name
+    home.parent.mkdir(parents=True, exist_ok=True)
+    home.unlink(missing_ok=True)
+    home.symlink_to(folder)
+
+
 def register_policy(session: Session, folder: Path, content: bytes = b"weights") -> Checkpoint:
     """A policy whose adapter lies in ``folder`` and whose name is the folder's."""
     sha256 = write_adapter(folder, content)
     parent = registry.ensure_base(session, get_settings().base_model_path)
+    at_home(folder)
     policy = registry.register_checkpoint(
         session,
         name=folder.name,
         kind=CheckpointKind.POLICY,
-        path=str(folder),
         parent=parent,
         metrics={"held_out/accuracy": 0.7},
         manifest_sha256=sha256,

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.kernel.settings import ROOT, default_data_dir
+from app.kernel.data_folder import ROOT, default_data_dir
 from scripts import assets
 from tests.flows.installation import running
 from tests.patience import PATIENCE, eventually
@@ -116,7 +116,7 @@ def test_a_checkout_keeps_its_data_beside_the_code_and_a_package_in_the_users_fo
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert default_data_dir() == ROOT / "var"
-    monkeypatch.setattr("app.kernel.settings.ROOT", tmp_path)
+    monkeypatch.setattr("app.kernel.data_folder.ROOT", tmp_path)
     monkeypatch.setenv("XDG_DATA_HOME", "/data")
     assert default_data_dir() == Path("/data/corral")
     monkeypatch.delenv("XDG_DATA_HOME")

@@ -172,6 +172,16 @@ def test_the_worker_that_mails_invites_has_a_way_out_and_no_other() -> None:
     assert {"CORRAL_PUBLIC_URL"} <= made["control"]["environment"].keys() | services()["control"]["environment"].keys()
 
 
+def test_those_who_push_or_pull_have_a_way_out_and_the_keys_and_no_other() -> None:
+    made = services("docker-compose.store.yml")
+    exchange = {"migrate", "control", "trainer"}
+    assert {name for name, service in made.items() if "outside" in service.get("networks", [])} == exchange
+    assert {name for name, service in made.items() if "AWS_SECRET_ACCESS_KEY" in service["environment"]} == {
+        "web",
+        *exchange,
+    }
+
+
 def test_the_web_server_alone_reaches_the_identity_provider() -> None:
     made = services("docker-compose.sign-in.yml")
     assert {name for name, service in made.items() if "outside" in service.get("networks", [])} == {"web"}

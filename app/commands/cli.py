@@ -27,6 +27,7 @@ from app.commands import (
     retract,
     setup,
     source,
+    store,
     token,
     user,
     worker,
@@ -47,6 +48,7 @@ app.add_typer(checkpoint.commands, name="checkpoint")
 app.add_typer(retract.commands, name="retract")
 app.add_typer(documents.commands, name="documents")
 app.add_typer(source.commands, name="source")
+app.add_typer(store.commands, name="store")
 for command in (
     doctor.doctor,
     user.invite,

@@ -11,6 +11,7 @@ import typer
 from app.commands.common import address
 from app.kernel.settings import Settings, get_settings
 from app.laptop.engine_command import base_model_is_due
+from app.registry.files import push_base
 from app.services.instance import database
 
 
@@ -20,6 +21,7 @@ def setup() -> None:
 
     get_settings().served_dir.mkdir(parents=True, exist_ok=True)  # an engine that does not find it does not start
     convert_base_model(get_settings())
+    push_base()
     with database(migrate=False) as url:
         invite = prepare(url)
         where = address()

@@ -6,7 +6,6 @@ PostgreSQL and Valkey under ``data_dir`` and hands their addresses to its childr
 
 from __future__ import annotations
 
-import os
 import re
 from enum import StrEnum
 from functools import lru_cache
@@ -20,18 +19,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.kernel import weak_secrets
 from app.kernel.addresses import host_of
+from app.kernel.data_folder import ROOT, DataFolder
 from app.kernel.endpoints import Endpoint, ToolServer
 from app.kernel.providing import IdentityProvider
 
-ROOT = Path(__file__).resolve().parents[2]
-"""The checkout, or the folder of an installed Corral: code, templates and static files lie side by side in both."""
-
-
-def default_data_dir() -> Path:
-    """``var/`` in a checkout; where Corral was installed as a package, the user's data folder (XDG Base Directory)."""
-    if (ROOT / "pyproject.toml").exists():
-        return ROOT / "var"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "corral"
+__all__ = ["ROOT"]  # beside what is defined here
 
 
 class EngineKind(StrEnum):
@@ -41,12 +33,11 @@ class EngineKind(StrEnum):
     OPENAI = "openai"
 
 
-class Settings(BaseSettings):
+class Settings(DataFolder, BaseSettings):
     """What an installation can set. Durations are in seconds unless the name says otherwise."""
 
     model_config = SettingsConfigDict(env_prefix="CORRAL_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    data_dir: Path = Field(default_factory=default_data_dir)
     database_url: Annotated[
         str, Field(validation_alias=AliasChoices("DATABASE_URL", "CORRAL_DATABASE_URL", "database_url"))
     ] = ""
@@ -351,36 +342,6 @@ class Settings(BaseSettings):
     def is_balanced(self) -> bool:
         """Whether requests go to ``engine_url``, rather than to each of ``engine_urls`` in turn."""
         return "engine_url" in self.model_fields_set or not self.engine_url_list
-
-    @property
-    def models_dir(self) -> Path:
-        """The folder of converted base models."""
-        return self.data_dir / "models"
-
-    @property
-    def checkpoints_dir(self) -> Path:
-        """The folder of trained adapters."""
-        return self.data_dir / "checkpoints"
-
-    @property
-    def served_dir(self) -> Path:
-        """The folder in which engines find adapters by name; only the reconciler fills it (:mod:`app.registry.served`)."""
-        return self.data_dir / "served"
-
-    @property
-    def snapshots_dir(self) -> Path:
-        """The folder of frozen exports."""
-        return self.data_dir / "snapshots"
-
-    @property
-    def sources_dir(self) -> Path:
-        """The folder of sources for training."""
-        return self.data_dir / "sources"
-
-    @property
-    def runs_dir(self) -> Path:
-        """Where training runs keep their configuration, events and resumable state."""
-        return self.data_dir / "runs"
 
     @property
     def base_model_path(self) -> str:

@@ -26,9 +26,11 @@ from urllib.parse import urlsplit
 
 from app.kernel.errors import CannotStart
 from app.kernel.settings import Settings, get_settings
+from app.kernel.store import StoreAway
 from app.laptop import engine_command as engine
 from app.laptop import prepare
 from app.laptop.supervisor import Console, Stopped, Supervisor
+from app.registry.files import push_base
 from app.services import broker_log
 from app.services.embedded import Valkey, free_port, poll
 from app.services.instance import Instance, Running, adopt
@@ -211,6 +213,10 @@ class Launch:
         except CannotStart as failed:
             self.console.say("engine", f"There is no base model, so no candidates are generated: {failed.message}")
             return
+        try:
+            push_base()
+        except StoreAway as away:
+            self.console.say("store", away.message)
         self.settings.served_dir.mkdir(parents=True, exist_ok=True)
         port = urlsplit(self.settings.engine_url).port or 0
         key = self.settings.engine_api_key.get_secret_value()

@@ -32,11 +32,12 @@ from app.accounts.models import User
 from app.annotations.models import Annotation, Retraction
 from app.comparisons.models import Assignment
 from app.findings.models import Check
+from app.kernel import store
 from app.kernel.errors import Conflict
 from app.kernel.jobs import Job, enqueue
 from app.kernel.settings import get_settings
+from app.preferences.files import folder
 from app.preferences.models import Snapshot, SnapshotAnnotation, SnapshotState
-from app.preferences.service import folder
 from app.rounds.models import TrainingRun
 from app.rounds.queries import LIVE
 
@@ -161,16 +162,19 @@ def erase(session: Session, actor: User | None, person_id: int) -> None:
 
 
 def remove_files(session: Session) -> None:
-    """Remove the folders of snapshots that were erased, and of the runs that read them. Safe to call at any time.
+    """Remove the folders of snapshots that were erased, and of the runs that read them, on this host and in the store.
 
-    One that was being built while its annotations were erased is found here, and goes at the next call.
+    Safe to call at any time. One that was being built while its annotations were erased is found here, and goes at the next call.
     """
     for snapshot in session.scalars(select(Snapshot).where(Snapshot.state == SnapshotState.ERASED)):
         runs = session.scalars(select(TrainingRun.id).where(TrainingRun.snapshot_id == snapshot.id))
-        for path in (folder(snapshot), *(get_settings().runs_dir / f"run-{run}" for run in runs)):
+        for path in (folder(snapshot), *map(get_settings().run_dir, runs)):
+            if snapshot.path is not None:
+                store.forget(path)
             if path.exists():
                 shutil.rmtree(path)
                 log.info("erased_folder_removed", snapshot=snapshot.id, folder=path.name)
+        snapshot.path = None  # the store has no more of it; another host may
     erased = select(Retraction.id).where(Retraction.erased)
     if session.scalar(select(exists(erased))):
         _let_go(session, _holding(Annotation.retraction_id.in_(erased)))

@@ -15,7 +15,7 @@ from app.accounts.models import User
 from app.kernel import origin
 from app.kernel.db import session_scope
 from app.kernel.errors import BadInput, Conflict, Unavailable
-from app.preferences import card, changes, export, queries, service
+from app.preferences import card, changes, export, files, queries
 from app.preferences.changes import Window
 from app.preferences.exporters import Format, Shape
 from app.preferences.exporters.zip import CARD
@@ -97,7 +97,7 @@ def snapshot_card(snapshot: Snapshot) -> Response:
     if snapshot.state is not SnapshotState.READY:
         raise Conflict(f"{snapshot.name} is {snapshot.state.value}; there is nothing to describe.")
     wanted = ExportFilter.model_validate(snapshot.filter)
-    frozen = service.folder(snapshot) / CARD
+    frozen = files.folder(snapshot) / CARD
     if wanted.private and frozen.is_file():  # what was found then, and by which versions
         said = frozen.read_text(encoding="utf-8")
     else:
@@ -121,7 +121,9 @@ def download_snapshot(session: Session, user: User, snapshot: Snapshot) -> FileR
             f"Some comparisons in {snapshot.name} still need annotators, and its rows name the models. Only admins can "
             "download it until those are done; a snapshot that you freeze yourself leaves those comparisons out."
         )
-    path = service.folder(snapshot) / ROWS
+    path = files.folder(snapshot) / ROWS
+    if not path.is_file():
+        files.fetch(path.parent, str(snapshot.sha256))
     if not path.is_file():
         raise Unavailable(
             f"The folder of {snapshot.name} is not on this machine. Restore it, or freeze a new snapshot."

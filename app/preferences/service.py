@@ -7,15 +7,15 @@ never build the same; killed, it loses the lock with its connection and the next
 from __future__ import annotations
 
 import secrets
-from pathlib import Path
 
 import structlog
-from sqlalchemy import BigInteger, cast, func, insert, literal, select
+from sqlalchemy import BigInteger, cast, func, insert, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from app.accounts import service as accounts
 from app.accounts.models import User
+from app.kernel import store
 from app.kernel.errors import Conflict
 from app.kernel.jobs import Job, enqueue
 from app.kernel.settings import get_settings
@@ -63,13 +63,17 @@ def build_snapshot(session: Session, snapshot: Snapshot) -> None:
     """Write the folder of a claimed snapshot and record what is in it.
 
     Raises:
-        Unavailable: the disk is too full.
+        Unavailable: the disk is too full, or the store is away.
         Conflict: meanwhile nothing matches any more.
     """
     wanted = ExportFilter.model_validate(snapshot.filter)
-    frozen = freeze.freeze(session, wanted, get_settings().snapshots_dir / snapshot.name)
+    target = get_settings().snapshots_dir / snapshot.name
+    frozen = freeze.freeze(session, wanted, target)
     if not frozen.rows:
         raise Conflict(f"Nothing to freeze: no annotation matches ({wanted.words()}).")
+    if store.is_shared():  # a large one takes a while to send, and the row stays locked meanwhile
+        session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        store.push(target)
     ids = func.unnest(cast(frozen.annotation_ids, ARRAY(BigInteger)))
     session.execute(
         insert(SnapshotAnnotation).from_select(["snapshot_id", "annotation_id"], select(literal(snapshot.id), ids))
@@ -98,8 +102,3 @@ def ring_for_unfinished(session: Session) -> None:
     """
     for snapshot_id in session.scalars(select(Snapshot.id).where(Snapshot.state == SnapshotState.BUILDING)):
         enqueue(session, Job.BUILD_SNAPSHOT, snapshot_id)
-
-
-def folder(snapshot: Snapshot) -> Path:
-    """The folder of a ready snapshot."""
-    return get_settings().snapshots_dir / (snapshot.path or snapshot.name)

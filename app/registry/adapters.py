@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts import service as accounts
 from app.accounts.models import User
+from app.kernel import store
 from app.kernel.errors import BadInput, Conflict
 from app.kernel.settings import get_settings
 from app.registry.appointments import appointed
@@ -61,26 +62,26 @@ def add(session: Session, user: User, folder: Path, name: str) -> Checkpoint:
     config = _config(folder)
     rank = _checked(config, get_settings().max_lora_rank)
     tensors = header(folder / WEIGHTS)
-    _fits(tensors, rank, Path(base.path))
+    _fits(tensors, rank, base.folder)
     _numbers(folder / WEIGHTS, tensors)
-    target = get_settings().checkpoints_dir / name
+    target, of_base = get_settings().checkpoints_dir / name, get_settings().place_of(base.path)
     manifest = Manifest(
-        name=name, kind="policy", base_model=base.path, config={"imported": True}, versions=_versions(config)
+        name=name, kind="policy", base_model=of_base, config={"imported": True}, versions=_versions(config)
     )
     try:
         with checkpoints.write(target, manifest) as draft:
             shutil.copyfile(folder / WEIGHTS, draft / WEIGHTS)
-            said = config | {"base_model_name_or_path": base.path, "inference_mode": True}
+            said = config | {"base_model_name_or_path": of_base, "inference_mode": True}
             (draft / CONFIG).write_text(json.dumps(said, indent=2, sort_keys=True), encoding="utf-8")
-            _take_over(Path(base.path), draft)
+            _take_over(base.folder, draft)
     except CheckpointError as error:
         raise Conflict(f"{error}.") from error
+    store.push(target)
     sha256 = checkpoints.sha256(target / checkpoints.MANIFEST)
     made = register_checkpoint(
         session,
         name=name,
         kind=CheckpointKind.POLICY,
-        path=str(target),
         parent=base,
         metrics={},
         manifest_sha256=sha256,

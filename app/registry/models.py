@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, text
@@ -10,6 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.kernel.db import Base, Created, Json, Key, Time, enum_column
+from app.kernel.settings import get_settings
 
 
 class CheckpointKind(StrEnum):
@@ -47,7 +49,8 @@ class Checkpoint(Base):
     state: Mapped[CheckpointState] = mapped_column(enum_column(CheckpointState, "state"), default=CheckpointState.READY)
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("checkpoints.id"))
     path: Mapped[str]
-    """A folder; for the base perhaps a hub id, for an external model the name of its endpoint, if any serves it."""
+    """Of a base the name of its folder (``DataFolder.name_of``) or a hub id; of an external model the name of its endpoint, if
+    any serves it. What was trained is found by its own name (:attr:`folder`): what stands here of it is not read."""
     manifest_sha256: Mapped[str | None] = mapped_column(String(64))
     weights_mark: Mapped[str | None] = mapped_column(String(64))
     """Of a base in a folder: two models may have one name, and the adapters of one fit no other."""
@@ -56,6 +59,12 @@ class Checkpoint(Base):
     created_at: Mapped[Created]
 
     external: Mapped[External | None] = relationship(lazy="raise")
+
+    @property
+    def folder(self) -> Path:
+        """Where its files lie on this host, or will (:mod:`app.registry.files`)."""
+        settings = get_settings()
+        return settings.checkpoints_dir / self.name if self.is_adapter else Path(settings.place_of(self.path))
 
     @property
     def is_adapter(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 import structlog
@@ -57,38 +57,29 @@ def ensure_base(session: Session, path: str) -> Checkpoint:
     Other weights than last time, also under the same name, retire the old base together with the adapters that were
     trained on it: they fit no other weights. The same weights in another folder are the same base.
     """
-    mark = weights_mark(path)
+    mark, named = weights_mark(path), get_settings().name_of(path)
     found = select(Checkpoint).where(Checkpoint.kind == CheckpointKind.BASE).order_by(Checkpoint.id.desc())
     bases = list(session.scalars(found))
     bases.sort(key=lambda known: known.state is not CheckpointState.READY)  # the current one first, in case of doubt
-    base = next((known for known in bases if _same_base(known, path, mark)), None)
+    base = next((known for known in bases if _same_base(known, named, mark)), None)
     if base is None or base.state is not CheckpointState.READY:
         _retire_all(session)
     if base is None:
-        base = Checkpoint(name=_free_name(session, path, mark), kind=CheckpointKind.BASE, path=path)
+        base = Checkpoint(name=_free_name(session, path, mark), kind=CheckpointKind.BASE, path=named)
         session.add(base)
-    base.path, base.weights_mark, base.state = path, mark or base.weights_mark, CheckpointState.READY
+    base.path, base.weights_mark, base.state = named, mark or base.weights_mark, CheckpointState.READY
     session.flush()
     ensure_rotation(session)
     return base
 
 
-def follow_files(session: Session) -> None:
-    """Note where adapters and reward models lie, after the data folder was moved or copied to another machine.
-
-    A checkpoint is its name and its manifest; what is found in the new place is verified before an engine gets it.
-    """
-    with_files = Checkpoint.kind.not_in([CheckpointKind.BASE, CheckpointKind.EXTERNAL])
-    for checkpoint in session.scalars(select(Checkpoint).where(with_files)):
-        here = get_settings().checkpoints_dir.resolve() / checkpoint.name
-        if checkpoint.path != str(here) and here.is_dir() and not Path(checkpoint.path).is_dir():
-            log.info("checkpoint_moved", name=checkpoint.name, path=str(here))
-            checkpoint.path = str(here)
-
-
-def _same_base(known: Checkpoint, path: str, mark: str | None) -> bool:
-    """By their weights, as far as both are known; a hub id, or a folder that this process cannot see, by its path."""
-    return known.path == path if None in {mark, known.weights_mark} else known.weights_mark == mark
+def _same_base(known: Checkpoint, named: str, mark: str | None) -> bool:
+    """By their weights, as far as both are known; a hub id, or a folder that this process cannot see, by its name."""
+    return (
+        get_settings().name_of(known.path) == named
+        if None in {mark, known.weights_mark}
+        else known.weights_mark == mark
+    )
 
 
 def _free_name(session: Session, path: str, mark: str | None) -> str:
@@ -122,7 +113,6 @@ def register_checkpoint(
     *,
     name: str,
     kind: CheckpointKind,
-    path: str,
     parent: Checkpoint | None,
     metrics: dict[str, Any],
     manifest_sha256: str,
@@ -140,7 +130,7 @@ def register_checkpoint(
     checkpoint = Checkpoint(
         name=name,
         kind=kind,
-        path=path,
+        path=name,
         parent_id=parent.id if parent else None,
         metrics=metrics,
         manifest_sha256=manifest_sha256,

@@ -185,7 +185,6 @@ def _register_average(session: Session, run: TrainingRun) -> Checkpoint:
         session,
         name=product.name,
         kind=product.kind,
-        path=str(product.path),
         parent=session.get_one(Checkpoint, run.config["base_id"]),
         metrics=product.metrics,
         manifest_sha256=product.manifest_sha256,

@@ -7,17 +7,21 @@ finds no row, and kills its subprocess. So a run is never trained twice at the s
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from app.kernel import store
+from app.kernel.data_folder import HERE
 from app.kernel.settings import get_settings
-from app.preferences import service as preferences
+from app.preferences import files
 from app.preferences.models import Snapshot, SnapshotState
+from app.registry import files as checkpoint_files
 from app.registry.models import Checkpoint, CheckpointKind
 from app.rounds import learnt, plan
 from app.rounds.models import InputRole, RunInput, RunKind, RunState, TrainingRun
@@ -45,6 +49,13 @@ class Claim:
     stages: tuple[Stage, ...]
     given: Mapping[str, Thing]
     """What the run brings with it, by the names of ``plan.GIVEN``."""
+    fetches: Sequence[Callable[[], None]] = ()
+    """What brings the files that it reads to this host."""
+
+    @property
+    def products(self) -> list[Path]:
+        """The checkpoints that it makes."""
+        return [self.output, *([self.place("average")] if "average" in self.given else [])]
 
     def thing(self, name: str) -> Thing:
         """What stands for this name in a stage's command or settings."""
@@ -103,12 +114,13 @@ def claim(session: Session, run_id: int) -> Claim | None:
     run.state, run.fencing_token, run.attempts = RunState.RUNNING, run.fencing_token + 1, run.attempts + 1
     run.heartbeat_at, run.started_at = func.now(), run.started_at or func.now()
     session.flush()
-    return _claimed(session, run, preferences.folder(snapshot), made_before)
+    return _claimed(session, run, snapshot, made_before)
 
 
-def _claimed(session: Session, run: TrainingRun, snapshot: Path, made_before: Checkpoint | None) -> Claim:
+def _claimed(session: Session, run: TrainingRun, learnt_from: Snapshot, made_before: Checkpoint | None) -> Claim:
     settings, stages = get_settings(), plan.stages_of(run.kind)
-    folder, output = settings.runs_dir / f"run-{run.id}", settings.checkpoints_dir / run.config["run"]["name"]
+    folder, output = settings.run_dir(run.id), settings.checkpoints_dir / run.config["run"]["name"]
+    snapshot, base = files.folder(learnt_from), run.config["run"]["base_model"]
     given: dict[str, Thing] = {
         plan.CHECKPOINT: str(output),
         "snapshot": str(snapshot),
@@ -120,18 +132,45 @@ def _claimed(session: Session, run: TrainingRun, snapshot: Path, made_before: Ch
     if run.kind is RunKind.CHECK:
         given |= _measured(session, run)
     elif run.kind is RunKind.SFT and made_before is not None:
-        given |= {"reward_model": made_before.path, **_sampled(run), **_judged(run, folder), **_solved(run, folder)}
+        given |= {
+            "reward_model": str(made_before.folder),
+            **_sampled(run),
+            **_judged(run, folder),
+            **_solved(run, folder),
+        }
         data = folder / plan.CHOSEN
     elif run.kind is RunKind.GRPO and made_before is not None:
-        parent = {"parent_adapter": made_before.path, "checks": CHECKS, "tools": TOOLS, "work": str(folder)}
+        parent = {"parent_adapter": str(made_before.folder), "checks": CHECKS, "tools": TOOLS, "work": str(folder)}
     elif made_before is not None and made_before.kind is CheckpointKind.SFT:
-        parent = {"parent_adapter": made_before.path}
-        verified = settings.runs_dir / f"run-{run.after_run_id}" / plan.VERIFIED
-        parent |= {"verified": str(verified)} if verified.is_file() else {}
+        parent = {"parent_adapter": str(made_before.folder), **_verified(settings.run_dir(run.after_run_id or 0))}
     config = {"snapshot": str(data), "output": str(output), **parent, **run.config["run"]}
-    config |= learnt.of_run_file(run, settings, snapshot)
+    config |= learnt.of_run_file(run, settings, snapshot) | {"base_model": settings.place_of(base)}
     stages = tuple(stage for stage in stages if stage.only_with is None or stage.only_with in given)
-    return Claim(run.id, run.fencing_token, folder, output, config, stages, given)
+    fetches: list[Callable[[], None]] = [
+        partial(files.fetch, snapshot, str(learnt_from.sha256)),
+        *([partial(checkpoint_files.fetch_base, Path(settings.place_of(base)))] if base.startswith(HERE) else []),
+        *([partial(store.fill, settings.run_dir(run.after_run_id or 0))] if "verified" in parent else []),
+        *(
+            partial(checkpoint_files.fetch, each.folder, each.manifest_sha256)
+            for each in _read(session, run, made_before)
+        ),
+        *learnt.fetches(run, settings),
+    ]
+    return Claim(run.id, run.fencing_token, folder, output, config, stages, given, fetches)
+
+
+def _verified(before: Path) -> dict[str, str]:
+    """Pairs that the run before has verified, where there are any, here or in the store."""
+    file = before / plan.VERIFIED
+    there = file.is_file() or plan.VERIFIED in (store.newest(before, store.BRIEFLY) or {})
+    return {"verified": str(file)} if there else {}
+
+
+def _read(session: Session, run: TrainingRun, made_before: Checkpoint | None) -> list[Checkpoint]:
+    """The checkpoints beside the base that a run reads."""
+    query = select(Checkpoint).join(RunInput, RunInput.checkpoint_id == Checkpoint.id).where(RunInput.run_id == run.id)
+    found = {each.id: each for each in (*session.scalars(query), *filter(None, [made_before]))}
+    return [each for each in found.values() if each.is_adapter]
 
 
 def _sampled(run: TrainingRun) -> dict[str, Thing]:
@@ -143,7 +182,8 @@ def _sampled(run: TrainingRun) -> dict[str, Thing]:
         "sample_tokens": min(run.config.get("sample_tokens", settings.training_sample_tokens), longest),
         "max_length": longest,
         "leave_out": run.config["run"].get("data", {}).get("leave_out", []),
-        **{name: run.config[name] for name in ("steps_model", "steps_floor") if name in run.config},
+        **({"steps_model": settings.place_of(run.config["steps_model"])} if "steps_model" in run.config else {}),
+        **({"steps_floor": run.config["steps_floor"]} if "steps_floor" in run.config else {}),
     }
 
 
@@ -162,7 +202,7 @@ def _solved(run: TrainingRun, folder: Path) -> dict[str, Thing]:
 def _measured(session: Session, run: TrainingRun) -> dict[str, Thing]:
     """What a run that checks brings: of the base, as the champion before there is any other, nothing needs to be said."""
     found = session.execute(
-        select(RunInput.role, Checkpoint.kind, Checkpoint.path)
+        select(RunInput.role, Checkpoint)
         .join(Checkpoint, Checkpoint.id == RunInput.checkpoint_id)
         .where(RunInput.run_id == run.id)
         .order_by(Checkpoint.id)
@@ -174,11 +214,11 @@ def _measured(session: Session, run: TrainingRun) -> dict[str, Thing]:
         (InputRole.AGAINST, False): "champion",
     }
     paths = {
-        names[role, kind is CheckpointKind.REWARD]: path
-        for role, kind, path in found
-        if kind is not CheckpointKind.BASE and role is not InputRole.AVERAGED
+        names[role, each.kind is CheckpointKind.REWARD]: str(each.folder)
+        for role, each in found
+        if each.kind is not CheckpointKind.BASE and role is not InputRole.AVERAGED
     }
-    averaged = [path for role, _, path in found if role is InputRole.AVERAGED]
+    averaged = [str(each.folder) for role, each in found if role is InputRole.AVERAGED]
     average: dict[str, Thing] = {}
     if averaged:
         name, rank = run.config["average"], recipe(RunKind.DPO, run.config["run"]["recipe"])["lora"]["r"]
@@ -189,7 +229,7 @@ def _measured(session: Session, run: TrainingRun) -> dict[str, Thing]:
         **average,
         **paths,
         **{f"judge_{name}": True for name in by_judge},
-        "base_model": run.config["run"]["base_model"],
+        "base_model": get_settings().place_of(run.config["run"]["base_model"]),
         "max_length": max_length(RunKind.DPO, {"recipe": run.config["run"]["recipe"]}),
         "check_prompts": run.config["prompts"],
         "check_tokens": run.config["tokens"],

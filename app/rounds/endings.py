@@ -110,7 +110,6 @@ def _register(session: Session, run: TrainingRun, claim: Claim) -> None:
         session,
         name=product.name,
         kind=product.kind,
-        path=str(product.path),
         parent=_started_from(session, run),
         metrics=product.metrics,
         manifest_sha256=product.manifest_sha256,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,9 +16,8 @@ from sqlalchemy.orm import Session
 from app.kernel.errors import refused
 from app.kernel.settings import Settings
 from app.rounds.models import RunKind, RunSource, TrainingRun
-from app.sources import queries
+from app.sources import queries, storing
 from app.sources.models import Source, SourceKind
-from app.sources.storing import ROWS
 
 TAKES = {
     RunKind.REWARD: SourceKind.PREFERENCES,
@@ -105,8 +105,14 @@ def of_run_file(run: TrainingRun, settings: Settings, snapshot: Path) -> dict[st
     found = run.config["run"].get("sources", [])
     if not found:
         return {}
-    placed = [each | {"path": str(settings.sources_dir / each["path"] / ROWS)} for each in found]
+    placed = [each | {"path": str(settings.sources_dir / each["path"] / storing.ROWS)} for each in found]
     return {"sources": placed, **({"unseen": str(snapshot)} if run.kind is RunKind.SFT else {})}
+
+
+def fetches(run: TrainingRun, settings: Settings) -> list[Callable[[], None]]:
+    """What brings these files to this host."""
+    found = run.config["run"].get("sources", [])
+    return [partial(storing.fetch, settings.sources_dir / each["path"], each["sha256"]) for each in found]
 
 
 def of_runs(session: Session, run_ids: Collection[int]) -> Mapping[int, Sequence[Learnt]]:

@@ -137,7 +137,10 @@ def _config(
         "sample_tokens": settings.training_sample_tokens,
     }
     if settings.training_steps_model is not None:
-        samples |= {"steps_model": str(settings.training_steps_model), "steps_floor": settings.training_steps_floor}
+        samples |= {
+            "steps_model": settings.name_of(settings.training_steps_model),
+            "steps_floor": settings.training_steps_floor,
+        }
     if settings.judge:
         samples |= {"judge": settings.judge, "refusals": settings.training_refusals}
     if settings.training_solutions:

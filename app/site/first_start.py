@@ -17,7 +17,7 @@ from app.accounts.service import create_invite
 from app.kernel.settings import get_settings
 from app.loops.service import ensure_first_loop, ensure_first_round
 from app.prompts.service import load_sample
-from app.registry.service import ensure_base, follow_files
+from app.registry.service import ensure_base
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,6 @@ def ensure(session: Session) -> Bootstrapped:
     ensure_first_loop(session)
     ensure_first_round(session)
     ensure_base(session, get_settings().base_model_path)
-    follow_files(session)
     if get_settings().sample_batch:
         load_sample(session)
     return Bootstrapped(admin_invite=_invite_first_admin(session))

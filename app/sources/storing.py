@@ -22,6 +22,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.kernel import store
 from app.kernel.errors import BadInput, DiskFull, is_disk_full
 from app.kernel.settings import get_settings
 from app.prompts.bounded_json import Refused
@@ -34,7 +35,7 @@ from app.prompts.service import clean_filename
 from app.sources.forms import SourceIn
 from app.sources.models import Source, SourceKind
 from app.sources.reading import rows_of
-from training.formats import files
+from training.formats import checkpoints, files
 
 log = structlog.get_logger()
 
@@ -53,10 +54,15 @@ class Stored:
     left_out: dict[str, int] = field(default_factory=dict)
 
     def keep(self) -> str:
-        """Give the folder its name, which is returned."""
+        """Give the folder its name, which is returned.
+
+        Raises:
+            Unavailable: hosts exchange files through a store, and that is away.
+        """
         name = f"source-{secrets.token_hex(8)}"
-        self.draft.rename(self.draft.parent / name)
+        kept = self.draft.rename(self.draft.parent / name)
         files.sync(self.draft.parent)
+        store.push(kept, pauses=store.BRIEFLY)
         return name
 
 
@@ -89,6 +95,25 @@ def rows_file(source: Source) -> Path:
     return get_settings().sources_dir / source.path / ROWS
 
 
+def damage(rows: Path, sha256: str) -> str | None:
+    """What is wrong with the rows of a source that were added with ``sha256``; None where nothing is."""
+    try:
+        digest = checkpoints.sha256(rows)
+    except OSError as error:
+        return f"cannot be read: {error.filename} ({error.strerror})"
+    return None if digest == sha256 else f"has rows that differ from what was added (SHA-256 {digest[:12]}…)"
+
+
+def fetch(folder: Path, sha256: str) -> None:
+    """See that the source whose rows were added with ``sha256`` lies in ``folder``. Without a store nothing happens.
+
+    Raises:
+        Unavailable: the store does not answer.
+        OSError: the disk refuses.
+    """
+    store.need(folder, lambda here: damage(here / ROWS, sha256) is None)
+
+
 def first_row(source: Source) -> dict[str, Any] | None:
     """The first row, as an example; None where the file cannot be read."""
     try:
@@ -100,9 +125,10 @@ def first_row(source: Source) -> dict[str, Any] | None:
 
 
 def remove_deleted(session: Session) -> None:
-    """Remove the folders of sources whose file was deleted. Safe to call at any time."""
+    """Remove the folders of sources whose file was deleted, on this host and in the store. Safe to call at any time."""
     for source in session.scalars(select(Source).where(Source.file_deleted_at.is_not(None))):
         folder = rows_file(source).parent
+        store.forget(folder, store.BRIEFLY)
         if folder.exists():
             shutil.rmtree(folder)
             log.info("source_removed", source=source.id, folder=folder.name)

@@ -6,24 +6,25 @@ files, that no constraint can carry. Everything here only reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from app.kernel.settings import get_settings
+from app.kernel.store import StoreAway
 from app.preferences import export
+from app.preferences import files as frozen
 from app.preferences.models import Snapshot, SnapshotState
-from app.preferences.service import folder
 from app.prompts import upkeep
+from app.registry import files as checkpoint_files
 from app.registry import manifest
 from app.registry.models import Checkpoint, CheckpointState
 from app.sources import storing
 from app.sources.models import Source
 from app.upkeep.promises import CHECKS
-from training.formats import checkpoints, snapshots
 
 GRACE = 60
 """Seconds by which a lease may be over: the sweeper comes by every ``sweep_interval``, a restart takes longer."""
@@ -76,12 +77,22 @@ def unwritable_rows(session: Session) -> Iterator[Problem]:
         )
 
 
+def _away(fetch: Callable[[], None]) -> str | None:
+    """Why files that another host wrote did not come here; None where they did, or are here."""
+    try:
+        fetch()
+    except StoreAway as error:
+        return f"could not be looked at. {error.message}"
+    return None
+
+
 def broken_snapshots(session: Session) -> Iterator[Problem]:
     """Ready snapshots whose folder is not what was frozen."""
     for snapshot in session.scalars(
         select(Snapshot).where(Snapshot.state == SnapshotState.READY).order_by(Snapshot.id)
     ):
-        found = snapshot_damage(folder(snapshot), str(snapshot.sha256))
+        folder, sha256 = frozen.folder(snapshot), str(snapshot.sha256)
+        found = _away(partial(frozen.fetch, folder, sha256)) or frozen.damage(folder, sha256)
         if found:
             remedy = (
                 "Restore the folder from a backup, or freeze a new snapshot; runs that use this one cannot be repeated."
@@ -92,7 +103,8 @@ def broken_snapshots(session: Session) -> Iterator[Problem]:
 def broken_sources(session: Session) -> Iterator[Problem]:
     """Sources whose rows are not those that were added."""
     for source in session.scalars(select(Source).where(Source.file_deleted_at.is_(None)).order_by(Source.id)):
-        found = source_damage(storing.rows_file(source), source.sha256)
+        rows = storing.rows_file(source)
+        found = _away(partial(storing.fetch, rows.parent, source.sha256)) or storing.damage(rows, source.sha256)
         if found:
             remedy = (
                 "Restore its folder from a backup, or withdraw it and add the file again; until then no run can learn "
@@ -101,37 +113,13 @@ def broken_sources(session: Session) -> Iterator[Problem]:
             yield Problem(f"source {source.id}", found, remedy)
 
 
-def source_damage(rows: Path, sha256: str) -> str | None:
-    """What is wrong with the rows of a source that were added with ``sha256``; None where nothing is."""
-    try:
-        digest = checkpoints.sha256(rows)
-    except OSError as error:
-        return f"cannot be read: {error.filename} ({error.strerror})"
-    return None if digest == sha256 else f"has rows that differ from what was added (SHA-256 {digest[:12]}…)"
-
-
-def snapshot_damage(path: Path, sha256: str) -> str | None:
-    """What is wrong with the folder of a snapshot whose rows were frozen with ``sha256``; None where nothing is."""
-    try:
-        seal, prompts_changed = snapshots.seal(path), snapshots.prompts_changed(path)
-    except OSError as error:
-        return f"cannot be read: {error.filename} ({error.strerror})"
-    except ValueError:
-        return f"has a {snapshots.MANIFEST} that cannot be understood"
-    if seal.sha256 != sha256:
-        digests = f"SHA-256 {seal.sha256[:12]}…, not {sha256[:12]}…"
-        return f"has a {snapshots.ROWS} that differs from what was frozen ({digests})"
-    if prompts_changed:
-        return f"has a {snapshots.PROMPTS} that differs from what was frozen"
-    return None if seal.noted_sha256 == seal.sha256 else f"has a {snapshots.MANIFEST} for other rows"
-
-
 def broken_checkpoints(session: Session) -> Iterator[Problem]:
     """Ready checkpoints whose folder does not verify. The base is verified by ``corral doctor``: it is made at first start."""
     ready = select(Checkpoint).where(Checkpoint.state == CheckpointState.READY, Checkpoint.manifest_sha256.isnot(None))
     for checkpoint in session.scalars(ready.order_by(Checkpoint.id)):
         try:
-            manifest.verify(Path(checkpoint.path), manifest_sha256=checkpoint.manifest_sha256)
-        except manifest.BrokenCheckpoint as error:
+            checkpoint_files.fetch(checkpoint.folder, checkpoint.manifest_sha256)
+            manifest.verify(checkpoint.folder, manifest_sha256=checkpoint.manifest_sha256)
+        except (manifest.BrokenCheckpoint, StoreAway) as error:
             remedy = "Restore the folder from a backup, or retrain it; until then it is never loaded into the engine."
             yield Problem(f"checkpoint {checkpoint.id}", str(error), remedy)

@@ -196,6 +196,20 @@ def look_at_assets(_settings: Settings, _running: Running | None) -> Iterator[Di
         yield ok("front-end files", f"{len(listed)} files")
 
 
+def look_at_store(settings: Settings, _running: Running | None) -> Iterator[Diagnosis]:
+    """It takes what is written; nothing is said where hosts share a disk."""
+    from app.kernel import store
+
+    if not settings.store:
+        return
+    try:
+        store.look()
+    except store.StoreAway as error:
+        yield fail("store", error.message, "Correct CORRAL_STORE and the provider's keys, or let this host reach it.")
+    else:
+        yield ok("store", f"{settings.store} takes what is written")
+
+
 def look_at_base_model(settings: Settings, _running: Running | None) -> Iterator[Diagnosis]:
     """It is there and is what was written."""
     from app.registry.manifest import MANIFEST, BrokenCheckpoint, verify
@@ -336,6 +350,7 @@ CHECKS: tuple[Check, ...] = (
     look_at_files,
     look_at_assets,
     look_at_base_model,
+    look_at_store,
     look_at_chat_template,
     look_at_web,
     look_at_database,

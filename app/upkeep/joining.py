@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from app.kernel import store
+from app.kernel.data_folder import HERE
 from app.kernel.errors import CannotStart
 from app.kernel.jobs import Queue
 from app.kernel.settings import EngineKind, Settings, get_settings
 from app.services.instance import Instance, join
 from app.upkeep.diagnoses import Diagnosis, Level, fail, ok
-from app.upkeep.doctor import TIMEOUT, look_at_engine
+from app.upkeep.doctor import TIMEOUT, look_at_engine, look_at_store
 
 ASKS_ENGINE = frozenset({Queue.GENERATION, Queue.LIVE, Queue.TRAINING, Queue.CONTROL})
 RENDERS = frozenset({Queue.GENERATION, Queue.LIVE, Queue.TRAINING})
@@ -46,6 +48,7 @@ def examine(settings: Settings, queue: Queue) -> Iterator[Diagnosis]:
     """Every diagnosis for a worker of ``queue``. An engine that is away is a warning: work waits until it is back."""
     yield from look_at_schema(settings)
     yield from look_at_broker(settings)
+    yield from look_at_store(settings, None)
     if queue in RENDERS and settings.engine_kind is EngineKind.VLLM:
         yield from look_at_tokeniser(settings)
     if queue in ASKS_ENGINE:
@@ -105,9 +108,11 @@ def look_at_tokeniser(settings: Settings) -> Iterator[Diagnosis]:
 
     model = settings.base_model_path
     try:
+        if settings.name_of(model).startswith(HERE):
+            store.pull(Path(model))
         folder = folder_of(model, download=True)
         compiled(read(folder, config_of(folder)))
-    except (NoChatTemplate, OSError, ValueError) as error:
+    except (NoChatTemplate, store.StoreAway, OSError, ValueError) as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         remedy = "Copy the model's tokeniser files to this host, and name their folder in CORRAL_BASE_MODEL."
         yield fail("tokeniser", f"of {model} cannot be read ({said})", remedy)

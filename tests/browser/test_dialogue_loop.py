@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from app.kernel.settings import ROOT
+from app.kernel.settings import Settings
 from tests.flows.installation import Installation, running
 from tests.patience import eventually
 from tests.places import temporary_place
@@ -153,4 +153,4 @@ def check_with_trl(file: Path, installation: Installation) -> None:
 def base_model(installation: Installation) -> str:
     path = installation.scalar("SELECT path FROM checkpoints WHERE kind = 'base'")
     assert isinstance(path, str)
-    return str(ROOT / path)
+    return Settings(data_dir=installation.data_dir).place_of(path)

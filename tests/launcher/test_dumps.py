@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 import stat
 import subprocess
 import sys
@@ -19,9 +17,6 @@ from typer.testing import CliRunner
 
 from app.commands import db
 from app.kernel.errors import BadInput, CannotStart
-from app.kernel.settings import get_settings
-from app.registry.models import Checkpoint, CheckpointKind
-from app.registry.service import follow_files, register_checkpoint
 from app.services import embedded, migrating
 from app.services.dumps import dump, load
 from tests.factories import make_annotation, make_user
@@ -138,29 +133,3 @@ def test_a_server_of_its_own_is_dumped_by_its_own_program(tmp_path: Path) -> Non
     asked = CliRunner().invoke(db.commands, ["dump", str(tmp_path / "corral.sql")])
     assert "dump it with the pg_dump of that server" in str(asked.exception)
     assert not (tmp_path / "corral.sql").exists()
-
-
-def test_checkpoints_are_found_where_the_data_folder_is_now(session: Session, tmp_path: Path) -> None:
-    here, elsewhere = get_settings().checkpoints_dir.resolve(), tmp_path / "policy-r1-cc"
-    elsewhere.mkdir()
-
-    def checkpoint(path: str) -> Checkpoint:
-        manifest = hashlib.sha256(path.encode()).hexdigest()
-        name, kind = Path(path).name, CheckpointKind.POLICY
-        return register_checkpoint(
-            session, name=name, kind=kind, path=path, parent=None, metrics={}, manifest_sha256=manifest
-        )
-
-    moved, lost = checkpoint("/old/checkpoints/policy-r1-aa"), checkpoint("/old/checkpoints/policy-r1-bb")
-    kept = checkpoint(str(elsewhere))
-    copied = [here / moved.name, here / kept.name]
-    for folder in copied:
-        folder.mkdir(parents=True)
-    try:
-        follow_files(session)
-        assert moved.path == str(here / moved.name)
-        assert lost.path == "/old/checkpoints/policy-r1-bb"
-        assert kept.path == str(elsewhere)
-    finally:
-        for folder in copied:
-            shutil.rmtree(folder)

@@ -14,8 +14,8 @@ from app.comparisons.models import Assignment, Comparison, Purpose
 from app.kernel.errors import Conflict
 from app.kernel.settings import get_settings
 from app.lineage import erasing, service
+from app.preferences.files import folder
 from app.preferences.models import Snapshot, SnapshotState
-from app.preferences.service import folder
 from app.rounds.models import RunKind
 from app.upkeep.audit import audit
 from tests.factories import (

@@ -23,7 +23,7 @@ from app.annotations.models import Annotation
 from app.commands.data import export as export_command
 from app.kernel.errors import Unavailable
 from app.kernel.jobs import Job
-from app.preferences import service
+from app.preferences import files, service
 from app.preferences.exporters import Format, Shape
 from app.preferences.forms import ExportFilter
 from app.preferences.models import Snapshot, SnapshotState
@@ -270,7 +270,7 @@ def test_a_snapshot_whose_folder_is_gone_is_not_served_as_empty(
 ) -> None:
     client.post("/snapshots")
     snapshot = built(session, newest(session))
-    (service.folder(snapshot) / "preferences.jsonl").unlink()
+    (files.folder(snapshot) / "preferences.jsonl").unlink()
     answer = client.get(f"/snapshots/{snapshot.id}/preferences.jsonl")
     assert answer.status_code == 503
     assert "not on this machine" in answer.text

@@ -47,7 +47,7 @@ def test_it_comes_in_with_a_manifest_and_waits_to_be_served(
 ) -> None:
     made = adapters.add(session, bob, adapter(), "theirs-1")
     assert (made.kind, made.name, made.metrics) == (CheckpointKind.POLICY, "theirs-1", {})
-    folder = Path(made.path)
+    folder = made.folder
     manifest.verify(folder, manifest_sha256=made.manifest_sha256)
     said = json.loads((folder / "adapter_config.json").read_text())
     assert said["base_model_name_or_path"] == str(base)

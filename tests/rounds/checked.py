@@ -48,7 +48,7 @@ def findings(level: str) -> str:
 def folder_made_by(kind: RunKind) -> Path:
     """Where the checkpoint of the newest run of a kind lies."""
     with session_scope() as session:
-        return Path(session.get_one(Checkpoint, run_of(kind).checkpoint_id).path)
+        return session.get_one(Checkpoint, run_of(kind).checkpoint_id).folder
 
 
 def challenger() -> Checkpoint:

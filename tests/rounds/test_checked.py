@@ -110,11 +110,11 @@ def test_the_policy_goes_on_and_what_comes_of_it_is_checked_and_challenges(
         assert set(session.scalars(measured)) == {made[RunKind.REWARD], made[RunKind.GRPO]}
         role = Appointment.role == LoopRole.CHALLENGER
         assert session.scalar(select(Appointment.checkpoint_id).where(role)) == made[RunKind.GRPO]
-        parent = session.get_one(Checkpoint, made[RunKind.DPO]).path
+        parent = session.get_one(Checkpoint, made[RunKind.DPO]).folder
     file = get_settings().runs_dir / f"run-{run.id}" / "run.toml"
     said = load_as(GrpoRun, file)
     assert (said.steps, said.max_tokens, said.lenient) == (STEPS, get_settings().check_tokens, True)
-    assert (said.parent_adapter, said.work, said.checks[-1]) == (Path(parent), file.parent, "workers.verifiers")
+    assert (said.parent_adapter, said.work, said.checks[-1]) == (parent, file.parent, "workers.verifiers")
 
 
 def test_a_run_that_was_cancelled_is_retried_alone(

@@ -168,7 +168,7 @@ def test_the_best_samples_are_imitated_and_the_policy_goes_on_from_there(
         assert {row["reward_model"] for row in chosen} == {made[RunKind.REWARD].name}
         assert made[RunKind.SFT].kind is CheckpointKind.SFT
         assert made[RunKind.DPO].parent_id == made[RunKind.SFT].id
-        manifest = json.loads((Path(made[RunKind.DPO].path) / "manifest.json").read_text())
+        manifest = json.loads((made[RunKind.DPO].folder / "manifest.json").read_text())
         assert made[RunKind.SFT].name in json.dumps(manifest)
         deployed = {deployment.checkpoint_id for deployment in registry.in_rotation(session)}
         assert made[RunKind.DPO].id in deployed

@@ -52,7 +52,7 @@ def test_a_round_of_real_training_ends_with_measured_and_verified_checkpoints(
     with session_scope() as session:
         policy = session.get_one(TrainingRun, run_of(RunKind.DPO).id)
         made = session.get_one(Checkpoint, policy.checkpoint_id)
-        verify(Path(made.path), manifest_sha256=made.manifest_sha256)
+        verify(made.folder, manifest_sha256=made.manifest_sha256)
         said = dict(progress.data_counts(queries.milestones(session, policy.id)))
         states = list(session.scalars(select(Round.state).order_by(Round.number)))
         reward, measured = session.scalars(select(Evaluation).order_by(Evaluation.id))
@@ -62,6 +62,6 @@ def test_a_round_of_real_training_ends_with_measured_and_verified_checkpoints(
     assert "fewer than 10 refuse nothing" in measured.findings[0]["words"]
     assert said["pairs trained on"] == 10
     assert states == [RoundState.CHALLENGING, RoundState.COLLECTING]
-    manifest = json.loads((Path(made.path) / "manifest.json").read_text())
+    manifest = json.loads((made.folder / "manifest.json").read_text())
     assert manifest["name"] == made.name
     assert manifest["config"]["trainer"] == trainer

@@ -14,7 +14,7 @@ from typing import Any
 from transformers import Trainer
 
 from training import dpo, reward, sft
-from training.formats import checkpoints
+from training.formats import checkpoints, files
 from training.model import models
 from training.run import runner
 
@@ -39,14 +39,14 @@ def die_in_a_state_without_its_optimizer() -> None:
 
 
 def die_in_a_state_before_its_manifest_is_renamed() -> None:
-    sync = checkpoints.sync
+    sync = files.sync
 
     def dying(path: Path) -> None:
         if path.parent.name == SAVE and path.name == f"{checkpoints.MANIFEST}.tmp":
             die()
         sync(path)
 
-    checkpoints.sync = dying
+    files.sync = dying
 
 
 def die_in_a_draft_of_the_checkpoint() -> None:

@@ -137,7 +137,6 @@ def checkpoint(session: Session, data_dir: Path, name: str) -> None:
         session,
         name=name,
         kind=CheckpointKind.POLICY,
-        path=str(folder),
         parent=None,
         metrics={},
         manifest_sha256=checkpoints.sha256(folder / checkpoints.MANIFEST),

@@ -20,6 +20,7 @@ from app.rounds import contests
 from app.rounds.models import Contest, RunKind, RunState, TrainingRun
 from app.upkeep.audit import audit
 from tests.factories import (
+    at_home,
     make_batch,
     make_deployment,
     make_user,
@@ -74,7 +75,8 @@ def written(folder: Path, **files: str) -> str:
 def make_policy(
     session: Session, folder: Path, sha256: str, kind: CheckpointKind = CheckpointKind.POLICY
 ) -> Checkpoint:
-    checkpoint = Checkpoint(name=folder.name, kind=kind, path=str(folder), manifest_sha256=sha256)
+    at_home(folder)
+    checkpoint = Checkpoint(name=folder.name, kind=kind, path=folder.name, manifest_sha256=sha256)
     session.add(checkpoint)
     session.commit()
     return checkpoint

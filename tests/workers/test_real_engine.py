@@ -21,7 +21,7 @@ from app.kernel.settings import ROOT, Settings, get_settings
 from app.registry import service as registry
 from app.registry.models import Checkpoint, CheckpointKind
 from tests import generating
-from tests.generating import assert_nothing_lost_or_doubled, counts, open_batch, settings_for
+from tests.generating import assert_nothing_lost_or_doubled, at_home, counts, open_batch, settings_for
 from tests.real_engine import KEY, base_model, running_vllm, write_lora
 from tests.training import likes_digits
 from tests.training.conftest import make_asked, write_snapshot
@@ -67,12 +67,12 @@ def settings(url: str, model: Path, committed: Engine, monkeypatch: pytest.Monke
 
 def promote(folder: Path, model: Path, seed: int) -> None:
     sha256 = write_lora(folder, model, seed=seed)
+    at_home(folder)
     with session_scope() as session:
         policy = registry.register_checkpoint(
             session,
             name=folder.name,
             kind=CheckpointKind.POLICY,
-            path=str(folder),
             parent=None,
             metrics={},
             manifest_sha256=sha256,

@@ -20,9 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from training.formats import files
 from training.formats.aside import is_broken, set_aside
 from training.formats.errors import CheckpointError
-from training.formats.files import sync
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -96,7 +96,7 @@ def write(path: Path, manifest: Manifest) -> Iterator[Path]:
         yield draft
         seal(draft, manifest)
         draft.rename(path)
-        sync(path.parent)
+        files.sync(path.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -110,15 +110,15 @@ def seal(path: Path, manifest: Manifest) -> None:
     draft.touch()
     for file in found:
         file.chmod(draft.stat().st_mode)  # safetensors are created 0600; who reads a checkpoint, the umask decides
-        sync(file)
+        files.sync(file)
         files[file.relative_to(path).as_posix()] = {"sha256": sha256(file), "bytes": file.stat().st_size}
     created_at = manifest.created_at or datetime.now(UTC).isoformat(timespec="seconds")
     body = asdict(replace(manifest, files=files, created_at=created_at))
     draft.write_text(json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-    sync(draft)
+    files.sync(draft)
     draft.rename(path / MANIFEST)
     for directory in {path, *(file.parent for file in _files(path))}:
-        sync(directory)
+        files.sync(directory)
 
 
 def read(path: Path) -> Manifest:

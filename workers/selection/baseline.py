@@ -61,7 +61,7 @@ def compare(reward_model: str) -> Report:
     """Both on the same held-out votes; ``unmeasured`` says why there is nothing to compare, where that is so."""
     with session_scope() as session:
         base = reading.base_id(session)
-        judge = session.scalar(select(Checkpoint.id).where(Checkpoint.path == reward_model))
+        judge = session.scalar(select(Checkpoint.id).where(Checkpoint.name == Path(reward_model).name))
         train, held_out = _votes(session)
     if base is None or judge is None:
         return {"pairs": 0}

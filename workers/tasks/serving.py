@@ -26,6 +26,8 @@ from app.candidates import live
 from app.kernel.db import get_engine, session_scope
 from app.kernel.jobs import Job, enqueue
 from app.kernel.settings import EngineKind, Settings, get_settings
+from app.kernel.store import StoreAway
+from app.registry import files as checkpoint_files
 from app.registry import served as served_files
 from app.registry import service as registry
 from app.registry.manifest import BrokenCheckpoint
@@ -71,7 +73,7 @@ class Desired:
     deployment_id: int
     checkpoint_id: int
     name: str
-    path: str
+    folder: Path
     manifest_sha256: str | None
     adapter: bool
     state: LoadState
@@ -210,11 +212,12 @@ async def _load_one(settings: Settings, there: dict[str, Probed], each: Desired)
     base = next((one.info.root for one in there.values() if one.info and one.info.root), settings.base_model_path)
     publish = partial(served_files.publish, manifest_sha256=each.manifest_sha256, base=base)
     try:
-        await asyncio.to_thread(publish, settings.served_dir, each.name, Path(each.path))
+        await asyncio.to_thread(checkpoint_files.fetch, each.folder, each.manifest_sha256)
+        await asyncio.to_thread(publish, settings.served_dir, each.name, each.folder)
     except BrokenCheckpoint as error:
         await asyncio.to_thread(_broken, each, str(error))
         return False
-    except served_files.NotPublished as error:
+    except (served_files.NotPublished, StoreAway, OSError) as error:
         await asyncio.to_thread(_failed, each, str(error))
         return False
     without = [one for one in there.values() if one.info and each.name not in one.info.adapters]
@@ -254,7 +257,7 @@ def _desired() -> list[Desired]:
                 deployment_id=deployment.id,
                 checkpoint_id=deployment.checkpoint_id,
                 name=deployment.checkpoint.name,
-                path=deployment.checkpoint.path,
+                folder=deployment.checkpoint.folder,
                 manifest_sha256=deployment.checkpoint.manifest_sha256,
                 adapter=deployment.checkpoint.is_adapter,
                 external=deployment.checkpoint.external,

@@ -34,7 +34,7 @@ LOG = "log.txt"
 STOP_GRACE = 20.0
 """Seconds from SIGTERM to SIGKILL: a step on a slow machine may take some."""
 EVENT_BYTES = 4 * 1024 * 1024
-SECRETS = ("CORRAL_", "DATABASE_URL", "BROKER_URL")
+SECRETS = ("CORRAL_", "DATABASE_URL", "BROKER_URL", "AWS_", "GOOGLE_", "AZURE_")
 NO_SECRETS = ("CORRAL_SANDBOX",)
 """Where code that a model wrote may be run: training starts the checks that run it."""
 

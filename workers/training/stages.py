@@ -7,16 +7,20 @@ A run that was interrupted resumes at the stage that was: what a finished stage 
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from enum import StrEnum
+from functools import partial
 
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from app.kernel import store
 from app.kernel.db import session_scope
-from app.kernel.errors import AppError
+from app.kernel.errors import AppError, Unavailable
 from app.kernel.settings import get_settings
 from app.rounds import endings, plan, reports
 from app.rounds.claims import Claim
@@ -25,6 +29,7 @@ from app.rounds.gate import NotPromotable, set_aside
 from app.rounds.plan import CHECKPOINT, STATUS_BUSY, Stage
 from app.rounds.reports import Event, Order, Report
 from workers import stopping
+from workers.training import moving
 from workers.training.process import LOG, StageProcess, failure_of, tail, was_killed
 
 log = structlog.get_logger()
@@ -51,13 +56,27 @@ Ended = int | Stopped | Failure
 def run(claim: Claim) -> None:
     """Run what is left of the stages and record how they ended. Whatever happens here, no process outlives this call."""
     watch = Watch(claim)
+    ended: Ended = _move(watch, partial(moving.fetch, claim)) or 0
     left = plan.left(claim.stages, claim.has)
-    ended: Ended = 0
     for number, stage in enumerate(left):
-        ended = _do(claim, stage, left[number + 1 :], watch)
         if ended != 0:
             break
+        ended = _do(claim, stage, left[number + 1 :], watch)
     settle(claim, ended, tail(claim.folder / LOG))
+
+
+def _move(watch: Watch, work: Callable[[], None]) -> Stopped | Failure | None:
+    """Exchange files with other hosts; why the run cannot go on, where it cannot."""
+    if not store.is_shared():
+        return None
+    try:
+        return watch.during(work)
+    except Unavailable as error:
+        return Failure(error.message, "Then retry: what is saved is kept, on this host and in the store.")
+    except OSError as error:
+        return Failure(
+            f"Files could not be exchanged with the store: {error}.", "Free some space on the disk, then retry."
+        )
 
 
 def _do(claim: Claim, stage: Stage, after: Sequence[Stage], watch: Watch) -> Ended:
@@ -73,11 +92,13 @@ def _do(claim: Claim, stage: Stage, after: Sequence[Stage], watch: Watch) -> End
         remedy = "Free some space on the disk, or make the data folder writable, then retry."
         return Failure(f"The stage “{stage.name}” could not be started: {error}.", remedy)
     try:
-        ended = watch.over(process)
+        with moving.StatePusher(claim):
+            ended = watch.over(process)
     finally:
         process.stop()
     if ended == 0:
-        return _check(claim, stage) or (watch.between_stages() if after else None) or 0
+        kept = _check(claim, stage) or _move(watch, partial(moving.keep, claim))
+        return kept or (watch.between_stages() if after else None) or 0
     if isinstance(ended, Stopped) or ended == STATUS_BUSY or was_killed(ended):
         return ended
     return failure_of(stage, ended, process.last_words())
@@ -95,8 +116,8 @@ def _check(claim: Claim, stage: Stage) -> Failure | None:
     if missing is not None:
         error = f"The stage “{stage.name}” finished without an error, but did not write {claim.place(missing)}."
         return Failure(error, stage.remedies.otherwise)
-    if stage is claim.stages[-1]:
-        return None  # the gates are asked as the run succeeds, in one transaction with that
+    if stage is claim.stages[-1] and not store.is_shared():
+        return None  # the gates are asked as the run succeeds, in one transaction with that; what is pushed has passed them
     try:
         with session_scope() as session:
             endings.pass_gates(session, claim, stage)
@@ -144,6 +165,22 @@ class Watch:
             if status is not None:
                 return status
 
+    def during(self, work: Callable[[], None]) -> Stopped | None:
+        """Report until ``work`` is done, which no process does; the reason why nothing may follow it, if there is one.
+
+        Raises:
+            Exception: what ``work`` raises.
+        """
+        doing: Future[None] = Future()
+        threading.Thread(target=_settle, args=(doing, work), daemon=True).start()  # one that is left does no harm
+        while not wait([doing], REPORT_SECONDS).done:
+            if self._is_lost(self._report(Report())):
+                return Stopped.LOST
+            if self._has_to_leave():
+                return Stopped.SHUTDOWN
+        doing.result()
+        return self.between_stages()
+
     def between_stages(self) -> Stopped | None:
         """Say that a stage is finished; the reason why the next one must not start, if there is one."""
         order = self._report(Report(further=True))
@@ -175,6 +212,15 @@ class Watch:
         return order
 
 
+def _settle(doing: Future[None], work: Callable[[], None]) -> None:
+    try:
+        work()
+    except BaseException as error:  # noqa: BLE001 - whoever waits raises it
+        doing.set_exception(error)
+    else:
+        doing.set_result(None)
+
+
 def settle(claim: Claim, ended: Ended, log_tail: str) -> None:
     """Record how the run ended. If the database is away the run falls silent, and is taken over: a finished one at once."""
     if ended is Stopped.LOST:
@@ -202,6 +248,7 @@ def _succeed(claim: Claim, log_tail: str) -> None:
     try:
         with session_scope() as session:
             endings.succeed(session, claim, log_tail)
+        moving.let_go(claim)
     except NotPromotable as refused:
         _fail(claim, _refusal(claim, refused), log_tail)
     except AppError as refused:
@@ -209,6 +256,7 @@ def _succeed(claim: Claim, log_tail: str) -> None:
 
 
 def _refusal(claim: Claim, refused: NotPromotable) -> Failure:
+    moving.refuse(refused.made or claim.output)
     aside = set_aside(refused.made or claim.output, claim.token)
     kept = f" The refused output is kept as {aside.name}." if aside else ""
     return Failure(refused.message, STAYS + kept, refused=True)

@@ -53,8 +53,6 @@ class Contents:
     tables: dict[str, Table]
     sequences: dict[str, tuple[int, bool]]
     """Where each goes on: its last value, and whether that one was given out."""
-    checkpoints: dict[str, str]
-    """Id → the name of its folder."""
     files: dict[str, tuple[int, str]]
     """Below ``files/``: bytes and SHA-256."""
     damaged: list[str] = field(default_factory=list)
@@ -84,6 +82,7 @@ class Contents:
                 f"This backup has format {said.get('format')!r}, and this Corral reads {FORMAT}: use the release that "
                 "made it, or a later one."
             )
+        said.pop("checkpoints", None)  # what earlier releases said of where each lies
         said["tables"] = {name: Table(**table) for name, table in said["tables"].items()}
         said["files"] = {_inside(name): tuple(about) for name, about in said["files"].items()}
         said["sequences"] = {name: tuple(about) for name, about in said["sequences"].items()}

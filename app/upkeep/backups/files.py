@@ -15,17 +15,19 @@ from itertools import groupby
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from app.kernel import store
 from app.kernel.errors import CannotStart, Conflict
+from app.preferences import files as frozen
+from app.registry import files as checkpoint_files
 from app.registry import manifest
-from app.sources.storing import ROWS
-from app.upkeep.audit import snapshot_damage, source_damage
+from app.sources import storing
 from app.upkeep.backups.archive import FILES, Contents, Writer
 
 if TYPE_CHECKING:
     from app.upkeep.backups.rows import Connected
 
 _CHECKPOINTS = """
-    SELECT id, name, path, manifest_sha256, state = 'ready' FROM checkpoints
+    SELECT id, name, manifest_sha256, state = 'ready' FROM checkpoints
      WHERE kind NOT IN ('base', 'external') AND state <> 'broken' ORDER BY id
 """
 _SNAPSHOTS = "SELECT id, coalesce(path, name), sha256 FROM snapshots WHERE state = 'ready' ORDER BY id"
@@ -42,7 +44,6 @@ class Found:
     """Folders to put into a backup, by their name below ``files/``."""
 
     folders: dict[str, Path] = field(default_factory=dict)
-    checkpoints: dict[str, str] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
     """Snapshots that are damaged; see :func:`erased_meanwhile`."""
@@ -53,28 +54,31 @@ def named(connection: Connected, data_dir: Path, *, models: bool) -> Found:
 
     Args:
         connection: To the database.
-        data_dir: Where snapshots, sources and runs lie; a checkpoint says itself where it lies.
+        data_dir: Where they lie.
         models: Whether the converted base models are taken as well.
     """
     found = Found()
-    for number, name, path, sealed, ready in connection.execute(_CHECKPOINTS).fetchall():
-        found.folders[f"checkpoints/{name}"] = Path(str(path))
-        found.checkpoints[str(number)] = str(name)
+    for number, name, sealed, ready in connection.execute(_CHECKPOINTS).fetchall():
+        folder = found.folders[f"checkpoints/{name}"] = data_dir / "checkpoints" / str(name)
         try:
-            manifest.verify(Path(str(path)), manifest_sha256=str(sealed))
+            if ready:
+                checkpoint_files.fetch(folder, str(sealed))
+            manifest.verify(folder, manifest_sha256=str(sealed))
         except manifest.BrokenCheckpoint as error:
             if ready:
                 found.damaged.append(f"Checkpoint {number}: {error}")
     for number, name, sha256 in connection.execute(_SNAPSHOTS).fetchall():
         folder = data_dir / "snapshots" / str(name)
         found.folders[f"snapshots/{name}"] = folder
-        wrong = snapshot_damage(folder, str(sha256))
+        frozen.fetch(folder, str(sha256))
+        wrong = frozen.damage(folder, str(sha256))
         if wrong:
             found.damaged.append(f"Snapshot {number} {wrong}.")
             found.lost.append(int(str(number)))
     _name_sources(connection, data_dir, found)
     for (number,) in connection.execute(_RUNS).fetchall():
-        found.folders[f"runs/run-{number}"] = data_dir / "runs" / f"run-{number}"
+        folder = found.folders[f"runs/run-{number}"] = data_dir / "runs" / f"run-{number}"
+        store.fill(folder)
     if models and (data_dir / "models").is_dir():
         found.folders |= {
             f"models/{each.name}": each for each in sorted((data_dir / "models").iterdir()) if _whole(each)
@@ -88,7 +92,8 @@ def _name_sources(connection: Connected, data_dir: Path, found: Found) -> None:
     for number, name, sha256 in connection.execute(_SOURCES).fetchall():
         folder = data_dir / "sources" / str(name)
         found.folders[f"sources/{name}"] = folder
-        wrong = source_damage(folder / ROWS, str(sha256))
+        storing.fetch(folder, str(sha256))
+        wrong = storing.damage(folder / storing.ROWS, str(sha256))
         if wrong:
             found.damaged.append(f"Source {number} {wrong}.")
 

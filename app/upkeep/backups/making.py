@@ -57,7 +57,6 @@ def back_up(url: str, data_dir: Path, file: Path, *, models: bool = False, told:
             made_at=made_at,
             tables=tables,
             sequences=sequences,
-            checkpoints=found.checkpoints,
             files=written,
             damaged=found.damaged,
         )

@@ -90,7 +90,7 @@ def restore(url: str, backup: Backup, data_dir: Path) -> Restored:
     with rows.plain(url) as connection, _words():
         began_again = _take(connection)
         try:
-            left_out = _load(url, connection, backup, placing, data_dir)
+            left_out = _load(url, connection, backup, placing)
             migrate(url, "head")
         except BaseException:
             placing.undo()
@@ -157,15 +157,12 @@ def _clear(connection: Connected) -> None:
         connection.execute("DROP SCHEMA IF EXISTS corral_restore CASCADE")
 
 
-def _load(url: str, connection: Connected, backup: Backup, placing: Placing, data_dir: Path) -> list[str]:
+def _load(url: str, connection: Connected, backup: Backup, placing: Placing) -> list[str]:
     migrate(url, backup.contents.revision)
     with connection.transaction():
         loading = rows.Loading(connection, backup)
         loading.begin()
         loading.parts(backup.members(ROWS))
-        for number, name in backup.contents.checkpoints.items():
-            place = str(data_dir / "checkpoints" / name)
-            connection.execute("UPDATE checkpoints SET path = %s WHERE id = %s", (place, int(number)))
         failpoint("restore.rows")
         placing.put(backup.members(FILES))
         loading.end()

@@ -20,7 +20,7 @@ from app.annotations.forms import Submission
 from app.judgements.vocabulary import Outcome
 from app.kernel.errors import Conflict
 from app.kernel.settings import get_settings
-from app.preferences import service
+from app.preferences import files, service
 from app.preferences.download import snapshot_card
 from app.preferences.exporters import Format, Shape
 from app.preferences.forms import ExportFilter, Treatment
@@ -146,7 +146,7 @@ def test_snapshots_mask_their_prompts_too(session: Session, judged: int, monkeyp
     snapshot = service.request_snapshot(session, None, MASK)
     service.build_snapshot(session, snapshot)
     session.commit()
-    folder = service.folder(snapshot)
+    folder = files.folder(snapshot)
     for file in folder.iterdir():
         assert not [word for word in WORDS if word in file.read_text()], file.name
     manifest = json.loads((folder / "manifest.json").read_text())

@@ -59,7 +59,7 @@ def judged(committed: Engine, alice: User) -> str:
                 item = make_comparison(session, prompt=prompt, texts=texts)
                 make_annotation(session, session.merge(alice), item, strengths=[3])
         registry.ensure_rotation(session)
-        path = make_checkpoint(session, "reward-r1", CheckpointKind.REWARD).path
+        path = str(make_checkpoint(session, "reward-r1", CheckpointKind.REWARD).folder)
         session.commit()
     return path
 

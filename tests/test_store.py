@@ -151,7 +151,12 @@ def test_a_store_that_is_away_for_a_moment_is_waited_for(host: Host, bucket: Pat
     identity = write(folder)
     bucket.rename(bucket.with_name("away"))
     bucket.write_bytes(b"")  # a disk that is not mounted, and worse
-    back = threading.Timer(0.12, lambda: (bucket.unlink(), bucket.with_name("away").rename(bucket)))
+
+    def come_back() -> None:
+        bucket.unlink()
+        bucket.with_name("away").rename(bucket)
+
+    back = threading.Timer(0.12, come_back)
     back.start()
     with capture_logs() as said:
         store.push(folder)

@@ -15,6 +15,7 @@ from app.accounts.models import Role
 from app.candidates.models import Candidate
 from app.comparisons.models import Comparison, Purpose
 from app.judgements.vocabulary import Outcome
+from app.preferences import files
 from app.preferences import service as preferences
 from app.preferences.models import Snapshot
 from app.registry.models import Checkpoint
@@ -89,7 +90,7 @@ def test_pairs_to_train_on_are_one_number_on_home_on_rounds_in_the_api_and_in_tr
     session: Session, bob: TestClient, tmp_path: Path
 ) -> None:
     home, rounds, api = stats(bob, "/"), stats(bob, "/rounds"), bob.get("/api/v1/rounds").json()
-    folder = preferences.folder(frozen(session, "", bob))
+    folder = files.folder(frozen(session, "", bob))
     data = DataConfig(min_strength=3, max_length=4096)
     found = {
         kind: prepare(folder, data, byte_tokenizer(), max_held_out=99, consumer=kind).counts

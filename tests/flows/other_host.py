@@ -42,7 +42,7 @@ def stay(step: str, kind: str, run_file: str) -> int:
             time.sleep(3600)
         begin(progress, args, state, control, **more)
 
-    Progress.on_step_begin = stays  # type: ignore[method-assign]
+    Progress.on_step_begin = stays  # type: ignore[method-assign, assignment]
     return runner.main(kind, KINDS[kind].build_trainer, [run_file])  # type: ignore[arg-type]
 
 

@@ -185,7 +185,7 @@ def test_a_run_that_dies_with_its_host_goes_on_at_another_to_the_same_losses(
     assert store.below(states) == set(), "nobody resumes what is finished"
 
     checkpoint = served(run, tmp_path, monkeypatch)
-    assert verify(checkpoint.folder, manifest_sha256=checkpoint.manifest_sha256) is None
+    verify(checkpoint.folder, manifest_sha256=checkpoint.manifest_sha256)
 
     with session_scope() as session:
         undisturbed = claims.claim(session, again(policy).id)

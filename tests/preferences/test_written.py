@@ -15,6 +15,7 @@ from app.accounts.models import Role, User
 from app.annotations.models import Annotation
 from app.board.settled import COUNTED
 from app.comparisons.models import Comparison
+from app.preferences import files
 from app.preferences import service as snapshots
 from app.preferences.exporters import Shape
 from app.preferences.forms import ExportFilter
@@ -86,7 +87,7 @@ def test_a_snapshot_says_how_many_it_holds(session: Session, client: TestClient,
     snapshot = snapshots.request_snapshot(session, bob, EVERYTHING)
     snapshots.build_snapshot(session, snapshot)
     session.commit()
-    rows, _ = read(snapshots.folder(snapshot), 10)
+    rows, _ = read(files.folder(snapshot), 10)
     assert [row.edited for row in rows if row.outcome == "written"] == ["Because.\n"]
     sign_in(client, bob)
     assert "<dt>answers written from scratch</dt><dd>1</dd>" in client.get(f"/snapshots/{snapshot.id}").text

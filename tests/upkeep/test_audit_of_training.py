@@ -20,11 +20,11 @@ from app.rounds import contests
 from app.rounds.models import Contest, RunKind, RunState, TrainingRun
 from app.upkeep.audit import audit
 from tests.factories import (
-    at_home,
     make_batch,
     make_deployment,
     make_user,
 )
+from tests.generating import at_home
 from tests.rounds.balloting import open_ballot
 from tests.upkeep.auditing import only, spoil
 

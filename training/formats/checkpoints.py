@@ -106,14 +106,14 @@ def seal(path: Path, manifest: Manifest) -> None:
     found, draft = _files(path), path / f"{MANIFEST}.tmp"
     for file in found:
         _check_format(path, file, pickled=manifest.kind == "trainer_state")
-    files = {}
+    hashed = {}
     draft.touch()
     for file in found:
         file.chmod(draft.stat().st_mode)  # safetensors are created 0600; who reads a checkpoint, the umask decides
         files.sync(file)
-        files[file.relative_to(path).as_posix()] = {"sha256": sha256(file), "bytes": file.stat().st_size}
+        hashed[file.relative_to(path).as_posix()] = {"sha256": sha256(file), "bytes": file.stat().st_size}
     created_at = manifest.created_at or datetime.now(UTC).isoformat(timespec="seconds")
-    body = asdict(replace(manifest, files=files, created_at=created_at))
+    body = asdict(replace(manifest, files=hashed, created_at=created_at))
     draft.write_text(json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
     files.sync(draft)
     draft.rename(path / MANIFEST)

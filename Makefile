@@ -57,7 +57,7 @@ format: $(DEV) tests/browser/vendor/manifest.json ## Rewrite Python, JavaScript 
 	$(BIOME) check --write --no-errors-on-unmatched
 
 # A missed budget fails the target, after the other benchmarks have run.
-bench: RUN := web_cycle strangers claim first_token import_prompts export warm_start generation train_round board_votes
+bench: RUN := web_cycle strangers claim first_token import_prompts export warm_start generation train_round board_votes desk_plots
 bench: $(DEV) ## Measure everything that has a budget, each beside its reference (about 25 minutes, idle machine)
 	@$(MEASURE)
 

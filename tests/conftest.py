@@ -59,10 +59,15 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """Texts of megabytes have names of a line: workers send the name of a test with all that they say of it."""
-    if not isinstance(val, str | bytes) or len(val) <= LONGEST_NAME:
-        return None
-    return f"{val[:LONGEST_NAME]!r}... of {len(val)}"
+    """Long texts have names of a line: workers send the name of a test with all that they say of it.
+
+    Bytes are named by how many they are: what is packed says when, and workers that collect other names do not begin.
+    """
+    if isinstance(val, bytes) and not (val.isascii() and len(val) <= LONGEST_NAME):
+        return f"{len(val)} bytes"
+    if isinstance(val, str) and len(val) > LONGEST_NAME:
+        return f"{val[:LONGEST_NAME]!r}... of {len(val)}"
+    return None
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,7 @@ pytestmark = [pytest.mark.slow]
         ("first_token", ["--texts", "3"], 1),
         ("code_checks", ["--mutants", "1", "--cheats", "1"], 8),
         ("board_votes", ["--votes", "330", "--repeat", "1"], 1),
+        ("desk_plots", ["--annotations", "400", "--people", "3", "--days", "30"], 3),
     ],
 )
 def test_a_benchmark_ends_with_its_budgets(name: str, options: list[str], budgets: int) -> None:

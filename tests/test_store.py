@@ -120,6 +120,17 @@ def test_what_is_not_what_was_pushed_is_refused_and_leaves_nothing(host: Host, b
     assert files(other.parent).keys() <= {".pulled.lock"}
 
 
+def test_a_list_under_the_name_of_another_manifest_is_refused(host: Host, bucket: Path) -> None:
+    folder = host("one") / NAME
+    store.push(folder) if write(folder) else None
+    [said] = bucket.rglob("whole/*.json")
+    said.rename(said.with_name(f"{'0' * 64}.json"))
+    other = host("two") / NAME
+    with pytest.raises(store.StoreAway, match="names another manifest"):
+        store.pull(other, identity="0" * 64)
+    assert not other.exists()
+
+
 def test_a_list_that_leads_out_of_its_folder_is_refused(host: Host, bucket: Path) -> None:
     folder = host("one") / NAME
     store.push(folder) if write(folder) else None

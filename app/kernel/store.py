@@ -235,6 +235,8 @@ def _listed(place: str, identity: str | None, pauses: Pauses) -> dict[str, Any] 
         found: dict[str, Any] = json.loads(_tried(lambda store: _read(store, key), pauses))
     except FileNotFoundError:
         return None
+    if identity is not None and found.get(MANIFEST, {}).get("sha256", identity) != identity:
+        raise StoreAway(f"{key} in the store names another manifest: remove it there, and push the folder again.")
     return found
 
 

@@ -35,7 +35,7 @@ def test_bob_searches_a_selection_stops_goes_on_and_masks_it(site: Site, monkeyp
     expect(page.get_by_text("jane@")).to_have_count(0)
     expect(page.get_by_role("heading", name="What this misses")).to_be_visible()
 
-    page.get_by_role("link", name="in the export").click()
+    page.get_by_role("link", name="when you export").click()
     page.get_by_label("Private data by pattern").select_option("mask")
     page.get_by_role("button", name="Show", exact=True).click()
     expect(page.get_by_role("group", name="First rows")).to_contain_text("[EMAIL]")

@@ -82,8 +82,8 @@ class FirstJson(BaseModel):
 
     line: int = Field(examples=[1])
     id: str = Field(examples=["sky-1"])
-    capability: str | None
-    language: str | None
+    capability: str | None = Field(examples=["general"])
+    language: str | None = Field(examples=["en"])
     messages: list[dict[str, Any]] = Field(
         examples=[[{"role": "user", "content": "Why is the sky blue?", "left_out": 0}]],
         description="The last six; `left_out` is how many characters of a text are not shown.",

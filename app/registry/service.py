@@ -76,7 +76,7 @@ def ensure_base(session: Session, path: str) -> Checkpoint:
 def _same_base(known: Checkpoint, named: str, mark: str | None) -> bool:
     """By their weights, as far as both are known; a hub id, or a folder that this process cannot see, by its name."""
     return (
-        get_settings().name_of(known.path) == named
+        get_settings().name_of(get_settings().place_of(known.path)) == named
         if None in {mark, known.weights_mark}
         else known.weights_mark == mark
     )

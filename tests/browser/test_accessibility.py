@@ -18,6 +18,7 @@ from tests import factories
 from tests.browser.axe import OF_COLOURS, RULES, violations
 from tests.browser.conftest import Site
 from tests.browser.desk import open_holds, open_return, open_row, open_table, preview_retraction
+from tests.browser.judging import note_mark, open_marks, rank_and_improve
 from tests.browser.scenes import Scene, set_scene
 from tests.browser.signing import enter_password, reset_step, show_secret
 
@@ -93,31 +94,6 @@ def save_elsewhere(page: Page) -> None:
     page.keyboard.press("c")
     page.keyboard.type("from this window")
     page.locator(".both").wait_for()
-
-
-def rank_and_improve(page: Page) -> None:
-    page.keyboard.press("r")
-    page.keyboard.type("abc111")
-    page.keyboard.press("Escape")
-    page.keyboard.press("e")
-    page.locator(".improve__text").wait_for()
-    page.keyboard.type("More clearly: ")
-    page.keyboard.press("Escape")
-    page.keyboard.press("v")
-    page.locator("[data-improve-diff] ins").first.wait_for()  # the second visit finds the edit of the first
-
-
-def open_marks(page: Page) -> None:
-    page.wait_for_load_state("networkidle")
-    page.keyboard.press("h")
-    page.locator("[data-mark-labels]").wait_for()
-
-
-def note_mark(page: Page) -> None:
-    open_marks(page)
-    page.keyboard.press("2")
-    page.keyboard.press("k")
-    page.locator("[data-mark-note]:focus").wait_for()
 
 
 def open_differences(page: Page) -> None:

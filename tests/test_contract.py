@@ -32,7 +32,7 @@ from app.playground.forms import Ask
 from tests.factories import make_user
 from tests.talking import begin_dialogue, judge_turn, say, write_replies
 
-EXAMPLES = int(os.environ.get("CORRAL_CONTRACT_EXAMPLES", "3"))
+EXAMPLES = int(os.environ.get("CORRAL_CONTRACT_EXAMPLES", "2"))
 """Random requests of each kind to an operation; ten times as many are enumerated."""
 STREAMS = [
     "/api/v1/live/{generation_id}/events",

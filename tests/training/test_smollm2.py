@@ -23,7 +23,7 @@ from training.formats.templates import TOOL_USE
 from training.model import models
 from training.run import runner
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("smollm2")]  # converted once
 
 
 @pytest.fixture(scope="module")

@@ -203,9 +203,10 @@ def mail_again(session: Session, actor: User, invite_id: int) -> Invite:
 
 # ── The ledger of mails ──────────────────────────────────────────────────────────────────────────────────────────────
 _CLAIM = text("""
+    WITH due AS MATERIALIZED (
+        SELECT id FROM invites WHERE mail_due_at <= now() ORDER BY mail_due_at, id LIMIT :most FOR UPDATE SKIP LOCKED)
     UPDATE invites SET mail_tries = mail_tries + 1, mail_due_at = now() + make_interval(secs => :lease)
-     WHERE id IN (SELECT id FROM invites WHERE mail_due_at <= now() ORDER BY mail_due_at, id LIMIT :most
-                     FOR UPDATE SKIP LOCKED)
+     WHERE id IN (SELECT id FROM due)
  RETURNING id
 """)
 

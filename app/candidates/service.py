@@ -84,18 +84,21 @@ _GOING_ON = """
 """
 
 # Batch by batch, so that a paused batch with a million prompts is never walked through. The index behind the inner
-# query is partial (pending only) and starts with the batch; SKIP LOCKED lets workers pass each other.
+# query is partial (pending only) and starts with the batch; SKIP LOCKED lets workers pass each other. MATERIALIZED has the
+# planner choose once: a nested loop would ask again for every row, get others each time, and so claim more than the limit.
 _CLAIM = text(f"""
+    WITH due AS MATERIALIZED (
+        SELECT p.id, b.candidates_per_prompt, b.max_tokens, b.sampling, b.selection, b.sampled_per_prompt, b.task
+          FROM ({_GOING_ON} ORDER BY b.id) b
+         CROSS JOIN LATERAL (
+               SELECT id FROM prompts
+                WHERE batch_id = b.id AND state = 'pending' AND next_try_at <= now()
+                  AND (attempts > 0 AND attempts >= :last_try) = :alone
+                ORDER BY next_try_at, id LIMIT least(:n, greatest(b.room, 0)) FOR UPDATE SKIP LOCKED) p
+         LIMIT :n)
     UPDATE prompts SET state = 'generating', fencing_token = prompts.fencing_token + 1,
            lease_until = now() + make_interval(secs => :lease)
-      FROM (SELECT p.id, b.candidates_per_prompt, b.max_tokens, b.sampling, b.selection, b.sampled_per_prompt, b.task
-              FROM ({_GOING_ON} ORDER BY b.id) b
-             CROSS JOIN LATERAL (
-                   SELECT id FROM prompts
-                    WHERE batch_id = b.id AND state = 'pending' AND next_try_at <= now()
-                      AND (attempts > 0 AND attempts >= :last_try) = :alone
-                    ORDER BY next_try_at, id LIMIT least(:n, greatest(b.room, 0)) FOR UPDATE SKIP LOCKED) p
-             LIMIT :n) due
+      FROM due
      WHERE prompts.id = due.id
  RETURNING prompts.id AS prompt_id, prompts.external_id, prompts.fencing_token, prompts.attempts, prompts.messages,
            prompts.tools, due.candidates_per_prompt AS wanted, due.max_tokens, due.sampling, prompts.content_hash,
@@ -244,12 +247,14 @@ def fail_prompt(session: Session, claim: Claim, reason: str, *, retry_in: float 
 
 # A lease that ran out counts as a try: whatever took the worker down may have been this prompt.
 _EXPIRED = text("""
+    WITH gone AS MATERIALIZED (
+        SELECT id FROM prompts WHERE state = 'generating' AND lease_until < now()
+         ORDER BY lease_until LIMIT 1000 FOR UPDATE SKIP LOCKED)
     UPDATE prompts
        SET attempts = attempts + 1, lease_until = NULL, last_error = :reason,
            state = CASE WHEN attempts + 1 >= :tries THEN 'quarantined' ELSE 'pending' END,
            next_try_at = now() + make_interval(secs => random() * :spread)
-     WHERE id IN (SELECT id FROM prompts WHERE state = 'generating' AND lease_until < now()
-                   ORDER BY lease_until LIMIT 1000 FOR UPDATE SKIP LOCKED)
+     WHERE id IN (SELECT id FROM gone)
  RETURNING id, state
 """).bindparams(bindparam("reason", "The worker stopped or lost its connection while it held this prompt."))
 

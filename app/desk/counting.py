@@ -24,9 +24,10 @@ PER_OCTAVE = 2
 """Classes of time between a number of seconds and its double."""
 FOLDED_AT_ONCE = 10_000
 _FOLD = text("""
-    WITH taken AS (
-        DELETE FROM work_counts
-         WHERE id IN (SELECT id FROM work_counts WHERE NOT folded ORDER BY id LIMIT :some FOR UPDATE SKIP LOCKED)
+    WITH due AS MATERIALIZED (
+        SELECT id FROM work_counts WHERE NOT folded ORDER BY id LIMIT :some FOR UPDATE SKIP LOCKED
+    ), taken AS (
+        DELETE FROM work_counts WHERE id IN (SELECT id FROM due)
         RETURNING user_id, batch_id, day, time_class, items, milliseconds
     ), kept AS (
         INSERT INTO work_counts AS k (user_id, batch_id, day, time_class, items, milliseconds, folded)

@@ -93,11 +93,12 @@ def again(session: Session, user: User, delivery: Delivery) -> None:
 
 # ── The ledger ───────────────────────────────────────────────────────────────────────────────────────────────────────
 _CLAIM = text("""
+    WITH due AS MATERIALIZED (
+        SELECT id FROM webhook_deliveries WHERE state = 'pending' AND next_try_at <= now()
+         ORDER BY next_try_at, id LIMIT :most FOR UPDATE SKIP LOCKED)
     UPDATE webhook_deliveries d
        SET attempts = d.attempts + 1, next_try_at = now() + make_interval(secs => :lease)
-      FROM (SELECT id FROM webhook_deliveries WHERE state = 'pending' AND next_try_at <= now()
-             ORDER BY next_try_at, id LIMIT :most FOR UPDATE SKIP LOCKED) due,
-           webhooks w
+      FROM due, webhooks w
      WHERE d.id = due.id AND w.id = d.webhook_id
  RETURNING d.id, d.attempts, w.url, w.secret, d.occasion, d.data, d.happened_at
 """)

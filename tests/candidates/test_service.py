@@ -79,6 +79,19 @@ def test_two_workers_never_claim_the_same_prompt(committed: Engine) -> None:
         assert mine.isdisjoint(theirs)
 
 
+def test_a_claim_takes_no_more_than_it_asked_for_whatever_plan_is_chosen(session: Session) -> None:
+    """A nested loop that asks a limited SKIP LOCKED again for each row gets other rows each time.
+
+    The planner takes one where it believes that there are few prompts, as it does after many were deleted.
+    """
+    open_batch(session, [f"Question {n}" for n in range(6)])
+    session.execute(text("UPDATE pg_class SET reltuples = 0, relpages = 100 WHERE relname = 'prompts'"))
+    for plan in ("hashjoin", "mergejoin", "material"):
+        session.execute(text(f"SET LOCAL enable_{plan} = off"))
+    assert len(service.claim_prompts(session, 4)) == 4
+    assert len(service.claim_prompts(session, 4)) == 2
+
+
 def test_recorded_answers_keep_a_running_index_and_make_the_prompt_ready(session: Session) -> None:
     open_batch(session, ["Why?"])
     claim = claimed(session)

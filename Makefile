@@ -49,6 +49,7 @@ check: $(DEV) tests/browser/vendor/manifest.json ## Format, lint, types, import 
 	$(BIN)/djlint --lint --quiet templates
 	$(BIOME) check --no-errors-on-unmatched
 	$(NODE) --test tests/js/*.test.mjs
+	$(BIN)/python -m scripts.translations --check
 	$(BIN)/corral db check
 
 format: $(DEV) tests/browser/vendor/manifest.json ## Rewrite Python, JavaScript and CSS the way that check wants them
@@ -105,6 +106,9 @@ assets: ## Build the front-end files from npm again
 gallery: $(DEV) tests/browser/vendor/manifest.json ## Take the pictures of docs/pages.md again, every page in both themes
 	@$(BIN)/python -m tests.browser.chromium
 	$(BIN)/python -m scripts.gallery
+
+translations: $(DEV) ## Collect what pages and scripts say into app/translations, and name what a language lacks
+	$(BIN)/python -m scripts.translations
 
 lock: $(DEV) ## Resolve the dependencies and write requirements/ and package-lock.json (UPGRADE=1: take the newest)
 	$(BIN)/python -m scripts.lock

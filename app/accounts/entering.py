@@ -12,6 +12,7 @@ from app.accounts import second_step, signing_in
 from app.accounts.access import SETTING_UP, device_cookie, maybe_signed_in, session_cookie
 from app.accounts.models import User
 from app.accounts.signing_in import Provided
+from app.kernel import locales
 from app.kernel.settings import get_settings
 from app.shell.web import is_secure, redirect
 
@@ -36,6 +37,8 @@ def enter(
     set_cookie(request, response, device_cookie(request), device, seconds=DEVICE_DAYS * DAY)
     if "theme" in user.preferences:
         remember_theme(request, response, user.preferences["theme"])
+    if "locale" in user.preferences:
+        remember_locale(request, response, user.preferences["locale"])
     return response
 
 
@@ -48,6 +51,11 @@ def set_cookie(request: Request, response: Response, name: str, value: str, *, s
 def drop_cookie(request: Request, response: Response, name: str) -> None:
     """Take such a cookie back."""
     response.delete_cookie(name, secure=is_secure(request), httponly=True, samesite="lax")
+
+
+def remember_locale(request: Request, response: Response, code: str) -> None:
+    """The language of Corral's own words; see :mod:`app.kernel.locales`."""
+    set_cookie(request, response, locales.COOKIE, code, seconds=DEVICE_DAYS * DAY)
 
 
 def remember_theme(request: Request, response: Response, theme: str) -> None:

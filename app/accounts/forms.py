@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.accounts.models import Role
+from app.kernel import locales
+from app.kernel.locales import gettext as _
 
 Theme = Literal["system", "light", "dark"]
 
@@ -102,6 +104,19 @@ class ThemeForm(Form):
     """Light, dark, or as the system has it."""
 
     theme: Theme
+    next: str = "/"
+
+
+def _a_language(code: str) -> str:
+    if code not in locales.offered():
+        raise ValueError(_("Choose one of the languages that are offered."))
+    return code
+
+
+class LocaleForm(Form):
+    """One of the languages that Corral can be read in."""
+
+    locale: Annotated[str, AfterValidator(_a_language)]
     next: str = "/"
 
 

@@ -21,8 +21,17 @@ from app.accounts import (
     step_views,
 )
 from app.accounts.access import NOT_YOURS, SignedIn, confirmed, device_cookie, maybe_signed_in, session_cookie
-from app.accounts.entering import drop_cookie, enter, remember_theme
-from app.accounts.forms import AccountForm, LanguagesForm, LoginForm, NameForm, PasswordForm, ThemeForm, TokenForm
+from app.accounts.entering import drop_cookie, enter, remember_locale, remember_theme
+from app.accounts.forms import (
+    AccountForm,
+    LanguagesForm,
+    LocaleForm,
+    LoginForm,
+    NameForm,
+    PasswordForm,
+    ThemeForm,
+    TokenForm,
+)
 from app.accounts.hashing import InLine
 from app.accounts.models import ApiToken, Invite, LoginSession, ProviderAccount, User
 from app.accounts.provider_views import LoginPage
@@ -146,6 +155,17 @@ def set_theme(request: Request, session: DbSession, form: Annotated[ThemeForm, F
         user.preferences = {**user.preferences, "theme": form.theme}
     response = redirect(request, safe_next(form.next))
     remember_theme(request, response, form.theme)
+    return response
+
+
+@router.post("/locale")
+def set_locale(request: Request, session: DbSession, form: Annotated[LocaleForm, Form()]) -> Response:
+    """Remember the language in which Corral is read, with the person when somebody is signed in, and in this browser."""
+    user = maybe_signed_in(request, session)
+    if user:
+        user.preferences = {**user.preferences, "locale": form.locale}
+    response = redirect(request, safe_next(form.next))
+    remember_locale(request, response, form.locale)
     return response
 
 

@@ -41,6 +41,8 @@ class Origin:
     reason: str | None = None
     """The sentence with which the request was refused, if it was."""
     refusal: Refusal | None = None
+    language: str | None = None
+    """In which the answer is written, once somebody asked (:mod:`app.kernel.locales`)."""
 
     @property
     def address(self) -> str | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
 
+from app.kernel import locales
 from app.kernel.errors import NotFound
 from app.kernel.settings import ROOT
 
@@ -67,9 +68,21 @@ def module_file(version: str, name: str) -> Response:
     return FileResponse(STATIC / "js" / name, media_type="text/javascript", headers={"cache-control": FOR_EVER})
 
 
+@router.get("/static/texts/{code}.js")
+def texts_file(code: str) -> Response:
+    """What our scripts say, in another language than English."""
+    locale = locales.named(code)
+    if locale is None or not locale.script:
+        raise NotFound
+    return Response(locale.script, media_type="text/javascript")
+
+
 def is_current(path: str, query: str) -> bool:
     """Whether an address under ``/static`` names the content that is there now, so that it may be kept for ever."""
     name = path.removeprefix("/static/")
+    if name.startswith("texts/"):
+        locale = locales.named(name.removeprefix("texts/").removesuffix(".js"))
+        return locale is not None and f"{path}?{query}" == locale.script_address
     known = name.removeprefix("bundles/")
     now = bundle(known) if known in BUNDLES else asset(name)
     return "?" in now and f"{path}?{query}" == now

@@ -27,7 +27,7 @@ FORM_LIMIT_FIELDS = 1000
 """Eight responses with every rating and every flag are some two hundred."""
 LARGE_BODY = 64 * 1024
 """A body that has come so far is somebody's upload, and counts with what arrives at the same time."""
-STRANGERS_FORMS = ("/login", "/logout", "/theme", "/invite/")
+STRANGERS_FORMS = ("/login", "/logout", "/theme", "/locale", "/invite/")
 STRANGERS_LIMIT_BYTES = 16 * 2**10
 """The largest body of a form that anybody may send: an address, a name and a password are a tenth of it."""
 STRANGERS_LIMIT_FIELDS = 20

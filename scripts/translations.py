@@ -1,0 +1,112 @@
+"""Collect the messages that people read, and bring the catalogues in ``app/translations`` up to date: ``make translations``.
+
+``en.po`` holds the messages, another ``.po`` what each is in its language. What is new is left empty there for a translator;
+what is gone is dropped. ``--check`` writes nothing and fails where a catalogue is behind, or where a translation lacks a
+``{name}``, a ``%(name)s`` or a tag of its message.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from babel.messages import Catalog
+from babel.messages.catalog import Message
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import write_po
+
+from app.kernel.locales import FOLDER, SOURCE, read
+from app.kernel.settings import ROOT
+
+PLACES = (
+    (
+        "templates",
+        "**.html",
+        "jinja2",
+        {"silent": "false", "trimmed": "true", "trim_blocks": "true", "lstrip_blocks": "true"},
+    ),
+    ("app", "**.py", "python", {}),
+    ("static/js", "**.js", "javascript", {}),
+)
+KEYWORDS = {"_": None, "gettext": None, "N_": None, "ngettext": (1, 2), "t": None, "tn": (1, 2)}
+_TO_KEEP = re.compile(r"%\(\w+\)s|%%|\{\w+\}|</?\w+[^>]*>")
+
+
+def collected() -> Catalog:
+    """Every message that is marked, with the files that say it."""
+    catalog = Catalog(locale=SOURCE, project="Corral", charset="utf-8")
+    for folder, pattern, method, options in PLACES:
+        found = extract_from_dir(ROOT / folder, [(pattern, method)], {pattern: options}, keywords=KEYWORDS)
+        for name, _line, message, _comments, context in found:
+            catalog.add(message, locations=[(f"{folder}/{name}", 0)], context=context)
+    return catalog
+
+
+def problems(code: str) -> Iterator[str]:
+    """What is wrong with the catalogue of a language, a sentence each."""
+    wanted = {message.id for message in collected() if message.id}
+    there = [message for message in read(code) if message.id]
+    for missing in sorted(wanted - {message.id for message in there}, key=str):
+        yield f"{code}.po lacks {missing!r}: run make translations."
+    for message in there:
+        if message.id not in wanted:
+            yield f"{code}.po holds {message.id!r}, which nothing says any more: run make translations."
+        elif code != SOURCE:
+            yield from _faults(code, message)
+
+
+def _faults(code: str, message: Message) -> Iterator[str]:
+    ids = message.id if isinstance(message.id, tuple) else (message.id,)
+    forms = message.string if isinstance(message.string, tuple) else (message.string,)
+    for form in forms:
+        if not form:
+            yield f"{code}.po does not translate {message.id!r}."
+        elif all(_kept(form) != _kept(each) for each in ids):
+            yield f"{code}.po translates {message.id!r} with other placeholders or tags: {form!r}."
+
+
+def _kept(text: str) -> Counter[str]:
+    return Counter(_TO_KEEP.findall(text))
+
+
+def update(code: str) -> None:
+    """Bring one catalogue up to date."""
+    new = collected()
+    if (FOLDER / f"{code}.po").exists():
+        old = {message.id: message for message in read(code)}
+        for message in new:
+            if message.id and message.id in old and code != SOURCE:
+                message.string = old[message.id].string
+    catalog = Catalog(locale=code.replace("-", "_"), project="Corral", charset="utf-8", fuzzy=False)
+    for message in new:
+        if message.id:
+            catalog.add(message.id, message.string, locations=sorted(set(message.locations)), context=message.context)
+    catalog.header_comment = f"# What Corral says, in {catalog.locale.english_name if catalog.locale else code}."
+    with (FOLDER / f"{code}.po").open("wb") as file:
+        write_po(file, catalog, width=0, sort_output=True, include_lineno=False, omit_header=False)
+
+
+def main() -> int:
+    """Update or check the catalogues; the exit code is 1 where a check found something."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("languages", nargs="*", help="such as de; all that there are when none is named")
+    parser.add_argument("--check", action="store_true")
+    asked = parser.parse_args()
+    codes = asked.languages or sorted({SOURCE, *(path.stem for path in Path(FOLDER).glob("*.po"))})
+    if asked.check:
+        found = [each for code in codes for each in problems(code)]
+        print(*found, sep="\n")
+        return 1 if found else 0
+    for code in codes:
+        update(code)
+        empty = sum(not message.string for message in read(code) if message.id)
+        print(f"{code}: {len(read(code))} messages" + ("" if code == SOURCE else f", {empty} to translate"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -26,6 +26,7 @@ from app.judgements.positions import position
 from app.judgements.vocabulary import EditPolicy, Outcome
 from app.kernel.db import DbSession
 from app.kernel.errors import Conflict
+from app.kernel.locales import gettext as _
 from app.kernel.numbers import Whole
 from app.prompts.models import BatchState, BatchTask
 from app.shell.failures import answer
@@ -222,7 +223,7 @@ def take_next(session: DbSession, user: ApiSignedIn, body: Annotated[NextIn | No
     batch_id = body.batch_id if body else None
     assignment = service.next_assignment(session, user, batch_id)
     if assignment is None and tour.awaits(session, user, batch_id):
-        raise Conflict(tour.REQUIRED)
+        raise Conflict(_(tour.REQUIRED))
     if assignment is None:
         return Response(status_code=204)
     return as_json(described(queries.access_work(session, user, assignment.id)))

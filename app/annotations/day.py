@@ -15,6 +15,8 @@ from app.annotations import queries, queues
 from app.annotations.models import STANDING, Annotation, Qualification
 from app.annotations.queries import COUNT_UP_TO
 from app.comparisons.models import Comparison
+from app.kernel.locales import gettext as _
+from app.kernel.locales import number
 from app.prompts.models import Batch
 
 GOAL_MOST = 1_000
@@ -35,8 +37,9 @@ class Day:
     def active_text(self) -> str:
         """The active time in words."""
         minutes = round(self.active_seconds / 60)
-        hours = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
-        return hours if minutes or not self.active_seconds else "under a minute"
+        if minutes >= 60:
+            return _("{hours} h {minutes} min", hours=minutes // 60, minutes=minutes % 60)
+        return _("{minutes} min", minutes=minutes) if minutes or not self.active_seconds else _("under a minute")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +62,20 @@ class Head:
     @property
     def texts(self) -> list[str]:
         """The counts in words; the day comes first."""
-        said = [f"{self.done} of {self.goal} today" if self.goal else f"{self.done} today"]
-        if self.in_batch is not None and self.waiting is not None:
-            said.append(f"{self.in_batch} of {self.in_batch + self.waiting} in this batch")
-        elif self.in_batch is not None:
-            said.append(f"{self.in_batch} in this batch")
-        elif self.waiting is not None:
-            said.append(f"{self.waiting} left in this batch")
-        if self.median_seconds is not None:
-            slow = self.median_seconds >= 99.5
-            said.append(f"{self.median_seconds / 60:.0f} min median" if slow else f"{self.median_seconds:.0f} s median")
+        done, goal = self.done, self.goal
+        said = [_("{done} of {goal} today", done=done, goal=goal) if goal else _("{done} today", done=done)]
+        judged, waiting = self.in_batch, self.waiting
+        if judged is not None and waiting is not None:
+            said.append(_("{done} of {all} in this batch", done=judged, all=judged + waiting))
+        elif judged is not None:
+            said.append(_("{done} in this batch", done=judged))
+        elif waiting is not None:
+            said.append(_("{n} left in this batch", n=waiting))
+        median = self.median_seconds
+        if median is not None and median >= 99.5:
+            said.append(_("{minutes} min median", minutes=number(median / 60)))
+        elif median is not None:
+            said.append(_("{seconds} s median", seconds=number(median)))
         return said
 
 

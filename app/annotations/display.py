@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-LAYOUTS = {"side": "Side by side", "stacked": "Stacked", "single": "One at a time"}
+from app.kernel.locales import N_
+
+LAYOUTS = {"side": N_("Side by side"), "stacked": N_("Stacked"), "single": N_("One at a time")}
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from app.accounts.models import User
 from app.annotations.models import STANDING, Annotation, Review
 from app.comparisons.models import Assignment, AssignmentState
+from app.kernel.locales import N_
 
-NOTHING = "Nothing to undo: you have not judged or skipped anything before this."
+NOTHING = N_("Nothing to undo: you have not judged or skipped anything before this.")
 
 
 def step_back(session: Session, user: User, before: int | None = None) -> int | None:

@@ -10,6 +10,9 @@ from typing import Any
 
 from app.judgements.vocabulary import CHOICES, Outcome, SpanLabel, Strength
 from app.kernel.errors import BadInput
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
+from training.formats import words
 
 
 class Where(StrEnum):
@@ -31,10 +34,20 @@ class Action:
 
     name: str
     key: str
-    words: str
+    message: str
     where: Where = Where.ALL
     selecting: bool = False
     """Only while text of a response is selected: then it does this and nothing else."""
+    side: str = ""
+    strength: Strength | None = None
+    """Of which ``message`` speaks."""
+
+    @property
+    def words(self) -> str:
+        """What it does, for the reader."""
+        if self.strength is None:
+            return _(self.message)
+        return _(self.message, name=self.side, strength=self.strength.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,75 +55,102 @@ class Fixed:
     """Keys that nobody can change; where ``action`` does not apply, they do not either."""
 
     key: str
-    words: str
+    message: str
     where: Where = Where.ALL
     action: str = ""
 
+    @property
+    def words(self) -> str:
+        """What it does, for the reader."""
+        return _(self.message)
 
+
+_MARKING = {
+    SpanLabel.FALSE: N_("the selected text: false"),
+    SpanLabel.UNSUPPORTED: N_("the selected text: not supported"),
+    SpanLabel.UNSAFE: N_("the selected text: unsafe"),
+    SpanLabel.UNCLEAR: N_("the selected text: unclear"),
+    SpanLabel.GOOD: N_("the selected text: good"),
+}
 ACTIONS = (
     *(
-        Action(f"pick_{side}{level.value}", str(number), f"{side} is {level.words}", Where.PAIR)
+        Action(
+            f"pick_{side}{level.value}",
+            str(number),
+            N_("{name} is {strength}"),
+            Where.PAIR,
+            side=side,
+            strength=level,
+        )
         for number, (side, level) in enumerate(CHOICES, 1)
     ),
-    Action("step_wrong", "1", "the step is wrong", Where.STEPS),
-    Action("step_neutral", "2", "the step is neither right nor wrong, or you cannot tell", Where.STEPS),
-    Action("step_right", "3", "the step is right", Where.STEPS),
-    Action("step_back", "b", "back to the step before", Where.STEPS),
-    Action("ranking", "r", "rank: type the letters, best first", Where.RANKED),
+    Action("step_wrong", "1", N_("the step is wrong"), Where.STEPS),
+    Action("step_neutral", "2", N_("the step is neither right nor wrong, or you cannot tell"), Where.STEPS),
+    Action("step_right", "3", N_("the step is right"), Where.STEPS),
+    Action("step_back", "b", N_("back to the step before"), Where.STEPS),
+    Action("ranking", "r", N_("rank: type the letters, best first"), Where.RANKED),
     *(
-        Action(f"strength_{level.value}", str(level.value), f"{level.words} than the next one", Where.RANKED)
+        Action(
+            f"strength_{level.value}",
+            str(level.value),
+            N_("{strength} than the next one"),
+            Where.RANKED,
+            strength=level,
+        )
         for level in Strength
     ),
-    Action("same", "=", "as good as the next one, or no longer", Where.RANKED),
-    Action("stronger", "+", "better than the next one by more", Where.RANKED),
-    Action("weaker", "-", "better than the next one by less", Where.RANKED),
-    Action("tie", "t", Outcome.TIE.label.lower(), Where.COMPARED),
-    Action("unacceptable", "u", Outcome.ALL_UNACCEPTABLE.label.lower(), Where.COMPARED),
-    Action("attributes", "a", "jump to the next missing rating", Where.COMPARED),
-    Action("flags", "f", "flag a response", Where.COMPARED),
-    Action("mark", "h", "select a passage of a response to mark it, then of the next response", Where.COMPARED),
+    Action("same", "=", N_("as good as the next one, or no longer"), Where.RANKED),
+    Action("stronger", "+", N_("better than the next one by more"), Where.RANKED),
+    Action("weaker", "-", N_("better than the next one by less"), Where.RANKED),
+    Action("tie", "t", words.OUTCOMES[Outcome.TIE], Where.COMPARED),
+    Action("unacceptable", "u", words.OUTCOMES[Outcome.ALL_UNACCEPTABLE], Where.COMPARED),
+    Action("attributes", "a", N_("jump to the next missing rating"), Where.COMPARED),
+    Action("flags", "f", N_("flag a response"), Where.COMPARED),
+    Action("mark", "h", N_("select a passage of a response to mark it, then of the next response"), Where.COMPARED),
     *(
         Action(
             f"mark_{label.value}",
             str(number),
-            f"the selected text: {label.label.lower()}",
+            message,
             Where.COMPARED,
             selecting=True,
         )
-        for number, label in enumerate(SpanLabel, 1)
+        for number, (label, message) in enumerate(_MARKING.items(), 1)
     ),
-    Action("note", "k", "write a note on the last mark", Where.COMPARED),
-    Action("improve", "e", "improve the chosen response, or write the answer or the right step"),
-    Action("changes", "v", "show what the edit changes, or the edit again", Where.COMPARED),
-    Action("nothing", "n", "nothing to improve", Where.COMPARED),
-    Action("revise", "m", "ask the model for a revision", Where.COMPARED),
-    Action("comment", "c", "comment"),
-    Action("layout", "l", "next layout: side by side, stacked, one at a time", Where.COMPARED),
-    Action("previous", "[", "one at a time: the previous response", Where.COMPARED),
-    Action("next", "]", "one at a time: the next response", Where.COMPARED),
-    Action("together", "y", "side by side: scroll the responses together", Where.COMPARED),
-    Action("raw", "w", "show the text as it was written", Where.COMPARED),
-    Action("differences", "d", "differences between two responses", Where.COMPARED),
-    Action("outline", "o", "outline of a long response", Where.COMPARED),
-    Action("guidelines", "g", "guidelines"),
-    Action("skip", "s", "skip, giving a reason"),
-    Action("undo", "z", "back to what you did last, to undo it; again: to the one before"),
+    Action("note", "k", N_("write a note on the last mark"), Where.COMPARED),
+    Action("improve", "e", N_("improve the chosen response, or write the answer or the right step")),
+    Action("changes", "v", N_("show what the edit changes, or the edit again"), Where.COMPARED),
+    Action("nothing", "n", N_("nothing to improve"), Where.COMPARED),
+    Action("revise", "m", N_("ask the model for a revision"), Where.COMPARED),
+    Action("comment", "c", N_("comment")),
+    Action("layout", "l", N_("next layout: side by side, stacked, one at a time"), Where.COMPARED),
+    Action("previous", "[", N_("one at a time: the previous response"), Where.COMPARED),
+    Action("next", "]", N_("one at a time: the next response"), Where.COMPARED),
+    Action("together", "y", N_("side by side: scroll the responses together"), Where.COMPARED),
+    Action("raw", "w", N_("show the text as it was written"), Where.COMPARED),
+    Action("differences", "d", N_("differences between two responses"), Where.COMPARED),
+    Action("outline", "o", N_("outline of a long response"), Where.COMPARED),
+    Action("guidelines", "g", N_("guidelines")),
+    Action("skip", "s", N_("skip, giving a reason")),
+    Action("undo", "z", N_("back to what you did last, to undo it; again: to the one before")),
 )
 FIXED = (
-    Fixed("?", "this list"),
-    Fixed("Ctrl Enter", "submit and continue (also Enter on a choice)"),
-    Fixed("Esc", "leave the field, or close what is open"),
-    Fixed("Enter", "on a revision: accept it; Esc goes back to the text before", Where.COMPARED, "revise"),
-    Fixed("1 … 7", "on a rating: give it, and go on to the next one", Where.COMPARED, "attributes"),
-    Fixed("↑ ↓ → ←", "while selecting a passage: sentences and words; with Shift more or less of them", Where.COMPARED),
-    Fixed("A … H", "while ranking by typing: the next best response; the last one follows by itself", Where.RANKED),
+    Fixed("?", N_("this list")),
+    Fixed("Ctrl Enter", N_("submit and continue (also Enter on a choice)")),
+    Fixed("Esc", N_("leave the field, or close what is open")),
+    Fixed("Enter", N_("on a revision: accept it; Esc goes back to the text before"), Where.COMPARED, "revise"),
+    Fixed("1 … 7", N_("on a rating: give it, and go on to the next one"), Where.COMPARED, "attributes"),
+    Fixed(
+        "↑ ↓ → ←", N_("while selecting a passage: sentences and words; with Shift more or less of them"), Where.COMPARED
+    ),
+    Fixed("A … H", N_("while ranking by typing: the next best response; the last one follows by itself"), Where.RANKED),
     Fixed(
         "= 1 … 4",
-        "while ranking by typing: how the last letter compares with the next, or the places one by one",
+        N_("while ranking by typing: how the last letter compares with the next, or the places one by one"),
         Where.RANKED,
     ),
-    Fixed("↑ ↓", "in the ranking: to the response above or below", Where.RANKED),
-    Fixed("Alt ↑ ↓", "in the ranking: move the response", Where.RANKED),
+    Fixed("↑ ↓", N_("in the ranking: to the response above or below"), Where.RANKED),
+    Fixed("Alt ↑ ↓", N_("in the ranking: move the response"), Where.RANKED),
 )
 APART = ({Where.PAIR, Where.RANKED}, *({Where.STEPS, each} for each in (Where.COMPARED, Where.PAIR, Where.RANKED)))
 """No item has both."""
@@ -141,7 +181,9 @@ def problems(chosen: Mapping[str, str]) -> dict[str, str]:
         if flaw:
             wrong[action.name] = flaw
         elif clash:
-            wrong[action.name] = f"“{key}” already does something else: {clash.words}. Choose another key."
+            wrong[action.name] = _(
+                "“{key}” already does something else: {other}. Choose another key.", key=key, other=clash.words
+            )
         taken.append(action)
     return wrong
 
@@ -164,7 +206,7 @@ def known(chosen: Mapping[str, Any]) -> None:
     """Refuse a table that names an action which there is not."""
     strange = sorted(chosen.keys() - _BY_NAME.keys())
     if strange:
-        raise BadInput(f"No key exists for {strange[0][:40]!r}.", errors=[])
+        raise BadInput(_("No key exists for {name}.", name=repr(strange[0][:40])), errors=[])
 
 
 def clean(key: str) -> str:
@@ -178,11 +220,11 @@ def _meet(one: Action, other: Action) -> bool:
 
 def _flaw(action: Action, key: str) -> str:
     if not key:
-        return "Choose a key for this."
+        return _("Choose a key for this.")
     if len(key) != 1 or not key.isprintable() or key.isspace():
-        return "One letter, digit or sign that a single key types; Enter, Tab, Space and the arrows are reserved."
+        return _("One letter, digit or sign that a single key types; Enter, Tab, Space and the arrows are reserved.")
     if key == RESERVED:
-        return f"“{RESERVED}” always opens the list of keys. Choose another key."
+        return _("“{key}” always opens the list of keys. Choose another key.", key=RESERVED)
     if key in DIGITS and action.where not in {Where.PAIR, Where.RANKED, Where.STEPS} and not action.selecting:
-        return f"“{key}” says how much better a response is. Choose another key."
+        return _("“{key}” says how much better a response is. Choose another key.", key=key)
     return ""

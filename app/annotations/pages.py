@@ -17,29 +17,21 @@ from app.annotations.display import LAYOUTS, Display
 from app.annotations.gold import Feedback
 from app.annotations.keys import Action, Fixed
 from app.annotations.queries import Elsewhere, OpenBatch, Work
+from app.annotations.skips import SKIPS
 from app.candidates.traces import Step, steps_of
 from app.judgements.judgement import Draft
 from app.judgements.positions import POSITIONS
 from app.judgements.vocabulary import CHOICES, STRONGEST_FIRST, EditPolicy, Flag, Outcome, SpanLabel, StepLabel
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.kernel.markup import to_html
 from app.prompts.models import BatchState, BatchTask
 from training.formats.steps import cut
 
-SKIP_REASONS = (
-    "I do not know enough about this topic",
-    "I do not read this language well enough",
-    "The prompt makes no sense",
-    "The prompt or a response is offensive or private",
-    "A response is not displayed properly",
-)
-SKIP_WRITING = (*SKIP_REASONS[:3], "The prompt is offensive or private")
-"""The same where there is no response."""
-SKIP_LABELLING = (*SKIP_REASONS[:3], "The prompt or the response is offensive or private", "The response has no steps")
-SKIPS = {BatchTask.COMPARE: SKIP_REASONS, BatchTask.WRITE: SKIP_WRITING, BatchTask.STEPS: SKIP_LABELLING}
 EXCERPT = 90
 BEGINNING = 200
 """Characters of a folded turn that are said of it; a window shows as many as it has room for."""
-ROLES = {"system": "System prompt", "user": "User", "assistant": "Assistant", "tool": "Tool result"}
+ROLES = {"system": N_("System prompt"), "user": N_("User"), "assistant": N_("Assistant"), "tool": N_("Tool result")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +129,7 @@ class Offer:
     """To take back what was done with an assignment just before, for some seconds on this page."""
 
     assignment: int
-    words: str = "Recorded."
+    words: str
 
 
 @dataclass(frozen=True)
@@ -271,11 +263,11 @@ def work_page(
         writes=writes,
         labels=labels,
         step_rows=step_rows(work.texts[0], (draft or Draft()).step_labels) if labels else (),
-        step_choices=[(each.value, each.label, chosen_keys[f"step_{each.label.lower()}"]) for each in StepLabel],
+        step_choices=[(each.value, each.label, chosen_keys[f"step_{each.name.lower()}"]) for each in StepLabel],
         undo=undo,
         back=False,
         display=Display.of(preferences),
-        layouts=LAYOUTS,
+        layouts={name: _(words) for name, words in LAYOUTS.items()},
         keys=chosen_keys,
         actions=keys.ACTIONS,
         fixed_keys=keys.FIXED,
@@ -325,7 +317,12 @@ def _turn(message: dict[str, Any], is_last: bool) -> Turn:  # noqa: FBT001 - onl
     text = _content(message)
     begins = " ".join(text[: 4 * BEGINNING].split())[:BEGINNING]
     return Turn(
-        role, ROLES.get(role, role.capitalize()), to_html(text), _pretty(calls) if calls else None, begins, is_last
+        role,
+        _(ROLES[role]) if role in ROLES else role.capitalize(),
+        to_html(text),
+        _pretty(calls) if calls else None,
+        begins,
+        is_last,
     )
 
 

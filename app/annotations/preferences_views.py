@@ -20,6 +20,7 @@ from app.annotations.work_form import LongTexts
 from app.judgements.judgement import TEXT_LIMIT
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput
+from app.kernel.locales import gettext as _
 from app.kernel.markup import to_html
 from app.shell.web import redirect, render
 
@@ -78,7 +79,7 @@ def set_keys(request: Request, session: DbSession, user: SignedIn, form: Annotat
         return render(request, "annotations/keys.html", page, status=422)
     user.preferences = {**user.preferences, "keys": own}
     session.flush()
-    return redirect(request, "/profile/keys", flash="Keyboard shortcuts saved.")
+    return redirect(request, "/profile/keys", flash=_("Keyboard shortcuts saved."))
 
 
 @router.post("/profile/keys/reset")
@@ -87,4 +88,4 @@ def reset_keys(request: Request, session: DbSession, user: SignedIn, form: Annot
     keys.known(form.model_extra or {})
     user.preferences = {name: value for name, value in user.preferences.items() if name != "keys"}
     session.flush()
-    return redirect(request, "/profile/keys", flash="Keyboard shortcuts reset to the defaults.")
+    return redirect(request, "/profile/keys", flash=_("Keyboard shortcuts reset to the defaults."))

@@ -14,11 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.accounts.access import SignedIn, signed_in
 from app.annotations import queues
-from app.annotations.pages import SKIPS
 from app.annotations.queues import Queue, Row, Sought
+from app.annotations.skips import REASONS
 from app.judgements.vocabulary import Outcome
 from app.kernel.db import DbSession
 from app.kernel.errors import NotFound
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.kernel.paging import LARGEST, Page
 from app.kernel.storable import flaw
 from app.shell.web import redirect, render
@@ -28,13 +30,12 @@ router = APIRouter()
 
 
 EMPTY = {
-    Queue.PENDING: "Nothing in progress. Items you opened but have not written anything in appear here.",
-    Queue.DRAFTS: "No drafts. What you write is saved as you type and stays here until you submit it.",
-    Queue.SUBMITTED: "Nothing submitted yet. You can correct submissions here until their batch closes.",
-    Queue.SKIPPED: "You have not skipped anything.",
-    Queue.RETURNED: "No item was returned to you.",
+    Queue.PENDING: N_("Nothing in progress. Items you opened but have not written anything in appear here."),
+    Queue.DRAFTS: N_("No drafts. What you write is saved as you type and stays here until you submit it."),
+    Queue.SUBMITTED: N_("Nothing submitted yet. You can correct submissions here until their batch closes."),
+    Queue.SKIPPED: N_("You have not skipped anything."),
+    Queue.RETURNED: N_("No item was returned to you."),
 }
-REASONS = tuple(dict.fromkeys(reason for reasons in SKIPS.values() for reason in reasons))
 YEARS = range(1970, 2200)
 
 
@@ -134,6 +135,6 @@ def one_queue(
         outcomes={each: each.label for each in Outcome},
         reasons=REASONS,
         first=asked.before is None,
-        empty=EMPTY[queue],
+        empty=_(EMPTY[queue]),
     )
     return render(request, "annotations/queues.html", context)

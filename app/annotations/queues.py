@@ -16,12 +16,15 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Session, aliased
 
 from app.accounts.models import User
+from app.annotations import skips
 from app.annotations.models import RETURNED, STANDING, Annotation, Decision, Review
 from app.annotations.queries import COUNT_UP_TO
 from app.comparisons.models import Assignment, AssignmentState, Comparison
 from app.comparisons.seats import can_go_on
 from app.judgements.vocabulary import Outcome
 from app.judgements.words import in_words
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.kernel.paging import Order, Page, read_rows
 from app.prompts.models import Batch, BatchState, Prompt
 
@@ -43,6 +46,30 @@ class Queue(StrEnum):
     SUBMITTED = "submitted"
     SKIPPED = "skipped"
     RETURNED = "returned"
+
+    @property
+    def label(self) -> str:
+        """In a word: "Drafts"."""
+        return _(_WORDS[self][0])
+
+    @property
+    def title(self) -> str:
+        """What its page is called."""
+        return _(_WORDS[self][1])
+
+    @property
+    def items(self) -> str:
+        """What its list is called."""
+        return _(_WORDS[self][2])
+
+
+_WORDS = {
+    Queue.PENDING: (N_("Pending"), N_("My work: pending"), N_("Pending items")),
+    Queue.DRAFTS: (N_("Drafts"), N_("My work: drafts"), N_("Drafts items")),
+    Queue.SUBMITTED: (N_("Submitted"), N_("My work: submitted"), N_("Submitted items")),
+    Queue.SKIPPED: (N_("Skipped"), N_("My work: skipped"), N_("Skipped items")),
+    Queue.RETURNED: (N_("Returned"), N_("My work: returned"), N_("Returned items")),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,4 +297,5 @@ def _row(row: Any) -> Row:
     outcome = None
     if row["outcome"] is not None:
         outcome = in_words(Outcome(row["outcome"]), row["ranking"], row["order_shown"], row["strengths"])
-    return Row(**{**{name: row[name] for name in Row.__slots__}, "outcome": outcome})
+    reason = skips.in_words(row["skip_reason"]) if row["skip_reason"] else None
+    return Row(**{**{name: row[name] for name in Row.__slots__}, "outcome": outcome, "skip_reason": reason})

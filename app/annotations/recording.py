@@ -27,22 +27,33 @@ from app.judgements import rules
 from app.judgements.judgement import Draft, Judgement
 from app.judgements.vocabulary import EditSource, Outcome
 from app.kernel.errors import BadInput, Conflict, LeaseLost, NotFound
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.prompts.models import BatchState
 
 UNDO_SECONDS = 10
 """How long a submission is offered to be taken back."""
 UNDO_PATIENCE = 5
 """Seconds more that the click may take to arrive."""
-RETRACTED = "An admin has retracted this submission: it is no longer used and can no longer be corrected."
+RETRACTED = N_("An admin has retracted this submission: it is no longer used and can no longer be corrected.")
 CORRECTS = "corrects"
 """In the stored draft of a correction, beside the draft: the annotation that it corrects."""
 AFTER_EDIT: list[Callable[[Session, int], None]] = []
 """What rooms above do with an annotation that has an edit, in the transaction that records it."""
-TAKEN = "Your time ran out and somebody else has finished this item, or nobody is asked any more. Your text is kept as a draft."
-GONE = "Others have taken this item since you skipped it, so it cannot come back to you."
-NOT_YOURS = (
+TAKEN = N_(
+    "Your time ran out and somebody else has finished this item, or nobody is asked any more. Your text is kept as a draft."
+)
+GONE = N_("Others have taken this item since you skipped it, so it cannot come back to you.")
+NOT_YOURS = N_(
     "You have since read what others said of this prompt, or its batch gives you nothing more: the item stays skipped."
 )
+
+
+def over(state: AssignmentState) -> str:
+    """Why nothing more can be done with an item that was submitted or skipped."""
+    if state is AssignmentState.SKIPPED:
+        return _("This item is skipped already.")
+    return _("This item is submitted already.")
 
 
 class Recorded(NamedTuple):
@@ -112,7 +123,7 @@ def submit(session: Session, user: User, assignment_id: int, submission: Submiss
     if held.state is AssignmentState.ACTIVE:
         seats.change(session, held.comparison_id, done=1)
     elif not seats.take_seat(session, held.comparison_id, done=True):
-        raise LeaseLost(TAKEN)
+        raise LeaseLost(_(TAKEN))
     stored = _store(session, user, held, values, key, digest)
     seats.finish(session, held.id, AssignmentState.SUBMITTED)
     if After.QUALIFY in PURPOSES[locked.purpose].after and locked.qualification_items:
@@ -130,7 +141,7 @@ def _verify(session: Session, locked: Locked, submission: Submission, stored: Re
 def _correct(session: Session, user: User, locked: Locked, submission: Submission, key: str, digest: bytes) -> Recorded:
     held = locked.assignment
     if submission.corrects is None:
-        raise Conflict("You already submitted this item; the first submission counts.")
+        raise Conflict(_("You already submitted this item; the first submission counts."))
     current = submission.corrects
     check_corrects(session, locked, current)
     values = _checked(session, locked, submission)
@@ -149,12 +160,12 @@ def check_corrects(session: Session, locked: Locked, corrects: int) -> None:
         Conflict: the batch is closed, it was corrected elsewhere, or an admin has retracted it.
     """
     if locked.batch_state is BatchState.CLOSED:
-        raise Conflict("This batch is closed: your submission is final and can no longer be corrected.")
+        raise Conflict(_("This batch is closed: your submission is final and can no longer be corrected."))
     current, retraction = session.connection().execute(_current, {"assignment": locked.assignment.id}).one()
     if current != corrects:
-        raise Conflict("You already corrected this item in another window. Reload to edit that version.")
+        raise Conflict(_("You already corrected this item in another window. Reload to edit that version."))
     if retraction is not None:
-        raise Conflict(RETRACTED)
+        raise Conflict(_(RETRACTED))
 
 
 def undo(session: Session, user: User, assignment_id: int) -> Held:
@@ -173,9 +184,13 @@ def undo(session: Session, user: User, assignment_id: int) -> Held:
     if held.state is AssignmentState.SKIPPED:
         return _unskip(session, user, locked)
     if held.state is not AssignmentState.SUBMITTED:
-        raise Conflict(f"This item is {held.state}: there is nothing to undo.")
+        raise Conflict(
+            _("This item is active: there is nothing to undo.")
+            if held.state is AssignmentState.ACTIVE
+            else _("This item is released: there is nothing to undo.")
+        )
     if locked.batch_state is BatchState.CLOSED:
-        raise Conflict("This batch is closed: your submission is final.")
+        raise Conflict(_("This batch is closed: your submission is final."))
     patience = cast(bindparam("patience", f"{UNDO_SECONDS + UNDO_PATIENCE} seconds"), Interval)
     taken = session.scalars(
         update(Annotation)
@@ -194,8 +209,8 @@ def undo(session: Session, user: User, assignment_id: int) -> Held:
     if taken is None:
         current, retraction = session.connection().execute(_current, {"assignment": held.id}).one()
         if retraction is not None:
-            raise Conflict(RETRACTED)
-        raise Conflict("It is too late to take this back, but you can still correct it.", corrects=current)
+            raise Conflict(_(RETRACTED))
+        raise Conflict(_("It is too late to take this back, but you can still correct it."), corrects=current)
     verification.take_back(session, taken.id)
     seats.change(session, held.comparison_id, done=-1)
     seats.write_draft(session, held.id, as_draft(session, taken).model_dump(mode="json"))
@@ -206,18 +221,18 @@ def _unskip(session: Session, user: User, locked: Locked) -> Held:
     """Give an item that was skipped back, with the draft that it had, while it has a free seat and may be this person's."""
     held = locked.assignment
     if locked.batch_state is BatchState.CLOSED:
-        raise Conflict("This batch is closed: what you skipped stays skipped.")
+        raise Conflict(_("This batch is closed: what you skipped stays skipped."))
     if locked.batch_state is not BatchState.OPEN:
-        raise Conflict("This batch is paused: undo the skip when it opens again.")
+        raise Conflict(_("This batch is paused: undo the skip when it opens again."))
     annotator = literal(user.id, BigInteger)
     may = select(Comparison.id).where(
         Comparison.id == held.comparison_id, *suits(annotator, Comparison.batch_id, *Asked)
     )
     if session.scalar(may) is None:
-        raise Conflict(NOT_YOURS)
+        raise Conflict(_(NOT_YOURS))
     again = seats.take_back(session, held)
     if again is None:
-        raise Conflict(GONE)
+        raise Conflict(_(GONE))
     return again
 
 
@@ -242,23 +257,25 @@ def _recorded_before(session: Session, user: User, key: str, digest: bytes) -> R
         return None
     earlier = Recorded(*row)
     if earlier.request_hash != digest:
-        raise BadInput("This Idempotency-Key was used for another submission: the first one counts.")
+        raise BadInput(_("This Idempotency-Key was used for another submission: the first one counts."))
     return earlier
 
 
 def _check_may_submit(locked: Locked, submission: Submission) -> None:
     held = locked.assignment
     if held.state is AssignmentState.SKIPPED:
-        raise Conflict("You skipped this item; it has gone to other annotators.")
+        raise Conflict(_("You skipped this item; it has gone to other annotators."))
     if locked.batch_state is BatchState.PAUSED:
-        raise Conflict("This batch is paused. Your text is kept as a draft: submit it when the batch opens again.")
+        raise Conflict(_("This batch is paused. Your text is kept as a draft: submit it when the batch opens again."))
     if locked.batch_state is not BatchState.OPEN:
-        raise Conflict("This batch is closed and accepts no more annotations. Your text is kept as a draft.")
+        raise Conflict(_("This batch is closed and accepts no more annotations. Your text is kept as a draft."))
     if submission.corrects is not None:
-        raise Conflict("The submission you are correcting was undone. Reload the item and submit again.")
+        raise Conflict(_("The submission you are correcting was undone. Reload the item and submit again."))
     if submission.fencing_token != held.fencing_token:
         raise LeaseLost(
-            "This item was opened again in another window after its time ran out: continue there, or reload this page.",
+            _(
+                "This item was opened again in another window after its time ran out: continue there, or reload this page."
+            ),
             draft=held.draft,
         )
 
@@ -317,7 +334,7 @@ def _edit_source(session: Session, assignment_id: int, edited: int | None, submi
         )
     )
     if revised is None:
-        message = "The edited text refers to a revision of another response: send it without the revision."
+        message = _("The edited text refers to a revision of another response: send it without the revision.")
         raise BadInput(message, errors=[{"loc": "revision_id", "msg": message}])
     same = submission.edited_text.replace("\r\n", "\n") == revised.replace("\r\n", "\n")
     return EditSource.REVISION if same else EditSource.ADJUSTED
@@ -335,7 +352,7 @@ def _store(session: Session, user: User, held: Held, values: dict[str, Any], key
     labelled = values.pop("labelled", None)
     stored = session.connection().execute(_insert_annotation, values | mark | held_by).one_or_none()
     if stored is None:
-        raise BadInput("This Idempotency-Key was used for another submission: send a new key.")
+        raise BadInput(_("This Idempotency-Key was used for another submission: send a new key."))
     if labelled is not None:
         labelling.store(session, stored.id, held.order_shown[0], labelled)
     texts.note(session, [stored.id])

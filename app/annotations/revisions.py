@@ -14,13 +14,14 @@ from sqlalchemy.orm import Session, joinedload
 from app.accounts.models import User
 from app.annotations.forms import RevisionRequest
 from app.annotations.models import Revision
-from app.annotations.recording import lock
+from app.annotations.recording import lock, over
 from app.candidates import live
 from app.candidates.models import LiveGeneration, LiveKind
 from app.comparisons.models import AssignmentState, Comparison
 from app.judgements.positions import ids_by_position
 from app.judgements.vocabulary import EditPolicy
 from app.kernel.errors import BadInput, Conflict, Unavailable
+from app.kernel.locales import gettext as _
 from app.prompts.models import Batch, BatchState, Prompt
 from app.registry.models import Deployment
 from app.registry.service import serving
@@ -45,13 +46,17 @@ def ask(session: Session, user: User, assignment_id: int, wanted: RevisionReques
     held = locked.assignment
     candidate_id = ids_by_position(held.order_shown).get(wanted.position)
     if candidate_id is None:
-        raise BadInput(f"Response {wanted.position} is not in this comparison.")
+        raise BadInput(_("Response {name} is not in this comparison.", name=wanted.position))
     if locked.edit_policy is EditPolicy.NONE:
-        raise BadInput("This batch does not allow edits, so the model cannot revise responses.")
+        raise BadInput(_("This batch does not allow edits, so the model cannot revise responses."))
     if held.state not in {AssignmentState.ACTIVE, AssignmentState.RELEASED, AssignmentState.SUBMITTED}:
-        raise Conflict(f"This item is {held.state} already.")
+        raise Conflict(over(held.state))
     if locked.batch_state is not BatchState.OPEN:
-        raise Conflict(f"This batch is {locked.batch_state}: no text is generated for it now.")
+        raise Conflict(
+            _("This batch is paused: no text is generated for it now.")
+            if locked.batch_state is BatchState.PAUSED
+            else _("This batch is closed: no text is generated for it now.")
+        )
     prompt, batch = session.execute(
         select(Prompt, Batch)
         .join(Comparison, Comparison.prompt_id == Prompt.id)
@@ -108,5 +113,7 @@ def _writer(session: Session) -> Deployment:
     """The champion; while the engine does not have it the one before or the base, because somebody waits."""
     writer = serving(session).writer
     if writer is None:
-        raise Unavailable("No model is loaded right now: edit the text yourself, or try again later.", retry_after=30)
+        raise Unavailable(
+            _("No model is loaded right now: edit the text yourself, or try again later."), retry_after=30
+        )
     return writer

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
-from app.annotations import history
+from app.annotations import history, skips
 from app.annotations.models import Annotation, Review
 from app.annotations.pages import WorkPage, step_rows
 from app.annotations.queries import Work
@@ -106,7 +106,7 @@ def ended_page(page: WorkPage) -> EndedPage:
         nothing_to_improve=said.nothing_to_improve,
         comment=said.comment,
         labelled=_labelled(work, said) if page.labels and submitted else [],
-        reason=work.skip_reason if work.state is AssignmentState.SKIPPED else None,
+        reason=skips.in_words(work.skip_reason) if work.skip_reason and work.state is AssignmentState.SKIPPED else None,
         can_correct=submitted and not work.retracted and work.batch_state is not BatchState.CLOSED,
     )
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
 from app.annotations import gold
-from app.annotations.recording import CORRECTS, TAKEN, check_corrects, lock
+from app.annotations.recording import CORRECTS, TAKEN, check_corrects, lock, over
 from app.candidates import service as candidates
 from app.comparisons import claims, given, seats
 from app.comparisons.models import AssignmentState
@@ -18,6 +18,7 @@ from app.comparisons.purposes import Asked
 from app.comparisons.seats import Held
 from app.judgements.judgement import Draft
 from app.kernel.errors import BadInput, Conflict, LeaseLost, StaleVersion
+from app.kernel.locales import gettext as _
 from app.prompts import guidelines
 
 
@@ -86,12 +87,12 @@ def save_draft(
         check_corrects(session, locked, corrects)
         value[CORRECTS] = corrects
     elif held.state not in {AssignmentState.ACTIVE, AssignmentState.RELEASED}:
-        raise Conflict(f"This item is {held.state} already.")
+        raise Conflict(over(held.state))
     if held.draft_version != version:
         if held.draft == value:
             return held.draft_version
         raise StaleVersion(
-            "A newer draft was saved in another window. Both texts are here: choose one.",
+            _("A newer draft was saved in another window. Both texts are here: choose one."),
             stored=held.draft and {name: said for name, said in held.draft.items() if name != CORRECTS},
             version=held.draft_version,
         )
@@ -128,10 +129,10 @@ def extend_lease(session: Session, user: User, assignment_id: int) -> Held:
     if held.state is AssignmentState.ACTIVE:
         return seats.renew(session, held.id)
     if held.state is not AssignmentState.RELEASED:
-        raise Conflict(f"This item is {held.state} already.")
+        raise Conflict(over(held.state))
     again = seats.take_back(session, held)
     if again is None:
-        raise LeaseLost(TAKEN)
+        raise LeaseLost(_(TAKEN))
     return again
 
 
@@ -144,14 +145,14 @@ def skip(session: Session, user: User, assignment_id: int, reason: str) -> None:
     """
     if not reason.strip():
         raise BadInput(
-            "Say why you are skipping this item.",
-            errors=[{"loc": "reason", "msg": "Say why you are skipping this item."}],
+            _("Say why you are skipping this item."),
+            errors=[{"loc": "reason", "msg": _("Say why you are skipping this item.")}],
         )
     held = lock(session, user, assignment_id).assignment
     if held.state is AssignmentState.SKIPPED:
         return
     if held.state is AssignmentState.SUBMITTED:
-        raise Conflict("You already submitted this item; it can no longer be skipped.")
+        raise Conflict(_("You already submitted this item; it can no longer be skipped."))
     if held.state is AssignmentState.ACTIVE:
         seats.change(session, held.comparison_id, free=1)
     seats.finish(session, held.id, AssignmentState.SKIPPED, reason.strip())

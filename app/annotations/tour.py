@@ -13,9 +13,10 @@ from app.accounts.models import User
 from app.annotations.tour_items import EXAMPLES, Example
 from app.comparisons import given
 from app.kernel.errors import NotFound
+from app.kernel.locales import N_
 from app.prompts.models import Batch, BatchState
 
-REQUIRED = "This batch starts with a tour of three examples. Take it at /tour, then ask for an item again."
+REQUIRED = N_("This batch starts with a tour of three examples. Take it at /tour, then ask for an item again.")
 
 
 def example(number: int) -> Example:

@@ -15,8 +15,9 @@ from app.annotations import tour
 from app.annotations.tour_items import EXAMPLES, Example
 from app.judgements.judgement import TEXT_LIMIT
 from app.judgements.positions import POSITIONS
-from app.judgements.vocabulary import CHOICES, Outcome
+from app.judgements.vocabulary import CHOICES, Outcome, Strength
 from app.kernel.db import DbSession
+from app.kernel.locales import gettext as _
 from app.kernel.markup import to_html
 from app.kernel.word_diff import word_diff
 from app.shell.web import redirect, render
@@ -25,10 +26,6 @@ router = APIRouter(prefix="/tour")
 
 BatchId = Annotated[str, Query(pattern="^[0-9]{0,18}$")]
 OTHERS = (Outcome.TIE, Outcome.ALL_UNACCEPTABLE)
-ANSWERS: Mapping[str, str] = {f"{side}{level.value}": f"{side} is {level.words}" for side, level in CHOICES} | {
-    each.value: each.said_of(2) for each in OTHERS
-}
-"""What can be answered, in reading order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +77,7 @@ def look(request: Request, number: int, batch: BatchId = "") -> HTMLResponse:
 def finish(request: Request, session: DbSession, user: SignedIn, batch: BatchId = "") -> Response:
     """The end of it: back to where it was begun from."""
     tour.finish(session, user)
-    return redirect(request, f"/annotate{_query(batch)}", flash="You have finished the tour. The items start now.")
+    return redirect(request, f"/annotate{_query(batch)}", flash=_("You have finished the tour. The items start now."))
 
 
 @router.post("/{number}", dependencies=[Depends(signed_in)])
@@ -92,10 +89,18 @@ def answer(
     edited: Annotated[str, Form(max_length=TEXT_LIMIT)] = "",
 ) -> HTMLResponse:
     """The discussion of an example beside what the reader said, which is not kept."""
-    if choice not in ANSWERS:
-        page = _page(number, batch, edited=edited, problem="Choose an answer first.")
+    if choice not in _answers():
+        page = _page(number, batch, edited=edited, problem=_("Choose an answer first."))
         return render(request, "annotations/tour.html", page, status=422)
     return render(request, "annotations/tour.html", _page(number, batch, choice, edited))
+
+
+def _answers() -> dict[str, str]:
+    """What can be answered, in reading order."""
+    choices = {
+        f"{side}{level.value}": _("{name} is {strength}", name=side, strength=level.words) for side, level in CHOICES
+    }
+    return choices | {each.value: each.said_of(2) for each in OTHERS}
 
 
 def _query(batch: str) -> str:
@@ -104,25 +109,26 @@ def _query(batch: str) -> str:
 
 def _page(number: int, batch: str, choice: str = "", edited: str = "", problem: str | None = None) -> TourPage:
     example = tour.example(number)
-    better = example.responses[POSITIONS.index(example.right[0][0])] if example.edited else ""
+    better = _(example.responses[POSITIONS.index(example.right[0][0])]) if example.edited else ""
+    edit = _(example.edited) if example.edited else ""
     text = edited.replace("\r\n", "\n") or better
     return TourPage(
         number=number,
         total=len(EXAMPLES),
         batch=_query(batch),
         example=example,
-        prompt=to_html(example.prompt),
+        prompt=to_html(_(example.prompt)),
         responses=[
-            Shown(name, to_html(text), to_html(said))
+            Shown(name, to_html(_(text)), to_html(_(said)))
             for name, text, said in zip(POSITIONS, example.responses, example.of_each, strict=False)
         ],
-        answers=ANSWERS,
+        answers=_answers(),
         choice=choice,
         edited=text,
         problem=problem,
         told=bool(choice),
         agrees=choice in example.right,
-        why=to_html(example.why),
-        changes=word_diff(better, example.edited) if example.edited else Markup(),
+        why=to_html(_(example.why, strength=Strength.MARGINALLY_BETTER.words)),
+        changes=word_diff(better, edit) if example.edited else Markup(),
         yours=word_diff(better, text) if example.edited and text != better else Markup(),
     )

@@ -13,6 +13,7 @@ from app.annotations import history, queries, recording
 from app.annotations.api import CONFLICT, AssignmentOut, as_json, described
 from app.kernel.db import DbSession
 from app.kernel.errors import Conflict
+from app.kernel.locales import gettext as _
 from app.kernel.numbers import Whole
 
 router = APIRouter(tags=["annotate"])
@@ -56,7 +57,7 @@ def undo_last(session: DbSession, user: ApiSignedIn, body: Annotated[UndoIn | No
     """
     last = history.step_back(session, user, body.before if body else None)
     if last is None:
-        raise Conflict(history.NOTHING)
+        raise Conflict(_(history.NOTHING))
     try:
         recording.undo(session, user, last)
     except Conflict as error:

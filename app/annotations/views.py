@@ -20,6 +20,8 @@ from app.annotations.work_form import LongTexts, WorkForm
 from app.judgements.judgement import Draft
 from app.kernel.db import DbSession
 from app.kernel.errors import AppError, BadInput, Conflict, StaleVersion
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.prompts import guidelines
 from app.shell.web import is_exchange, redirect, render
 from app.shell.zones import zone_of
@@ -28,9 +30,9 @@ router = APIRouter(route_class=LongTexts)
 
 Key = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
 
-STALE = (
+STALE = N_(
     "A newer draft was saved in another window. This is the text from this window: save to replace the newer draft, "
-    "or reload /assignments/{} to load it."
+    "or reload {address} to load it."
 )
 
 
@@ -99,7 +101,7 @@ def submit(
     if form.corrects and not back:
         list_or_dialogue = "/queues/submitted" if item.dialogue_id is None else _dialogue_url(item)
         return redirect(
-            request, list_or_dialogue, flash="Corrected. The earlier judgement is kept alongside the new one."
+            request, list_or_dialogue, flash=_("Corrected. The earlier judgement is kept alongside the new one.")
         )
     return _go_on(request, session, user, item, after=recorded)
 
@@ -120,8 +122,8 @@ def undo_last(
     if last is not None:
         return _undone(request, session, user, last)
     if is_exchange(request):
-        raise Conflict(history.NOTHING)
-    return redirect(request, f"/assignments/{before}?back=1" if before else "/annotate", flash=history.NOTHING)
+        raise Conflict(_(history.NOTHING))
+    return redirect(request, f"/assignments/{before}?back=1" if before else "/annotate", flash=_(history.NOTHING))
 
 
 def _undone(request: Request, session: Session, user: User, assignment_id: int) -> Response:
@@ -155,9 +157,9 @@ def draft(
     try:
         service.save_draft(session, user, assignment_id, value or Draft(), form.draft_version)
     except StaleVersion:
-        page = _page(request, session, user, item, draft=value, problem=STALE.format(item.id))
+        page = _page(request, session, user, item, draft=value, problem=_(STALE, address=f"/assignments/{item.id}"))
         return render(request, "annotations/work.html", page, status=StaleVersion.status)
-    return redirect(request, f"/assignments/{assignment_id}", flash="Draft saved.")
+    return redirect(request, f"/assignments/{assignment_id}", flash=_("Draft saved."))
 
 
 @router.post("/assignments/{assignment_id}/skip")
@@ -183,14 +185,14 @@ def skip(
 def lease(request: Request, session: DbSession, user: SignedIn, assignment_id: int) -> Response:
     """Keep the item for another lease."""
     service.extend_lease(session, user, assignment_id)
-    return redirect(request, f"/assignments/{assignment_id}", flash="You keep this item.")
+    return redirect(request, f"/assignments/{assignment_id}", flash=_("You keep this item."))
 
 
 @router.post("/assignments/{assignment_id}/release")
 def release(request: Request, session: DbSession, user: SignedIn, assignment_id: int) -> Response:
     """Stop for now: the draft stays, the seat is free for others."""
     service.release(session, user, assignment_id)
-    return redirect(request, "/", flash="You stopped. Your draft is kept; others may take the item in the meantime.")
+    return redirect(request, "/", flash=_("You stopped. Your draft is kept; others may take the item in the meantime."))
 
 
 def _feedback(session: Session, user: User, annotation_id: int | None) -> Feedback | None:
@@ -246,7 +248,13 @@ def _go_on(
         return redirect(request, _dialogue_url(item))
     told = _feedback(session, user, after.id if after else None)
     # an answer of the qualification counts as it was given, so nothing is offered to be taken back
-    undo = Offer(after.assignment_id) if after and told is None else Offer(skipped, "Skipped.") if skipped else None
+    undo = (
+        Offer(after.assignment_id, _("Recorded."))
+        if after and told is None
+        else Offer(skipped, _("Skipped."))
+        if skipped
+        else None
+    )
     following = service.next_assignment(session, user, item.batch_id, or_above=True)
     following = following or service.next_assignment(session, user)
     coming = queries.access_work(session, user, following.id) if following else None

@@ -16,6 +16,8 @@ from app.judgements.judgement import Draft
 from app.judgements.positions import POSITIONS
 from app.judgements.vocabulary import Outcome, StepLabel
 from app.kernel.errors import BadInput
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.shell.bodies import FORM_LIMIT_BYTES
 from training.formats.steps import WRONG
 
@@ -27,16 +29,16 @@ _ATTRIBUTE = re.compile("attribute\\.[A-H]\\.[a-z_]{1,30}")
 _STEP = re.compile("step\\.[0-9]{1,4}")
 _FLAG = re.compile("flag\\.[A-H]\\.[a-z_]{1,30}")
 LABELS = {
-    "ranking": "Ranking",
-    "strengths": "Strength",
-    "edited_text": "Improved text",
-    "edits": "Improved text",
-    "attributes": "Ratings",
-    "flags": "Flags",
-    "spans": "Marked passages",
-    "step_labels": "Labels of steps",
-    "right_step": "Right step",
-    "comment": "Comment",
+    "ranking": N_("Ranking"),
+    "strengths": N_("Strength"),
+    "edited_text": N_("Improved text"),
+    "edits": N_("Improved text"),
+    "attributes": N_("Ratings"),
+    "flags": N_("Flags"),
+    "spans": N_("Marked passages"),
+    "step_labels": N_("Labels of steps"),
+    "right_step": N_("Right step"),
+    "comment": N_("Comment"),
 }
 
 
@@ -93,8 +95,11 @@ class WorkForm(BaseModel):
         strange = [name for name in self.model_extra or {} if not any(each.fullmatch(name) for each in known)]
         if strange:
             raise ValueError(
-                f"there is no field {strange[0][:40]!r}; if Corral was upgraded while this page was open, "
-                "reload it: your draft is kept"
+                _(
+                    "there is no field {name}; if Corral was upgraded while this page was open, "
+                    "reload it: your draft is kept",
+                    name=repr(strange[0][:40]),
+                )
             )
         return self
 
@@ -158,7 +163,7 @@ class WorkForm(BaseModel):
         for field, value in (self.model_extra or {}).items():
             if field.startswith("step."):
                 continue
-            _, position, name = field.split(".")
+            _kind, position, name = field.split(".")
             if field.startswith("flag."):
                 flags.setdefault(position, []).append(name)
             elif value:
@@ -209,5 +214,5 @@ class WorkForm(BaseModel):
 def _in_words(error: ValidationError) -> BadInput:
     first = error.errors()[0]
     field = str(first["loc"][0]) if first["loc"] else "form"
-    message = f"{LABELS.get(field, field)}: {first['msg'].removeprefix('Value error, ')}."
+    message = f"{_(LABELS[field]) if field in LABELS else field}: {first['msg'].removeprefix('Value error, ')}."
     return BadInput(message, errors=[{"loc": field, "msg": message}])

@@ -26,6 +26,8 @@ from app.kernel.errors import BadInput, NotFound, TooMany
 from app.kernel.fingerprint import fingerprint
 from app.kernel.jobs import Job, enqueue
 from app.kernel.live_stream import announce
+from app.kernel.locales import N_, number
+from app.kernel.locales import gettext as _
 from app.kernel.locks import wait_for_turn
 from app.kernel.settings import get_settings
 from app.registry.models import Checkpoint, Deployment, External
@@ -35,8 +37,10 @@ log = structlog.get_logger()
 OPEN = (LiveState.QUEUED, LiveState.STREAMING)
 BYTES_A_TOKEN = 4
 """About, in UTF-8, where the engine has not counted; of code and rare scripts it is too few tokens, never none."""
-GONE = "The worker stopped or lost its connection while writing this text."
-UNWRITTEN = "No model answered in time. Try again; the newest model will be used."
+GONE = N_("The worker stopped or lost its connection while writing this text.")
+LOST = N_("The worker stopped or lost its connection while writing this text. Ask again.")
+"""The same of the last try."""
+UNWRITTEN = N_("No model answered in time. Try again; the newest model will be used.")
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def asked_before(session: Session, user: User, request_key: str, asked: Any) -> 
     mine = LiveGeneration.user_id == user.id, LiveGeneration.request_key == request_key
     earlier = session.scalars(select(LiveGeneration).where(*mine)).one_or_none()
     if earlier is not None and earlier.request_hash != fingerprint(asked):
-        raise BadInput("This key was used for another request. Use a new key for a new request.")
+        raise BadInput(_("This key was used for another request. Use a new key for a new request."))
     return earlier
 
 
@@ -150,13 +154,18 @@ def _check_quota(session: Session, user: User, wanted: int) -> None:
     ).one()
     if under_way >= settings.live_at_once:
         raise TooMany(
-            f"{under_way} texts are being generated for you: wait until one is complete, or stop it.", retry_after=5
+            _("{n} texts are being generated for you: wait until one is complete, or stop it.", n=under_way),
+            retry_after=5,
         )
     if used + wanted > settings.live_tokens_per_day:
         raise TooMany(
-            f"You have used {used:,} of the {settings.live_tokens_per_day:,} tokens that one person can use in 24 "
-            f"hours, prompts included, and this may take {wanted:,}. Judge what is there, or ask an "
-            "admin to raise CORRAL_LIVE_TOKENS_PER_DAY.",
+            _(
+                "You have used {used} of the {most} tokens that one person can use in 24 hours, prompts included, and this "
+                "may take {wanted}. Judge what is there, or ask an admin to raise CORRAL_LIVE_TOKENS_PER_DAY.",
+                used=number(used),
+                most=number(settings.live_tokens_per_day),
+                wanted=number(wanted),
+            ),
             retry_after=3600,
         )
 
@@ -315,7 +324,7 @@ def release_expired(session: Session) -> int:
     lost = LiveGeneration.state == LiveState.STREAMING, LiveGeneration.lease_until < func.now()
     freed = {"lease_until": None}
     stopped = freed | {"state": LiveState.STOPPED, "finish_reason": "stopped", "finished_at": func.now()}
-    failed = freed | {"state": LiveState.FAILED, "error": f"{GONE} Ask again.", "finished_at": func.now()}
+    failed = freed | {"state": LiveState.FAILED, "error": LOST, "finished_at": func.now()}
     again = freed | {"state": LiveState.QUEUED, "error": GONE}
     _move(session, "end", stopped, *lost, LiveGeneration.stop_asked_at.is_not(None))
     _move(session, "end", failed, *lost, LiveGeneration.attempts >= tries)

@@ -27,6 +27,8 @@ from app.candidates.models import LiveGeneration, LiveState
 from app.kernel import live_stream
 from app.kernel.db import session_scope
 from app.kernel.live_stream import Entry, StreamAway
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 
 LOOK_SECONDS = 1.0
 """Between two looks at the row while the stream is away, or lacks something: the row is written as often."""
@@ -34,7 +36,7 @@ LOOK_AGAIN_SECONDS = 5.0
 """Between two looks while text comes without a pause: for so long an account that was closed may go on reading."""
 FINISHED = {LiveState.DONE, LiveState.STOPPED, LiveState.FAILED}
 OURS = ("The prompt has ", "This prompt cannot be sent", live.GONE, live.UNWRITTEN)
-FAILED = "The text could not be generated. Try again; if that fails too, tell an admin."
+FAILED = N_("The text could not be generated. Try again; if that fails too, tell an admin.")
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,9 @@ def shown(session: Session, row: LiveGeneration) -> Snapshot:
     """What the user of ``row`` may know of it."""
     error = None
     if row.state is LiveState.FAILED:  # an engine's own words may name a model
-        error = row.error if row.error and row.error.startswith(OURS) else FAILED
+        error = _(row.error if row.error and row.error.startswith(OURS) else FAILED)
     elif row.state is LiveState.QUEUED and row.error:
-        error = "The engine is unavailable right now; this continues when it is back."
+        error = _("The engine is unavailable right now; this continues when it is back.")
     return Snapshot(row.id, row.state, live.position(session, row), row.text, error)
 
 

@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from app.dialogues.models import Kept
 from app.judgements.vocabulary import EditPolicy
 from app.kernel.errors import refused
+from app.kernel.locales import gettext as _
+from app.kernel.locales import number
 from app.kernel.numbers import Whole
 from app.kernel.storable import flaw
 from app.prompts.attributes import Attributes
@@ -29,14 +31,14 @@ ANSWER_PATTERN = "^(edited|[A-H])?$"
 def _text(value: str) -> str:
     wrong = flaw(value)
     if wrong:
-        raise ValueError(f"contains {wrong}: remove it")
+        raise ValueError(_("contains {what}: remove it", what=wrong))
     return value.replace("\r\n", "\n")
 
 
 def _said(value: str) -> str:
     text = _text(value)
     if shows_nothing(text):
-        raise ValueError("is empty: write something")
+        raise ValueError(_("is empty: write something"))
     return text
 
 
@@ -62,7 +64,9 @@ def _named(tests: list[dict[str, Any]]) -> list[dict[str, Any]]:
     except (Refused, ValueError) as error:
         raise ValueError(str(error)) from None
     if size > TESTS_LIMIT:
-        raise ValueError(f"has tests of {size:,} characters: {TESTS_LIMIT:,} is the most")
+        raise ValueError(
+            _("has tests of {size} characters: {most} is the most", size=number(size), most=number(TESTS_LIMIT))
+        )
     return tests
 
 
@@ -156,7 +160,7 @@ class DialogueSettings(BaseModel):
     @model_validator(mode="after")
     def _few_enough(self) -> Self:
         if sum(seed.dialogues for seed in self.seeds) > SEEDS_LIMIT:
-            raise ValueError(f"a batch has at most {SEEDS_LIMIT:,} dialogues: make several batches")
+            raise ValueError(_("a batch has at most {most} dialogues: make several batches", most=number(SEEDS_LIMIT)))
         return self
 
     @property
@@ -185,7 +189,11 @@ def seeds_of(systems: str, openings: str, dialogues: int, tests: str = "") -> li
     if len(checked) != len(begins):
         raise refused(
             "tests",
-            f"There are {len(checked)} blocks of checks for {len(begins)} system prompts: write one for each, or one for all.",
+            _(
+                "There are {blocks} blocks of checks for {prompts} system prompts: write one for each, or one for all.",
+                blocks=len(checked),
+                prompts=len(begins),
+            ),
         )
     return [
         Seed.model_validate({"system": system, "opening": opening, "dialogues": dialogues, "tests": test or []})

@@ -13,16 +13,24 @@ from app.accounts.models import User
 from app.candidates import live
 from app.candidates.live_events import Snapshot
 from app.candidates.live_pace import shown
-from app.dialogues import queries, service
+from app.dialogues import queries
+from app.dialogues.answers import problem_of
 from app.dialogues.models import Dialogue, DialogueState, Kept
 from app.dialogues.queries import Answer, OpenDialogues, Summary, Turn, TurnState
 from app.kernel.errors import NotFound
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.kernel.markup import to_html
 from app.prompts import guidelines
 from app.prompts.models import Batch, BatchState
 
 EXCERPT = 70
-KEPT = {Kept.YES: "Yes, throughout", Kept.PARTLY: "Partly", Kept.NO: "No"}
+KEPT = {Kept.YES: N_("Yes, throughout"), Kept.PARTLY: N_("Partly"), Kept.NO: N_("No")}
+FINISHED = {
+    Kept.YES: N_("Finished; the system prompt was kept: yes, throughout."),
+    Kept.PARTLY: N_("Finished; the system prompt was kept: partly."),
+    Kept.NO: N_("Finished; the system prompt was kept: no."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,8 @@ class DialoguePage:
     form: Form
     key: str
     kept: Mapping[Kept, str]
+    finished: Mapping[Kept, str]
+    """The same of a dialogue that is at its end, in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -147,15 +157,21 @@ def dialogue_page(
         last=last,
         tree=_tree(turns, {each.id for each in way}),
         replies=_snapshots(session, last) if mine and last and last.state is TurnState.WRITING else [],
-        problem=service.problem_of(replies) if replies else None,
+        problem=problem_of(replies) if replies else None,
         answers=last.answers if last else (),
         may_say=goes_on and depth < batch.max_turns and (begins or bool(last and last.answers)),
         at_limit=depth >= batch.max_turns,
         may_finish=mine and dialogue.state is DialogueState.OPEN and bool(turns),
         form=form or Form(),
         key=secrets.token_urlsafe(12),
-        kept=KEPT,
+        kept=kept_in_words(),
+        finished={each: _(words) for each, words in FINISHED.items()},
     )
+
+
+def kept_in_words() -> dict[Kept, str]:
+    """How far the system prompt was kept, as it is asked and answered."""
+    return {each: _(words) for each, words in KEPT.items()}
 
 
 def _looked_at(turns: Sequence[Turn], turn_id: int | None) -> Turn | None:
@@ -188,10 +204,10 @@ def _what_is(turn: Turn, answer: str | None, mine: bool) -> str:  # noqa: FBT001
     """What an answer is called: by what was said of it, which may have been corrected since the dialogue went on from it."""
     name = next((each.name for each in turn.answers if each.text == answer), None)
     if name == queries.EDITED:
-        return "Your edit of the better answer" if mine else "Edited answer"
+        return _("Your edit of the better answer") if mine else _("Edited answer")
     if name is None:
-        return "The answer that the dialogue continued from"
-    return f"Response {name}, as good as the other" if turn.is_tie else "The better answer"
+        return _("The answer that the dialogue continued from")
+    return _("Response {name}, as good as the other", name=name) if turn.is_tie else _("The better answer")
 
 
 def _begins(text: str) -> str:

@@ -23,6 +23,8 @@ from app.dialogues.models import Dialogue, DialogueSeed, DialogueState, Kept
 from app.judgements.positions import ids_by_position
 from app.judgements.vocabulary import Outcome
 from app.kernel.errors import NotFound
+from app.kernel.locales import gettext as _
+from app.kernel.locales import ngettext
 from app.kernel.markup import to_html
 from app.kernel.paging import Order, Page, read_rows
 from app.prompts.models import Batch, BatchKind, BatchState, Prompt
@@ -305,9 +307,9 @@ def open_batches(session: Session, user: User) -> list[OpenDialogues]:
 def waiting(session: Session, user: User) -> list[Elsewhere]:
     """The same as work that waits, without what is paused."""
     return [
-        Elsewhere(f"/dialogues/{each.begun}", None, each.name, "A dialogue in progress")
+        Elsewhere(f"/dialogues/{each.begun}", None, each.name, _("A dialogue in progress"))
         if each.begun
-        else Elsewhere("/dialogues", each.id, each.name, f"{each.free:,} to begin")
+        else Elsewhere("/dialogues", each.id, each.name, ngettext("{n} to begin", "{n} to begin", each.free))
         for each in open_batches(session, user)
         if each.state is BatchState.OPEN
     ]

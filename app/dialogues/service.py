@@ -26,9 +26,11 @@ from app.comparisons import claims, seats
 from app.comparisons.models import Assignment, AssignmentState, Comparison
 from app.comparisons.service import create_comparison
 from app.dialogues import queries
+from app.dialogues.answers import is_usable, problem_of
 from app.dialogues.forms import DialogueSettings, Finish, Message
 from app.dialogues.models import Dialogue, DialogueSeed, DialogueState
 from app.kernel.errors import Conflict, NotFound, Unavailable, refused
+from app.kernel.locales import gettext as _
 from app.kernel.settings import get_settings
 from app.prompts import guidelines
 from app.prompts.models import Batch, BatchKind, BatchState, Prompt, PromptState
@@ -42,7 +44,6 @@ SLOTS = (0, 1)
 """The two answers, left and right."""
 AFTER_ANSWERS: list[Callable[[Session, int], object]] = []
 """What rooms above do with a turn whose answers are recorded, in the transaction that records them."""
-SAME = "Both answers are identical, so there is nothing to compare: ask for another one."
 
 
 # ── The admin's ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -103,7 +104,7 @@ def _take_seed(session: Session, user: User, batch: Batch) -> DialogueSeed:
         if seed is not None:
             seed.seats_free -= 1
             return seed
-    raise Conflict("There is nothing left for you to begin in this batch.")
+    raise Conflict(_("There is nothing left for you to begin in this batch."))
 
 
 def say(session: Session, user: User, dialogue_id: int, message: Message) -> Prompt:
@@ -127,13 +128,13 @@ def say(session: Session, user: User, dialogue_id: int, message: Message) -> Pro
     said = {"role": "user", "content": message.text}
     before = None if message.after is None else queries.turn(session, dialogue, message.after)
     messages = [*_before(session, dialogue, before, message), said]
-    if sum(each["role"] == "user" for each in messages) > dialogue.batch.max_turns:
+    most = dialogue.batch.max_turns
+    if sum(each["role"] == "user" for each in messages) > most:
         raise Conflict(
-            f"A dialogue in this batch has at most {dialogue.batch.max_turns} turns: finish it, or continue from an "
-            f"earlier one."
+            _("A dialogue in this batch has at most {n} turns: finish it, or continue from an earlier one.", n=most)
         )
     if sum(len(each["content"]) for each in messages) > get_settings().prompt_limit_chars:
-        raise Conflict("The conversation is too long to continue: finish it, or continue from an earlier turn.")
+        raise Conflict(_("The conversation is too long to continue: finish it, or continue from an earlier turn."))
     with session.begin_nested():  # a quota that is used up takes the turn back, and nothing else
         turn = Prompt(
             batch_id=dialogue.batch_id,
@@ -159,17 +160,19 @@ def _before(session: Session, dialogue: Dialogue, before: Prompt | None, message
     if before is None:
         seed = dialogue.seed
         if seed.opening is not None and message.text != seed.opening:
-            raise refused("text", "This dialogue has a fixed first message: send it unchanged.")
+            raise refused("text", _("This dialogue has a fixed first message: send it unchanged."))
         return [] if seed.system is None else [{"role": "system", "content": seed.system}]
     answers = queries.answers(session, before)
     if not answers:
-        raise Conflict("Judge the answers to this turn first: the dialogue continues from the one that you choose.")
+        raise Conflict(_("Judge the answers to this turn first: the dialogue continues from the one that you choose."))
     wanted = message.answer or answers[0].name
     answer = next((each for each in answers if each.name == wanted), None)
     if answer is None:
         raise refused(
             "answer",
-            "The dialogue can only continue from an answer in first place, or from your edit of it: choose one of those.",
+            _(
+                "The dialogue can only continue from an answer in first place, or from your edit of it: choose one of those."
+            ),
         )
     return [*before.messages, {"role": "assistant", "content": answer.text}]
 
@@ -191,7 +194,7 @@ def again(session: Session, user: User, dialogue_id: int, turn_id: int, key: str
     _check_takes(dialogue.batch)
     _check_open(dialogue)
     if queries.assignment_of(session, user, turn.id) is not None:
-        raise Conflict("These answers are already complete: judge them.")
+        raise Conflict(_("These answers are already complete: judge them."))
     _check_written(replies)
     if problem_of(replies) is None:
         return
@@ -252,9 +255,9 @@ def finish(session: Session, user: User, dialogue_id: int, wanted: Finish) -> Di
         return dialogue
     has_system = dialogue.seed.system is not None
     if has_system and wanted.system_kept is None and queries.count_turns(session, dialogue):
-        raise refused("system_kept", "Say whether the answers kept to the system prompt.")
+        raise refused("system_kept", _("Say whether the answers kept to the system prompt."))
     if not has_system and wanted.system_kept is not None:
-        raise refused("system_kept", "This dialogue has no system prompt.")
+        raise refused("system_kept", _("This dialogue has no system prompt."))
     waiting = session.scalar(
         select(Prompt.id)
         .join(Comparison, Comparison.prompt_id == Prompt.id)
@@ -266,7 +269,7 @@ def finish(session: Session, user: User, dialogue_id: int, wanted: Finish) -> Di
         .limit(1)
     )
     if waiting is not None:
-        raise Conflict("Some answers in this dialogue are not judged yet: judge or skip them first.", turn=waiting)
+        raise Conflict(_("Some answers in this dialogue are not judged yet: judge or skip them first."), turn=waiting)
     dialogue.state, dialogue.finished_at = DialogueState.FINISHED, func.now()
     dialogue.system_kept, dialogue.note = wanted.system_kept, wanted.note
     session.flush()
@@ -275,20 +278,6 @@ def finish(session: Session, user: User, dialogue_id: int, wanted: Finish) -> Di
 
 
 # ── Answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-def is_usable(reply: LiveGeneration, length: int | None) -> bool:
-    """Whether there is a text to judge; one that was stopped counts with what had come of both: ``length`` characters."""
-    return reply.state in {LiveState.DONE, LiveState.STOPPED} and bool(reply.text[:length].strip())
-
-
-def problem_of(replies: Sequence[LiveGeneration]) -> str | None:
-    """Why finished answers cannot be compared; None when they can."""
-    length = live_pace.shared_length(replies)
-    broken = sum(not is_usable(reply, length) for reply in replies)
-    if broken:
-        return f"{'An answer' if broken == 1 else 'Both answers'} could not be generated, or came out empty: ask again."
-    return SAME if len({reply.text[:length].strip() for reply in replies}) < len(replies) else None
-
-
 def _to_renew(replies: Sequence[LiveGeneration]) -> Sequence[LiveGeneration]:
     """Of answers that cannot be compared, those to regenerate."""
     if any(reply.state is LiveState.STOPPED for reply in replies):
@@ -365,7 +354,7 @@ def _slot_key(request_key: str, slot: int) -> str:
 
 
 def _nobody() -> Unavailable:
-    return Unavailable("No model is loaded right now. Your message is kept; try again later.", retry_after=30)
+    return Unavailable(_("No model is loaded right now. Your message is kept; try again later."), retry_after=30)
 
 
 # ── Checks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -385,16 +374,16 @@ def _lock(session: Session, user: User, dialogue_id: int) -> Dialogue:
 
 def _check_takes(batch: Batch) -> None:
     if batch.state is BatchState.PAUSED:
-        raise Conflict("This batch is paused: continue when it is open again. Your message is kept.")
+        raise Conflict(_("This batch is paused: continue when it is open again. Your message is kept."))
     if batch.state is not BatchState.OPEN:
-        raise Conflict("This batch is closed: no more answers are generated for it.")
+        raise Conflict(_("This batch is closed: no more answers are generated for it."))
 
 
 def _check_open(dialogue: Dialogue) -> None:
     if dialogue.state is not DialogueState.OPEN:
-        raise Conflict("You already finished this dialogue.")
+        raise Conflict(_("You already finished this dialogue."))
 
 
 def _check_written(replies: Sequence[LiveGeneration]) -> None:
     if any(reply.state in live.OPEN for reply in replies):
-        raise Conflict("The answers are still being written: wait for them, or stop them.", retry_after=2)
+        raise Conflict(_("The answers are still being written: wait for them, or stop them."), retry_after=2)

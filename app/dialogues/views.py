@@ -16,9 +16,11 @@ from app.accounts.models import User
 from app.candidates import live
 from app.dialogues import queries, service
 from app.dialogues.forms import DialogueSettings, Finish, Message, seeds_of
-from app.dialogues.pages import KEPT, BatchPage, DialoguesPage, Form, NewPage, dialogue_page
+from app.dialogues.pages import BatchPage, DialoguesPage, Form, NewPage, dialogue_page, kept_in_words
 from app.kernel.db import DbSession
 from app.kernel.errors import AppError, BadInput, Conflict, TooMany, Unavailable
+from app.kernel.locales import gettext as _
+from app.kernel.locales import number
 from app.kernel.paging import Cursor
 from app.prompts.forms import field_errors, with_examples
 from app.prompts.intake import AdminForm
@@ -76,14 +78,18 @@ def create_batch(request: Request, session: DbSession, user: Admin, sent: AdminF
         wrong = field_errors(error)
         if "seeds" in wrong or "dialogues" in wrong:
             wrong["dialogues"] = wrong.pop("seeds", "") or wrong["dialogues"]
-        wrong.setdefault("form", wrong.get("", "Not saved. Please fix the fields marked below."))
+        wrong.setdefault("form", wrong.get("", _("Not saved. Please fix the fields marked below.")))
         return render(request, "dialogues/new.html", NewPage(sent.fields, wrong), status=422)
     except (ValueError, BadInput) as error:
         named = error.extra.get("errors", []) if isinstance(error, BadInput) else []
-        wrong = {one["loc"]: one["msg"] for one in named} or {"dialogues": "This should be a number from 1 to 1,000."}
+        wrong = {one["loc"]: one["msg"] for one in named} or {
+            "dialogues": _("This should be a number from 1 to {most}.", most=number(1000))
+        }
         return render(request, "dialogues/new.html", NewPage(sent.fields, wrong), status=422)
     return redirect(
-        request, f"/batches/{batch.id}", flash=f"“{batch.name}” was created. Open it so that annotators can start."
+        request,
+        f"/batches/{batch.id}",
+        flash=_("“{name}” was created. Open it so that annotators can start.", name=batch.name),
     )
 
 
@@ -101,7 +107,7 @@ def batch_dialogues(
         finished=finished,
         begun=begun,
         wanted=wanted,
-        kept=KEPT,
+        kept=kept_in_words(),
         next=found.next,
         first=before is None,
     )
@@ -207,7 +213,7 @@ def finish(
         return _page(request, session, user, dialogue_id, turn, replace(form, errors=field_errors(error)), 422)
     except (BadInput, Conflict) as error:
         return _page(request, session, user, dialogue_id, turn, _wrong(form, error), error.status)
-    return redirect(request, "/dialogues", flash="The dialogue is finished. Thank you.")
+    return redirect(request, "/dialogues", flash=_("The dialogue is finished. Thank you."))
 
 
 def _wrong(form: Form, error: AppError) -> Form:

@@ -30,6 +30,7 @@ from app.findings.forms import (
 from app.findings.models import Check
 from app.kernel.db import DbSession
 from app.kernel.errors import NotFound
+from app.kernel.locales import gettext as _
 from app.kernel.paging import LARGEST, Cursor, Limit
 from app.prompts.queries import access_batch
 
@@ -136,7 +137,7 @@ def checked_edit(session: DbSession, user: ApiSignedIn, assignment_id: int) -> E
     queries.written(session, user, assignment_id)
     latest = orders.latest_draft(session, assignment_id)
     if latest is None:
-        raise NotFound("Nothing of this item is being checked, or its edit has been submitted.")
+        raise NotFound(_("Nothing of this item is being checked, or its edit has been submitted."))
     return _of(latest)
 
 

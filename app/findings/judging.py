@@ -20,6 +20,8 @@ from app.comparisons.claims import in_work, mark_read
 from app.findings.models import STANDS, Check, FactLabel, Finding, Verdict
 from app.kernel.errors import NotFound
 from app.kernel.intervals import wilson
+from app.kernel.locales import gettext as _
+from app.kernel.locales import number, percent
 from app.kernel.settings import get_settings
 from app.kernel.thinking import parted
 from app.prompts.models import Prompt
@@ -53,14 +55,22 @@ class Standing:
     def words(self) -> str:
         """For people: how far it agrees, and what follows."""
         if not self.labels:
-            return f"Nobody has labelled an answer that it judged; {FEWEST_LABELS} are the least."
+            return _("Nobody has labelled an answer that it judged; {n} are the least.", n=FEWEST_LABELS)
         low, high = self.interval
-        said = f"It agrees with people on {self.agreed} of {self.labels} answers ({low:.0%} to {high:.0%}). "
+        said = _(
+            "It agrees with people on {agreed} of {labels} answers ({low} to {high}).",
+            agreed=number(self.agreed),
+            labels=number(self.labels),
+            low=percent(low),
+            high=percent(high),
+        )
         if self.admitted:
-            return f"{said}It is admitted: its verdicts count."
-        if self.labels < FEWEST_LABELS:
-            return f"{said}It is not yet admitted: {FEWEST_LABELS} labels are the least."
-        return f"{said}It is not admitted: the whole interval must lie above {ENOUGH:.0%}."
+            follows = _("It is admitted: its verdicts count.")
+        elif self.labels < FEWEST_LABELS:
+            follows = _("It is not yet admitted: {n} labels are the least.", n=FEWEST_LABELS)
+        else:
+            follows = _("It is not admitted: the whole interval must lie above {share}.", share=percent(ENOUGH))
+        return f"{said} {follows}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +144,7 @@ def label(session: Session, user: User, finding_id: int, verdict: Verdict) -> Fa
     """
     found = _labelling().where(Finding.id == finding_id, Prompt.id.not_in(in_work(user.id)))
     if session.execute(found).one_or_none() is None:
-        raise NotFound("This is no answer whose facts can be labelled.")
+        raise NotFound(_("This is no answer whose facts can be labelled."))
     said = FactLabel(finding_id=finding_id, verdict=verdict, labelled_by_id=user.id)
     session.add(said)
     session.flush()

@@ -26,6 +26,8 @@ from app.findings.service import Found, row_of
 from app.judgements.vocabulary import ShowFindings
 from app.kernel.errors import BadInput, Conflict, NotFound, TooMany
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locales import gettext as _
+from app.kernel.locales import number
 from app.kernel.locks import wait_for_turn
 from app.kernel.settings import get_settings
 from app.prompts.models import CHECKABLE, Batch, Prompt
@@ -120,9 +122,15 @@ def order_draft(session: Session, user: User, assignment_id: int, written: str) 
     """
     written = written.replace("\r\n", "\n")
     if not written.strip():
-        raise BadInput("There is nothing to check yet: write the improved text first.")
+        raise BadInput(_("There is nothing to check yet: write the improved text first."))
     if len(written) > LONGEST:
-        raise BadInput(f"This text has {len(written):,} characters; {LONGEST:,} can be checked before submitting.")
+        raise BadInput(
+            _(
+                "This text has {n} characters; {most} can be checked before submitting.",
+                n=number(len(written)),
+                most=number(LONGEST),
+            )
+        )
     row = session.execute(
         select(Prompt.batch_id, Prompt.id, Assignment.state, Assignment.order_shown, Batch.show_findings, CHECKABLE)
         .join(Comparison, Comparison.id == Assignment.comparison_id)
@@ -134,14 +142,14 @@ def order_draft(session: Session, user: User, assignment_id: int, written: str) 
         raise NotFound
     batch_id, prompt_id, state, shown, when, checkable = row
     if state is AssignmentState.SKIPPED:
-        raise Conflict("You skipped this item, so its edit is no longer checked.")
+        raise Conflict(_("You skipped this item, so its edit is no longer checked."))
     if not checkable:
-        raise Conflict("This prompt came with nothing to check an answer against.")
+        raise Conflict(_("This prompt came with nothing to check an answer against."))
     if when is ShowFindings.NEVER:
-        raise Conflict("This batch does not show findings to annotators.")
+        raise Conflict(_("This batch does not show findings to annotators."))
     texts = session.scalars(select(Candidate.text).where(Candidate.id.in_(shown)))
     if any(each.split() == written.split() for each in texts):  # it would tell what is hidden until submission
-        raise BadInput("This is an unchanged response. Edit it first, then run the checks.")
+        raise BadInput(_("This is an unchanged response. Edit it first, then run the checks."))
     latest = latest_draft(session, assignment_id)
     if latest is not None and latest.draft == written and latest.state is not CheckState.FAILED:
         return latest
@@ -165,7 +173,7 @@ def _within_limit(session: Session, user: User) -> None:
     )
     if (asked or 0) >= most:
         raise TooMany(
-            f"You have asked for {most} checks within a minute. Wait a moment, then try again.", retry_after=20
+            _("You have asked for {n} checks within a minute. Wait a moment, then try again.", n=most), retry_after=20
         )
 
 

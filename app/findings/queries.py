@@ -20,6 +20,7 @@ from app.findings.models import STANDS, Check, CheckState, Finding
 from app.judgements.positions import POSITIONS
 from app.judgements.vocabulary import ShowFindings
 from app.kernel.errors import NotFound
+from app.kernel.locales import gettext as _
 from app.kernel.paging import Order, Page, read_rows
 from app.prompts.models import CHECKABLE, Batch, Prompt
 
@@ -51,7 +52,7 @@ class Chip:
     @property
     def said(self) -> str:
         """The mark in a word, for those who hear the page."""
-        return {True: "Passed", False: "Failed", None: "Not checked"}[self.passed]
+        return {True: _("Passed"), False: _("Failed"), None: _("Not checked")}[self.passed]
 
     @property
     def kind(self) -> str:
@@ -73,7 +74,7 @@ NOTHING = Shown()
 def chip_of(found: Mapping[str, Any]) -> Chip:
     """A finding, or what will be one, for people."""
     verifier, passed, message = found["verifier"], found["passed"], found["message"]
-    words = message if passed is not None else f"{verifier}: could not be checked"
+    words = message if passed is not None else _("{verifier}: could not be checked", verifier=verifier)
     plain = _timeless(found["evidence"] or {})
     if verifier == FACTS and passed is None:
         plain = {key: each for key, each in plain.items() if key not in _UNPROVEN}

@@ -20,6 +20,8 @@ from app.findings.queries import Conflict, Shown, Tally
 from app.judgements.positions import POSITIONS
 from app.kernel.db import DbSession
 from app.kernel.errors import AppError, NotFound
+from app.kernel.locales import gettext as _
+from app.kernel.locales import ngettext
 from app.kernel.paging import Cursor, Page
 from app.prompts.queries import access_batch
 from app.shell.web import is_exchange, redirect, render
@@ -149,7 +151,7 @@ def label(
 ) -> Response:
     """Say whether an answer agrees with its source, and go on to the next."""
     judging.label(session, user, finding_id, verdict)
-    return redirect(request, "/checks#facts", flash="Recorded. Here is the next answer, if there is one.")
+    return redirect(request, "/checks#facts", flash=_("Recorded. Here is the next answer, if there is one."))
 
 
 @router.post("/batches/{batch_id}/check-again")
@@ -157,9 +159,9 @@ def check_again(request: Request, session: DbSession, user: Admin, batch_id: int
     """Check what could not be checked, and what never was."""
     batch = access_batch(session, user, batch_id)
     count = orders.check_again(session, user, batch)
-    said = (
-        f"{count:,} {'text' if count == 1 else 'texts'} will be checked." if count else "Everything has been checked."
-    )
+    said = _("Everything has been checked.")
+    if count:
+        said = ngettext("{n} text will be checked.", "{n} texts will be checked.", count)
     return redirect(request, f"/batches/{batch.id}", flash=said)
 
 

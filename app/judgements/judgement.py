@@ -14,6 +14,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from app.judgements.positions import ids_by_position, positions_by_id
 from app.judgements.vocabulary import Flag, Outcome, SpanLabel
 from app.kernel.errors import refused
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.kernel.numbers import Real, Truth, Whole
 from app.kernel.storable import flaw
 
@@ -57,7 +59,7 @@ class Span(BaseModel):
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
         if self.end <= self.start:
-            raise ValueError("a marked passage ends after it starts")
+            raise ValueError(_("a marked passage ends after it starts"))
         return self
 
 
@@ -171,13 +173,13 @@ class Draft(Details):
             BadInput: something is missing; names it.
         """
         if self.outcome is None:
-            raise refused("ranking", NOTHING_SAID)
+            raise refused("ranking", _(NOTHING_SAID))
         if self.outcome is Outcome.RANKED and len(self.ranking) == 1:  # all share the first place
             return self.model_copy(update={"outcome": Outcome.TIE, "ranking": [], "strengths": []}).finished()
         gaps = len(self.ranking) - 1 if self.outcome is Outcome.RANKED else 0
         strengths = [level for level in self.strengths if level is not None]
         if len(strengths) < len(self.strengths) or len(strengths) < gaps:
-            raise refused("strengths", "Choose a strength between each pair of neighbouring ranks.")
+            raise refused("strengths", _("Choose a strength between each pair of neighbouring ranks."))
         best = self.ranking[0] if self.ranking else []
         edited = next((name for name in [*best, *self.edits] if name in self.edits), None)
         return Judgement(
@@ -191,4 +193,4 @@ class Draft(Details):
         )
 
 
-NOTHING_SAID = "First choose which response is better, or mark them as equal or all unacceptable."
+NOTHING_SAID = N_("First choose which response is better, or mark them as equal or all unacceptable.")

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from training.formats import pairs, steps, words
+
+
+def initial(text: str) -> str:
+    """``text`` as it begins a line: nothing but its first letter changes, since some languages have capitals within."""
+    return text[:1].upper() + text[1:]
 
 
 class Strength(IntEnum):
@@ -18,12 +25,12 @@ class Strength(IntEnum):
     @property
     def words(self) -> str:
         """As in "A is significantly better"."""
-        return words.STRENGTHS[self.value]
+        return _(words.STRENGTHS[self.value])
 
     @property
     def label(self) -> str:
         """The same at the beginning of a line."""
-        return self.words.capitalize()
+        return initial(self.words)
 
 
 class Outcome(StrEnum):
@@ -42,15 +49,21 @@ class Outcome(StrEnum):
     @property
     def label(self) -> str:
         """What it is called where it is counted or filtered by."""
-        return words.OUTCOMES[self.value].capitalize()
+        return initial(self.words)
+
+    @property
+    def words(self) -> str:
+        """The same within a line."""
+        return _(words.OUTCOMES[self.value])
 
     def said_of(self, shown: int) -> str:
         """What it is called beside ``shown`` responses: "Equally good". Empty where they are ranked."""
         if self is Outcome.WRITTEN:
-            return words.FROM_SCRATCH.capitalize()
+            return initial(_(words.FROM_SCRATCH))
         if self is Outcome.LABELLED:
             return self.label
-        return (words.OF_TWO if shown == 2 else words.OF_MORE).get(self.value, "").capitalize()
+        said = (words.OF_TWO if shown == 2 else words.OF_MORE).get(self.value)
+        return initial(_(said)) if said else ""
 
 
 class EditPolicy(StrEnum):
@@ -71,7 +84,7 @@ class ShowFindings(StrEnum):
     @property
     def label(self) -> str:
         """In words, for a form."""
-        return {"after": "After they submit", "judging": "While they judge", "never": "Never"}[self.value]
+        return {"after": _("After they submit"), "judging": _("While they judge"), "never": _("Never")}[self.value]
 
 
 class EditSource(StrEnum):
@@ -95,7 +108,7 @@ class StepLabel(IntEnum):
     @property
     def label(self) -> str:
         """What people read."""
-        return self.name.capitalize()
+        return _(_STEPS[self])
 
 
 class Flag(StrEnum):
@@ -108,7 +121,7 @@ class Flag(StrEnum):
     @property
     def label(self) -> str:
         """What people read."""
-        return _FLAGS[self]
+        return _(_FLAGS[self])
 
 
 class SpanLabel(StrEnum):
@@ -123,20 +136,21 @@ class SpanLabel(StrEnum):
     @property
     def label(self) -> str:
         """What people read."""
-        return _MARKS[self]
+        return _(_MARKS[self])
 
 
+_STEPS = {StepLabel.WRONG: N_("Wrong"), StepLabel.NEUTRAL: N_("Neutral"), StepLabel.RIGHT: N_("Right")}
 _FLAGS = {
-    Flag.UNSAFE: "Unsafe",
-    Flag.PRIVATE_DATA: "Private data",
-    Flag.BROKEN_RENDERING: "Not displayed properly",
+    Flag.UNSAFE: N_("Unsafe"),
+    Flag.PRIVATE_DATA: N_("Private data"),
+    Flag.BROKEN_RENDERING: N_("Not displayed properly"),
 }
 _MARKS = {
-    SpanLabel.FALSE: "False",
-    SpanLabel.UNSUPPORTED: "Not supported",
-    SpanLabel.UNSAFE: "Unsafe",
-    SpanLabel.UNCLEAR: "Unclear",
-    SpanLabel.GOOD: "Good",
+    SpanLabel.FALSE: N_("False"),
+    SpanLabel.UNSUPPORTED: N_("Not supported"),
+    SpanLabel.UNSAFE: N_("Unsafe"),
+    SpanLabel.UNCLEAR: N_("Unclear"),
+    SpanLabel.GOOD: N_("Good"),
 }
 STRONGEST_FIRST = tuple(sorted(Strength, reverse=True))
 CHOICES = (*(("A", level) for level in STRONGEST_FIRST), *(("B", level) for level in reversed(STRONGEST_FIRST)))

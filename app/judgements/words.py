@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from app.judgements.judgement import Draft
 from app.judgements.positions import positions_by_id
 from app.judgements.vocabulary import Outcome, Strength
+from app.kernel.locales import gettext as _
 from training.formats.words import FROM_SCRATCH
 
 
@@ -16,14 +17,17 @@ class Place:
     """Responses that share a place, and how much better they are than the next."""
 
     names: str
-    strength: str | None
+    than_next: str | None
+    """"better than the next"; None where that is not said, and of the last."""
 
 
 def places(said: Draft) -> list[Place]:
     """The places of a ranking, best first, as far as it goes; none of another outcome."""
     if said.outcome is not Outcome.RANKED:
         return []
-    gaps = [Strength(level).words if level else None for level in said.strengths]
+    gaps = [
+        _("{strength} than the next", strength=Strength(level).words) if level else None for level in said.strengths
+    ]
     return [Place(_and(group), gaps[at] if at < len(gaps) else None) for at, group in enumerate(said.ranking)]
 
 
@@ -35,13 +39,13 @@ def in_words(
     "B is significantly better"; of more "B, significantly better than A and C, better than D".
     """
     if outcome is Outcome.TIE:
-        return "all equally good"
+        return _("all equally good")
     if outcome is Outcome.ALL_UNACCEPTABLE:
-        return "all unacceptable"
+        return _("all unacceptable")
     if outcome is Outcome.WRITTEN:
-        return FROM_SCRATCH
+        return _(FROM_SCRATCH)
     if outcome is Outcome.LABELLED:
-        return outcome.label.lower()
+        return outcome.words
     return _ranked(ranking, shown, [Strength(level).words for level in strengths])
 
 
@@ -49,22 +53,31 @@ def _ranked(ranking: Sequence[Sequence[int]], shown: Sequence[int], strengths: S
     names = positions_by_id(shown)
     groups = [_and(sorted(names[each] for each in group)) for group in ranking]
     if len(shown) == 2:
-        return f"{groups[0]} is {strengths[0] if strengths else 'better'}"
-    if not strengths:
-        return ", then ".join(groups)
-    return groups[0] + "".join(f", {how} than {group}" for how, group in zip(strengths, groups[1:], strict=True))
+        return _("{name} is {strength}", name=groups[0], strength=strengths[0] if strengths else Strength.BETTER.words)
+    said = groups[0]
+    for at, group in enumerate(groups[1:]):
+        if strengths:
+            said = _("{before}, {strength} than {name}", before=said, strength=strengths[at], name=group)
+        else:
+            said = _("{before}, then {name}", before=said, name=group)
+    return said
 
 
 def best_in_words(outcome: Outcome, best: Sequence[int], shown: Sequence[int]) -> str:
     """What stands first, as a clause, from candidate ids: "response B is best"."""
     if outcome is Outcome.TIE:
-        return "the responses are equally good"
+        return _("the responses are equally good")
     if outcome is Outcome.ALL_UNACCEPTABLE:
-        return "all responses are unacceptable"
+        return _("all responses are unacceptable")
     names = positions_by_id(shown)
     first = sorted(names[each] for each in best)
-    return f"response {first[0]} is best" if len(first) == 1 else f"responses {_and(first)} share the first place"
+    if len(first) == 1:
+        return _("response {name} is best", name=first[0])
+    return _("responses {names} share the first place", names=_and(first))
 
 
 def _and(names: Sequence[str]) -> str:
-    return " and ".join(names)
+    said = "".join(names[:1])
+    for name in names[1:]:
+        said = _("{names} and {name}", names=said, name=name)
+    return said

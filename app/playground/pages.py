@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from app.accounts.models import User
 from app.candidates.live_events import Snapshot
 from app.candidates.live_pace import shown
+from app.kernel.locales import gettext as _
 from app.kernel.markup import to_html
 from app.playground import service
 from app.playground.forms import SIDES
@@ -30,7 +31,7 @@ class Said:
     @property
     def who(self) -> str:
         """Who said it, to its reader."""
-        return {"system": "System prompt", "user": "You"}.get(self.role, "The answer you took")
+        return {"system": _("System prompt"), "user": _("You")}.get(self.role) or _("The answer you took")
 
 
 @dataclass(frozen=True)

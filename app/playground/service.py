@@ -17,6 +17,7 @@ from app.accounts.models import User
 from app.candidates import live, live_pace
 from app.candidates.models import LiveGeneration, LiveKind
 from app.kernel.errors import Conflict, NotFound, Unavailable, refused
+from app.kernel.locales import gettext as _
 from app.kernel.settings import get_settings
 from app.playground.forms import SIDES, Ask
 from app.playground.models import Trial
@@ -41,7 +42,7 @@ def ask(session: Session, user: User, wanted: Ask) -> Trial:
         return access(session, user, session.scalars(select(Trial.id).where(Trial.left_id == earlier.id)).one())
     messages = [*_before(session, user, wanted), {"role": "user", "content": wanted.message}]
     if sum(len(each["content"]) for each in messages) > get_settings().prompt_limit_chars:
-        raise Conflict("The conversation is too long to continue: begin a new one.")
+        raise Conflict(_("The conversation is too long to continue: begin a new one."))
     writers = _two(session, wanted)
     with session.begin_nested():  # both, or none where the quota is for one only
         left, right = (
@@ -126,12 +127,12 @@ def _before(session: Session, user: User, wanted: Ask) -> list[dict[str, Any]]:
     if wanted.after is None:
         return [] if wanted.system is None else [{"role": "system", "content": wanted.system}]
     if wanted.system is not None:
-        raise refused("system", "The conversation has its system prompt already: begin a new one to change it.")
+        raise refused("system", _("The conversation has its system prompt already: begin a new one to change it."))
     trial = access(session, user, wanted.after)
     _check_written(trial)
     shown = live_pace.shown(session, (trial.left, trial.right)[SIDES.index(wanted.answer or "A")])
     if not shown.text.strip():
-        raise Conflict("There is no text in this answer to go on from: take the other one, or ask again.")
+        raise Conflict(_("There is no text in this answer to go on from: take the other one, or ask again."))
     return [*trial.messages, {"role": "assistant", "content": shown.text}]
 
 
@@ -139,10 +140,10 @@ def _two(session: Session, wanted: Ask) -> list[Deployment]:
     """The champion's deployment and the other one; in an order that says nothing where the trial is blind."""
     champion, there = serving(session).writer, others(session)
     if champion is None:
-        raise Unavailable("No model is loaded right now. Your message is kept; try again later.", retry_after=30)
+        raise Unavailable(_("No model is loaded right now. Your message is kept; try again later."), retry_after=30)
     other = there[0] if wanted.beside is None else next((each for each in there if each.id == wanted.beside), None)
     if other is None:
-        raise refused("beside", "This model is not in service now: choose one of the list.")
+        raise refused("beside", _("This model is not in service now: choose one of the list."))
     writers = [champion, other]
     if wanted.blind:
         SystemRandom().shuffle(writers)
@@ -151,4 +152,4 @@ def _two(session: Session, wanted: Ask) -> list[Deployment]:
 
 def _check_written(trial: Trial) -> None:
     if not is_written(trial):
-        raise Conflict("The answers are still being written: wait for them, or stop them.", retry_after=2)
+        raise Conflict(_("The answers are still being written: wait for them, or stop them."), retry_after=2)

@@ -2,15 +2,27 @@
 // itself: debounced, one at a time, retried, versioned. Nothing of the document is used here, so that `node --test tests/js`
 // can run it with a clock and a server of its own.
 
+import { t } from "./text.js";
+
 /** The choice where no response is shown, and the one where steps are labelled. */
 export const WRITTEN = "written";
 const LABELLED = "labelled";
-const STEPS = { 1: "right", 0: "neutral", [-1]: "wrong" };
+const STEPS = {
+  1: (step) => t("Step {step}: right", { step }),
+  0: (step) => t("Step {step}: neutral", { step }),
+  [-1]: (step) => t("Step {step}: wrong", { step }),
+};
 
 /** The response that a pairwise choice prefers, or null. */
 export function preferred(choice) {
   if (choice === WRITTEN) return "A"; // what stands for the answer that is written
   return /^[AB][1-4]$/.test(choice) ? choice[0] : null;
+}
+
+/** What is missing where nothing is chosen of two responses: the words of the other `outcomes`, and their `keys`. */
+export function unchosen({ tie, all_unacceptable: none }, keys) {
+  const others = { tie: tie.toLowerCase(), none: none.toLowerCase(), tieKey: keys.tie, noneKey: keys.unacceptable };
+  return t("First choose which response is better, or {tie} ({tieKey}), or {none} ({noneKey}).", others);
 }
 
 /** What a draft says of the judgement so far: `choice` is the form's, `ranked` what a ranking says that was begun. */
@@ -33,10 +45,10 @@ export function described(
       ? ranking.map((group, i) => group.join(" = ") + (i in strengths ? ` >${strengths[i] ?? "?"}` : "")).join(" ")
       : outcomes[outcome];
   const edited = Object.entries(edits).map(([name, text]) =>
-    outcome === WRITTEN ? text : `${name}, improved: ${text}`,
+    outcome === WRITTEN ? text : t("{name}, improved: {text}", { name, text }),
   );
-  const steps = labels.map((label, place) => `Step ${place + 1}: ${STEPS[label]}`).join("\n");
-  return [judged, steps, right, ...edited, comment].filter(Boolean).join("\n\n") || "(nothing yet)";
+  const steps = labels.map((label, place) => STEPS[label](place + 1)).join("\n");
+  return [judged, steps, right, ...edited, comment].filter(Boolean).join("\n\n") || t("(nothing yet)");
 }
 
 /** The same for two drafts that say the same; the seconds of work do not count, nor what is said with nothing. */
@@ -141,10 +153,10 @@ export function detailsOf(entries) {
 export const SAID = {
   idle: "",
   waiting: "…",
-  saving: "Saving…",
-  saved: "Saved",
-  failed: "Not saved – retrying",
-  refused: "Not saved",
+  saving: t("Saving…"),
+  saved: t("Saved"),
+  failed: t("Not saved – retrying"),
+  refused: t("Not saved"),
 };
 
 /** Requests that outlive their page may carry 64 KiB, all of them together. */
@@ -155,7 +167,7 @@ const sizeOf = (text) => new TextEncoder().encode(text).length;
 /** A refusal that trying again cannot change; `problem` is the server's problem+json. */
 export class Refused extends Error {
   constructor(status, problem) {
-    super(problem?.detail ?? `The server answered ${status}.`);
+    super(problem?.detail ?? t("The server answered {status}.", { status }));
     this.status = status;
     this.problem = problem ?? {};
   }
@@ -176,7 +188,7 @@ export async function call(url, { method = "POST", body, fetch = globalThis.fetc
   const answer = await response.json().catch(() => null);
   if (response.status >= 400 && response.status < 500 && response.status !== 429)
     throw new Refused(response.status, answer);
-  throw new Error(answer?.detail ?? `The server answered ${response.status}.`);
+  throw new Error(answer?.detail ?? t("The server answered {status}.", { status: response.status }));
 }
 
 export class Saver {

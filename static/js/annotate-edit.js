@@ -3,11 +3,12 @@
 
 import { call } from "./annotate-draft.js";
 import { count, distance, said } from "./annotate-distance.js";
+import { t } from "./text.js";
 import { changes, shown, words } from "./word-diff.js";
 
 const DIFF_LIMIT = 60_000;
 const AHEAD = 12; // words of the text before that a revision on its way is compared with, beyond its own number
-const NAMES = { write: "Changes", changes: "Changes", preview: "Preview", revision: "Revision" };
+const NAMES = { write: t("Changes"), changes: t("Changes"), preview: t("Preview"), revision: t("Revision") };
 
 let diffScript = null;
 
@@ -26,8 +27,8 @@ export function loadDiff(url) {
 /** Why the page cannot submit `edited` in place of `original`, or "" when it can. Unchanged text is no edit. */
 export function editProblem(edited, original, required) {
   const same = edited === original.replaceAll("\r\n", "\n");
-  if (!same && edited.trim() === "") return "The improved text is empty: write it, or undo all changes.";
-  if (same && required) return "This batch requires an improved text: edit the response that you chose.";
+  if (!same && edited.trim() === "") return t("The improved text is empty: write it, or undo all changes.");
+  if (same && required) return t("This batch requires an improved text: edit the response that you chose.");
   return "";
 }
 
@@ -76,7 +77,7 @@ export class Editor {
       this.undone = null;
       this.area.value = this.edits.get(name) ?? this.original;
       if (!this.writes) {
-        this.section.querySelector("[data-improve-name]").textContent = `response ${name}`;
+        this.section.querySelector("[data-improve-name]").textContent = t("Improve response {name}", { name });
         this.card.querySelector(".response__text").before(this.section);
       }
       this.section.hidden = false;
@@ -139,7 +140,7 @@ export class Editor {
   #showKept() {
     for (const card of this.form.querySelectorAll("[data-response]")) {
       const name = card.dataset.response;
-      const words = this.edits.has(name) && name !== this.name ? "your edit is kept" : "";
+      const words = this.edits.has(name) && name !== this.name ? t("your edit is kept") : "";
       let kept = card.querySelector("[data-edit-kept]");
       if (!words && !kept) continue;
       if (!kept) {
@@ -195,8 +196,9 @@ export class Editor {
   }
 
   problem() {
-    if (this.writes) return this.area.value.trim() === "" ? "Write the answer before you submit it." : "";
-    if (this.guest) return "A revision stands there that is not decided: Enter accepts it, Esc goes back to your text.";
+    if (this.writes) return this.area.value.trim() === "" ? t("Write the answer before you submit it.") : "";
+    if (this.guest)
+      return t("A revision stands there that is not decided: Enter accepts it, Esc goes back to your text.");
     const required = this.required && !this.nothing?.checked;
     return this.name === null ? "" : editProblem(this.area.value, this.original, required);
   }
@@ -230,18 +232,15 @@ export class Editor {
   async reveal(text, isWhole) {
     this.revealed = text;
     const before = this.area.value;
-    const part = isWhole
-      ? before
-      : words(before)
-          .slice(0, words(text).length + AHEAD)
-          .join("");
+    const far = words(text).length + AHEAD;
+    const part = isWhole ? before : words(before).slice(0, far).join("");
     const parts = await this.#parts(part, text, isWhole ? 400 : 100);
     if (this.mode !== "revision" || this.revealed !== text) return null;
     // what is not written yet is not taken away
     if (parts && !isWhole && !parts.at(-1)?.same) parts.at(-1).before = "";
     this.pane.setAttribute("aria-busy", String(!isWhole));
     this.pane.replaceChildren(...(parts ? shown(parts) : [text]));
-    return parts && isWhole ? distance(parts) || "Nothing changed" : "";
+    return parts && isWhole ? distance(parts) || t("Nothing changed") : "";
   }
 
   /** What stands in the place of the text: "write", "changes", "preview" or "revision". */
@@ -265,7 +264,7 @@ export class Editor {
   }
 
   #occupied() {
-    this.hint("A revision stands there: Enter accepts it, Esc goes back");
+    this.hint(t("A revision stands there: Enter accepts it, Esc goes back"));
   }
 
   #key(event) {
@@ -312,8 +311,9 @@ export class Editor {
     const isChanged = this.area.value !== this.original;
     this.section.toggleAttribute("data-changed", isChanged);
     this.undo.hidden = !isChanged && this.undone === null;
-    const [away, back] = this.writes ? ["Clear", "Restore my text"] : ["Undo all changes", "Restore my changes"];
-    this.undo.textContent = this.undone === null ? away : back;
+    const isUndone = this.undone !== null;
+    if (this.writes) this.undo.textContent = isUndone ? t("Restore my text") : t("Clear");
+    else this.undo.textContent = isUndone ? t("Restore my changes") : t("Undo all changes");
   }
 
   #show() {
@@ -321,10 +321,10 @@ export class Editor {
     this.#showUndo();
     this.area.setCustomValidity("");
     clearTimeout(this.timer);
-    if (this.writes) this.size.textContent = said(count(text), "word");
+    if (this.writes) this.size.textContent = said(count(text));
     else if (text === this.original) {
       this.size.textContent = "";
-      if (this.mode === "changes") this.pane.textContent = "No changes yet.";
+      if (this.mode === "changes") this.pane.textContent = t("No changes yet.");
     } else this.timer = setTimeout(() => this.#compare(text), text.length > 5000 ? 400 : 60);
     if (this.mode === "preview") this.timer = setTimeout(() => this.#render(text), 200);
   }
@@ -336,7 +336,7 @@ export class Editor {
       await globalThis.htmx.ajax("POST", "/preview", place);
       (await import("./base.js")).reachable(this.pane);
     } catch {
-      this.pane.textContent = "The preview is not available now.";
+      this.pane.textContent = t("The preview is not available now.");
     }
   }
 
@@ -353,7 +353,7 @@ export class Editor {
     this.size.textContent = parts ? distance(parts) : "";
     if (this.mode !== "changes") return;
     if (parts) this.pane.replaceChildren(...shown(parts));
-    else this.pane.textContent = "These texts are too long or too different to show what changed.";
+    else this.pane.textContent = t("These texts are too long or too different to show what changed.");
   }
 }
 

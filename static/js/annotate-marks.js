@@ -2,6 +2,7 @@
 
 import { MarkBar } from "./annotate-mark-bar.js";
 import { excerpt, locate, sourceOf, trimmed } from "./annotate-passages.js";
+import { t } from "./text.js";
 
 // painted in the text itself by name, without a change to the document; browsers that do not know it still have the list
 const PAINTS = { good: "marked-good", other: "marked" };
@@ -74,18 +75,18 @@ export class Marks {
   mark(label, range = this.range) {
     this.range = range;
     const found = range && selectedPassage(range);
-    if (!found) return this.hint("Select text of one response first, then press the digit");
+    if (!found) return this.hint(t("Select text of one response first, then press the digit"));
     const name = found.text.closest("[data-response]").dataset.response;
     const span = sourceOf(this.texts[name], found.passage, found.whole);
     if (!span)
       return this.hint(
-        "It cannot be told where this stands in the text as it was written: mark it there, under “As written”",
+        t("It cannot be told where this stands in the text as it was written: mark it there, under “As written”"),
       );
     const same = ({ position, start, end }) => position === name && start === span.start && end === span.end;
     this.last = { note: "", ...this.spans.find(same), position: name, ...span, label };
     this.spans = [...this.spans.filter((other) => !same(other)), this.last];
     document.getSelection().removeAllRanges();
-    this.#changed(`Marked: ${this.labels[label]}`);
+    this.#changed(t("Marked: {label}", { label: this.labels[label] }));
     this.bar.done(this.labels[label], this.last.note, this.range);
   }
 
@@ -98,14 +99,14 @@ export class Marks {
     if (found.passage.start > start || found.passage.end < end) return;
     event.clipboardData.setData("text/plain", this.texts[found.text.closest("[data-response]").dataset.response]);
     event.preventDefault();
-    this.hint("Copied as it was written");
+    this.hint(t("Copied as it was written"));
   }
 
   /** Write a note on what was marked last; says why not, where there is no mark. */
   note() {
     this.last = this.spans.includes(this.last) ? this.last : this.spans.at(-1);
     if (!this.last)
-      return this.hint("There is no mark to write a note on: select text of a response and press a digit");
+      return this.hint(t("There is no mark to write a note on: select text of a response and press a digit"));
     this.bar.write(this.labels[this.last.label], this.last.note, this.range);
   }
 
@@ -113,12 +114,12 @@ export class Marks {
     const noted = { ...this.last, note };
     this.spans = this.spans.map((span) => (span === this.last ? noted : span));
     this.last = noted;
-    this.#changed(note ? "Noted" : "No note");
+    this.#changed(note ? t("Noted") : t("No note"));
   }
 
   #remove(span) {
     this.spans = this.spans.filter((other) => other !== span);
-    this.#changed("Mark removed");
+    this.#changed(t("Mark removed"));
   }
 
   #changed(words) {
@@ -132,7 +133,7 @@ export class Marks {
     for (const list of this.root.querySelectorAll("[data-marks]")) {
       const mine = this.spans.filter((span) => span.position === list.dataset.marks);
       list.replaceChildren(...mine.map((span) => this.#item(span)));
-      list.closest("details").querySelector("[data-marks-count]").textContent = mine.length || "none";
+      list.closest("details").querySelector("[data-marks-count]").textContent = mine.length || t("none");
     }
     this.paint();
   }
@@ -173,7 +174,7 @@ export class Marks {
     const quote = excerpt(this.texts[span.position], span);
     const item = make("li", { className: "marked" });
     const remove = make("button", { type: "button", className: "icon-button", textContent: "×" });
-    remove.setAttribute("aria-label", `Remove the mark on “${quote.slice(0, 40)}”`);
+    remove.setAttribute("aria-label", t("Remove the mark on “{quote}”", { quote: quote.slice(0, 40) }));
     remove.addEventListener("click", () => this.#remove(span));
     const words = `${this.labels[span.label] ?? span.label}${span.note ? `: ${span.note}` : ""}`;
     item.append(make("mark", { dir: "auto", textContent: quote }), ` ${words} `, remove);

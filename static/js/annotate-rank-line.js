@@ -1,6 +1,7 @@
 // The line in which a ranking is typed: letters, best first. What is wrong with it stands under it, and moves nothing.
 
 import { typed, written } from "./annotate-ranking.js";
+import { t } from "./text.js";
 
 /** Whether a sign may stand in the line; what else is typed is refused with a reason. */
 const isSign = (shown) => (sign) => /^[=>1-4 ]$/.test(sign) || "abcdefgh".slice(0, shown).includes(sign);
@@ -45,7 +46,7 @@ export class RankLine {
 
   #missing() {
     const { left, good } = this;
-    return good && left.length ? `Not ranked yet: ${left.join(", ")}.` : "";
+    return good && left.length ? t("Not ranked yet: {names}.", { names: left.join(", ") }) : "";
   }
 
   #key(event) {
@@ -79,11 +80,11 @@ export class RankLine {
       this.field.value = this.good;
     }
     this.#say(this.#missing());
-    if (state && !left.length) this.announce(`Ranked ${state.order.join(", ")}`);
+    if (state && !left.length) this.announce(t("Ranked {names}", { names: state.order.join(", ") }));
   }
 
   #say(text, isProblem = false) {
-    this.said.textContent = text || (this.good ? "" : "Type the letters, best first; = for equally good.");
+    this.said.textContent = text || (this.good ? "" : t("Type the letters, best first; = for equally good."));
     this.said.toggleAttribute("data-bad", isProblem);
     this.field.setAttribute("aria-invalid", String(isProblem));
   }

@@ -14,8 +14,7 @@ import {
   toggleTie,
 } from "./annotate-ranking.js";
 import { RankLine } from "./annotate-rank-line.js";
-
-const EQUAL = "as good as";
+import { t } from "./text.js";
 
 /** What a pointer sends while it drags, by mouse and by touch. */
 const MOVES = ["dragover", "pointermove", "touchmove"];
@@ -63,9 +62,17 @@ export class Ranker {
     this.#show();
   }
 
-  /** How a response stands to the next one, for a gap between 0 and 4. */
+  /** How a response stands to the next one, for a gap between 0 and 4; null: nothing is said of it. */
   #than(gap) {
-    return gap === 0 ? EQUAL : `${this.strengths[gap]} than`;
+    if (gap === null) return t("how much better?");
+    return gap === 0 ? t("as good as") : t("{strength} than", { strength: this.strengths[gap] });
+  }
+
+  /** The same in a sentence. */
+  #compared(name, gap, below) {
+    if (gap === null) return t("{name} and {below}", { name, below });
+    if (gap === 0) return t("{name} as good as {below}", { name, below });
+    return t("{name} {strength} than {below}", { name, strength: this.strengths[gap], below });
   }
 
   focus() {
@@ -98,7 +105,7 @@ export class Ranker {
     };
     dialog.returnValue = "";
     dialog.showModal();
-    return "You left the responses in the order shown.";
+    return t("You left the responses in the order shown.");
   }
 
   /** Whether every strength is set. */
@@ -122,7 +129,8 @@ export class Ranker {
     const gap = this.items.get(this.state.order[at]).querySelector("[data-gap]");
     gap.toggleAttribute("data-missing", true);
     gap.focus();
-    return `Choose how much better ${this.state.order[at]} is than ${this.state.order[at + 1]}.`;
+    const [name, below] = this.state.order.slice(at);
+    return t("Choose how much better {name} is than {below}.", { name, below });
   }
 
   /** Say how the response at hand compares with the next one, from 0 (as good) to 4, and go on to the next gap. */
@@ -207,9 +215,13 @@ export class Ranker {
   #move(name, to, focused) {
     if (to < 0 || to >= this.state.order.length) return;
     this.#change(place(this.state, name, to));
-    this.announce(`${name} moved to ${to + 1} of ${this.state.order.length}`);
+    this.#sayMoved(name, to);
     // a button at the end of the list is off, and an element that was moved has lost the focus
     (focused?.disabled === false ? focused : this.#row(name)).focus();
+  }
+
+  #sayMoved(name, to) {
+    this.announce(t("{name} moved to {place} of {all}", { name, place: to + 1, all: this.state.order.length }));
   }
 
   #key(event, name) {
@@ -228,7 +240,7 @@ export class Ranker {
     this.#change(state);
     const gap = state.gaps[at];
     this.#showExample(gap);
-    this.announce(`${state.order[at]} ${gap === null ? "and" : this.#than(gap)} ${state.order[at + 1]}`);
+    this.announce(this.#compared(state.order[at], gap, state.order[at + 1]));
   }
 
   #change(state) {
@@ -246,10 +258,8 @@ export class Ranker {
       const item = this.items.get(name);
       if (this.list.children[at] !== item) this.list.insertBefore(item, this.list.children[at] ?? null);
       const below = this.state.order[at + 1];
-      this.#row(name).setAttribute(
-        "aria-label",
-        `Response ${name}, place ${shared.get(name)} of ${this.state.order.length}`,
-      );
+      const said = { name, place: shared.get(name), all: this.state.order.length };
+      this.#row(name).setAttribute("aria-label", t("Response {name}, place {place} of {all}", said));
       item.querySelector("[data-place-number]").textContent = shared.get(name);
       item.querySelector("[data-move='-1']").disabled = at === 0;
       item.querySelector("[data-move='1']").disabled = below === undefined;
@@ -261,8 +271,9 @@ export class Ranker {
   #showGap(item, at, name, below) {
     const gap = this.state.gaps[at];
     const button = item.querySelector("[data-gap]");
-    button.textContent = gap === null ? "how much better?" : this.#than(gap);
-    button.setAttribute("aria-label", `${name} compared with ${below}: ${button.textContent}`);
+    button.textContent = this.#than(gap);
+    const said = { name, below, how: button.textContent };
+    button.setAttribute("aria-label", t("{name} compared with {below}: {how}", said));
     if (at === this.active) button.setAttribute("aria-current", "true");
     else button.removeAttribute("aria-current");
     button.toggleAttribute("data-unset", gap === null);
@@ -274,7 +285,8 @@ export class Ranker {
   #showStrip() {
     const { active } = this;
     const { order, gaps } = this.state;
-    this.section.querySelector("[data-strip-of]").textContent = `${order[active]} compared with ${order[active + 1]}`;
+    const said = { name: order[active], below: order[active + 1] };
+    this.section.querySelector("[data-strip-of]").textContent = t("{name} compared with {below}", said);
     for (const button of this.strip.querySelectorAll("[data-strength]")) {
       button.setAttribute("aria-pressed", String(gaps[active] === Number(button.dataset.strength)));
     }
@@ -328,11 +340,11 @@ export class Ranker {
     const onto = this.onto?.dataset.place;
     if (onto) {
       this.#change(join(this.state, name, onto));
-      this.announce(`${name} ${EQUAL} ${onto}`);
+      this.announce(this.#compared(name, 0, onto));
     } else if (oldIndex !== newIndex) {
       const order = [...this.list.children].map((each) => each.dataset.place);
       this.#change(arrange(this.state, order));
-      this.announce(`${name} moved to ${newIndex + 1} of ${order.length}`);
+      this.#sayMoved(name, newIndex);
     }
   }
 }

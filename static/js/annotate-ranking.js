@@ -1,5 +1,7 @@
 // A ranking with ties and strengths, as pure functions without a document: tested with `node --test tests/js`.
 
+import { t } from "./text.js";
+
 const LETTERS = "ABCDEFGH";
 
 /** A ranking: `order` of letters, best first; `gaps[i]` between place i and the next: null unset, 0 equal, 1 to 4. */
@@ -134,15 +136,15 @@ export function typed(text, shown) {
   const rest = () => letters.filter((name) => !order.includes(name));
   for (const sign of text.normalize("NFKC").toUpperCase()) {
     if (letters.includes(sign)) {
-      if (order.includes(sign)) return { problem: `${sign} is ranked already.` };
+      if (order.includes(sign)) return { problem: t("{name} is ranked already.", { name: sign }) };
       put(sign);
     } else if (/[=1-4]/.test(sign)) {
-      if (!order.length) return { problem: "Begin with the letter of the best response." };
+      if (!order.length) return { problem: t("Begin with the letter of the best response.") };
       const value = sign === "=" ? 0 : Number(sign);
       // "DAB=" is read as it stands, "DAB3" as three letters whose strengths begin
       if (order.length === shown - 1 && value && gaps.includes(null)) put(rest()[0]);
       if (order.length < shown) next = value;
-      else if (!gaps.includes(null)) return { problem: "Every strength is set: choose a place to change it." };
+      else if (!gaps.includes(null)) return { problem: t("Every strength is set: choose a place to change it.") };
       else {
         gaps[gaps.indexOf(null)] = value;
         filled = true;
@@ -156,7 +158,8 @@ export function typed(text, shown) {
 }
 
 function unknown(sign, letters) {
-  if (/\d/.test(sign)) return "Strengths are 1 to 4.";
-  if (/[A-Z]/.test(sign)) return `There is no response ${sign}: they are A to ${letters.at(-1)}.`;
-  return `“${sign}” is no part of a ranking: letters, “=” and 1 to 4 are.`;
+  if (/\d/.test(sign)) return t("Strengths are 1 to 4.");
+  if (/[A-Z]/.test(sign))
+    return t("There is no response {name}: they are A to {last}.", { name: sign, last: letters.at(-1) });
+  return t("“{sign}” is no part of a ranking: letters, “=” and 1 to 4 are.", { sign });
 }

@@ -1,5 +1,7 @@
 // What is asked of each response beside its place: one question at a time is at hand, and a digit answers it.
 
+import { t } from "./text.js";
+
 export class Rater {
   /** `show` brings the response of a question into sight, where only one is shown at a time. */
   constructor(form, { announce, hint, show, onChange }) {
@@ -24,7 +26,7 @@ export class Rater {
   /** Go to the first rating that is missing; returns whether there is one. */
   next() {
     const isMissing = this.#go(this.#open());
-    if (isMissing) this.hint("Digits rate now; Esc goes back");
+    if (isMissing) this.hint(t("Digits rate now; Esc goes back"));
     return isMissing;
   }
 
@@ -68,13 +70,17 @@ export class Rater {
     event.stopPropagation();
     const steps = this.#steps(question);
     const step = steps[digit - 1];
-    if (!step) return this.hint(`This question has ${steps.length} answers: 1 to ${steps.length}`);
+    if (!step) return this.hint(t("This question has {n} answers: 1 to {n}", { n: steps.length }));
     step.checked = true;
     this.onChange();
-    this.announce(`${question.querySelector("legend").textContent}: ${step.parentElement.textContent.trim()}`);
+    const said = {
+      question: question.querySelector("legend").textContent,
+      answer: step.parentElement.textContent.trim(),
+    };
+    this.announce(t("{question}: {answer}", said));
     if (this.#go(this.#open(question))) return;
     step.focus();
     this.#mark(null);
-    this.hint("Everything is rated: Enter submits");
+    this.hint(t("Everything is rated: Enter submits"));
   }
 }

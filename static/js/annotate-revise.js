@@ -2,6 +2,7 @@
 // is about, with what it changes there; Enter takes it, Esc goes back to what was there.
 
 import { follow, stateInWords } from "./live.js";
+import { t } from "./text.js";
 
 const make = (tag, values) => Object.assign(document.createElement(tag), values);
 const PAINT = 120; // milliseconds between two pictures of a text that is coming
@@ -34,7 +35,7 @@ export class Reviser {
       const { revisions } = await this.call(this.url, { method: "GET" });
       for (const revision of revisions) this.#know(revision);
     } catch {
-      this.#say("Earlier revisions could not be loaded.");
+      this.#say(t("Earlier revisions could not be loaded."));
     }
     this.#opened();
   }
@@ -63,9 +64,9 @@ export class Reviser {
   async ask() {
     const feedback = this.feedback.value.trim();
     if (this.asking) return;
-    if (this.writing) return this.#say("One revision at a time: the last one is still being written.");
+    if (this.writing) return this.#say(t("One revision at a time: the last one is still being written."));
     if (!feedback) {
-      this.#say("Write what should change first.");
+      this.#say(t("Write what should change first."));
       this.feedback.focus();
       return;
     }
@@ -76,7 +77,7 @@ export class Reviser {
     this.wanted = wanted;
     this.key ??= crypto.randomUUID();
     this.#asks(true);
-    this.#say("Asking");
+    this.#say(t("Asking"));
     try {
       const body = { position, feedback, source_text: text, request_key: this.key };
       const revision = this.#know(await this.call(this.url, { body }));
@@ -85,7 +86,7 @@ export class Reviser {
     } catch (error) {
       if (error.status) this.key = null; // refused for good: the next try is another request
       const lost = error instanceof TypeError || error.name === "TimeoutError";
-      this.#say(lost ? "The server cannot be reached: try again." : error.message);
+      this.#say(lost ? t("The server cannot be reached: try again.") : error.message);
     } finally {
       this.#asks(false);
     }
@@ -139,7 +140,7 @@ export class Reviser {
     if (this.now !== revision) return;
     this.#say(stateInWords(end));
     if (end.text.trim()) return this.#paint(stateInWords(end));
-    const words = end.error ?? "No text was generated.";
+    const words = end.error ?? t("No text was generated.");
     const had = this.editor.pane.contains(document.activeElement);
     this.#leave(revision);
     this.#say(words);
@@ -163,7 +164,7 @@ export class Reviser {
     if (this.now !== revision || !revision.isWhole || far === null) return;
     const words = [revision.state === "done" && far ? "" : state, far].filter(Boolean).join(". ");
     this.#say(words);
-    this.announce(`The revision stands there. ${words}. Enter accepts it, Esc goes back.`);
+    this.announce(t("The revision stands there. {how}. Enter accepts it, Esc goes back.", { how: words }));
   }
 
   #key(event) {
@@ -176,13 +177,13 @@ export class Reviser {
   /** Take it into the editor, and go where Enter submits; with `adjust` go on writing in it. */
   accept(adjust = false) {
     const revision = this.now;
-    if (!revision.isWhole) return this.hint("It is still being written: Esc goes back");
+    if (!revision.isWhole) return this.hint(t("It is still being written: Esc goes back"));
     this.#leave(revision);
     this.editor.take(revision.text, revision.id);
     this.feedback.value = "";
     this.section.open = false;
     this.#say("");
-    this.announce("The revision is in the editor");
+    this.announce(t("The revision is in the editor"));
     if (adjust) this.editor.focus();
     else this.editor.leave();
   }
@@ -231,8 +232,8 @@ export class Reviser {
 
   #item(revision) {
     const item = make("li", { className: "revision" });
-    const button = make("button", { type: "button", className: "button button--small", textContent: "Show" });
-    button.setAttribute("aria-label", `Show the revision: ${revision.feedback.slice(0, 60)}`);
+    const button = make("button", { type: "button", className: "button button--small", textContent: t("Show") });
+    button.setAttribute("aria-label", t("Show the revision: {feedback}", { feedback: revision.feedback.slice(0, 60) }));
     button.addEventListener("click", () => this.#show(revision, true));
     item.append(button, make("span", { dir: "auto", textContent: revision.feedback }));
     return item;

@@ -2,6 +2,7 @@
 
 import { moved, partsOf } from "./annotate-passages.js";
 import { rangeOf, selectedPassage, textNodes } from "./annotate-marks.js";
+import { t } from "./text.js";
 
 export class Selector {
   constructor(root, { announce, hint, labels }) {
@@ -22,13 +23,14 @@ export class Selector {
     this.whole = this.nodes.map((node) => node.data).join("");
     this.sentences = partsOf(this.whole, "sentence");
     this.words = partsOf(this.whole, "word");
-    if (!this.sentences.length) return this.hint("This response has no text to select");
+    if (!this.sentences.length) return this.hint(t("This response has no text to select"));
     this.#prepare(article.dataset.response);
     const selection = document.getSelection();
     const found = selection.rangeCount && !selection.isCollapsed ? selectedPassage(selection.getRangeAt(0)) : null;
     this.text.focus({ preventScroll: true });
     this.#select(found?.text === this.text ? found.passage : this.sentences[0]);
-    this.hint(`Response ${article.dataset.response}: ↓ ↑ sentences, → ← words, with Shift more or less of them`);
+    const where = { name: article.dataset.response };
+    this.hint(t("Response {name}: ↓ ↑ sentences, → ← words, with Shift more or less of them", where));
   }
 
   #prepare(name) {
@@ -38,7 +40,7 @@ export class Selector {
     if (!text.hasAttribute("tabindex")) text.tabIndex = -1;
     text.dataset.ownKeys = "";
     text.setAttribute("role", "group");
-    text.setAttribute("aria-label", `Text of response ${name}`);
+    text.setAttribute("aria-label", t("Text of response {name}", { name }));
     text.addEventListener("keydown", (event) => this.#key(event));
     text.addEventListener("blur", () => document.hasFocus() && document.getSelection().removeAllRanges());
   }
@@ -64,7 +66,7 @@ export class Selector {
     const way = across * (this.#isRightToLeft() ? -1 : 1);
     const to = moved(along ? this.sentences : this.words, this.now, along ?? way, event.shiftKey);
     if (to) this.#select(to);
-    else this.hint("There is no text beyond this");
+    else this.hint(t("There is no text beyond this"));
   }
 
   #isRightToLeft() {

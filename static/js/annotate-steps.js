@@ -1,5 +1,7 @@
 // Labelling a response step by step, one row at a time by three keys: it stops at the first wrong step and asks for the right one.
 
+import { t } from "./text.js";
+
 const WRONG = -1;
 
 /** What is said of the steps, from the first one to the first that is wrong or of which nothing is said (null). */
@@ -12,9 +14,10 @@ export function labelled(values) {
 /** Why `labels` of so many `steps` cannot be submitted yet, or "". */
 export function missingLabel(labels, steps, right, required) {
   if (labels.at(-1) === WRONG) {
-    return required && !right.trim() ? "This batch requires the right step: write what should stand there." : "";
+    return required && !right.trim() ? t("This batch requires the right step: write what should stand there.") : "";
   }
-  return labels.length < steps ? `Label step ${labels.length + 1} of ${steps}, or an earlier one as wrong.` : "";
+  if (labels.length >= steps) return "";
+  return t("Label step {step} of {steps}, or an earlier one as wrong.", { step: labels.length + 1, steps });
 }
 
 export class Stepper {
@@ -61,16 +64,18 @@ export class Stepper {
       this.#show();
       if (this.area) this.area.focus();
       else this.focus();
-      this.announce(`Step ${number} is wrong.${this.area ? " Write what should stand there." : ""}`);
+      const said = { step: number };
+      if (this.area) this.announce(t("Step {step} is wrong. Write what should stand there.", said));
+      else this.announce(t("Step {step} is wrong.", said));
     } else if (number === this.rows.length) {
       this.#goTo(this.now);
-      this.hint("All steps are labelled: Ctrl Enter submits");
+      this.hint(t("All steps are labelled: Ctrl Enter submits"));
     } else this.#goTo(number);
     this.onChange();
   }
 
   back() {
-    if (this.now === 0) return this.hint("This is the first step");
+    if (this.now === 0) return this.hint(t("This is the first step"));
     this.#goTo(this.now - 1);
   }
 
@@ -81,7 +86,7 @@ export class Stepper {
   /** Go to the text of the right step. */
   write() {
     if (this.area && this.isWrong) this.area.focus();
-    else this.hint(this.area ? "No step is labelled as wrong" : "This batch does not ask for the right step");
+    else this.hint(this.area ? t("No step is labelled as wrong") : t("This batch does not ask for the right step"));
   }
 
   /** By pointer or arrow keys: the focus stays where it is. */
@@ -109,7 +114,7 @@ export class Stepper {
       row.toggleAttribute("data-waits", place > labels.length - (isWrong ? 1 : 0));
     });
     if (this.right) this.right.hidden = !isWrong;
-    this.size.textContent = `${labels.length} of ${this.rows.length} labelled`;
+    this.size.textContent = t("{done} of {all} labelled", { done: labels.length, all: this.rows.length });
   }
 }
 

@@ -1,6 +1,7 @@
 // How the responses are shown: side by side, stacked or one at a time, as written or rendered, scrolled together, compared.
 
 import { copyText } from "./base.js";
+import { t } from "./text.js";
 import { changes, shown } from "./word-diff.js";
 
 const { remember } = globalThis.corralAround;
@@ -62,7 +63,8 @@ export class View {
     this.root.dataset.layout = name;
     this.#show();
     remember({ layout: name });
-    this.announce({ side: "Side by side", stacked: "Stacked", single: `Only response ${this.current}` }[name]);
+    const single = t("Only response {name}", { name: this.current });
+    this.announce({ side: t("Side by side"), stacked: t("Stacked"), single }[name]);
   }
 
   /** One response back or on; from another layout it begins with one at a time. */
@@ -75,7 +77,7 @@ export class View {
   show(name) {
     this.current = name;
     this.#show();
-    this.announce(`Response ${name}`);
+    this.announce(t("Response {name}", { name }));
   }
 
   #show() {
@@ -92,7 +94,7 @@ export class View {
     const on = this.root.dataset.raw !== "on";
     this.#showRaw(on);
     remember({ raw: on });
-    this.announce(on ? "Raw text" : "Rendered");
+    this.announce(on ? t("Raw text") : t("Rendered"));
   }
 
   #showRaw(on) {
@@ -119,7 +121,7 @@ export class View {
       else text.removeAttribute("tabindex");
     }
     remember({ sync_scroll: on });
-    this.announce(on ? "The responses scroll together" : "The page scrolls as a whole");
+    this.announce(on ? t("The responses scroll together") : t("The page scrolls as a whole"));
   }
 
   /** Texts of different lengths meet at their beginnings and at their ends. */
@@ -142,12 +144,13 @@ export class View {
       const button = make("button", {
         type: "button",
         className: "button button--small copy-code",
-        textContent: "Copy",
+        textContent: t("Copy"),
       });
-      button.setAttribute("aria-label", "Copy this code");
+      button.setAttribute("aria-label", t("Copy this code"));
       button.addEventListener("click", async () => {
         const isCopied = await copyText(block.querySelector("code").textContent);
-        this.announce(isCopied ? "Copied" : "The browser did not allow copying: select the code and copy it yourself");
+        const failed = t("The browser did not allow copying: select the code and copy it yourself");
+        this.announce(isCopied ? t("Copied") : failed);
       });
       block.before(button);
     }
@@ -174,13 +177,13 @@ export class View {
       item.append(button);
       list.append(item);
     }
-    details.append(make("summary", { textContent: `Outline of response ${name}` }), list);
+    details.append(make("summary", { textContent: t("Outline of response {name}", { name }) }), list);
     article.querySelector(".response__text").before(details);
   }
 
   outline() {
     const first = this.root.querySelector(".outline");
-    if (!first) return this.hint("No response is long enough for an outline");
+    if (!first) return this.hint(t("No response is long enough for an outline"));
     first.open = true;
     first.querySelector("button").focus();
   }
@@ -200,7 +203,7 @@ export class View {
       const diff = await this.loadDiff().catch(() => null);
       const parts = diff && changes(diff, this.texts[left.value], this.texts[right.value], 800);
       if (parts) pane.replaceChildren(...shown(parts));
-      else pane.textContent = "These two are too different or too long for a word-by-word comparison.";
+      else pane.textContent = t("These two are too different or too long for a word-by-word comparison.");
     };
     for (const select of [left, right]) select.onchange = compare;
     dialog.showModal();

@@ -11,8 +11,10 @@ import {
   preferred,
   SAID,
   Saver,
+  unchosen,
 } from "./annotate-draft.js";
 import { announce, clearNotice, hint, notice } from "./base.js";
+import { t } from "./text.js";
 
 /** The fields that go beside the judgement: which item, lease and draft it belongs to. */
 const ENVELOPE = ["fencing_token", "key", "draft_version", "corrects"];
@@ -197,7 +199,7 @@ export class Work {
       const name = response.dataset.response;
       response.toggleAttribute("data-chosen", name === best);
       const strength = name === best ? this.words.strengths[this.choice[1]] : "";
-      const place = places?.has(name) ? `Place ${places.get(name)}` : "";
+      const place = places?.has(name) ? t("Place {place}", { place: places.get(name) }) : "";
       response.querySelector("[data-mark]").textContent = this.ranker ? place : strength;
     }
     this.ranker?.off(this.choice !== "");
@@ -208,7 +210,7 @@ export class Work {
   #load(part) {
     const loading = Promise.all([this.loading, part])
       .catch(() => {
-        if (navigator.onLine) this.say("A part of this page did not load: reload it. Your draft is kept.");
+        if (navigator.onLine) this.say(t("A part of this page did not load: reload it. Your draft is kept."));
       })
       .finally(() => {
         if (this.loading === loading) this.loading = null;
@@ -244,7 +246,7 @@ export class Work {
 
   /** Go to the next rating that is missing, else to the first one. */
   rate() {
-    if (!this.rater?.focus()) hint("This batch has no ratings of responses");
+    if (!this.rater?.focus()) hint(t("This batch has no ratings of responses"));
   }
 
   /** After the judgement: go to the first rating that is missing; returns whether there is one. */
@@ -261,16 +263,16 @@ export class Work {
   #showSaved(state = this.saveState) {
     this.saveState = state;
     const line = this.root.querySelector("[data-save-state]");
-    line.textContent = navigator.onLine ? SAID[state] : `Offline: ${this.waiting} waiting`;
+    line.textContent = navigator.onLine ? SAID[state] : t("Offline: {n} waiting", { n: this.waiting });
     line.dataset.state = navigator.onLine ? state : "offline";
-    if (state === "failed" && navigator.onLine) announce("Not saved, retrying");
+    if (state === "failed" && navigator.onLine) announce(t("Not saved, retrying"));
   }
 
   /** The network went, or it is back: then what waits is sent at once. */
   connected(is) {
     this.#showSaved();
-    if (!is) return announce("Offline. Your work is kept here and sent when the network is back.");
-    announce("The network is back.");
+    if (!is) return announce(t("Offline. Your work is kept here and sent when the network is back."));
+    announce(t("The network is back."));
     this.#showChoice(); // a part that did not load then loads now
     for (const form of this.unsent) form.requestSubmit();
     if (!this.unsent.has(this.form)) this.saver.flush();
@@ -300,19 +302,16 @@ export class Work {
       const missing = this.ranker.complain();
       if (missing) return missing;
     } else if (this.choice === "") {
-      const { tie, all_unacceptable: none } = this.words.outcomes;
-      const others = `${tie.toLowerCase()} (${this.keys.tie}), or ${none.toLowerCase()} (${this.keys.unacceptable})`;
-      return `First choose which response is better, or ${others}.`;
+      return unchosen(this.words.outcomes, this.keys);
     }
     if (this.rater?.missing) {
       this.rate();
-      return "Rate every response: one rating is missing, and it has the focus now.";
+      return t("Rate every response: one rating is missing, and it has the focus now.");
     }
-    if (this.ranker && this.choice === "" && !this.ranker.meant) {
+    if (this.ranker && this.choice === "" && !this.ranker.meant)
       return this.ranker.askOrder(() => this.form.requestSubmit());
-    }
     if (!this.editor)
-      return this.best in this.edits ? "The editor did not load: reload this page. Your edit is kept." : "";
+      return this.best in this.edits ? t("The editor did not load: reload this page. Your edit is kept.") : "";
     const problem = this.editor.problem();
     if (problem) this.editor.focus();
     return problem;
@@ -337,7 +336,7 @@ export class Work {
     const again = () => form.isConnected && form.requestSubmit();
     const lost = () => {
       this.#unsent(form, true);
-      this.say("The server cannot be reached. This is sent again in 2 s; stay on this page.");
+      this.say(t("The server cannot be reached. This is sent again in 2 s; stay on this page."));
       setTimeout(again, 2000);
     };
     form.addEventListener("htmx:error", (event) => {
@@ -373,7 +372,9 @@ export class Work {
   retry() {
     this.tries += 1;
     const seconds = backoff(this.tries);
-    this.say(`The server cannot be reached. Your judgement is sent again in ${seconds} s; stay on this page.`);
+    this.say(
+      t("The server cannot be reached. Your judgement is sent again in {seconds} s; stay on this page.", { seconds }),
+    );
     clearTimeout(this.retryTimer);
     this.retryTimer = setTimeout(() => this.form.isConnected && this.form.requestSubmit(), seconds * 1000);
   }

@@ -4,6 +4,7 @@
 import { call } from "./annotate-draft.js";
 import { announce, copyText, hint, reachable } from "./base.js";
 import { Work } from "./annotate-work.js";
+import { t } from "./text.js";
 
 const { corralAround, corralKeys } = globalThis;
 let work = null;
@@ -29,8 +30,9 @@ function take(arrived) {
   root.querySelector("#work-title")?.focus({ preventScroll: true });
   const told = root.querySelector("#feedback-head"); // while somebody qualifies
   const moved = root.querySelector("[data-moved]");
-  const next = work ? `Next item.${moved ? ` ${moved.textContent}.` : ""}` : "Nothing left for now.";
-  if (done) announce(`${told ? `${told.textContent}.` : done} ${next}`);
+  const next = work ? t("Next item.") : t("Nothing left for now.");
+  const where = moved ? ` ${moved.textContent}.` : "";
+  if (done) announce(`${told ? `${told.textContent}.` : done} ${next}${where}`);
 }
 
 /** What scrolls by itself can be reached by keys. */
@@ -52,7 +54,7 @@ async function renew(item) {
     if (error.status !== 409) return;
     lease.lost();
     item.saver.flush();
-    item.say(error.message, { place: "lease", link: { textContent: "Continue", href: "/annotate" } });
+    item.say(error.message, { place: "lease", link: { textContent: t("Continue"), href: "/annotate" } });
   }
 }
 
@@ -65,7 +67,9 @@ function tick(now) {
   if (clock.working(now, visible)) {
     if (lease.due(now)) renew(work);
   } else if (lease.ending(now)) {
-    const soon = "This item will soon be released to others. Press any key to keep it; your draft is kept in any case.";
+    const soon = t(
+      "This item will soon be released to others. Press any key to keep it; your draft is kept in any case.",
+    );
     work.say(soon, { place: "lease" });
   }
 }
@@ -74,8 +78,8 @@ function tick(now) {
 async function editor() {
   if (!work.editor) await work.loading;
   if (work.improve && !work.improve.hidden && work.editor) return work.editor;
-  if (!work.improve) hint("This batch does not ask for an improvement");
-  else hint(work.best ? "The editor did not load: reload this page" : "Choose a response first");
+  if (!work.improve) hint(t("This batch does not ask for an improvement"));
+  else hint(work.best ? t("The editor did not load: reload this page") : t("Choose a response first"));
 }
 
 const edit = (act) => async () => {
@@ -86,7 +90,7 @@ const edit = (act) => async () => {
 const ACTIONS = {
   tie: () => work.pick("tie"),
   unacceptable: () => work.pick("all_unacceptable"),
-  ranking: () => hint("Two responses need no ranking"),
+  ranking: () => hint(t("Two responses need no ranking")),
   attributes: async () => {
     if (work.isRated && !work.rater) await work.loading;
     work.rate();
@@ -98,20 +102,20 @@ const ACTIONS = {
   changes: edit((editor) => editor.toggle("changes")),
   nothing: edit(nothing),
   revise: edit((editor) => editor.askModel()),
-  comment: () => open("[data-comment]", "textarea", "Comments are not possible here"),
+  comment: () => open("[data-comment]", "textarea", t("Comments are not possible here")),
   layout: async () => (await work.useView()).nextLayout(),
   previous: async () => (await work.useView()).flip(-1),
   next: async () => (await work.useView()).flip(1),
   together: async () => {
     const view = await work.useView();
     if (view.layoutNow === "side") view.sync();
-    else hint(`Responses scroll together only side by side: ${work.keys.layout} changes the layout`);
+    else hint(t("Responses scroll together only side by side: {key} changes the layout", { key: work.keys.layout }));
   },
   raw: async () => (await work.useView()).raw(),
   differences: async () => (await work.useView()).differences(),
   outline: async () => (await work.useView()).outline(),
-  guidelines: () => around.guidelines() || hint("This batch has no guidelines"),
-  skip: () => open("[data-skip]", "input", "This item cannot be skipped"),
+  guidelines: () => around.guidelines() || hint(t("This batch has no guidelines")),
+  skip: () => open("[data-skip]", "input", t("This item cannot be skipped")),
   undo,
 };
 const { improve: write, comment, guidelines, skip } = ACTIONS;
@@ -132,7 +136,7 @@ const LABELLING = {
 const rank = (act) => async () => {
   if (!work.ranker) await work.loading;
   if (work.ranker) act(work.ranker);
-  else hint("The ranking did not load: reload this page");
+  else hint(t("The ranking did not load: reload this page"));
 };
 const RANKING = {
   ...ACTIONS,
@@ -172,7 +176,7 @@ function selected() {
 function flag() {
   const { root, best, view } = work;
   const flags = root.querySelector(`[data-response="${best ?? view?.current ?? "A"}"] .flags`);
-  if (!flags) return hint("This batch has no flags");
+  if (!flags) return hint(t("This batch has no flags"));
   flags.open = true;
   flags.querySelector("input").focus();
 }
@@ -180,7 +184,7 @@ function flag() {
 function nothing() {
   const box = work.fields.nothing_to_improve;
   box.click();
-  announce(box.checked ? "Nothing to improve" : "Something to improve");
+  announce(box.checked ? t("Nothing to improve") : t("Something to improve"));
 }
 
 /** Undo what was done last, which is offered for some seconds; else go back to it or, from there, to the one before. */
@@ -204,8 +208,8 @@ function without() {
 
 /** A key that does nothing on this item: say so. */
 function nothingBehind({ key }) {
-  if (key === "Enter") return hint("Enter submits from a choice, Ctrl Enter from everywhere");
-  hint(`“${key}” does nothing here: ? lists the keys`);
+  if (key === "Enter") return hint(t("Enter submits from a choice, Ctrl Enter from everywhere"));
+  hint(t("“{key}” does nothing here: ? lists the keys", { key }));
 }
 
 function open(selector, focused, missing) {
@@ -256,7 +260,9 @@ document.addEventListener("click", async ({ target }) => {
   if (!button) return;
   const isCopied = await copyText(work.texts[button.dataset.copyResponse]);
   hint(
-    isCopied ? "Copied as it was written" : "The browser did not allow copying: select the text and copy it yourself",
+    isCopied
+      ? t("Copied as it was written")
+      : t("The browser did not allow copying: select the text and copy it yourself"),
   );
 });
 
@@ -289,12 +295,12 @@ document.addEventListener("htmx:before:request", ({ target, detail }) => {
     onItsWay.add(detail.ctx);
     corralKeys.hold();
   }
-  if (target === work?.form) done = "Recorded.";
-  else done = target.closest?.("[data-skip]") ? "Skipped." : "";
+  if (target === work?.form) done = t("Recorded.");
+  else done = target.closest?.("[data-skip]") ? t("Skipped.") : "";
 });
 document.addEventListener("htmx:response:error", ({ target, detail }) => {
   const nothing = target.matches?.("[data-history]") && detail.ctx.response.status === 409;
-  if (nothing) hint("Nothing to undo: you have not judged or skipped anything before this");
+  if (nothing) hint(t("Nothing to undo: you have not judged or skipped anything before this"));
 });
 document.addEventListener("htmx:before:history:restore", () => {
   done = "";
@@ -316,8 +322,8 @@ corralKeys.listen(() =>
         escape: () => work.editor?.escape() || work.focusChoice(),
         nothing: nothingBehind,
         without,
-        failed: () => announce("This did not load: press the key again once the network is back"),
-        closed: () => hint("Keys are about skipping here: Esc goes back to the responses"),
+        failed: () => announce(t("This did not load: press the key again once the network is back")),
+        closed: () => hint(t("Keys are about skipping here: Esc goes back to the responses")),
       }
     : afterwards(),
 );

@@ -1,6 +1,7 @@
 // A dialogue: the message that is being written is kept, and the two answers are followed, at one pace.
 
 import { followAt, stateInWords } from "./live.js";
+import { t } from "./text.js";
 
 const form = document.querySelector("[data-message]");
 if (form) keepMessage(form);
@@ -50,7 +51,7 @@ function watch(section) {
         texts[side].textContent = now.text;
         states[side].textContent = stateInWords(now);
       });
-      said.textContent = "Both answers are ready.";
+      said.textContent = t("Both answers are ready.");
       judge.requestSubmit(); // what cannot be compared is explained on the page that this leads to
     },
   });

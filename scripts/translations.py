@@ -11,7 +11,7 @@ import argparse
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from babel.messages import Catalog
@@ -22,6 +22,7 @@ from babel.messages.pofile import write_po
 from app.kernel.locales import FOLDER, SOURCE, read
 from app.kernel.settings import ROOT
 from scripts import bare_texts
+from training.formats.words import FROM_SCRATCH, OF_MORE, OF_TWO, OUTCOMES, STRENGTHS
 
 PLACES: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
@@ -34,6 +35,14 @@ PLACES: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     ("static/js", "**.js", "javascript", {}),
 )
 KEYWORDS = {"_": None, "gettext": None, "N_": None, "ngettext": (1, 2), "t": None, "tn": (1, 2)}
+VOCABULARIES: tuple[Iterable[str], ...] = (
+    STRENGTHS.values(),
+    OUTCOMES.values(),
+    OF_TWO.values(),
+    OF_MORE.values(),
+    (FROM_SCRATCH,),
+)
+"""Words that are also values, in files and in the database, so that they are not marked where they stand."""
 _TO_KEEP = re.compile(r"%\(\w+\)s|%%|\{\w+\}|</?\w+[^>]*>")
 
 
@@ -44,6 +53,9 @@ def collected() -> Catalog:
         found = extract_from_dir(ROOT / folder, [(pattern, method)], {pattern: options}, keywords=KEYWORDS)
         for name, _line, message, _comments, context in found:
             catalog.add(message, locations=[(f"{folder}/{name}", 0)], context=context)
+    for words in VOCABULARIES:
+        for word in words:
+            catalog.add(str(word), locations=[("app/vocabularies", 0)])
     return catalog
 
 

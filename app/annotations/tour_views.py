@@ -89,13 +89,13 @@ def answer(
     edited: Annotated[str, Form(max_length=TEXT_LIMIT)] = "",
 ) -> HTMLResponse:
     """The discussion of an example beside what the reader said, which is not kept."""
-    if choice not in _answers():
+    if choice not in answers():
         page = _page(number, batch, edited=edited, problem=_("Choose an answer first."))
         return render(request, "annotations/tour.html", page, status=422)
     return render(request, "annotations/tour.html", _page(number, batch, choice, edited))
 
 
-def _answers() -> dict[str, str]:
+def answers() -> dict[str, str]:
     """What can be answered, in reading order."""
     choices = {
         f"{side}{level.value}": _("{name} is {strength}", name=side, strength=level.words) for side, level in CHOICES
@@ -122,7 +122,7 @@ def _page(number: int, batch: str, choice: str = "", edited: str = "", problem: 
             Shown(name, to_html(_(text)), to_html(_(said)))
             for name, text, said in zip(POSITIONS, example.responses, example.of_each, strict=False)
         ],
-        answers=_answers(),
+        answers=answers(),
         choice=choice,
         edited=text,
         problem=problem,

@@ -31,8 +31,9 @@ function take(arrived) {
   const told = root.querySelector("#feedback-head"); // while somebody qualifies
   const moved = root.querySelector("[data-moved]");
   const next = work ? t("Next item.") : t("Nothing left for now.");
-  const where = moved ? ` ${moved.textContent}.` : "";
-  if (done) announce(`${told ? `${told.textContent}.` : done} ${next}${where}`);
+  const said = [told ? t("{sentence}.", { sentence: told.textContent }) : done, next];
+  if (moved) said.push(t("{sentence}.", { sentence: moved.textContent }));
+  if (done) announce(said.join(" "));
 }
 
 /** What scrolls by itself can be reached by keys. */

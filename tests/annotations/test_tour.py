@@ -11,7 +11,7 @@ from app.accounts.models import User
 from app.annotations import queries, service, tour
 from app.annotations.models import Annotation
 from app.annotations.tour_items import EXAMPLES
-from app.annotations.tour_views import ANSWERS
+from app.annotations.tour_views import answers
 from app.comparisons.models import Assignment
 from app.prompts.models import Batch
 from tests.factories import make_annotation, make_batch, make_comparison, make_user, sign_in
@@ -36,7 +36,7 @@ def requiring(session: Session) -> Batch:
 def test_the_examples_show_a_wrong_answer_a_tie_and_an_edit() -> None:
     assert [example.right[0] for example in EXAMPLES] == ["B4", "tie", "A4"]
     assert [bool(example.edited) for example in EXAMPLES] == [False, False, True]
-    assert all(choice in ANSWERS for example in EXAMPLES for choice in example.right)
+    assert all(choice in answers() for example in EXAMPLES for choice in example.right)
 
 
 @pytest.mark.usefixtures("alice")

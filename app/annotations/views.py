@@ -157,8 +157,8 @@ def draft(
     try:
         service.save_draft(session, user, assignment_id, value or Draft(), form.draft_version)
     except StaleVersion:
-        problem = _(STALE, address=f"/assignments/{item.id}")
-        page = _page(request, session, user, item, draft=value, problem=problem)
+        address = f"/assignments/{item.id}"
+        page = _page(request, session, user, item, draft=value, problem=_(STALE, address=address))
         return render(request, "annotations/work.html", page, status=StaleVersion.status)
     return redirect(request, f"/assignments/{assignment_id}", flash=_("Draft saved."))
 

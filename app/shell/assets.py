@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import quote
 
 from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
@@ -94,6 +95,11 @@ def asset(name: str) -> str:
         return f"/static/modules/{_modules_version()}/{name.removeprefix('js/')}"
     path = STATIC / name
     return f"/static/{name}?v={_digest(path, path.stat().st_mtime_ns)}" if path.is_file() else f"/static/{name}"
+
+
+def inlined(name: str) -> str:
+    """An address that holds a small drawing under ``static/`` itself: it costs no request."""
+    return f"data:image/svg+xml,{quote((STATIC / name).read_text(encoding='utf-8').strip())}"
 
 
 def bundle(name: str) -> str:

@@ -22,7 +22,7 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from app.kernel import locales, origin
 from app.kernel.settings import ROOT, get_settings
-from app.shell.assets import FOR_EVER, asset, bundle, is_current
+from app.shell.assets import FOR_EVER, asset, bundle, inlined, is_current
 from training.formats import languages
 from training.formats.words import STRENGTHS
 
@@ -59,7 +59,7 @@ def templates() -> Environment:
     environment.add_extension("jinja2.ext.i18n")
     environment.policies["ext.i18n.trimmed"] = True
     environment.install_gettext_callables(locales.gettext, locales.plural_form, newstyle=True)  # type: ignore[attr-defined]
-    environment.globals |= {"asset": asset, "bundle": bundle, "STRENGTHS": STRENGTHS}
+    environment.globals |= {"asset": asset, "bundle": bundle, "icon": inlined("icon.svg"), "STRENGTHS": STRENGTHS}
     environment.globals |= {"locale": locales.current, "locales": locales.offered}
     environment.filters |= {"number": locales.number, "percent": locales.percent}
     environment.filters["utc"] = _utc

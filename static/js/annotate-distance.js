@@ -1,6 +1,6 @@
 // How far an edit is from what it began with, in words that a person reads: pure functions, tested with `node --test tests/js`.
 
-import { language, t, tn } from "./text.js";
+import { region, t, tn } from "./text.js";
 import { isUnspaced, words } from "./word-diff.js";
 
 /** The words of `text`, and its letters where a script writes no spaces; signs are none. */
@@ -42,7 +42,7 @@ export function distance(parts) {
   const all = (side) => parts.map((part) => part[side]).join("");
   const [before, after] = [all("before"), all("after")];
   const unit = unitOf(before.trim() ? before : after);
-  const of = count(before).toLocaleString(language());
+  const of = count(before).toLocaleString(region());
   const number = changed.reduce((sum, sides) => sum + Math.max(...sides), 0);
   if (!number) return t("Only signs or spaces changed");
   if (!count(before)) return unit.written(number);

@@ -8,16 +8,19 @@ export function t(message, values = {}) {
   return filled(said[message] ?? message, values);
 }
 
-/** The language of the page. */
-export const language = () => globalThis.document?.documentElement.lang || "en";
+/** Whose numbers and dates to write: the browser's own kind of the page's language, such as British English. */
+export function region() {
+  const lang = globalThis.document?.documentElement.lang ?? "en";
+  return globalThis.navigator?.languages?.find((each) => each.split("-")[0] === lang) ?? lang;
+}
 
 /** The form that goes with `n`, which is also its {n}: `tn("{n} word", "{n} words", 3)`. */
 export function tn(one, many, n, values = {}) {
   const forms = said[one] ?? [one, many];
-  const rules = new Intl.PluralRules(language());
+  const rules = new Intl.PluralRules(region());
   // A catalogue has its forms in the order in which Unicode names them, and only those that the language has.
   const order = ["zero", "one", "two", "few", "many", "other"];
   const has = rules.resolvedOptions().pluralCategories.toSorted((a, b) => order.indexOf(a) - order.indexOf(b));
   const at = Math.min(Math.max(has.indexOf(rules.select(n)), 0), forms.length - 1);
-  return filled(forms[at], { n: n.toLocaleString(language()), ...values });
+  return filled(forms[at], { n: n.toLocaleString(region()), ...values });
 }

@@ -28,6 +28,7 @@ import structlog
 
 from app.kernel.data_folder import HERE
 from app.kernel.errors import BadInput, Unavailable
+from app.kernel.locales import N_
 from app.kernel.settings import get_settings
 from training.formats.checkpoints import MANIFEST, locked, sha256
 
@@ -51,7 +52,7 @@ Sound = Callable[[Path], bool]
 class StoreAway(Unavailable):
     """The store does not answer, or refuses us."""
 
-    slug, title = "store-away", "The store is away"
+    slug, title = "store-away", N_("The store is away")
 
 
 def is_shared() -> bool:

@@ -237,7 +237,7 @@ def _untrue(provider: IdentityProvider, what: str, reason: str) -> Problem:
     log.warning("provider_refused", reason=reason)
     said = _(what, provider=_named(provider))
     if "start again" not in what:
-        said = f"{said} {_('An operator can see the reason in the log.')}"
+        said += " " + _("An operator can see the reason in the log.")
     return Problem(said, reason=f"provider: {reason}")
 
 

@@ -142,9 +142,8 @@ def _was_assigned(assigned: Sequence[teams.Assigned]) -> str:
 
 def _shown(people: Sequence[User]) -> list[tuple[int, str]]:
     """Two people may have one name."""
-    return [
-        (each.id, f"{each.name}, {each.email}{' ' + _('(disabled)') if each.disabled_at else ''}") for each in people
-    ]
+    off = _("(disabled)")
+    return [(each.id, f"{each.name}, {each.email}{f' {off}' if each.disabled_at else ''}") for each in people]
 
 
 def _page(request: Request, session: DbSession, found: Team, **more: Any) -> HTMLResponse:

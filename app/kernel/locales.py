@@ -103,9 +103,7 @@ class Locale:
                 said[one] = list(forms) if more else forms if isinstance(forms, str) else forms[0]
         texts = json.dumps(said, ensure_ascii=False, sort_keys=True)
         # gettext writes as C does which form goes with n; that is JavaScript, too
-        return f"window.corralTexts = {texts};
-window.corralForm = (n) => Number({catalog.plural_expr});
-"
+        return f"window.corralTexts = {texts};\nwindow.corralForm = (n) => Number({catalog.plural_expr});\n"
 
     @cached_property
     def script_address(self) -> str:

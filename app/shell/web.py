@@ -65,7 +65,7 @@ def templates() -> Environment:
     environment.filters |= {"number": locales.number, "percent": locales.percent}
     environment.filters["utc"] = _utc
     environment.filters["browser"] = _browser
-    environment.filters["language"] = lambda code: languages.named([code])
+    environment.filters["language"] = _language
     return environment
 
 
@@ -77,6 +77,14 @@ def _browser(agent: str) -> str:
     system = next((each for each in systems if each in agent), "")
     named = {"Edg": "Edge", "OPR": "Opera", "": _("A program")}.get(name, name)
     return _("{browser} on {system}", browser=named, system=system or _("an unknown system"))
+
+
+def _language(code: str) -> str:
+    """What a language is called, in that of the reader."""
+    in_english, locale = languages.named([code]), locales.current()
+    if locale.code == locales.SOURCE:
+        return in_english
+    return str(locale.rules.languages.get(code.replace("-", "_"), in_english))
 
 
 def _utc(moment: datetime) -> datetime:

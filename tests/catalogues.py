@@ -28,6 +28,7 @@ GERMAN: Said = {
     ),
     "Input should be {expected}": "Erlaubt ist hier {expected}",
     "This is for admins. Ask one of them if you should have it.": "Dies ist für Admins.",
+    "This is for reviewers and admins. Ask an admin if you should have it.": "Dies ist für Reviewer und Admins.",
 }
 
 

@@ -83,13 +83,13 @@ def test_a_program_reads_english_and_a_page_of_a_person_does_not(client: TestCli
     secret = service.create_token(session, alice, "program", ["read"], days=1)
     session.commit()
     answer = client.get(
-        "/api/v1/users", headers={"authorization": f"Bearer {secret}", "accept-language": "de", "cookie": "locale=de"}
+        "/api/v1/teams", headers={"authorization": f"Bearer {secret}", "accept-language": "de", "cookie": "locale=de"}
     )
     assert answer.status_code == 403
     assert answer.json()["detail"].startswith("This ")
     sign_in(client, alice).cookies.set("locale", "de")
-    answer = client.get("/api/v1/users")
-    assert (answer.status_code, answer.json()["detail"]) == (403, "Dies ist für Admins.")
+    answer = client.get("/api/v1/teams")
+    assert (answer.status_code, answer.json()["detail"]) == (403, "Dies ist für Reviewer und Admins.")
 
 
 def test_what_is_refused_in_german_is_noted_in_english(client: TestClient, session: Session) -> None:

@@ -33,10 +33,12 @@ from sqlalchemy.orm import Session
 
 import app.kernel.db
 from app.accounts import bounded, hashing
+from app.kernel import locales
 from app.kernel.db import get_engine
 from app.kernel.settings import ROOT, get_settings
 from app.services.embedded import free_port, temporary_postgres
 from app.site.main import create_app
+from tests import catalogues
 from tests.emptying import empty
 from tests.patience import PATIENCE, eventually
 
@@ -190,6 +192,18 @@ def client(web: FastAPI, session: Session) -> Iterator[TestClient]:
     """A browser-like client of the application inside the test's transaction, not signed in."""
     with TestClient(web, headers={"sec-fetch-site": "same-origin"}, follow_redirects=False) as client:
         yield client
+
+
+@pytest.fixture
+def german(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An installation in English and German. It gives the folder of the catalogues, for a test that wants more of them."""
+    folder = tmp_path / "translations"
+    folder.mkdir()
+    monkeypatch.setattr(locales, "FOLDER", folder)
+    for code in ("en", "de"):
+        catalogues.write(folder, code)
+    yield folder
+    catalogues.forget()
 
 
 @pytest.fixture

@@ -51,6 +51,7 @@ ALONE = {
     "/login/code": BROWSER,
     "/logout": BROWSER,
     "/theme": BROWSER,
+    "/locale": BROWSER,
     "/preferences/display": BROWSER,
     "/profile/keys": BROWSER,
     "/profile/keys/reset": BROWSER,

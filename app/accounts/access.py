@@ -33,11 +33,13 @@ from app.accounts import queries, second_step, signing_in
 from app.accounts.models import Role, User
 from app.kernel.db import DbSession
 from app.kernel.errors import Forbidden, NotFound, Unauthenticated
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.kernel.origin import Refusal, current
 from app.shell.web import SAFE_METHODS, client_address, is_secure
 
 STAFF = frozenset({Role.REVIEWER, Role.ADMIN})
-NOT_YOURS = "This is not your current password."
+NOT_YOURS = N_("This is not your current password.")
 SETTING_UP = "/profile/second-step"
 _TOKEN_USE_NOTED_EVERY = timedelta(minutes=10)
 
@@ -79,7 +81,7 @@ def signed_in(request: Request, session: DbSession) -> User:
     if not request.url.path.startswith("/profile") and second_step.is_missing(
         session, user, request.state.login_session_id
     ):
-        raise Forbidden("This installation requires two-step verification: set it up under Profile first.")
+        raise Forbidden(_("This installation requires two-step verification: set it up under Profile first."))
     return user
 
 
@@ -90,7 +92,7 @@ def _holder(request: Request, session: DbSession) -> User:
         ended = queries.ended_session(session, secret) if secret else None
         if ended:
             current().refusal = Refusal("session.refused", "user", ended.user_id, {"session_id": ended.id})
-        raise Unauthenticated("Please sign in to go on.")
+        raise Unauthenticated(_("Please sign in to go on."))
     request.state.user, request.state.login_session_id = found
     current().session_id = found[1]
     request.state.scopes = None  # a person in a browser is not limited by a token's
@@ -109,11 +111,13 @@ def _by_token(request: Request, session: DbSession, secret: str, scopes: frozens
         known = queries.known_token(session, secret)
         owner, which = (known.user_id, {"token_id": known.id}) if known else (None, {})
         current().refusal = Refusal("token.refused", "user" if known else "api_token", owner, which)
-        raise Unauthenticated("This token is unknown, expired or revoked. Create one under Profile, API tokens.")
+        raise Unauthenticated(_("This token is unknown, expired or revoked. Create one under Profile, API tokens."))
     user, token = found
     request.state.user, current().token_id = user, token.id
     if scopes.isdisjoint(token.scopes):
-        raise Forbidden(f"This token may not do that: it needs the scope {' or '.join(sorted(scopes))}.")
+        raise Forbidden(
+            _("This token may not do that: it needs the scope {scopes}.", scopes=" or ".join(sorted(scopes)))
+        )
     now = datetime.now(UTC)
     if token.last_used_at is None or now - token.last_used_at > _TOKEN_USE_NOTED_EVERY:
         token.last_used_at = now  # seldom, so that a busy client does not turn each of its reads into a write
@@ -163,13 +167,13 @@ def api_staff(request: Request, session: DbSession) -> User:
 
 def _staff(user: User) -> User:
     if user.role not in STAFF:
-        raise Forbidden("This is for reviewers and admins. Ask an admin if you should have it.")
+        raise Forbidden(_("This is for reviewers and admins. Ask an admin if you should have it."))
     return user
 
 
 def _admin(user: User) -> User:
     if user.role is not Role.ADMIN:
-        raise Forbidden("This is for admins. Ask one of them if you should have it.")
+        raise Forbidden(_("This is for admins. Ask one of them if you should have it."))
     return user
 
 

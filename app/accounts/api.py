@@ -15,6 +15,7 @@ from app.accounts.idempotency import TAKES_KEY, once
 from app.accounts.models import Role
 from app.kernel.db import DbSession
 from app.kernel.errors import Forbidden, refused
+from app.kernel.locales import gettext as _
 from app.kernel.numbers import Whole
 from app.shell.failures import answer
 
@@ -167,10 +168,12 @@ def create_token(session: DbSession, request: Request, user: ApiSignedIn, form: 
     own = request.state.scopes
     if own is None and not confirmed(request, session, user, form.password.get_secret_value() if form.password else ""):
         return answer(
-            request, refused("password", "Give your password: a browser session alone cannot create a token.")
+            request, refused("password", _("Give your password: a browser session alone cannot create a token."))
         )
     if own is not None and not set(form.scopes) <= own:
-        raise Forbidden("A token cannot create one with more scopes than its own. Sign in and use the API tokens page.")
+        raise Forbidden(
+            _("A token cannot create one with more scopes than its own. Sign in and use the API tokens page.")
+        )
 
     def work() -> TokenSecret:
         parent: int | None = getattr(request.state, "token_id", None)

@@ -17,6 +17,7 @@ from functools import lru_cache
 from argon2 import PasswordHasher
 
 from app.kernel.errors import Unavailable
+from app.kernel.locales import gettext as _
 from app.kernel.settings import ROOT
 
 MODULE = "app.accounts.argon"
@@ -59,7 +60,7 @@ class Hasher:
             if not isinstance(error, (OSError, ValueError)):
                 raise
             raise Unavailable(
-                "The password could not be checked at this moment. Try again in a few seconds.", retry_after=AGAIN
+                _("The password could not be checked at this moment. Try again in a few seconds."), retry_after=AGAIN
             ) from error
         with self._lock:
             self._free.append(process)

@@ -25,6 +25,7 @@ from fastapi import Depends, Request
 
 from app.kernel.addresses import network
 from app.kernel.errors import TooMany
+from app.kernel.locales import gettext as _
 from app.kernel.turns import Turns
 from app.shell.web import client_address
 
@@ -115,7 +116,7 @@ async def in_line(request: Request) -> AsyncIterator[None]:
     """The dependency of every door at which a stranger may have a password hashed; it stands before the session."""
     async with LINE.place(client_address(request)):
         if await request.is_disconnected():
-            raise Left("You closed the connection before your turn came. Sign in again.")
+            raise Left(_("You closed the connection before your turn came. Sign in again."))
         yield
 
 
@@ -123,7 +124,7 @@ InLine = Annotated[None, Depends(in_line, scope="function")]
 
 
 def _too_many() -> TooMany:
-    return TooMany("Many people are signing in right now. Try again in a few seconds.", retry_after=5)
+    return TooMany(_("Many people are signing in right now. Try again in a few seconds."), retry_after=5)
 
 
 @lru_cache(maxsize=1)

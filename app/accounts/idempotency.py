@@ -35,6 +35,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import IdempotencyKey, User
 from app.kernel.errors import BadInput, Conflict
+from app.kernel.locales import gettext as _
 
 KEPT = timedelta(days=7)
 
@@ -84,7 +85,7 @@ def once(
     if key is None:
         return _answer(_dumped(work()), status)
     if not 1 <= len(key) <= 200 or not key.isprintable():
-        raise BadInput("An Idempotency-Key has 1 to 200 printable characters; a UUID does.")
+        raise BadInput(_("An Idempotency-Key has 1 to 200 printable characters; a UUID does."))
     target = f"{request.url.path}?{request.url.query}"
     fingerprint = hashlib.sha256(b"\0".join([request.method.encode(), target.encode(), body])).digest()
     claimed = session.scalar(
@@ -112,13 +113,16 @@ def _answer_again(session: Session, user: User, key: str, fingerprint: bytes, se
     mine = (IdempotencyKey.user_id == user.id) & (IdempotencyKey.key == key)
     stored = session.scalars(select(IdempotencyKey).where(mine)).one_or_none()
     if stored is None or stored.status is None:
-        raise Conflict("The first request with this Idempotency-Key is still running. Try again.", retry_after=1)
+        raise Conflict(_("The first request with this Idempotency-Key is still running. Try again."), retry_after=1)
     if stored.request_hash != fingerprint:
-        raise BadInput("This Idempotency-Key was used for another request. Use a new key for a new request.")
+        raise BadInput(_("This Idempotency-Key was used for another request. Use a new key for a new request."))
     if secret is not None:
         raise Conflict(
-            f"The first request with this Idempotency-Key already did this, and its {secret} is shown only once. If "
-            f"you did not get it, revoke what was created (see “made”) and ask again with a new key.",
+            _(
+                "The first request with this Idempotency-Key already did this, and its {secret} is shown only once. If "
+                "you did not get it, revoke what was created (see “made”) and ask again with a new key.",
+                secret=secret,
+            ),
             made=stored.body,
         )
     return _answer(stored.body, stored.status, {"idempotent-replayed": "true"})

@@ -20,6 +20,8 @@ from app.accounts import queries, service
 from app.accounts.models import Invite, Role, User
 from app.kernel.errors import BadInput, Conflict, refused
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locales import N_, ngettext
+from app.kernel.locales import gettext as _
 from app.kernel.locks import wait_for_turn
 from app.kernel.settings import get_settings
 
@@ -80,33 +82,48 @@ def guests(pasted: str, role: Role) -> list[Guest]:
     Raises:
         BadInput: with each line that cannot be read, by its number; or there are too many.
     """
-    return _checked("line", ((number, address, said or role) for number, address, said in addresses_in(pasted)))
+    return _checked(
+        N_("line {number}: {problem}"),
+        ((number, address, said or role) for number, address, said in addresses_in(pasted)),
+    )
 
 
 def checked(people: Sequence[tuple[str, Role]]) -> list[Guest]:
     """The same of a list that is read already."""
-    return _checked("entry", ((number, email, role) for number, (email, role) in enumerate(people, 1)))
+    return _checked(
+        N_("entry {number}: {problem}"), ((number, email, role) for number, (email, role) in enumerate(people, 1))
+    )
 
 
-def _checked(what: str, said: Iterable[tuple[int, str, str]]) -> list[Guest]:
+def _checked(form: str, said: Iterable[tuple[int, str, str]]) -> list[Guest]:
     found: dict[str, Guest] = {}
-    wrong: list[str] = []
+    wrong: list[tuple[int, str]] = []
     for number, address, role in said:
         try:
             email = service.clean_email(address)
             guest = Guest(email, Role(role.strip().lower()))
             if found.setdefault(email, guest) != guest:
-                wrong.append(f"{what} {number}: {email} stands there with two roles")
+                wrong.append((number, _("{email} stands there with two roles", email=email)))
         except BadInput:
-            wrong.append(f"{what} {number}: “{address[:60]}” is not an e-mail address")
+            wrong.append((number, _("“{address}” is not an e-mail address", address=address[:60])))
         except ValueError:
-            wrong.append(f"{what} {number}: “{role[:30]}” is not a role; roles are {', '.join(Role)}")
+            problem = _("“{role}” is not a role; roles are {roles}", role=role[:30], roles=", ".join(Role))
+            wrong.append((number, problem))
     if wrong:
-        more = f" … and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise refused("addresses", f"Nobody was invited. Correct this first: {'; '.join(wrong[:5])}{more}.")
+        listed = first_of([_(form, number=number, problem=problem) for number, problem in wrong])
+        raise refused("addresses", _("Nobody was invited. Correct this first: {problems}.", problems=listed))
     if len(found) > AT_ONCE:
-        raise refused("addresses", f"These are {len(found)} people. Invite at most {AT_ONCE} at once.")
+        many = _("These are {n} people. Invite at most {most} at once.", n=len(found), most=AT_ONCE)
+        raise refused("addresses", many)
     return list(found.values())
+
+
+def first_of(problems: Sequence[str]) -> str:
+    """Five of them, and how many more there are."""
+    listed, more = "; ".join(problems[:5]), len(problems) - 5
+    if more <= 0:
+        return listed
+    return ngettext("{listed} … and {n} more", "{listed} … and {n} more", more, listed=listed)
 
 
 def addresses_in(pasted: str) -> Iterator[tuple[int, str, str]]:
@@ -161,9 +178,9 @@ def invite_all(session: Session, actor: User, people: Sequence[Guest], *, mail: 
         BadInput: there is nobody to invite, or no mail can be sent.
     """
     if not people:
-        raise refused("addresses", "Write at least one e-mail address.")
+        raise refused("addresses", _("Write at least one e-mail address."))
     if mail and not mails():
-        raise refused("mail", "This installation sends no mail: an operator sets CORRAL_SMTP_URL.")
+        raise refused("mail", _("This installation sends no mail: an operator sets CORRAL_SMTP_URL."))
     wait_for_turn(session, "invites.bulk")  # two admins who paste one list: the second ends what the first has made
     wanted = {each.email for each in people}
     present = set(session.scalars(select(User.email).where(User.email.in_(wanted))))
@@ -192,7 +209,7 @@ def mail_again(session: Session, actor: User, invite_id: int) -> Invite:
     """
     invite = queries.access_invite(session, actor, invite_id)
     if not mails() or invite.email is None:
-        raise Conflict("No mail can be sent for this invite. Make a new one, and send its link yourself.")
+        raise Conflict(_("No mail can be sent for this invite. Make a new one, and send its link yourself."))
     invite.mail_due_at, invite.mail_tries, invite.mail_error = func.now(), 0, None
     invite.expires_at = func.now() + service.INVITE_LIVES
     session.flush()

@@ -14,6 +14,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.kernel.db import Base, Created, Json, Key, Time, enum_column
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 
 
 class Role(StrEnum):
@@ -22,6 +24,14 @@ class Role(StrEnum):
     ADMIN = "admin"
     REVIEWER = "reviewer"
     ANNOTATOR = "annotator"
+
+    @property
+    def label(self) -> str:
+        """What pages call it."""
+        return _(_ROLES[self])
+
+
+_ROLES = {Role.ADMIN: N_("admin"), Role.REVIEWER: N_("reviewer"), Role.ANNOTATOR: N_("annotator")}
 
 
 class User(Base):

@@ -17,6 +17,8 @@ import structlog
 
 from app.accounts.oidc_transport import Refused, transport
 from app.kernel.errors import AppError
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.kernel.providing import IdentityProvider
 
 log = structlog.get_logger()
@@ -106,7 +108,11 @@ def claims_of(provider: IdentityProvider, begun: Begun, back: str, code: str) ->
         if provider.groups_claim not in said and document.get("userinfo_endpoint"):
             more = _json(provider, client, document["userinfo_endpoint"], token=token)
             if more.get("sub") != said["sub"]:
-                raise _untrue(provider, "spoke of two people at once", "userinfo of another subject")
+                raise _untrue(
+                    provider,
+                    N_("{provider} spoke of two people at once, so nobody is signed in."),
+                    "userinfo of another subject",
+                )
             said = {**more, **said}
     asked_at = said.get("auth_time")
     return Claims(said["sub"], said, float(asked_at) if isinstance(asked_at, int | float) else None)
@@ -130,9 +136,17 @@ def _document(provider: IdentityProvider, client: Any) -> dict[str, Any]:
     found = _json(provider, client, f"{provider.issuer.rstrip('/')}/.well-known/openid-configuration")
     wanted = ("authorization_endpoint", "token_endpoint", "jwks_uri")
     if found.get("issuer") != provider.issuer or not all(isinstance(found.get(each), str) for each in wanted):
-        raise _untrue(provider, "names itself otherwise than CORRAL_OIDC does", "document of another issuer")
+        raise _untrue(
+            provider,
+            N_("{provider} names itself otherwise than CORRAL_OIDC does, so nobody is signed in."),
+            "document of another issuer",
+        )
     if urlsplit(found["authorization_endpoint"]).scheme != urlsplit(provider.issuer).scheme:
-        raise _untrue(provider, "wants to be asked without https", "authorization endpoint without https")
+        raise _untrue(
+            provider,
+            N_("{provider} wants to be asked without https, so nobody is signed in."),
+            "authorization endpoint without https",
+        )
     return found
 
 
@@ -161,9 +175,15 @@ def _asked(provider: IdentityProvider, ask: Any) -> Any:
     try:
         return ask()
     except Refused as error:
-        raise _untrue(provider, "sends Corral to a host that CORRAL_OIDC does not list", str(error)) from None
+        raise _untrue(
+            provider,
+            N_("{provider} sends Corral to a host that CORRAL_OIDC does not list, so nobody is signed in."),
+            str(error),
+        ) from None
     except OAuthError as error:
-        raise _untrue(provider, "did not accept this sign-in; start again", f"refused: {error.error}") from None
+        raise _untrue(
+            provider, N_("{provider} did not accept this sign-in; start again."), f"refused: {error.error}"
+        ) from None
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TypeError, KeyError) as error:
         raise _away(provider, type(error).__name__) from None
 
@@ -192,34 +212,40 @@ def _checked(
     except (JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise _unproven(provider, error) from None
     if not isinstance(claims["sub"], str) or not 0 < len(claims["sub"]) <= 255 or "\0" in claims["sub"]:
-        raise _untrue(provider, "names nobody in its answer", "no subject")
+        raise _untrue(provider, N_("{provider} names nobody in its answer, so nobody is signed in."), "no subject")
     return dict(claims)
 
 
 def _unproven(provider: IdentityProvider, error: Exception) -> Problem:
     kind, claim = getattr(error, "error", type(error).__name__), getattr(error, "claim", "")
     what = {
-        "aud": "sent a sign-in that is meant for another application",
-        "azp": "sent a sign-in that is meant for another application",
-        "iss": "sent a sign-in of another provider",
-        "nonce": "sent a sign-in that began elsewhere; start again",
-        "sub": "names nobody in its answer",
-    }.get(claim, "sent a sign-in that its own keys do not prove")
+        "aud": N_("{provider} sent a sign-in that is meant for another application, so nobody is signed in."),
+        "azp": N_("{provider} sent a sign-in that is meant for another application, so nobody is signed in."),
+        "iss": N_("{provider} sent a sign-in of another provider, so nobody is signed in."),
+        "nonce": N_("{provider} sent a sign-in that began elsewhere; start again."),
+        "sub": N_("{provider} names nobody in its answer, so nobody is signed in."),
+    }.get(claim, N_("{provider} sent a sign-in that its own keys do not prove, so nobody is signed in."))
     if kind in {"expired_token", "invalid_token"} or claim in {"exp", "iat", "nbf"}:
-        what = "sent a sign-in that is over, or of a time to come: its clock and this server's differ"
+        what = N_(
+            "{provider} sent a sign-in that is over, or of a time to come: its clock and this server's differ, so nobody is "
+            "signed in."
+        )
     return _untrue(provider, what, f"{kind} {claim}".strip())
 
 
 def _untrue(provider: IdentityProvider, what: str, reason: str) -> Problem:
     log.warning("provider_refused", reason=reason)
-    end = "." if "start again" in what else ", so nobody is signed in. An operator can see the reason in the log."
-    return Problem(f"{_named(provider)} {what}{end}", reason=f"provider: {reason}")
+    said = _(what, provider=_named(provider))
+    if "start again" not in what:
+        said += " " + _("An operator can see the reason in the log.")
+    return Problem(said, reason=f"provider: {reason}")
 
 
 def _away(provider: IdentityProvider, reason: str) -> Problem:
     log.warning("provider_away", reason=reason)
-    sentence = (
-        f"{_named(provider)} cannot be reached at the moment. Try again in a minute, or sign in with your password."
+    sentence = _(
+        "{provider} cannot be reached at the moment. Try again in a minute, or sign in with your password.",
+        provider=_named(provider),
     )
     return Problem(sentence, reason=f"provider away: {reason}", away=True)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from app.accounts import hashing
 from app.accounts.hasher import Hasher, hasher
 from app.kernel.errors import refused
+from app.kernel.locales import gettext as _
 
 MIN_LENGTH = 12
 MAX_LENGTH = 256
 COMMON = Path(__file__).with_name("common_passwords.txt")
 GUESSED_MOST = 8
 """Characters beside what everybody guesses (a common word, one's own address) that still make no password."""
-RULES = f"At least {MIN_LENGTH} characters, any kind; a few words are easier than symbols. Pasting is fine."
 
 _AS_LETTERS = str.maketrans("014357@$!|", "oiaestasil")
 _RUNS = (
@@ -31,6 +31,13 @@ _RUNS = (
     "qazwsxedcrfvtgbyhnujm",
     "!@#$%^&*()",
 )
+
+
+def rules() -> str:
+    """What a form says of them."""
+    return _(
+        "At least {least} characters, any kind; a few words are easier than symbols. Pasting is fine.", least=MIN_LENGTH
+    )
 
 
 def _hasher() -> Hasher:
@@ -103,19 +110,20 @@ def is_of_address(password: str, email: str) -> bool:
 def check_rules(password: str, email: str = "") -> None:
     """Raise :class:`app.kernel.errors.BadInput` when ``password`` may not be chosen by the person with this address."""
     if len(password) < MIN_LENGTH:
-        raise refused("password", f"The password needs at least {MIN_LENGTH} characters; this one has {len(password)}.")
+        said = _("The password needs at least {least} characters; this one has {n}.", least=MIN_LENGTH, n=len(password))
+        raise refused("password", said)
     if len(password) > MAX_LENGTH:
-        raise refused("password", f"The password may have at most {MAX_LENGTH} characters.")
+        raise refused("password", _("The password may have at most {most} characters.", most=MAX_LENGTH))
     if len(set(password)) < 4:
         raise refused(
-            "password", "This repeats the same few characters. A few words are easy to remember, hard to guess."
+            "password", _("This repeats the same few characters. A few words are easy to remember, hard to guess.")
         )
     if is_common(password):
         raise refused(
-            "password", "This is one of the passwords that attackers try first. A few words together are better."
+            "password", _("This is one of the passwords that attackers try first. A few words together are better.")
         )
     if email and is_of_address(password, email):
-        raise refused("password", "This is little more than your e-mail address. A few words together are better.")
+        raise refused("password", _("This is little more than your e-mail address. A few words together are better."))
 
 
 def hash_password(password: str, email: str = "") -> str:

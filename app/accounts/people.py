@@ -15,6 +15,8 @@ from app.accounts.forms import AskedAgainForm, InviteForm, RoleForm
 from app.accounts.models import Invite, Role, User
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput, refused
+from app.kernel.locales import gettext as _
+from app.kernel.locales import ngettext
 from app.shell.web import public_url, redirect, render
 
 router = APIRouter(prefix="/users", dependencies=[Depends(admin)])
@@ -82,7 +84,7 @@ def invite(request: Request, session: DbSession, user: Admin, form: Annotated[In
     """Make invites. The answer is the page itself, because links are shown this once."""
     try:
         if not confirmed(request, session, user, form.password):
-            raise refused("password", NOT_YOURS)
+            raise refused("password", _(NOT_YOURS))
         made, present = _invite(session, user, form)
     except BadInput as error:
         page = _page(session, chosen=form.role, addresses=form.addresses, mail=form.mail, errors=error.by_field)
@@ -106,14 +108,18 @@ def _invite(
 def mail_invite(request: Request, session: DbSession, user: Admin, invite_id: int) -> Response:
     """Mail a new link for an open invite."""
     invite = inviting.mail_again(session, user, invite_id)
-    return redirect(request, "/users", flash=f"A new link is on its way to {invite.email}; the earlier one has ended.")
+    return redirect(
+        request,
+        "/users",
+        flash=_("A new link is on its way to {email}; the earlier one has ended.", email=invite.email),
+    )
 
 
 @router.post("/invites/{invite_id}/withdraw")
 def withdraw_invite(request: Request, session: DbSession, user: Admin, invite_id: int) -> Response:
     """End an invite that nobody has used."""
     service.withdraw_invite(session, user, invite_id)
-    return redirect(request, "/users", flash="The invite was withdrawn; its link no longer works.")
+    return redirect(request, "/users", flash=_("The invite was withdrawn; its link no longer works."))
 
 
 @router.post("/{user_id}/role")
@@ -123,10 +129,10 @@ def set_role(
     """Give somebody another role, once the admin has given their own password: without one the answer asks for it."""
     person = queries.access_user(session, user, user_id)
     if form.password is None or not confirmed(request, session, user, form.password):
-        page = RolePage(person, form.role, None if form.password is None else NOT_YOURS)
+        page = RolePage(person, form.role, None if form.password is None else _(NOT_YOURS))
         return render(request, "accounts/role.html", page, status=422)
     service.set_role(session, user, person, form.role)
-    return redirect(request, "/users", flash=f"{person.name} is now {form.role.value}.")
+    return redirect(request, "/users", flash=_("{name} is now {role}.", name=person.name, role=form.role.label))
 
 
 @router.post("/{user_id}/disable")
@@ -137,7 +143,9 @@ def disable(request: Request, session: DbSession, user: Admin, user_id: int) -> 
     return redirect(
         request,
         "/users",
-        flash=f"{person.name} can no longer sign in. Their work stays and counts on; “Retract…” takes it out.",
+        flash=_(
+            "{name} can no longer sign in. Their work stays and counts on; “Retract…” takes it out.", name=person.name
+        ),
     )
 
 
@@ -146,7 +154,7 @@ def enable(request: Request, session: DbSession, user: Admin, user_id: int) -> R
     """Open a closed account again."""
     person = queries.access_user(session, user, user_id)
     service.enable(session, user, person)
-    return redirect(request, "/users", flash=f"{person.name} can sign in again.")
+    return redirect(request, "/users", flash=_("{name} can sign in again.", name=person.name))
 
 
 @router.post("/{user_id}/sign-out")
@@ -154,9 +162,10 @@ def sign_out(request: Request, session: DbSession, user: Admin, user_id: int) ->
     """End all sessions of somebody."""
     person = queries.access_user(session, user, user_id)
     ended = service.revoke_sessions(session, person, actor=user)
-    return redirect(
-        request, "/users", flash=f"{person.name} is signed out of {ended} browser{'' if ended == 1 else 's'}."
+    said = ngettext(
+        "{name} is signed out of {n} browser.", "{name} is signed out of {n} browsers.", ended, name=person.name
     )
+    return redirect(request, "/users", flash=said)
 
 
 @router.post("/{user_id}/second-step/reset")
@@ -166,7 +175,9 @@ def reset_step(
     """Turn off the second step of somebody who lost it, once the admin has given their own password."""
     person = queries.access_user(session, user, user_id)
     if form.password is None or not confirmed(request, session, user, form.password):
-        page = ResetPage(person, None if form.password is None else NOT_YOURS)
+        page = ResetPage(person, None if form.password is None else _(NOT_YOURS))
         return render(request, "accounts/step_reset.html", page, status=422)
     second_step.reset(session, user, person)
-    return redirect(request, "/users", flash=f"{person.name} signs in by password alone, and is signed out everywhere.")
+    return redirect(
+        request, "/users", flash=_("{name} signs in by password alone, and is signed out everywhere.", name=person.name)
+    )

@@ -15,6 +15,7 @@ from app.accounts.idempotency import TAKES_KEY, once
 from app.accounts.models import Invite, Role, User
 from app.kernel.db import DbSession
 from app.kernel.errors import refused
+from app.kernel.locales import gettext as _
 from app.kernel.numbers import Truth
 from app.shell.failures import answer
 from app.shell.web import public_url
@@ -160,7 +161,7 @@ def list_people(session: DbSession) -> PeopleJson:
 def invite(request: Request, session: DbSession, user: ApiAdmin, form: InviteIn) -> Response:
     """Invite somebody. The link is shown once: a retry with the same `Idempotency-Key` gets 409 with the id."""
     if not confirmed(request, session, user, form.password.get_secret_value()):
-        return answer(request, refused("password", NOT_YOURS))
+        return answer(request, refused("password", _(NOT_YOURS)))
 
     def work() -> InviteSecret:
         secret = service.create_invite(session, role=form.role, created_by=user, email=form.email or None)
@@ -178,7 +179,7 @@ def invite_many(request: Request, session: DbSession, user: ApiAdmin, form: Invi
     The links are shown once: a retry with the same `Idempotency-Key` gets 409.
     """
     if not confirmed(request, session, user, form.password.get_secret_value()):
-        return answer(request, refused("password", NOT_YOURS))
+        return answer(request, refused("password", _(NOT_YOURS)))
 
     def work() -> InvitesSecret:
         people = inviting.checked([(each.email, each.role or form.role) for each in form.people])
@@ -223,7 +224,7 @@ def set_role(request: Request, session: DbSession, user: ApiAdmin, user_id: int,
     """Give somebody another role."""
     person = queries.access_user(session, user, user_id)
     if not confirmed(request, session, user, form.password.get_secret_value()):
-        return answer(request, refused("password", NOT_YOURS))
+        return answer(request, refused("password", _(NOT_YOURS)))
 
     def work() -> PersonJson:
         service.set_role(session, user, person, form.role)
@@ -257,7 +258,7 @@ def reset_step(request: Request, session: DbSession, user: ApiAdmin, user_id: in
     """Turn off the second step of somebody who lost app and recovery codes, and sign them out everywhere."""
     person = queries.access_user(session, user, user_id)
     if not confirmed(request, session, user, form.password.get_secret_value()):
-        return answer(request, refused("password", NOT_YOURS))
+        return answer(request, refused("password", _(NOT_YOURS)))
     return once(session, user, request, b"", lambda: second_step.reset(session, user, person), status=204)
 
 

@@ -10,6 +10,7 @@ from app.accounts.models import ProviderAccount, Role, User
 from app.accounts.oidc import Claims, Problem
 from app.accounts.service import audit
 from app.kernel.errors import BadInput, Conflict
+from app.kernel.locales import gettext as _
 from app.kernel.locks import wait_for_turn
 from app.kernel.providing import IdentityProvider
 from app.kernel.settings import get_settings
@@ -48,7 +49,7 @@ def disconnect(session: Session, actor: User | None, user: User) -> None:
         delete(ProviderAccount).where(ProviderAccount.user_id == user.id).returning(ProviderAccount.issuer)
     ).all()
     if not gone:
-        raise Conflict(f"{user.name} is connected to no identity provider.")
+        raise Conflict(_("{name} is connected to no identity provider.", name=user.name))
     audit(session, actor, "provider.disconnected", "user", user.id, issuers=sorted(gone))
 
 
@@ -66,7 +67,7 @@ def sign_in(session: Session, provider: IdentityProvider, claims: Claims) -> Use
     known = _known(session, provider, claims)
     user = session.get_one(User, known.user_id) if known else _made(session, provider, claims, role)
     if user.disabled_at is not None:
-        raise Problem("This account is closed. Ask an admin if it should not be.", reason="disabled account")
+        raise Problem(_("This account is closed. Ask an admin if it should not be."), reason="disabled account")
     try:
         service.set_role(session, None, user, role)
     except Conflict:
@@ -85,10 +86,10 @@ def connect(session: Session, user: User, provider: IdentityProvider, claims: Cl
     _role(provider, claims)
     known, mine = _known(session, provider, claims), account_of(session, user)
     if known and known.user_id != user.id:
-        raise Problem("This sign-in belongs to another account here. Ask an admin.", reason="connected to another")
+        raise Problem(_("This sign-in belongs to another account here. Ask an admin."), reason="connected to another")
     if mine and mine.subject != claims.subject:
         raise Problem(
-            "Your account is connected to another sign-in. Disconnect that first.", reason="connected already"
+            _("Your account is connected to another sign-in. Disconnect that first."), reason="connected already"
         )
     if not mine:
         _account(session, provider, claims, user)
@@ -100,7 +101,10 @@ def _role(provider: IdentityProvider, claims: Claims) -> Role:
     strongest = next((each for each in (Role.ADMIN, Role.REVIEWER, Role.ANNOTATOR) if each.value in given), None)
     if strongest is None:
         raise Problem(
-            f"You are in no group of {provider.label} that may use Corral. Ask whoever looks after its groups.",
+            _(
+                "You are in no group of {provider} that may use Corral. Ask whoever looks after its groups.",
+                provider=provider.label,
+            ),
             reason="no group with a role",
         )
     return strongest
@@ -124,19 +128,25 @@ def _made(session: Session, provider: IdentityProvider, claims: Claims, role: Ro
     email = claims.text("email")
     if not email or not (provider.trust_email or claims.said.get("email_verified") is True):
         raise Problem(
-            f"Corral needs an e-mail address that {provider.label} has verified, and got none. Ask whoever looks after it.",
+            _(
+                "Corral needs an e-mail address that {provider} has verified, and got none. Ask whoever looks after it.",
+                provider=provider.label,
+            ),
             reason="no verified address",
         )
     try:
         email = service.clean_email(email)
         if session.scalar(select(User.id).where(User.email == email)) is not None:
             raise Problem(
-                f"There is an account for {email} already. Sign in with its password, then connect it under Profile.",
+                _(
+                    "There is an account for {email} already. Sign in with its password, then connect it under Profile.",
+                    email=email,
+                ),
                 reason="address of another account",
             )
         user = service.add_user(session, email=email, name=_name(claims, email), role=role, password_hash="")
     except BadInput as error:
-        raise Problem(f"No account could be made: {error.message}", reason="bad address") from None
+        raise Problem(_("No account could be made: {problem}", problem=error.message), reason="bad address") from None
     audit(session, None, "user.created", "user", user.id, role=role.value, by="identity provider")
     return user
 

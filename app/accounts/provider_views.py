@@ -25,6 +25,8 @@ from app.accounts.signing_in import Provided
 from app.kernel.addresses import network
 from app.kernel.db import DbSession, without_connection_in_thread
 from app.kernel.errors import Conflict, NotFound
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.kernel.providing import IdentityProvider
 from app.kernel.settings import get_settings
 from app.shell.web import client_address, public_url, redirect, render, safe_next
@@ -37,7 +39,7 @@ PURPOSE = "sign-in at the identity provider"
 WAITS = 600
 """Seconds within which the provider has to send somebody back."""
 BACK = "/login/provider/back"
-ELSEWHERE = "This sign-in did not begin in this browser, or took too long. Start again here."
+ELSEWHERE = N_("This sign-in did not begin in this browser, or took too long. Start again here.")
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def connect(request: Request, session: DbSession, user: SignedIn, form: Annotate
     """On to the provider, by a link: a form would not be let out by our content security policy, and rightly so."""
     provider, connected = _provider(), provided.account_of(session, user)
     if not confirmed(request, session, user, form.password):
-        page = ConnectPage(provider, connected, error=NOT_YOURS)
+        page = ConnectPage(provider, connected, error=_(NOT_YOURS))
         return render(request, "accounts/provider.html", page, status=422)
     begun = _begun("/profile/provider", connect=user.id)
     try:
@@ -121,12 +123,16 @@ def disconnect(
 ) -> Response:
     """Sign in by password alone from now on."""
     if not user.password_hash:
-        raise Conflict("You have no password, so nothing else would let you in. Ask an admin.")
+        raise Conflict(_("You have no password, so nothing else would let you in. Ask an admin."))
     if not confirmed(request, session, user, form.password):
-        page = ConnectPage(_provider(), provided.account_of(session, user), error=NOT_YOURS)
+        page = ConnectPage(_provider(), provided.account_of(session, user), error=_(NOT_YOURS))
         return render(request, "accounts/provider.html", page, status=422)
     provided.disconnect(session, user, user)
-    return redirect(request, "/profile", flash=f"Your account is not connected to {_provider().label} any more.")
+    return redirect(
+        request,
+        "/profile",
+        flash=_("Your account is not connected to {provider} any more.", provider=_provider().label),
+    )
 
 
 def _provider() -> IdentityProvider:
@@ -172,14 +178,15 @@ def _without_connection(session: DbSession, ask: Callable[[], Answer]) -> Answer
 
 def _checked(provider: IdentityProvider, begun: Begun | None, form: BackForm) -> Begun:
     if begun is None or not hmac.compare_digest(begun.state.encode(), form.state.encode()):
-        raise Problem(ELSEWHERE, reason="began elsewhere")
+        raise Problem(_(ELSEWHERE), reason="began elsewhere")
     if form.iss is not None and form.iss != provider.issuer:  # RFC 9207: another provider's answer
-        raise Problem("This is the answer of another provider. Start again here.", reason="answer of another provider")
+        raise Problem(
+            _("This is the answer of another provider. Start again here."), reason="answer of another provider"
+        )
     if form.error or not form.code:
         known = form.error if re.fullmatch("[a-z_]{1,40}", form.error) else "no code"
-        raise Problem(
-            f"You were not signed in at {provider.label} ({known}). Start again.", reason=f"provider: {known}"
-        )
+        said = _("You were not signed in at {provider} ({reason}). Start again.", provider=provider.label, reason=known)
+        raise Problem(said, reason=f"provider: {known}")
     return begun
 
 
@@ -189,9 +196,11 @@ def _entered(
     if begun.connect is not None:
         user = maybe_signed_in(request, session)
         if user is None or user.id != begun.connect:
-            raise Problem("You are signed in as somebody else by now. Start again.", reason="another account")
+            raise Problem(_("You are signed in as somebody else by now. Start again."), reason="another account")
         provided.connect(session, user, provider, claims)
-        return redirect(request, "/profile", flash=f"You can sign in with {provider.label} from now on.")
+        return redirect(
+            request, "/profile", flash=_("You can sign in with {provider} from now on.", provider=provider.label)
+        )
     user = provided.sign_in(session, provider, claims)
     return enter(request, session, user, safe_next(begun.next), by=Provided(_asked_at(begun, claims)))
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, aliased
 
 from app.accounts.models import ApiToken, Invite, LoginSession, Role, User
 from app.kernel.errors import NotFound
+from app.kernel.locales import gettext as _
 from app.kernel.origin import Refusal, current
 from app.kernel.settings import get_settings
 
@@ -169,7 +170,7 @@ def find_invite(session: Session, secret: str, *, lock: bool = False) -> Invite:
         known = session.scalar(select(Invite.id).where(Invite.token_hash == digest(secret)))
         current().refusal = Refusal("invite.refused", "invite", known)
         raise NotFound(
-            "This invite link was already used, has expired, or was not copied completely. Ask for a new one."
+            _("This invite link was already used, has expired, or was not copied completely. Ask for a new one.")
         )
     return invite
 

@@ -27,6 +27,8 @@ from app.accounts.service import audit, revoke_sessions
 from app.kernel import origin
 from app.kernel.addresses import network
 from app.kernel.errors import Conflict, TooMany, refused
+from app.kernel.locales import N_, english, ngettext
+from app.kernel.locales import gettext as _
 from app.kernel.settings import get_settings
 
 SECONDS = 30
@@ -42,13 +44,13 @@ LIMIT = throttle.Limit(free=10, ceiling=900)
 MOST_WRONG = 100
 """Wrong codes from browsers that are not known, after which these need a recovery code (NIST SP 800-63B, 5.2.2). Three of a
 million are right, so all of them together are found with a chance of 1 in 3,000."""
-WRONG = "This code is not right. Enter the one that your app shows now, or a recovery code that you have not used."
-USED = "This code was already used. Wait until your app shows the next one."
-TOO_MANY = (
+WRONG = N_("This code is not right. Enter the one that your app shows now, or a recovery code that you have not used.")
+USED = N_("This code was already used. Wait until your app shows the next one.")
+TOO_MANY = N_(
     "Too many wrong codes were entered for this account from other browsers. Use a recovery code, sign in with a browser "
     "that you have used before, or ask an admin to reset two-step verification."
 )
-UNREADABLE = (
+UNREADABLE = N_(
     "The two-step verification of this account cannot be read with this installation's key. Use a recovery code, or ask an admin "
     "to reset it."
 )
@@ -106,7 +108,7 @@ def begin(session: Session, user: User) -> str:
         Conflict: there is one that counts.
     """
     if is_on(session, user):
-        raise Conflict("Two-step verification is already on. To use another app, turn it off and set it up again.")
+        raise Conflict(_("Two-step verification is already on. To use another app, turn it off and set it up again."))
     secret = pyotp.random_base32()
     session.execute(delete(SecondStep).where(SecondStep.user_id == user.id))
     session.add(SecondStep(user_id=user.id, secret=sealed.seal(PURPOSE, secret)))
@@ -138,10 +140,10 @@ def confirm(session: Session, user: User, code: str, *, keep: int) -> list[str]:
     found = _locked(session, user)
     secret = sealed.unseal(PURPOSE, found.secret) if found and found.confirmed_at is None else None
     if found is None or secret is None:
-        raise Conflict("Nothing is being set up here any more. Start again.")
+        raise Conflict(_("Nothing is being set up here any more. Start again."))
     step, off = _step_of(secret, _cleaned(code))
     if step is None:
-        raise refused("code", "This code is not right. Enter the one that your app shows now.")
+        raise refused("code", _("This code is not right. Enter the one that your app shows now."))
     if abs(off) > BESIDE:
         raise refused("code", _off(off))
     found.confirmed_at, found.last_step = func.now(), step
@@ -176,9 +178,9 @@ def reset(session: Session, actor: User | None, user: User) -> None:
         Conflict: there is none, or it is the actor's own.
     """
     if actor is not None and actor.id == user.id:
-        raise Conflict("Turn off your own two-step verification on your profile: that asks for a code.")
+        raise Conflict(_("Turn off your own two-step verification on your profile: that asks for a code."))
     if not is_on(session, user):
-        raise Conflict(f"{user.name} has no two-step verification.")
+        raise Conflict(_("{name} has no two-step verification.", name=user.name))
     turn_off(session, user, actor=actor, action="second_step.reset")
     revoke_sessions(session, user, actor=actor)
 
@@ -205,7 +207,8 @@ def check(session: Session, user: User, code: str, address: str, device: str | N
     left_out = bounded.FAILURES.take(network(address))
     if left_out is not None:
         more = {"left_out": left_out} if left_out else {}
-        audit(session, None, "second_step.failed", "user", user.id, reason=checked.problem.partition(":")[0], **more)
+        reason = english(checked.problem).partition(":")[0]
+        audit(session, None, "second_step.failed", "user", user.id, reason=reason, **more)
     return checked
 
 
@@ -218,7 +221,7 @@ def forget_unconfirmed(session: Session) -> None:
 def _check_app(session: Session, user: User, said: str, *, known: bool) -> Checked:
     found = _locked(session, user)
     if found is None or found.confirmed_at is None:
-        return Checked(WRONG)
+        return Checked(_(WRONG))
     if not known and found.failures >= MOST_WRONG:
         return Checked(TOO_MANY)
     checked = _judged(found, said)
@@ -232,17 +235,17 @@ def _check_app(session: Session, user: User, said: str, *, known: bool) -> Check
 def _judged(found: SecondStep, said: str) -> Checked:
     secret = sealed.unseal(PURPOSE, found.secret)
     if secret is None:
-        return Checked(UNREADABLE)
+        return Checked(_(UNREADABLE))
     step, off = _step_of(secret, said)
     if step is None:
-        return Checked(WRONG)
+        return Checked(_(WRONG))
     if abs(off) > BESIDE:
         if off > 0:
             now = step - off
             found.burnt = [*(each for each in found.burnt if each >= now - BESIDE), step]
         return Checked(_off(off))
     if step <= (found.last_step or 0) or step in found.burnt:
-        return Checked(USED)
+        return Checked(_(USED))
     found.last_step = step
     return Checked()
 
@@ -252,7 +255,7 @@ def _check_recovery(session: Session, user: User, said: str) -> Checked:
     unused = mine & RecoveryCode.used_at.is_(None)
     used = session.scalar(update(RecoveryCode).where(unused).values(used_at=func.now()).returning(RecoveryCode.id))
     if used is None or not is_on(session, user):
-        return Checked(WRONG)
+        return Checked(_(WRONG))
     left = codes_left(session, user)
     audit(session, user, "second_step.recovered", "user", user.id, codes_left=left)
     return Checked(left=left)
@@ -281,10 +284,20 @@ def _now() -> float:
 
 def _off(off: int) -> str:
     minutes = max(1, round(abs(off) * SECONDS / 60))
-    which = f"{minutes} minute{'' if minutes == 1 else 's'} {'ahead of' if off > 0 else 'behind'} ours"
-    return (
-        f"This code is for a clock that is about {which}: check that your device's clock is right (set it "
-        "automatically), then enter the code that it shows."
+    if off > 0:
+        return ngettext(
+            "This code is for a clock that is about {n} minute ahead of ours: check that your device's clock is right "
+            "(set it automatically), then enter the code that it shows.",
+            "This code is for a clock that is about {n} minutes ahead of ours: check that your device's clock is right "
+            "(set it automatically), then enter the code that it shows.",
+            minutes,
+        )
+    return ngettext(
+        "This code is for a clock that is about {n} minute behind ours: check that your device's clock is right "
+        "(set it automatically), then enter the code that it shows.",
+        "This code is for a clock that is about {n} minutes behind ours: check that your device's clock is right "
+        "(set it automatically), then enter the code that it shows.",
+        minutes,
     )
 
 

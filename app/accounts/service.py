@@ -20,6 +20,7 @@ from app.accounts.models import ApiToken, AuditEvent, Invite, LoginSession, Role
 from app.kernel import origin
 from app.kernel.db import without_connection_in_thread
 from app.kernel.errors import Conflict, NotFound, refused
+from app.kernel.locales import gettext as _
 from app.kernel.locks import wait_for_turn
 from app.kernel.settings import get_settings
 from training.formats.languages import codes_of
@@ -56,7 +57,7 @@ def clean_email(email: str) -> str:
     """``email`` in the one spelling that is stored; :class:`app.kernel.errors.BadInput` when it cannot be an address."""
     cleaned = email.strip().lower()
     if len(cleaned) > 254 or not _EMAIL.fullmatch(cleaned):
-        raise refused("email", "This is not an e-mail address; it looks like name@example.org.")
+        raise refused("email", _("This is not an e-mail address; it looks like name@example.org."))
     return cleaned
 
 
@@ -64,7 +65,7 @@ def clean_name(name: str) -> str:
     """``name`` without surrounding or repeated space; :class:`app.kernel.errors.BadInput` when nothing printable is left."""
     cleaned = " ".join(unicodedata.normalize("NFC", name).split())
     if not 1 <= len(cleaned) <= 120 or not cleaned.isprintable():
-        raise refused("name", "A name has 1 to 120 printable characters.")
+        raise refused("name", _("A name has 1 to 120 printable characters."))
     return cleaned
 
 
@@ -90,7 +91,7 @@ def add_user(session: Session, *, email: str, name: str, role: Role, password_ha
     # Two people who register one address at once: the lock makes the second wait and then see the first.
     wait_for_turn(session, f"users.email:{email}")
     if session.scalar(select(User.id).where(User.email == email)) is not None:
-        raise refused("email", "An account with this e-mail address already exists. Sign in with it instead.")
+        raise refused("email", _("An account with this e-mail address already exists. Sign in with it instead."))
     user = User(
         email=email,
         name=name,
@@ -144,7 +145,7 @@ def accept_invite(session: Session, secret: str, *, email: str, name: str, passw
     """Make the account that an invite promises, once."""
     invite = queries.find_invite(session, secret)
     if invite.email and clean_email(email) != invite.email:
-        raise refused("email", f"This invite is for {invite.email}.")
+        raise refused("email", _("This invite is for {email}.", email=invite.email))
     with without_connection_in_thread(session):
         password_hash = passwords.hash_password(password, clean_email(email))
     invite = queries.find_invite(session, secret, lock=True)
@@ -201,10 +202,10 @@ def issue_token(
     """
     allowed = allowed_scopes(user)
     if not scopes or not set(scopes) <= set(allowed):
-        raise refused("scopes", f"Choose at least one of {', '.join(allowed)}.")
+        raise refused("scopes", _("Choose at least one of {scopes}.", scopes=", ".join(allowed)))
     days = get_settings().token_days if days is None else days
     if not 1 <= days <= most_token_days():
-        raise refused("days", f"A token is valid for 1 to {most_token_days()} days.")
+        raise refused("days", _("A token is valid for 1 to {most} days.", most=most_token_days()))
     name = clean_name(name)
     session.execute(select(User.id).where(User.id == user.id).with_for_update())  # two at once are counted one by one
     until: Any = func.now() + timedelta(days=days)
@@ -212,10 +213,12 @@ def issue_token(
     if parent_id is not None:
         parent = next((each for each in living if each.id == parent_id), None)
         if parent is None:
-            raise NotFound("The token that you are using has expired or was revoked.")
+            raise NotFound(_("The token that you are using has expired or was revoked."))
         until = func.least(until, parent.expires_at)
     if len(living) >= get_settings().tokens_per_person:
-        raise Conflict(f"You have {len(living)} API tokens, which is the maximum: revoke one that you no longer use.")
+        raise Conflict(
+            _("You have {n} API tokens, which is the maximum: revoke one that you no longer use.", n=len(living))
+        )
     secret = f"corral_{secrets.token_urlsafe(32)}"
     token = ApiToken(
         user_id=user.id,
@@ -267,7 +270,7 @@ def disable(session: Session, actor: User | None, user: User) -> None:
     if user.disabled_at is not None:
         return
     if actor is not None and actor.id == user.id:
-        raise Conflict("You cannot disable your own account. Another admin can.")
+        raise Conflict(_("You cannot disable your own account. Another admin can."))
     _keep_an_admin(session, user)
     user.disabled_at = func.now()
     audit(session, actor, "user.disabled", "user", user.id)
@@ -306,4 +309,4 @@ def set_password(
 
 def _keep_an_admin(session: Session, user: User) -> None:
     if queries.lock_admins(session) == {user.id}:
-        raise Conflict(f"{user.name} is the only admin. Make somebody else an admin first.")
+        raise Conflict(_("{name} is the only admin. Make somebody else an admin first.", name=user.name))

@@ -20,6 +20,8 @@ from app.accounts.forms import CodeAndPasswordForm, CodeForm, OwnPasswordForm
 from app.accounts.models import SecondStep, User
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput, Conflict
+from app.kernel.locales import N_, ngettext
+from app.kernel.locales import gettext as _
 from app.shell.web import client_address, public_url, redirect, render, safe_next
 
 router = APIRouter()
@@ -27,7 +29,7 @@ router = APIRouter()
 PURPOSE = "sign-in that waits for its second step"
 WAITS = 600
 """Seconds within which the code has to follow the password."""
-AGAIN = "It took too long, or this was opened in another browser. Enter your password again."
+AGAIN = N_("It took too long, or this was opened in another browser. Enter your password again.")
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def enter_code(request: Request, session: DbSession, form: Annotated[CodeForm, F
     """Sign in. A wrong code returns and does not raise: it is counted, and counting has to be committed."""
     found = _who(request, session)
     if found is None:
-        return redirect(request, "/login", flash=AGAIN)
+        return redirect(request, "/login", flash=_(AGAIN))
     user, target = found
     device = request.cookies.get(device_cookie(request))
     checked = second_step.check(session, user, form.code, client_address(request), device)
@@ -91,7 +93,7 @@ def page(request: Request, session: DbSession, user: SignedIn) -> Response:
 def begin(request: Request, session: DbSession, user: SignedIn, form: Annotated[OwnPasswordForm, Form()]) -> Response:
     """Make a secret. The answer is the page itself, because it is shown this once."""
     if not confirmed(request, session, user, form.password):
-        return _render(request, session, user, errors={"password": NOT_YOURS})
+        return _render(request, session, user, errors={"password": _(NOT_YOURS)})
     return _render_secret(request, session, user, second_step.begin(session, user))
 
 
@@ -125,15 +127,15 @@ def off(request: Request, session: DbSession, user: SignedIn, form: Annotated[Co
     if problem:
         return _render(request, session, user, errors={f"off-{name}": said for name, said in problem.items()})
     second_step.turn_off(session, user, actor=user)
-    return redirect(request, SETTING_UP, flash="Two-step verification is off. Your password alone signs you in.")
+    return redirect(request, SETTING_UP, flash=_("Two-step verification is off. Your password alone signs you in."))
 
 
 def _refused(request: Request, session: DbSession, user: User, form: CodeAndPasswordForm) -> dict[str, str]:
     """What is wrong with password or code, by field; nothing where both are right, and the code is used up then."""
     if not second_step.is_on(session, user):
-        raise Conflict("Two-step verification is not on.")
+        raise Conflict(_("Two-step verification is not on."))
     if not confirmed(request, session, user, form.password):
-        return {"password": NOT_YOURS}
+        return {"password": _(NOT_YOURS)}
     device = request.cookies.get(device_cookie(request))
     problem = second_step.check(session, user, form.code, client_address(request), device).problem
     return {"code": problem} if problem else {}
@@ -160,15 +162,18 @@ def _print(user: User) -> str:
 def _said_of_codes(left: int | None) -> str | None:
     if left is None:
         return None
-    are = "is" if left == 1 else "are"
-    return f"You used a recovery code; {left} {are} left. Make new ones under Profile, Two-step verification."
+    return ngettext(
+        "You used a recovery code; {n} is left. Make new ones under Profile, Two-step verification.",
+        "You used a recovery code; {n} are left. Make new ones under Profile, Two-step verification.",
+        left,
+    )
 
 
 def _render_secret(
     request: Request, session: DbSession, user: User, secret: str | None, errors: dict[str, str] | None = None
 ) -> Response:
     if secret is None:
-        raise Conflict("Nothing is being set up here any more. Start again.")
+        raise Conflict(_("Nothing is being set up here any more. Start again."))
     address = second_step.address_of(user, secret, urlsplit(public_url(request)).hostname or "")
     return _render(request, session, user, secret=secret, qr=_drawn(address), errors=errors)
 

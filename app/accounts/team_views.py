@@ -16,6 +16,8 @@ from app.accounts.models import Team, User
 from app.accounts.teams import NAME_LIMIT, Listed
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput
+from app.kernel.locales import gettext as _
+from app.kernel.locales import ngettext
 from app.shell.web import redirect, render
 
 router = APIRouter(prefix="/teams", dependencies=[Depends(admin)])
@@ -61,7 +63,7 @@ def create(request: Request, session: DbSession, user: Admin, form: Annotated[Na
     except BadInput as error:
         page = TeamsPage(teams=teams.listed(session), name=form.name, errors=error.by_field)
         return render(request, "accounts/teams.html", page, status=422)
-    return redirect(request, f"/teams/{made.id}", flash=f"“{made.name}” is made. Add people to it.")
+    return redirect(request, f"/teams/{made.id}", flash=_("“{name}” is made. Add people to it.", name=made.name))
 
 
 @router.get("/{team_id}")
@@ -80,7 +82,7 @@ def rename(
         teams.rename(session, user, found, form.name)
     except BadInput as error:
         return _page(request, session, found, name=form.name, errors=error.by_field)
-    return redirect(request, f"/teams/{found.id}", flash="Name saved.")
+    return redirect(request, f"/teams/{found.id}", flash=_("Name saved."))
 
 
 @router.post("/{team_id}/add")
@@ -90,10 +92,10 @@ def add(
     """Add the people that are ticked, and those whose addresses are given; all of them or nobody."""
     found = teams.access_team(session, user, team_id)
     try:
-        added, _ = teams.change(session, user, found, add=[*form.people, *teams.people_at(session, form.addresses)])
+        added, _none = teams.change(session, user, found, add=[*form.people, *teams.people_at(session, form.addresses)])
     except BadInput as error:
         return _page(request, session, found, addresses=form.addresses, ticked=form.people, errors=error.by_field)
-    return redirect(request, f"/teams/{found.id}", flash=f"{_people(added)} added.")
+    return redirect(request, f"/teams/{found.id}", flash=ngettext("{n} person added.", "{n} people added.", added))
 
 
 @router.post("/{team_id}/remove")
@@ -106,10 +108,13 @@ def take_out(
         gone = [*form.people, *teams.people_at(session, form.addresses)]
     except BadInput as error:
         return _page(request, session, found, addresses=form.addresses, errors=error.by_field)
-    _, removed = teams.change(session, user, found, remove=gone)
-    return redirect(
-        request, f"/teams/{found.id}", flash=f"{_people(removed)} taken out. What they have begun stays with them."
+    _none, removed = teams.change(session, user, found, remove=gone)
+    said = ngettext(
+        "{n} person taken out. What they have begun stays with them.",
+        "{n} people taken out. What they have begun stays with them.",
+        removed,
     )
+    return redirect(request, f"/teams/{found.id}", flash=said)
 
 
 @router.post("/{team_id}/delete")
@@ -117,19 +122,28 @@ def delete(request: Request, session: DbSession, user: Admin, team_id: int) -> R
     """Delete it, and say what was assigned to it."""
     found = teams.access_team(session, user, team_id)
     name, assigned = found.name, teams.remove(session, user, found)
-    batches = ", ".join(f"“{batch}”" for _, batch in assigned[: teams.SHOWN])
-    more = f" and {len(assigned) - teams.SHOWN} more" if len(assigned) > teams.SHOWN else ""
-    said = f" It was assigned to {batches}{more}: check there who gets the items now." if assigned else ""
-    return redirect(request, "/teams", flash=f"The team “{name}” is deleted.{said}")
+    said = _("The team “{name}” is deleted.", name=name)
+    return redirect(request, "/teams", flash=f"{said} {_was_assigned(assigned)}".rstrip())
 
 
-def _people(number: int) -> str:
-    return "1 person" if number == 1 else f"{number} people"
+def _was_assigned(assigned: Sequence[teams.Assigned]) -> str:
+    batches, more = ", ".join(f"“{batch}”" for _id, batch in assigned[: teams.SHOWN]), len(assigned) - teams.SHOWN
+    if more > 0:
+        return ngettext(
+            "It was assigned to {batches} and {n} more: check there who gets the items now.",
+            "It was assigned to {batches} and {n} more: check there who gets the items now.",
+            more,
+            batches=batches,
+        )
+    if not assigned:
+        return ""
+    return _("It was assigned to {batches}: check there who gets the items now.", batches=batches)
 
 
 def _shown(people: Sequence[User]) -> list[tuple[int, str]]:
     """Two people may have one name."""
-    return [(each.id, f"{each.name}, {each.email}{' (disabled)' if each.disabled_at else ''}") for each in people]
+    off = _("(disabled)")
+    return [(each.id, f"{each.name}, {each.email}{f' {off}' if each.disabled_at else ''}") for each in people]
 
 
 def _page(request: Request, session: DbSession, found: Team, **more: Any) -> HTMLResponse:

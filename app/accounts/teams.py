@@ -14,6 +14,7 @@ from app.accounts import inviting, service
 from app.accounts.models import Role, Team, TeamMember, User
 from app.accounts.service import audit
 from app.kernel.errors import BadInput, NotFound, refused
+from app.kernel.locales import gettext as _
 from app.kernel.locks import wait_for_turn
 
 NAME_LIMIT = 60
@@ -77,17 +78,18 @@ def people_at(session: Session, pasted: str) -> list[int]:
         BadInput: with each address that nobody here has, by its line.
     """
     wanted: dict[str, int] = {}
-    for line, address, _ in inviting.addresses_in(pasted):
+    for line, address, _role in inviting.addresses_in(pasted):
         wanted.setdefault(address.strip().lower(), line)
     rows = session.execute(select(User.email, User.id).where(User.email.in_(wanted)))
     found: dict[str, int] = {email: key for email, key in rows}  # noqa: C416 - a Row is no pair to mypy
-    unknown = [f"line {line}: {address[:60]}" for address, line in wanted.items() if address not in found]
+    unknown = [(line, address[:60]) for address, line in wanted.items() if address not in found]
     if unknown:
-        more = f" … and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-        raise refused(
-            "addresses",
-            f"Nobody has these addresses here: {'; '.join(unknown[:5])}{more}. Correct them, or invite them first.",
+        listed = [_("line {line}: {address}", line=line, address=address) for line, address in unknown]
+        said = _(
+            "Nobody has these addresses here: {addresses}. Correct them, or invite them first.",
+            addresses=inviting.first_of(listed),
         )
+        raise refused("addresses", said)
     return [found[address] for address in wanted]
 
 
@@ -152,21 +154,20 @@ def remove(session: Session, actor: User, team: Team) -> list[Assigned]:
 def _clean_name(session: Session, name: str, but: int | None = None) -> str:
     cleaned = service.clean_name(name)
     if len(cleaned) > NAME_LIMIT:
-        raise refused("name", f"A team's name has at most {NAME_LIMIT} characters.")
+        raise refused("name", _("A team's name has at most {most} characters.", most=NAME_LIMIT))
     wait_for_turn(session, "teams.name")
     taken = select(Team.id).where(func.lower(Team.name) == cleaned.lower(), Team.id != (but or 0))
     if session.scalar(taken) is not None:
-        raise refused("name", f"There is a team “{cleaned}” already: choose another name.")
+        raise refused("name", _("There is a team “{name}” already: choose another name.", name=cleaned))
     return cleaned
 
 
 def _check_known(session: Session, add: Collection[int], remove: Collection[int]) -> None:
     both = sorted(set(add) & set(remove))
     if both:
-        raise BadInput(
-            "Nobody can be added and taken out at once.", errors=[{"loc": "add", "msg": f"also in remove: {both[0]}"}]
-        )
+        beside = _("also in remove: {number}", number=both[0])
+        raise BadInput(_("Nobody can be added and taken out at once."), errors=[{"loc": "add", "msg": beside}])
     known = set(session.scalars(select(User.id).where(User.id.in_(add))))
     unknown = sorted(set(add) - known)
     if unknown:
-        raise refused("add", f"There is nobody with the number {unknown[0]}.")
+        raise refused("add", _("There is nobody with the number {number}.", number=unknown[0]))

@@ -26,6 +26,7 @@ from app.accounts.models import LoginAttempt, LoginSession, User
 from app.accounts.queries import digest
 from app.kernel.addresses import network
 from app.kernel.errors import TooMany
+from app.kernel.locales import ngettext
 
 WINDOW = timedelta(minutes=15)
 KNOWN = "device:"
@@ -67,7 +68,7 @@ def check(
     counted = [BY_PAIR, BY_SOURCE] if known_device else [BY_PAIR, BY_SOURCE, by_account]
     wait = max(map(_remaining, counted, _failures(session, email, source)))
     if wait > 0:
-        raise TooMany(f"Too many attempts. Wait {_spoken(wait)}, then try again.", retry_after=wait)
+        raise TooMany(_too_early(wait), retry_after=wait)
     return source
 
 
@@ -105,5 +106,15 @@ def _remaining(limit: Limit, failures: tuple[int, float]) -> int:
     return max(0, math.ceil(limit.wait(count) - age))
 
 
-def _spoken(seconds: int) -> str:
-    return f"{seconds} seconds" if seconds < 90 else f"{-(-seconds // 60)} minutes"
+def _too_early(seconds: int) -> str:
+    if seconds < 90:
+        return ngettext(
+            "Too many attempts. Wait {n} second, then try again.",
+            "Too many attempts. Wait {n} seconds, then try again.",
+            seconds,
+        )
+    return ngettext(
+        "Too many attempts. Wait {n} minute, then try again.",
+        "Too many attempts. Wait {n} minutes, then try again.",
+        -(-seconds // 60),
+    )

@@ -37,6 +37,8 @@ from app.accounts.models import ApiToken, Invite, LoginSession, ProviderAccount,
 from app.accounts.provider_views import LoginPage
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput, Conflict, refused
+from app.kernel.locales import N_, ngettext
+from app.kernel.locales import gettext as _
 from app.kernel.providing import IdentityProvider
 from app.kernel.settings import get_settings
 from app.shell.web import client_address, redirect, render, safe_next
@@ -47,7 +49,7 @@ router.include_router(people.router)
 router.include_router(step_views.router)
 router.include_router(provider_views.router)
 
-WRONG = "This e-mail address and password do not match. Check both and try again."
+WRONG = N_("This e-mail address and password do not match. Check both and try again.")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class InvitePage:
     name: str = ""
     email: str = ""
     errors: dict[str, str] = field(default_factory=dict)
-    rules: str = passwords.RULES
+    rules: str = field(default_factory=passwords.rules)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class ProfilePage:
     name: str
     languages: str
     errors: dict[str, str] = field(default_factory=dict)
-    rules: str = passwords.RULES
+    rules: str = field(default_factory=passwords.rules)
     provider: IdentityProvider | None = None
     connected: ProviderAccount | None = None
     """Who they are at ``provider``."""
@@ -99,12 +101,12 @@ def login_page(request: Request, session: DbSession, next: str = "/") -> Respons
 
 
 @router.post("/login")
-def login(request: Request, _: InLine, session: DbSession, form: Annotated[LoginForm, Form()]) -> Response:
+def login(request: Request, _turn: InLine, session: DbSession, form: Annotated[LoginForm, Form()]) -> Response:
     """Sign in. A failed try returns and does not raise: it is counted, and counting has to be committed."""
     device = request.cookies.get(device_cookie(request))
     user = signing_in.authenticate(session, form.email, form.password, client_address(request), device)
     if user is None:
-        page = LoginPage(form.email, safe_next(form.next), WRONG, get_settings().oidc)
+        page = LoginPage(form.email, safe_next(form.next), _(WRONG), get_settings().oidc)
         return render(request, "accounts/login.html", page, status=422)
     if second_step.is_on(session, user):
         return step_views.ask(request, user, safe_next(form.next))
@@ -117,7 +119,7 @@ def logout(request: Request, session: DbSession) -> Response:
     user = maybe_signed_in(request, session)
     if user:
         signing_in.end_session(session, user, request.state.login_session_id)
-    response = redirect(request, "/login", flash="You are signed out.")
+    response = redirect(request, "/login", flash=_("You are signed out."))
     drop_cookie(request, response, session_cookie(request))
     # Drafts and pages that this browser kept. Not "cookies": the device stays known to the throttle. Over plain HTTP browsers
     # do not listen to it, so the page's script clears what scripts stored as well.
@@ -134,7 +136,7 @@ def invite_page(request: Request, session: DbSession, secret: str) -> Response:
 
 @router.post("/invite/{secret}")
 def accept_invite(
-    request: Request, _: InLine, session: DbSession, secret: str, form: Annotated[AccountForm, Form()]
+    request: Request, _turn: InLine, session: DbSession, secret: str, form: Annotated[AccountForm, Form()]
 ) -> Response:
     """Make the account and sign in to it."""
     try:
@@ -183,7 +185,7 @@ def set_name(request: Request, session: DbSession, user: SignedIn, form: Annotat
     except BadInput as error:
         page = _profile_page(request, session, user, error, name=form.name)
         return render(request, "accounts/profile.html", page, status=422)
-    return redirect(request, "/profile", flash="Name saved.")
+    return redirect(request, "/profile", flash=_("Name saved."))
 
 
 @router.post("/profile/languages")
@@ -196,7 +198,7 @@ def set_languages(
     except BadInput as error:
         page = _profile_page(request, session, user, error, languages=form.languages)
         return render(request, "accounts/profile.html", page, status=422)
-    return redirect(request, "/profile", flash="Languages saved.")
+    return redirect(request, "/profile", flash=_("Languages saved."))
 
 
 @router.post("/profile/password")
@@ -217,12 +219,12 @@ def set_password(
             keep=keep,
             keep_tokens=not form.revoke_tokens,
         )
-        error = None if changed else refused("current", NOT_YOURS)
+        error = None if changed else refused("current", _(NOT_YOURS))
     except BadInput as refusal:
         error = refusal
     if error:
         return render(request, "accounts/profile.html", _profile_page(request, session, user, error), status=422)
-    said = "Your password is changed, and every other browser is signed out."
+    said = _("Your password is changed, and every other browser is signed out.")
     return redirect(request, "/profile", flash=f"{said} {_tokens_now(session, user)}".rstrip())
 
 
@@ -230,14 +232,14 @@ def set_password(
 def end_session(request: Request, session: DbSession, user: SignedIn, session_id: int) -> Response:
     """Sign one of one's browsers out."""
     signing_in.end_session(session, user, session_id)
-    return redirect(request, "/profile", flash="That browser is signed out.")
+    return redirect(request, "/profile", flash=_("That browser is signed out."))
 
 
 @router.post("/profile/sessions/end-others")
 def end_other_sessions(request: Request, session: DbSession, user: SignedIn) -> Response:
     """Sign out everywhere but here."""
     service.revoke_sessions(session, user, keep=request.state.login_session_id, actor=user)
-    return redirect(request, "/profile", flash="Every other browser is signed out.")
+    return redirect(request, "/profile", flash=_("Every other browser is signed out."))
 
 
 @router.get("/tokens")
@@ -251,7 +253,7 @@ def create_token(request: Request, session: DbSession, user: SignedIn, form: Ann
     """Make a token. The answer is the page itself, because the secret is shown this once."""
     try:
         if not confirmed(request, session, user, form.password):
-            page = _tokens_page(session, user, name=form.name, days=form.days, errors={"password": NOT_YOURS})
+            page = _tokens_page(session, user, name=form.name, days=form.days, errors={"password": _(NOT_YOURS)})
             return render(request, "accounts/tokens.html", page, status=422)
         secret = service.create_token(session, user, form.name, form.scopes, days=form.days)
     except (BadInput, Conflict) as error:
@@ -265,14 +267,14 @@ def create_token(request: Request, session: DbSession, user: SignedIn, form: Ann
 def revoke_token(request: Request, session: DbSession, user: SignedIn, token_id: int) -> Response:
     """End a token."""
     service.revoke_token(session, user, token_id)
-    return redirect(request, "/tokens", flash="The token is revoked. Programs that use it are refused from now on.")
+    return redirect(request, "/tokens", flash=_("The token is revoked. Programs that use it are refused from now on."))
 
 
 def _tokens_now(session: DbSession, user: User) -> str:
     count = len(queries.live_tokens(session, user))
     if not count:
         return ""
-    return f"{count} API token{' still works' if count == 1 else 's still work'}: see API tokens."
+    return ngettext("{n} API token still works: see API tokens.", "{n} API tokens still work: see API tokens.", count)
 
 
 def _profile_page(

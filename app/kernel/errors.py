@@ -23,13 +23,16 @@ from __future__ import annotations
 import errno
 from typing import Any, ClassVar
 
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
+
 
 class AppError(Exception):
     """An expected failure. ``message`` is shown to people; ``extra`` goes into problem+json beside it."""
 
     status: ClassVar[int] = 500
     slug: ClassVar[str] = "error"
-    title: ClassVar[str] = "Something went wrong"
+    title: ClassVar[str] = N_("Something went wrong")
 
     def __init__(self, message: str, *, retry_after: int | None = None, **extra: Any) -> None:
         super().__init__(message)
@@ -46,7 +49,7 @@ class AppError(Exception):
 class BadInput(AppError):
     """What was sent cannot be used. ``errors`` may list ``{"loc": …, "msg": …}`` per field."""
 
-    status, slug, title = 422, "bad-input", "This input cannot be used"
+    status, slug, title = 422, "bad-input", N_("This input cannot be used")
 
 
 def refused(field: str, message: str) -> BadInput:
@@ -57,34 +60,34 @@ def refused(field: str, message: str) -> BadInput:
 class Unauthenticated(AppError):
     """Nobody is signed in, or the token is unknown."""
 
-    status, slug, title = 401, "unauthenticated", "Please sign in"
+    status, slug, title = 401, "unauthenticated", N_("Please sign in")
 
 
 class Forbidden(AppError):
     """Signed in, but this page is for another role; or the request came from another site."""
 
-    status, slug, title = 403, "forbidden", "Not allowed"
+    status, slug, title = 403, "forbidden", N_("Not allowed")
 
 
 class NotFound(AppError):
     """There is no such thing, or not for this user."""
 
-    status, slug, title = 404, "not-found", "Not found"
+    status, slug, title = 404, "not-found", N_("Not found")
 
-    def __init__(self, message: str = "Nothing was found here, or you are not allowed to see it.") -> None:
-        super().__init__(message)
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or _("Nothing was found here, or you are not allowed to see it."))
 
 
 class NotAllowed(AppError):
     """The address takes other methods; ``Allow`` names them."""
 
-    status, slug, title = 405, "method-not-allowed", "There is no page here"
+    status, slug, title = 405, "method-not-allowed", N_("There is no page here")
 
 
 class Conflict(AppError):
     """The state does not allow it any more."""
 
-    status, slug, title = 409, "conflict", "This has changed in the meantime"
+    status, slug, title = 409, "conflict", N_("This has changed in the meantime")
 
 
 class StaleVersion(Conflict):
@@ -102,25 +105,25 @@ class LeaseLost(Conflict):
 class TooLarge(AppError):
     """More bytes than the setting allows."""
 
-    status, slug, title = 413, "too-large", "Too large"
+    status, slug, title = 413, "too-large", N_("Too large")
 
 
 class TooMany(AppError):
     """Too many tries; try again after ``retry_after`` seconds."""
 
-    status, slug, title = 429, "too-many", "Too many requests"
+    status, slug, title = 429, "too-many", N_("Too many requests")
 
 
 class Unavailable(AppError):
     """The database or the engine is away for the moment."""
 
-    status, slug, title = 503, "unavailable", "Temporarily unavailable"
+    status, slug, title = 503, "unavailable", N_("Temporarily unavailable")
 
 
 class DiskFull(Unavailable):
     """The disk is full; reported as such, because waiting does not help."""
 
-    slug, title = "disk-full", "The disk is full"
+    slug, title = "disk-full", N_("The disk is full")
 
 
 class CannotStart(AppError):

@@ -19,8 +19,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from starlette.requests import cookie_parser
-
 from app.kernel import origin
 
 if TYPE_CHECKING:
@@ -65,7 +63,10 @@ class Locale:
     @cached_property
     def name(self) -> str:
         """In its own words."""
-        return "English" if self.code == SOURCE else str(self.rules.get_display_name()).capitalize()
+        if self.code == SOURCE:
+            return "English"
+        name = str(self.rules.get_display_name())
+        return name[:1].upper() + name[1:]
 
     @cached_property
     def direction(self) -> str:
@@ -92,14 +93,17 @@ class Locale:
         if self.code == SOURCE:
             return ""
         said: dict[str, str | list[str]] = {}
-        for message in read(SOURCE if self.code in PSEUDO else self.code):
+        catalog = read(SOURCE if self.code in PSEUDO else self.code)
+        for message in catalog:
             if any(path.startswith("static/") for path, _line in message.locations):
                 one, *more = [message.id] if isinstance(message.id, str) else message.id
                 forms = message.string or ""
                 if self.code in PSEUDO:
                     forms = [self.translations.gettext(each) for each in (one, *more)]
                 said[one] = list(forms) if more else forms if isinstance(forms, str) else forms[0]
-        return f"window.corralTexts = {json.dumps(said, ensure_ascii=False, sort_keys=True)};\n"
+        texts = json.dumps(said, ensure_ascii=False, sort_keys=True)
+        # gettext writes as C does which form goes with n; that is JavaScript, too
+        return f"window.corralTexts = {texts};\nwindow.corralForm = (n) => Number({catalog.plural_expr});\n"
 
     @cached_property
     def script_address(self) -> str:
@@ -146,6 +150,8 @@ def _asked_for(scope: Scope) -> str:
     headers = {name: value.decode("latin-1") for name, value in scope.get("headers", ())}
     if b"authorization" in headers:
         return SOURCE
+    from starlette.requests import cookie_parser  # not for commands, which come by here too
+
     chosen = cookie_parser(headers.get(b"cookie", "")).get(COOKIE, "")
     if chosen in _known():
         return chosen
@@ -155,29 +161,54 @@ def _asked_for(scope: Scope) -> str:
 def best_of(accepted: str) -> str:
     """The code of the language that an ``Accept-Language`` likes best, of those that there are."""
     wanted: list[tuple[float, str]] = []
-    for part in accepted[:500].split(","):
-        tag, _, weight = part.strip().partition(";q=")
+    for part in accepted[:500].lower().replace(" ", "").split(","):
+        tag, _, written = part.partition(";q=")
         try:
-            wanted.append((-float(weight or 1), tag.strip().lower()))
+            wanted.append((float(written or 1), tag))
         except ValueError:
             continue
     by_tag = {code.lower(): code for code in offered()}
-    for _weight, tag in sorted(wanted, key=lambda each: each[0]):
+    for weight, tag in sorted(wanted, key=lambda each: -each[0]):
+        if weight <= 0:  # "anything but this"
+            continue
         found = by_tag.get(tag) or by_tag.get(tag.split("-")[0])
         if found:
             return found
     return SOURCE
 
 
+class Said(str):
+    """A text in another language that knows itself in English, in which the logs and the audit log are written."""
+
+    __slots__ = ("english",)
+    english: str
+
+
+def english(text: str) -> str:
+    """``text`` as the log has it: in English, whatever its reader reads."""
+    return getattr(text, "english", text)
+
+
 def gettext(message: str, /, **values: object) -> str:
     """``message`` in the reader's language, its ``{names}`` filled in."""
-    text = current().translations.gettext(message)
-    return text.format(**values) if values else text
+    if not message:  # to a catalogue that is the name of its header
+        return ""
+    return _filled(current().translations.gettext(message), message, values)
 
 
 def ngettext(one: str, many: str, n: int, /, **values: object) -> str:
     """The form that goes with ``n``, which is also its ``{n}``."""
-    return current().translations.ngettext(one, many, n).format(n=number(n), **values)
+    form = current().translations.ngettext(one, many, n)
+    return _filled(form, one if n == 1 else many, {"n": number(n), **values})
+
+
+def _filled(text: str, message: str, values: dict[str, object]) -> str:
+    if text == message:
+        return text.format(**values) if values else text
+    said = Said(text.format(**values) if values else text)
+    in_english = {name: english(value) if isinstance(value, str) else value for name, value in values.items()}
+    said.english = message.format(**in_english) if values else message
+    return said
 
 
 def N_(message: str) -> str:  # noqa: N802 - as everybody calls it

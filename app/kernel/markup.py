@@ -25,6 +25,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES
 
 from app.kernel import markdown_rules, thinking
+from app.kernel.locales import gettext as _
 from app.kernel.markdown_rules import INLINE_TAGS, MATHS_LIMIT
 
 if TYPE_CHECKING:
@@ -100,12 +101,17 @@ class _Budget:
         return time.thread_time() > self.end
 
 
-@lru_cache(maxsize=512)
 def to_html(text: str) -> Markup:
-    """Render ``text`` as sanitised HTML. Pure, so the last few hundred answers are kept.
+    """Render ``text`` as sanitised HTML.
 
     A block of thinking at the beginning is folded; one that never ends is all there is, so it stands open.
     """
+    return _folded(text, _("Thinking"))
+
+
+@lru_cache(maxsize=512)
+def _folded(text: str, called: str) -> Markup:
+    """Pure, so the last few hundred answers are kept. ``called`` names what is folded."""
     parts = thinking.parted(text)
     if parts is None:
         return _rendered(text)
@@ -113,7 +119,7 @@ def to_html(text: str) -> Markup:
     folded = (
         '<details class="md-thinking"><summary>' if answer.strip() else '<details class="md-thinking" open><summary>'
     )
-    shown = Markup("Thinking</summary>{}</details>{}").format(_rendered(thought), _rendered(answer))
+    shown = Markup("{}</summary>{}</details>{}").format(called, _rendered(thought), _rendered(answer))
     return Markup(folded) + shown  # noqa: S704 - one of two constants
 
 

@@ -11,16 +11,18 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from app.kernel.locales import N_
+
 
 def _number(value: Any) -> Any:
     if isinstance(value, bool):
-        raise PydanticCustomError("number_type", "Input should be a number, not true or false")
+        raise PydanticCustomError("number_type", N_("Input should be a number, not true or false"))
     return value
 
 
 def _truth(value: Any) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        raise PydanticCustomError("truth_type", "Input should be true or false, not a number")
+        raise PydanticCustomError("truth_type", N_("Input should be true or false, not a number"))
     return value
 
 

@@ -28,6 +28,8 @@ import structlog
 
 from app.kernel.data_folder import HERE
 from app.kernel.errors import BadInput, Unavailable
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.kernel.settings import get_settings
 from training.formats.checkpoints import MANIFEST, locked, sha256
 
@@ -51,7 +53,7 @@ Sound = Callable[[Path], bool]
 class StoreAway(Unavailable):
     """The store does not answer, or refuses us."""
 
-    slug, title = "store-away", "The store is away"
+    slug, title = "store-away", N_("The store is away")
 
 
 def is_shared() -> bool:
@@ -207,7 +209,9 @@ def look() -> None:
 def _name(folder: Path) -> str:
     name = get_settings().name_of(folder.absolute())
     if not name.startswith(HERE):
-        raise BadInput(f"{folder} lies outside the data folder and cannot be exchanged through the store.")
+        raise BadInput(
+            _("{folder} lies outside the data folder and cannot be exchanged through the store.", folder=folder)
+        )
     return name.removeprefix(HERE)
 
 
@@ -218,7 +222,7 @@ def _names(folder: Path) -> list[str]:
 def _inside(draft: Path, name: str) -> Path:
     target = draft / name
     if not target.resolve().is_relative_to(draft.resolve()):
-        raise StoreAway(f"The store names {name}, which lies outside its folder: do not use it.")
+        raise StoreAway(_("The store names {name}, which lies outside its folder: do not use it.", name=name))
     return target
 
 
@@ -319,13 +323,19 @@ def _tried(act: Callable[[ObjectStore], T], pauses: Pauses) -> T:
             _check_mounted(url)
             return act(_opened(url, os.getpid()))
         except refusals as error:
-            raise StoreAway(f"The store at {url} refuses: {_first(error)}. Correct the provider's keys.") from error
+            said = _(
+                "The store at {url} refuses: {reason}. Correct the provider's keys.", url=url, reason=_first(error)
+            )
+            raise StoreAway(said) from error
         except (exceptions.BaseError, NotADirectoryError) as error:
             if pause is None:
-                raise StoreAway(
-                    f"The store at {url} does not answer ({_first(error)}). See that it runs and that this host reaches it, "
-                    "then try again."
-                ) from error
+                said = _(
+                    "The store at {url} does not answer ({reason}). See that it runs and that this host reaches it, "
+                    "then try again.",
+                    url=url,
+                    reason=_first(error),
+                )
+                raise StoreAway(said) from error
             log.warning("store_away", store=url, reason=_first(error), tried_again_in_seconds=pause)
             time.sleep(pause)
     raise AssertionError

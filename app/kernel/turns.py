@@ -8,6 +8,7 @@ from collections.abc import Callable
 from anyio.lowlevel import RunVar
 
 from app.kernel.errors import Unavailable
+from app.kernel.locales import gettext as _
 
 PATIENCE = 10
 """Seconds that a request waits for its turn before it is told to come back."""
@@ -61,7 +62,7 @@ class Turn:
             async with asyncio.timeout(PATIENCE):
                 await self._seats.acquire()
         except TimeoutError:
-            raise Unavailable("Too many requests at once. Nothing was stored; try again.", retry_after=5) from None
+            raise Unavailable(_("Too many requests at once. Nothing was stored; try again."), retry_after=5) from None
         self._held = True
 
     def give_back(self) -> None:

@@ -20,6 +20,7 @@ from fastapi.responses import FileResponse
 
 from app.kernel import locales
 from app.kernel.errors import NotFound
+from app.kernel.locales import gettext as _
 from app.kernel.settings import ROOT
 
 STATIC = ROOT / "static"
@@ -65,7 +66,7 @@ def bundle_file(name: str) -> Response:
 def module_file(version: str, name: str) -> Response:
     """One of our scripts, of this version and of no other."""
     if name not in _modules() or version != _modules_version():
-        raise NotFound("This page is from an earlier version of Corral. Reload it.")
+        raise NotFound(_("This page is from an earlier version of Corral. Reload it."))
     return FileResponse(STATIC / "js" / name, media_type="text/javascript", headers={"cache-control": FOR_EVER})
 
 

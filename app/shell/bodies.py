@@ -15,6 +15,8 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from app.kernel.errors import BadInput, TooLarge, Unavailable
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.kernel.settings import get_settings
 from app.shell.web import SAFE_METHODS
 
@@ -50,7 +52,7 @@ class Bounds:
     def larger(self) -> str:
         """What is said of a body that is too long."""
         size = f"{self.size // 2**20} MiB" if self.size >= 2**20 else f"{self.size // 2**10} KiB"
-        return f"This is larger than the {size} accepted here."
+        return _("This is larger than the {size} accepted here.", size=size)
 
 
 class Arriving:
@@ -59,7 +61,7 @@ class Arriving:
     So judgements, which never are as large, find room however many uploads there are.
     """
 
-    BUSY = "Too many uploads are in progress. Nothing was stored; try again in a minute."
+    BUSY = N_("Too many uploads are in progress. Nothing was stored; try again in a minute.")
     AGAIN = 60
 
     def __init__(self) -> None:
@@ -94,9 +96,9 @@ class BodyLimit:
             if int(declared) > bounds.size:
                 raise TooLarge(bounds.larger())
             if int(declared) > LARGE_BODY and not ARRIVING.has_room(int(declared) - LARGE_BODY):
-                raise Unavailable(Arriving.BUSY, retry_after=Arriving.AGAIN)
+                raise Unavailable(_(Arriving.BUSY), retry_after=Arriving.AGAIN)
         if kind.startswith("multipart/") and not takes_file:
-            raise BadInput("This form accepts no files: send it as application/x-www-form-urlencoded.")
+            raise BadInput(_("This form accepts no files: send it as application/x-www-form-urlencoded."))
         body = Body(bounds, receive, is_form=kind == "application/x-www-form-urlencoded")
         try:
             await self.app(scope, body.receive, send)
@@ -124,10 +126,11 @@ class Body:
         if self._is_form:
             self._separators += part.count(b"&")
             if self._separators >= self._bounds.fields:
-                raise HTTPException(422, f"This has more than the {self._bounds.fields} fields that are accepted here.")
+                said = _("This has more than the {number} fields that are accepted here.", number=self._bounds.fields)
+                raise HTTPException(422, said)
         more = max(0, self._received - LARGE_BODY) - self._held
         if more and not ARRIVING.has_room(more):
-            raise HTTPException(503, Arriving.BUSY, {"retry-after": str(Arriving.AGAIN)})
+            raise HTTPException(503, _(Arriving.BUSY), {"retry-after": str(Arriving.AGAIN)})
         self._held += more
         ARRIVING.bytes += more
         return message

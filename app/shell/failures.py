@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app.kernel import origin
+from app.kernel import locales, origin
 from app.kernel.errors import (
     AppError,
     BadInput,
@@ -32,6 +32,9 @@ from app.kernel.errors import (
     Unavailable,
     is_disk_full,
 )
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
+from app.kernel.validation import in_words
 from app.shell.web import is_exchange, redirect, render
 
 if TYPE_CHECKING:
@@ -66,14 +69,14 @@ def install(web: FastAPI) -> None:
 
 def answer(request: Request, error: AppError, more_headers: Mapping[str, str] | None = None) -> Response:
     """The response for ``error`` in the form that the caller understands."""
-    origin.current().reason = error.message
+    origin.current().reason = locales.english(error.message)
     headers = dict(more_headers or {})
     if error.retry_after:
         headers["retry-after"] = str(error.retry_after)
     if request.url.path.startswith(FOR_PROGRAMS):
         problem = {
             "type": f"/api/v1/problems/{error.slug}",
-            "title": error.title,
+            "title": _(error.title),
             "status": error.status,
             "detail": error.message,
             **error.extra,
@@ -84,7 +87,7 @@ def answer(request: Request, error: AppError, more_headers: Mapping[str, str] | 
     if isinstance(error, Unauthenticated) and request.method == "GET" and not is_exchange(request):
         path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return redirect(request, f"/login?{urlencode({'next': path})}" if path != "/" else "/login")
-    page = ErrorPage(error.status, error.title, error.message, error.extra.get("errors", []))
+    page = ErrorPage(error.status, _(error.title), error.message, error.extra.get("errors", []))
     template = "components/_error.html" if is_exchange(request) else "error.html"
     response = render(request, template, page, status=error.status)
     if is_exchange(request):
@@ -103,13 +106,10 @@ def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
     if any(each["loc"][:1] == ("path",) for each in error.errors()):
         return answer(request, NotFound())  # an address that names no row, whatever its parser says of it
-    errors = [
-        {"loc": ".".join(str(part) for part in e["loc"]), "msg": str(e["msg"]).removeprefix("Value error, ")}
-        for e in error.errors()
-    ]
+    errors = [{"loc": ".".join(str(part) for part in each["loc"]), "msg": in_words(each)} for each in error.errors()]
     # what is wrong with a form as a whole has no field to name
     said = "; ".join(e["msg"] if e["loc"] == "body" else f"{e['loc']}: {e['msg']}" for e in errors[:5])
-    return answer(request, BadInput(f"Please correct: {said}.", errors=errors))
+    return answer(request, BadInput(_("Please correct: {problems}.", problems=said), errors=errors))
 
 
 def _http(request: Request, error: Exception) -> Response:
@@ -122,12 +122,13 @@ def _http(request: Request, error: Exception) -> Response:
         return answer(request, kind(str(error.detail)), error.headers)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = ", ".join(sorted(_methods(request)))
-        page = "This address only accepts a submitted form. Go to the page with the form."
-        said = f"This address accepts {allowed}." if request.url.path.startswith(FOR_PROGRAMS) else page
+        page = _("This address only accepts a submitted form. Go to the page with the form.")
+        said = _("This address accepts {methods}.", methods=allowed)
+        said = said if request.url.path.startswith(FOR_PROGRAMS) else page
         return answer(request, NotAllowed(said), {"allow": allowed})
     if error.status_code == HTTPStatus.BAD_REQUEST:
-        return answer(request, BadInput("The body cannot be read: send it in the documented format, as UTF-8."))
-    other: Any = type("Http", (AppError,), {"status": error.status_code, "slug": "http", "title": "Refused"})
+        return answer(request, BadInput(_("The body cannot be read: send it in the documented format, as UTF-8.")))
+    other: Any = type("Http", (AppError,), {"status": error.status_code, "slug": "http", "title": N_("Refused")})
     return answer(request, other(str(error.detail)), error.headers)
 
 
@@ -145,7 +146,7 @@ def _unstorable(request: Request, error: Exception) -> Response:
     return answer(
         request,
         BadInput(
-            "Your input contains something that cannot be stored, such as a NUL character. Remove it and try again."
+            _("Your input contains something that cannot be stored, such as a NUL character. Remove it and try again.")
         ),
     )
 
@@ -158,13 +159,15 @@ def _overtaken(request: Request, error: Exception) -> Response:
     log.warning("overtaken", constraint=error.orig.diag.constraint_name)
     return answer(
         request,
-        Conflict("Somebody else changed or removed this at the same moment. Nothing was stored; reload and try again."),
+        Conflict(
+            _("Somebody else changed or removed this at the same moment. Nothing was stored; reload and try again.")
+        ),
     )
 
 
 def _disk_full(request: Request, error: Exception) -> Response:
     log.error("disk_full", error=str(error).splitlines()[0])
-    said = "The server's disk is full. Nothing was stored; keep this page open and tell the server's operator."
+    said = _("The server's disk is full. Nothing was stored; keep this page open and tell the server's operator.")
     return answer(request, DiskFull(said, retry_after=60))
 
 
@@ -173,7 +176,8 @@ def _database_away(request: Request, error: Exception) -> Response:
         return _disk_full(request, error)
     log.warning("database_away", error=str(error).splitlines()[0])
     return answer(
-        request, Unavailable("The database is temporarily unavailable. Nothing was stored; try again.", retry_after=2)
+        request,
+        Unavailable(_("The database is temporarily unavailable. Nothing was stored; try again."), retry_after=2),
     )
 
 
@@ -210,4 +214,4 @@ def _unforeseen(request: Request, error: Exception) -> Response:
     if is_disk_full(error):
         return _disk_full(request, error)
     log.error("unexpected_error", exc_info=error)
-    return answer(request, AppError("This is our fault, not yours. It has been logged; nothing was stored halfway."))
+    return answer(request, AppError(_("This is our fault, not yours. It has been logged; nothing was stored halfway.")))

@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from app.kernel.errors import refused
+from app.kernel.locales import gettext as _
 
 if TYPE_CHECKING:
     from fastapi.dependencies.models import Dependant
@@ -53,7 +54,7 @@ def unknown(names: Iterator[str] | set[str]) -> None:
     """Refuse the first of ``names``, if there is one."""
     name = min(names, default=None)
     if name is not None:
-        raise refused(name[:60], f"There is no field “{name[:60]}” in this form.")
+        raise refused(name[:60], _("There is no field “{name}” in this form.", name=name[:60]))
 
 
 def _check_of(route: APIRoute) -> Callable[[Request], Awaitable[None]] | None:
@@ -78,7 +79,7 @@ async def _nothing(request: Request) -> None:
     async for chunk in request.stream():
         if chunk:
             name = chunk[:60].decode(errors="replace").partition("=")[0]
-            raise refused("", f"This form has no fields, and this begins with “{name}”: send it empty.")
+            raise refused("", _("This form has no fields, and this begins with “{name}”: send it empty.", name=name))
 
 
 def _calls(dependant: Dependant) -> Iterator[Any]:

@@ -23,6 +23,7 @@ from starlette.responses import Content
 from starlette.types import Receive, Scope, Send
 
 from app.kernel.errors import Unavailable
+from app.kernel.locales import gettext as _
 from app.kernel.settings import get_settings
 from app.kernel.turns import Turns
 
@@ -45,7 +46,7 @@ class Shelf:
         """A further file; :class:`Unavailable` where there are too many, or no room."""
         with self._lock:
             if self.files >= get_settings().downloads:
-                raise Unavailable("Too many downloads are in progress. Try again in a minute.", retry_after=60)
+                raise Unavailable(_("Too many downloads are in progress. Try again in a minute."), retry_after=60)
             self._see_room(1)
             self.files += 1
 
@@ -64,11 +65,11 @@ class Shelf:
     def _see_room(self, more: int) -> None:
         free = shutil.disk_usage(get_settings().data_dir).free
         if self.bytes + more > get_settings().downloads_disk_share * (free + self.bytes):
-            raise Unavailable(
+            said = _(
                 "Downloads in progress use all the disk space allowed for them. Try again in a minute; if this "
-                "continues, ask the server's operator to make room in the data folder.",
-                retry_after=60,
+                "continues, ask the server's operator to make room in the data folder."
             )
+            raise Unavailable(said, retry_after=60)
 
 
 SHELF = Shelf()

@@ -21,6 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from starlette.datastructures import Headers, MutableHeaders
 
 from app.kernel import locales, origin
+from app.kernel.locales import gettext as _
 from app.kernel.settings import ROOT, get_settings
 from app.shell.assets import FOR_EVER, asset, bundle, inlined, is_current
 from training.formats import languages
@@ -64,7 +65,7 @@ def templates() -> Environment:
     environment.filters |= {"number": locales.number, "percent": locales.percent}
     environment.filters["utc"] = _utc
     environment.filters["browser"] = _browser
-    environment.filters["language"] = lambda code: languages.named([code])
+    environment.filters["language"] = _language
     return environment
 
 
@@ -73,8 +74,17 @@ def _browser(agent: str) -> str:
     names = ("Edg", "OPR", "Firefox", "Chrome", "Safari", "curl")
     systems = ("Android", "iPhone", "iPad", "Windows", "Mac OS X", "Linux")
     name = next((each for each in names if each in agent), "")
-    system = next((each for each in systems if each in agent), "an unknown system")
-    return f"{'Edge' if name == 'Edg' else 'Opera' if name == 'OPR' else name or 'A program'} on {system}"
+    system = next((each for each in systems if each in agent), "")
+    named = {"Edg": "Edge", "OPR": "Opera", "": _("A program")}.get(name, name)
+    return _("{browser} on {system}", browser=named, system=system or _("an unknown system"))
+
+
+def _language(code: str) -> str:
+    """What a language is called, in that of the reader."""
+    in_english, locale = languages.named([code]), locales.current()
+    if locale.code == locales.SOURCE:
+        return in_english
+    return str(locale.rules.languages.get(code.replace("-", "_"), in_english))
 
 
 def _utc(moment: datetime) -> datetime:
@@ -203,13 +213,13 @@ class OriginCheck:
         if passes or same_origin(Headers(scope=scope), api=scope["path"].startswith("/api/")):
             await self.app(scope, receive, send)
             return
-        message = (
+        message = _(
             "This request came from another site, or did not say which site it came from. Open the page here and try "
             "again."
         )
-        origin.current().reason = message
+        origin.current().reason = locales.english(message)
         if scope["path"].startswith("/api/"):
-            body = {"type": "about:blank", "title": "Not allowed", "status": 403, "detail": message}
+            body = {"type": "about:blank", "title": _("Not allowed"), "status": 403, "detail": message}
             response = Response(json.dumps(body), status_code=403, media_type="application/problem+json")
         else:
             response = Response(message, status_code=403, media_type="text/plain")

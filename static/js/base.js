@@ -1,6 +1,8 @@
 // What every page shares: the theme, messages, copying, confirming, local times. Pages work without it.
 // Pages import what they say with from here: it lies in the folder of their version, so it runs once.
 
+import { region, t } from "./text.js";
+
 const make = (tag, values) => Object.assign(document.createElement(tag), values);
 
 /** Say `text` to screen readers, politely and without moving anything on the page. */
@@ -54,7 +56,7 @@ function toast(text, kind = "good") {
 }
 
 /** Ask in a dialog; resolves to whether the answer was yes. */
-function confirmed(question, yes = "Yes, do it") {
+function confirmed(question, yes = t("Yes, do it")) {
   const dialog = document.querySelector("#confirm");
   dialog.querySelector("[data-question]").textContent = question;
   dialog.querySelector("[value=yes]").textContent = yes;
@@ -89,12 +91,12 @@ async function copyValue(button) {
   const source = document.querySelector(button.dataset.copy);
   try {
     await navigator.clipboard.writeText(source.value);
-    toast("Copied.");
+    toast(t("Copied."));
   } catch {
     // No clipboard on plain http: leave the text selected, one keystroke away.
     source.focus();
     source.select();
-    toast("Press Ctrl+C to copy.", "warn");
+    toast(t("Press {keys} to copy.", { keys: "Ctrl+C" }), "warn");
   }
 }
 
@@ -104,7 +106,7 @@ function setTheme(form, chosen) {
     button.setAttribute("aria-pressed", String(button.value === chosen));
   }
   fetch(form.action, { method: "POST", body: new URLSearchParams({ theme: chosen }), redirect: "manual" });
-  announce(`Theme: ${chosen}`);
+  announce({ system: t("Theme: system"), light: t("Theme: light"), dark: t("Theme: dark") }[chosen]);
 }
 
 /** Say in which time zone this browser is: the server counts "today" by it. */
@@ -115,7 +117,7 @@ function tellZone() {
 }
 
 function showLocalTimes(root) {
-  const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const format = new Intl.DateTimeFormat(region(), { dateStyle: "medium", timeStyle: "short" });
   for (const time of root.querySelectorAll("time[data-local]")) {
     const moment = new Date(time.dateTime);
     time.title = time.textContent;
@@ -173,7 +175,7 @@ document.addEventListener("submit", (event) => {
 
 document.addEventListener("htmx:after:swap", () => showLocalTimes(document));
 document.addEventListener("htmx:error", () => {
-  toast("The server could not be reached. Nothing was lost here; try again.", "bad");
+  toast(t("The server could not be reached. Nothing was lost here; try again."), "bad");
 });
 showLocalTimes(document);
 tellZone();

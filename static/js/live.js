@@ -1,5 +1,7 @@
 // A text that is written while somebody waits: the server's events, followed until it ends.
 
+import { t } from "./text.js";
+
 const SOON = 1000;
 const LATE = 30000;
 
@@ -30,7 +32,7 @@ export function followAt(url, { onText, onReset = () => {}, onState = () => {}, 
     source.addEventListener("error", () => {
       // It connects again by itself, and says what it has, unless it was answered: by a proxy, or after the session ended.
       if (source.readyState !== EventSource.CLOSED) return;
-      onState({ error: "Connection lost: trying again." });
+      onState({ error: t("Connection lost: trying again.") });
       again = setTimeout(() => open(onReset), wait); // a new one has nothing, so all of it comes again
       wait = Math.min(2 * wait, LATE);
     });
@@ -41,7 +43,7 @@ export function followAt(url, { onText, onReset = () => {}, onState = () => {}, 
       try {
         await fetch(`${url}/stop`, { method: "POST" });
       } catch {
-        onState({ error: "The server cannot be reached: press Stop again." });
+        onState({ error: t("The server cannot be reached: press Stop again.") });
       }
     },
     close: () => {
@@ -54,6 +56,7 @@ export function followAt(url, { onText, onReset = () => {}, onState = () => {}, 
 /** What the state of a generation means to who waits for it. */
 export function stateInWords({ state, position, error }) {
   if (error) return error;
-  if (state === "queued") return position ? `Waiting: ${position} before it` : "Waiting for the model";
-  return { streaming: "Writing", done: "Complete", stopped: "Stopped" }[state] ?? "";
+  if (state === "queued")
+    return position ? t("Waiting: {position} before it", { position }) : t("Waiting for the model");
+  return { streaming: t("Writing"), done: t("Complete"), stopped: t("Stopped") }[state] ?? "";
 }

@@ -1,5 +1,7 @@
 // Sign in again over the page that stands there: the session ended, and nothing of the page has to go for it.
 
+import { t } from "./text.js";
+
 /** Ask for the password of the person whose page this is. Resolves to whether they are signed in again. */
 export function signIn() {
   const dialog = document.querySelector("#sign-in");
@@ -33,10 +35,10 @@ async function tried(form) {
       body: new URLSearchParams(new FormData(form)),
     });
     if (response.ok) return "";
-    if (response.status === 422) return "This password is wrong.";
-    if (response.status === 429) return "Too many attempts: wait a little and try again.";
-    return `The server answered ${response.status}: try again.`;
+    if (response.status === 422) return t("This password is wrong.");
+    if (response.status === 429) return t("Too many attempts: wait a little and try again.");
+    return t("The server answered {status}: try again.", { status: response.status });
   } catch {
-    return "The server cannot be reached: try again.";
+    return t("The server cannot be reached: try again.");
   }
 }

@@ -1,6 +1,7 @@
 // Plots of the team and of a person. Each draws the table beside it, which says the same to those who cannot see it.
 
 import { axis, colour, HEIGHT, whenColoursChange } from "./plot-parts.js";
+import { region, t, tn } from "./text.js";
 
 const DAY = 86_400;
 const COLOURS = ["--accent", "--warn", "--good", "--ink-soft", "--line-strong"];
@@ -68,14 +69,17 @@ const KINDS = { stack, line, band };
 function describe({ days, columns }) {
   const said = columns.map(({ label, values }) => {
     const known = values.filter((value) => value !== null);
-    return known.length ? `${label}: from ${Math.min(...known)} to ${Math.max(...known)}` : `${label}: nothing yet`;
+    if (!known.length) return t("{label}: nothing yet", { label });
+    const [least, most] = [Math.min(...known), Math.max(...known)].map((value) => value.toLocaleString(region()));
+    return t("{label}: from {least} to {most}", { label, least, most });
   });
-  return `${said.join("; ")}; ${days.length} rows. The table below holds the numbers.`;
+  const rows = tn("{n} row", "{n} rows", days.length);
+  return t("{said}; {rows}. The table below holds the numbers.", { said: said.join("; "), rows });
 }
 
 /** Days as the reader writes them; days are counted in UTC. */
 function named(_, days) {
-  const words = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", timeZone: "UTC" });
+  const words = new Intl.DateTimeFormat(region(), { month: "short", day: "numeric", timeZone: "UTC" });
   return days.map((seconds) => words.format(new Date(seconds * 1000)));
 }
 

@@ -16,11 +16,7 @@ export function region() {
 
 /** The form that goes with `n`, which is also its {n}: `tn("{n} word", "{n} words", 3)`. */
 export function tn(one, many, n, values = {}) {
-  const forms = said[one] ?? [one, many];
-  const rules = new Intl.PluralRules(region());
-  // A catalogue has its forms in the order in which Unicode names them, and only those that the language has.
-  const order = ["zero", "one", "two", "few", "many", "other"];
-  const has = rules.resolvedOptions().pluralCategories.toSorted((a, b) => order.indexOf(a) - order.indexOf(b));
-  const at = Math.min(Math.max(has.indexOf(rules.select(n)), 0), forms.length - 1);
-  return filled(forms[at], { n: n.toLocaleString(region()), ...values });
+  const forms = said[one];
+  const text = forms ? forms[globalThis.corralForm(n)] : n === 1 ? one : many;
+  return filled(text, { n: n.toLocaleString(region()), ...values });
 }

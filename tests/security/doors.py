@@ -36,8 +36,10 @@ OPEN_DOORS = {
     ("GET", "/invite/{secret}"): "the secret is the permission",
     ("POST", "/invite/{secret}"): "the secret is the permission",
     ("POST", "/theme"): "the colours of the sign-in page",
+    ("POST", "/locale"): "the language of the sign-in page",
     ("GET", "/static/modules/{version}/{name}"): "scripts, as under /static",
     ("GET", "/static/bundles/{name}"): "style sheets, as under /static",
+    ("GET", "/static/texts/{code}.js"): "what scripts say in another language, as under /static",
     ("GET", "/healthz"): "says only that the process answers",
     ("GET", "/readyz"): "says only that the database answers",
 }

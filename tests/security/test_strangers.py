@@ -24,7 +24,7 @@ FOR_FILES = [
     "POST /syntheses",
     "POST /sources",
 ]
-FORMS = ["/login", "/theme", "/invite/no-such-invite"]
+FORMS = ["/login", "/theme", "/locale", "/invite/no-such-invite"]
 
 
 @pytest.mark.parametrize("path", FORMS)

@@ -21,6 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from starlette.datastructures import Headers, MutableHeaders
 
 from app.kernel import locales, origin
+from app.kernel.retelling import retold
 from app.kernel.settings import ROOT, get_settings
 from app.shell.assets import FOR_EVER, asset, bundle, is_current
 from training.formats import languages
@@ -61,7 +62,7 @@ def templates() -> Environment:
     environment.install_gettext_callables(locales.gettext, locales.plural_form, newstyle=True)  # type: ignore[attr-defined]
     environment.globals |= {"asset": asset, "bundle": bundle, "STRENGTHS": STRENGTHS}
     environment.globals |= {"locale": locales.current, "locales": locales.offered}
-    environment.filters |= {"number": locales.number, "percent": locales.percent}
+    environment.filters |= {"number": locales.number, "percent": locales.percent, "retold": retold}
     environment.filters["utc"] = _utc
     environment.filters["browser"] = _browser
     environment.filters["language"] = lambda code: languages.named([code])

@@ -98,5 +98,5 @@ def _changes(session: Session, batch: Batch, since: int, until: int) -> list[tup
     pairs = [(_("Guidelines"), before.guidelines, after.guidelines)]
     for strength in STRONGEST_FIRST:
         old, new = (each.strength_examples.get(str(strength.value), "") for each in (before, after))
-        pairs.append((_("Example of “{strength}”", strength=_(strength.words)), old, new))
+        pairs.append((_("Example of “{strength}”", strength=strength.words), old, new))
     return [(label, word_diff(old, new)) for label, old, new in pairs if old != new]

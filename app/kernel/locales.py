@@ -19,6 +19,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from starlette.requests import cookie_parser
+
 from app.kernel import origin
 
 if TYPE_CHECKING:
@@ -144,8 +146,6 @@ def _asked_for(scope: Scope) -> str:
     headers = {name: value.decode("latin-1") for name, value in scope.get("headers", ())}
     if b"authorization" in headers:
         return SOURCE
-    from starlette.requests import cookie_parser  # a child that reads a file says N_ and nothing else
-
     chosen = cookie_parser(headers.get(b"cookie", "")).get(COOKIE, "")
     if chosen in _known():
         return chosen

@@ -44,7 +44,7 @@ _NAMES = {
 class Refused(Exception):
     """A record that cannot be imported; the message is the reason with its remedy, shown beside the line's number.
 
-    It is stored with the file, so it is in English; who shows it retells it (:mod:`app.kernel.retelling`).
+    It is stored with the file, so it is in English; pages show it by :mod:`app.kernel.stored_words`.
     """
 
     def __init__(self, message: str, **values: object) -> None:

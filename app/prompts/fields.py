@@ -92,7 +92,7 @@ def user(said: str) -> Message:
     return {"role": "user", "content": said}
 
 
-def listed(value: Any, key: str, wanted: str = "a list of messages") -> list[Any]:
+def listed(value: Any, key: str, wanted: str = N_("a list of messages")) -> list[Any]:
     """``value``, or the refusal that says what ``key`` must hold instead."""
     if not isinstance(value, list):
         raise Refused(N_('has a "{key}" that is {kind}: make it {wanted}'), key=key, kind=kind_of(value), wanted=wanted)

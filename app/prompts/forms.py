@@ -25,13 +25,19 @@ from app.kernel.locales import N_
 from app.kernel.locales import gettext as _
 from app.kernel.numbers import Real, Truth, Whole
 from app.kernel.storable import flaw
+from app.kernel.validation import in_words
 from app.prompts.attributes import Attributes
 from app.prompts.models import BatchState, BatchTask, PairSelection, Priority
 from app.prompts.progress_json import ProgressJson
 from app.prompts.responses import LONGEST_MODEL
 from app.prompts.verifiers import Verifiers
-from app.prompts.wrong_fields import in_a_sentence
 from training.formats.languages import code_of
+
+MESSAGES = {
+    "string_too_short": N_("Please fill this in."),
+    "missing": N_("Please fill this in."),
+    "extra_forbidden": N_("There is no such setting."),
+}
 
 
 def _empty_is_none(value: Any) -> Any:
@@ -295,6 +301,14 @@ def field_errors(error: ValidationError) -> dict[str, str]:
     for problem in error.errors(include_url=False):
         said.setdefault(str(problem["loc"][0]) if problem["loc"] else "", in_a_sentence(problem))
     return said
+
+
+def in_a_sentence(problem: Any) -> str:
+    """One of pydantic's ``errors()``, to stand beside a field."""
+    if problem["type"] in MESSAGES:
+        return _(MESSAGES[problem["type"]])
+    plain = in_words(problem).replace("Input should", "This should")
+    return f"{plain[:1].upper()}{plain[1:].rstrip('.')}."
 
 
 # ── JSON out ─────────────────────────────────────────────────────────────────────────────────────────────────────────

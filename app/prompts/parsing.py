@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from app.kernel import stored_words
 from app.kernel.errors import BadInput
 from app.kernel.locales import N_, number
 from app.kernel.locales import gettext as _
-from app.kernel.retelling import retold
 from app.kernel.settings import Settings
 from app.prompts.bounded_json import Refused
 from app.prompts.fields import keep
@@ -96,7 +96,7 @@ def _hopeless(unit: str, named: list[dict[str, Any]]) -> BadInput:
             "The first {listed} are listed; at least {more} more are not.",
             lines=counted(unit, MAX_REFUSALS),
             place=place(unit, first["line"]),
-            reason=retold(first["reason"]),
+            reason=stored_words.said(first["reason"]),
             listed=len(named),
             more=number(MAX_REFUSALS + 1 - len(named)),
         ),

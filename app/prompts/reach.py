@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.kernel import stored_words
 from app.kernel.chat_templates import InService
 from app.kernel.locales import N_, number
 from app.kernel.locales import gettext as _
-from app.kernel.retelling import retold
 from app.prompts.messages import Message
 from app.prompts.models import Prompt
 from app.prompts.records import ParsedPrompt
@@ -142,7 +142,7 @@ def _said(who: str, entry: Mapping[str, Any], *, one: bool) -> str:
             if one
             else N_("{who} get no response: {reason}. Change the prompt, or serve another model.")
         )
-        return _(said, who=who, reason=retold(entry["reason"]))
+        return _(said, who=who, reason=stored_words.said(entry["reason"]))
     said = (
         N_("{who} reaches the model without its {what}, which the chat template of {model} leaves out.")
         if one

@@ -22,11 +22,10 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.kernel import store
+from app.kernel import store, stored_words
 from app.kernel.errors import BadInput, DiskFull, is_disk_full
 from app.kernel.locales import N_, ngettext, number
 from app.kernel.locales import gettext as _
-from app.kernel.retelling import retold
 from app.kernel.settings import get_settings
 from app.prompts.bounded_json import Refused
 from app.prompts.files import open_file
@@ -225,7 +224,7 @@ def _check(form: Importer, refused: list[dict[str, Any]], rows: int, wanted: Sou
 def _first(unit: str, refused: list[dict[str, Any]]) -> str:
     if not refused:
         return ""
-    where, why = place(unit, refused[0]["line"]), retold(refused[0]["reason"])
+    where, why = place(unit, refused[0]["line"]), stored_words.said(refused[0]["reason"])
     return " " + _("The first: {place} {reason}.", place=where, reason=why)
 
 

@@ -16,8 +16,8 @@ from app.kernel.db import DbSession
 from app.kernel.errors import BadInput, Conflict
 from app.kernel.locales import gettext as _
 from app.kernel.paging import Cursor
+from app.prompts.forms import in_a_sentence
 from app.prompts.intake import AdminFile, Sent
-from app.prompts.wrong_fields import in_a_sentence
 from app.shell.posted import unknown
 from app.shell.web import redirect, render
 from app.synthesis import queries, service

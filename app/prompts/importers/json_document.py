@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from app.kernel import stored_words
 from app.kernel.errors import BadInput
 from app.kernel.locales import N_
 from app.kernel.locales import gettext as _
-from app.kernel.retelling import retold
 from app.prompts import bounded_json
 from app.prompts.bounded_json import Refused
 from app.prompts.importers import Importer, Limits, Row, check_count, head_of, value_of
@@ -43,7 +43,7 @@ def _rows(text: bytes, limits: Limits) -> Iterator[Row]:
             check_count(number, "item")
             yield number, value_of(raw)
     except Refused as error:
-        raise BadInput(_("The file {error}.", error=retold(str(error)))) from None
+        raise BadInput(_("The file {error}.", error=stored_words.said(str(error)))) from None
 
 
 def _alone(text: bytes) -> Any:

@@ -19,10 +19,10 @@ from typing import IO, Any, NoReturn
 
 import structlog
 
+from app.kernel import stored_words
 from app.kernel.errors import BadInput
 from app.kernel.locales import N_
 from app.kernel.locales import gettext as _
-from app.kernel.retelling import retold
 from app.kernel.settings import ROOT
 from app.prompts.bounded_json import Refused
 from app.prompts.importers import MAX_RECORDS, Importer, Limits, Row, too_long, value_of
@@ -100,7 +100,7 @@ def _unpack(source: IO[bytes], rows: IO[bytes], total_bytes: int) -> None:
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
         if done.returncode == STOPPED and said:
-            raise BadInput(retold(said))
+            raise BadInput(stored_words.said(said))
         log.warning("parquet_reader_failed", status=done.returncode, said=said)
         raise BadInput(_(NOTHING_READ))
 

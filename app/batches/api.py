@@ -19,6 +19,7 @@ from app.batches.assigning import Assigned
 from app.batches.queries import Progress, batch_progress, overdue
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput
+from app.kernel.locales import gettext as _
 from app.kernel.paging import Cursor, Limit
 from app.loops.queries import round_numbers
 from app.prompts import importers, queries, service
@@ -183,7 +184,9 @@ def change_batch(request: Request, session: DbSession, user: ApiAdmin, batch_id:
 
 def _file(sent: Sent) -> SentFile:
     if sent.file is None:
-        raise BadInput("Send the prompts as a file in the field “file”.", errors=[_wrong("file", "No file was sent.")])
+        raise BadInput(
+            _("Send the prompts as a file in the field “file”."), errors=[_wrong("file", "No file was sent.")]
+        )
     return sent.file
 
 
@@ -199,12 +202,12 @@ def _settings(sent: Sent, form: type[Form]) -> Form:
     unknown = sent.fields.keys() - {"settings"}
     if unknown:
         name = min(unknown)
-        raise BadInput("Send only “file” and “settings”.", errors=[_wrong(name, "There is no such field.")])
+        raise BadInput(_("Send only “file” and “settings”."), errors=[_wrong(name, "There is no such field.")])
     try:
         return form.model_validate_json(sent.fields.get("settings", empty))
     except ValidationError as error:
         errors = [_wrong(f"settings.{name}".rstrip("."), said) for name, said in field_errors(error).items()]
-        raise BadInput("Please correct the settings; they are one JSON object.", errors=errors) from None
+        raise BadInput(_("Please correct the settings; they are one JSON object."), errors=errors) from None
 
 
 def _wrong(field: str, message: str) -> dict[str, str]:

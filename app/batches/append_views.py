@@ -12,11 +12,14 @@ from app.batches.appending import Appended
 from app.batches.views import beside, preview_page, upload_page
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput, NotFound
+from app.kernel.locales import gettext as _
+from app.kernel.locales import ngettext
 from app.prompts import queries
 from app.prompts.forms import field_errors
 from app.prompts.import_forms import AppendSettings
 from app.prompts.intake import AdminFile, AdminForm
 from app.prompts.models import Batch, BatchTask
+from app.prompts.units import counted
 from app.shell.posted import unknown
 from app.shell.web import redirect
 
@@ -35,7 +38,7 @@ def preview_prompts(request: Request, session: DbSession, user: Admin, batch_id:
     unknown(set(sent.fields))
     batch = queries.access_batch(session, user, batch_id)
     if sent.file is None or not sent.file.filename:
-        return upload_page(request, BadInput("Choose a file first."), batch=batch)
+        return upload_page(request, BadInput(_("Choose a file first.")), batch=batch)
     try:
         held = appending.hold(session, user, batch, sent.file.filename, sent.file.content)
     except BadInput as error:
@@ -56,7 +59,7 @@ def append_prompts(request: Request, session: DbSession, user: Admin, batch_id: 
         held = queries.access_upload(session, user, upload_id)
         wrong = field_errors(error) if isinstance(error, ValidationError) else beside(error)
         return preview_page(request, session, held, said, wrong, batch=batch)
-    flash = _said(batch, made) if made else "This file was added or discarded before; nothing was added now."
+    flash = _said(batch, made) if made else _("This file was added or discarded before; nothing was added now.")
     return redirect(request, f"/batches/{batch.id}#prompts", flash=flash)
 
 
@@ -69,18 +72,19 @@ def _number(text: str) -> int:
 
 def _said(batch: Batch, made: Appended) -> str:
     """What came of it, in a line."""
-    parts = [f"{_prompts(made.added)} added" if made.added else "Nothing added"]
+    parts = [ngettext("{n} prompt added", "{n} prompts added", made.added) if made.added else _("Nothing added")]
     if made.skipped:
-        parts.append(f"{_prompts(made.skipped)} skipped, because the batch has the same content already")
+        parts.append(
+            ngettext(
+                "{n} prompt skipped, because the batch has the same content already",
+                "{n} prompts skipped, because the batch has the same content already",
+                made.skipped,
+            )
+        )
     if left_out := len(made.report["errors"]):
-        unit = made.report["unit"]
-        parts.append(f"{left_out:,} {unit}{'s' if left_out > 1 else ''} left out")
+        parts.append(_("{lines} left out", lines=counted(made.report["unit"], left_out)))
     said = f"{'; '.join(parts)}."
     ready = "prompts" if batch.task is BatchTask.STEPS else "ready"
     if not made.added or batch.task is BatchTask.WRITE or made.report["responses"][ready] == made.added:
         return said
-    return f"{said} Their responses are being generated."
-
-
-def _prompts(count: int) -> str:
-    return f"{count:,} {'prompt' if count == 1 else 'prompts'}"
+    return f"{said} {_('Their responses are being generated.')}"

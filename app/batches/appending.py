@@ -23,6 +23,7 @@ from app.batches.importing import AFTER_RESPONSES, WRITTEN_BRINGS
 from app.comparisons.service import ask_for_answers
 from app.kernel.errors import Conflict, refused
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locales import gettext as _
 from app.kernel.settings import get_settings
 from app.prompts.import_forms import AppendSettings
 from app.prompts.models import Batch, BatchKind, BatchState, BatchTask, EarlierPrompt, Prompt, Upload
@@ -130,9 +131,11 @@ def lock(session: Session, batch: Batch) -> None:
 
 def _check_grows(batch: Batch) -> None:
     if batch.state is BatchState.CLOSED:
-        raise Conflict("This batch is closed, and closing is final: import these prompts as a new batch.")
+        raise Conflict(_("This batch is closed, and closing is final: import these prompts as a new batch."))
     if batch.kind is BatchKind.DIALOGUE:
-        raise Conflict("In a batch of dialogues annotators write the prompts themselves: import these as a new batch.")
+        raise Conflict(
+            _("In a batch of dialogues annotators write the prompts themselves: import these as a new batch.")
+        )
 
 
 def _read(session: Session, batch: Batch, name: str, content: bytes) -> tuple[_Plan, dict[str, Any]]:
@@ -141,7 +144,7 @@ def _read(session: Session, batch: Batch, name: str, content: bytes) -> tuple[_P
     plan = _Plan(session, batch)
     report = report_of(kind, plan.judged(records))
     if report["responses"]["prompts"] and batch.task is BatchTask.WRITE:
-        raise refused("file", WRITTEN_BRINGS)
+        raise refused("file", _(WRITTEN_BRINGS))
     return plan, report
 
 

@@ -15,6 +15,7 @@ from app.accounts.models import Team, User
 from app.batches.assigning import Assigned, Named, of_batch
 from app.batches.queries import overdue
 from app.kernel.errors import refused
+from app.kernel.locales import gettext as _
 from app.prompts.models import Batch, Priority
 
 MINUTES = "%Y-%m-%dT%H:%M"
@@ -108,4 +109,4 @@ def _moment(typed: str, zone: tzinfo | None) -> datetime | None:
     try:
         return datetime.fromisoformat(typed.strip()).replace(tzinfo=zone or UTC)
     except ValueError:
-        raise refused("deadline", "Give a day and a time, such as 2026-12-04 17:00.") from None
+        raise refused("deadline", _("Give a day and a time, such as 2026-12-04 17:00.")) from None

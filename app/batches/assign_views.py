@@ -15,6 +15,7 @@ from app.batches.assigning import Assigned, of_batch
 from app.batches.views import beside, shown_batch
 from app.kernel.db import DbSession
 from app.kernel.errors import AppError, BadInput
+from app.kernel.locales import gettext as _
 from app.prompts import queries
 from app.prompts.forms import BatchChange, field_errors
 from app.prompts.models import Batch, BatchKind
@@ -46,9 +47,15 @@ def assign(
 
 def _said(now: Assigned, batch: Batch) -> str:
     if now.to_nobody:
-        return "Saved. Nobody gets items of this batch: assign it to somebody."
+        return _("Saved. Nobody gets items of this batch: assign it to somebody.")
+    if not now.restricted and now.barred:
+        return _("Saved. Everybody gets items of “{name}”, but for those who may not judge it.", name=batch.name)
     if not now.restricted:
-        return f"Saved. Everybody gets items of “{batch.name}”{', but for those who may not judge it' if now.barred else ''}."
-    names = [name for _, name in (*now.teams, *now.people)]
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"Saved. “{batch.name}” is assigned to {', '.join(names[:3])}{more}. Items that others have begun stay with them."
+        return _("Saved. Everybody gets items of “{name}”.", name=batch.name)
+    names = [name for _id, name in (*now.teams, *now.people)]
+    who = ", ".join(names[:3])
+    if len(names) > 3:
+        who = _("{names} and {n} more", names=who, n=len(names) - 3)
+    return _(
+        "Saved. “{name}” is assigned to {who}. Items that others have begun stay with them.", name=batch.name, who=who
+    )

@@ -15,6 +15,7 @@ from app.accounts import teams
 from app.accounts.models import Team, User
 from app.accounts.service import audit
 from app.kernel.errors import refused
+from app.kernel.locales import gettext as _
 from app.prompts.models import Batch, BatchPerson, BatchTeam
 
 Named = tuple[int, str]
@@ -83,7 +84,10 @@ def assign(session: Session, actor: User, batch: Batch, wanted: Mapping[str, Col
         person = session.get(User, min(both))
         raise refused(
             "barred",
-            f"{person.name if person else min(both)} cannot be assigned and barred at once: take them out of one of the lists.",
+            _(
+                "{name} cannot be assigned and barred at once: take them out of one of the lists.",
+                name=person.name if person else min(both),
+            ),
         )
     restricted = bool(after["teams"] or after["people"])
     asks = any(ids is not None for name, ids in wanted.items() if name != "barred")
@@ -109,7 +113,10 @@ def check_quota(quota: object, qualification_items: object) -> None:
     if isinstance(quota, int) and isinstance(qualification_items, int) and quota <= qualification_items:
         raise refused(
             "quota",
-            f"Qualifying takes {qualification_items} items, which count: allow more than that, or leave it empty.",
+            _(
+                "Qualifying takes {n} items, which count: allow more than that, or leave it empty.",
+                n=qualification_items,
+            ),
         )
 
 
@@ -118,8 +125,12 @@ def _check(session: Session, kind: type[Team | User], name: str, ids: Collection
     known = set(session.scalars(select(kind.id).where(kind.id.in_(ids)).with_for_update(read=True, key_share=True)))
     unknown = sorted(set(ids) - known)
     if unknown:
-        what = "There is no team" if kind is Team else "There is nobody"
-        raise refused(name, f"{what} with the number {unknown[0]}: reload the page and choose again.")
+        why = (
+            _("There is no team with the number {n}: reload the page and choose again.", n=unknown[0])
+            if kind is Team
+            else _("There is nobody with the number {n}: reload the page and choose again.", n=unknown[0])
+        )
+        raise refused(name, why)
 
 
 def _of_teams(session: Session, team_ids: Collection[int]) -> dict[int, list[Named]]:

@@ -9,6 +9,7 @@ from app.accounts.access import Admin
 from app.batches.views import shown_batch
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput
+from app.kernel.locales import gettext as _
 from app.prompts import documents, queries
 from app.prompts.intake import AdminFile
 from app.shell.posted import unknown
@@ -29,7 +30,9 @@ def add_document(request: Request, session: DbSession, user: Admin, batch_id: in
     except BadInput as error:
         return shown_batch(request, session, True, batch, errors={"file": error.message})
     return redirect(
-        request, f"/batches/{batch.id}#documents", flash=f"“{made.filename}” can be found by the search tool."
+        request,
+        f"/batches/{batch.id}#documents",
+        flash=_("“{filename}” can be found by the search tool.", filename=made.filename),
     )
 
 
@@ -40,4 +43,4 @@ def delete_document(request: Request, session: DbSession, user: Admin, batch_id:
     found = documents.access_document(session, batch, document_id)
     name = found.filename
     documents.remove(session, user, found)
-    return redirect(request, f"/batches/{batch.id}#documents", flash=f"“{name}” is deleted.")
+    return redirect(request, f"/batches/{batch.id}#documents", flash=_("“{name}” is deleted.", name=name))

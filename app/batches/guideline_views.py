@@ -16,6 +16,7 @@ from app.batches.queries import access_guidelines
 from app.judgements.vocabulary import STRONGEST_FIRST
 from app.kernel.db import DbSession
 from app.kernel.errors import NotFound
+from app.kernel.locales import gettext as _
 from app.kernel.markup import to_html
 from app.kernel.word_diff import word_diff
 from app.prompts import guidelines
@@ -68,7 +69,7 @@ def read(
     guidelines.mark_read(session, user, batch)
     places = {"home": "/", "annotate": "/annotate"}
     url = places.get(back, f"/batches/{batch.id}/guidelines")
-    return redirect(request, url, flash="Noted: you have read the current guidelines.")
+    return redirect(request, url, flash=_("Noted: you have read the current guidelines."))
 
 
 def _page(
@@ -94,8 +95,8 @@ def _page(
 
 def _changes(session: Session, batch: Batch, since: int, until: int) -> list[tuple[str, Markup]]:
     before, after = guidelines.version_of(session, batch, since), guidelines.version_of(session, batch, until)
-    pairs = [("Guidelines", before.guidelines, after.guidelines)]
+    pairs = [(_("Guidelines"), before.guidelines, after.guidelines)]
     for strength in STRONGEST_FIRST:
         old, new = (each.strength_examples.get(str(strength.value), "") for each in (before, after))
-        pairs.append((f"Example of “{strength.words}”", old, new))
+        pairs.append((_("Example of “{strength}”", strength=strength.words), old, new))
     return [(label, word_diff(old, new)) for label, old, new in pairs if old != new]

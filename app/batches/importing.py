@@ -12,13 +12,15 @@ from app.batches import assigning
 from app.batches.given import GivenResponses
 from app.comparisons.service import ask_for_answers
 from app.kernel.errors import Conflict, refused
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.prompts.forms import BatchSettings
 from app.prompts.import_forms import CameJson, LeftOut, OfFile, Reason, Unseen
 from app.prompts.models import Batch, BatchTask, Upload
 from app.prompts.reach import sentence
 from app.prompts.service import confirm_upload
 
-WRITTEN_BRINGS = (
+WRITTEN_BRINGS = N_(
     "This file brings responses, and where people write the answer nobody is shown any: let people compare them, or upload the "
     "prompts alone."
 )
@@ -36,10 +38,10 @@ def confirm(session: Session, user: User, upload: Upload, settings: BatchSetting
         Conflict: the file was sent as more prompts for a batch: what that batch has is not in its preview.
     """
     if "for_batch" in upload.report:
-        raise Conflict("This file holds more prompts for a batch: to make a batch of it, upload it as a new one.")
+        raise Conflict(_("This file holds more prompts for a batch: to make a batch of it, upload it as a new one."))
     brings = upload.report.get("responses", {}).get("prompts", 0)
     if brings and settings.task is BatchTask.WRITE:
-        raise refused("task", WRITTEN_BRINGS)
+        raise refused("task", _(WRITTEN_BRINGS))
     assigning.check_quota(settings.quota, settings.qualification_items)
     given, came_with = GivenResponses(settings), 0
 

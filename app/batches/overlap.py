@@ -19,13 +19,17 @@ from app.comparisons import purposes
 from app.comparisons.models import Comparison
 from app.comparisons.service import asked_of_a_second
 from app.kernel.errors import Conflict
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.prompts.models import Batch
 
 TRIES = 20
 PATIENCE = "250ms"
 """Well below PostgreSQL's deadlock_timeout of a second: whoever judges is never the one that is refused."""
 LOCK_NOT_AVAILABLE = "55P03"
-BUSY = "People are submitting to this batch at this moment, so the change could not be made. Nothing was changed: try again."
+BUSY = N_(
+    "People are submitting to this batch at this moment, so the change could not be made. Nothing was changed: try again."
+)
 
 
 def follow(session: Session, batch: Batch) -> int:
@@ -78,4 +82,4 @@ def giving_way(session: Session, work: Callable[[], object]) -> None:
             if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
                 raise
             time.sleep(random.uniform(0, 0.01 * (attempt + 1)))  # noqa: S311 - spreads tries, guards nothing
-    raise Conflict(BUSY, retry_after=1)
+    raise Conflict(_(BUSY), retry_after=1)

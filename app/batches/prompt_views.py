@@ -15,6 +15,7 @@ from app.batches import withdrawing
 from app.batches.queries import CandidateView, came_with_responses, candidates_of
 from app.kernel.chat_templates import in_service
 from app.kernel.db import DbSession
+from app.kernel.locales import gettext as _
 from app.prompts import queries, service
 from app.prompts.models import Batch, Prompt
 from app.prompts.reach import warnings_of
@@ -30,7 +31,8 @@ class PromptPage:
     prompt: Prompt
     batch: Batch
     messages: list[dict[str, str]]
-    attachments: list[tuple[str, str]]
+    attachments: list[tuple[str, str, bool]]
+    """What came with it: its name, the text, and whether that is code."""
     candidates: list[CandidateView]
     may_write: bool
     unseen: list[str]
@@ -57,7 +59,7 @@ def retry_prompt(request: Request, session: DbSession, user: Admin, prompt_id: i
     """Try one quarantined prompt again."""
     prompt = queries.access_prompt(session, user, prompt_id)
     count = service.retry_quarantined(session, user, prompt.batch, prompt.id)
-    said = "The prompt will be tried again." if count else "The prompt is no longer quarantined."
+    said = _("The prompt will be tried again.") if count else _("The prompt is no longer quarantined.")
     return redirect(request, f"/batches/{prompt.batch_id}", flash=said)
 
 
@@ -66,7 +68,7 @@ def withdraw_prompt(request: Request, session: DbSession, user: Admin, prompt_id
     """Take one prompt out of its batch."""
     prompt = queries.access_prompt(session, user, prompt_id)
     withdrawing.withdraw(session, user, prompt)
-    return redirect(request, f"/prompts/{prompt.id}", flash="Withdrawn: nobody is given this prompt.")
+    return redirect(request, f"/prompts/{prompt.id}", flash=_("Withdrawn: nobody is given this prompt."))
 
 
 @router.post("/prompts/{prompt_id}/restore")
@@ -74,7 +76,7 @@ def restore_prompt(request: Request, session: DbSession, user: Admin, prompt_id:
     """Put a withdrawn prompt back."""
     prompt = queries.access_prompt(session, user, prompt_id)
     withdrawing.restore(session, user, prompt)
-    return redirect(request, f"/prompts/{prompt.id}", flash="Restored: the prompt is part of its batch again.")
+    return redirect(request, f"/prompts/{prompt.id}", flash=_("Restored: the prompt is part of its batch again."))
 
 
 def _said(message: dict[str, Any]) -> dict[str, str]:
@@ -82,14 +84,19 @@ def _said(message: dict[str, Any]) -> dict[str, str]:
     return {"role": message["role"], "content": message["content"], **calls}
 
 
-def _attachments(prompt: Prompt, *, whole: bool) -> list[tuple[str, str]]:
+def _attachments(prompt: Prompt, *, whole: bool) -> list[tuple[str, str, bool]]:
     """What came with a prompt, as text: tools and the like as they were sent, indented.
 
     Not ``whole``, without its metadata: where responses came with it, that may say who wrote them and which is better.
     """
-    came = {"Reference": prompt.reference, "Tools": prompt.tools, "Tests": prompt.tests}
-    came |= {"Metadata": prompt.extra} if whole else {}
-    return [(label, value if isinstance(value, str) else _pretty(value)) for label, value in came.items() if value]
+    came = [
+        (_("Reference"), prompt.reference, False),
+        (_("Tools"), prompt.tools, True),
+        (_("Tests"), prompt.tests, True),
+    ]
+    if whole:
+        came.append((_("Metadata"), prompt.extra, True))
+    return [(label, each if isinstance(each, str) else _pretty(each), code) for label, each, code in came if each]
 
 
 def _pretty(value: Any) -> str:

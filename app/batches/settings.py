@@ -13,6 +13,7 @@ from app.batches import assigning, overlap
 from app.comparisons import purposes
 from app.comparisons.models import Comparison
 from app.kernel.errors import Conflict
+from app.kernel.locales import gettext as _
 from app.prompts.forms import OF_RESPONSES, BatchChange
 from app.prompts.guidelines import rewrite
 from app.prompts.models import Batch, BatchKind, BatchState, BatchTask, Prompt
@@ -38,14 +39,16 @@ def change(session: Session, user: User, batch: Batch, wanted: BatchChange) -> N
     session.refresh(batch, with_for_update={"key_share": True})  # items of the batch go on being made and judged
     if batch.kind is BatchKind.DIALOGUE and any(getattr(wanted, name) for name in SHARED):
         raise Conflict(
-            "Dialogue turns are only shown to their author, so their edits cannot be verified and they have no known "
-            "answers."
+            _(
+                "Dialogue turns are only shown to their author, so their edits cannot be verified and they "
+                "have no known answers."
+            )
         )
     if batch.kind is BatchKind.DIALOGUE and wanted.requires_tour:
-        raise Conflict("The tour is about items that are compared one by one: dialogues cannot require it.")
+        raise Conflict(_("The tour is about items that are compared one by one: dialogues cannot require it."))
     if batch.kind is BatchKind.DIALOGUE and wanted.readers_only:
         raise Conflict(
-            "A dialogue has the language in which its annotator writes: it cannot ask for people who read another."
+            _("A dialogue has the language in which its annotator writes: it cannot ask for people who read another.")
         )
     _check_task(batch, wanted)
     after = _asked(wanted)
@@ -91,20 +94,21 @@ def _check_number(batch: Batch) -> None:
     """How many people judge a prompt can change while people may still judge."""
     if batch.kind is BatchKind.DIALOGUE:
         raise Conflict(
-            "The turns of a dialogue are judged by its author alone: the number of annotators stays 1.", field=NUMBER
+            _("The turns of a dialogue are judged by its author alone: the number of annotators stays 1."), field=NUMBER
         )
     if batch.state is BatchState.CLOSED:
-        raise Conflict("This batch is closed: its prompts have the annotators that they have.", field=NUMBER)
+        raise Conflict(_("This batch is closed: its prompts have the annotators that they have."), field=NUMBER)
 
 
 def _check_task(batch: Batch, wanted: BatchChange) -> None:
     """Refuse what is about comparing in a batch that has nothing to compare."""
     said = next((said for name, said in OF_RESPONSES.get(batch.task, {}).items() if getattr(wanted, name)), None)
     if said is not None:
-        raise Conflict(f"{said[0].upper()}{said[1:]}.")
+        sentence = _(said)
+        raise Conflict(f"{sentence[0].upper()}{sentence[1:]}.")
     compares = batch.kind is BatchKind.PROMPTS and batch.task is BatchTask.COMPARE
     if not compares and any(getattr(wanted, name) is not None for name in CHOOSING):
-        raise Conflict("Responses are chosen, and judged twice, only where people compare the responses to prompts.")
+        raise Conflict(_("Responses are chosen, and judged twice, only where people compare the responses to prompts."))
 
 
 def _asked(wanted: BatchChange) -> dict[str, object]:
@@ -132,7 +136,7 @@ def _check_unused(session: Session, batch: Batch) -> None:
     """Nobody has judged by the present attributes, and nobody is about to: a submit would not see the new ones."""
     of_batch = Comparison.batch_id == batch.id
     if session.scalar(select(literal(1)).where(of_batch, Comparison.annotators_done > 0).limit(1)):
-        raise Conflict("People have already annotated this batch, so its attributes can no longer change.")
+        raise Conflict(_("People have already annotated this batch, so its attributes can no longer change."))
     at_work = purposes.is_asked_for, Comparison.seats_free < Comparison.annotators_wanted
     if batch.state is BatchState.OPEN and session.scalar(select(literal(1)).where(of_batch, *at_work).limit(1)):
-        raise Conflict("Somebody is working on this batch: pause it, then change its attributes.")
+        raise Conflict(_("Somebody is working on this batch: pause it, then change its attributes."))

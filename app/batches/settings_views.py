@@ -11,6 +11,7 @@ from app.batches import settings
 from app.batches.views import all_if_empty, beside, shown_batch
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput, Conflict
+from app.kernel.locales import gettext as _
 from app.prompts import queries
 from app.prompts.forms import BatchChange, GuidelinesForm, field_errors, with_examples
 from app.prompts.guidelines import rewrite
@@ -29,7 +30,7 @@ def guidelines(request: Request, session: DbSession, user: Admin, batch_id: int,
     except ValidationError as error:
         return shown_batch(request, session, True, batch, sent=sent.fields, errors=field_errors(error))
     rewrite(session, user, batch, form.guidelines, form.strength_examples)
-    return redirect(request, f"/batches/{batch.id}", flash="Guidelines saved.")
+    return redirect(request, f"/batches/{batch.id}", flash=_("Guidelines saved."))
 
 
 @router.post("/batches/{batch_id}/settings")
@@ -51,4 +52,4 @@ def change_settings(request: Request, session: DbSession, user: Admin, batch_id:
             sent=sent.fields,
             errors={error.extra.get("field", "attributes"): error.message},
         )
-    return redirect(request, f"/batches/{batch.id}", flash="Settings saved.")
+    return redirect(request, f"/batches/{batch.id}", flash=_("Settings saved."))

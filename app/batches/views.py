@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,8 @@ from app.batches.queries import ImportedModel, Progress, batch_progress, importe
 from app.batches.which import Wanted
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput
+from app.kernel.locales import gettext as _
+from app.kernel.locales import number
 from app.kernel.paging import Cursor, Page
 from app.kernel.settings import get_settings
 from app.loops.queries import round_numbers
@@ -28,8 +30,6 @@ from app.prompts.documents import ENDINGS, MOST_BYTES, Listed
 from app.prompts.forms import BatchSettings, field_errors, with_examples
 from app.prompts.intake import AdminFile, AdminForm
 from app.prompts.models import (
-    SELECTIONS,
-    TASKS,
     Batch,
     BatchState,
     BatchTask,
@@ -93,8 +93,8 @@ class SettingsFields:
     """What of the prompts the model does not see, by the template in service at the preview or the import."""
     there_are: tuple[str, ...] = field(default_factory=known)
     """The names of the verifiers."""
-    selections: Mapping[PairSelection, str] = field(default_factory=lambda: SELECTIONS)
-    tasks: Mapping[BatchTask, str] = field(default_factory=lambda: TASKS)
+    selections: tuple[PairSelection, ...] = tuple(PairSelection)
+    tasks: tuple[BatchTask, ...] = tuple(BatchTask)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +151,7 @@ def upload(request: Request, session: DbSession, user: Admin, sent: AdminFile) -
     """Take a file and show its preview; a file that cannot be used is answered beside the field."""
     unknown(set(sent.fields))
     if sent.file is None or not sent.file.filename:
-        return upload_page(request, BadInput("Choose a file first."))
+        return upload_page(request, BadInput(_("Choose a file first.")))
     try:
         made = service.create_upload(session, user, sent.file.filename, sent.file.content)
     except BadInput as error:
@@ -184,12 +184,14 @@ def confirm(request: Request, session: DbSession, user: Admin, upload_id: int, s
     except BadInput as error:
         return preview_page(request, session, found, sent.fields, beside(error))
     enough = "prompts" if batch.task is BatchTask.STEPS else "ready"
-    said = "Its responses are being generated."
+    said = _("Its responses are being generated.")
     if batch.task is BatchTask.WRITE:
-        said = "Open it, and people can write."
+        said = _("Open it, and people can write.")
     elif found.report.get("responses", {}).get(enough) == found.report["valid"]:
-        said = "Its responses came with it. Open it, and people can judge."
-    return redirect(request, f"/batches/{batch.id}", flash=f"“{batch.name}” is imported. {said}")
+        said = _("Its responses came with it. Open it, and people can judge.")
+    return redirect(
+        request, f"/batches/{batch.id}", flash=_("“{name}” is imported. {said}", name=batch.name, said=said)
+    )
 
 
 @router.post("/uploads/{upload_id}/discard")
@@ -199,7 +201,7 @@ def discard(request: Request, session: DbSession, user: Admin, upload_id: int) -
     batch_id = found.report.get("for_batch")
     service.discard_upload(session, user, found)
     back = f"/batches/{batch_id}" if batch_id else "/batches"
-    return redirect(request, back, flash="File discarded; nothing was imported.")
+    return redirect(request, back, flash=_("File discarded; nothing was imported."))
 
 
 # ── Batches ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -246,20 +248,20 @@ def progress(request: Request, session: DbSession, user: Reviewer, batch_id: int
 @router.post("/batches/{batch_id}/open")
 def open_batch(request: Request, session: DbSession, user: Admin, batch_id: int) -> Response:
     """Let annotators in."""
-    return _change_state(request, session, user, batch_id, BatchState.OPEN, "Annotators can work on this batch now.")
+    return _change_state(request, session, user, batch_id, BatchState.OPEN, _("Annotators can work on this batch now."))
 
 
 @router.post("/batches/{batch_id}/pause")
 def pause_batch(request: Request, session: DbSession, user: Admin, batch_id: int) -> Response:
     """Stop handing out work, for now."""
-    said = "Paused. No new work is handed out; open the batch again whenever you like."
+    said = _("Paused. No new work is handed out; open the batch again whenever you like.")
     return _change_state(request, session, user, batch_id, BatchState.PAUSED, said)
 
 
 @router.post("/batches/{batch_id}/close")
 def close_batch(request: Request, session: DbSession, user: Admin, batch_id: int) -> Response:
     """Close a batch permanently."""
-    said = "Closed. Its annotations are kept and used."
+    said = _("Closed. Its annotations are kept and used.")
     return _change_state(request, session, user, batch_id, BatchState.CLOSED, said)
 
 
@@ -268,7 +270,11 @@ def retry_batch(request: Request, session: DbSession, user: Admin, batch_id: int
     """Try all quarantined prompts of the batch again."""
     batch = queries.access_batch(session, user, batch_id)
     count = service.retry_quarantined(session, user, batch)
-    return redirect(request, f"/batches/{batch.id}", flash=f"{count:,} quarantined prompts will be tried again.")
+    return redirect(
+        request,
+        f"/batches/{batch.id}",
+        flash=_("{n} quarantined prompts will be tried again.", n=number(count)),
+    )
 
 
 def all_if_empty(fields: dict[str, str]) -> dict[str, Any]:

@@ -16,19 +16,21 @@ from app.comparisons.models import KNOWN_ANSWER_IN_USE, ChoiceAwaited, Compariso
 from app.comparisons.service import ask_for_answers, await_choice, distinct_candidates, seats_of
 from app.kernel.errors import Conflict
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.prompts.models import Batch, BatchState, BatchTask, Prompt, PromptState
 
-JUDGED = (
+JUDGED = N_(
     "People have judged this prompt, so it stays. To take what they said out of exports and trainings, retract it: "
     "“Retract…” on the page of its batch."
 )
-HELD = (
+HELD = N_(
     "Somebody has this prompt open at this moment. Withdraw it once they have skipped it or their time has run out; if they "
     "submit, it stays."
 )
-KNOWN = "This prompt has a known answer that is in use: retire the known answer first, under Review."
-TURN = "This is a turn of a dialogue, whose author judges it: retract the dialogue's annotations instead."
-CLOSED = "This batch is closed, and closing is final: import this prompt in a new batch."
+KNOWN = N_("This prompt has a known answer that is in use: retire the known answer first, under Review.")
+TURN = N_("This is a turn of a dialogue, whose author judges it: retract the dialogue's annotations instead.")
+CLOSED = N_("This batch is closed, and closing is final: import this prompt in a new batch.")
 
 
 def withdraw(session: Session, user: User, prompt: Prompt) -> None:
@@ -43,7 +45,7 @@ def withdraw(session: Session, user: User, prompt: Prompt) -> None:
     if prompt.state is PromptState.WITHDRAWN:
         return
     if prompt.dialogue_id is not None:
-        raise Conflict(TURN)
+        raise Conflict(_(TURN))
     _check_untouched(session, prompt)
     session.execute(
         update(Comparison)
@@ -63,11 +65,11 @@ def _check_untouched(session: Session, prompt: Prompt) -> None:
     found = session.execute(items.where(Comparison.prompt_id == prompt.id).order_by(Comparison.id).with_for_update())
     for wanted, done, free, known in found:
         if known:
-            raise Conflict(KNOWN)
+            raise Conflict(_(KNOWN))
         if done:
-            raise Conflict(JUDGED)
+            raise Conflict(_(JUDGED))
         if free < wanted:
-            raise Conflict(HELD)
+            raise Conflict(_(HELD))
 
 
 def restore(session: Session, user: User, prompt: Prompt) -> None:
@@ -82,7 +84,7 @@ def restore(session: Session, user: User, prompt: Prompt) -> None:
     batch = session.get_one(Batch, prompt.batch_id)
     session.refresh(batch, with_for_update={"key_share": True})
     if batch.state is BatchState.CLOSED:
-        raise Conflict(CLOSED)
+        raise Conflict(_(CLOSED))
     prompt.state = _put_back(session, batch, prompt)
     prompt.attempts, prompt.last_error, prompt.next_try_at = 0, None, session.scalars(select(func.now())).one()
     batch.times_extended += 1

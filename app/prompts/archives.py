@@ -12,6 +12,8 @@ import zlib
 from pathlib import PurePosixPath
 
 from app.kernel.errors import BadInput
+from app.kernel.locales import N_, number
+from app.kernel.locales import gettext as _
 
 GZIP, ZIP = b"\x1f\x8b", (b"PK\x03\x04", b"PK\x05\x06")
 SUFFIXES = (".gz", ".zip")
@@ -22,7 +24,7 @@ _ENTRY = b"PK\x01\x02"
 _PIECE = 1 << 20
 _FED = 1 << 16
 _IGNORED = ("__MACOSX/", ".DS_Store")
-_UNREADABLE = "The {kind} archive cannot be unpacked: it is damaged or was cut off. Pack the file again."
+_UNREADABLE = N_("The {kind} archive cannot be unpacked: it is damaged or was cut off. Pack the file again.")
 
 
 def unpacked(filename: str, content: bytes, most: int) -> tuple[str, bytes]:
@@ -35,17 +37,23 @@ def unpacked(filename: str, content: bytes, most: int) -> tuple[str, bytes]:
     packed = path.suffix.lower()
     if packed == ".gz":
         if not content.startswith(GZIP):
-            raise BadInput("This does not look like gzip, but its name ends in .gz: remove that ending.")
+            raise BadInput(_("This does not look like gzip, but its name ends in .gz: remove that ending."))
         return path.stem, _gunzipped(content, most)
     if packed == ".zip":
         if not content.startswith(ZIP):
-            raise BadInput("This does not look like a ZIP archive, but its name ends in .zip: remove that ending.")
+            raise BadInput(_("This does not look like a ZIP archive, but its name ends in .zip: remove that ending."))
         return _unzipped(content, most)
     return filename, content
 
 
 def _too_much(kind: str, most: int) -> BadInput:
-    return BadInput(f"The {kind} archive unpacks to more than {most:,} bytes: split the file before you pack it.")
+    return BadInput(
+        _(
+            "The {kind} archive unpacks to more than {most} bytes: split the file before you pack it.",
+            kind=kind,
+            most=number(most),
+        )
+    )
 
 
 def _gunzipped(content: bytes, most: int) -> bytes:
@@ -60,7 +68,12 @@ def _gunzipped(content: bytes, most: int) -> bytes:
                         break
                     member, members = zlib.decompressobj(zlib.MAX_WBITS | 16), members + 1
                     if members > MOST_MEMBERS:
-                        raise BadInput(f"The gzip archive has more than {MOST_MEMBERS:,} parts: pack the file again.")
+                        raise BadInput(
+                            _(
+                                "The gzip archive has more than {most} parts: pack the file again.",
+                                most=number(MOST_MEMBERS),
+                            )
+                        )
                 piece = member.decompress(rest, _PIECE)
                 found += piece
                 if len(found) > most:
@@ -69,45 +82,60 @@ def _gunzipped(content: bytes, most: int) -> bytes:
                 if member.eof:
                     rest, more, member = member.unused_data, False, None
     except zlib.error:
-        raise BadInput(_UNREADABLE.format(kind="gzip")) from None
+        raise BadInput(_(_UNREADABLE, kind="gzip")) from None
     if member is not None:
-        raise BadInput(_UNREADABLE.format(kind="gzip"))
+        raise BadInput(_(_UNREADABLE, kind="gzip"))
     return bytes(found)
 
 
 def _unzipped(content: bytes, most: int) -> tuple[str, bytes]:
     if content.count(_ENTRY) > MOST_ENTRIES:  # the reader of the list would take hundreds of times its bytes
         raise BadInput(
-            f"The ZIP archive has more than {MOST_ENTRIES:,} files: pack one file, or upload them one by one."
+            _(
+                "The ZIP archive has more than {most} files: pack one file, or upload them one by one.",
+                most=number(MOST_ENTRIES),
+            )
         )
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             inside = _only(archive.infolist())
             if inside.file_size > most:
                 raise BadInput(
-                    f"The ZIP archive unpacks to {inside.file_size:,} bytes, {most:,} is the most: split the file before you "
-                    "pack it."
+                    _(
+                        "The ZIP archive unpacks to {size} bytes, {most} is the most: split the file before you "
+                        "pack it.",
+                        size=number(inside.file_size),
+                        most=number(most),
+                    )
                 )
             if inside.flag_bits & 1:
-                raise BadInput("The ZIP archive has a password: pack the file without one.")
+                raise BadInput(_("The ZIP archive has a password: pack the file without one."))
             with archive.open(inside) as stream:
                 found = stream.read(most + 1)
             if len(found) > most:
                 raise _too_much("ZIP", most)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError):
-        raise BadInput(_UNREADABLE.format(kind="ZIP")) from None
+        raise BadInput(_(_UNREADABLE, kind="ZIP")) from None
     except (NotImplementedError, RuntimeError, MemoryError):
-        raise BadInput("The ZIP archive is packed in a way that cannot be read here: pack it with deflate.") from None
+        raise BadInput(
+            _("The ZIP archive is packed in a way that cannot be read here: pack it with deflate.")
+        ) from None
     return PurePosixPath(inside.filename).name, found
 
 
 def _only(entries: list[zipfile.ZipInfo]) -> zipfile.ZipInfo:
     files = [each for each in entries if not each.is_dir() and not _is_ignored(each.filename)]
     if any(each.filename == "[Content_Types].xml" for each in files):
-        raise BadInput("This looks like an Excel workbook: save the sheet as CSV.")
+        raise BadInput(_("This looks like an Excel workbook: save the sheet as CSV."))
     if len(files) != 1:
-        shown = ", ".join(f'"{each.filename[:60]}"' for each in files[:4]) or "none"
-        raise BadInput(f"The ZIP archive has {len(files):,} files ({shown}): pack one file, or upload them one by one.")
+        shown = ", ".join(f'"{each.filename[:60]}"' for each in files[:4]) or _("none")
+        raise BadInput(
+            _(
+                "The ZIP archive has {n} files ({shown}): pack one file, or upload them one by one.",
+                n=number(len(files)),
+                shown=shown,
+            )
+        )
     return files[0]
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
 
+from app.kernel.locales import gettext as _
 from app.kernel.storable import flaw
 
 MOST = 8
@@ -20,7 +21,7 @@ _LINE = re.compile(r"(?:(?P<name>[^=:|]*)=)?(?P<label>[^=:|]*):(?P<scale>.*)", r
 def _storable(value: Any) -> Any:
     wrong = flaw(value) if isinstance(value, str) else None
     if wrong:
-        raise ValueError(f"contains {wrong}: remove it")
+        raise ValueError(_("contains {wrong}: remove it", wrong=wrong))
     return value
 
 
@@ -40,7 +41,7 @@ class Attribute(BaseModel):
     @classmethod
     def _distinct(cls, scale: list[str]) -> list[str]:
         if len(set(scale)) < len(scale):
-            raise ValueError("two steps of the scale are the same")
+            raise ValueError(_("two steps of the scale are the same"))
         return scale
 
 
@@ -52,30 +53,30 @@ def from_lines(text: str) -> list[dict[str, Any]]:
             try:
                 found.append(_from_line(line))
             except ValueError as error:
-                raise ValueError(f"line {number}: {error}") from None
+                raise ValueError(_("line {number}: {error}", number=number, error=error)) from None
     return found
 
 
 def _from_line(line: str) -> dict[str, Any]:
     wrong = flaw(line)
     if wrong:
-        raise ValueError(f"it contains {wrong}: remove it")
+        raise ValueError(_("it contains {wrong}: remove it", wrong=wrong))
     parts = _LINE.fullmatch(line)
     if parts is None:
-        raise ValueError("write it like “Helpful: no | partly | yes”")
+        raise ValueError(_("write it like “Helpful: no | partly | yes”"))
     label = parts["label"].strip()
     scale = [step.strip() for step in parts["scale"].split("|")]
     name = _name(label) if parts["name"] is None else parts["name"].strip()
     if not label or len(label) > 40:
-        raise ValueError("the label has 1 to 40 characters")
+        raise ValueError(_("the label has 1 to 40 characters"))
     if not re.fullmatch("[a-z_]{1,30}", name):
-        raise ValueError("put a name of a–z and _ with at most 30 letters before it: “name = Label: no | yes”")
+        raise ValueError(_("put a name of a–z and _ with at most 30 letters before it: “name = Label: no | yes”"))
     if not 2 <= len(scale) <= 7:
-        raise ValueError("a scale has 2 to 7 steps, with “|” between them")
+        raise ValueError(_("a scale has 2 to 7 steps, with “|” between them"))
     if any(not step or len(step) > 40 for step in scale):
-        raise ValueError("each step has 1 to 40 characters")
+        raise ValueError(_("each step has 1 to 40 characters"))
     if len(set(scale)) < len(scale):
-        raise ValueError("two steps of the scale are the same")
+        raise ValueError(_("two steps of the scale are the same"))
     return {"name": name, "label": label, "scale": scale}
 
 
@@ -99,7 +100,7 @@ def _no_name_twice(value: list[Attribute]) -> list[Attribute]:
     names = [each.name for each in value]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise ValueError(f"“{twice}” appears twice")
+        raise ValueError(_("“{twice}” appears twice", twice=twice))
     return value
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from app.kernel.locales import N_
 from app.kernel.storable import flaw, quotable
 
 MAX_DEPTH = 64
@@ -28,18 +29,31 @@ _MEMBER = re.compile(rb"(" + _STRING + rb")\s*+:\s*+", re.DOTALL)
 _SPACE = b" \t\r\n"
 _OPEN, _CLOSE = frozenset(b"[{"), frozenset(b"]}")
 _COMMA, _QUOTE = b',"'
-_CUT_OFF = "is not valid JSON: its brackets are never closed, so it may have been cut off"
-_TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels: flatten it"
-_NAMES = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
+_CUT_OFF = N_("is not valid JSON: its brackets are never closed, so it may have been cut off")
+_TOO_DEEP = N_("is nested deeper than {max_depth} levels: flatten it")
+_NAMES = {
+    bool: N_("true or false"),
+    int: N_("a number"),
+    float: N_("a number"),
+    str: N_("text"),
+    list: N_("a list"),
+    dict: N_("an object"),
+}
 
 
 class Refused(Exception):
-    """A record that cannot be imported; the message is the reason with its remedy, shown beside the line's number."""
+    """A record that cannot be imported; the message is the reason with its remedy, shown beside the line's number.
+
+    It is stored with the file, so it is in English; pages show it by :mod:`app.kernel.stored_words`.
+    """
+
+    def __init__(self, message: str, **values: object) -> None:
+        super().__init__(message.format(**values) if values else message)
 
 
 def kind_of(value: Any) -> str:
     """What people call the type of ``value``."""
-    return "empty" if value is None else _NAMES.get(type(value), type(value).__name__)
+    return N_("empty") if value is None else _NAMES.get(type(value), type(value).__name__)
 
 
 def check_text(value: Any) -> None:
@@ -47,7 +61,7 @@ def check_text(value: Any) -> None:
     if isinstance(value, str):
         wrong = flaw(value)
         if wrong:
-            raise Refused(f"contains {wrong}: remove it or write what was meant")
+            raise Refused(N_("contains {wrong}: remove it or write what was meant"), wrong=wrong)
     elif isinstance(value, list):
         for item in value:
             check_text(item)
@@ -68,11 +82,13 @@ def loads(raw: bytes) -> Any:
             parse_float=_finite,
         )
     except json.JSONDecodeError as error:
-        raise Refused(f"is not valid JSON at character {error.pos + 1} ({error.msg}): correct it there") from None
+        raise Refused(
+            N_("is not valid JSON at character {pos} ({msg}): correct it there"), pos=error.pos + 1, msg=error.msg
+        ) from None
     except UnicodeDecodeError as error:
-        raise Refused(f"is not UTF-8 at byte {error.start + 1} of the line") from None
+        raise Refused(N_("is not UTF-8 at byte {start} of the line"), start=error.start + 1) from None
     except ValueError:
-        raise Refused("holds a number with more than 4,300 digits: write it as text, in quotes") from None
+        raise Refused(N_("holds a number with more than 4,300 digits: write it as text, in quotes")) from None
     # Only an escape, or the bytes of half a character, make what cannot be stored: a bare NUL is no JSON.
     if b"\\u" in raw or b"\xed" in raw:
         check_text(value)
@@ -89,11 +105,14 @@ def _check_shape(raw: bytes) -> None:
         if mark in _OPEN:
             depth += 1
             if depth > MAX_DEPTH:
-                raise Refused(_TOO_DEEP)
+                raise Refused(_TOO_DEEP, max_depth=MAX_DEPTH)
         elif mark in _CLOSE:
             depth -= 1
         if fields > MAX_FIELDS:
-            raise Refused(f"has more than {MAX_FIELDS:,} fields: a prompt needs only a few; keep the rest elsewhere")
+            raise Refused(
+                N_("has more than {max_fields} fields: a prompt needs only a few; keep the rest elsewhere"),
+                max_fields=f"{MAX_FIELDS:,}",
+            )
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -102,18 +121,20 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         # not checked yet: this runs while the object is still read, and the reason is stored
-        raise Refused(f'has the key "{quotable(twice, 60)}" twice: keep one')
+        raise Refused(N_('has the key "{key}" twice: keep one'), key=quotable(twice, 60))
     return made
 
 
 def _no_constant(name: str) -> Any:
-    raise Refused(f"holds {name}, which is not JSON: use null or a number")
+    raise Refused(N_("holds {name}, which is not JSON: use null or a number"), name=name)
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise Refused(f"holds the number {digits[:40]}, which is too large: write it as text, in quotes")
+        raise Refused(
+            N_("holds the number {digits}, which is too large: write it as text, in quotes"), digits=digits[:40]
+        )
     return number
 
 
@@ -128,7 +149,11 @@ def elements(raw: bytes, start: int, max_bytes: int, *, alone: bool) -> Iterator
     for position in _outside_strings(raw, start):
         mark = raw[position]
         if position - begin > max_bytes:
-            raise Refused(f"has an item {number} of more than {max_bytes:,} bytes: shorten it")
+            raise Refused(
+                N_("has an item {number} of more than {max_bytes} bytes: shorten it"),
+                number=number,
+                max_bytes=f"{max_bytes:,}",
+            )
         depth += (mark in _OPEN) - (mark in _CLOSE)
         if depth == 0:
             if raw[begin:position].strip(_SPACE):
@@ -154,9 +179,9 @@ def members(raw: bytes, start: int) -> dict[str, int]:
                 found[member[1][1:-1].decode("utf-8", "replace")] = member.end()
         depth += (mark in _OPEN) - (mark in _CLOSE)
         if depth > MAX_DEPTH:
-            raise Refused(_TOO_DEEP)
+            raise Refused(_TOO_DEEP, max_depth=MAX_DEPTH)
         if len(found) > 1000:
-            raise Refused("is an object of more than 1,000 keys: make it a list of prompts")
+            raise Refused(N_("is an object of more than 1,000 keys: make it a list of prompts"))
         if depth == 0:
             _check_end(raw, position)
             return found
@@ -165,12 +190,14 @@ def members(raw: bytes, start: int) -> dict[str, int]:
 
 def _check_end(raw: bytes, end: int) -> None:
     if raw[end + 1 :].strip(_SPACE):
-        raise Refused(f"is not valid JSON: there is more text after its end, at byte {end + 2:,}")
+        raise Refused(N_("is not valid JSON: there is more text after its end, at byte {end}"), end=f"{end + 2:,}")
 
 
 def _outside_strings(raw: bytes, start: int) -> Iterator[int]:
     """Where brackets and commas outside strings are, and where strings begin."""
     for count, match in enumerate(_SEPARATORS.finditer(raw, start)):
         if count > MAX_MARKS:
-            raise Refused(f"has more than {MAX_MARKS:,} brackets and commas: split the file")
+            raise Refused(
+                N_("has more than {max_marks} brackets and commas: split the file"), max_marks=f"{MAX_MARKS:,}"
+            )
         yield match.start()

@@ -17,8 +17,10 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import User
 from app.accounts.service import audit
-from app.kernel.errors import BadInput, Conflict, NotFound
+from app.kernel.errors import BadInput, Conflict, NotFound, refused
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locales import N_, number
+from app.kernel.locales import gettext as _
 from app.kernel.storable import flaw
 from app.prompts.files import to_utf8
 from app.prompts.models import Batch, BatchKind, BatchState, Document, Prompt, PromptState
@@ -31,7 +33,7 @@ MOST_OF_A_BATCH = 20 * 1024 * 1024
 """Bytes of all documents of a batch: their index is in the worker's memory."""
 MOST_DOCUMENTS = 200
 HAS_SEARCH = '$[*] ? (@.function.name == "search" || @.name == "search")'
-NO_DOCUMENTS = "This prompt has the search tool, and its batch has no documents: upload some on the batch's page."
+NO_DOCUMENTS = N_("This prompt has the search tool, and its batch has no documents: upload some on the batch's page.")
 """Why a prompt is quarantined. It is tried again when a document comes."""
 
 
@@ -96,7 +98,7 @@ def add(session: Session, user: User | None, batch: Batch, filename: str, conten
     session.refresh(batch, with_for_update=True)
     if batch.state is BatchState.CLOSED or batch.kind is not BatchKind.PROMPTS:
         raise Conflict(
-            "This batch takes no documents: they are for the search tool of uploaded prompts that are answered."
+            _("This batch takes no documents: they are for the search tool of uploaded prompts that are answered.")
         )
     earlier = session.scalar(select(Document).where(Document.batch_id == batch.id, Document.filename == name))
     _check_room(of_batch(session, batch), name, len(text.encode()))
@@ -134,32 +136,55 @@ def remove(session: Session, user: User | None, document: Document) -> None:
 
 def _text(name: str, content: bytes) -> str:
     if PurePath(name).suffix.lower() not in ENDINGS:
-        raise _refused(name, f"is no text by its name: documents end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
+        raise _refused(
+            _(
+                "“{name}” is no text by its name: documents end in {endings} or {last}.",
+                name=name,
+                endings=", ".join(ENDINGS[:-1]),
+                last=ENDINGS[-1],
+            )
+        )
     if len(content) > MOST_BYTES:
-        raise _refused(name, f"has {len(content):,} bytes, {MOST_BYTES:,} is the most: split it")
+        raise _refused(
+            _(
+                "“{name}” has {n} bytes, {most} is the most: split it.",
+                name=name,
+                n=number(len(content)),
+                most=number(MOST_BYTES),
+            )
+        )
     try:
         text = to_utf8(content).decode("utf-8", "surrogatepass").replace("\r\n", "\n")
     except BadInput as error:
-        raise _refused(name, f"cannot be read as text. {error.message}") from None
+        raise _refused(_("“{name}” cannot be read as text. {why}", name=name, why=error.message)) from None
     wrong = flaw(text)
     if wrong:
-        raise _refused(name, f"contains {wrong}, which no text may hold: is it another kind of file?")
+        raise _refused(
+            _("“{name}” contains {wrong}, which no text may hold: is it another kind of file?", name=name, wrong=wrong)
+        )
     if not text.strip():
-        raise _refused(name, "is empty")
+        raise _refused(_("“{name}” is empty.", name=name))
     return text
 
 
 def _check_room(there: Sequence[Listed], name: str, size: int) -> None:
     others = [each for each in there if each.filename != name]
     if len(others) >= MOST_DOCUMENTS:
-        raise _refused(name, f"is one too many: a batch has at most {MOST_DOCUMENTS} documents")
+        raise _refused(
+            _("“{name}” is one too many: a batch has at most {most} documents.", name=name, most=MOST_DOCUMENTS)
+        )
     if size + sum(each.bytes for each in others) > MOST_OF_A_BATCH:
-        raise _refused(name, f"is too much: the documents of a batch have at most {MOST_OF_A_BATCH:,} bytes together")
+        raise _refused(
+            _(
+                "“{name}” is too much: the documents of a batch have at most {most} bytes together.",
+                name=name,
+                most=number(MOST_OF_A_BATCH),
+            )
+        )
 
 
-def _refused(name: str, why: str) -> BadInput:
-    message = f"“{name}” {why}."
-    return BadInput(message, errors=[{"loc": "file", "msg": message}])
+def _refused(message: str) -> BadInput:
+    return refused("file", message)
 
 
 def _try_again(session: Session, batch: Batch) -> None:

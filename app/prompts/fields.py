@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.kernel.locales import N_
 from app.prompts.bounded_json import Refused, kind_of, loads
 from app.prompts.messages import Message, read
 from training.formats.texts import shows_nothing
 
-LATER_TURNS = (
+LATER_TURNS = N_(
     "The file has several user turns without answers between them. The first turn is imported as the prompt; the "
     "others are kept in its metadata as later_turns."
 )
-BESIDE_MESSAGES = (
+BESIDE_MESSAGES = N_(
     "Messages have extra keys, such as reasoning. They are kept in the metadata of each prompt as messages; no model "
     "sees them."
 )
@@ -61,15 +62,19 @@ def json_cell(value: Any, key: str) -> Any:
     try:
         return loads(value.encode("utf-8", "surrogatepass"))
     except Refused as error:
-        raise (printed(key) if looks_printed(value) else Refused(f'has a "{key}" that {error}')) from None
+        raise (
+            printed(key) if looks_printed(value) else Refused(N_('has a "{key}" that {error}'), key=key, error=error)
+        ) from None
 
 
 def text(value: Any, key: str) -> str:
     """``value`` as it stands, which must be text that shows something."""
     if not isinstance(value, str):
-        raise Refused(f'has a "{key}" that is {kind_of(value)}: put it in quotes if it is meant as text')
+        raise Refused(
+            N_('has a "{key}" that is {kind}: put it in quotes if it is meant as text'), key=key, kind=kind_of(value)
+        )
     if shows_nothing(value):
-        raise Refused(f'has a blank "{key}": write it or remove it')
+        raise Refused(N_('has a blank "{key}": write it or remove it'), key=key)
     return value
 
 
@@ -78,7 +83,7 @@ def text_or_number(value: Any, key: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Refused(f'has a "{key}" that is {kind_of(value)}: make it text')
+        raise Refused(N_('has a "{key}" that is {kind}: make it text'), key=key, kind=kind_of(value))
     return json.dumps(value)
 
 
@@ -87,10 +92,10 @@ def user(said: str) -> Message:
     return {"role": "user", "content": said}
 
 
-def listed(value: Any, key: str, wanted: str = "a list of messages") -> list[Any]:
+def listed(value: Any, key: str, wanted: str = N_("a list of messages")) -> list[Any]:
     """``value``, or the refusal that says what ``key`` must hold instead."""
     if not isinstance(value, list):
-        raise Refused(f'has a "{key}" that is {kind_of(value)}: make it {wanted}')
+        raise Refused(N_('has a "{key}" that is {kind}: make it {wanted}'), key=key, kind=kind_of(value), wanted=wanted)
     return value
 
 
@@ -121,4 +126,4 @@ def looks_printed(cell: str) -> bool:
 
 def printed(key: str) -> Refused:
     """The refusal of such a text."""
-    return Refused(f'has a "{key}" in Python notation, not JSON: write it with json.dumps')
+    return Refused(N_('has a "{key}" in Python notation, not JSON: write it with json.dumps'), key=key)

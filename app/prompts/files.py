@@ -13,26 +13,28 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from app.kernel.errors import BadInput
+from app.kernel.locales import N_, number
+from app.kernel.locales import gettext as _
 from app.prompts.archives import unpacked
 from app.prompts.importers import Importer, Limits, Row, endings, head_of, importer_of, importers
 
 # First bytes that say what a file is, whatever its name; the remedy completes "This looks like …".
 SIGNATURES = (
-    (b"\x1f\x8b", "a gzip archive", "end its name in .gz, or unpack it"),
-    (b"PK\x03\x04", "a ZIP archive or an Excel workbook", "end its name in .zip, or save the sheet as CSV"),
-    (b"PK\x05\x06", "an empty ZIP archive", "upload the file itself"),
-    (b"BZh", "a bzip2 archive", "unpack it and upload the file inside"),
-    (b"\xfd7zXZ\0", "an xz archive", "unpack it and upload the file inside"),
-    (b"\x28\xb5\x2f\xfd", "a zstd archive", "unpack it and upload the file inside"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "unpack it and upload the file inside"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel or Word document", "save it as CSV"),
-    (b"ARROW1", "an Arrow file", "save it as Parquet"),
-    (b"SQLite format 3\0", "an SQLite database", "export the table as CSV"),
-    (b"%PDF", "a PDF", "copy its text into a JSON Lines file"),
-    (b"\x89PNG", "a picture", "upload a file of prompts"),
-    (b"\xff\xd8\xff", "a picture", "upload a file of prompts"),
-    (b"GIF8", "a picture", "upload a file of prompts"),
-    (b"\x7fELF", "a program", "upload a file of prompts"),
+    (b"\x1f\x8b", N_("a gzip archive"), N_("end its name in .gz, or unpack it")),
+    (b"PK\x03\x04", N_("a ZIP archive or an Excel workbook"), N_("end its name in .zip, or save the sheet as CSV")),
+    (b"PK\x05\x06", N_("an empty ZIP archive"), N_("upload the file itself")),
+    (b"BZh", N_("a bzip2 archive"), N_("unpack it and upload the file inside")),
+    (b"\xfd7zXZ\0", N_("an xz archive"), N_("unpack it and upload the file inside")),
+    (b"\x28\xb5\x2f\xfd", N_("a zstd archive"), N_("unpack it and upload the file inside")),
+    (b"7z\xbc\xaf\x27\x1c", N_("a 7-Zip archive"), N_("unpack it and upload the file inside")),
+    (b"\xd0\xcf\x11\xe0", N_("an old Excel or Word document"), N_("save it as CSV")),
+    (b"ARROW1", N_("an Arrow file"), N_("save it as Parquet")),
+    (b"SQLite format 3\0", N_("an SQLite database"), N_("export the table as CSV")),
+    (b"%PDF", N_("a PDF"), N_("copy its text into a JSON Lines file")),
+    (b"\x89PNG", N_("a picture"), N_("upload a file of prompts")),
+    (b"\xff\xd8\xff", N_("a picture"), N_("upload a file of prompts")),
+    (b"GIF8", N_("a picture"), N_("upload a file of prompts")),
+    (b"\x7fELF", N_("a program"), N_("upload a file of prompts")),
 )
 
 
@@ -42,9 +44,9 @@ def open_file(filename: str, content: bytes, limits: Limits) -> tuple[Importer, 
     suffix = PurePath(filename).suffix.lower()
     named = importer_of(suffix)
     if named is None:
-        raise BadInput(f"The name must end in {endings()}, so that it is clear what the file is.")
+        raise BadInput(_("The name must end in {endings}, so that it is clear what the file is.", endings=endings()))
     if not content.strip():
-        raise BadInput("The file is empty: there are no prompts in it.")
+        raise BadInput(_("The file is empty: there are no prompts in it."))
     _check_signature(content, named)
     if named.is_text:
         content = to_utf8(content)
@@ -58,16 +60,31 @@ def open_file(filename: str, content: bytes, limits: Limits) -> tuple[Importer, 
 def _check_signature(content: bytes, named: Importer) -> None:
     for other in importers().values():
         if other is not named and other.signature is not None and content.startswith(other.signature):
-            remedy = f"rename it to end in {other.suffixes[0]}"
-            raise BadInput(f"This looks like {other.name}, but its name says {named.name}: {remedy}.")
+            raise BadInput(
+                _(
+                    "This looks like {kind}, but its name says {name}: rename it to end in {ending}.",
+                    kind=other.name,
+                    name=named.name,
+                    ending=other.suffixes[0],
+                )
+            )
     for signature, kind, remedy in SIGNATURES:
         if content.startswith(signature):
-            raise BadInput(f"This looks like {kind}, but its name says {named.name}: {remedy}.")
+            raise BadInput(
+                _(
+                    "This looks like {kind}, but its name says {name}: {remedy}.",
+                    kind=_(kind),
+                    name=named.name,
+                    remedy=_(remedy),
+                )
+            )
 
 
 def _check_markup(text: bytes, named: Importer) -> None:
     if re.match(rb"<(!doctype|html|\?xml)", head_of(text), re.IGNORECASE):
-        raise BadInput(f"This looks like a web page or XML, but its name says {named.name}: download the data itself.")
+        raise BadInput(
+            _("This looks like a web page or XML, but its name says {name}: download the data itself.", name=named.name)
+        )
 
 
 def to_utf8(content: bytes) -> bytes:
@@ -77,17 +94,19 @@ def to_utf8(content: bytes) -> bytes:
     with its mark is refused: guessing an encoding would store wrong letters without a word.
     """
     if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        raise BadInput("This looks like UTF-32: save the file as UTF-8.")
+        raise BadInput(_("This looks like UTF-32: save the file as UTF-8."))
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         try:
             return content.decode("utf-16", "surrogatepass").encode("utf-8", "surrogatepass")
         except UnicodeDecodeError as error:
-            raise BadInput(f"The UTF-16 text is broken at byte {error.start:,}: save the file as UTF-8.") from None
+            raise BadInput(
+                _("The UTF-16 text is broken at byte {start}: save the file as UTF-8.", start=number(error.start))
+            ) from None
     text = content.removeprefix(codecs.BOM_UTF8)
     bom = len(content) - len(text)
     head = text[:1024]
     if head.count(0) > len(head) // 4:
-        raise BadInput("This looks like UTF-16 without its byte order mark, or binary data: save the file as UTF-8.")
+        raise BadInput(_("This looks like UTF-16 without its byte order mark, or binary data: save the file as UTF-8."))
     # In pieces, since one astral character would make the whole decoded text four times as large.
     decoder = codecs.getincrementaldecoder("utf-8")("surrogatepass")
     for start in range(0, len(text), 1 << 20):
@@ -98,7 +117,12 @@ def to_utf8(content: bytes) -> bytes:
             offset = start - held + error.start
             line = text.count(b"\n", 0, offset) + 1
             raise BadInput(
-                f"The text is not UTF-8: byte 0x{text[offset]:02x} at offset {offset + bom:,} (line {line:,}). "
-                "Save the file as UTF-8 (in a spreadsheet: “CSV UTF-8”)."
+                _(
+                    "The text is not UTF-8: byte 0x{byte} at offset {offset} (line {line}). Save the file as "
+                    "UTF-8 (in a spreadsheet: “CSV UTF-8”).",
+                    byte=format(text[offset], "02x"),
+                    offset=number(offset + bom),
+                    line=number(line),
+                )
             ) from None
     return text

@@ -21,8 +21,11 @@ from pydantic import (
 
 from app.accounts.teams import NamedJson
 from app.judgements.vocabulary import EditPolicy, ShowFindings
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.kernel.numbers import Real, Truth, Whole
 from app.kernel.storable import flaw
+from app.kernel.validation import in_words
 from app.prompts.attributes import Attributes
 from app.prompts.models import BatchState, BatchTask, PairSelection, Priority
 from app.prompts.progress_json import ProgressJson
@@ -31,9 +34,9 @@ from app.prompts.verifiers import Verifiers
 from training.formats.languages import code_of
 
 MESSAGES = {
-    "string_too_short": "Please fill this in.",
-    "missing": "Please fill this in.",
-    "extra_forbidden": "There is no such setting.",
+    "string_too_short": N_("Please fill this in."),
+    "missing": N_("Please fill this in."),
+    "extra_forbidden": N_("There is no such setting."),
 }
 
 
@@ -45,7 +48,7 @@ def _storable(value: Any) -> Any:
     if isinstance(value, str):
         wrong = flaw(value)
         if wrong:
-            raise ValueError(f"contains {wrong}: remove it")
+            raise ValueError(_("contains {wrong}: remove it", wrong=wrong))
     return value
 
 
@@ -71,7 +74,7 @@ def _language(value: Any) -> Any:
         return "" if value == "" else _empty_is_none(value)
     code = code_of(value)
     if code is None:
-        raise ValueError("this is no language that Corral knows: use its name or code, such as German or de")
+        raise ValueError(_("this is no language that Corral knows: use its name or code, such as German or de"))
     return code
 
 
@@ -100,18 +103,18 @@ def with_examples(fields: dict[str, Any]) -> dict[str, Any]:
 
 OF_RESPONSES = {
     BatchTask.WRITE: {
-        "attributes": "people write the answers here, so there are no responses to rate: leave it empty",
-        "verify_percent": "people write the answers here, so there is no original to compare an edit with: say 0",
-        "gold_percent": "people write the answers here, so no item has a known answer: say 0",
-        "qualification_items": "people write the answers here, so no item has a known answer: say 0",
-        "requires_tour": "people write the answers here, and the tour is about comparing: say no",
+        "attributes": N_("people write the answers here, so there are no responses to rate: leave it empty"),
+        "verify_percent": N_("people write the answers here, so there is no original to compare an edit with: say 0"),
+        "gold_percent": N_("people write the answers here, so no item has a known answer: say 0"),
+        "qualification_items": N_("people write the answers here, so no item has a known answer: say 0"),
+        "requires_tour": N_("people write the answers here, and the tour is about comparing: say no"),
     },
     BatchTask.STEPS: {
-        "attributes": "people label steps here, so the response itself is not rated: leave it empty",
-        "verify_percent": "people label steps here, so there is no edit to compare with its original: say 0",
-        "gold_percent": "people label steps here, so no item has a known answer: say 0",
-        "qualification_items": "people label steps here, so no item has a known answer: say 0",
-        "requires_tour": "people label steps here, and the tour is about comparing: say no",
+        "attributes": N_("people label steps here, so the response itself is not rated: leave it empty"),
+        "verify_percent": N_("people label steps here, so there is no edit to compare with its original: say 0"),
+        "gold_percent": N_("people label steps here, so no item has a known answer: say 0"),
+        "qualification_items": N_("people label steps here, so no item has a known answer: say 0"),
+        "requires_tour": N_("people label steps here, and the tour is about comparing: say no"),
     },
 }
 """What a batch in which nothing is compared cannot ask for, and why."""
@@ -120,7 +123,7 @@ OF_COMPARISONS = tuple(OF_RESPONSES[BatchTask.WRITE])
 
 def _model_name(value: Any) -> Any:
     if isinstance(value, str) and not value.isprintable():
-        raise ValueError("this name has characters that cannot be shown: remove them")
+        raise ValueError(_("this name has characters that cannot be shown: remove them"))
     return value
 
 
@@ -135,7 +138,7 @@ ModelName = Annotated[
 
 def _plausible(value: datetime) -> datetime:
     if not 1970 <= value.year < 2200:
-        raise ValueError("use a year from 1970 to 2199")
+        raise ValueError(_("use a year from 1970 to 2199"))
     return value.astimezone(UTC)
 
 
@@ -228,7 +231,7 @@ class BatchSettings(BaseModel):
     def _nothing_compared(cls, value: Any, info: ValidationInfo) -> Any:
         refusals = OF_RESPONSES.get(info.data.get("task", BatchTask.COMPARE))
         if value and refusals:
-            raise ValueError(refusals[info.field_name or ""])
+            raise ValueError(_(refusals[info.field_name or ""]))
         return value
 
     @property
@@ -296,10 +299,16 @@ def field_errors(error: ValidationError) -> dict[str, str]:
     """One sentence per field, to stand beside it."""
     said: dict[str, str] = {}
     for problem in error.errors(include_url=False):
-        name = str(problem["loc"][0]) if problem["loc"] else ""
-        plain = problem["msg"].removeprefix("Value error, ").replace("Input should", "This should")
-        said.setdefault(name, MESSAGES.get(problem["type"], f"{plain[:1].upper()}{plain[1:].rstrip('.')}."))
+        said.setdefault(str(problem["loc"][0]) if problem["loc"] else "", in_a_sentence(problem))
     return said
+
+
+def in_a_sentence(problem: Any) -> str:
+    """One of pydantic's ``errors()``, to stand beside a field."""
+    if problem["type"] in MESSAGES:
+        return _(MESSAGES[problem["type"]])
+    plain = in_words(problem).replace("Input should", "This should")
+    return f"{plain[:1].upper()}{plain[1:].rstrip('.')}."
 
 
 # ── JSON out ─────────────────────────────────────────────────────────────────────────────────────────────────────────

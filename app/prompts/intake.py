@@ -19,6 +19,8 @@ from starlette.formparsers import FormParser, MultiPartException, MultiPartParse
 from app.accounts.access import admin, api_admin
 from app.kernel.db import DbSession, without_connection
 from app.kernel.errors import BadInput, TooLarge
+from app.kernel.locales import gettext as _
+from app.kernel.locales import number
 from app.kernel.settings import get_settings
 from app.kernel.turns import Turns
 from app.shell.posted import reads_form, takes_file
@@ -55,7 +57,7 @@ async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
 
 
 def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"The upload is larger than {limit // (1024 * 1024):,} MiB: split the file.")
+    return TooLarge(_("The upload is larger than {limit} MiB: split the file.", limit=number(limit // (1024 * 1024))))
 
 
 @asynccontextmanager
@@ -72,9 +74,9 @@ async def _parsed(request: Request, limit: int) -> AsyncIterator[FormData]:
         elif kind == "application/x-www-form-urlencoded":
             form = await FormParser(request.headers, stream).parse()
         else:
-            raise BadInput("Send a form: multipart/form-data, with the file in the field “file”.")
+            raise BadInput(_("Send a form: multipart/form-data, with the file in the field “file”."))
     except MultiPartException as error:
-        raise BadInput(f"The form cannot be read: {error.message}") from None
+        raise BadInput(_("The form cannot be read: {message}", message=error.message)) from None
     try:
         yield form
     finally:
@@ -88,15 +90,15 @@ async def read_form(request: Request, limit: int) -> Sent:
         file: SentFile | None = None
         for name, value in form.multi_items():
             if name in fields or (name == "file" and file):
-                raise BadInput(f"The field “{name[:60]}” was sent twice: send it once.")
+                raise BadInput(_("The field “{name}” was sent twice: send it once.", name=name[:60]))
             if isinstance(value, UploadFile):
                 if name != "file":
-                    raise BadInput(f"Send the file in the field “file”, not in “{name[:60]}”.")
+                    raise BadInput(_("Send the file in the field “file”, not in “{name}”.", name=name[:60]))
                 file = SentFile(value.filename or "", await value.read())
             else:
                 fields[name] = value
         if len(fields) > MAX_FIELDS:
-            raise BadInput(f"The form has more than {MAX_FIELDS} fields.")
+            raise BadInput(_("The form has more than {max_fields} fields.", max_fields=MAX_FIELDS))
     return Sent(fields, file)
 
 

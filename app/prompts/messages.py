@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
+from app.kernel.locales import N_
 from app.prompts.bounded_json import Refused, kind_of, loads
 from training.formats.texts import shows_nothing
 
@@ -92,10 +93,16 @@ def strict(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
 
 def _message(item: Any, number: int) -> tuple[Message, dict[str, Any]]:
     if not isinstance(item, dict):
-        raise Refused(f'has a message {number} that is {kind_of(item)}: write {{"role": …, "content": …}}')
+        raise Refused(
+            N_('has a message {number} that is {kind}: write {{"role": …, "content": …}}'),
+            number=number,
+            kind=kind_of(item),
+        )
     given = {key: value for key, value in item.items() if value is not None}
     if ("role" in given or "content" in given) and ("from" in given or "value" in given):
-        raise Refused(f"has a message {number} that mixes role/content with from/value: use one of the two")
+        raise Refused(
+            N_("has a message {number} that mixes role/content with from/value: use one of the two"), number=number
+        )
     said = given.pop("from", None) if "from" in given else given.pop("role", None)
     content = given.pop("value", None) if "value" in given else given.pop("content", None)
     role = _role(said, number)
@@ -108,26 +115,35 @@ def _message(item: Any, number: int) -> tuple[Message, dict[str, Any]]:
         content = given.pop("refusal")
     message: Message = {"role": role, "content": _content(content, number, calls=bool(calls))}
     if "name" in given:
-        message["name"] = _label(given.pop("name"), f"a message {number} whose name")
+        message["name"] = _label(given.pop("name"), "name", number)
     if calls:
         message["tool_calls"] = calls
     if role == "tool" and "tool_call_id" in given:
-        message["tool_call_id"] = _label(given.pop("tool_call_id"), f"a message {number} whose tool_call_id")
+        message["tool_call_id"] = _label(given.pop("tool_call_id"), "tool_call_id", number)
     return message, given
 
 
 def _role(said: Any, number: int) -> str:
     role = ROLES.get(said.lower()) if isinstance(said, str) else None
+    if role is None and isinstance(said, str):
+        raise Refused(
+            N_('has a message {number} with the role "{role}": use system, user, assistant or tool'),
+            number=number,
+            role=said[:40],
+        )
     if role is None:
-        shown = f'the role "{said[:40]}"' if isinstance(said, str) else "no role"
-        raise Refused(f"has a message {number} with {shown}: use system, user, assistant or tool")
+        raise Refused(N_("has a message {number} with no role: use system, user, assistant or tool"), number=number)
     return role
 
 
 def _check_media(given: Mapping[str, Any], number: int) -> None:
     media = next((key for key in MEDIA if key in given), None)
     if media is not None:
-        raise Refused(f'has a message {number} with "{media}": only text can be imported, pictures and sound not yet')
+        raise Refused(
+            N_('has a message {number} with "{media}": only text can be imported, pictures and sound not yet'),
+            number=number,
+            media=media,
+        )
 
 
 def _content(content: Any, number: int, *, calls: bool) -> str:
@@ -136,9 +152,13 @@ def _content(content: Any, number: int, *, calls: bool) -> str:
     if isinstance(content, list) and content:
         content = "".join(_part(part, number) for part in content)
     if not isinstance(content, str):
-        raise Refused(f"has a message {number} whose content is {kind_of(content)}: only text can be imported")
+        raise Refused(
+            N_("has a message {number} whose content is {kind}: only text can be imported"),
+            number=number,
+            kind=kind_of(content),
+        )
     if shows_nothing(content) and not calls:
-        raise Refused(f"has a message {number} that is blank: write it or remove it")
+        raise Refused(N_("has a message {number} that is blank: write it or remove it"), number=number)
     return content
 
 
@@ -150,8 +170,15 @@ def _part(part: Any, number: int) -> str:
         if kind in TEXT_PARTS and isinstance(text, str) and not given:
             return text
         if kind in TEXT_PARTS and isinstance(text, str) and not any(key in MEDIA for key in given):
-            raise Refused(f'has a message {number} with a text that has the key "{next(iter(given))[:40]}": remove it')
-    raise Refused(f"has a message {number} whose content is not only text: pictures and sound cannot be imported yet")
+            raise Refused(
+                N_('has a message {number} with a text that has the key "{key}": remove it'),
+                number=number,
+                key=next(iter(given))[:40],
+            )
+    raise Refused(
+        N_("has a message {number} whose content is not only text: pictures and sound cannot be imported yet"),
+        number=number,
+    )
 
 
 # ── Calls of tools ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -160,12 +187,17 @@ def _calls_of(given: dict[str, Any], role: str, number: int) -> list[Message]:
     if not keys:
         return []
     if len(keys) > 1:
-        raise Refused(f'has a message {number} with both "tool_calls" and "function_call": keep one')
+        raise Refused(N_('has a message {number} with both "tool_calls" and "function_call": keep one'), number=number)
     if role != "assistant":
-        raise Refused(f'has a message {number} of the {role} with "{keys[0]}": only the assistant calls tools')
+        raise Refused(
+            N_('has a message {number} of the {role} with "{key}": only the assistant calls tools'),
+            number=number,
+            role=role,
+            key=keys[0],
+        )
     calls = _calls(given.pop(keys[0]), number)
     if not calls and keys[0] == "function_call":
-        raise Refused(f"has a message {number} that calls no function: write the call or remove it")
+        raise Refused(N_("has a message {number} that calls no function: write the call or remove it"), number=number)
     return calls
 
 
@@ -176,40 +208,59 @@ def _calls(value: Any, number: int) -> list[Message]:
             value = loads(value.encode("utf-8", "surrogatepass"))
         except Refused:
             raise Refused(
-                f"has a message {number} whose tool calls are text that is not JSON: write a list of calls, or leave "
-                "them out"
+                N_(
+                    "has a message {number} whose tool calls are text that is not JSON: write a list of calls, "
+                    "or leave them out"
+                ),
+                number=number,
             ) from None
     if empty(value):
         return []
     found = [value] if isinstance(value, dict) else value
     if not isinstance(found, list):
-        raise Refused(f"has a message {number} whose tool calls are {kind_of(value)}: write a list of calls")
+        raise Refused(
+            N_("has a message {number} whose tool calls are {kind}: write a list of calls"),
+            number=number,
+            kind=kind_of(value),
+        )
     return [_call(each, number) for each in found]
 
 
 def _call(value: Any, number: int) -> Message:
     if not isinstance(value, dict):
-        raise Refused(f"has a message {number} with a tool call that is {kind_of(value)}: write it as an object")
+        raise Refused(
+            N_("has a message {number} with a tool call that is {kind}: write it as an object"),
+            number=number,
+            kind=kind_of(value),
+        )
     given = {key: each for key, each in value.items() if each is not None and (key in ARGUMENTS or not empty(each))}
     inner = given.get("function")
     keys = [*given, *(key for key in inner if not empty(inner[key]))] if isinstance(inner, dict) else [*given]
     unknown = next((key for key in keys if key not in CALL_KEYS), None)
     if unknown is not None:
-        raise Refused(f'has a message {number} with a tool call that has the key "{unknown[:40]}": remove it')
+        raise Refused(
+            N_('has a message {number} with a tool call that has the key "{key}": remove it'),
+            number=number,
+            key=unknown[:40],
+        )
     if given.get("type", "function") not in ("function", "tool_use"):
-        raise Refused(f"has a message {number} with a tool call that is not a function: only functions can be called")
+        raise Refused(
+            N_("has a message {number} with a tool call that is not a function: only functions can be called"),
+            number=number,
+        )
     function = given.get("function", given)
     if isinstance(function, str):
         function = {**given, "name": function}
     if not isinstance(function, dict) or empty(function.get("name")):
-        raise Refused(f"has a message {number} with a tool call that names no function: give it a name")
-    label = f"a message {number} with a tool call whose"
+        raise Refused(
+            N_("has a message {number} with a tool call that names no function: give it a name"), number=number
+        )
     named = next((key for key in ARGUMENTS if function.get(key) is not None), None)
     return {
-        "id": _label(given["id"], f"{label} id") if "id" in given else None,
+        "id": _label(given["id"], "id", number, called=True) if "id" in given else None,
         "type": "function",
         "function": {
-            "name": _label(function["name"], f"{label} name"),
+            "name": _label(function["name"], "name", number, called=True),
             "arguments": _arguments(None if named is None else function[named], number),
         },
     }
@@ -226,7 +277,8 @@ def _arguments(value: Any, number: int) -> str:
         given = None
     if not isinstance(given, dict):
         raise Refused(
-            f"has a message {number} with a tool call whose arguments are not a JSON object: write {{}} for none"
+            N_("has a message {number} with a tool call whose arguments are not a JSON object: write {{}} for none"),
+            number=number,
         )
     return text
 
@@ -259,11 +311,19 @@ def _all_calls(messages: Sequence[Message]) -> Iterator[Message]:
     return (call for message in messages for call in message.get("tool_calls", ()))
 
 
-def _label(value: Any, what: str) -> str:
+def _label(value: Any, key: str, number: int, *, called: bool = False) -> str:
+    """The text under ``key`` of a message or, where one is ``called``, of a call in it."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or shows_nothing(value):
-        raise Refused(f"has {what} is {'blank' if isinstance(value, str) else kind_of(value)}: make it text")
+        raise Refused(
+            N_("has a message {number} with a tool call whose {key} is {kind}: make it text")
+            if called
+            else N_("has a message {number} whose {key} is {kind}: make it text"),
+            number=number,
+            key=key,
+            kind=N_("blank") if isinstance(value, str) else kind_of(value),
+        )
     return value
 
 

@@ -26,6 +26,9 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from app.judgements.vocabulary import EditPolicy, ShowFindings
 from app.kernel.db import Base, Created, Json, Key, Time, enum_column
 from app.kernel.leases import Retried
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
+from app.kernel.worded import Worded
 from app.prompts.origins import Origin
 
 
@@ -64,13 +67,13 @@ class Document(Base):
     created_at: Mapped[Created]
 
 
-class BatchState(StrEnum):
+class BatchState(Worded):
     """``preparing`` (candidates are generated, annotators do not see it) → ``open`` ⇄ ``paused`` → ``closed``."""
 
-    PREPARING = "preparing"
-    OPEN = "open"
-    PAUSED = "paused"
-    CLOSED = "closed"
+    PREPARING = N_("preparing")
+    OPEN = N_("open")
+    PAUSED = N_("paused")
+    CLOSED = N_("closed")
 
 
 class BatchKind(StrEnum):
@@ -91,13 +94,17 @@ class BatchTask(StrEnum):
     WRITE = "write"
     STEPS = "steps"
 
+    @property
+    def label(self) -> str:
+        """As people read it."""
+        return _(_TASKS[self])
 
-TASKS = {
-    BatchTask.COMPARE: "compare responses of models",
-    BatchTask.WRITE: "write the answer from scratch",
-    BatchTask.STEPS: "label the steps of a response",
+
+_TASKS = {
+    BatchTask.COMPARE: N_("compare responses of models"),
+    BatchTask.WRITE: N_("write the answer from scratch"),
+    BatchTask.STEPS: N_("label the steps of a response"),
 }
-"""As people read it."""
 
 
 class PairSelection(StrEnum):
@@ -109,22 +116,26 @@ class PairSelection(StrEnum):
     DIFFERENT_POLICIES = "different_policies"
     BEST_WORST = "best_worst"
 
+    @property
+    def label(self) -> str:
+        """As people read it."""
+        return _(_SELECTIONS[self])
 
-SELECTIONS = {
-    PairSelection.RANDOM: "at random",
-    PairSelection.BALD: "by what teaches most",
-    PairSelection.DIFFERENT_POLICIES: "of different policies",
-    PairSelection.BEST_WORST: "best against worst",
+
+_SELECTIONS = {
+    PairSelection.RANDOM: N_("at random"),
+    PairSelection.BALD: N_("by what teaches most"),
+    PairSelection.DIFFERENT_POLICIES: N_("of different policies"),
+    PairSelection.BEST_WORST: N_("best against worst"),
 }
-"""As people read it."""
 
 
-class Priority(StrEnum):
+class Priority(Worded):
     """Which batches people are given first. Three levels: of numbers each admin would take a higher one than the last."""
 
-    LOW = "low"
-    NORMAL = "normal"
-    HIGH = "high"
+    LOW = N_("low")
+    NORMAL = N_("normal")
+    HIGH = N_("high")
 
 
 class Batch(Base):
@@ -266,7 +277,7 @@ class GuidelineReading(Base):
     read_at: Mapped[Created]
 
 
-class PromptState(StrEnum):
+class PromptState(Worded):
     """``pending`` → ``generating`` (leased) → ``ready``; after the last try ``quarantined``, with the reason.
 
     ``unanimous``: all answers are the same text, so nobody has anything to compare, and checks say whether it is right.
@@ -275,12 +286,12 @@ class PromptState(StrEnum):
     ``withdrawn``: an admin has taken it out before anybody judged it. Nothing is generated for it and nobody is given it.
     """
 
-    PENDING = "pending"
-    GENERATING = "generating"
-    READY = "ready"
-    UNANIMOUS = "unanimous"
-    QUARANTINED = "quarantined"
-    WITHDRAWN = "withdrawn"
+    PENDING = N_("pending")
+    GENERATING = N_("generating")
+    READY = N_("ready")
+    UNANIMOUS = N_("unanimous")
+    QUARANTINED = N_("quarantined")
+    WITHDRAWN = N_("withdrawn")
 
 
 class Prompt(Retried, Base):

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from app.kernel.locales import N_
+from app.kernel.worded import Worded
 
 
-class Origin(StrEnum):
+class Origin(Worded):
     """Where a prompt comes from. A file may say it; what people type in a dialogue is ``human``."""
 
-    HUMAN = "human"
-    IMPORTED = "imported"
+    HUMAN = N_("human")
+    IMPORTED = N_("imported")
     """From a file that does not say more."""
-    SYNTHETIC = "synthetic"
+    SYNTHETIC = N_("synthetic")
     """Made by a program or a model (:mod:`workers.synthesis`)."""
-    TRANSLATED = "translated"
-    CORRECTION = "correction"
+    TRANSLATED = N_("translated")
+    CORRECTION = N_("correction")
     """Asks to correct what failed a check."""
-    PROBE = "probe"
+    PROBE = N_("probe")
     """Measures something and is nothing to learn from."""

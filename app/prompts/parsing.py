@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from app.kernel import stored_words
 from app.kernel.errors import BadInput
+from app.kernel.locales import N_, number
+from app.kernel.locales import gettext as _
 from app.kernel.settings import Settings
 from app.prompts.bounded_json import Refused
 from app.prompts.fields import keep
@@ -19,6 +22,7 @@ from app.prompts.importers import Importer, Limits
 from app.prompts.records import ParsedPrompt, to_prompts
 from app.prompts.responses import Response, check_number
 from app.prompts.restating import PREFERENCE
+from app.prompts.units import counted, place
 
 MAX_REFUSALS = 10_000
 NAMED_REFUSALS = 100
@@ -29,6 +33,9 @@ MOST_HELD = 100_000
 """Prompts with responses: they are held until the end of the file, and small ones take fifty times their bytes."""
 LINE = "line"
 """Of a response whose row prefers it to others, where several rows have its prompt."""
+
+
+_TWIN = N_("has the same content as {place}: remove one of them")
 
 
 @dataclass(frozen=True)
@@ -84,9 +91,15 @@ def _of_row(value: Any, line: int, kind: Importer, limits: Limits) -> list[Parse
 def _hopeless(unit: str, named: list[dict[str, Any]]) -> BadInput:
     first = named[0]
     return BadInput(
-        f"More than {MAX_REFUSALS:,} {unit}s were refused, so this is probably not a file of prompts. The first: {unit} "
-        f"{first['line']:,} {first['reason']}. The first {len(named)} are listed; at least "
-        f"{MAX_REFUSALS + 1 - len(named):,} more are not.",
+        _(
+            "More than {lines} were refused, so this is probably not a file of prompts. The first: {place} {reason}. "
+            "The first {listed} are listed; at least {more} more are not.",
+            lines=counted(unit, MAX_REFUSALS),
+            place=place(unit, first["line"]),
+            reason=stored_words.said(first["reason"]),
+            listed=len(named),
+            more=number(MAX_REFUSALS + 1 - len(named)),
+        ),
         errors=named,
         unit=unit,
     )
@@ -120,7 +133,7 @@ class _Seen:
             return given
         self._held[given.content_hash] = given
         if len(self._held) > MOST_HELD:
-            raise BadInput(f"The file has more than {MOST_HELD:,} prompts with responses: split it.")
+            raise BadInput(_("The file has more than {most} prompts with responses: split it.", most=number(MOST_HELD)))
         return None
 
     def held(self) -> Iterator[ParsedPrompt]:
@@ -131,16 +144,23 @@ class _Seen:
         same_id = self._ids.get(prompt.external_id)
         if same_id is not None:
             name = prompt.external_id[:60]
-            raise Refused(f'has the same id "{name}" as {self._unit} {same_id:,}: give each prompt its own id')
+            raise Refused(
+                N_('has the same id "{name}" as {place}: give each prompt its own id'),
+                name=name,
+                place=self._place(same_id),
+            )
         same_content = self._contents.get(prompt.content_hash)
         if same_content is not None:
-            raise Refused(f"has the same content as {self._unit} {same_content:,}: remove one of them")
+            raise Refused(_TWIN, place=self._place(same_content))
         self._ids[prompt.external_id] = self._contents[prompt.content_hash] = prompt.line
+
+    def _place(self, line: int) -> str:
+        return f"{self._unit} {line:,}"
 
     def _join(self, first: ParsedPrompt, more: ParsedPrompt) -> ParsedPrompt:
         """One prompt of two rows; a row that says nothing new is refused."""
         if (first.responses, first.metadata) == (more.responses, more.metadata):
-            raise Refused(f"has the same content as {self._unit} {first.line:,}: remove one of them")
+            raise Refused(_TWIN, place=self._place(first.line))
         said = dict(first.metadata)
         for key, value in more.metadata.items():
             if isinstance(value, list) and isinstance(said.get(key), list):

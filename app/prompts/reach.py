@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.kernel import stored_words
 from app.kernel.chat_templates import InService
+from app.kernel.locales import N_, number
+from app.kernel.locales import gettext as _
 from app.prompts.messages import Message
 from app.prompts.models import Prompt
 from app.prompts.records import ParsedPrompt
+from app.prompts.units import place
 from training.formats.templates import THINKING
 from training.formats.unseen import Look, Part, look
 
@@ -20,13 +24,13 @@ REFUSED = "refused"
 NAMED_LINES = 5
 NAMED_REASONS = 5
 WHAT = {
-    Part.SYSTEM: "system prompt",
-    Part.TOOLS: "tools",
-    Part.CALLS: "tool calls",
-    Part.RESULTS: "tool results",
-    Part.THINKING: "earlier thinking",
-    Part.NAMES: "speakers' names",
-    Part.MESSAGES: "earlier messages",
+    Part.SYSTEM: N_("system prompt"),
+    Part.TOOLS: N_("tools"),
+    Part.CALLS: N_("tool calls"),
+    Part.RESULTS: N_("tool results"),
+    Part.THINKING: N_("earlier thinking"),
+    Part.NAMES: N_("speakers' names"),
+    Part.MESSAGES: N_("earlier messages"),
 }
 
 
@@ -45,7 +49,7 @@ class Reach:
         if seen.refusal is not None:
             reasons = sum(part == REFUSED for part, _ in self._found)
             known = (REFUSED, seen.refusal) in self._found
-            reason = seen.refusal if known or reasons < NAMED_REASONS else "the model's chat template refuses them"
+            reason = seen.refusal if known or reasons < NAMED_REASONS else N_("the model's chat template refuses them")
             self._found.setdefault((REFUSED, reason), []).append(prompt.line)
         for part in seen.unseen:
             self._found.setdefault((part.value, ""), []).append(prompt.line)
@@ -77,12 +81,18 @@ class Reach:
 
 def sentence(entry: Mapping[str, Any], unit: str) -> str:
     """An entry of :meth:`Reach.report` for people, with the first lines (items, rows) that it is about."""
-    prompts, lines = entry["prompts"], [f"{line:,}" for line in entry["lines"]]
-    named = [*lines, f"{prompts - len(lines):,} more"] if prompts > len(lines) else lines
-    places = f"{', '.join(named[:-1])} and {named[-1]}" if named[1:] else named[0]
+    prompts, lines = entry["prompts"], [number(line) for line in entry["lines"]]
+    named = [*lines, _("{n} more", n=number(prompts - len(lines)))] if prompts > len(lines) else lines
     if prompts == 1:
-        return _said(f"1 prompt ({unit} {places})", entry, one=True)
-    return _said(f"{prompts:,} prompts ({unit}s {places})", entry, one=False)
+        return _said(_("1 prompt ({place})", place=place(unit, entry["lines"][0])), entry, one=True)
+    all_but_one, last = ", ".join(named[:-1]), named[-1]
+    if unit == "line":
+        who = _("{n} prompts (lines {some} and {last})", n=number(prompts), some=all_but_one, last=last)
+    elif unit == "item":
+        who = _("{n} prompts (items {some} and {last})", n=number(prompts), some=all_but_one, last=last)
+    else:
+        who = _("{n} prompts (rows {some} and {last})", n=number(prompts), some=all_but_one, last=last)
+    return _said(who, entry, one=False)
 
 
 def sentences(report: Mapping[str, Any]) -> list[str]:
@@ -98,7 +108,7 @@ def warnings_of(served: InService | None, prompt: Prompt) -> list[str]:
     found = [(part.value, "") for part in Part if part in seen.unseen]
     found += [(REFUSED, seen.refusal)] if seen.refusal is not None else []
     entries = ({"part": part, "reason": reason, "model": served.model} for part, reason in found)
-    return [_said("This prompt", entry, one=True) for entry in entries]
+    return [_said(_("This prompt"), entry, one=True) for entry in entries]
 
 
 def left_out(served: InService) -> list[str]:
@@ -127,12 +137,19 @@ def left_out(served: InService) -> list[str]:
 
 def _said(who: str, entry: Mapping[str, Any], *, one: bool) -> str:
     if entry["part"] == REFUSED:
-        return f"{who} {'gets' if one else 'get'} no response: {entry['reason']}. Change the prompt, or serve another model."
-    return (
-        f"{who} {'reaches' if one else 'reach'} the model without {'its' if one else 'their'} "
-        f"{WHAT[Part(entry['part'])]}, which the chat template of {entry['model']} leaves out. "
-        "Put what the model must see into a message, or serve a model whose template includes it."
+        said = (
+            N_("{who} gets no response: {reason}. Change the prompt, or serve another model.")
+            if one
+            else N_("{who} get no response: {reason}. Change the prompt, or serve another model.")
+        )
+        return _(said, who=who, reason=stored_words.said(entry["reason"]))
+    said = (
+        N_("{who} reaches the model without its {what}, which the chat template of {model} leaves out.")
+        if one
+        else N_("{who} reach the model without their {what}, which the chat template of {model} leaves out.")
     )
+    remedy = _("Put what the model must see into a message, or serve a model whose template includes it.")
+    return f"{_(said, who=who, what=_(WHAT[Part(entry['part'])]), model=entry['model'])} {remedy}"
 
 
 def _rendered(served: InService, messages: list[Message], tools: list[Any] | None) -> Look:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from app.kernel.locales import N_
 from app.prompts.benchmarks import cell, translated
 from app.prompts.bounded_json import Refused, kind_of
 from app.prompts.fields import BESIDE_MESSAGES, Record, json_cell, keep, text, text_or_number
@@ -41,7 +42,7 @@ OPENED = frozenset(
 ID_KEYS = ("id", "key", "task_id", "prompt_id", "question_id")
 """Where a source names its prompts. The first is the prompt's id; the others stay in its metadata."""
 RESPONSE_KEYS = ("response", "response_a", "response_b", "completion", "completions", "model_answer")
-WITH_RESPONSES = (
+WITH_RESPONSES = N_(
     "The file also has responses. They are kept in the metadata of each prompt and are not compared: nothing says which "
     "model wrote them."
 )
@@ -103,7 +104,7 @@ def to_prompt(value: Any, line: int, unit: str, limit_chars: int, *, cells: bool
     if isinstance(value, str):
         value = {"prompt": value}
     if not isinstance(value, dict):
-        raise Refused(f'is {kind_of(value)}, not an object: write {{"prompt": "…"}}')
+        raise Refused(N_('is {kind}, not an object: write {{"prompt": "…"}}'), kind=kind_of(value))
     record = Record(translated(value))
     if cells:
         read_cells(record)
@@ -139,12 +140,12 @@ def _identifier(record: Record, otherwise: str) -> str:
         return otherwise
     value = record.take(key)
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise Refused(f"has an id that is {kind_of(value)}: use text or a whole number")
+        raise Refused(N_("has an id that is {kind}: use text or a whole number"), kind=kind_of(value))
     name = str(value)
     if shows_nothing(name):
-        raise Refused("has a blank id: give it a name or leave the id out")
+        raise Refused(N_("has a blank id: give it a name or leave the id out"))
     if len(name) > 200:
-        raise Refused(f"has an id of {len(name):,} characters: 200 is the most")
+        raise Refused(N_("has an id of {n} characters: 200 is the most"), n=f"{len(name):,}")
     return name
 
 
@@ -153,26 +154,28 @@ def _with_system(messages: list[Message], record: Record) -> list[Message]:
     if system is None:
         return messages
     if messages and messages[0]["role"] == "system":
-        raise Refused('has a "system" and a system message: keep one')
+        raise Refused(N_('has a "system" and a system message: keep one'))
     return [{"role": "system", "content": text(system, "system")}, *messages]
 
 
 def _check_conversation(messages: list[Message], limit_chars: int) -> None:
     if not messages:
-        raise Refused("has no messages: write at least one user message")
+        raise Refused(N_("has no messages: write at least one user message"))
     for number, message in enumerate(messages[1:], 2):
         if message["role"] == "system":
-            raise Refused(f"has a system message as message {number}: only the first may be one")
+            raise Refused(N_("has a system message as message {number}: only the first may be one"), number=number)
     last = messages[-1]["role"]
     if last == "assistant":
-        raise Refused("ends with the assistant, so there is nothing to answer: remove the last answer")
+        raise Refused(N_("ends with the assistant, so there is nothing to answer: remove the last answer"))
     if last != "user":
-        raise Refused(f"ends with a {last} message: it must end with the user")
+        raise Refused(N_("ends with a {last} message: it must end with the user"), last=last)
     size = sum(len(message["content"]) for message in messages)
     size += sum(len(call["function"]["arguments"]) for each in messages for call in each.get("tool_calls", ()))
     if size > limit_chars:
         raise Refused(
-            f"has {size:,} characters, {limit_chars:,} is the most: shorten it, or raise CORRAL_PROMPT_LIMIT_CHARS"
+            N_("has {size} characters, {limit_chars} is the most: shorten it, or raise CORRAL_PROMPT_LIMIT_CHARS"),
+            size=f"{size:,}",
+            limit_chars=f"{limit_chars:,}",
         )
 
 
@@ -181,7 +184,7 @@ def _tools(record: Record) -> list[Any] | None:
     if tools is None or tools == []:
         return None
     if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
-        raise Refused('has "tools" that are not a list of objects: use the form of OpenAI\'s function calling')
+        raise Refused(N_('has "tools" that are not a list of objects: use the form of OpenAI\'s function calling'))
     return tools
 
 
@@ -191,7 +194,7 @@ def _capability(record: Record) -> str | None:
         return None
     name = text(value, "capability").strip()
     if len(name) > 60:
-        raise Refused(f"has a capability of {len(name):,} characters: 60 is the most")
+        raise Refused(N_("has a capability of {n} characters: 60 is the most"), n=f"{len(name):,}")
     return name
 
 
@@ -227,10 +230,12 @@ def _reference(record: Record) -> str | None:
 def _metadata(record: Record) -> dict[str, Any]:
     given = json_cell(record.take("metadata"), "metadata")
     if given is not None and not isinstance(given, dict):
-        raise Refused(f'has "metadata" that is {kind_of(given)}: make it an object')
+        raise Refused(N_('has "metadata" that is {kind}: make it an object'), kind=kind_of(given))
     media = next((key for key in MEDIA if not empty(record.rest.get(key))), None)
     if media is not None:
-        raise Refused(f'has "{media[:40]}": only text can be imported, pictures and sound are not shown yet')
+        raise Refused(
+            N_('has "{media}": only text can be imported, pictures and sound are not shown yet'), media=media[:40]
+        )
     kept = dict(given or {})
     for key, value in record.rest.items():
         if value not in (None, ""):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
+from app.kernel.locales import N_
 from app.kernel.storable import flaw
 from app.prompts.bounded_json import Refused, kind_of
 from app.prompts.fields import Record, json_cell
@@ -59,14 +60,18 @@ def responses_of(record: Record, limit_chars: int) -> tuple[Response, ...]:
     if isinstance(given, dict) and all(isinstance(said, str) for said in given.values()):
         given = [{"text": said, "model": model} for model, said in given.items()]
     if not isinstance(given, list):
-        raise Refused(f'has "{KEY}" that are {kind_of(given)}: make them a list of texts or of {{"text", "model"}}')
+        raise Refused(
+            N_('has "{key}" that are {kind}: make them a list of texts or of {{"text", "model"}}'),
+            key=KEY,
+            kind=kind_of(given),
+        )
     return check_number(tuple(_response(each, at, limit_chars) for at, each in enumerate(given, 1)))
 
 
 def check_number(responses: tuple[Response, ...]) -> tuple[Response, ...]:
     """The same responses, unless there are too many of them."""
     if len(responses) > MOST:
-        raise Refused(f"has {len(responses):,} responses, {MOST} is the most: leave some out")
+        raise Refused(N_("has {n} responses, {most} is the most: leave some out"), n=f"{len(responses):,}", most=MOST)
     return responses
 
 
@@ -85,10 +90,16 @@ def _response(value: Any, number: int, limit_chars: int) -> Response:
     if isinstance(given, list) and len(given) == 1:
         given = given[0]  # a message of the assistant, as TRL writes a response
     if not isinstance(given, Mapping):
-        raise Refused(f'has a response {number} that is {kind_of(value)}: write text or {{"text", "model"}}')
+        raise Refused(
+            N_('has a response {number} that is {kind}: write text or {{"text", "model"}}'),
+            number=number,
+            kind=kind_of(value),
+        )
     rest = {key: each for key, each in given.items() if each not in _NOTHING}
     if "tool_calls" in rest or "function_call" in rest:
-        raise Refused(f"has a response {number} that calls a tool: only responses of text can be imported")
+        raise Refused(
+            N_("has a response {number} that calls a tool: only responses of text can be imported"), number=number
+        )
     for key in ("role", "from"):
         rest.pop(key, None)
     text = _text(rest, number, limit_chars)
@@ -127,11 +138,20 @@ def _text(rest: dict[str, Any], number: int, limit_chars: int) -> str:
     if isinstance(said, list) and said and all(isinstance(part, dict) and part.get("type") == "text" for part in said):
         said = "".join(str(part.get("text") or "") for part in said)
     if said is None or (isinstance(said, str) and shows_nothing(said)):
-        raise Refused(f"has a response {number} that is blank: write it or remove it")
+        raise Refused(N_("has a response {number} that is blank: write it or remove it"), number=number)
     if not isinstance(said, str):
-        raise Refused(f"has a response {number} whose text is {kind_of(said)}: put it in quotes if it is meant as text")
+        raise Refused(
+            N_("has a response {number} whose text is {kind}: put it in quotes if it is meant as text"),
+            number=number,
+            kind=kind_of(said),
+        )
     if len(said) > limit_chars:
-        raise Refused(f"has a response {number} of {len(said):,} characters, {limit_chars:,} is the most: shorten it")
+        raise Refused(
+            N_("has a response {number} of {n} characters, {limit_chars} is the most: shorten it"),
+            number=number,
+            n=f"{len(said):,}",
+            limit_chars=f"{limit_chars:,}",
+        )
     return said
 
 
@@ -142,10 +162,18 @@ def _model(rest: dict[str, Any], number: int) -> str | None:
     said = rest.pop(key)
     name = _name(said) if isinstance(said, str) else None
     if name is None:
-        raise Refused(f'has a response {number} whose "{key}" is no name: write the name of the model as text')
+        raise Refused(
+            N_('has a response {number} whose "{key}" is no name: write the name of the model as text'),
+            number=number,
+            key=key,
+        )
     if len(name) > LONGEST_MODEL:
         raise Refused(
-            f'has a response {number} whose "{key}" has {len(name)} characters, {LONGEST_MODEL} is the most: shorten it'
+            N_('has a response {number} whose "{key}" has {n} characters, {longest_model} is the most: shorten it'),
+            number=number,
+            key=key,
+            n=len(name),
+            longest_model=LONGEST_MODEL,
         )
     return name
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from app.kernel.locales import N_
 from app.prompts.bounded_json import Refused, kind_of
 from app.prompts.messages import ROLES, empty
 
@@ -56,9 +57,11 @@ def shared(one: Sequence[Any], other: Sequence[Any]) -> int:
 def ends_with_answer(turns: Any, key: str) -> list[Any]:
     """A conversation that the assistant ends, or the refusal of anything else."""
     if not isinstance(turns, list) or not turns:
-        raise Refused(f'has a "{key}" that is {kind_of(turns)}: write text or a list of messages')
+        raise Refused(
+            N_('has a "{key}" that is {kind}: write text or a list of messages'), key=key, kind=kind_of(turns)
+        )
     if turn(turns[-1])[0] != "assistant":
-        raise Refused(f'has a "{key}" that does not end with the assistant: it must end with the response')
+        raise Refused(N_('has a "{key}" that does not end with the assistant: it must end with the response'), key=key)
     return turns
 
 

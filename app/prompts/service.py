@@ -19,6 +19,8 @@ from app.kernel.chat_templates import in_service
 from app.kernel.copying import ENCODER, copy_rows
 from app.kernel.errors import BadInput, Conflict, TooLarge, refused
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locales import gettext as _
+from app.kernel.locales import ngettext, number
 from app.kernel.locks import wait_for_turn
 from app.kernel.settings import get_settings
 from app.loops.queries import current_round
@@ -30,6 +32,7 @@ from app.prompts.parsing import Refusal, limits_of, parse
 from app.prompts.reach import Reach, sentences
 from app.prompts.records import ParsedPrompt
 from app.prompts.reports import Came, by_reason
+from app.prompts.units import counted
 from app.prompts.upkeep import keep_names
 
 SAMPLE_FILE = Path(__file__).with_name("sample.jsonl")
@@ -85,7 +88,9 @@ def check_size(content: bytes) -> None:
     """Refuse a file that is larger than this installation takes; :class:`TooLarge`."""
     most = get_settings().upload_limit_bytes
     if len(content) > most:
-        raise TooLarge(f"The file has {len(content):,} bytes, {most:,} is the most: split it.")
+        raise TooLarge(
+            _("The file has {n} bytes, {most} is the most: split it.", n=number(len(content)), most=number(most))
+        )
 
 
 def clean_filename(filename: str) -> str:
@@ -159,7 +164,7 @@ def _shown(prompt: ParsedPrompt) -> dict[str, Any]:
 def discard_upload(session: Session, user: User, upload: Upload) -> None:
     """Forget an upload that was not confirmed."""
     if upload.batch_id is not None:
-        raise Conflict("This upload is already a batch: close the batch instead.")
+        raise Conflict(_("This upload is already a batch: close the batch instead."))
     audit(session, user, "upload.discard", "upload", upload.id, filename=upload.filename)
     session.delete(upload)
 
@@ -204,9 +209,11 @@ def confirm_upload(
     try:
         imported = copy_prompts(session, batch, valid_prompts(upload.filename, upload.content), answered)
     except BadInput as error:
-        raise Conflict(f"The import limits have changed since this preview. {error.message}") from None
+        raise Conflict(
+            _("The import limits have changed since this preview. {message}", message=error.message)
+        ) from None
     if imported != upload.report["valid"]:
-        raise Conflict("The import limits have changed since this preview: upload the file again.")
+        raise Conflict(_("The import limits have changed since this preview: upload the file again."))
     then(batch)
     keep_names(session, batch)
     # 3. The preview has done its work; its bytes need not be kept twice.
@@ -222,14 +229,18 @@ def check_importable(report: dict[str, Any], *, leave_out_refused: bool) -> None
     """All of a file or nothing; with ``leave_out_refused`` all of its valid prompts. :class:`BadInput` names the lines."""
     valid, refused, unit = report["valid"], report["refused"], report["unit"]
     if valid == 0:
-        raise BadInput("This file has no valid prompt: correct it and upload it again.", errors=report["errors"])
+        raise BadInput(_("This file has no valid prompt: correct it and upload it again."), errors=report["errors"])
     if refused and not leave_out_refused:
-        plural = f"{refused:,} {unit}s are" if refused > 1 else f"1 {unit} is"
-        raise BadInput(
-            f"{plural} refused. Correct the file and upload it again, or choose to import the "
-            f"{f'{valid:,} valid prompts' if valid > 1 else 'valid prompt'} and leave the rest out.",
-            errors=report["errors"],
+        said = ngettext("{lines} is refused.", "{lines} are refused.", refused, lines=counted(unit, refused))
+        remedy = (
+            _("Correct the file and upload it again, or choose to import the valid prompt and leave the rest out.")
+            if valid == 1
+            else _(
+                "Correct the file and upload it again, or choose to import the {n} valid prompts and leave the rest out.",
+                n=number(valid),
+            )
         )
+        raise BadInput(f"{said} {remedy}", errors=report["errors"])
 
 
 def _shared_capability(report: dict[str, Any]) -> str | None:
@@ -295,7 +306,7 @@ def create_batch(
     check_name(session, settings.name)
     current = current_round(session)
     if current is None:
-        raise Conflict("There is no round yet that can collect: start Corral once with “corral up”.")
+        raise Conflict(_("There is no round yet that can collect: start Corral once with “corral up”."))
     batch = Batch(
         round_id=current.id,
         capability=capability,
@@ -316,7 +327,7 @@ def check_name(session: Session, name: str) -> None:
     # Two admins who take one name at once: the lock makes the second wait and then see the first.
     wait_for_turn(session, f"batches.name:{name}")
     if session.scalar(select(Batch.id).where(Batch.name == name)) is not None:
-        raise refused("name", "A batch with this name already exists: choose another name.")
+        raise refused("name", _("A batch with this name already exists: choose another name."))
 
 
 # ── Batches ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -327,8 +338,10 @@ def set_state(session: Session, user: User, batch: Batch, target: BatchState) ->
         return
     if target not in TRANSITIONS[batch.state]:
         if batch.state is BatchState.CLOSED:
-            raise Conflict("This batch is closed, and closing is final: import its prompts again as a new batch.")
-        raise Conflict(f"A batch that is {batch.state} cannot become {target}.")
+            raise Conflict(_("This batch is closed, and closing is final: import its prompts again as a new batch."))
+        raise Conflict(
+            _("A batch that is {state} cannot become {target}.", state=batch.state.label, target=target.label)
+        )
     audit(session, user, "batch.state", "batch", batch.id, before=batch.state.value, after=target.value)
     batch.state = target
     now = session.scalar(select(func.now()))

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from app.kernel.locales import gettext as _
 from app.kernel.settings import ROOT
 
 NONE = "none"
@@ -44,9 +45,11 @@ def _there_are(value: list[str]) -> list[str]:
     there = known()
     for name in value:
         if not _NAME.fullmatch(name):
-            raise ValueError(f"“{name[:60]}” is no name of a verifier: write lower-case names, separated by commas")
+            raise ValueError(
+                _("“{name}” is no name of a verifier: write lower-case names, separated by commas", name=name[:60])
+            )
         if there and name not in there:
-            raise ValueError(f"No verifier is called “{name}”: there are {', '.join(there)}")
+            raise ValueError(_("No verifier is called “{name}”: there are {names}", name=name, names=", ".join(there)))
     return list(dict.fromkeys(value))
 
 

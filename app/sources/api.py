@@ -14,6 +14,7 @@ from app.accounts.access import ApiAdmin, api_staff
 from app.accounts.idempotency import TAKES_KEY, once
 from app.kernel.db import DbSession, without_connection_in_thread
 from app.kernel.errors import BadInput
+from app.kernel.locales import gettext as _
 from app.kernel.paging import Cursor, Limit
 from app.prompts import importers
 from app.prompts.forms import field_errors
@@ -105,19 +106,19 @@ def withdraw_source(request: Request, session: DbSession, user: ApiAdmin, source
 
 def _file(sent: Sent) -> SentFile:
     if sent.file is None or not sent.file.filename:
-        raise BadInput("Send the rows as a file in the field “file”.", errors=[_wrong("file", "No file was sent.")])
+        raise BadInput(_("Send the rows as a file in the field “file”."), errors=[_wrong("file", "No file was sent.")])
     return sent.file
 
 
 def _settings(sent: Sent) -> SourceIn:
     unknown = sent.fields.keys() - {"settings"}
     if unknown:
-        raise BadInput("Send only “file” and “settings”.", errors=[_wrong(min(unknown), "There is no such field.")])
+        raise BadInput(_("Send only “file” and “settings”."), errors=[_wrong(min(unknown), "There is no such field.")])
     try:
         return SourceIn.model_validate_json(sent.fields.get("settings", ""))
     except ValidationError as error:
         errors = [_wrong(f"settings.{name}".rstrip("."), said) for name, said in field_errors(error).items()]
-        raise BadInput("Please correct the settings; they are one JSON object.", errors=errors) from None
+        raise BadInput(_("Please correct the settings; they are one JSON object."), errors=errors) from None
 
 
 def _wrong(field: str, message: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from app.kernel.errors import refused
+from app.kernel.locales import gettext as _
 from app.kernel.numbers import Real, Truth
 from app.kernel.storable import flaw
 from app.sources.models import Source, SourceKind, SourceOrigin
@@ -28,22 +29,24 @@ def weight_of(typed: str) -> float:
     try:
         return _WEIGHT.validate_python(typed.strip().replace(",", "."))
     except ValidationError:
-        raise refused("weight", f"Use a number from 0 to {MOST_WEIGHT:g}, such as 0.5.") from None
+        raise refused(
+            "weight", _("Use a number from 0 to {most}, such as 0.5.", most=format(MOST_WEIGHT, "g"))
+        ) from None
 
 
 def _line(value: str) -> str:
     wrong = flaw(value)
     if wrong:
-        raise ValueError(f"contains {wrong}: remove it")
+        raise ValueError(_("contains {wrong}: remove it", wrong=wrong))
     said = " ".join(value.split())
     if not said.isprintable():
-        raise ValueError("Use printable characters only")
+        raise ValueError(_("Use printable characters only"))
     return said
 
 
 def _filled(value: str) -> str:
     if not value:
-        raise ValueError("Please fill this in")
+        raise ValueError(_("Please fill this in"))
     return value
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.accounts.models import User
 from app.kernel.db import Base, Created, Json, Key, Time, enum_column
+from app.kernel.locales import gettext as _
 from training.formats.settings import MOST_WEIGHT
 
 
@@ -24,7 +25,7 @@ class SourceKind(StrEnum):
     @property
     def label(self) -> str:
         """What pages call it."""
-        return "Preferences" if self is SourceKind.PREFERENCES else "Prompts with answers"
+        return _("Preferences") if self is SourceKind.PREFERENCES else _("Prompts with answers")
 
 
 class SourceOrigin(StrEnum):
@@ -37,7 +38,7 @@ class SourceOrigin(StrEnum):
     @property
     def label(self) -> str:
         """What pages call it."""
-        return {"human": "People", "other_task": "Another task’s data", "synthetic": "A model"}[self.value]
+        return {"human": _("People"), "other_task": _("Another task’s data"), "synthetic": _("A model")}[self.value]
 
 
 class Source(Base):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from app.kernel.locales import N_
 from app.prompts.bounded_json import Refused, kind_of
 from app.prompts.fields import Record, json_cell
 from app.prompts.importers import Importer
@@ -38,7 +39,7 @@ def rows_of(kind: SourceKind, value: Any, line: int, form: Importer, limit_chars
     if isinstance(value, Refused):
         raise value
     if not isinstance(value, dict):
-        raise Refused(f"is {kind_of(value)}, not an object: write one object for each row")
+        raise Refused(N_("is {kind}, not an object: write one object for each row"), kind=kind_of(value))
     if kind is SourceKind.COMPLETIONS:
         return [_completion(value, line, form, limit_chars)]
     prompts = to_prompts(value, line, form.unit, limit_chars, cells=form.is_table)
@@ -56,15 +57,17 @@ def _kept(read: Callable[[ParsedPrompt], Row], prompt: ParsedPrompt) -> Row | Re
 def _preference(prompt: ParsedPrompt) -> Row:
     """The best response over the worst one."""
     if len(prompt.responses) < 2:
-        raise Refused("has no two responses: write “chosen” and “rejected”, or responses with a rank or a score")
+        raise Refused(N_("has no two responses: write “chosen” and “rejected”, or responses with a rank or a score"))
     if prompt.note == LATER:
         raise Refused(
-            "is a battle of several turns whose earlier turns differ between the two models, so its winner won a conversation "
-            "and no answer: leave the row out"
+            N_(
+                "is a battle of several turns whose earlier turns differ between the two models, so its "
+                "winner won a conversation and no answer: leave the row out"
+            )
         )
     best, worst = _sides(prompt.responses)
     if best.text == worst.text:
-        raise Refused("has the same text as its best and as its worst response: nothing is preferred")
+        raise Refused(N_("has the same text as its best and as its worst response: nothing is preferred"))
     return _row(prompt) | {
         "chosen": _said(best),
         "rejected": _said(worst),
@@ -85,11 +88,11 @@ def _sides(responses: Sequence[Response]) -> tuple[Response, Response]:
     else:
         scores = [_score(each.said) for each in responses]
         if said or any(score is None for score in scores):
-            raise Refused("does not say which response is better: give each a rank or a score, or remove the row")
+            raise Refused(N_("does not say which response is better: give each a rank or a score, or remove the row"))
         values = [score for score in scores if score is not None]
     best, worst = max(range(len(values)), key=values.__getitem__), min(range(len(values)), key=values.__getitem__)
     if values[best] == values[worst]:
-        raise Refused("finds no response better than another: remove the row")
+        raise Refused(N_("finds no response better than another: remove the row"))
     return responses[best], responses[worst]
 
 
@@ -118,7 +121,8 @@ def _strength(said: Mapping[str, Any]) -> int | None:
         number = _number(given)
         if number not in (1, 2, 3, 4):
             raise Refused(
-                f"has a “strength” that is {str(given)[:20]!r}: use 1 (marginally) to 4 (significantly better)"
+                N_("has a “strength” that is {given}: use 1 (marginally) to 4 (significantly better)"),
+                given=f"{str(given)[:20]!r}",
             )
         return int(number)
     number = next((found for key in OUT_OF_3 if (found := _number(said.get(key)))), None)
@@ -146,7 +150,7 @@ def _taken_answer(record: dict[str, Any], *, cells: bool) -> Any:
         if isinstance(turns, list) and len(turns) > 1 and turn(turns[-1])[0] == "assistant":
             record[key] = turns[:-1]
             return turns[-1]
-    raise Refused("has no answer: write “prompt” and “completion”, or “messages” that end with the assistant")
+    raise Refused(N_("has no answer: write “prompt” and “completion”, or “messages” that end with the assistant"))
 
 
 def _whole_question(record: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from app.accounts.models import User
 from app.accounts.service import audit
 from app.kernel.errors import Conflict, refused
+from app.kernel.locales import gettext as _
 from app.sources.forms import SourceIn
 from app.sources.models import Source
 from app.sources.storing import Stored
@@ -20,7 +21,7 @@ def add(session: Session, user: User | None, wanted: SourceIn, stored: Stored) -
         BadInput: another one has its name.
     """
     if session.scalar(select(Source.id).where(func.lower(Source.name) == wanted.name.lower())):
-        raise refused("name", f"There is a source “{wanted.name}” already: choose another name.")
+        raise refused("name", _("There is a source “{name}” already: choose another name.", name=wanted.name))
     made = Source(
         name=wanted.name,
         kind=wanted.kind,
@@ -49,7 +50,7 @@ def weigh(session: Session, user: User | None, source: Source, weight: float) ->
     """
     session.refresh(source, with_for_update=True)
     if source.withdrawn_at is not None:
-        raise Conflict("This source was withdrawn. Add the file again to learn from it.")
+        raise Conflict(_("This source was withdrawn. Add the file again to learn from it."))
     if source.weight == weight:
         return
     before, source.weight = source.weight, weight

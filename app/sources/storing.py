@@ -22,8 +22,10 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.kernel import store
+from app.kernel import store, stored_words
 from app.kernel.errors import BadInput, DiskFull, is_disk_full
+from app.kernel.locales import N_, ngettext, number
+from app.kernel.locales import gettext as _
 from app.kernel.settings import get_settings
 from app.prompts.bounded_json import Refused
 from app.prompts.files import open_file
@@ -32,6 +34,7 @@ from app.prompts.intake import SentFile
 from app.prompts.parsing import MAX_REFUSALS, NAMED_REFUSALS, limits_of
 from app.prompts.reports import by_reason
 from app.prompts.service import clean_filename
+from app.prompts.units import counted, place
 from app.sources.forms import SourceIn
 from app.sources.models import Source, SourceKind
 from app.sources.reading import rows_of
@@ -85,7 +88,7 @@ def stored(file: SentFile, wanted: SourceIn) -> Iterator[Stored]:
     except OSError as error:
         if not is_disk_full(error):
             raise
-        raise DiskFull("The disk filled up while the source was written. Free some space and try again.") from error
+        raise DiskFull(_("The disk filled up while the source was written. Free some space and try again.")) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -187,33 +190,51 @@ class _Lines:
         said = {key: value for key, value in dict(row).items() if key != "id"} if isinstance(row, dict) else {}
         content = hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).digest()
         first = self._seen.setdefault(content, number)
-        return None if first == number else f"says the same as {self._form.unit} {first:,}: remove one of them"
+        return (
+            None
+            if first == number
+            else N_("says the same as {place}: remove one of them").format(place=f"{self._form.unit} {first:,}")
+        )
 
 
 def _check(form: Importer, refused: list[dict[str, Any]], rows: int, wanted: SourceIn) -> None:
     named = refused[:NAMED_REFUSALS]
     if not rows:
         raise BadInput(
-            f"This file has no row that can be learnt from.{_first(form.unit, refused)}", errors=named, unit=form.unit
+            _("This file has no row that can be learnt from.") + _first(form.unit, refused),
+            errors=named,
+            unit=form.unit,
         )
     if refused and not wanted.leave_out_refused:
-        plural = f"{len(refused):,} {form.unit}s are" if len(refused) > 1 else f"1 {form.unit} is"
         raise BadInput(
-            f"{plural} refused.{_first(form.unit, refused)} Correct the file and upload it again, or choose to keep the {rows:,} "
-            "valid rows and leave the rest out.",
+            ngettext(
+                "{lines} is refused.", "{lines} are refused.", len(refused), lines=counted(form.unit, len(refused))
+            )
+            + _first(form.unit, refused)
+            + " "
+            + _(
+                "Correct the file and upload it again, or choose to keep the {n} valid rows and leave the rest out.",
+                n=number(rows),
+            ),
             errors=named,
             unit=form.unit,
         )
 
 
 def _first(unit: str, refused: list[dict[str, Any]]) -> str:
-    return f" The first: {unit} {refused[0]['line']:,} {refused[0]['reason']}." if refused else ""
+    if not refused:
+        return ""
+    where, why = place(unit, refused[0]["line"]), stored_words.said(refused[0]["reason"])
+    return " " + _("The first: {place} {reason}.", place=where, reason=why)
 
 
 def _hopeless(unit: str, refused: list[dict[str, Any]]) -> BadInput:
     return BadInput(
-        f"More than {MAX_REFUSALS:,} {unit}s were refused, so this is probably a file of something else."
-        f"{_first(unit, refused)}",
+        _(
+            "More than {lines} were refused, so this is probably a file of something else.",
+            lines=counted(unit, MAX_REFUSALS),
+        )
+        + _first(unit, refused),
         errors=refused[:NAMED_REFUSALS],
         unit=unit,
     )

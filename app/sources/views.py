@@ -16,6 +16,8 @@ from app.accounts.access import Admin, Reviewer
 from app.accounts.models import Role, User
 from app.kernel.db import DbSession, without_connection_in_thread
 from app.kernel.errors import BadInput
+from app.kernel.locales import gettext as _
+from app.kernel.locales import ngettext
 from app.kernel.paging import Cursor
 from app.kernel.settings import get_settings
 from app.prompts import importers
@@ -73,7 +75,7 @@ def add(request: Request, session: DbSession, user: Admin, sent: AdminFile) -> R
     except ValidationError as error:
         return _page(request, session, user, values=sent.fields, errors=field_errors(error))
     if sent.file is None or not sent.file.filename:
-        return _page(request, session, user, values=sent.fields, errors={"file": "Choose a file first."})
+        return _page(request, session, user, values=sent.fields, errors={"file": _("Choose a file first.")})
     try:
         with ExitStack() as stack:
             with without_connection_in_thread(session):  # a large file takes a while to read
@@ -81,8 +83,12 @@ def add(request: Request, session: DbSession, user: Admin, sent: AdminFile) -> R
             made = service.add(session, user, wanted, found)
     except BadInput as error:
         return _refused(request, session, user, sent, error)
-    rows = "1 row" if made.rows == 1 else f"{made.rows:,} rows"
-    said = f"“{made.name}” has {rows}. No training learns from it until it has a weight."
+    said = ngettext(
+        "“{name}” has {n} row. No training learns from it until it has a weight.",
+        "“{name}” has {n} rows. No training learns from it until it has a weight.",
+        made.rows,
+        name=made.name,
+    )
     return redirect(request, "/sources", flash=said)
 
 
@@ -98,9 +104,9 @@ def weigh(
         return _page(request, session, user, errors={"weight": error.message}, weighed=found.id, typed=weight)
     service.weigh(session, user, found, number)
     said = (
-        f"Trainings from now on learn from “{found.name}”."
+        _("Trainings from now on learn from “{name}”.", name=found.name)
         if number
-        else f"No training learns from “{found.name}” now."
+        else _("No training learns from “{name}” now.", name=found.name)
     )
     return redirect(request, "/sources", flash=said)
 
@@ -110,7 +116,7 @@ def withdraw(request: Request, session: DbSession, user: Admin, source_id: int) 
     """No training that starts later learns from it."""
     found = queries.access_source(session, user, source_id)
     service.withdraw(session, user, found)
-    return redirect(request, "/sources", flash=f"“{found.name}” is withdrawn.")
+    return redirect(request, "/sources", flash=_("“{name}” is withdrawn.", name=found.name))
 
 
 def _refused(request: Request, session: Session, user: User, sent: Sent, error: BadInput) -> HTMLResponse:

@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 from app.kernel.errors import BadInput, refused
+from app.kernel.locales import gettext as _
+from app.kernel.locales import number
 from app.synthesis.forms import MATERIAL_CHARS
 
 
@@ -19,30 +21,42 @@ def documents_of(filename: str, content: bytes) -> list[dict[str, Any]]:
         BadInput: it is no UTF-8 text, too large, or a line is none of this.
     """
     if len(content) > 4 * MATERIAL_CHARS:
-        raise _wrong(f"{filename or 'The file'} is too large: {MATERIAL_CHARS:,} characters is the most.")
+        raise _wrong(
+            _(
+                "{name} is too large: {most} characters is the most.",
+                name=filename or _("The file"),
+                most=number(MATERIAL_CHARS),
+            )
+        )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise _wrong(f"{filename or 'The file'} is no UTF-8 text: save it as UTF-8.") from None
+        raise _wrong(_("{name} is no UTF-8 text: save it as UTF-8.", name=filename or _("The file"))) from None
     if not text.strip():
         return []
     if not filename.lower().endswith(".jsonl"):
         return [{"name": filename or "text", "text": text}]
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    return [_document(filename, number, line) for number, line in lines]
+    lines = [(at, line) for at, line in enumerate(text.splitlines(), 1) if line.strip()]
+    return [_document(filename, at, line) for at, line in lines]
 
 
-def _document(filename: str, number: int, line: str) -> dict[str, Any]:
+def _document(filename: str, at: int, line: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
-        raise _wrong(f"Line {number:,} of {filename} is no JSON object.") from None
+        raise _wrong(_("Line {n} of {filename} is no JSON object.", n=number(at), filename=filename)) from None
     if isinstance(value, dict):
         text = next((value[key] for key in ("text", "content", "prompt") if isinstance(value.get(key), str)), None)
         if text is not None and text.strip():
             name = next((value[key] for key in ("name", "path", "id") if isinstance(value.get(key), str)), None)
-            return {"name": name or f"{filename}:{number}", "text": text}
-    raise _wrong(f'Line {number:,} of {filename} has no text: write {{"name": "…", "text": "…"}}.')
+            return {"name": name or f"{filename}:{at}", "text": text}
+    raise _wrong(
+        _(
+            'Line {n} of {filename} has no text: write {{"name": "…", "text": "…"}}.',
+            n=number(at),
+            filename=filename,
+        )
+    )
 
 
 def _wrong(message: str) -> BadInput:

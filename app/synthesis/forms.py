@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from app.kernel.locales import gettext as _
 from app.kernel.numbers import Whole
 from app.kernel.storable import flaw
 from app.prompts.forms import BatchSettings
@@ -24,7 +25,7 @@ MATERIAL_CHARS: int = 8 * 1024 * 1024
 def _storable(value: str) -> str:
     wrong = flaw(value)
     if wrong:
-        raise ValueError(f"contains {wrong}: remove it")
+        raise ValueError(_("contains {wrong}: remove it", wrong=wrong))
     return value
 
 
@@ -40,7 +41,9 @@ def _languages(value: Any) -> Any:
 
 def _known(value: str) -> str:
     if value not in KINDS:
-        raise ValueError(f"No generator is called “{value[:60]}”: there are {', '.join(KINDS)}")
+        raise ValueError(
+            _("No generator is called “{value}”: there are {names}", value=value[:60], names=", ".join(KINDS))
+        )
     return value
 
 

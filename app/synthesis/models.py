@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, text
@@ -10,17 +9,19 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.kernel.db import Base, Created, Json, Key, Time, enum_column
+from app.kernel.locales import N_
+from app.kernel.worded import Worded
 from app.prompts.models import Batch
 from app.registry.models import Checkpoint
 
 
-class SynthesisState(StrEnum):
+class SynthesisState(Worded):
     """``running`` (leased while a worker makes prompts) → ``done``, with a batch; ``failed``, with the reason; or ``stopped``."""
 
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    STOPPED = "stopped"
+    RUNNING = N_("running")
+    DONE = N_("done")
+    FAILED = N_("failed")
+    STOPPED = N_("stopped")
 
 
 class Synthesis(Base):

@@ -16,6 +16,8 @@ from app.accounts.models import User
 from app.accounts.service import audit
 from app.kernel.errors import BadInput, Conflict, NotFound, TooLarge, refused
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locales import N_, number
+from app.kernel.locales import gettext as _
 from app.kernel.settings import get_settings
 from app.prompts.forms import BatchSettings
 from app.prompts.models import Batch, Prompt
@@ -40,9 +42,9 @@ def order(session: Session, user: User, wanted: SynthesisOrder) -> Synthesis:
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("syntheses.order", 0))))
     running = select(func.count()).where(Synthesis.state == SynthesisState.RUNNING)
     if (session.scalar(running) or 0) >= AT_ONCE:
-        raise Conflict(f"{AT_ONCE} orders are under way already: wait for one to end, or stop it.")
+        raise Conflict(_("{n} orders are under way already: wait for one to end, or stop it.", n=AT_ONCE))
     if session.scalar(select(Batch.id).where(Batch.name == wanted.settings.name)) is not None:
-        raise refused("name", "A batch with this name already exists: choose another name.")
+        raise refused("name", _("A batch with this name already exists: choose another name."))
     synthesis = Synthesis(
         generator=kind.name,
         settings=wanted.settings.model_dump(mode="json"),
@@ -70,32 +72,47 @@ def _options(kind: Kind, wanted: SynthesisOrder) -> dict[str, Any]:
     given = {"tasks": wanted.tasks, "languages": wanted.languages}
     for name, value in given.items():
         if value and name not in kind.options:
-            raise refused(name, f"{kind.title} takes no {name}: leave them out.")
+            said = (
+                N_("{title} takes no tasks: leave them out.")
+                if name == "tasks"
+                else N_("{title} takes no languages: leave them out.")
+            )
+            raise refused(name, _(said, title=_(kind.title)))
     if "languages" in kind.options and not wanted.languages:
-        raise refused("languages", "Say into which languages prompts are translated, such as German, Japanese.")
+        raise refused("languages", _("Say into which languages prompts are translated, such as German, Japanese."))
     return {name: value for name, value in given.items() if value}
 
 
 def _writer(session: Session, kind: Kind, wanted: SynthesisOrder) -> int | None:
     if not kind.asks:
         if wanted.model:
-            raise refused("model", f"{kind.title} asks no model: leave it out.")
+            raise refused("model", _("{title} asks no model: leave it out.", title=_(kind.title)))
         return None
     external = select(Checkpoint).where(Checkpoint.kind == CheckpointKind.EXTERNAL, Checkpoint.path != "")
     if not wanted.model:
         there = session.scalar(external.limit(1)) is not None
-        remedy = "choose one" if there else "name its endpoint in CORRAL_ENDPOINTS and add it under Checkpoints first"
-        raise refused("model", f"{kind.title} needs an external model that writes: {remedy}.")
+        said = (
+            N_("{title} needs an external model that writes: choose one.")
+            if there
+            else N_(
+                "{title} needs an external model that writes: name its endpoint in CORRAL_ENDPOINTS and add it under "
+                "Checkpoints first."
+            )
+        )
+        raise refused("model", _(said, title=_(kind.title)))
     found = session.scalar(external.where(Checkpoint.name == wanted.model))
     if found is None:
-        raise refused("model", f"There is no external model called {wanted.model}.")
+        raise refused("model", _("There is no external model called {model}.", model=wanted.model))
     session.refresh(found, ["external"])
     if found.external is None or found.external.endpoint not in get_settings().endpoints:
-        raise refused("model", f"The endpoint of {found.name} is no longer set up in CORRAL_ENDPOINTS.")
+        raise refused("model", _("The endpoint of {name} is no longer set up in CORRAL_ENDPOINTS.", name=found.name))
     if not found.external.may_train:
         raise refused(
             "model",
-            f"What {found.name} writes may not be trained on: choose another model, or note on its page that it may.",
+            _(
+                "What {name} writes may not be trained on: choose another model, or note on its page that it may.",
+                name=found.name,
+            ),
         )
     return found.id
 
@@ -103,26 +120,32 @@ def _writer(session: Session, kind: Kind, wanted: SynthesisOrder) -> int | None:
 def _material(session: Session, kind: Kind, wanted: SynthesisOrder) -> list[dict[str, str]]:
     if kind.material is Material.NOTHING:
         if wanted.documents or wanted.batch_id is not None:
-            raise refused("documents", f"{kind.title} is made of nothing: leave the texts out.")
+            raise refused("documents", _("{title} is made of nothing: leave the texts out.", title=_(kind.title)))
         return []
     if wanted.batch_id is not None and kind.material is not Material.PROMPTS:
-        raise refused("batch_id", f"{kind.title} takes no batch: add texts instead.")
+        raise refused("batch_id", _("{title} takes no batch: add texts instead.", title=_(kind.title)))
     found = [each.model_dump() for each in wanted.documents]
     if wanted.batch_id is not None:
         found += _prompts_of(session, wanted.batch_id)
     if not found:
-        raise refused("documents", f"{kind.title} is made of texts, and there is none: add them.")
+        raise refused("documents", _("{title} is made of texts, and there is none: add them.", title=_(kind.title)))
     if sum(len(each["text"]) for each in found) > MATERIAL_CHARS:
-        raise refused("documents", f"The texts have more than {MATERIAL_CHARS:,} characters: order in parts.")
+        raise refused(
+            "documents",
+            _(
+                "The texts have more than {most} characters: order in parts.",
+                most=number(MATERIAL_CHARS),
+            ),
+        )
     if len({each["name"] for each in found}) < len(found):
-        raise refused("documents", "Two texts have the same name: give each its own.")
+        raise refused("documents", _("Two texts have the same name: give each its own."))
     return found
 
 
 def _prompts_of(session: Session, batch_id: int) -> list[dict[str, str]]:
     """The prompts of a batch that are one question without a system prompt or tools."""
     if session.get(Batch, batch_id) is None:
-        raise refused("batch_id", "There is no such batch.")
+        raise refused("batch_id", _("There is no such batch."))
     single = func.jsonb_array_length(Prompt.messages) == 1
     query = select(Prompt.external_id, Prompt.messages).where(
         Prompt.batch_id == batch_id, Prompt.dialogue_id.is_(None), Prompt.tools.is_(None), single
@@ -136,7 +159,7 @@ def stop(session: Session, user: User, synthesis: Synthesis) -> None:
     query = select(Synthesis).where(Synthesis.id == synthesis.id)  # alone: nothing can be locked across an outer join
     session.execute(query.with_for_update().execution_options(populate_existing=True))
     if synthesis.state is not SynthesisState.RUNNING:
-        raise Conflict("This order has ended already.")
+        raise Conflict(_("This order has ended already."))
     audit(session, user, "synthesis.stop", "synthesis", synthesis.id, made=synthesis.made)
     if synthesis.made:
         synthesis.wanted, synthesis.next_try_at = synthesis.next_number, func.now()
@@ -165,7 +188,7 @@ def import_made(session: Session, synthesis: Synthesis) -> None:
         )
     )
     if not rows:
-        end(synthesis, SynthesisState.FAILED, "None of the numbers gave a prompt; the reasons stand below.")
+        end(synthesis, SynthesisState.FAILED, N_("None of the numbers gave a prompt; the reasons stand below."))
         return
     content = "".join(json.dumps(row.record, ensure_ascii=False) + "\n" for row in rows).encode()
     try:

@@ -14,13 +14,14 @@ from app.accounts.access import Admin, Reviewer
 from app.accounts.models import Role, User
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput, Conflict
+from app.kernel.locales import gettext as _
 from app.kernel.paging import Cursor
-from app.prompts.forms import MESSAGES
+from app.prompts.forms import in_a_sentence
 from app.prompts.intake import AdminFile, Sent
 from app.shell.posted import unknown
 from app.shell.web import redirect, render
 from app.synthesis import queries, service
-from app.synthesis.catalogue import KINDS, Kind
+from app.synthesis.catalogue import KINDS, Kind, in_words
 from app.synthesis.documents import documents_of
 from app.synthesis.forms import MOST, SynthesisOrder
 from app.synthesis.models import Synthesis, SynthesisRow
@@ -83,14 +84,20 @@ def order(request: Request, session: DbSession, user: Admin, sent: AdminFile) ->
         return _form(request, session, user, sent.fields, named or {"form": error.message})
     except Conflict as error:
         return _form(request, session, user, sent.fields, {"form": error.message})
-    return redirect(request, f"/syntheses/{found.id}", flash="The prompts are being made.")
+    return redirect(request, f"/syntheses/{found.id}", flash=_("The prompts are being made."))
 
 
 @router.get("/syntheses")
 def syntheses(request: Request, session: DbSession, user: Reviewer, before: Cursor = None) -> HTMLResponse:
     """All orders, newest first."""
     page = queries.list_syntheses(session, before=before)
-    context = SynthesesPage(page.rows, KINDS, page.next, before is None, user.role is Role.ADMIN)
+    context = SynthesesPage(
+        page.rows,
+        {name: in_words(kind) for name, kind in KINDS.items()},
+        page.next,
+        before is None,
+        user.role is Role.ADMIN,
+    )
     return render(request, "synthesis/syntheses.html", context)
 
 
@@ -100,7 +107,8 @@ def synthesis_page(request: Request, session: DbSession, user: Reviewer, synthes
     found = queries.access_synthesis(session, user, synthesis_id)
     moves = 2 if found.finished_at is None else None
     rows = queries.left_out(session, found)
-    context = SynthesisPage(found, KINDS.get(found.generator), rows, moves, user.role is Role.ADMIN)
+    kind = KINDS.get(found.generator)
+    context = SynthesisPage(found, kind and in_words(kind), rows, moves, user.role is Role.ADMIN)
     part = request.headers.get("hx-request") == "true"
     return render(request, "synthesis/_synthesis.html" if part else "synthesis/synthesis.html", context)
 
@@ -110,7 +118,7 @@ def stop(request: Request, session: DbSession, user: Admin, synthesis_id: int) -
     """Make no more."""
     found = queries.access_synthesis(session, user, synthesis_id)
     service.stop(session, user, found)
-    return redirect(request, f"/syntheses/{found.id}", flash="No more prompts are made.")
+    return redirect(request, f"/syntheses/{found.id}", flash=_("No more prompts are made."))
 
 
 def _given(sent: Sent) -> dict[str, Any]:
@@ -129,8 +137,7 @@ def _beside(error: ValidationError) -> dict[str, str]:
     for problem in error.errors(include_url=False):
         path = [str(part) for part in problem["loc"]]
         name = path[-1] if path[:1] == ["settings"] else path[0] if path else "form"
-        plain = problem["msg"].removeprefix("Value error, ").replace("Input should", "This should")
-        said.setdefault(name, MESSAGES.get(problem["type"], f"{plain[:1].upper()}{plain[1:].rstrip('.')}."))
+        said.setdefault(name, in_a_sentence(problem))
     return said
 
 
@@ -138,7 +145,7 @@ def _form(
     request: Request, session: DbSession, user: User, values: dict[str, str], errors: dict[str, str]
 ) -> HTMLResponse:
     page = OrderPage(
-        kinds=tuple(KINDS.values()),
+        kinds=tuple(map(in_words, KINDS.values())),
         writers=queries.writers(session),
         batches=queries.batches(session, user),
         values={name: values.get(name, "") for name in FIELDS},

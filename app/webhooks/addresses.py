@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 import httpx
 
 from app.kernel.errors import BadInput, refused
+from app.kernel.locales import gettext as _
 
 LONGEST = 500
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
@@ -29,18 +30,20 @@ def checked(url: str, inside: Collection[str]) -> str:
     try:
         found = httpx.URL(said)
     except (httpx.InvalidURL, UnicodeError, ValueError):
-        raise _no("This is not an address; it looks like https://example.org/corral.") from None
+        raise _no(_("This is not an address; it looks like https://example.org/corral.")) from None
     if len(said) > LONGEST:
-        raise _no(f"An address has {LONGEST} characters at most.")
+        raise _no(_("An address has {n} characters at most.", n=LONGEST))
     good = found.scheme in {"https", "http"} and _HOST.fullmatch(found.raw_host.decode("ascii"))
     if not good or not said.isprintable() or not 0 < (found.port or 443) < 65536:
-        raise _no("This is not an address; it looks like https://example.org/corral.")
+        raise _no(_("This is not an address; it looks like https://example.org/corral."))
     if found.userinfo:
-        raise _no("An address has no name and password in it. Check the signature instead.")
+        raise _no(_("An address has no name and password in it. Check the signature instead."))
     if found.scheme == "http" and found.host not in inside:
         raise _no(
-            "Use https: what is sent by http can be read on the way. An operator may allow a host of the own network "
-            "in CORRAL_WEBHOOK_HOSTS."
+            _(
+                "Use https: what is sent by http can be read on the way. An operator may allow a host of the "
+                "own network in CORRAL_WEBHOOK_HOSTS."
+            )
         )
     return str(found.copy_with(fragment=None))
 

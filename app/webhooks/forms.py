@@ -7,15 +7,22 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.webhooks.models import DeliveryState, Occasion
 
 Wanted = Literal["batch.done", "round.verdict", "export.ready"]
 WORDS = {
-    "batch.done": "a batch is done",
-    "round.verdict": "a round has its verdict",
-    "export.ready": "a snapshot is ready to download",
+    "batch.done": N_("a batch is done"),
+    "round.verdict": N_("a round has its verdict"),
+    "export.ready": N_("a snapshot is ready to download"),
 }
 """As people read it; ``test`` is told on demand."""
+
+
+def in_words() -> dict[str, str]:
+    """The same, in the reader's language."""
+    return {name: _(said) for name, said in WORDS.items()}
 
 
 class WebhookIn(BaseModel):

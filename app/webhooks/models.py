@@ -9,6 +9,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.kernel.db import Base, Created, Json, Key, Time, enum_column
+from app.kernel.locales import N_
+from app.kernel.worded import Worded
 
 
 class Occasion(StrEnum):
@@ -21,12 +23,12 @@ class Occasion(StrEnum):
     """Somebody pressed the button."""
 
 
-class DeliveryState(StrEnum):
+class DeliveryState(Worded):
     """``pending`` until the receiver has taken it (``delivered``) or all tries are used up (``failed``)."""
 
-    PENDING = "pending"
-    DELIVERED = "delivered"
-    FAILED = "failed"
+    PENDING = N_("pending")
+    DELIVERED = N_("delivered")
+    FAILED = N_("failed")
 
 
 class Webhook(Base):

@@ -16,6 +16,7 @@ from app.accounts import service as accounts
 from app.accounts.models import User
 from app.kernel.errors import Conflict
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locales import gettext as _
 from app.kernel.settings import get_settings
 from app.webhooks import addresses
 from app.webhooks.forms import WebhookIn
@@ -49,7 +50,7 @@ def add(session: Session, user: User, wanted: WebhookIn) -> tuple[Webhook, str]:
     """
     url = addresses.checked(wanted.url, get_settings().reachable_hosts)
     if (session.scalar(text("SELECT count(*) FROM webhooks")) or 0) >= MOST:
-        raise Conflict(f"There are {MOST} webhooks already. Delete one first.")
+        raise Conflict(_("There are {most} webhooks already. Delete one first.", most=MOST))
     secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
     made = Webhook(url=url, secret=secret, occasions=sorted(set(wanted.occasions)), created_by_id=user.id)
     session.add(made)
@@ -84,7 +85,7 @@ def again(session: Session, user: User, delivery: Delivery) -> None:
         Conflict: it did not fail.
     """
     if delivery.state is not DeliveryState.FAILED:
-        raise Conflict("Only what failed can be sent again.")
+        raise Conflict(_("Only what failed can be sent again."))
     delivery.state, delivery.attempts, delivery.next_try_at = DeliveryState.PENDING, 0, func.now()
     session.flush()
     accounts.audit(session, user, "webhook.sent_again", "webhook", delivery.webhook_id, delivery=delivery.id)

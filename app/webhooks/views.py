@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request
@@ -14,10 +15,11 @@ from sqlalchemy.orm import Session
 from app.accounts.access import Admin, admin
 from app.kernel.db import DbSession
 from app.kernel.errors import AppError
+from app.kernel.locales import gettext as _
 from app.kernel.paging import Cursor
 from app.shell.web import redirect, render
 from app.webhooks import queries, service
-from app.webhooks.forms import WORDS, Wanted, WebhookIn
+from app.webhooks.forms import WORDS, Wanted, WebhookIn, in_words
 from app.webhooks.models import Delivery, Webhook
 
 router = APIRouter(prefix="/webhooks")
@@ -41,7 +43,7 @@ class WebhooksPage:
     url: str = ""
     chosen: Sequence[str] = tuple(WORDS)
     errors: dict[str, str] = field(default_factory=dict)
-    words: Mapping[str, str] = field(default_factory=lambda: WORDS)
+    words: Mapping[str, str] = field(default_factory=in_words)
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,15 @@ class WebhookPage:
     next: int | None
     first: bool
     tries: int = len(service.PAUSES) + 1
-    words: Mapping[str, str] = field(default_factory=lambda: WORDS)
+    words: Mapping[str, str] = field(default_factory=in_words)
+
+    @property
+    def told_when(self) -> str:
+        """All of its occasions, in a sentence."""
+        return reduce(
+            lambda said, more: _("{first} or {last}", first=said, last=more),
+            [self.words[name] for name in self.webhook.occasions],
+        )
 
 
 @router.get("", dependencies=[Depends(admin)])
@@ -66,11 +76,11 @@ def webhooks(request: Request, session: DbSession) -> HTMLResponse:
 def add(request: Request, session: DbSession, user: Admin, form: Annotated[WebhookForm, Form()]) -> Response:
     """Tell an address of occasions. The answer is the page itself, because the secret is shown this once."""
     if not form.occasions:
-        return _again(request, session, form, {"occasions": "Choose at least one."})
+        return _again(request, session, form, {"occasions": _("Choose at least one.")})
     if not form.url.strip():
-        return _again(request, session, form, {"url": "Say where to send it."})
+        return _again(request, session, form, {"url": _("Say where to send it.")})
     try:
-        _, secret = service.add(session, user, WebhookIn(url=form.url, occasions=form.occasions))
+        _webhook, secret = service.add(session, user, WebhookIn(url=form.url, occasions=form.occasions))
     except AppError as error:
         return _again(request, session, form, {"url": error.message})
     return render(request, "webhooks/webhooks.html", WebhooksPage(queries.webhooks(session), secret=secret))
@@ -88,21 +98,23 @@ def webhook(request: Request, session: DbSession, user: Admin, webhook_id: int, 
 def test(request: Request, session: DbSession, user: Admin, webhook_id: int) -> Response:
     """Send something now."""
     service.test(session, user, queries.access_webhook(session, user, webhook_id))
-    return redirect(request, f"/webhooks/{webhook_id}", flash="A test is on its way. Reload to see whether it arrived.")
+    return redirect(
+        request, f"/webhooks/{webhook_id}", flash=_("A test is on its way. Reload to see whether it arrived.")
+    )
 
 
 @router.post("/{webhook_id}/delete")
 def delete(request: Request, session: DbSession, user: Admin, webhook_id: int) -> Response:
     """Tell it nothing more."""
     service.remove(session, user, queries.access_webhook(session, user, webhook_id))
-    return redirect(request, "/webhooks", flash="The webhook is deleted.")
+    return redirect(request, "/webhooks", flash=_("The webhook is deleted."))
 
 
 @router.post("/{webhook_id}/deliveries/{delivery_id}/again")
 def again(request: Request, session: DbSession, user: Admin, webhook_id: int, delivery_id: int) -> Response:
     """Send what failed again."""
     service.again(session, user, queries.access_delivery(session, user, webhook_id, delivery_id))
-    return redirect(request, f"/webhooks/{webhook_id}", flash="It is sent again.")
+    return redirect(request, f"/webhooks/{webhook_id}", flash=_("It is sent again."))
 
 
 def _again(request: Request, session: Session, form: WebhookForm, errors: dict[str, str]) -> HTMLResponse:

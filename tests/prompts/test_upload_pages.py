@@ -246,3 +246,15 @@ def test_a_prompt_that_begins_with_a_line_break_is_shown_with_it(
     prompt = make_prompt(session, make_batch(session), "\nfirst line is empty")
 
     assert ">\n\nfirst line is empty</pre>" in client.get(f"/prompts/{prompt.id}").text
+
+
+def test_why_a_line_is_refused_is_stored_in_english_whoever_uploads_it(
+    client: TestClient, session: Session, bob: User
+) -> None:
+    client.cookies.set("locale", "en-XA")
+
+    page = upload(client, jsonl({"prompt": "One?"}, {"prompt": ""}))
+
+    report = session.scalars(select(Upload)).one().report
+    assert report["errors"] == [{"line": 2, "reason": 'has a blank "prompt": write the prompt or remove it'}]
+    assert "⟦1 réfûséd lîñé" in client.get(page).text

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.kernel.locales import N_
 from app.prompts.benchmarks import Benchmark, cell, without
 from app.prompts.bounded_json import Refused
 
@@ -20,7 +21,10 @@ _ASKED = ("question", "function")
 def _read(record: Mapping[str, Any]) -> dict[str, Any] | None:
     answers = next((key for key in ANSWERS if record.get(key) not in (None, "")), None)
     if answers is not None and record.keys() <= {"id", *ANSWERS}:
-        raise Refused(f'holds an answer of BFCL alone: put its "{answers}" into the question with the same "id"')
+        raise Refused(
+            N_('holds an answer of BFCL alone: put its "{answers}" into the question with the same "id"'),
+            answers=answers,
+        )
     functions, question = (cell(record.get(key)) for key in ("function", "question"))
     functions = [functions] if isinstance(functions, Mapping) else functions
     if not isinstance(functions, list) or not functions or not question or not all(map(_is_function, functions)):
@@ -38,7 +42,9 @@ def _read(record: Mapping[str, Any]) -> dict[str, Any] | None:
 def _tests(answers: Any, key: str) -> dict[str, Any]:
     calls = [answers] if isinstance(answers, Mapping) else answers
     if not isinstance(calls, list) or not all(isinstance(call, Mapping) for call in calls):
-        raise Refused(f'has a "{key}" that is not a list of calls: write [{{"name": {{"argument": [values]}}}}]')
+        raise Refused(
+            N_('has a "{key}" that is not a list of calls: write [{{"name": {{"argument": [values]}}}}]'), key=key
+        )
     named = [{"name": name, "arguments": arguments} for call in calls for name, arguments in call.items()]
     return {"tests": [{"kind": "tool_calls", "calls": named}]}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.kernel.locales import N_
 from app.prompts.benchmarks import Benchmark, without
 from app.prompts.bounded_json import Refused
 
@@ -16,9 +17,15 @@ def _read(record: Mapping[str, Any]) -> dict[str, Any] | None:
     if not all(isinstance(each, str) and each.strip() for each in (prompt, name, test)):
         return None
     if not str(name).isidentifier():
-        raise Refused(f'has an "{_NAME}" that is no name of a function: write the name that its "{_TEST}" checks')
+        raise Refused(
+            N_('has an "{name}" that is no name of a function: write the name that its "{test}" checks'),
+            name=_NAME,
+            test=_TEST,
+        )
     if "def check(" not in str(test):
-        raise Refused(f'has a "{_TEST}" without a function check(candidate): define it, or use "tests" of your own')
+        raise Refused(
+            N_('has a "{test}" without a function check(candidate): define it, or use "tests" of your own'), test=_TEST
+        )
     read = without(record, _NAME, _TEST, _REST)
     if isinstance(record.get(_REST), str) and "reference" not in read:
         read["reference"] = f"{prompt}{record[_REST]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.kernel.locales import N_
 from app.prompts.benchmarks import Benchmark, cell, without
 from app.prompts.bounded_json import Refused
 
@@ -18,10 +19,12 @@ def _read(record: Mapping[str, Any]) -> dict[str, Any] | None:
     kwargs = cell(record.get(KWARGS))
     kwargs = [{} for _ in ids] if kwargs in (None, "") else kwargs
     if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
-        raise Refused(f'has an "{IDS}" that is not a list of texts: write the ids of IFEval')
+        raise Refused(N_('has an "{ids}" that is not a list of texts: write the ids of IFEval'), ids=IDS)
     if not isinstance(kwargs, list) or len(kwargs) != len(ids) or not all(_is_kwargs(each) for each in kwargs):
         raise Refused(
-            f'has "{KWARGS}" that are not one object for each of its "{IDS}": write {{}} where there are none'
+            N_('has "{kwargs}" that are not one object for each of its "{ids}": write {{}} where there are none'),
+            kwargs=KWARGS,
+            ids=IDS,
         )
     named = [{key: value for key, value in (each or {}).items() if value is not None} for each in kwargs]
     return without(record, IDS, KWARGS) | {"tests": [{"kind": "instructions", "ids": ids, "kwargs": named}]}

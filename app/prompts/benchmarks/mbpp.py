@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from app.kernel.locales import N_
 from app.prompts.benchmarks import Benchmark, without
 from app.prompts.bounded_json import Refused
 from app.prompts.fields import json_cell
@@ -39,7 +40,7 @@ def _texts(record: Mapping[str, Any], key: str) -> list[str]:
     if given in (None, ""):
         return []
     if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
-        raise Refused(f'has a "{key}" that is not a list of texts: write each assertion as one')
+        raise Refused(N_('has a "{key}" that is not a list of texts: write each assertion as one'), key=key)
     return list(given)
 
 
@@ -50,7 +51,9 @@ def _names(tests: str, code: str) -> list[str]:
     names = [name for name in called if name in defined]
     names = names or [name for name in called if not hasattr(builtins, name) and name != "assert"]
     if not names:
-        raise Refused(f'has a "{TESTS}" that calls no function of its "code": write assertions that call it')
+        raise Refused(
+            N_('has a "{tests}" that calls no function of its "code": write assertions that call it'), tests=TESTS
+        )
     return names
 
 

@@ -11,9 +11,12 @@ from functools import cache
 from typing import Any
 
 from app.kernel.errors import BadInput
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.kernel.registries import members
 from app.prompts import archives, bounded_json
 from app.prompts.bounded_json import Refused
+from app.prompts.units import counted
 
 MAX_RECORDS = 1_000_000
 
@@ -85,7 +88,7 @@ def accepted() -> str:
 
 
 def _either(words: list[str]) -> str:
-    return f"{', '.join(words[:-1])} or {words[-1]}"
+    return _("{first} or {last}", first=", ".join(words[:-1]), last=words[-1])
 
 
 # ── For the modules ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -104,10 +107,10 @@ def value_of(raw: bytes) -> Any:
 
 def too_long(limits: Limits) -> Refused:
     """Of a record that is longer than :attr:`Limits.record_bytes`."""
-    return Refused(f"is longer than {limits.record_bytes:,} bytes: shorten it")
+    return Refused(N_("is longer than {most} bytes: shorten it"), most=f"{limits.record_bytes:,}")
 
 
 def check_count(number: int, unit: str) -> None:
-    """Refuse the file at its record ``number``, where that is one too many; ``unit`` is in the plural."""
+    """Refuse the file at its record ``number``, where that is one too many."""
     if number > MAX_RECORDS:
-        raise BadInput(f"The file has more than {MAX_RECORDS:,} {unit}: split it.")
+        raise BadInput(_("The file has more than {records}: split it.", records=counted(unit, MAX_RECORDS)))

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from app.kernel.errors import BadInput
+from app.kernel.locales import N_, number
+from app.kernel.locales import gettext as _
 from app.kernel.storable import flaw
 from app.prompts import bounded_json
 from app.prompts.bounded_json import Refused
@@ -18,7 +20,9 @@ from app.prompts.shapes import known_keys
 
 def _why_not(text: bytes, suffix: str) -> str | None:
     if re.match(rb'\{\s*"|\[\s*[{\["]', head_of(text)):
-        return f"This looks like JSON, but its name says {suffix[1:].upper()}: rename it to .json or .jsonl."
+        return _(
+            "This looks like JSON, but its name says {name}: rename it to .json or .jsonl.", name=suffix[1:].upper()
+        )
     return None
 
 
@@ -39,8 +43,11 @@ class _Lines:
         self.pulled += len(line)
         if self.pulled > self._limit:
             raise BadInput(
-                f"A row of the CSV has more than {self._limit:,} characters. Perhaps a quote is never closed: "
-                'inside a quoted cell, write each quote twice ("").'
+                _(
+                    "A row of the CSV has more than {limit} characters. Perhaps a quote is never closed: inside "
+                    'a quoted cell, write each quote twice ("").',
+                    limit=number(self._limit),
+                )
             )
         if not line:
             raise StopIteration
@@ -56,7 +63,7 @@ def _rows(text: bytes, limits: Limits) -> Iterator[Row]:
     begins, rows = skipped + 1, 0
     try:
         for cells in reader:
-            number, begins, lines.pulled = begins, skipped + reader.line_num + 1, 0
+            at, begins, lines.pulled = begins, skipped + reader.line_num + 1, 0
             # A blank line, or the ",," that a spreadsheet leaves. In a file of one column, "" is a row that says nothing.
             if not any(cells) and (header is None or len(cells) != 1):
                 continue
@@ -64,12 +71,16 @@ def _rows(text: bytes, limits: Limits) -> Iterator[Row]:
                 header = _header(cells)
                 continue
             rows += 1
-            check_count(rows, "rows")
-            yield number, _cells(header, cells)
+            check_count(rows, "row")
+            yield at, _cells(header, cells)
     except csv.Error as error:
         raise BadInput(
-            f"The CSV cannot be read at line {skipped + reader.line_num:,} ({error}): put cells with commas, quotes or line "
-            'breaks in quotes, and write quotes inside them twice ("").'
+            _(
+                "The CSV cannot be read at line {line} ({error}): put cells with commas, quotes or line "
+                'breaks in quotes, and write quotes inside them twice ("").',
+                line=number(skipped + reader.line_num),
+                error=error,
+            )
         ) from None
 
 
@@ -89,21 +100,27 @@ def _header(cells: list[str]) -> list[str]:
     names = [cell.strip() for cell in cells]
     wrong = flaw("".join(names))
     if wrong:
-        raise BadInput(f"The first line of the CSV, which names its columns, contains {wrong}: correct it there.")
+        raise BadInput(
+            _("The first line of the CSV, which names its columns, contains {wrong}: correct it there.", wrong=wrong)
+        )
     known = known_keys()
     if not any(name in known for name in names):
         shown = ", ".join(f'"{name[:40]}"' for name in names[:8])
-        raise BadInput(f'The CSV needs a first line that names its columns, one of them "prompt". It names {shown}.')
+        raise BadInput(
+            _('The CSV needs a first line that names its columns, one of them "prompt". It names {shown}.', shown=shown)
+        )
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise BadInput(f'The CSV has two columns named "{twice[:40]}": rename or remove one.')
+        raise BadInput(_('The CSV has two columns named "{twice}": rename or remove one.', twice=twice[:40]))
     return names
 
 
 def _cells(header: list[str], cells: list[str]) -> Any:
     if len(cells) != len(header):
         return Refused(
-            f"has {len(cells)} cells where the header has {len(header)}: put cells with commas or line breaks in quotes"
+            N_("has {n} cells where the header has {wanted}: put cells with commas or line breaks in quotes"),
+            n=len(cells),
+            wanted=len(header),
         )
     record = dict(zip(header, cells, strict=True))
     try:

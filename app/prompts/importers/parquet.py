@@ -19,7 +19,10 @@ from typing import IO, Any, NoReturn
 
 import structlog
 
+from app.kernel import stored_words
 from app.kernel.errors import BadInput
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.kernel.settings import ROOT
 from app.prompts.bounded_json import Refused
 from app.prompts.importers import MAX_RECORDS, Importer, Limits, Row, too_long, value_of
@@ -40,15 +43,23 @@ CHILD_ENVIRONMENT = {
 }
 ROWS_AT_ONCE = 64
 MAX_COLUMNS = 200
-NOTHING_READ = "The Parquet file cannot be read: it is damaged, or unpacks to far more than it declares. Save it again."
+NOTHING_READ = N_(
+    "The Parquet file cannot be read: it is damaged, or unpacks to far more than it declares. Save it again."
+)
 
 
-def _why_not(content: bytes, _: str) -> str | None:
+_TOO_MUCH = N_("The Parquet file unpacks to more than {most} bytes: split it.")
+
+
+def _why_not(content: bytes, _suffix: str) -> str | None:
     begun = content.startswith(SIGNATURE)
     if begun and content.endswith(SIGNATURE):
         return None
-    what = "a Parquet file that was cut off" if begun else "text" if b"\0" not in content[:4096] else "data"
-    return f"This looks like {what}, but its name says Parquet: save it as Parquet."
+    if begun:
+        return _("This looks like a Parquet file that was cut off, but its name says Parquet: save it as Parquet.")
+    if b"\0" not in content[:4096]:
+        return _("This looks like text, but its name says Parquet: save it as Parquet.")
+    return _("This looks like data, but its name says Parquet: save it as Parquet.")
 
 
 def _rows(content: bytes, limits: Limits) -> Iterator[Row]:
@@ -80,13 +91,18 @@ def _unpack(source: IO[bytes], rows: IO[bytes], total_bytes: int) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise BadInput(f"The Parquet file takes longer than {CHILD_SECONDS} seconds to unpack: split it.") from None
+        raise BadInput(
+            _(
+                "The Parquet file takes longer than {n} seconds to unpack: split it.",
+                n=CHILD_SECONDS,
+            )
+        ) from None
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
         if done.returncode == STOPPED and said:
-            raise BadInput(said)
+            raise BadInput(stored_words.said(said))
         log.warning("parquet_reader_failed", status=done.returncode, said=said)
-        raise BadInput(NOTHING_READ)
+        raise BadInput(_(NOTHING_READ))
 
 
 IMPORTER = Importer(
@@ -117,32 +133,44 @@ def main() -> None:
         _check_names(table.schema_arrow.names)
         _write(table, total_bytes)
     except (MemoryError, OverflowError):
-        _stop(f"The Parquet file unpacks to more than {total_bytes:,} bytes: split it.")
+        _stop(_TOO_MUCH, most=f"{total_bytes:,}")
     except (pa.ArrowException, OSError, ValueError) as error:
-        _stop(f"The Parquet file cannot be read ({str(error).splitlines()[0][:200]}): save it again.")
+        _stop(N_("The Parquet file cannot be read ({error}): save it again."), error=str(error).splitlines()[0][:200])
 
 
 def _bound(what: int, most: int) -> None:
-    _, allowed = resource.getrlimit(what)
+    _now, allowed = resource.getrlimit(what)
     bound = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
     resource.setrlimit(what, (bound, bound))
 
 
 def _check_declared(declared: Any, total_bytes: int) -> None:
     if declared.num_rows > MAX_RECORDS:
-        _stop(f"The Parquet file has {declared.num_rows:,} rows, {MAX_RECORDS:,} is the most: split it.")
+        _stop(
+            N_("The Parquet file has {n} rows, {most} is the most: split it."),
+            n=f"{declared.num_rows:,}",
+            most=f"{MAX_RECORDS:,}",
+        )
     if declared.num_columns > MAX_COLUMNS:
-        _stop(f"The Parquet file has {declared.num_columns:,} columns, {MAX_COLUMNS} is the most: keep those needed.")
+        _stop(
+            N_("The Parquet file has {n} columns, {most} is the most: keep those needed."),
+            n=f"{declared.num_columns:,}",
+            most=MAX_COLUMNS,
+        )
     size = sum(declared.row_group(number).total_byte_size for number in range(declared.num_row_groups))
     if size > total_bytes:
-        _stop(f"The Parquet file unpacks to {size:,} bytes, {total_bytes:,} is the most: split it.")
+        _stop(
+            N_("The Parquet file unpacks to {size} bytes, {most} is the most: split it."),
+            size=f"{size:,}",
+            most=f"{total_bytes:,}",
+        )
 
 
 def _check_names(names: list[str]) -> None:
     """A row is an object, in which the second of two columns of one name would silently replace the first."""
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        _stop(f"The Parquet file has two columns named {json.dumps(twice[:40])}: rename or remove one.")
+        _stop(N_("The Parquet file has two columns named {name}: rename or remove one."), name=json.dumps(twice[:40]))
 
 
 def _write(table: Any, total_bytes: int) -> None:
@@ -153,7 +181,7 @@ def _write(table: Any, total_bytes: int) -> None:
             line = _row_line(columns, row)
             written += len(line)
             if written > total_bytes:
-                _stop(f"The Parquet file unpacks to more than {total_bytes:,} bytes: split it.")
+                _stop(_TOO_MUCH, most=f"{total_bytes:,}")
             sys.stdout.buffer.write(line)
 
 
@@ -162,9 +190,9 @@ def _row_line(columns: list[tuple[str, Any]], row: int) -> bytes:
         values = {name: _plain(column[row].as_py()) for name, column in columns}
         return json.dumps(values, default=str).encode() + b"\n"
     except UnicodeDecodeError:
-        return b"!has text that is not UTF-8: write it again as UTF-8\n"
+        return f"!{N_('has text that is not UTF-8: write it again as UTF-8')}\n".encode()
     except _BinaryCell:
-        return b"!has a cell of binary data, a picture perhaps: only text can be imported\n"
+        return f"!{N_('has a cell of binary data, a picture perhaps: only text can be imported')}\n".encode()
 
 
 class _BinaryCell(Exception):
@@ -184,8 +212,9 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _stop(reason: str) -> NoReturn:
-    sys.stderr.write(reason)
+def _stop(reason: str, **values: object) -> NoReturn:
+    """End with a sentence, in English: whoever called retells it."""
+    sys.stderr.write(reason.format(**values) if values else reason)
     _end(STOPPED)
 
 

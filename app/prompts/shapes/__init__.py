@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from app.kernel.locales import N_
 from app.kernel.registries import members
 from app.prompts.bounded_json import Refused
 from app.prompts.fields import Record
@@ -84,9 +85,9 @@ class Read(Shape):
         if any(record.get(key) not in (None, "") for key in self.keys):
             return None
         blank = next((key for key in self.keys if key in record), None)
-        return (
-            has_none_of(self.keys, record) if blank is None else f'has a blank "{blank}": write the prompt or remove it'
-        )
+        if blank is None:
+            return has_none_of(self.keys, record)
+        return N_('has a blank "{key}": write the prompt or remove it').format(key=blank)
 
 
 @cache
@@ -108,8 +109,8 @@ def known_keys() -> list[str]:
 def has_none_of(keys: Sequence[str], record: Mapping[str, Any]) -> str:
     """The sentence about a record without any of ``keys``."""
     wanted = " or ".join(f'"{key}"' for key in keys)
-    given = ", ".join(f'"{key[:40]}"' for key in list(record)[:6]) or "none"
-    return f"has no {wanted}; its keys are {given}: rename the right one"
+    given = ", ".join(f'"{key[:40]}"' for key in list(record)[:6]) or N_("none")
+    return N_("has no {wanted}; its keys are {given}: rename the right one").format(wanted=wanted, given=given)
 
 
 # ── Reading one record ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -150,7 +151,11 @@ def conversation(record: Record) -> list[Message]:
     fitting = [(each, key) for each in readable() for key in each.keys if record.has(key)]
     spoken = [key for each, key in fitting if not each.is_task]
     if len(spoken) > 1:
-        raise Refused(f'has both "{spoken[0]}" and "{spoken[1]}": keep the one that holds the conversation')
+        raise Refused(
+            N_('has both "{one}" and "{other}": keep the one that holds the conversation'),
+            one=spoken[0],
+            other=spoken[1],
+        )
     if fitting:
         shape, key = fitting[0]
         return shape.read(record, key)

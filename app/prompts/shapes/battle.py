@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.kernel.locales import N_
 from app.prompts.benchmarks import cell
 from app.prompts.bounded_json import Refused
 from app.prompts.messages import empty
 from app.prompts.restating import ends_with_answer, prefer, shared, turn
 from app.prompts.shapes import Answered, Restated
 
-LATER = (
+LATER = N_(
     "These battles went on for several turns, and those before the last answers differ between the two models. The first "
     "answers that differ are compared; the conversations, and who won them, are kept in the metadata of each prompt."
 )
@@ -27,7 +28,7 @@ def _restate(record: Mapping[str, Any]) -> Restated | None:
     if not empty(rest.get("conversation_a")) and not empty(rest.get("conversation_b")):
         return _conversations(rest)
     if not empty(rest.get("conversation_a")) or not empty(rest.get("conversation_b")):
-        raise Refused('is a battle with one conversation: "conversation_a" and "conversation_b" must both be there')
+        raise Refused(N_('is a battle with one conversation: "conversation_a" and "conversation_b" must both be there'))
     named = any(key in rest for key in ("model_a", "model_b", "winner_model_a"))
     if named and not empty(rest.get("response_a")) and not empty(rest.get("response_b")):
         return _of_table(rest)
@@ -39,7 +40,7 @@ def _conversations(rest: dict[str, Any]) -> Restated:
     at = min(shared(one, other), len(one) - 1, len(other) - 1)  # both may have said the same to the end
     if at == 0 or turn(one[at - 1])[0] != "user":
         raise Refused(
-            "has two conversations that do not part at an answer: a comparison needs one prompt and two answers"
+            N_("has two conversations that do not part at an answer: a comparison needs one prompt and two answers")
         )
     later = max(len(one), len(other)) > at + 1
     responses = _answers(rest, one[at], other[at], whole=not later)

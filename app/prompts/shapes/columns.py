@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.kernel.locales import N_
 from app.prompts.shapes import Unread
 
-WHOLE_COLUMNS = 'holds whole columns, not one prompt: save the table as records (pandas: orient="records")'
+WHOLE_COLUMNS = N_('holds whole columns, not one prompt: save the table as records (pandas: orient="records")')
 
 
 def _why_not(record: Mapping[str, Any]) -> str | None:

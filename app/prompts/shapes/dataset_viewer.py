@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.kernel.locales import N_
 from app.prompts.bounded_json import Refused
 from app.prompts.shapes import Wrapper
 
@@ -16,7 +17,7 @@ def _unwrap(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if not isinstance(row, dict) or not record.keys() <= _KEYS:
         return None
     if record.get("truncated_cells"):
-        raise Refused("was cut short by the dataset viewer: download the file itself")
+        raise Refused(N_("was cut short by the dataset viewer: download the file itself"))
     return {key: value for key, value in record.items() if key == "row_idx"} | row
 
 

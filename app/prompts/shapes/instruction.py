@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from app.kernel.locales import N_
 from app.prompts.bounded_json import Refused
 from app.prompts.fields import Record, text, text_or_number, user
 from app.prompts.messages import Message
 from app.prompts.shapes import Read
 
-OTHER_INSTANCES = (
+OTHER_INSTANCES = N_(
     "The instruction comes with several inputs. The first is imported; the others are kept in metadata as instances."
 )
 
@@ -18,7 +19,9 @@ def _read(record: Record, key: str) -> list[Message]:
     instances = record.take("instances")
     if instances is not None:
         if not isinstance(instances, list) or not instances or not isinstance(instances[0], dict):
-            raise Refused('has "instances" that are not a list of {"input", "output"} objects: correct or remove them')
+            raise Refused(
+                N_('has "instances" that are not a list of {"input", "output"} objects: correct or remove them')
+            )
         source = Record(dict(instances[0]))
         if instances[1:]:
             record.rest["instances"] = instances[1:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from app.kernel.locales import N_
 from app.prompts.bounded_json import Refused
 from app.prompts.messages import empty
 from app.prompts.shapes import Answered, Restated
@@ -20,22 +21,22 @@ def _restate(record: Mapping[str, Any]) -> Restated | None:
     if not isinstance(root, dict) or not isinstance(root.get("replies"), list):
         if "message_tree_id" in record and "text" in record and "role" in record:
             raise Refused(
-                "is one message of OpenAssistant: use the file of trees, which keeps answers with their prompt"
+                N_("is one message of OpenAssistant: use the file of trees, which keeps answers with their prompt")
             )
         return None
     tree = {key: value for key, value in record.items() if key != "prompt"}
     found = [{**made, "metadata": {**tree, **made["metadata"]}} for made in _turns(root, [])]
     if not found:
-        raise Refused("is a tree in which no turn has two answers: there is nothing to compare")
+        raise Refused(N_("is a tree in which no turn has two answers: there is nothing to compare"))
     return Restated(records=found)
 
 
 def _turns(node: Any, before: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
     """The prompts at and below ``node``."""
     if not isinstance(node, dict) or not isinstance(node.get("text"), str) or node.get("role") not in _ROLES:
-        raise Refused('has a message without "text" and "role": use the file of trees as it was published')
+        raise Refused(N_('has a message without "text" and "role": use the file of trees as it was published'))
     if len(before) >= _DEEPEST:
-        raise Refused(f"is a tree of more than {_DEEPEST} turns: shorten it")
+        raise Refused(N_("is a tree of more than {deepest} turns: shorten it"), deepest=_DEEPEST)
     if node.get("deleted"):
         return
     way = [*before, {"role": _ROLES[node["role"]], "content": node["text"]}]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from app.kernel.locales import N_
 from app.prompts.bounded_json import Refused
 from app.prompts.messages import empty
 from app.prompts.restating import CHOSEN, PREFERENCE, REJECTED, ends_with_answer, same, transcript, turn
@@ -27,15 +28,19 @@ def _restate(record: Mapping[str, Any]) -> Restated | None:
         return None
     if len(given) == 1:
         other = REJECTED if given[0] == CHOSEN else CHOSEN
-        raise Refused(f'has a "{given[0]}" without a "{other}": write both, or keep the prompt alone')
+        raise Refused(
+            N_('has a "{given}" without a "{other}": write both, or keep the prompt alone'), given=given[0], other=other
+        )
     rest = dict(record)
     before, answers = zip(*(_parted(rest.pop(side), side) for side in SIDES), strict=True)
     if not same(*before):
-        raise Refused('has a "chosen" and a "rejected" that answer different prompts: only their last turn may differ')
+        raise Refused(
+            N_('has a "chosen" and a "rejected" that answer different prompts: only their last turn may differ')
+        )
     _put_prompt(rest, before[0], answers)
     said = _of_sides(rest)
     if turn(answers[0])[1] == turn(answers[1])[1]:
-        raise Refused('has the same text as "chosen" and as "rejected": nothing is left to compare')
+        raise Refused(N_('has the same text as "chosen" and as "rejected": nothing is left to compare'))
     responses = [
         {**_plain(answer), **said[side], PREFERENCE: side} for side, answer in zip(SIDES, answers, strict=True)
     ]
@@ -65,7 +70,7 @@ def _put_prompt(rest: dict[str, Any], before: list[Any], answers: tuple[dict[str
     if said in (None, "", turn(before[-1])[1]) or (isinstance(said, list) and same(said, before)):
         rest.pop("prompt", None)
     else:
-        raise Refused('has a "prompt" that "chosen" and "rejected" do not continue: keep one of them')
+        raise Refused(N_('has a "prompt" that "chosen" and "rejected" do not continue: keep one of them'))
     for key in _CONVERSATIONS:
         beside = rest.get(key)
         if isinstance(beside, list) and (same(beside, before) or any(same(beside, [*before, a]) for a in answers)):

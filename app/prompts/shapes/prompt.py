@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.kernel.locales import N_
 from app.prompts.bounded_json import Refused, loads
 from app.prompts.fields import Record, listed, looks_printed, printed, text, turns_of, user
 from app.prompts.messages import Message
@@ -14,7 +15,7 @@ def _read(record: Record, key: str) -> list[Message]:
     value = record.take(key)
     if isinstance(value, str):
         return [user(text(value, key))]
-    return turns_of(record, listed(value, key, "text or a list of messages"), key)
+    return turns_of(record, listed(value, key, N_("text or a list of messages")), key)
 
 
 def _listed_in_cell(value: Any) -> Any:

@@ -20,7 +20,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from starlette.datastructures import Headers, MutableHeaders
 
-from app.kernel import locales, origin
+from app.kernel import locales, origin, stored_words
 from app.kernel.settings import ROOT, get_settings
 from app.shell.assets import FOR_EVER, asset, bundle, is_current
 from training.formats import languages
@@ -61,7 +61,7 @@ def templates() -> Environment:
     environment.install_gettext_callables(locales.gettext, locales.plural_form, newstyle=True)  # type: ignore[attr-defined]
     environment.globals |= {"asset": asset, "bundle": bundle, "STRENGTHS": STRENGTHS}
     environment.globals |= {"locale": locales.current, "locales": locales.offered}
-    environment.filters |= {"number": locales.number, "percent": locales.percent}
+    environment.filters |= {"number": locales.number, "percent": locales.percent, "said": stored_words.said}
     environment.filters["utc"] = _utc
     environment.filters["browser"] = _browser
     environment.filters["language"] = lambda code: languages.named([code])

@@ -44,7 +44,7 @@ class _Pseudo(stdlib.NullTranslations):
     def gettext(self, message: str) -> str:
         parts = _KEPT.split(message)
         words = "".join(part if at % 2 else part.translate(_ACCENTED) for at, part in enumerate(parts))
-        return f"⟦{words}⟧"
+        return f"⟦{words}{' ·' * (len(message) // 8)}⟧"
 
     def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
         return self.gettext(msgid1 if n == 1 else msgid2)
@@ -94,13 +94,12 @@ class Locale:
             return ""
         said: dict[str, str | list[str]] = {}
         for message in read(SOURCE if self.code in PSEUDO else self.code):
-            if not any(path.startswith("static/") for path, _line in message.locations):
-                continue
-            if isinstance(message.id, tuple):
-                forms = [self.translations.gettext(each) for each in message.id]
-                said[message.id[0]] = forms if self.code in PSEUDO else list(message.string)
-            else:
-                said[message.id] = self.translations.gettext(message.id)
+            if any(path.startswith("static/") for path, _line in message.locations):
+                one, *more = [message.id] if isinstance(message.id, str) else message.id
+                forms = message.string or ""
+                if self.code in PSEUDO:
+                    forms = [self.translations.gettext(each) for each in (one, *more)]
+                said[one] = list(forms) if more else forms if isinstance(forms, str) else forms[0]
         return f"window.corralTexts = {json.dumps(said, ensure_ascii=False, sort_keys=True)};\n"
 
     @cached_property

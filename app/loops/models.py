@@ -8,6 +8,8 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kernel.db import Base, Created, Key, Time, enum_column
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 
 FIRST_LOOP = 1
 """The loop that every installation has."""
@@ -41,7 +43,16 @@ class RoundState(StrEnum):
     @property
     def label(self) -> str:
         """What pages call it."""
-        return "in contest" if self is RoundState.CHALLENGING else self.value
+        return _(_STATES[self])
+
+
+_STATES = {
+    RoundState.COLLECTING: N_("collecting"),
+    RoundState.TRAINING: N_("training"),
+    RoundState.CHECKING: N_("checking"),
+    RoundState.CHALLENGING: N_("in contest"),
+    RoundState.COMPLETE: N_("complete"),
+}
 
 
 class Verdict(StrEnum):
@@ -59,12 +70,12 @@ class Verdict(StrEnum):
     @property
     def label(self) -> str:
         """What pages call it."""
-        return "promoted by override" if self is Verdict.OVERRIDDEN else self.value
+        return _(_OUTCOMES[self])
 
     @property
     def words(self) -> str:
         """What it means for the policy."""
-        return _VERDICTS[self]
+        return _(_VERDICTS[self])
 
     @property
     def promotes(self) -> bool:
@@ -72,12 +83,19 @@ class Verdict(StrEnum):
         return self in {Verdict.PROMOTED, Verdict.OVERRIDDEN}
 
 
+_OUTCOMES = {
+    Verdict.PROMOTED: N_("promoted"),
+    Verdict.REFUSED: N_("refused"),
+    Verdict.INCONCLUSIVE: N_("inconclusive"),
+    Verdict.WITHDRAWN: N_("withdrawn"),
+    Verdict.OVERRIDDEN: N_("promoted by override"),
+}
 _VERDICTS = {
-    Verdict.PROMOTED: "The new policy became the champion.",
-    Verdict.REFUSED: "The champion stays: the new policy is not better by enough, or is worse.",
-    Verdict.INCONCLUSIVE: "The champion stays: the contest ended before it showed that the new policy is better.",
-    Verdict.WITHDRAWN: "The champion stays: an admin ended the contest.",
-    Verdict.OVERRIDDEN: "An admin made the new policy the champion, against the gate.",
+    Verdict.PROMOTED: N_("The new policy became the champion."),
+    Verdict.REFUSED: N_("The champion stays: the new policy is not better by enough, or is worse."),
+    Verdict.INCONCLUSIVE: N_("The champion stays: the contest ended before it showed that the new policy is better."),
+    Verdict.WITHDRAWN: N_("The champion stays: an admin ended the contest."),
+    Verdict.OVERRIDDEN: N_("An admin made the new policy the champion, against the gate."),
 }
 
 

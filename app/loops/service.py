@@ -7,6 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.kernel.errors import Conflict
+from app.kernel.locales import gettext as _
 from app.loops import queries
 from app.loops.models import FIRST_LOOP, Loop, Round
 
@@ -40,5 +41,5 @@ def lock_current_round(session: Session) -> Round:
     query = select(Round).where(Round.state.not_in(queries.ENDED_COLLECTING)).with_for_update()
     current = session.scalar(query.execution_options(populate_existing=True))
     if current is None:
-        raise Conflict("There is no round yet. Start the installation with `corral up` first.")
+        raise Conflict(_("There is no round yet. Start the installation with `corral up` first."))
     return current

@@ -91,10 +91,10 @@ class Forecast:
 
     @property
     def judgements(self) -> str:
-        """How many, in words."""
+        """How many, in words that begin a sentence."""
         if self.by_score:
-            return ngettext("about {n} more judgement", "about {n} more judgements", self.more)
-        return ngettext("at most {n} more judgement", "at most {n} more judgements", self.more)
+            return ngettext("About {n} more judgement", "About {n} more judgements", self.more)
+        return ngettext("At most {n} more judgement", "At most {n} more judgements", self.more)
 
     @property
     def time(self) -> str:

@@ -78,10 +78,12 @@ def check(session: Session, kinds: Collection[RunKind], weights: Weights) -> Non
             raise refused("weights", _("There is no source {id}.", id=source_id))
         if source.withdrawn_at:
             raise refused("weights", _("“{name}” was withdrawn: leave its weight out.", name=source.name))
-        why = _(
-            "“{name}” holds {kind}, from which no run learns: leave its weight out.",
-            name=source.name,
-            kind=source.kind.label.lower(),
+        why = (
+            _("“{name}” holds preferences, from which no run learns: leave its weight out.", name=source.name)
+            if source.kind is SourceKind.PREFERENCES
+            else _(
+                "“{name}” holds prompts with answers, from which no run learns: leave its weight out.", name=source.name
+            )
         )
         raise refused("weights", why)
 

@@ -11,7 +11,7 @@ import argparse
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from babel.messages import Catalog
@@ -21,7 +21,10 @@ from babel.messages.pofile import write_po
 
 from app.kernel.locales import FOLDER, SOURCE, read
 from app.kernel.settings import ROOT
+from app.rounds.choosing import COUNTED
 from scripts import bare_texts
+from training.formats import mix
+from workers.board.computing import METHOD
 
 PLACES: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
@@ -34,6 +37,13 @@ PLACES: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     ("static/js", "**.js", "javascript", {}),
 )
 KEYWORDS = {"_": None, "gettext": None, "N_": None, "ngettext": (1, 2), "t": None, "tn": (1, 2)}
+_MADE = {*mix.AS_IN_PAPER, *(name.removeprefix("rows/") for name in COUNTED if name.startswith("rows/"))}
+VOCABULARIES: tuple[Iterable[str], ...] = (
+    (*mix.PAPER, *mix.DIMENSIONS, mix.UNKNOWN, mix.MISSING),
+    [source.replace("_", " ") for source in sorted(_MADE)],
+    (METHOD,),
+)
+"""Words of training and of workers, which know no readers."""
 _TO_KEEP = re.compile(r"%\(\w+\)s|%%|\{\w+\}|</?\w+[^>]*>")
 
 
@@ -44,6 +54,9 @@ def collected() -> Catalog:
         found = extract_from_dir(ROOT / folder, [(pattern, method)], {pattern: options}, keywords=KEYWORDS)
         for name, _line, message, _comments, context in found:
             catalog.add(message, locations=[(f"{folder}/{name}", 0)], context=context)
+    for words in VOCABULARIES:
+        for word in words:
+            catalog.add(str(word), locations=[("app/vocabularies", 0)])
     return catalog
 
 

@@ -138,7 +138,7 @@ def train(
     typed = dict(zip(source or (), weight or (), strict=False))
     try:
         weights = {number: weight_of(said) for number, said in typed.items()}
-        first, *_ = service.start_training(session, user, learnt.others(session, weights))
+        first = service.start_training(session, user, learnt.others(session, weights))[0]
     except BadInput as error:
         page = _rounds(session, user, typed, error.message)
         return render(request, "rounds/rounds.html", page, status=422)

@@ -51,7 +51,7 @@ SHOWN_BY = {
 }
 MARKS = {"_", "gettext", "ngettext", "N_", "pgettext"}
 SPOKEN = {"t", "tn"}
-PROGRAMS = ("app/client", "app/commands", "app/laptop", "app/services")
+PROGRAMS = ("app/client", "app/commands", "app/laptop", "app/registry/adapters.py", "app/services")
 """What is read in a terminal and by programs, in English."""
 _HOLE, _BLOCK = "\x01", "\x02"
 _WORD = re.compile(r"[A-Za-z]{2,}")

@@ -21,8 +21,11 @@ from babel.messages.pofile import write_po
 
 from app.kernel.locales import FOLDER, SOURCE, read
 from app.kernel.settings import ROOT
+from app.rounds.choosing import COUNTED
 from scripts import bare_texts
+from training.formats import mix
 from training.formats.words import FROM_SCRATCH, OF_MORE, OF_TWO, OUTCOMES, STRENGTHS
+from workers.board.computing import METHOD
 
 PLACES: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
@@ -35,14 +38,18 @@ PLACES: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     ("static/js", "**.js", "javascript", {}),
 )
 KEYWORDS = {"_": None, "gettext": None, "N_": None, "ngettext": (1, 2), "t": None, "tn": (1, 2)}
+_MADE = {*mix.AS_IN_PAPER, *(name.removeprefix("rows/") for name in COUNTED if name.startswith("rows/"))}
 VOCABULARIES: tuple[Iterable[str], ...] = (
     STRENGTHS.values(),
     OUTCOMES.values(),
     OF_TWO.values(),
     OF_MORE.values(),
     (FROM_SCRATCH,),
+    (*mix.PAPER, *mix.DIMENSIONS, mix.UNKNOWN, mix.MISSING),
+    [source.replace("_", " ") for source in sorted(_MADE)],
+    (METHOD,),
 )
-"""Words that are also values, in files and in the database, so that they are not marked where they stand."""
+"""Words that are not marked where they stand: also values in files and in the database, or said where no reader is known."""
 _TO_KEEP = re.compile(r"%\(\w+\)s|%%|\{\w+\}|</?\w+[^>]*>")
 
 

@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session
 from app.accounts.models import Role, User
 from app.annotations.queries import COUNT_UP_TO, OpenBatch, visible_batches
 from app.batches.queries import Progress, batch_progress
+from app.kernel.locales import gettext as _
+from app.kernel.locales import ngettext, number
 from app.kernel.settings import get_settings
 from app.loops.models import Round, RoundState
 from app.loops.queries import current_round
@@ -78,38 +80,47 @@ def next_step(user: User, seen: Overview, waiting: int, contest: Card | None = N
 def _running(seen: Overview) -> Iterator[Step]:
     state = seen.round.state if seen.round else None
     if state is RoundState.TRAINING:
-        reason = "The new policy is then measured, and compared by people with the champion."
-        yield Step("Training is running", reason, "/rounds", "Watch", busy=True)
+        reason = _("The new policy is then measured, and compared by people with the champion.")
+        yield Step(_("Training is running"), reason, "/rounds", _("Watch"), busy=True)
     if state is RoundState.CHECKING:
-        reason = "If nothing speaks against it, people compare it with the champion."
-        yield Step("The new policy is being measured", reason, "/rounds", "Watch", busy=True)
+        reason = _("If nothing speaks against it, people compare it with the champion.")
+        yield Step(_("The new policy is being measured"), reason, "/rounds", _("Watch"), busy=True)
 
 
 def _decisions(seen: Overview) -> Iterator[Step]:
     """What only an admin can do so that people have work, the most pressing first."""
     if not seen.batches:
-        yield Step("Upload prompts", "This round has no batch yet.", "/batches/new", "New batch")
+        yield Step(_("Upload prompts"), _("This round has no batch yet."), "/batches/new", _("New batch"))
     for batch, progress in seen.batches:
         if batch.state is BatchState.PREPARING and progress.total and (progress.far_ahead or not progress.unsettled):
-            reason = f"Every prompt of “{batch.name}” has its responses."
+            reason = _("Every prompt of “{batch}” has its responses.", batch=batch.name)
             if progress.far_ahead:
-                reason = f"“{batch.name}” has enough responses to begin with; the others follow as people work."
-            yield Step("Open the batch", reason, f"/batches/{batch.id}", "Look at it")
+                reason = _(
+                    "“{batch}” has enough responses to begin with; the others follow as people work.", batch=batch.name
+                )
+            yield Step(_("Open the batch"), reason, f"/batches/{batch.id}", _("Look at it"))
 
 
 def _contest(seen: Overview, contest: Card | None) -> Iterator[Step]:
     """What decides the open contest: judgements, and prompts to judge."""
     if contest is None or contest.forecast is None or not contest.forecast.more:
         return
-    decide = f"{contest.forecast.judgements} {'decides' if contest.forecast.more == 1 else 'decide'} it"
+    decides = (
+        ngettext("About {n} more judgement decides it", "About {n} more judgements decide it", contest.forecast.more)
+        if contest.forecast.by_score
+        else ngettext(
+            "At most {n} more judgement decides it", "At most {n} more judgements decide it", contest.forecast.more
+        )
+    )
     challenger = contest.contest.challenger.name
     if any(_unfinished(batch, progress) for batch, progress in seen.batches):
-        yield Step(
-            decide[0].upper() + decide[1:], f"Whether {challenger} becomes the champion.", "/annotate", "Annotate"
-        )
+        reason = _("Whether {name} becomes the champion.", name=challenger)
+        yield Step(decides, reason, "/annotate", _("Annotate"))
     else:
-        reason = f"{decide[0].upper()}{decide[1:]}, whether {challenger} becomes the champion, and nothing waits."
-        yield Step("Upload prompts", reason, "/batches/new", "New batch")
+        reason = _(
+            "{decides}, whether {name} becomes the champion, and nothing waits.", decides=decides, name=challenger
+        )
+        yield Step(_("Upload prompts"), reason, "/batches/new", _("New batch"))
 
 
 def _unfinished(batch: Batch, progress: Progress) -> bool:
@@ -122,21 +133,26 @@ def _unfinished(batch: Batch, progress: Progress) -> bool:
 def _training(seen: Overview) -> Iterator[Step]:
     ready = seen.readiness
     if ready and ready.blocked is None:
-        new = f"{ready.new_annotations:,} new judgement{'' if ready.new_annotations == 1 else 's'}"
-        yield Step(
-            f"Start a training: {new}", f"Up to {ready.trainable:,} pairs to learn from.", "/rounds", "To the round"
+        title = ngettext(
+            "Start a training: {n} new judgement", "Start a training: {n} new judgements", ready.new_annotations
         )
+        reason = _("Up to {n} pairs to learn from.", n=number(ready.trainable))
+        yield Step(title, reason, "/rounds", _("To the round"))
 
 
 def _work(seen: Overview, waiting: int) -> Iterator[Step]:
     if waiting:
-        count = str(waiting) if waiting < COUNT_UP_TO else f"{COUNT_UP_TO}+"
-        yield Step(f"{count} comparison{' waits' if waiting == 1 else 's wait'}", "", "/annotate", "Annotate")
+        title = (
+            ngettext("{n} comparison waits", "{n} comparisons wait", waiting)
+            if waiting < COUNT_UP_TO
+            else _("{n}+ comparisons wait", n=number(COUNT_UP_TO))
+        )
+        yield Step(title, "", "/annotate", _("Annotate"))
     if any(progress.unsettled and not progress.far_ahead for _, progress in seen.batches):
-        reason = "Comparisons appear as their responses are ready."
-        yield Step("Responses are being generated", reason, "/batches", "Watch", busy=True)
+        reason = _("Comparisons appear as their responses are ready.")
+        yield Step(_("Responses are being generated"), reason, "/batches", _("Watch"), busy=True)
 
 
 def _more_prompts(seen: Overview) -> Iterator[Step]:
     if seen.readiness and seen.readiness.blocked and not any(_unfinished(*each) for each in seen.batches):
-        yield Step("Upload more prompts", seen.readiness.blocked, "/batches/new", "New batch")
+        yield Step(_("Upload more prompts"), seen.readiness.blocked, "/batches/new", _("New batch"))

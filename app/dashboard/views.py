@@ -18,6 +18,8 @@ from app.dashboard.queries import Overview, Step
 from app.dialogues.queries import OpenDialogues
 from app.dialogues.queries import open_batches as open_dialogues
 from app.kernel.db import DbSession
+from app.kernel.locales import gettext as _
+from app.kernel.locales import number
 from app.rounds.better import Better, better
 from app.rounds.contest_views import CONTEST_POLL_SECONDS
 from app.rounds.drawing import RoundCharts, of_rounds
@@ -90,7 +92,7 @@ def set_goal(
 ) -> Response:
     """Remember how many items the reader wants to do a day."""
     day.set_goal(session, user, goal)
-    said = f"Your goal is {goal} a day." if goal else "Daily goal removed."
+    said = _("Your goal is {n} a day.", n=number(goal)) if goal else _("Daily goal removed.")
     return redirect(request, "/profile" if back == "profile" else "/", flash=said)
 
 

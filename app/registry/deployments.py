@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from app.kernel.errors import Conflict
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locales import gettext as _
 from app.registry.appointments import roles
 from app.registry.models import Checkpoint, CheckpointKind, CheckpointState, Deployment, LoadState, LoopRole
 from app.registry.rotation import Rotation
@@ -91,11 +92,17 @@ def deploy(
 def check_sampled(checkpoint: Checkpoint) -> None:
     """Raises :class:`Conflict` where the engine cannot be asked for answers of it."""
     if checkpoint.kind not in SAMPLED_KINDS:
-        raise Conflict(f"{checkpoint.name} is a reward model: it scores answers and writes none.")
+        raise Conflict(_("{name} is a reward model: it scores answers and writes none.", name=checkpoint.name))
     if checkpoint.is_imported:
-        raise Conflict(f"{checkpoint.name} is known by imported responses alone: no endpoint serves it.")
+        raise Conflict(_("{name} is known by imported responses alone: no endpoint serves it.", name=checkpoint.name))
     if checkpoint.state is not CheckpointState.READY:
-        raise Conflict(f"{checkpoint.name} is {checkpoint.state.value} and cannot be served. Train it again.")
+        raise Conflict(
+            _(
+                "{name} is {state} and cannot be served. Train it again.",
+                name=checkpoint.name,
+                state=checkpoint.state.label,
+            )
+        )
 
 
 def serve(session: Session, *wanted: LoopRole) -> None:

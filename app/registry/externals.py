@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.kernel.errors import refused
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locales import gettext as _
 from app.kernel.locks import wait_for_turn
 from app.kernel.settings import get_settings
 from app.registry.deployments import deploy
@@ -35,9 +36,9 @@ def add_external(
         BadInput: no such endpoint is set up, or a checkpoint has that name.
     """
     if endpoint not in get_settings().endpoints:
-        raise refused("endpoint", f"No endpoint called {endpoint} is set up in CORRAL_ENDPOINTS.")
+        raise refused("endpoint", _("No endpoint called {name} is set up in CORRAL_ENDPOINTS.", name=endpoint))
     if session.scalar(select(Checkpoint.id).where(Checkpoint.name == name)) is not None:
-        raise refused("name", f"A checkpoint named {name} exists. Choose another name.")
+        raise refused("name", _("A checkpoint named {name} exists. Choose another name.", name=name))
     checkpoint = Checkpoint(name=name, kind=CheckpointKind.EXTERNAL, path=endpoint)
     checkpoint.external = External(endpoint=endpoint, model=model, may_train=may_train, note=note)
     session.add(checkpoint)
@@ -70,12 +71,20 @@ def author(session: Session, name: str, *, label: str, may_train: bool, note: st
         session.flush()
         log.info("external_imported", name=name)
     elif session.get_one(External, known.id).may_train is not may_train:
-        is_so, says = ("may", "may not") if not may_train else ("may not", "may")
-        raise refused(
-            "may_train",
-            f"The answers of {name} {is_so} be trained on, as its page says, and this import says that they {says}: say the "
-            "same here, or change it there.",
+        message = (
+            _(
+                "The answers of {name} may not be trained on, as its page says, and this import says that they may: say the "
+                "same here, or change it there.",
+                name=name,
+            )
+            if may_train
+            else _(
+                "The answers of {name} may be trained on, as its page says, and this import says that they may not: say the "
+                "same here, or change it there.",
+                name=name,
+            )
         )
+        raise refused("may_train", message)
     of_imports = Deployment.checkpoint_id == known.id, Deployment.label == label
     found = session.scalar(select(Deployment).where(*of_imports).order_by(Deployment.id).limit(1))
     if found is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from app.kernel.locales import N_
 from training.formats import checkpoints
 from training.formats.checkpoints import DamagedError
 
@@ -30,10 +31,10 @@ def verify(path: Path, *, manifest_sha256: str | None) -> None:
     try:
         raw = (path / MANIFEST).read_bytes()
     except OSError as error:
-        what = f"cannot be read ({error.strerror}): this is not a finished checkpoint"
-        raise BrokenCheckpoint(f"{path.name}/{MANIFEST} {what}.") from error
+        words = N_("{file} cannot be read ({why}): this is not a finished checkpoint.")
+        raise BrokenCheckpoint(words.format(file=f"{path.name}/{MANIFEST}", why=error.strerror)) from error
     if manifest_sha256 is not None and hashlib.sha256(raw).hexdigest() != manifest_sha256:
-        raise BrokenCheckpoint(f"{path.name}/{MANIFEST} has changed since it was registered.")
+        raise BrokenCheckpoint(N_("{file} has changed since it was registered.").format(file=f"{path.name}/{MANIFEST}"))
     try:
         checkpoints.verify_files(path, raw)
     except DamagedError as error:

@@ -11,6 +11,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.kernel.db import Base, Created, Json, Key, Time, enum_column
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.kernel.settings import get_settings
 
 
@@ -25,6 +27,20 @@ class CheckpointKind(StrEnum):
     """A model that somebody else serves, or whose answers were imported: a rival, a teacher, an expert. It is compared and never
     trained."""
 
+    @property
+    def label(self) -> str:
+        """What pages call it."""
+        return _(_KINDS[self])
+
+
+_KINDS = {
+    CheckpointKind.BASE: N_("base"),
+    CheckpointKind.REWARD: N_("reward"),
+    CheckpointKind.SFT: N_("sft"),
+    CheckpointKind.POLICY: N_("policy"),
+    CheckpointKind.EXTERNAL: N_("external"),
+}
+
 
 class CheckpointState(StrEnum):
     """``ready``: its manifest verified. ``broken``: a file no longer matches the manifest; never served or resumed from."""
@@ -32,6 +48,18 @@ class CheckpointState(StrEnum):
     READY = "ready"
     BROKEN = "broken"
     RETIRED = "retired"
+
+    @property
+    def label(self) -> str:
+        """What pages call it."""
+        return _(_STATES[self])
+
+
+_STATES = {
+    CheckpointState.READY: N_("ready"),
+    CheckpointState.BROKEN: N_("broken"),
+    CheckpointState.RETIRED: N_("retired"),
+}
 
 
 class Checkpoint(Base):
@@ -99,6 +127,18 @@ class LoadState(StrEnum):
     LOADED = "loaded"
     FAILED = "failed"
 
+    @property
+    def label(self) -> str:
+        """What pages call it."""
+        return _(_LOADING[self])
+
+
+_LOADING = {
+    LoadState.PENDING: N_("waiting to load"),
+    LoadState.LOADED: N_("loaded"),
+    LoadState.FAILED: N_("not loaded"),
+}
+
 
 class Deployment(Base):
     """A checkpoint with its sampling in the rotation, from ``since`` until ``ended_at``; candidates name it."""
@@ -142,6 +182,19 @@ class LoopRole(StrEnum):
     PREVIOUS = "previous"
     CHALLENGER = "challenger"
 
+    @property
+    def label(self) -> str:
+        """What pages call it."""
+        return _(_ROLES[self])
+
+
+_ROLES = {
+    LoopRole.BASE: N_("base"),
+    LoopRole.CHAMPION: N_("champion"),
+    LoopRole.PREVIOUS: N_("previous champion"),
+    LoopRole.CHALLENGER: N_("challenger"),
+}
+
 
 class Appointment(Base):
     """A checkpoint in its role in a loop, which verdicts change (:mod:`app.registry.appointments`)."""
@@ -160,6 +213,18 @@ class EngineState(StrEnum):
     STARTING = "starting"
     READY = "ready"
     AWAY = "away"
+
+    @property
+    def label(self) -> str:
+        """What pages call it."""
+        return _(_ENGINE_STATES[self])
+
+
+_ENGINE_STATES = {
+    EngineState.STARTING: N_("starting"),
+    EngineState.READY: N_("ready"),
+    EngineState.AWAY: N_("unavailable"),
+}
 
 
 class EngineStatus(Base):

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from app.kernel.errors import Conflict
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locales import gettext as _
 from app.kernel.settings import get_settings
 from app.registry import appointments
 from app.registry.appointments import appoint, appointed, roles, take_turn
@@ -125,7 +126,7 @@ def register_checkpoint(
     known = session.scalar(select(Checkpoint).where(Checkpoint.name == name))
     if known is not None:
         if known.manifest_sha256 != manifest_sha256:
-            raise Conflict(f"A checkpoint named {name} exists with other weights. Choose another name.")
+            raise Conflict(_("A checkpoint named {name} exists with other weights. Choose another name.", name=name))
         return known
     checkpoint = Checkpoint(
         name=name,
@@ -153,7 +154,7 @@ def challenge(session: Session, checkpoint: Checkpoint) -> Deployment:
     there = _take_turns(session)
     held = roles(session)
     if held.get(LoopRole.CHAMPION) == checkpoint.id:
-        raise Conflict(f"{checkpoint.name} is the champion already.")
+        raise Conflict(_("{name} is the champion already.", name=checkpoint.name))
     _check_ours(checkpoint)
     _check_free(session, checkpoint, held)
     share = get_settings().challenger_percent / 100
@@ -243,8 +244,10 @@ def end_deployment(session: Session, deployment: Deployment) -> Checkpoint | Non
     able = [other for other in rest if other.load_state is LoadState.LOADED]
     if not (able if deployment.load_state is LoadState.LOADED else rest):
         raise Conflict(
-            "This is the last model in rotation, and generation needs one. Add another to the rotation first, and "
-            "wait until it is loaded."
+            _(
+                "This is the last model in rotation, and generation needs one. Add another to the rotation first, and wait "
+                "until it is loaded."
+            )
         )
     goes = all(other.checkpoint_id != deployment.checkpoint_id for other in rest)
     successor = _successor(session, deployment.checkpoint) if goes else None
@@ -260,15 +263,20 @@ def _successor(session: Session, leaving: Checkpoint) -> Checkpoint | None:
     contest = LoopRole.CHALLENGER in held
     if held.get(LoopRole.CHALLENGER) == leaving.id:
         raise Conflict(
-            f"{leaving.name} is in contest with the champion. Withdraw the contest: that removes it from the rotation."
+            _(
+                "{name} is in contest with the champion. Withdraw the contest: that removes it from the rotation.",
+                name=leaving.name,
+            )
         )
     if held.get(LoopRole.CHAMPION) != leaving.id:
         return None
     if contest:
-        raise Conflict(f"{leaving.name} is the champion of an open contest. Withdraw the contest first.")
+        raise Conflict(_("{name} is the champion of an open contest. Withdraw the contest first.", name=leaving.name))
     successor = appointed(session, LoopRole.PREVIOUS) or appointed(session, LoopRole.BASE)
     if successor is None or successor.id == leaving.id:
-        raise Conflict(f"{leaving.name} is the champion, and no other policy can replace it. Train one first.")
+        raise Conflict(
+            _("{name} is the champion, and no other policy can replace it. Train one first.", name=leaving.name)
+        )
     return successor
 
 
@@ -281,7 +289,10 @@ def _take_turns(session: Session) -> list[Deployment]:
 def _check_ours(checkpoint: Checkpoint) -> None:
     if checkpoint.kind is CheckpointKind.EXTERNAL:
         raise Conflict(
-            f"{checkpoint.name} is an external model: it is compared with ours and never becomes the champion."
+            _(
+                "{name} is an external model: it is compared with ours and never becomes the champion.",
+                name=checkpoint.name,
+            )
         )
 
 
@@ -289,7 +300,9 @@ def _check_free(session: Session, checkpoint: Checkpoint, held: Mapping[LoopRole
     other = held.get(LoopRole.CHALLENGER)
     if other not in {None, checkpoint.id}:
         name = session.get_one(Checkpoint, other).name
-        raise Conflict(f"{name} is in contest with the champion. Wait for the verdict, or withdraw the contest first.")
+        raise Conflict(
+            _("{name} is in contest with the champion. Wait for the verdict, or withdraw the contest first.", name=name)
+        )
 
 
 # ── What the reconciler found ────────────────────────────────────────────────────────────────────────────────────────

@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, Response
 from app.accounts.access import Admin, admin, reviewer
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput
+from app.kernel.locales import gettext as _
 from app.kernel.settings import get_settings
 from app.registry import acts, queries
 from app.registry.forms import ExternalForm
@@ -52,7 +53,7 @@ def add_external(request: Request, session: DbSession, user: Admin, form: Annota
         errors = wrong.by_field
         page = ExternalPage(sorted(get_settings().endpoints), form, errors)
         return render(request, "registry/external.html", page, status=422)
-    said = f"{added.name} joins the rotation once {form.endpoint} answers for it."
+    said = _("{name} joins the rotation once {endpoint} answers for it.", name=added.name, endpoint=form.endpoint)
     return redirect(request, f"/checkpoints/{added.id}", flash=said)
 
 
@@ -64,11 +65,11 @@ def allow_training(
     found = queries.access_checkpoint(session, user, checkpoint_id)
     acts.allow_training(session, user, found, may_train=may_train)
     said = (
-        "may be trained on, starting with the next run."
+        _("Answers of {name} may be trained on, starting with the next run.", name=found.name)
         if may_train
-        else "are left out of every training that starts from now on."
+        else _("Answers of {name} are left out of every training that starts from now on.", name=found.name)
     )
-    return redirect(request, f"/checkpoints/{found.id}", flash=f"Answers of {found.name} {said}")
+    return redirect(request, f"/checkpoints/{found.id}", flash=said)
 
 
 @router.post("/checkpoints/{checkpoint_id}/deploy")
@@ -76,7 +77,9 @@ def deploy(request: Request, session: DbSession, user: Admin, checkpoint_id: int
     """Add a checkpoint to the rotation. The champion stays."""
     found = queries.access_checkpoint(session, user, checkpoint_id)
     acts.deploy(session, user, found)
-    said = f"{found.name} is in rotation; it will be sampled beside the champion once the engine has loaded it."
+    said = _(
+        "{name} is in rotation; it will be sampled beside the champion once the engine has loaded it.", name=found.name
+    )
     return redirect(request, f"/checkpoints/{found.id}", flash=said)
 
 
@@ -85,9 +88,14 @@ def end(request: Request, session: DbSession, user: Admin, deployment_id: int) -
     """Remove a deployment from the rotation, except the last one. If that changes the champion, page and log say so."""
     deployment = queries.access_deployment(session, user, deployment_id)
     successor = acts.end(session, user, deployment)
-    said = f"{deployment.checkpoint.name} ({deployment.label}) was removed from the rotation."
+    name = deployment.checkpoint.name
+    said = _("{name} ({label}) was removed from the rotation.", name=name, label=deployment.label)
     if successor is not None:
-        said = f"{deployment.checkpoint.name} was removed from the rotation. {successor.name} is the champion now."
+        said = _(
+            "{name} was removed from the rotation. {successor} is the champion now.",
+            name=name,
+            successor=successor.name,
+        )
     return redirect(request, f"/checkpoints/{deployment.checkpoint_id}", flash=said)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.accounts.models import Role, User
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.loops.models import Round, RoundState, Verdict
 from app.rounds.models import Contest, ContestKind
 
 WITHDRAW, OVERRIDE = "withdraw", "override"
-DONE = {WITHDRAW: "The contest is withdrawn.", OVERRIDE: "The policy is the champion now."}
+DONE = {WITHDRAW: N_("The contest is withdrawn."), OVERRIDE: N_("The policy is the champion now.")}
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,14 @@ def _withdraw(contest: Contest, acted: str) -> Act:
     return Act(
         name=WITHDRAW,
         url=f"/contests/{contest.id}/withdraw",
-        title="Withdraw the contest" if is_gate else "Stop the watch",
-        hint="The champion stays, and the judgements still train. The reason stays on the card and in the audit log.",
-        button="Withdraw" if is_gate else "Stop",
-        question="End this contest without a result? It cannot be opened again."
+        title=_("Withdraw the contest") if is_gate else _("Stop the watch"),
+        hint=_(
+            "The champion stays, and the judgements still train. The reason stays on the card and in the audit log."
+        ),
+        button=_("Withdraw") if is_gate else _("Stop"),
+        question=_("End this contest without a result? It cannot be opened again.")
         if is_gate
-        else "Stop watching the champion? It cannot be watched again.",
+        else _("Stop watching the champion? It cannot be watched again."),
         open=acted == WITHDRAW,
     )
 
@@ -76,9 +80,11 @@ def _override(url: str, acted: str) -> Act:
     return Act(
         name=OVERRIDE,
         url=url,
-        title="Promote it despite the gate",
-        hint="The policy becomes the champion without passing the gate. The reason stays on the card and in the audit log.",
-        button="Promote",
-        question="Make this policy the champion despite the gate?",
+        title=_("Promote it despite the gate"),
+        hint=_(
+            "The policy becomes the champion without passing the gate. The reason stays on the card and in the audit log."
+        ),
+        button=_("Promote"),
+        question=_("Make this policy the champion despite the gate?"),
         open=acted == OVERRIDE,
     )

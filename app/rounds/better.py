@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
+from app.kernel.locales import gettext as _
 from app.loops.models import FIRST_LOOP, Round, RoundState, Verdict
 from app.registry.models import Appointment, Checkpoint, CheckpointKind, LoopRole
 from app.rounds import cards, findings, rates, timeline
@@ -166,15 +167,18 @@ def _answer(
         return _without_policy(contests, rounds)
     rate = worth.get(champion.id)
     if rate is not None:
-        word = "No." if rate.worse else "Yes." if rate.better or champion.id in _shown(contests) else "Not shown."
-        return Answer(word, f"{champion.name} wins {rate} against the base model.")
+        shown = rate.better or champion.id in _shown(contests)
+        word = _("No.") if rate.worse else _("Yes.") if shown else _("Not shown.")
+        return Answer(word, _("{name} wins {rate} against the base model.", name=champion.name, rate=rate))
     own = [cards.rate_of(each) for each in contests if each.verdict and each.challenger_id == champion.id]
     if own and own[-1] is not None:
-        return Answer(
-            "Not known.",
-            f"{champion.name} wins {own[-1]} against a champion that was never compared with the base model.",
+        words = _(
+            "{name} wins {rate} against a champion that was never compared with the base model.",
+            name=champion.name,
+            rate=own[-1],
         )
-    return Answer("Not known.", f"{champion.name} became the champion without a contest.")
+        return Answer(_("Not known."), words)
+    return Answer(_("Not known."), _("{name} became the champion without a contest.", name=champion.name))
 
 
 def _shown(contests: Sequence[Contest]) -> set[int]:
@@ -194,9 +198,11 @@ def _shown(contests: Sequence[Contest]) -> set[int]:
 def _without_policy(contests: Sequence[Contest], rounds: Sequence[Round]) -> Answer:
     states = {found.state for found in rounds}
     if any(contest.verdict for contest in contests):
-        return Answer("Not yet.", "No policy has beaten the base model, which stays the champion.")
+        return Answer(_("Not yet."), _("No policy has beaten the base model, which stays the champion."))
     if RoundState.CHALLENGING in states:
-        return Answer("Not known yet.", "The first contest is open: people compare a new policy with the base model.")
+        return Answer(
+            _("Not known yet."), _("The first contest is open: people compare a new policy with the base model.")
+        )
     if RoundState.COMPLETE in states or RoundState.CHECKING in states:
-        return Answer("Not known yet.", "No policy has been in a contest, so there are no votes yet.")
-    return Answer("Not known yet.", "No round has been trained.")
+        return Answer(_("Not known yet."), _("No policy has been in a contest, so there are no votes yet."))
+    return Answer(_("Not known yet."), _("No round has been trained."))

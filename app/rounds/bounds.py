@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from app.kernel.locales import N_
 from app.rounds.gate import ENOUGH_PROMPTS
 
 FEW_PAIRS = 100
@@ -22,11 +23,12 @@ MORE_FAULTS = 0.05
 FAR = 1.0
 """Nats a token between a policy and what it was trained from."""
 FAULTS = {
-    "more_repeated_4_grams": "Repeated word groups",
-    "more_empty": "Empty answers",
-    "more_cut_off": "Answers cut off at the limit of tokens",
+    "more_repeated_4_grams": N_("Repeated word groups: {points}."),
+    "more_empty": N_("Empty answers: {points}."),
+    "more_cut_off": N_("Answers cut off at the limit of tokens: {points}."),
 }
 
+WORSE = N_("It is worse.")
 VERIFIED, VERIFIED_GAIN = "verified", "verified_gain"
 """Of the answers that checks pass: the rate, and how far it is from the champion's; a slash and a capability follow."""
 
@@ -65,7 +67,8 @@ class Finding:
 def of_reward_model(report: Report) -> list[Finding]:
     """The reward model against the one before it, on the same held-out pairs."""
     if "unmeasured" in report:
-        return [Finding(1, Level.WARNS, f"The reward model could not be measured: {report['unmeasured']}.")]
+        words = N_("The reward model could not be measured: {why}.").format(why=report["unmeasured"])
+        return [Finding(1, Level.WARNS, words)]
     return [*_against_before(report), *_alone(report)]
 
 
@@ -75,17 +78,19 @@ def _against_before(report: Report) -> Iterator[Finding]:
         reason = report.get("before_left_out")
         level = Level.WARNS if reason else Level.PASSED
         words = (
-            "There is no previous reward model to compare it with."
+            N_("There is no previous reward model to compare it with.")
             if reason is None
-            else (f"The previous reward model could not be read, so there is no comparison: {reason}.")
+            else N_("The previous reward model could not be read, so there is no comparison: {why}.").format(why=reason)
         )
         yield Finding(1, level, words)
         return
     worse = _surely_below(above, 0.0)
     words = (
-        f"On the same {report['data']['held_out_judgements']} held-out pairs its accuracy is {points(above)} from the "
-        f"previous reward model's{': it is worse' if worse else ''}."
+        N_("On the same {pairs} held-out pairs its accuracy is {points} from the previous reward model's: it is worse.")
+        if worse
+        else N_("On the same {pairs} held-out pairs its accuracy is {points} from the previous reward model's.")
     )
+    words = words.format(pairs=report["data"]["held_out_judgements"], points=points(above))
     yield Finding(1, Level.REFUSES if worse else Level.PASSED, words)
 
 
@@ -94,50 +99,68 @@ def _alone(report: Report) -> Iterator[Finding]:
     accuracy, above = after["held_out/accuracy"], report["compared"]["held_out/accuracy_above_bag_of_words"]
     correlation = after["held_out/length_correlation"]
     if pairs < FEW_PAIRS:
-        words = f"Its accuracy of {share(accuracy)} rests on {pairs} held-out pairs; fewer than {FEW_PAIRS} say little."
-        yield Finding(1, Level.WARNS, words)
+        words = N_("Its accuracy of {share} rests on {pairs} held-out pairs; fewer than {few} say little.")
+        yield Finding(1, Level.WARNS, words.format(share=share(accuracy), pairs=pairs, few=FEW_PAIRS))
     else:
-        yield Finding(1, Level.PASSED, f"Its accuracy is {share(accuracy)} on {pairs} held-out pairs.")
+        words = N_("Its accuracy is {share} on {pairs} held-out pairs.")
+        yield Finding(1, Level.PASSED, words.format(share=share(accuracy), pairs=pairs))
     if above["value"] <= 0 or _reaches(above, 0.0):
-        words = (
-            f"It is not significantly better than a bag of words, which sees no order and no prompt: {points(above)}."
-        )
-        yield Finding(1, Level.WARNS, words)
+        words = N_("It is not significantly better than a bag of words, which sees no order and no prompt: {points}.")
+        yield Finding(1, Level.WARNS, words.format(points=points(above)))
     if _surely_above(correlation, REWARDS_LENGTH) or _surely_below(correlation, -REWARDS_LENGTH):
-        longer = "longer" if correlation["value"] > 0 else "shorter"
-        words = f"It rewards {longer} responses: the correlation of reward and length is {correlation['value']:+.2f}."
-        yield Finding(1, Level.WARNS, words)
+        words = (
+            N_("It rewards longer responses: the correlation of reward and length is {correlation}.")
+            if correlation["value"] > 0
+            else N_("It rewards shorter responses: the correlation of reward and length is {correlation}.")
+        )
+        yield Finding(1, Level.WARNS, words.format(correlation=f"{correlation['value']:+.2f}"))
 
 
 def of_head(report: Report) -> Iterator[Finding]:
     """The reward model against a linear head on the base model's frozen features, on the same held-out votes."""
     if report.get("unmeasured"):
-        words = f"It could not be compared with a linear head on frozen features: {report['unmeasured']}."
-        yield Finding(1, Level.WARNS, words)
+        words = N_("It could not be compared with a linear head on frozen features: {why}.")
+        yield Finding(1, Level.WARNS, words.format(why=report["unmeasured"]))
     if not report.get("pairs"):
         return
     above = report["above"]
     worse, better = _surely_below(above, 0.0), _surely_above(above, 0.0)
     words = (
-        f"On {report['pairs']} held-out votes a linear head on the base model’s frozen features, which is fitted in "
-        f"milliseconds, is right on {share(report['head'])}; the reward model is {points(above)} from it"
+        N_(
+            "On {votes} held-out votes a linear head on the base model’s frozen features, which is fitted in milliseconds, is "
+            "right on {share}; the reward model is {points} from it: it is worse."
+        )
+        if worse
+        else N_(
+            "On {votes} held-out votes a linear head on the base model’s frozen features, which is fitted in milliseconds, is "
+            "right on {share}; the reward model is {points} from it."
+        )
+        if better
+        else N_(
+            "On {votes} held-out votes a linear head on the base model’s frozen features, which is fitted in milliseconds, is "
+            "right on {share}; the reward model is {points} from it: that is not significantly better."
+        )
     )
-    ending = ": it is worse." if worse else "." if better else ": that is not significantly better."
-    yield Finding(1, Level.REFUSES if worse else Level.PASSED if better else Level.WARNS, words + ending)
+    words = words.format(votes=report["pairs"], share=share(report["head"]), points=points(above))
+    yield Finding(1, Level.REFUSES if worse else Level.PASSED if better else Level.WARNS, words)
     if again := report.get("asked_again"):
-        items = "1 item" if again == 1 else f"{again} items"
-        yield Finding(1, Level.PASSED, f"A second person is asked about {items} on which it contradicts the first.")
+        words = (
+            N_("A second person is asked about {n} item on which it contradicts the first.")
+            if again == 1
+            else N_("A second person is asked about {n} items on which it contradicts the first.")
+        )
+        yield Finding(1, Level.PASSED, words.format(n=again))
 
 
 # ── Step 2 ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 def of_policy(report: Report, reward_report: Report) -> list[Finding]:
     """The policy against the champion on held-out prompts; ``reward_report`` says what their judge is worth."""
     if "unmeasured" in report:
-        return [Finding(2, Level.WARNS, f"The policy could not be measured: {report['unmeasured']}.")]
+        words = N_("The policy could not be measured: {why}.").format(why=report["unmeasured"])
+        return [Finding(2, Level.WARNS, words)]
     few = report["data"]["prompts"]
-    warned = [
-        Finding(2, Level.WARNS, f"Both answered {few} held-out prompts; fewer than {ENOUGH_PROMPTS} refuse nothing.")
-    ]
+    words = N_("Both answered {n} held-out prompts; fewer than {enough} refuse nothing.")
+    warned = [Finding(2, Level.WARNS, words.format(n=few, enough=ENOUGH_PROMPTS))]
     return [
         *(warned if few < ENOUGH_PROMPTS else []),
         _win_rate(report["compared"], reward_report),
@@ -150,56 +173,61 @@ def of_policy(report: Report, reward_report: Report) -> list[Finding]:
 
 def _win_rate(compared: Report, reward_report: Report) -> Finding:
     rate = compared["win_rate"]
-    words = f"The reward model prefers it to the champion on {share(rate)} of {rate['prompts']} held-out prompts."
+    words = N_("The reward model prefers it to the champion on {share} of {n} held-out prompts.")
+    words = words.format(share=share(rate), n=rate["prompts"])
     if not _surely_below(rate, 0.5):
         return Finding(2, Level.PASSED, words)
     accuracy = reward_report.get("after_metrics", {}).get("held_out/accuracy")
     if accuracy is not None and _surely_above(accuracy, 0.5):
-        return Finding(2, Level.REFUSES, f"{words} It is worse.")
-    words += (
-        " That would be worse, but the reward model itself is not significantly better than chance on held-out pairs."
+        return Finding(2, Level.REFUSES, f"{words} {WORSE}")
+    but = N_(
+        "That would be worse, but the reward model itself is not significantly better than chance on held-out pairs."
     )
-    return Finding(2, Level.WARNS, words)
+    return Finding(2, Level.WARNS, f"{words} {but}")
 
 
 def _length(compared: Report) -> Iterator[Finding]:
     ratio, controlled = compared.get("length_ratio"), compared["length_controlled_win_rate"]
     if ratio is None:
         return
-    words = f"Its answers are {ratio['value']:.2f} times as long, and at equal length it would win {share(controlled)}."
+    words = N_("Its answers are {times} times as long, and at equal length it would win {share}.")
+    words = words.format(times=f"{ratio['value']:.2f}", share=share(controlled))
     refuses = ratio["value"] > MUCH_LONGER and controlled["value"] <= 0.5 and ratio["prompts"] >= ENOUGH_PROMPTS
     yield Finding(2, Level.REFUSES if refuses else Level.PASSED, words)
 
 
-def _fault(more: Measure, name: str) -> Finding:
-    return Finding(2, Level.REFUSES if _surely_above(more, MORE_FAULTS) else Level.PASSED, f"{name}: {points(more)}.")
+def _fault(more: Measure, words: str) -> Finding:
+    level = Level.REFUSES if _surely_above(more, MORE_FAULTS) else Level.PASSED
+    return Finding(2, level, words.format(points=points(more)))
 
 
 def _distance(after: Report) -> Iterator[Finding]:
     divergence = after.get("kl_per_token")
     if divergence is not None:
         far = divergence["value"] > FAR
-        words = f"It diverges from what it was trained from by {divergence['value']:.2f} nats a token."
-        yield Finding(2, Level.WARNS if far else Level.PASSED, words)
+        words = N_("It diverges from what it was trained from by {nats} nats a token.")
+        yield Finding(2, Level.WARNS if far else Level.PASSED, words.format(nats=f"{divergence['value']:.2f}"))
 
 
 def _verified(report: Report) -> Iterator[Finding]:
     """How many held-out prompts it solves beside the champion, by capability; where checks are required, worse is refused."""
     checked = report.get("verified", {})
     if checked.get("unavailable") and checked.get("prompts"):
-        words = f"Answers to {checked['prompts']} held-out prompts could not be checked: {checked['unavailable']}."
-        yield Finding(2, Level.WARNS, words)
+        words = N_("Answers to {n} held-out prompts could not be checked: {why}.")
+        yield Finding(2, Level.WARNS, words.format(n=checked["prompts"], why=checked["unavailable"]))
     for capability, gain in verified_gains(report):
         worse, required = _surely_below(gain, 0.0), capability in checked.get("required", ())
-        words = (
-            f"{capability}: {share(report['after_metrics'][f'{VERIFIED}/{capability}'])} of its answers to "
-            f"{gain['prompts']} held-out prompts pass their checks, {points(gain)} from the champion."
+        words = N_(
+            "{capability}: {share} of its answers to {n} held-out prompts pass their checks, {points} from the champion."
+        ).format(
+            capability=capability,
+            share=share(report["after_metrics"][f"{VERIFIED}/{capability}"]),
+            n=gain["prompts"],
+            points=points(gain),
         )
-        ending = (
-            "" if not worse else " It is worse." if required else " It is worse, but no batch requires these checks."
-        )
+        ending = WORSE if required else N_("It is worse, but no batch requires these checks.")
         level = Level.PASSED if not worse else Level.REFUSES if required else Level.WARNS
-        yield Finding(2, level, words + ending)
+        yield Finding(2, level, f"{words} {ending}" if worse else words)
 
 
 def verified_gains(report: Report) -> Iterator[tuple[str, Measure]]:
@@ -231,5 +259,8 @@ def share(found: Measure) -> str:
 
 def points(found: Measure) -> str:
     """A difference of shares, with its interval where there is one."""
-    ends = "" if found["low"] is None else f" [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
-    return f"{100 * found['value']:+.1f} points{ends}"
+    value = f"{100 * found['value']:+.1f}"
+    if found["low"] is None:
+        return N_("{points} points").format(points=value)
+    low, high = (f"{100 * found[end]:+.1f}" for end in ("low", "high"))
+    return N_("{points} points [{low}, {high}]").format(points=value, low=low, high=high)

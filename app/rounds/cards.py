@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session, joinedload
 from app.accounts.models import Role, User
 from app.annotations.models import Annotation
 from app.kernel.errors import NotFound
+from app.kernel.locales import N_, ngettext, number, percent
+from app.kernel.locales import gettext as _
 from app.loops.models import Round, Verdict
 from app.rounds import rates
 from app.rounds.models import Contest, ContestKind, ContestVote
@@ -40,7 +42,9 @@ class Scale:
     @property
     def words(self) -> str:
         """The number, with what it needs."""
-        return f"{self.value:,.1f} of {self.needed:.0f}" if self.value < self.needed else f"{self.value:,.0f}"
+        if self.value >= self.needed:
+            return number(self.value)
+        return _("{value} of {needed}", value=number(self.value, 1), needed=number(self.needed))
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
@@ -87,8 +91,10 @@ class Forecast:
 
     @property
     def judgements(self) -> str:
-        """How many, in words."""
-        return f"{'about' if self.by_score else 'at most'} {self.more:,} more judgement{'' if self.more == 1 else 's'}"
+        """How many, in words that begin a sentence."""
+        if self.by_score:
+            return ngettext("About {n} more judgement", "About {n} more judgements", self.more)
+        return ngettext("At most {n} more judgement", "At most {n} more judgements", self.more)
 
     @property
     def time(self) -> str:
@@ -96,9 +102,8 @@ class Forecast:
         if self.days is None:
             return ""
         if self.days < 1:
-            return "less than a day"
-        days = math.ceil(self.days)
-        return f"about {days:,} day{'' if days == 1 else 's'}"
+            return _("less than a day")
+        return ngettext("about {n} day", "about {n} days", math.ceil(self.days))
 
 
 @dataclass(frozen=True)
@@ -130,12 +135,12 @@ class Card:
     def outcome(self) -> str:
         """How it ended, in a word or two; empty while it is open."""
         verdict = self.contest.verdict
-        return "" if verdict is None else verdict.label if self.is_gate else WATCHED[verdict]
+        return "" if verdict is None else verdict.label if self.is_gate else _(WATCHED[verdict])
 
     @property
     def judged_by(self) -> str:
         """How many people stand behind it."""
-        return f"judged by {self.contest.people} {'person' if self.contest.people == 1 else 'people'}"
+        return ngettext("judged by {n} person", "judged by {n} people", self.contest.people)
 
     @property
     def rule(self) -> list[str]:
@@ -144,51 +149,65 @@ class Card:
 
 
 UNMET = {
-    "length": "The evidence suffices, but the length-controlled score is not above 50%: length alone promotes nothing.",
-    "person": "The evidence suffices, but without one of the people the score would not be above 50%.",
+    "length": N_(
+        "The evidence suffices, but the length-controlled score is not above 50%: length alone promotes nothing."
+    ),
+    "person": N_("The evidence suffices, but without one of the people the score would not be above 50%."),
 }
 """What keeps a challenger from its promotion, by the word of :mod:`app.rounds.tally`."""
 LEFT_OUT = {
-    LeftOut.SELECTED: "chosen to be compared, not drawn at random",
-    LeftOut.LEARNT: "on prompts that the challenger was trained on",
-    LeftOut.GATE: "on prompts already counted for its promotion",
-    LeftOut.SHARE: "beyond one person's share",
-    LeftOut.BUDGET: "made after the last counted one",
+    LeftOut.SELECTED: N_("chosen to be compared, not drawn at random"),
+    LeftOut.LEARNT: N_("on prompts that the challenger was trained on"),
+    LeftOut.GATE: N_("on prompts already counted for its promotion"),
+    LeftOut.SHARE: N_("beyond one person's share"),
+    LeftOut.BUDGET: N_("made after the last counted one"),
 }
 
 WATCHED = {
-    Verdict.PROMOTED: "held",
-    Verdict.REFUSED: "rolled back",
-    Verdict.INCONCLUSIVE: "ended",
-    Verdict.WITHDRAWN: "stopped",
-    Verdict.OVERRIDDEN: "stopped",
+    Verdict.PROMOTED: N_("held"),
+    Verdict.REFUSED: N_("rolled back"),
+    Verdict.INCONCLUSIVE: N_("ended"),
+    Verdict.WITHDRAWN: N_("stopped"),
+    Verdict.OVERRIDDEN: N_("stopped"),
 }
 """How a watch ended."""
 
 
 def _gate_rule(contest: Contest) -> list[str]:
-    promotes = (
-        f"The challenger is promoted at evidence {DECIDES:.0f} that it is better, if its length-controlled score is above "
-        "50% as well. An equal policy gets there in at most 1 of 20 contests, however often you look."
+    promotes = _(
+        "The challenger is promoted at evidence {needed} that it is better, if its length-controlled score is above 50% as "
+        "well. An equal policy gets there in at most 1 of 20 contests, however often you look.",
+        needed=number(DECIDES),
     )
-    refuses = (
-        f"The challenger is refused at evidence {REFUSES:.0f} that its score is below {WORTH_IT:.1%}, or at evidence "
-        f"{DECIDES:.0f} that it is worse in a capability."
+    refuses = _(
+        "The challenger is refused at evidence {refuses} that its score is below {score}, or at evidence {needed} that it "
+        "is worse in a capability.",
+        refuses=number(REFUSES),
+        score=percent(WORTH_IT, 1),
+        needed=number(DECIDES),
     )
-    ends = f"After {contest.budget:,} prompts the contest ends without a result, and the champion stays."
+    ends = _("After {n} prompts the contest ends without a result, and the champion stays.", n=number(contest.budget))
     people = (
-        f"Once {MANY} people judge, none of them counts for more than 40% of the votes, and the score must stay above "
-        "50% without any one of them. With fewer, neither applies."
+        _(
+            "Once {many} people judge, none of them counts for more than 40% of the votes, and the score must stay above "
+            "50% without any one of them. With fewer, neither applies.",
+            many=number(MANY),
+        )
         if not contest.details.get("ruled", contest.people >= MANY)
-        else "No person counts for more than 40% of the votes, and the score must stay above 50% without any one of them."
+        else _(
+            "No person counts for more than 40% of the votes, and the score must stay above 50% without any one of them."
+        )
     )
     return [promotes, refuses, ends, people]
 
 
 def _watch_rule(contest: Contest) -> list[str]:
     return [
-        f"At evidence {DECIDES:.0f} that the champion is worse than the previous one, the previous one is restored.",
-        f"The watch ends after {contest.budget:,} prompts.",
+        _(
+            "At evidence {needed} that the champion is worse than the previous one, the previous one is restored.",
+            needed=number(DECIDES),
+        ),
+        _("The watch ends after {n} prompts.", n=number(contest.budget)),
     ]
 
 
@@ -230,8 +249,8 @@ def card_of(session: Session, contest: Contest, of: Round | None = None) -> Card
         looks=_looks(details.get("path")),
         capabilities=_parts(details.get("capabilities")),
         people=_parts(details.get("people")),
-        unmet=[UNMET[each] for each in details.get("unmet", []) if each in UNMET],
-        left_out=[(count, LEFT_OUT[LeftOut(why)]) for why, count in _mapping(details.get("left_out")).items()],
+        unmet=[_(UNMET[each]) for each in details.get("unmet", []) if each in UNMET],
+        left_out=[(count, _(LEFT_OUT[LeftOut(why)])) for why, count in _mapping(details.get("left_out")).items()],
         forecast=_forecast(contest, _last_day(session, contest)) if contest.verdict is None else None,
     )
 
@@ -269,10 +288,10 @@ def evidence(log_e: float) -> float:
 def _scales(contest: Contest) -> list[Scale]:
     better, worse = evidence(contest.log_e), evidence(contest.log_e_worse)
     if contest.kind is ContestKind.WATCH:
-        return [Scale("Evidence that it is worse than the previous one", worse, DECIDES)]
+        return [Scale(_("Evidence that it is worse than the previous one"), worse, DECIDES)]
     return [
-        Scale("Evidence that it is better", better, DECIDES),
-        Scale(f"Evidence that its score is below {WORTH_IT:.1%}", worse, REFUSES),
+        Scale(_("Evidence that it is better"), better, DECIDES),
+        Scale(_("Evidence that its score is below {score}", score=percent(WORTH_IT, 1)), worse, REFUSES),
     ]
 
 

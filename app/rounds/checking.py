@@ -22,6 +22,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locales import N_
 from app.kernel.settings import get_settings
 from app.loops.models import Round
 from app.loops.queries import ENDED_COLLECTING
@@ -73,7 +74,7 @@ def _config(session: Session, current: Round, first: TrainingRun, *, policies: i
     checked = prompt_lines.to_check(session, Split.HELD_OUT, settings.check_prompts)
     prompts = min(first.snapshot.held_out_rows or 0, settings.check_prompts) + checked
     return {
-        "scope": "nothing: it measures on held-out prompts",
+        "scope": N_("nothing: it measures on held-out prompts"),
         "base_id": trained["base_id"],
         "average": f"average-r{current.number}-{secrets.token_hex(4)}",
         "prompts": settings.check_prompts,
@@ -158,7 +159,8 @@ def record(session: Session, run: TrainingRun, folder: Path) -> None:
         if "unmeasured" not in report:
             run.checkpoint_id = _register_average(session, run).id
             session.add(RunInput(run_id=run.id, role=InputRole.MEASURED, checkpoint_id=run.checkpoint_id))
-            words = [replace(each, words=f"The average: {each.words}") for each in bounds.of_policy(report, reward)]
+            found = bounds.of_policy(report, reward)
+            words = [replace(each, words=N_("The average: {finding}").format(finding=each.words)) for each in found]
             against = inputs.get((InputRole.AGAINST, False))
             session.add(_evaluation(run, run.checkpoint_id, against, report, words))
     session.flush()

@@ -9,47 +9,49 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.loops.models import Round
 from app.rounds.models import RunKind, TrainingEvent, TrainingRun
 
 EVENT = "chosen"
 """What ``training.selection`` says once it has chosen."""
 COUNTED = {
-    "prompts": "prompts sampled",
-    "samples": "answers sampled",
-    "rows/rejection_sampling": "sampled answers trained on",
-    "rows/correction": "corrected answers trained on",
-    "solutions": "prompts to which a solution was written",
-    "solutions_dropped": "solutions dropped",
-    "solutions_corrected": "solutions corrected",
-    "rows/solution": "solutions trained on",
-    "rows/refusal": "refusals trained on",
-    "rows/human": "answers written from scratch trained on",
-    "rows/human_edit": "edits trained on",
-    "steps_measured": "answers read step by step",
-    "verifier_pairs": "pairs of a right and a wrong answer",
-    "rows/preferred": "preferred responses trained on",
+    "prompts": N_("prompts sampled"),
+    "samples": N_("answers sampled"),
+    "rows/rejection_sampling": N_("sampled answers trained on"),
+    "rows/correction": N_("corrected answers trained on"),
+    "solutions": N_("prompts to which a solution was written"),
+    "solutions_dropped": N_("solutions dropped"),
+    "solutions_corrected": N_("solutions corrected"),
+    "rows/solution": N_("solutions trained on"),
+    "rows/refusal": N_("refusals trained on"),
+    "rows/human": N_("answers written from scratch trained on"),
+    "rows/human_edit": N_("edits trained on"),
+    "steps_measured": N_("answers read step by step"),
+    "verifier_pairs": N_("pairs of a right and a wrong answer"),
+    "rows/preferred": N_("preferred responses trained on"),
 }
 DROPPED = {
-    "held_out_prompt": "the prompt is held out",
-    "contaminated": "the prompt repeats a held-out one",
-    "empty": "empty",
-    "truncated": "cut off",
-    "repetition": "repetitive",
-    "emoji": "many emoji",
-    "exclamations": "many exclamation marks",
-    "apologies": "many apologies",
-    "language": "another language than the question",
-    "same_text": "the same text twice",
-    "calls_unfinished": "it ends with a call of a tool",
-    "calls_not_run": "a call of a tool did not run",
-    "wrong_step": "a step is probably wrong",
-    "refusal_instead": "all answers to the prompt claim what is wrong, so a refusal is learnt instead",
-    "unrenderable": "the model’s template refuses them",
-    "too_long": "too long",
-    "not_the_best": "another answer has a higher reward",
-    "below_top_share": "the reward is not among the highest",
-    "near_duplicate": "nearly the same as another",
+    "held_out_prompt": N_("the prompt is held out"),
+    "contaminated": N_("the prompt repeats a held-out one"),
+    "empty": N_("empty"),
+    "truncated": N_("cut off"),
+    "repetition": N_("repetitive"),
+    "emoji": N_("many emoji"),
+    "exclamations": N_("many exclamation marks"),
+    "apologies": N_("many apologies"),
+    "language": N_("another language than the question"),
+    "same_text": N_("the same text twice"),
+    "calls_unfinished": N_("it ends with a call of a tool"),
+    "calls_not_run": N_("a call of a tool did not run"),
+    "wrong_step": N_("a step is probably wrong"),
+    "refusal_instead": N_("all answers to the prompt claim what is wrong, so a refusal is learnt instead"),
+    "unrenderable": N_("the model’s template refuses them"),
+    "too_long": N_("too long"),
+    "not_the_best": N_("another answer has a higher reward"),
+    "below_top_share": N_("the reward is not among the highest"),
+    "near_duplicate": N_("nearly the same as another"),
 }
 
 
@@ -106,7 +108,7 @@ def _read(said: Mapping[str, Any]) -> Chosen:
     counts, checks = said.get("counts", {}), said.get("checks", {})
     dropped = {_words(reason): count for reason, count in said.get("dropped", {}).items() if count}
     return Chosen(
-        counts=[(words, counts[name]) for name, words in COUNTED.items() if name in counts],
+        counts=[(_(words), counts[name]) for name, words in COUNTED.items() if name in counts],
         dropped=sorted(dropped.items(), key=lambda each: -each[1]),
         checks=[
             CheckedBy(name, *(found.get(side, 0) for side in ("passed", "failed", "unchecked")))
@@ -119,9 +121,9 @@ def _read(said: Mapping[str, Any]) -> Chosen:
 
 
 def _words(reason: str) -> str:
-    kind, _, verifier = reason.partition("/")
+    kind, _slash, verifier = reason.partition("/")
     if kind == "failed":
-        return f"failed the check {verifier}"
+        return _("failed the check {verifier}", verifier=verifier)
     if kind == "unchecked":
-        return f"{verifier} could not check them, and another answer passed"
-    return DROPPED.get(reason, reason.replace("_", " "))
+        return _("{verifier} could not check them, and another answer passed", verifier=verifier)
+    return _(DROPPED.get(reason, reason.replace("_", " ")))

@@ -15,6 +15,7 @@ from app.accounts.access import Admin, SignedIn
 from app.accounts.models import User
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput
+from app.kernel.locales import gettext as _
 from app.registry.queries import access_checkpoint
 from app.rounds import cards, contests, drawing, findings, nominating
 from app.rounds.acts import DONE, NOTHING_REFUSED, OVERRIDE, WITHDRAW, Act, Refused, of_contest
@@ -69,7 +70,9 @@ def challenge(request: Request, session: DbSession, user: Admin, checkpoint_id: 
     """Let people compare a policy that was trained elsewhere with the champion."""
     found = access_checkpoint(session, user, checkpoint_id)
     contest = nominating.challenge(session, user, found)
-    return redirect(request, f"/contests/{contest.id}", flash=f"{found.name} is in contest with the champion.")
+    return redirect(
+        request, f"/contests/{contest.id}", flash=_("{name} is in contest with the champion.", name=found.name)
+    )
 
 
 @router.post("/contests/{contest_id}/withdraw")
@@ -104,7 +107,7 @@ def act(
         do(reason)
     except BadInput as error:
         return again(Refused(name, reason, error.message))
-    return redirect(request, request.url.path.removesuffix(f"/{name}"), flash=DONE[name])
+    return redirect(request, request.url.path.removesuffix(f"/{name}"), flash=_(DONE[name]))
 
 
 def _page(

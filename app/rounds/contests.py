@@ -8,6 +8,7 @@ look that dies changes nothing, and the next one counts again from the annotatio
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import timedelta
 
 import structlog
@@ -18,6 +19,8 @@ from app.accounts import service as accounts
 from app.accounts.models import User
 from app.annotations.models import Annotation, Retraction
 from app.kernel.errors import Conflict, refused
+from app.kernel.locales import N_, in_english, number
+from app.kernel.locales import gettext as _
 from app.kernel.settings import get_settings
 from app.kernel.storable import flaw
 from app.loops.models import Round, RoundState, Verdict
@@ -33,6 +36,14 @@ log = structlog.get_logger()
 WATCH_BUDGET = 2_000
 """Observations after which a champion is no longer watched: one that wins 45% has been rolled back long before."""
 REASON_CHARS = 2_000
+ENDED = {
+    Verdict.PROMOTED: N_("promoted"),
+    Verdict.REFUSED: N_("refused"),
+    Verdict.INCONCLUSIVE: N_("inconclusive"),
+    Verdict.WITHDRAWN: N_("withdrawn"),
+    Verdict.OVERRIDDEN: N_("overridden"),
+}
+CHAMPION_NOW = N_("{name} is the champion now.")
 
 
 # ── Open ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -48,9 +59,9 @@ def open_gate(session: Session, round_: Round, challenger: Checkpoint) -> Contes
         return known
     champion = appointed(session, LoopRole.CHAMPION)
     if champion is None:
-        raise Conflict("There is no champion to compare a new policy with.")
+        raise Conflict(_("There is no champion to compare a new policy with."))
     if champion.id == challenger.id:
-        raise Conflict(f"{challenger.name} is the champion already.")
+        raise Conflict(_("{name} is the champion already.", name=challenger.name))
     registry.challenge(session, challenger)
     budget, team = get_settings().contest_budget, counting.team(session, round_)
     contest = _add(session, round_, ContestKind.GATE, challenger, champion, budget, team)
@@ -122,27 +133,26 @@ def _void_gate(session: Session, contest: Contest) -> tuple[Verdict, str] | None
     champion = appointed(session, LoopRole.CHAMPION)
     if champion is not None and champion.id != contest.champion_id:
         was = session.get_one(Checkpoint, contest.champion_id)
-        return (
-            Verdict.INCONCLUSIVE,
-            f"{was.name}, which it was compared with, is no longer the champion: {champion.name} is.",
-        )
+        words = N_("{was}, which it was compared with, is no longer the champion: {name} is.")
+        return Verdict.INCONCLUSIVE, words.format(was=was.name, name=champion.name)
     return None
 
 
 def _void_watch(session: Session, contest: Contest) -> tuple[Verdict, str] | None:
     before = session.get_one(Checkpoint, contest.champion_id, populate_existing=True)
     if before.state is not CheckpointState.READY:
-        return Verdict.INCONCLUSIVE, f"The previous champion cannot be restored. {_unservable(before)}"
+        return Verdict.INCONCLUSIVE, f"{N_('The previous champion cannot be restored.')} {_unservable(before)}"
     champion = appointed(session, LoopRole.CHAMPION)
     if champion is not None and champion.id != contest.challenger_id:
-        return Verdict.INCONCLUSIVE, f"{champion.name} is the champion now."
+        return Verdict.INCONCLUSIVE, CHAMPION_NOW.format(name=champion.name)
     return None
 
 
 def _unservable(checkpoint: Checkpoint) -> str:
     if checkpoint.state is CheckpointState.RETIRED:
-        return f"{checkpoint.name} was trained on a base model that has since been replaced."
-    return f"{checkpoint.name} cannot be served: {checkpoint.broken_reason or 'its files do not match their manifest.'}"
+        return N_("{name} was trained on a base model that has since been replaced.").format(name=checkpoint.name)
+    why = checkpoint.broken_reason or N_("its files do not match their manifest.")
+    return N_("{name} cannot be served: {why}").format(name=checkpoint.name, why=why)
 
 
 def _verdict(found: Found) -> Verdict:
@@ -152,28 +162,30 @@ def _verdict(found: Found) -> Verdict:
 
 
 def _reason(contest: Contest, found: Found) -> str:
-    said = _standing(contest)
     worse = contest.details["capabilities"].get(found.capability, {})
-    return {
-        Rule.BETTER: f"People prefer it. {said}",
-        Rule.NOT_USEFUL: f"It is not clearly better than the champion. {said}",
-        Rule.WORSE: f"People prefer the previous champion. {said}",
-        Rule.WORSE_IN_CAPABILITY: (
-            f"It is worse in {found.capability}, where it scored {worse.get('score', 0):.0%} on "
-            f"{worse.get('counted', 0)} prompts. {said}"
-        ),
-        Rule.SPENT: f"The votes do not show that it is better. {said}",
+    said = {
+        Rule.BETTER: N_("People prefer it."),
+        Rule.NOT_USEFUL: N_("It is not clearly better than the champion."),
+        Rule.WORSE: N_("People prefer the previous champion."),
+        Rule.WORSE_IN_CAPABILITY: N_("It is worse in {capability}, where it scored {score} on {n} prompts."),
+        Rule.SPENT: N_("The votes do not show that it is better."),
     }[found.rule]
+    filled = said.format(capability=found.capability, score=f"{worse.get('score', 0):.0%}", n=worse.get("counted", 0))
+    return f"{filled} {_standing(contest)}"
 
 
 def _standing(contest: Contest) -> str:
     """What was counted, in a sentence."""
     if not contest.counted or contest.score is None:
-        return "No vote was counted."
-    people = "1 person" if contest.people == 1 else f"{contest.people} people"
-    within = f" (95% interval {contest.low:.0%} to {contest.high:.0%})" if contest.low is not None else ""
-    prompts = "1 prompt" if contest.counted == 1 else f"{contest.counted} prompts"
-    return f"It scored {contest.score:.1%}{within} on {prompts}, a tie counting half, judged by {people}."
+        return N_("No vote was counted.")
+    people = N_("1 person") if contest.people == 1 else N_("{n} people").format(n=contest.people)
+    prompts = N_("1 prompt") if contest.counted == 1 else N_("{n} prompts").format(n=contest.counted)
+    counted = {"score": f"{contest.score:.1%}", "prompts": prompts, "people": people}
+    if contest.low is None:
+        return N_("It scored {score} on {prompts}, a tie counting half, judged by {people}.").format(**counted)
+    return N_(
+        "It scored {score} (95% interval {low} to {high}) on {prompts}, a tie counting half, judged by {people}."
+    ).format(low=f"{contest.low:.0%}", high=f"{contest.high:.0%}", **counted)
 
 
 # ── End ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -184,14 +196,13 @@ def _end_gate(session: Session, contest: Contest, verdict: Verdict, reason: str,
     champion = session.get_one(Checkpoint, contest.champion_id)
     if verdict.promotes:
         try:
-            registry.crown(session, challenger)
+            with in_english() if user is None else nullcontext():  # why it cannot is kept
+                registry.crown(session, challenger)
         except Conflict as conflict:
             if user is not None:
                 raise
-            verdict, reason = (
-                Verdict.REFUSED,
-                f"People prefer it, but it cannot become the champion. {conflict.message}",
-            )
+            but = N_("People prefer it, but it cannot become the champion.")
+            verdict, reason = Verdict.REFUSED, f"{but} {conflict.message}"
     if not verdict.promotes and not _in_charge(session, challenger):
         registry.dismiss(session, challenger)
     _close(session, contest, verdict, reason, user)
@@ -230,16 +241,18 @@ def _watch(
 ) -> None:
     """Keep comparing the new champion with the previous one; older watches end, their champion is no longer champion."""
     for contest in _lock_open(session, ContestKind.WATCH):
-        _close(session, contest, Verdict.INCONCLUSIVE, f"{champion.name} is the champion now.")
+        _close(session, contest, Verdict.INCONCLUSIVE, CHAMPION_NOW.format(name=champion.name))
     _add(session, round_, ContestKind.WATCH, champion, previous, WATCH_BUDGET, team)
 
 
 def _roll_back(session: Session, contest: Contest, reason: str) -> None:
     restored = registry.roll_back(session)
     if restored is None:
-        _close(session, contest, Verdict.INCONCLUSIVE, f"{reason} There is no previous champion to restore.")
+        nobody = N_("There is no previous champion to restore.")
+        _close(session, contest, Verdict.INCONCLUSIVE, f"{reason} {nobody}")
         return
-    _close(session, contest, Verdict.REFUSED, f"{reason} {restored.name} is the champion again.")
+    again = N_("{name} is the champion again.").format(name=restored.name)
+    _close(session, contest, Verdict.REFUSED, f"{reason} {again}")
     accounts.audit(session, None, "contest.roll_back", "contest", contest.id, champion=restored.name)
 
 
@@ -275,15 +288,21 @@ def override(session: Session, user: User, of: Contest | Round, reason: str) -> 
         return
     round_ = _lock_round(session, round_id)
     if round_.state is not RoundState.COMPLETE:
-        raise Conflict(f"Round {round_.number} has no policy to promote yet: it is {round_.state.value}.")
+        raise Conflict(
+            _(
+                "Round {round} has no policy to promote yet: it is {state}.",
+                round=round_.number,
+                state=round_.state.label,
+            )
+        )
     if round_.verdict is None or round_.verdict.promotes:
-        raise Conflict(f"The policy of round {round_.number} has already been promoted.")
+        raise Conflict(_("The policy of round {round} has already been promoted.", round=round_.number))
     if _other_gate(session):
-        raise Conflict("Another policy is in contest. Withdraw it first.")
+        raise Conflict(_("Another policy is in contest. Withdraw it first."))
     policy = _policy(session, round_, contest)
     champion = appointed(session, LoopRole.CHAMPION)
     if champion is not None and champion.id == policy.id:
-        raise Conflict(f"{policy.name} is the champion already.")
+        raise Conflict(_("{name} is the champion already.", name=policy.name))
     registry.crown(session, policy)
     _complete(session, round_, policy, Verdict.OVERRIDDEN, reason, user)
     if champion is not None:
@@ -293,12 +312,12 @@ def override(session: Session, user: User, of: Contest | Round, reason: str) -> 
 def _said(reason: str) -> str:
     reason = reason.strip()
     if not reason:
-        raise refused("reason", "Give a reason: it stays with the round.")
+        raise refused("reason", _("Give a reason: it stays with the round."))
     held = flaw(reason)
     if held:
-        raise refused("reason", f"The reason holds {held}, which cannot be stored: remove it.")
+        raise refused("reason", _("The reason holds {what}, which cannot be stored: remove it.", what=held))
     if len(reason) > REASON_CHARS:
-        raise refused("reason", f"The reason is longer than {REASON_CHARS:,} characters: shorten it.")
+        raise refused("reason", _("The reason is longer than {n} characters: shorten it.", n=number(REASON_CHARS)))
     return reason
 
 
@@ -307,7 +326,7 @@ def _reopened(session: Session, contest_id: int) -> Contest:
     _lock_open(session)
     contest = session.get_one(Contest, contest_id, populate_existing=True)
     if contest.verdict is not None:
-        raise Conflict(f"This contest has already ended: {contest.verdict.value}.")
+        raise Conflict(_("This contest has already ended: {verdict}.", verdict=_(ENDED[contest.verdict])))
     counting.count(session, contest)
     return contest
 
@@ -337,7 +356,7 @@ def _policy(session: Session, round_: Round, contest: Contest | None) -> Checkpo
         trained.order_by(TrainingRun.id.desc()).limit(1)
     )
     if found is None:
-        raise Conflict(f"Round {round_.number} made no policy.")
+        raise Conflict(_("Round {round} made no policy.", round=round_.number))
     return found
 
 

@@ -9,6 +9,7 @@ from app.accounts.models import User
 from app.accounts.service import audit
 from app.kernel.errors import Conflict
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locales import gettext as _
 from app.rounds.models import RunSource, TrainingRun
 from app.rounds.queries import LIVE
 from app.sources.models import Source
@@ -26,7 +27,7 @@ def delete_file(session: Session, user: User | None, source: Source) -> None:
     if source.file_deleted_at is not None:
         return
     if source.withdrawn_at is None:
-        raise Conflict("Trainings may still learn from this source: withdraw it first.")
+        raise Conflict(_("Trainings may still learn from this source: withdraw it first."))
     needing = (
         select(TrainingRun.id)
         .join(RunSource, RunSource.run_id == TrainingRun.id)
@@ -35,8 +36,14 @@ def delete_file(session: Session, user: User | None, source: Source) -> None:
     )
     runs = session.scalars(needing).all()
     if runs:
-        named = f"Run {runs[0]} has" if len(runs) == 1 else f"Runs {', '.join(map(str, runs))} have"
-        raise Conflict(f"{named} not ended and may yet read this file: wait for the end, or cancel the training first.")
+        message = (
+            _("Run {runs} has not ended and may yet read this file: wait for the end, or cancel the training first.")
+            if len(runs) == 1
+            else _(
+                "Runs {runs} have not ended and may yet read this file: wait for the end, or cancel the training first."
+            )
+        )
+        raise Conflict(message.format(runs=", ".join(map(str, runs))))
     source.file_deleted_at = func.now()
     session.flush()
     session.refresh(source)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from app.kernel.locales import gettext, number, percent
 from app.rounds.better import Entry
 from app.rounds.cards import Card, Look
 from app.rounds.models import Contest
@@ -89,11 +90,11 @@ class _Axis:
         tens = range(round(10 * self.low), round(10 * self.high) + 1)
         step = 1 if len(tens) <= 5 else 2  # always through 50, which is an odd number of tens
         shown = [ten for ten in tens if (ten - 5) % step == 0]
-        return [Line(self.place(ten / 10), f"{10 * ten}%", strong=ten == 5) for ten in shown]
+        return [Line(self.place(ten / 10), percent(ten / 10), strong=ten == 5) for ten in shown]
 
     def mark(self, x: float, rate: Rate, kind: str) -> Mark:
         low, high = (rate.value if end is None else end for end in (rate.low, rate.high))
-        return Mark(x, self.place(rate.value), self.place(low), self.place(high), kind, f"{rate.value:.0%}")
+        return Mark(x, self.place(rate.value), self.place(low), self.place(high), kind, percent(rate.value))
 
 
 def of_rounds(entries: Sequence[Entry]) -> RoundCharts:
@@ -129,7 +130,7 @@ def _chart(
     base = replace(axis.mark(ticks[0][0], EVEN, "plain"), label="")  # the axis says it
     return Chart(
         lines=axis.lines(),
-        ticks=[(ticks[0][0], "base"), *ticks[1:]] if way else ticks,
+        ticks=[(ticks[0][0], gettext("base")), *ticks[1:]] if way else ticks,
         marks=[base, *marks] if way else marks,
         way=[(mark.x, mark.y) for mark in (base, *marks) if mark.kind not in {"lost", "open"}] if way else [],
         crowded=len(rates) > LABELLED,
@@ -187,7 +188,7 @@ def _counts(contest: Contest) -> list[tuple[float, str]]:
     reach = _reach(contest)
     step = next((each for each in (5, 10, 20, 25, 50, 100, 200, 500) if reach / each <= 6), 1_000)
     counts = range(0, reach + 1, step)
-    return [(round(LEFT + count / reach * (RIGHT - LEFT), 2), f"{count:,}") for count in counts]
+    return [(round(LEFT + count / reach * (RIGHT - LEFT), 2), number(count)) for count in counts]
 
 
 def _points(places: Sequence[tuple[float, float]]) -> str:

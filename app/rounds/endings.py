@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from app.kernel.locales import N_
 from app.kernel.settings import get_settings
 from app.registry import service as registry
 from app.registry.models import Checkpoint
@@ -26,28 +27,27 @@ log = structlog.get_logger()
 
 MAX_ATTEMPTS = 5
 KILLED = (
-    (
-        "The training process was killed from outside {attempts} times without making progress, most likely because "
-        "memory ran out."
+    N_(
+        "The training process was killed from outside {attempts} times without making progress, most likely because memory "
+        "ran out."
     ),
-    (
+    N_(
         "Free memory and retry: it resumes from its last saved step. Or set CORRAL_TRAINING_RECIPE to a recipe with a smaller "
         "batch and start a new training."
     ),
 )
 BUSY = (
-    "Another process was still training this run on each of {attempts} attempts.",
-    "Find the process by the run's folder in its command line, wait for it or stop it, then retry.",
+    N_("Another process was still training this run on each of {attempts} attempts."),
+    N_("Find the process by the run's folder in its command line, wait for it or stop it, then retry."),
 )
 STALLED = (
-    (
-        "The training process hung {attempts} times without making progress: it printed nothing for {stall:.0f} "
-        "minutes and was stopped."
+    N_(
+        "The training process hung {attempts} times without making progress: it printed nothing for {stall} minutes and was "
+        "stopped."
     ),
-    (
-        "Check the last lines below for what it was waiting for, then retry: it resumes from its last saved step. If "
-        "a step may take "
-        "that long on this machine, raise CORRAL_TRAINING_STALL first."
+    N_(
+        "Check the last lines below for what it was waiting for, then retry: it resumes from its last saved step. If a step "
+        "may take that long on this machine, raise CORRAL_TRAINING_STALL first."
     ),
 )
 
@@ -184,7 +184,7 @@ def _put_back(run: TrainingRun, last_words: tuple[str, str] = KILLED) -> None:
         _end(run, RunState.CANCELLED, "")
     elif run.attempts >= MAX_ATTEMPTS:
         error, run.remedy = last_words
-        run.error = error.format(attempts=run.attempts, stall=get_settings().training_stall / 60)
+        run.error = error.format(attempts=run.attempts, stall=f"{get_settings().training_stall / 60:.0f}")
         _end(run, RunState.FAILED, "")
     else:
         run.state, run.heartbeat_at = RunState.QUEUED, None

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
+from app.kernel.stored_words import said
 from app.loops.models import Round, RoundState
 from app.registry.models import Checkpoint
 from app.rounds import bounds
@@ -65,8 +66,8 @@ def solved(session: Session, contest: Contest) -> list[Solved]:
     found = []
     for capability, gain in bounds.verified_gains(report):
         name = f"{bounds.VERIFIED}/{capability}"
-        new, old = (bounds.share(report[f"{side}_metrics"][name]) for side in ("after", "before"))
-        found.append(Solved(capability, gain["prompts"], new, old, bounds.points(gain)))
+        new, old = (said(bounds.share(report[f"{side}_metrics"][name])) for side in ("after", "before"))
+        found.append(Solved(capability, gain["prompts"], new, old, said(bounds.points(gain))))
     return found
 
 
@@ -95,5 +96,5 @@ def of_run(session: Session, run: TrainingRun) -> list[Measured]:
 
 
 def _read(stored: list[Any]) -> list[Finding]:
-    said = [Finding(each.get("level", "passed"), each["words"]) for each in stored if each.get("words")]
-    return sorted(said, key=lambda each: LEVELS.index(each.level) if each.level in LEVELS else len(LEVELS))
+    found = [Finding(each.get("level", "passed"), said(each["words"])) for each in stored if each.get("words")]
+    return sorted(found, key=lambda each: LEVELS.index(each.level) if each.level in LEVELS else len(LEVELS))

@@ -20,6 +20,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.kernel.errors import AppError
+from app.kernel.locales import N_
 from app.preferences.models import Snapshot
 from app.registry.manifest import MANIFEST, BrokenCheckpoint, verify
 from app.registry.models import Checkpoint, CheckpointKind, CheckpointState
@@ -32,10 +33,11 @@ KINDS = {
     RunKind.GRPO: CheckpointKind.POLICY,
     RunKind.CHECK: CheckpointKind.POLICY,
 }
-REMEDY = "Set CORRAL_TRAINING_RECIPE to a recipe with a lower learning rate, then start a new training."
-AGAIN = "Retry the run: it trains again."
-BASE_GONE = "The base model was replaced. Adapters trained on the old base cannot be used with the new one."
-WORDS = (
+REMEDY = N_("Set CORRAL_TRAINING_RECIPE to a recipe with a lower learning rate, then start a new training.")
+AGAIN = N_("Retry the run: it trains again.")
+ANEW = N_("Start a new training.")
+BASE_GONE = N_("The base model was replaced. Adapters trained on the old base cannot be used with the new one.")
+WORDS = N_(
     "Files verified; no loss was NaN or infinite; the reward model is not significantly below 50% held-out accuracy."
 )
 ENOUGH_PROMPTS = 10
@@ -124,7 +126,7 @@ def set_aside(refused: Path, attempt: int) -> Path | None:
 def on_the_current_base(made: Made) -> None:
     """The installation has the base model that the run was queued for."""
     if base_is_gone(made.session, made.run):
-        raise NotPromotable(f"{BASE_GONE} Start a new training.")
+        raise NotPromotable(f"{BASE_GONE} {ANEW}")
 
 
 def unchanged(made: Made) -> None:
@@ -141,7 +143,8 @@ def its_own(made: Made) -> None:
     is_policy = kind in {CheckpointKind.SFT, CheckpointKind.POLICY}  # training knows one kind of both
     said = tuple(made.manifest.get(key) for key in ("name", "kind", "snapshot_sha256"))
     if said != (made.path.name, CheckpointKind.POLICY.value if is_policy else kind.value, _data_sha256(made)):
-        raise NotPromotable(f"{made.path.name} says that it belongs to another run. Start a new training.")
+        belongs = N_("{name} says that it belongs to another run.").format(name=made.path.name)
+        raise NotPromotable(f"{belongs} {ANEW}")
 
 
 def finite_losses(made: Made) -> None:
@@ -151,11 +154,16 @@ def finite_losses(made: Made) -> None:
         .where(TrainingEvent.run_id == made.run.id, TrainingEvent.event == "step")
         .order_by(TrainingEvent.seq)
     )
-    losses = [(f"The loss of step {step}", values.get("metrics", {}).get("loss")) for step, values in steps]
-    losses += [(f"{name} of the result", value) for name, value in made.metrics.items() if "loss" in name]
+    losses = [
+        (N_("The loss of step {step}").format(step=step), values.get("metrics", {}).get("loss"))
+        for step, values in steps
+    ]
+    losses += [
+        (N_("{name} of the result").format(name=name), value) for name, value in made.metrics.items() if "loss" in name
+    ]
     for name, value in losses:
         if not isinstance(value, int | float) or not math.isfinite(value):
-            raise NotPromotable(f"{name} is not a finite number. {REMEDY}")
+            raise NotPromotable(f"{N_('{name} is not a finite number.').format(name=name)} {REMEDY}")
 
 
 def not_reversed(made: Made) -> None:
@@ -164,11 +172,12 @@ def not_reversed(made: Made) -> None:
     if not isinstance(high, int | float) or not isinstance(prompts, int | float):
         return
     if high < 0.5 and prompts >= ENOUGH_PROMPTS:
-        raise NotPromotable(
-            "It has learnt the opposite of what annotators judged: on held-out prompts it is right on at most "
-            f"{high:.1%} of the pairs, where chance is right on half. Check for annotations with the ranking reversed, "
-            "return them to their annotators, then retrain."
+        message = N_(
+            "It has learnt the opposite of what annotators judged: on held-out prompts it is right on at most {share} of the "
+            "pairs, where chance is right on half. Check for annotations with the ranking reversed, return them to their "
+            "annotators, then retrain."
         )
+        raise NotPromotable(message.format(share=f"{high:.1%}"))
 
 
 EVERY_CHECKPOINT: tuple[Gate, ...] = (on_the_current_base, unchanged, its_own, finite_losses)

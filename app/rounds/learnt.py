@@ -14,6 +14,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.kernel.errors import refused
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.kernel.settings import Settings
 from app.rounds.models import RunKind, RunSource, TrainingRun
 from app.sources import queries, storing
@@ -73,9 +75,17 @@ def check(session: Session, kinds: Collection[RunKind], weights: Weights) -> Non
     for source_id in weights.keys() - known.keys():
         source = session.get(Source, source_id)
         if source is None:
-            raise refused("weights", f"There is no source {source_id}.")
-        why = "was withdrawn" if source.withdrawn_at else f"holds {source.kind.label.lower()}, from which no run learns"
-        raise refused("weights", f"“{source.name}” {why}: leave its weight out.")
+            raise refused("weights", _("There is no source {id}.", id=source_id))
+        if source.withdrawn_at:
+            raise refused("weights", _("“{name}” was withdrawn: leave its weight out.", name=source.name))
+        why = (
+            _("“{name}” holds preferences, from which no run learns: leave its weight out.", name=source.name)
+            if source.kind is SourceKind.PREFERENCES
+            else _(
+                "“{name}” holds prompts with answers, from which no run learns: leave its weight out.", name=source.name
+            )
+        )
+        raise refused("weights", why)
 
 
 def note(session: Session, run: TrainingRun, sources: Sequence[Learnt]) -> None:
@@ -136,10 +146,13 @@ def without_file(session: Session, run_ids: Collection[int]) -> Source | None:
     return next((each for each in found if each.file_deleted_at), None)
 
 
-def words(sources: Sequence[Learnt]) -> str:
-    """What is learnt from beside people's judgements, as the end of a sentence; empty where nothing is."""
+def words(scope: str, sources: Sequence[Learnt]) -> str:
+    """What is learnt from: ``scope``, and these sources beside it. In English, for it is kept."""
+    if not sources:
+        return scope
     named = ", ".join(map(str, sources))
-    return f", and of the {'source' if len(sources) == 1 else 'sources'} {named}" if sources else ""
+    beside = N_("{what}, and of the source {names}") if len(sources) == 1 else N_("{what}, and of the sources {names}")
+    return beside.format(what=scope, names=named)
 
 
 def units(sources: Sequence[Learnt]) -> dict[RunKind, int]:

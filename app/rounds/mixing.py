@@ -9,8 +9,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
+from app.kernel.locales import gettext as _
+from app.kernel.locales import number, percent
 from app.loops.models import Round
 from app.rounds.models import TrainingEvent, TrainingRun
+from training.formats.mix import MISSING
 
 EVENT = "mix"
 """What a training says before its first step (``training.formats.mix``)."""
@@ -74,6 +77,17 @@ def _read(run_id: int, said: Mapping[str, Any]) -> Mix:
         portions=portions[:MOST],
         asked=[each for each in groups if each.get("target") is not None],
         paper=said.get("paper", []),
-        missing=said.get("missing", []),
+        missing=[_missing(each) for each in groups if each.get("missing_tokens")],
         more=max(0, len(portions) - MOST),
+    )
+
+
+def _missing(group: Mapping[str, Any]) -> str:
+    return _(
+        MISSING,
+        target=percent(group["target"]),
+        dimension=_(group["dimension"]),
+        name=group["name"],
+        share=percent(group["share"], 1),
+        tokens=number(group["missing_tokens"]),
     )

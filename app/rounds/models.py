@@ -10,6 +10,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.kernel.db import Base, Created, Json, Key, Time, enum_column
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.loops.models import Verdict
 from app.preferences.models import Snapshot
 from app.registry.models import Checkpoint
@@ -34,7 +36,7 @@ class RunKind(StrEnum):
     @property
     def label(self) -> str:
         """What pages call it."""
-        return _LABELS[self]
+        return _(_LABELS[self])
 
     @property
     def makes_policy(self) -> bool:
@@ -43,11 +45,11 @@ class RunKind(StrEnum):
 
 
 _LABELS = {
-    RunKind.REWARD: "Reward model",
-    RunKind.SFT: "Imitation",
-    RunKind.DPO: "Policy",
-    RunKind.GRPO: "Learning from checks",
-    RunKind.CHECK: "Check",
+    RunKind.REWARD: N_("Reward model"),
+    RunKind.SFT: N_("Imitation"),
+    RunKind.DPO: N_("Policy"),
+    RunKind.GRPO: N_("Learning from checks"),
+    RunKind.CHECK: N_("Check"),
 }
 
 
@@ -59,6 +61,20 @@ class RunState(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+    @property
+    def label(self) -> str:
+        """What pages call it."""
+        return _(_STATES[self])
+
+
+_STATES = {
+    RunState.QUEUED: N_("queued"),
+    RunState.RUNNING: N_("running"),
+    RunState.SUCCEEDED: N_("succeeded"),
+    RunState.FAILED: N_("failed"),
+    RunState.CANCELLED: N_("cancelled"),
+}
 
 
 class TrainingRun(Base):
@@ -138,6 +154,20 @@ class InputRole(StrEnum):
     MEASURED = "measured"
     """What an evaluation measures, and what it measures it with."""
     AGAINST = "against"
+
+    @property
+    def label(self) -> str:
+        """What a checkpoint's page calls it."""
+        return _(_ROLES[self])
+
+
+_ROLES = {
+    InputRole.CHOSE: N_("Samples chosen by"),
+    InputRole.SAMPLED: N_("Samples written by"),
+    InputRole.AVERAGED: N_("Mean of"),
+    InputRole.MEASURED: N_("Measured"),
+    InputRole.AGAINST: N_("Measured against"),
+}
 
 
 class RunInput(Base):

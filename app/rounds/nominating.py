@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from app.accounts import service as accounts
 from app.accounts.models import User
 from app.kernel.errors import Conflict
+from app.kernel.locales import gettext as _
 from app.loops import service as loops
 from app.loops.models import Round
 from app.loops.queries import challenging_round, current_round
@@ -49,12 +50,16 @@ def challenge(session: Session, user: User, checkpoint: Checkpoint) -> Contest:
 
 def _check(session: Session, current: Round, checkpoint: Checkpoint) -> None:
     if checkpoint.kind is not CheckpointKind.POLICY:
-        raise Conflict(f"{checkpoint.name} is no policy: only an adapter that answers can challenge the champion.")
+        raise Conflict(
+            _("{name} is no policy: only an adapter that answers can challenge the champion.", name=checkpoint.name)
+        )
     check_sampled(checkpoint)
     champion = appointed(session, LoopRole.CHAMPION)
     if champion is not None and champion.id == checkpoint.id:
-        raise Conflict(f"{checkpoint.name} is the champion already.")
+        raise Conflict(_("{name} is the champion already.", name=checkpoint.name))
     if session.scalar(select(TrainingRun.id).where(TrainingRun.checkpoint_id == checkpoint.id).limit(1)):
-        raise Conflict(f"{checkpoint.name} was trained here: the checks of its round say whether it may challenge.")
+        raise Conflict(
+            _("{name} was trained here: the checks of its round say whether it may challenge.", name=checkpoint.name)
+        )
     if busy := under_way(current, challenging_round(session)):
         raise Conflict(busy)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from app.kernel.locales import N_
 from app.kernel.settings import Settings
 from app.rounds import gate
 from app.rounds.gate import Gate
@@ -58,7 +59,7 @@ GIVEN = frozenset(
 STATUS_BAD_INPUT, STATUS_NOT_FINITE, STATUS_DISK = 2, 3, 4
 STATUS_BUSY = 5
 """Another process holds the run's folder: one that another worker has not ended yet."""
-CORRECT = "Fix what the message above names, then start a new training."
+CORRECT = N_("Fix what the message above names, then start a new training.")
 
 
 @dataclass(frozen=True)
@@ -72,35 +73,37 @@ class Remedies:
 TRAINING = Remedies(
     {
         STATUS_BAD_INPUT: CORRECT,
-        STATUS_NOT_FINITE: "Nothing was saved or promoted. Set CORRAL_TRAINING_RECIPE to a recipe with a lower learning rate, "
-        "then start a new training.",
-        STATUS_DISK: "Free some space on the disk, then retry: the run resumes from its last saved step.",
+        STATUS_NOT_FINITE: N_(
+            "Nothing was saved or promoted. Set CORRAL_TRAINING_RECIPE to a recipe with a lower learning rate, then start a "
+            "new training."
+        ),
+        STATUS_DISK: N_("Free some space on the disk, then retry: the run resumes from its last saved step."),
     },
-    "Read the last lines below. Retry resumes from the last saved step.",
+    N_("Read the last lines below. Retry resumes from the last saved step."),
 )
 SAMPLING = Remedies(
     {
-        1: "Wait until the engine is ready, then retry: the samples so far are kept.",
+        1: N_("Wait until the engine is ready, then retry: the samples so far are kept."),
         STATUS_BAD_INPUT: CORRECT,
-        STATUS_DISK: "Free some space on the disk, then retry: the samples so far are kept.",
+        STATUS_DISK: N_("Free some space on the disk, then retry: the samples so far are kept."),
     },
-    "Read the last lines below. Retry samples the remaining prompts.",
+    N_("Read the last lines below. Retry samples the remaining prompts."),
 )
 CHOOSING = Remedies(
     {
         STATUS_BAD_INPUT: CORRECT,
-        STATUS_DISK: "Free some space on the disk, then retry: it chooses from the same samples.",
+        STATUS_DISK: N_("Free some space on the disk, then retry: it chooses from the same samples."),
     },
-    "Read the last lines below. Retry chooses from the same samples.",
+    N_("Read the last lines below. Retry chooses from the same samples."),
 )
 
 
 MEASURING = Remedies(
     {
-        STATUS_BAD_INPUT: "Restore what the message above names, then retry; or start a new training.",
-        STATUS_DISK: "Free some space on the disk, then retry: what was trained is kept.",
+        STATUS_BAD_INPUT: N_("Restore what the message above names, then retry; or start a new training."),
+        STATUS_DISK: N_("Free some space on the disk, then retry: what was trained is kept."),
     },
-    "Read the last lines below. Retry measures again; what was trained is kept.",
+    N_("Read the last lines below. Retry measures again; what was trained is kept."),
 )
 
 

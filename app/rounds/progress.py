@@ -9,6 +9,8 @@ from statistics import median
 from typing import Any
 
 from app.judgements.vocabulary import STRONGEST_FIRST
+from app.kernel.locales import N_, number, percent
+from app.kernel.locales import gettext as _
 from app.rounds.models import RunKind, RunState, TrainingEvent, TrainingRun
 
 MARGINS = {
@@ -16,68 +18,76 @@ MARGINS = {
     RunKind.SFT: "held_out/rewards/margins",
     RunKind.DPO: "held_out/rewards/margins",
 }
-STRENGTHS = {f"held_out/accuracy/strength_{strength.value}": strength.label for strength in STRONGEST_FIRST}
+STRENGTHS = {f"held_out/accuracy/strength_{strength.value}": strength for strength in STRONGEST_FIRST}
 
 EXPLAINED = {
     "held_out/accuracy": {
-        RunKind.REWARD: "held-out pairs in which the chosen response gets the higher reward",
-        RunKind.DPO: "held-out pairs in which the policy moved towards the chosen response rather than the rejected one; "
-        "before training it has not moved, which counts as one half",
+        RunKind.REWARD: N_("held-out pairs in which the chosen response gets the higher reward"),
+        RunKind.DPO: N_(
+            "held-out pairs in which the policy moved towards the chosen response rather than the rejected one; before "
+            "training it has not moved, which counts as one half"
+        ),
     },
     "held_out/logp_accuracy": {
-        RunKind.DPO: "held-out pairs in which the policy finds the chosen response likelier than the rejected one; long "
-        "responses are less likely, so this starts low"
+        RunKind.DPO: N_(
+            "held-out pairs in which the policy finds the chosen response likelier than the rejected one; long responses "
+            "are less likely, so this starts low"
+        )
     },
     "held_out/verified": {
-        RunKind.GRPO: "of held-out prompts that say what an answer must come to, the policy’s answer passes its checks; "
-        "before is the policy that learnt preferences",
+        RunKind.GRPO: N_(
+            "of held-out prompts that say what an answer must come to, the policy’s answer passes its checks; before is "
+            "the policy that learnt preferences"
+        ),
     },
     "held_out/longer_wins_accuracy": {
-        RunKind.REWARD: "held-out pairs in which the longer response is the chosen one: the accuracy of length alone"
+        RunKind.REWARD: N_(
+            "held-out pairs in which the longer response is the chosen one: the accuracy of length alone"
+        )
     },
 }
 MEASURES = {
-    "held_out/reward_margin": ("Margin", "mean reward of the chosen minus the rejected response"),
+    "held_out/reward_margin": (N_("Margin"), N_("mean reward of the chosen minus the rejected response")),
     "held_out/rewards/margins": (
-        "Margin",
-        "mean implicit reward (beta times the log-probability gained) of the chosen minus the rejected response",
+        N_("Margin"),
+        N_("mean implicit reward (beta times the log-probability gained) of the chosen minus the rejected response"),
     ),
     "held_out/length_correlation": (
-        "Reward and length",
-        "correlation over held-out responses; far from 0, the model rewards length",
+        N_("Reward and length"),
+        N_("correlation over held-out responses; far from 0, the model rewards length"),
     ),
 }
 DATA_WORDS = {
-    "pairs": "pairs trained on",
-    "checked_prompts": "prompts whose answers are checked to learn from",
-    "checked_held_out": "held-out prompts whose answers are checked to measure",
-    "prompts_contaminated": "prompts left out: they repeat a held-out one",
-    "prompts_too_long": "prompts left out: no room for an answer",
-    "prompts_unrenderable": "prompts left out: the model’s template refuses them",
-    "prompts_run_tools": "prompts left out: their tools need documents or servers",
-    "pairs/chosen_over_rejected": "chosen over rejected",
-    "pairs/edited_over_chosen": "edited over chosen",
-    "pairs/edited_over_rejected": "edited over rejected",
-    "verifier_pairs": "pairs that checks found, not people",
-    "source_rows": "rows of sources, as often as their weights say",
-    "written_answers": "answers that people wrote from scratch",
-    "filtered_by_strength": "rows left out: not strong enough",
-    "ties": "rows left out: ties",
-    "all_unacceptable": "rows left out: all unacceptable",
-    "written": "rows left out: answers written from scratch, which are in no pair",
-    "empty_responses": "rows left out: an empty response",
-    "same_text": "rows left out: the same text twice",
-    "dropped_unrenderable": "rows left out: the model’s template refuses them",
-    "merged_agreeing": "pairs merged: annotators agree",
-    "merged_weak": "pairs left out: most annotators found them weaker",
-    "dropped_contradictory": "pairs left out: contradictory",
-    "left_out_by_checkpoint": "rows left out: answers of external models that may not be trained on",
-    "source_held_out": "rows of sources left out: the prompt is held out",
-    "source_contaminated": "rows of sources left out: the prompt repeats a held-out one",
-    "source_weak": "rows of sources left out: not strong enough",
-    "dropped_contaminated": "rows left out: the prompt repeats a held-out one",
-    "dropped_too_long": "pairs left out: too long",
-    "held_out_pairs": "held-out pairs measured on",
+    "pairs": N_("pairs trained on"),
+    "checked_prompts": N_("prompts whose answers are checked to learn from"),
+    "checked_held_out": N_("held-out prompts whose answers are checked to measure"),
+    "prompts_contaminated": N_("prompts left out: they repeat a held-out one"),
+    "prompts_too_long": N_("prompts left out: no room for an answer"),
+    "prompts_unrenderable": N_("prompts left out: the model’s template refuses them"),
+    "prompts_run_tools": N_("prompts left out: their tools need documents or servers"),
+    "pairs/chosen_over_rejected": N_("chosen over rejected"),
+    "pairs/edited_over_chosen": N_("edited over chosen"),
+    "pairs/edited_over_rejected": N_("edited over rejected"),
+    "verifier_pairs": N_("pairs that checks found, not people"),
+    "source_rows": N_("rows of sources, as often as their weights say"),
+    "written_answers": N_("answers that people wrote from scratch"),
+    "filtered_by_strength": N_("rows left out: not strong enough"),
+    "ties": N_("rows left out: ties"),
+    "all_unacceptable": N_("rows left out: all unacceptable"),
+    "written": N_("rows left out: answers written from scratch, which are in no pair"),
+    "empty_responses": N_("rows left out: an empty response"),
+    "same_text": N_("rows left out: the same text twice"),
+    "dropped_unrenderable": N_("rows left out: the model’s template refuses them"),
+    "merged_agreeing": N_("pairs merged: annotators agree"),
+    "merged_weak": N_("pairs left out: most annotators found them weaker"),
+    "dropped_contradictory": N_("pairs left out: contradictory"),
+    "left_out_by_checkpoint": N_("rows left out: answers of external models that may not be trained on"),
+    "source_held_out": N_("rows of sources left out: the prompt is held out"),
+    "source_contaminated": N_("rows of sources left out: the prompt repeats a held-out one"),
+    "source_weak": N_("rows of sources left out: not strong enough"),
+    "dropped_contaminated": N_("rows left out: the prompt repeats a held-out one"),
+    "dropped_too_long": N_("pairs left out: too long"),
+    "held_out_pairs": N_("held-out pairs measured on"),
 }
 
 
@@ -91,13 +101,15 @@ class Share:
     def __str__(self) -> str:
         """Hits and pairs; a pair without a winner counts one half."""
         if self.of is None:
-            return f"{self.value:.0%}"
-        return f"{self.value * self.of:.1f}".removesuffix(".0") + f" of {self.of}"
+            return self.percent
+        hits = self.value * self.of
+        digits = 0 if f"{hits:.1f}".endswith(".0") else 1
+        return _("{hits} of {all}", hits=number(hits, digits), all=number(self.of))
 
     @property
     def percent(self) -> str:
         """Rounded."""
-        return f"{self.value:.0%}"
+        return percent(self.value)
 
 
 @dataclass(frozen=True)
@@ -129,24 +141,24 @@ def results(run: TrainingRun) -> Results:
     before, after = run.baseline, run.metrics
     pairs = _measured_on(run)
     names = {
-        "held_out/verified": "Solved",
-        "held_out/accuracy": "Accuracy",
-        "held_out/logp_accuracy": "Accuracy by likelihood",
-        "held_out/longer_wins_accuracy": "“The longer one wins”",
+        "held_out/verified": _("Solved"),
+        "held_out/accuracy": _("Accuracy"),
+        "held_out/logp_accuracy": _("Accuracy by likelihood"),
+        "held_out/longer_wins_accuracy": _("“The longer one wins”"),
     }
     accuracies = [
-        Line(label, EXPLAINED[key][run.kind], _share(before, key, pairs), _share(after, key, pairs))
+        Line(label, _(EXPLAINED[key][run.kind]), _share(before, key, pairs), _share(after, key, pairs))
         for key, label in names.items()
         if run.kind in EXPLAINED[key] and (key in before or key in after)
     ]
     strengths = []
-    for key, label in STRENGTHS.items():
+    for key, strength in STRENGTHS.items():
         of = key.replace("accuracy", "pairs")
         count = _number(after.get(of, before.get(of)))
         if count:
-            strengths.append(Line(label, "", _share(before, key, count), _share(after, key, count)))
+            strengths.append(Line(strength.label, "", _share(before, key, count), _share(after, key, count)))
     measures = [
-        Line(label, explained, _decimal(before.get(key)), _decimal(after.get(key)))
+        Line(_(label), _(explained), _decimal(before.get(key)), _decimal(after.get(key)))
         for key, (label, explained) in MEASURES.items()
         if key in before or key in after
     ]
@@ -159,7 +171,7 @@ def _share(metrics: Mapping[str, Any], key: str, of: int | None) -> Share | None
 
 
 def _decimal(value: Any) -> str | None:
-    return f"{value:+.3f}" if isinstance(value, int | float) else None
+    return number(value, 3, sign=True) if isinstance(value, int | float) else None
 
 
 def _number(value: Any) -> int | None:
@@ -172,8 +184,8 @@ class Headline:
 
     baseline: Share | None
     result: Share | None
-    words: str = "held-out accuracy"
-    before: str = "untrained"
+    words: str
+    before: str
 
 
 def headline(run: TrainingRun) -> Headline:
@@ -181,8 +193,9 @@ def headline(run: TrainingRun) -> Headline:
     of = _measured_on(run)
     if run.kind is RunKind.GRPO:
         before, after = (_share(each, "held_out/verified", of) for each in (run.baseline, run.metrics))
-        return Headline(before, after, "held-out prompts solved", "before")
-    return Headline(_share(run.baseline, "held_out/accuracy", of), _share(run.metrics, "held_out/accuracy", of))
+        return Headline(before, after, _("held-out prompts solved"), _("before"))
+    before, after = (_share(each, "held_out/accuracy", of) for each in (run.baseline, run.metrics))
+    return Headline(before, after, _("held-out accuracy"), _("untrained"))
 
 
 def _measured_on(run: TrainingRun) -> int | None:
@@ -208,39 +221,36 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return ""
     if seconds < 90:
-        return f"{max(1, round(seconds))} s"
+        return _("{n} s", n=number(max(1, round(seconds))))
     if seconds < 90 * 60:
-        return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h"
+        return _("{n} min", n=number(round(seconds / 60)))
+    return _("{n} h", n=number(seconds / 3600, 1))
 
 
-def stage(run: TrainingRun, said: Sequence[TrainingEvent]) -> str:
+def stage(run: TrainingRun, said: Sequence[TrainingEvent]) -> str:  # noqa: PLR0911 - one a stage
     """What a running run does."""
     names = {event.event for event in said}
+    if run.kind is RunKind.CHECK and run.step:
+        return _("Measuring the reward model, then the policy’s answers beside the champion’s.")
     if run.kind is RunKind.CHECK:
-        return (
-            "Measuring the reward model, then the policy’s answers beside the champion’s."
-            if run.step
-            else "Loading the models."
-        )
+        return _("Loading the models.")
     if run.kind is RunKind.GRPO and "data" in names:
-        drawing = "Drawing answers, checking them, and learning from what checks find."
-        return (
-            drawing if run.step or "baseline" in names else "The policy before is being measured on held-out prompts."
-        )
+        if run.step or "baseline" in names:
+            return _("Drawing answers, checking them, and learning from what checks find.")
+        return _("The policy before is being measured on held-out prompts.")
     if run.step or "step" in names:
-        return "Training."
+        return _("Training.")
     if "baseline" in names:
-        return "The untrained model has been measured; training begins."
+        return _("The untrained model has been measured; training begins.")
     if "data" in names:
-        return "The data has been read; the untrained model is being measured as the baseline."
-    return "Loading the model and the data."
+        return _("The data has been read; the untrained model is being measured as the baseline.")
+    return _("Loading the model and the data.")
 
 
 def data_counts(said: Sequence[TrainingEvent]) -> list[tuple[str, int]]:
     """What became of the snapshot's rows."""
     data = next((event.values for event in said if event.event == "data"), {})
-    return [(words, data[key]) for key, words in DATA_WORDS.items() if isinstance(data.get(key), int)]
+    return [(_(words), data[key]) for key, words in DATA_WORDS.items() if isinstance(data.get(key), int)]
 
 
 def warnings(said: Sequence[TrainingEvent]) -> list[str]:
@@ -263,20 +273,23 @@ def columns(kind: RunKind) -> list[Column]:
     """What is drawn of a run, in the order of the table; nothing of one that trains nothing."""
     if kind is RunKind.GRPO:
         return [
-            Column("loss", "Loss"),
-            Column("reward", "Reward, of the step’s answers"),
-            Column("reward_std", "Spread of rewards"),
-            Column("held_out/verified", "Solved, held-out"),
+            Column("loss", _("Loss")),
+            Column("reward", _("Reward, of the step’s answers")),
+            Column("reward_std", _("Spread of rewards")),
+            Column("held_out/verified", _("Solved, held-out")),
         ]
     if kind not in MARGINS:
         return []
     return [
-        Column("loss", "Loss"),
-        Column("rewards/accuracies", "Accuracy, batch"),
-        Column("rewards/margins", "Margin, batch"),
-        Column("held_out/accuracy", "Accuracy, held-out"),
-        Column(MARGINS[kind], "Margin, held-out"),
-        *(Column(key, f"Held-out, {label.lower()}", label) for key, label in STRENGTHS.items()),
+        Column("loss", _("Loss")),
+        Column("rewards/accuracies", _("Accuracy, batch")),
+        Column("rewards/margins", _("Margin, batch")),
+        Column("held_out/accuracy", _("Accuracy, held-out")),
+        Column(MARGINS[kind], _("Margin, held-out")),
+        *(
+            Column(key, _("Held-out, {strength}", strength=strength.words), strength.label)
+            for key, strength in STRENGTHS.items()
+        ),
     ]
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from app.kernel.locales import number, percent
+
 HALF = 0.5
 """A win rate at which two policies do not differ."""
 _EDGE = 0.005
@@ -24,8 +26,8 @@ class Rate:
     def __str__(self) -> str:
         """As pages write it: ``58% [52, 63]``."""
         if self.low is None or self.high is None:
-            return f"{self.value:.0%}"
-        return f"{self.value:.0%} [{100 * self.low:.0f}, {100 * self.high:.0f}]"
+            return percent(self.value)
+        return f"{percent(self.value)} [{number(100 * self.low)}, {number(100 * self.high)}]"
 
     @property
     def better(self) -> bool:

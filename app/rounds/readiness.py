@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
+from app.kernel.locales import gettext as _
+from app.kernel.locales import number
 from app.kernel.settings import get_settings
 from app.loops.models import Round, RoundState
 from app.loops.queries import challenging_round
@@ -108,31 +110,34 @@ def _blocked(current: Round, challenging: Round | None, found: Readiness) -> str
 def under_way(current: Round, challenging: Round | None) -> str | None:
     """What a round does that keeps the next step from beginning, in words; None where it only collects."""
     if current.state is RoundState.TRAINING:
-        return f"Round {current.number} is already training. Wait for it, or cancel it."
+        return _("Round {round} is already training. Wait for it, or cancel it.", round=current.number)
     if current.state is RoundState.CHECKING:
-        return f"Round {current.number} is being checked. Wait for it, or cancel it."
+        return _("Round {round} is being checked. Wait for it, or cancel it.", round=current.number)
     if challenging is not None:
-        return (
-            f"The policy of round {challenging.number} is in a contest with the champion. Wait for its verdict, or withdraw it "
-            "from the contest."
+        return _(
+            "The policy of round {round} is in a contest with the champion. Wait for its verdict, or withdraw it from the "
+            "contest.",
+            round=challenging.number,
         )
     return None
 
 
 def _too_little(found: Readiness) -> str | None:
     if not found.annotations:
-        return "There are no annotations yet. Annotate some comparisons first."
+        return _("There are no annotations yet. Annotate some comparisons first.")
     if found.trainable < found.needed:
-        return (
-            f"There are {found.trainable} pairs to train on, and {found.needed} are needed: pairs judged better or "
-            f"significantly better, on which most annotators of the prompt agree, from prompts that are not held out. "
-            f"Annotate some more comparisons."
+        return _(
+            "There are {pairs} pairs to train on, and {needed} are needed: pairs judged better or significantly better, on "
+            "which most annotators of the prompt agree, from prompts that are not held out. Annotate some more comparisons.",
+            pairs=number(found.trainable),
+            needed=number(found.needed),
         )
     if not found.policy:
-        return (
-            f"There are {found.trainable} pairs for the reward model and none for the policy, which learns only from "
-            f"responses that no other response beat. Annotate some more comparisons."
+        return _(
+            "There are {pairs} pairs for the reward model and none for the policy, which learns only from responses that no "
+            "other response beat. Annotate some more comparisons.",
+            pairs=number(found.trainable),
         )
     if not found.new_annotations and not found.taken_back:
-        return "There are no new annotations since the last training. Annotate some more comparisons."
+        return _("There are no new annotations since the last training. Annotate some more comparisons.")
     return None

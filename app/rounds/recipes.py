@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from app.kernel.locales import gettext as _
 from app.kernel.settings import ROOT, EngineKind, Settings
 from app.rounds.models import RunKind
 from training.formats import trainers
@@ -24,17 +25,21 @@ def recipe_problem(settings: Settings) -> str | None:
     file = RECIPES / f"{RunKind.DPO.value}.{name}.toml"
     if not file.is_file():
         known = ", ".join(sorted(found.name.split(".")[1] for found in RECIPES.glob(f"{RunKind.DPO.value}.*.toml")))
-        return f"There is no recipe {name}. Set CORRAL_TRAINING_RECIPE to one of: {known}."
+        return _("There is no recipe {name}. Set CORRAL_TRAINING_RECIPE to one of: {known}.", name=name, known=known)
     if settings.training_checked_steps and not (RECIPES / f"{RunKind.GRPO.value}.{name}.toml").is_file():
-        return (
-            f"The recipe {name} (CORRAL_TRAINING_RECIPE) does not say how to learn from checks. Set "
-            "CORRAL_TRAINING_CHECKED_STEPS to 0, or choose another recipe."
+        return _(
+            "The recipe {name} (CORRAL_TRAINING_RECIPE) does not say how to learn from checks. Set "
+            "CORRAL_TRAINING_CHECKED_STEPS to 0, or choose another recipe.",
+            name=name,
         )
     rank = recipe(RunKind.DPO, name)["lora"]["r"]
     if settings.engine_kind is EngineKind.VLLM and rank > most:
-        return (
-            f"The recipe {name} (CORRAL_TRAINING_RECIPE) trains adapters of rank {rank}, and the engine accepts at "
-            f"most {most} (CORRAL_MAX_LORA_RANK). Raise it to {rank} and restart the engine, or choose another recipe."
+        return _(
+            "The recipe {name} (CORRAL_TRAINING_RECIPE) trains adapters of rank {rank}, and the engine accepts at most "
+            "{most} (CORRAL_MAX_LORA_RANK). Raise it to {rank} and restart the engine, or choose another recipe.",
+            name=name,
+            rank=rank,
+            most=most,
         )
     return None
 

@@ -22,6 +22,8 @@ from app.accounts import service as accounts
 from app.accounts.models import User
 from app.kernel.errors import Conflict
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locales import N_, in_english
+from app.kernel.locales import gettext as _
 from app.kernel.settings import get_settings
 from app.loops import service as loops
 from app.loops.models import Round, RoundState, Verdict
@@ -42,10 +44,11 @@ log = structlog.get_logger()
 PRODUCTS = {RunKind.REWARD: "reward", RunKind.SFT: "sft", RunKind.DPO: "policy", RunKind.GRPO: "checked"}
 """What the checkpoint of a run is called."""
 SCOPES = {
-    RunKind.SFT: "the best answers of the champion, and people's edits",
-    RunKind.GRPO: "what checks find of the policy's own answers",
+    RunKind.SFT: N_("the best answers of the champion, and people's edits"),
+    RunKind.GRPO: N_("what checks find of the policy's own answers"),
 }
 """What those kinds of run learn from that learn from no preferences."""
+ALL_ROUNDS = N_("all rounds")
 
 
 # ── Start ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -77,7 +80,7 @@ def start_training(session: Session, user: User | None, weights: Weights = NO_OT
             log.info("no_learning_from_checks", reason="No training prompt says what an answer must come to.")
             continue
         beside = learnt.given(session, kind, weights)
-        learns_from = SCOPES.get(kind, "all rounds") + learnt.words(beside)
+        learns_from = learnt.words(SCOPES.get(kind, ALL_ROUNDS), beside)
         after = queued[-1] if queued else None
         config = _config(session, current, kind, base, learns_from, beside) | {"units": ready.units.get(kind, 0)}
         queued.append(_queue(session, current, kind, everything, config, user, after))
@@ -122,7 +125,7 @@ def _base(session: Session) -> Checkpoint:
     query = select(Checkpoint).where(Checkpoint.kind == CheckpointKind.BASE, Checkpoint.state == CheckpointState.READY)
     base = session.scalar(query)
     if base is None:
-        raise Conflict("There is no base model to train from. Start the installation with `corral up` first.")
+        raise Conflict(_("There is no base model to train from. Start the installation with `corral up` first."))
     return base
 
 
@@ -189,6 +192,18 @@ def _queue(
 
 
 # ── Cancel and retry ─────────────────────────────────────────────────────────────────────────────────────────────────
+ENDED = {
+    RunState.SUCCEEDED: N_("Run {run} has already ended: it succeeded."),
+    RunState.FAILED: N_("Run {run} has already ended: it failed."),
+    RunState.CANCELLED: N_("Run {run} has already ended: it cancelled."),
+}
+NOT_TO_RETRY = {
+    RunState.QUEUED: N_("Run {run} queued; there is nothing to retry."),
+    RunState.RUNNING: N_("Run {run} running; there is nothing to retry."),
+    RunState.SUCCEEDED: N_("Run {run} succeeded; there is nothing to retry."),
+}
+
+
 def cancel(session: Session, user: User | None, run: TrainingRun) -> None:
     """Ask a run to stop; what waits for it is cancelled with it. A running one stops within seconds.
 
@@ -199,7 +214,7 @@ def cancel(session: Session, user: User | None, run: TrainingRun) -> None:
     locked = select(TrainingRun).where(TrainingRun.id == run.id).with_for_update()
     run = session.scalars(locked.execution_options(populate_existing=True)).one()
     if run.state not in queries.LIVE:
-        raise Conflict(f"Run {run.id} has already ended: it {run.state.value}.")
+        raise Conflict(_(ENDED[run.state], run=run.id))
     run.cancel_requested_at = func.now()
     if run.state is RunState.QUEUED:
         run.state, run.finished_at = RunState.CANCELLED, func.now()
@@ -217,15 +232,15 @@ def retry(session: Session, user: User | None, run: TrainingRun) -> None:
     current = loops.lock_current_round(session)
     attempt = queries.last_attempt(session, current)
     if current.state is not RoundState.COLLECTING or run.id not in {other.id for other in attempt}:
-        raise Conflict("This run belongs to an earlier attempt. Start a new training instead.")
+        raise Conflict(_("This run belongs to an earlier attempt. Start a new training instead."))
     if run.state not in {RunState.FAILED, RunState.CANCELLED}:
-        raise Conflict(f"Run {run.id} {run.state.value}; there is nothing to retry.")
+        raise Conflict(_(NOT_TO_RETRY[run.state], run=run.id))
     if any(gate.base_is_gone(session, other) for other in attempt):
-        raise Conflict(f"{gate.BASE_GONE} Start a new training instead.")
+        raise Conflict(f"{_(gate.BASE_GONE)} {_('Start a new training instead.')}")
     if any(other.snapshot.state in {SnapshotState.FAILED, SnapshotState.ERASED} for other in attempt):
-        raise Conflict("The snapshot of this run could not be built, or was erased. Start a new training instead.")
+        raise Conflict(_("The snapshot of this run could not be built, or was erased. Start a new training instead."))
     if gone := learnt.without_file(session, [other.id for other in attempt]):
-        raise Conflict(f"The file of the source “{gone.name}” was deleted. Start a new training instead.")
+        raise Conflict(_("The file of the source “{name}” was deleted. Start a new training instead.", name=gone.name))
     for other in attempt:
         if other.state in {RunState.FAILED, RunState.CANCELLED}:
             endings.queue_again(other)
@@ -282,8 +297,8 @@ def _fail_without_snapshot(attempt: Sequence[TrainingRun]) -> None:
     for run in attempt:
         if run.state is RunState.QUEUED and run.snapshot.state is SnapshotState.FAILED:
             run.state, run.finished_at = RunState.FAILED, func.now()
-            run.error = f"The snapshot could not be built. {run.snapshot.error}"
-            run.remedy = "Remove the cause and start a new training."
+            run.error = f"{N_('The snapshot could not be built.')} {run.snapshot.error}"
+            run.remedy = N_("Remove the cause and start a new training.")
 
 
 def _stop_without_base(session: Session, attempt: Sequence[TrainingRun]) -> None:
@@ -291,7 +306,7 @@ def _stop_without_base(session: Session, attempt: Sequence[TrainingRun]) -> None
         if run.state in queries.LIVE and gate.base_is_gone(session, run):
             if run.state is RunState.QUEUED:
                 run.state, run.finished_at = RunState.FAILED, func.now()
-                run.error, run.remedy = gate.BASE_GONE, "Start a new training."
+                run.error, run.remedy = gate.BASE_GONE, gate.ANEW
             elif run.cancel_requested_at is None:
                 run.cancel_requested_at = func.now()
 
@@ -313,7 +328,7 @@ def _conclude(session: Session, current: Round, attempt: Sequence[TrainingRun]) 
     trained = session.get_one(Checkpoint, checking.policy_of(attempt))
     candidate = checking.candidate(session, attempt[-1])
     try:
-        with session.begin_nested():
+        with session.begin_nested(), in_english():  # why it cannot be is kept
             if candidate is None:
                 _refuse(session, current, trained, " ".join(checking.refusals(session, attempt[-1])))
             else:
@@ -321,8 +336,9 @@ def _conclude(session: Session, current: Round, attempt: Sequence[TrainingRun]) 
     except Conflict as conflict:
         session.refresh(current)
         current.state = RoundState.COLLECTING
-        attempt[-1].error = f"It was trained and checked, but could not be added to the rotation. {conflict.message}"
-        attempt[-1].remedy = "The champion stays, and the round continues to collect. Start a new training."
+        why = N_("It was trained and checked, but could not be added to the rotation.")
+        attempt[-1].error = f"{why} {conflict.message}"
+        attempt[-1].remedy = N_("The champion stays, and the round continues to collect. Start a new training.")
         log.warning("policy_not_in_contest", round=current.number, checkpoint=trained.name, reason=conflict.message)
 
 

@@ -14,6 +14,8 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, aliased
 
 from app.accounts.models import User
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.loops.models import Round
 from app.registry.models import Checkpoint, CheckpointKind
 from app.rounds import bounds, findings
@@ -21,7 +23,7 @@ from app.rounds.models import Evaluation
 
 MOST = 30
 """Policies that are listed, the newest ones."""
-HOW = (
+HOW = N_(
     "In the check of its round a policy answers each held-out prompt that says what an answer must come to once, at "
     "temperature 1, and verifiers say which pass. What could not be checked is left out. Intervals are by bootstrap "
     "over prompts, 95%. Rounds ask as many prompts as they are set to, so compare policies of one round first."
@@ -54,7 +56,11 @@ class Solved:
 
     capabilities: list[str]
     policies: list[Solver]
-    how: str = HOW
+
+    @property
+    def how(self) -> str:
+        """How it was measured."""
+        return _(HOW)
 
 
 def of_policies(session: Session, user: User) -> Solved:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.kernel.locales import N_, ngettext, number
+from app.kernel.locales import gettext as _
+from app.kernel.stored_words import said
 from app.loops.models import RoundState, Verdict
 from app.rounds import cards
 from app.rounds.findings import Measured
@@ -12,6 +15,13 @@ from app.rounds.progress import headline
 from app.rounds.timeline import RoundRow
 
 ORDER = list(RoundState)
+TITLES = {
+    RoundState.COLLECTING: N_("Collecting"),
+    RoundState.TRAINING: N_("Training"),
+    RoundState.CHECKING: N_("Checking"),
+    RoundState.CHALLENGING: N_("In contest"),
+    RoundState.COMPLETE: N_("Verdict"),
+}
 
 
 @dataclass(frozen=True)
@@ -25,17 +35,14 @@ class Step:
 
 def steps(row: RoundRow) -> list[Step]:
     """Every step of a round, with what it came to."""
-    said = {
+    words = {
         RoundState.COLLECTING: _collected(row),
         RoundState.TRAINING: _trained(row),
         RoundState.CHECKING: _checked(row),
         RoundState.CHALLENGING: _contested(row),
         RoundState.COMPLETE: _verdict(row),
     }
-    return [
-        Step("Verdict" if state is RoundState.COMPLETE else state.label.capitalize(), _status(row, state), said[state])
-        for state in ORDER
-    ]
+    return [Step(_(TITLES[state]), _status(row, state), words[state]) for state in ORDER]
 
 
 def _status(row: RoundRow, state: RoundState) -> str:
@@ -53,8 +60,11 @@ def _status(row: RoundRow, state: RoundState) -> str:
 
 
 def _collected(row: RoundRow) -> str:
-    batches = f"{len(row.batches)} batch{'' if len(row.batches) == 1 else 'es'}"
-    return f"{row.annotations:,} annotation{'' if row.annotations == 1 else 's'} of {batches}"
+    return _(
+        "{annotations} of {batches}",
+        annotations=ngettext("{n} annotation", "{n} annotations", row.annotations),
+        batches=ngettext("{n} batch", "{n} batches", len(row.batches)),
+    )
 
 
 def _trained(row: RoundRow) -> str:
@@ -67,15 +77,24 @@ def _trained(row: RoundRow) -> str:
         return ""
     working = next((run for run in newest.values() if run.state is not RunState.SUCCEEDED), None)
     if working is not None:
-        step = f", step {working.step} of {working.total_steps}" if working.total_steps else ""
-        return f"run {working.id} {working.state.value}{step}"
+        if not working.total_steps:
+            return _("run {run} {state}", run=working.id, state=working.state.label)
+        return _(
+            "run {run} {state}, step {step} of {steps}",
+            run=working.id,
+            state=working.state.label,
+            step=working.step,
+            steps=working.total_steps,
+        )
     result = headline(reward).result
-    return f"reward model right on {result.percent} of held-out pairs" if result else "no held-out pairs to measure on"
+    if result is None:
+        return _("no held-out pairs to measure on")
+    return _("reward model right on {share} of held-out pairs", share=result.percent)
 
 
 def _checked(row: RoundRow) -> str:
     if row.kept_back:
-        return "only for admins until the verdict"
+        return _("only for admins until the verdict")
     refused = [finding for each in row.measured for finding in each.findings if finding.level == "refuses"]
     warnings = sum(finding.level == "warns" for each in row.measured for finding in each.findings)
     if refused:
@@ -84,22 +103,31 @@ def _checked(row: RoundRow) -> str:
 
 
 def _passed(measured: list[Measured], warnings: int) -> str:
-    passed = "passed" if any(each.passed for each in measured) else "refused"
-    return f"{passed} with {warnings} warning{'' if warnings == 1 else 's'}" if warnings else passed
+    if any(each.passed for each in measured):
+        return ngettext("passed with {n} warning", "passed with {n} warnings", warnings) if warnings else _("passed")
+    return ngettext("refused with {n} warning", "refused with {n} warnings", warnings) if warnings else _("refused")
 
 
 def _contested(row: RoundRow) -> str:
     contest = row.contest
     if contest is None:
-        return "only for admins until the verdict" if row.kept_back else ""
+        return _("only for admins until the verdict") if row.kept_back else ""
     rate = cards.rate_of(contest)
     if rate is None:
-        return f"against {contest.champion.name}; no vote yet"
-    return f"{rate} against {contest.champion.name}, {contest.counted:,} prompts, evidence {cards.evidence(contest.log_e):,.1f}"
+        return _("against {champion}; no vote yet", champion=contest.champion.name)
+    return _(
+        "{rate} against {champion}, {n} prompts, evidence {evidence}",
+        rate=rate,
+        champion=contest.champion.name,
+        n=number(contest.counted),
+        evidence=number(cards.evidence(contest.log_e), 1),
+    )
 
 
 def _verdict(row: RoundRow) -> str:
     verdict = row.round.verdict
     if verdict is None:
-        return "ended before verdicts existed" if row.round.state is RoundState.COMPLETE else ""
-    return f"{verdict.label}{'' if verdict is Verdict.PROMOTED else f': {row.round.verdict_reason}'}".rstrip(": ")
+        return _("ended before verdicts existed") if row.round.state is RoundState.COMPLETE else ""
+    if verdict is Verdict.PROMOTED or not row.round.verdict_reason:
+        return verdict.label
+    return _("{verdict}: {reason}", verdict=verdict.label, reason=said(row.round.verdict_reason))

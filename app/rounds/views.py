@@ -18,6 +18,7 @@ from app.accounts.access import Admin, Reviewer
 from app.accounts.models import Role, User
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput
+from app.kernel.locales import gettext as _
 from app.kernel.paging import LARGEST
 from app.kernel.settings import get_settings
 from app.loops.models import Round, RoundState
@@ -137,11 +138,13 @@ def train(
     typed = dict(zip(source or (), weight or (), strict=False))
     try:
         weights = {number: weight_of(said) for number, said in typed.items()}
-        first, *_ = service.start_training(session, user, learnt.others(session, weights))
+        first = service.start_training(session, user, learnt.others(session, weights))[0]
     except BadInput as error:
         page = _rounds(session, user, typed, error.message)
         return render(request, "rounds/rounds.html", page, status=422)
-    return redirect(request, f"/runs/{first.id}", flash="The training is queued: reward model first, then the policy.")
+    return redirect(
+        request, f"/runs/{first.id}", flash=_("The training is queued: reward model first, then the policy.")
+    )
 
 
 @router.get("/rounds/{number}")
@@ -250,14 +253,16 @@ def run_mix(session: DbSession, user: Reviewer, run_id: int) -> dict[str, Any]:
 def cancel(request: Request, session: DbSession, user: Admin, run_id: int) -> Response:
     """Stop a run."""
     service.cancel(session, user, queries.access_run(session, user, run_id))
-    return redirect(request, f"/runs/{run_id}", flash="The run is being cancelled. Saved steps are kept.")
+    return redirect(request, f"/runs/{run_id}", flash=_("The run is being cancelled. Saved steps are kept."))
 
 
 @router.post("/runs/{run_id}/retry")
 def retry(request: Request, session: DbSession, user: Admin, run_id: int) -> Response:
     """Queue a run again."""
     service.retry(session, user, queries.access_run(session, user, run_id))
-    return redirect(request, f"/runs/{run_id}", flash="The run is queued again. It resumes from its last saved step.")
+    return redirect(
+        request, f"/runs/{run_id}", flash=_("The run is queued again. It resumes from its last saved step.")
+    )
 
 
 def _run(session: Session, user: User, run_id: int) -> RunPage:
@@ -281,7 +286,7 @@ def _run(session: Session, user: User, run_id: int) -> RunPage:
         columns=progress.columns(run.kind),
         snapshot_words=ExportFilter.model_validate(run.snapshot.filter).words(),
         sources=learnt.of_runs(session, [run.id]).get(run.id, ()),
-        gate_words=GATE_WORDS,
+        gate_words=_(GATE_WORDS),
         measured=findings.of_run(session, run) if findings.shown(user, found) else [],
         log_shown=run.kind is not RunKind.CHECK or findings.shown(user, found),
         waits_for=run.after_run_id if run.state is RunState.QUEUED else None,

@@ -18,6 +18,17 @@ export function axis(options = {}) {
   return { stroke: colour("--ink-soft"), grid, ticks: { ...grid, size: 4 }, font: "12px system-ui", ...options };
 }
 
+/** A number as the reader writes it, with so many digits behind its point. */
+export function figure(value, digits) {
+  const exact = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+  return value.toLocaleString(document.documentElement.lang, exact);
+}
+
+/** The same of the numbers beside an axis. */
+export function labels(_, splits) {
+  return splits.map((value) => value?.toLocaleString(document.documentElement.lang));
+}
+
 /** Call `redraw` whenever the theme changes: a canvas does not follow it by itself. */
 export function whenColoursChange(redraw) {
   new MutationObserver(redraw).observe(document.documentElement, { attributeFilter: ["data-theme"] });

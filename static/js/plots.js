@@ -1,7 +1,8 @@
 // Live curves of a training run. The page holds the same numbers as a table; this draws them and follows the run.
 // Points come from `events.json?after=seq`: one row a step, and a step that a resumed run repeats replaces the older one.
 
-import { HEIGHT, axis, colour, whenColoursChange } from "./plot-parts.js";
+import { HEIGHT, axis, colour, figure, labels, whenColoursChange } from "./plot-parts.js";
+import { t } from "./text.js";
 
 const POLL_MS = 2000;
 const WHOLE_STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
@@ -17,16 +18,16 @@ const STYLES = [
 /** The series of each plot: which number, how it is drawn, and in which colour of tokens.css. */
 function plots(marginKey, strengths) {
   return {
-    loss: [{ key: "loss", label: "Loss", colour: "--accent" }],
+    loss: [{ key: "loss", label: t("Loss"), colour: "--accent" }],
     accuracy: [
-      { key: "rewards/accuracies", label: "Batch", colour: "--accent" },
-      { key: "held_out/accuracy", label: "Held-out", colour: "--good", dots: true },
-      { key: "baseline", label: "Held-out, untrained", colour: "--ink-soft", dashes: [5, 4], css: "dashed" },
+      { key: "rewards/accuracies", label: t("Batch"), colour: "--accent" },
+      { key: "held_out/accuracy", label: t("Held-out"), colour: "--good", dots: true },
+      { key: "baseline", label: t("Held-out, untrained"), colour: "--ink-soft", dashes: [5, 4], css: "dashed" },
     ],
     strengths: strengths.map((strength, place) => ({ ...strength, ...STYLES[place], marks: true })),
     margins: [
-      { key: "rewards/margins", label: "Batch", colour: "--accent" },
-      { key: marginKey, label: "Held-out", colour: "--good", dots: true },
+      { key: "rewards/margins", label: t("Batch"), colour: "--accent" },
+      { key: marginKey, label: t("Held-out"), colour: "--good", dots: true },
     ],
   };
 }
@@ -41,7 +42,7 @@ function series({ label, colour: name, dots, dashes, marks, hollow }) {
     dash: dashes,
     spanGaps: !dots,
     points: dots || marks ? { show: true, size: 8, width: 1.75, fill, stroke } : { show: false },
-    value: (_, value) => (value === null || value === undefined ? "–" : value.toFixed(3)),
+    value: (_, value) => (value === null || value === undefined ? "–" : figure(value, 3)),
   };
 }
 
@@ -79,8 +80,8 @@ class Plot {
         scales: { x: { time: false }, y: this.range ? { range: this.range } : {} },
         legend: { live: true, markers: this.markers() },
         cursor: { drag: { x: false, y: false } },
-        axes: [axis({ incrs: WHOLE_STEPS, size: 32 }), axis({ size: 56 })],
-        series: [{ label: "Step" }, ...this.lines.map(series)],
+        axes: [axis({ incrs: WHOLE_STEPS, size: 32, values: labels }), axis({ size: 56, values: labels })],
+        series: [{ label: t("Step") }, ...this.lines.map(series)],
       };
       this.chart = new globalThis.uPlot(options, data, this.canvas);
     }
@@ -90,12 +91,21 @@ class Plot {
   describe(rows) {
     const said = this.lines.map(({ key, label }) => {
       const values = rows.map((row) => row[key]).filter((value) => typeof value === "number");
-      if (!values.length) return `${label}: nothing yet`;
-      return `${label}: from ${values[0].toFixed(2)} to ${values.at(-1).toFixed(2)}`;
+      if (!values.length) return t("{label}: nothing yet", { label });
+      return t("{label}: from {first} to {last}", {
+        label,
+        first: figure(values[0], 2),
+        last: figure(values.at(-1), 2),
+      });
     });
-    const steps = rows.length ? `${rows.at(-1).step} steps` : "no step yet";
+    const lines = said.join("; ");
     this.canvas.setAttribute("role", "img"); // together with its name: an image without one says nothing
-    this.canvas.setAttribute("aria-label", `${said.join("; ")}; ${steps}. The table below holds the numbers.`);
+    this.canvas.setAttribute(
+      "aria-label",
+      rows.length
+        ? t("{lines}; {n} steps. The table below holds the numbers.", { lines, n: rows.at(-1).step })
+        : t("{lines}; no step yet. The table below holds the numbers.", { lines }),
+    );
   }
 
   forget() {
@@ -178,7 +188,7 @@ class Run {
         for (const key of this.keys) {
           const cell = document.createElement("td");
           cell.className = "number";
-          cell.textContent = typeof row[key] === "number" ? row[key].toFixed(4) : "";
+          cell.textContent = typeof row[key] === "number" ? figure(row[key], 4) : "";
           line.append(cell);
         }
         return line;

@@ -15,6 +15,7 @@ DIMENSIONS = ("capability", "language", "source")
 UNKNOWN = "unknown"
 PAPER = {"human": 0.024, "other tasks": 0.442, "rejection sampled": 0.188, "translated": 0.346}
 """Of the multilingual data for fine-tuning in Llama 3 (arXiv 2407.21783, 4.3.2); of no other capability does the paper say it."""
+MISSING = "The recipe asks for {target} of {dimension} {name}, and it is {share}: about {tokens} tokens are missing."
 ORIGINS = ("human", "other_task", "synthetic")
 """Where the rows of a source beside a snapshot come from: people, another task's data, a model."""
 AS_IN_PAPER = {
@@ -84,9 +85,12 @@ def report(portions: Iterable[Portion], targets: Mapping[str, float]) -> dict[st
 
 def sentence(group: Mapping[str, Any]) -> str:
     """What is missing of a group, for a person."""
-    return (
-        f"The recipe asks for {group['target']:.0%} of {group['dimension']} {group['name']}, and it is {group['share']:.1%}: "
-        f"about {group['missing_tokens']:,} tokens are missing."
+    return MISSING.format(
+        target=f"{group['target']:.0%}",
+        dimension=group["dimension"],
+        name=group["name"],
+        share=f"{group['share']:.1%}",
+        tokens=f"{group['missing_tokens']:,}",
     )
 
 

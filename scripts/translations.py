@@ -21,8 +21,9 @@ from babel.messages.pofile import write_po
 
 from app.kernel.locales import FOLDER, SOURCE, read
 from app.kernel.settings import ROOT
+from scripts import bare_texts
 
-PLACES = (
+PLACES: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
         "templates",
         "**.html",
@@ -60,8 +61,8 @@ def problems(code: str) -> Iterator[str]:
 
 
 def _faults(code: str, message: Message) -> Iterator[str]:
-    ids = message.id if isinstance(message.id, tuple) else (message.id,)
-    forms = message.string if isinstance(message.string, tuple) else (message.string,)
+    ids = [message.id] if isinstance(message.id, str) else list(message.id)
+    forms = [message.string or ""] if isinstance(message.string, str | None) else list(message.string)
     for form in forms:
         if not form:
             yield f"{code}.po does not translate {message.id!r}."
@@ -95,7 +96,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("languages", nargs="*", help="such as de; all that there are when none is named")
     parser.add_argument("--check", action="store_true")
+    parser.add_argument(
+        "--bare", nargs="*", type=Path, help="name what is not marked, in these files and folders or in all"
+    )
     asked = parser.parse_args()
+    if asked.bare is not None:
+        bare = list(bare_texts.found(asked.bare))
+        print(*bare, sep="\n")
+        return 1 if bare else 0
     codes = asked.languages or sorted({SOURCE, *(path.stem for path in Path(FOLDER).glob("*.po"))})
     if asked.check:
         found = [each for code in codes for each in problems(code)]

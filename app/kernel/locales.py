@@ -93,13 +93,12 @@ class Locale:
             return ""
         said: dict[str, str | list[str]] = {}
         for message in read(SOURCE if self.code in PSEUDO else self.code):
-            if not any(path.startswith("static/") for path, _line in message.locations):
-                continue
-            if isinstance(message.id, tuple):
-                forms = [self.translations.gettext(each) for each in message.id]
-                said[message.id[0]] = forms if self.code in PSEUDO else list(message.string)
-            else:
-                said[message.id] = self.translations.gettext(message.id)
+            if any(path.startswith("static/") for path, _line in message.locations):
+                one, *more = [message.id] if isinstance(message.id, str) else message.id
+                forms = message.string or ""
+                if self.code in PSEUDO:
+                    forms = [self.translations.gettext(each) for each in (one, *more)]
+                said[one] = list(forms) if more else forms if isinstance(forms, str) else forms[0]
         return f"window.corralTexts = {json.dumps(said, ensure_ascii=False, sort_keys=True)};\n"
 
     @cached_property

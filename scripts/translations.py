@@ -11,7 +11,7 @@ import argparse
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from babel.messages import Catalog
@@ -21,7 +21,13 @@ from babel.messages.pofile import write_po
 
 from app.kernel.locales import FOLDER, SOURCE, read
 from app.kernel.settings import ROOT
+from app.loops.models import Verdict
+from app.preferences.models import SnapshotState
+from app.prompts.origins import Origin
+from app.registry.models import CheckpointKind
+from app.rounds.models import RunState
 from scripts import bare_texts
+from training.formats.words import STRENGTHS
 
 PLACES: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
@@ -34,6 +40,8 @@ PLACES: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     ("static/js", "**.js", "javascript", {}),
 )
 KEYWORDS = {"_": None, "gettext": None, "N_": None, "ngettext": (1, 2), "t": None, "tn": (1, 2)}
+VOCABULARIES: tuple[Iterable[str], ...] = (STRENGTHS.values(), Origin, SnapshotState, RunState, CheckpointKind, Verdict)
+"""Words that are also values, in files and in the database, so that they are not marked where they stand."""
 _TO_KEEP = re.compile(r"%\(\w+\)s|%%|\{\w+\}|</?\w+[^>]*>")
 
 
@@ -44,6 +52,9 @@ def collected() -> Catalog:
         found = extract_from_dir(ROOT / folder, [(pattern, method)], {pattern: options}, keywords=KEYWORDS)
         for name, _line, message, _comments, context in found:
             catalog.add(message, locations=[(f"{folder}/{name}", 0)], context=context)
+    for words in VOCABULARIES:
+        for word in words:
+            catalog.add(str(word), locations=[("app/vocabularies", 0)])
     return catalog
 
 

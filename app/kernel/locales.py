@@ -13,7 +13,8 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -140,6 +141,17 @@ def current() -> Locale:
     if at_hand.language is None:
         at_hand.language = _asked_for(at_hand.scope) if at_hand.scope else SOURCE
     return _known()[at_hand.language]
+
+
+@contextmanager
+def english() -> Iterator[None]:
+    """English, whoever asks: for what goes into a file. A block, or a function that it decorates."""
+    at_hand = origin.current()
+    before, at_hand.language = at_hand.language, SOURCE
+    try:
+        yield
+    finally:
+        at_hand.language = before
 
 
 def _asked_for(scope: Scope) -> str:

@@ -27,7 +27,7 @@ from app.prompts.origins import Origin
 from app.registry.models import CheckpointKind
 from app.rounds.models import RunState
 from scripts import bare_texts
-from training.formats.words import STRENGTHS
+from training.formats.words import OUTCOMES, STRENGTHS
 
 PLACES: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     (
@@ -40,7 +40,15 @@ PLACES: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     ("static/js", "**.js", "javascript", {}),
 )
 KEYWORDS = {"_": None, "gettext": None, "N_": None, "ngettext": (1, 2), "t": None, "tn": (1, 2)}
-VOCABULARIES: tuple[Iterable[str], ...] = (STRENGTHS.values(), Origin, SnapshotState, RunState, CheckpointKind, Verdict)
+VOCABULARIES: tuple[Iterable[str], ...] = (
+    STRENGTHS.values(),
+    OUTCOMES.values(),
+    Origin,
+    SnapshotState,
+    RunState,
+    CheckpointKind,
+    Verdict,
+)
 """Words that are also values, in files and in the database, so that they are not marked where they stand."""
 _TO_KEEP = re.compile(r"%\(\w+\)s|%%|\{\w+\}|</?\w+[^>]*>")
 

@@ -144,8 +144,8 @@ def current() -> Locale:
 
 
 @contextmanager
-def english() -> Iterator[None]:
-    """English, whoever asks: for what goes into a file. A block, or a function that it decorates."""
+def in_english() -> Iterator[None]:
+    """What is said inside is kept for other readers, so it is said in English."""
     at_hand = origin.current()
     before, at_hand.language = at_hand.language, SOURCE
     try:

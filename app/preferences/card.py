@@ -37,7 +37,7 @@ AS_WRITTEN = (
 )
 
 
-@locales.english()
+@locales.in_english()
 def card(
     *,
     name: str,

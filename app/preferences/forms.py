@@ -17,6 +17,7 @@ from app.preferences.exporters import Format, Shape
 from app.prompts.origins import Origin
 from training.formats.languages import code_of, named
 from training.formats.prompts import Split
+from training.formats.words import OUTCOMES
 
 Id = Annotated[Whole, Field(ge=0, le=2**63 - 1)]
 Number = Annotated[Whole, Field(ge=0, le=2**31 - 1)]
@@ -43,6 +44,9 @@ class Concern(StrEnum):
 
     UNSAFE = Flag.UNSAFE.value
     PRIVATE_DATA = Flag.PRIVATE_DATA.value
+
+
+_WITHOUT = {Concern.UNSAFE: N_("without unsafe"), Concern.PRIVATE_DATA: N_("without private data")}
 
 
 class Treatment(StrEnum):
@@ -131,7 +135,9 @@ class ExportFilter(BaseModel):
             _("language {names}", names=named(list(self.languages))) if self.languages else "",
             _("capability {names}", names=_listed(self.capabilities)) if self.capabilities else "",
             _("judged by {names}", names=_listed(self.annotators)) if self.annotators else "",
-            _("outcome {names}", names=_listed(each.label.lower() for each in self.outcomes)) if self.outcomes else "",
+            _("outcome {names}", names=_listed(_(OUTCOMES[each.value]) for each in self.outcomes))
+            if self.outcomes
+            else "",
             _("from {day}", day=self.first_day) if self.first_day else "",
             _("to {day}", day=self.last_day) if self.last_day else "",
             self._left_out(),
@@ -146,10 +152,9 @@ class ExportFilter(BaseModel):
         return "; ".join(part for part in parts if part) or _("everything")
 
     def _left_out(self) -> str:
-        labels = [Flag(each).label.lower() for each in self.without]
-        if len(labels) > 1:
-            return _("without {first} and {second}", first=labels[0], second=labels[1])
-        return _("without {what}", what=labels[0]) if labels else ""
+        if len(set(self.without)) > 1:
+            return _("without private data and unsafe")
+        return _(_WITHOUT[self.without[0]]) if self.without else ""
 
 
 def _listed(named: Iterable[object]) -> str:

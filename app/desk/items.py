@@ -17,6 +17,7 @@ from app.annotations.recording import as_draft
 from app.annotations.said import Before, EndedPage, said_before
 from app.judgements.judgement import Draft
 from app.kernel.errors import NotFound
+from app.kernel.locales import gettext as _
 from app.quality.queries import access_annotation
 
 SIDE_BY_SIDE = 20
@@ -67,7 +68,7 @@ def access_item(session: Session, reader: User, annotation_id: int) -> Item:
     opened = access_annotation(session, reader, annotation_id)
     work = access_work(session, opened.annotator, opened.assignment_id)
     if work.annotation_id != opened.id:
-        raise NotFound("This judgement has since been corrected or undone.")
+        raise NotFound(_("This judgement has since been corrected or undone."))
     page = work_page(work)
     rows = session.execute(
         select(Annotation, OVERRULED)

@@ -9,6 +9,8 @@ from enum import StrEnum
 
 from app.desk import team
 from app.desk.counting import Counts, total
+from app.kernel.locales import gettext as _
+from app.kernel.locales import ngettext, number, percent
 from app.quality.statistics import Share
 
 TOP = 4
@@ -60,24 +62,32 @@ def throughput(counts: Counts, labels: Mapping[int, str]) -> Plot:
         if others:
             items.append(total(of_day[who] for who in others if who in of_day).items)
         rows.append((day, [_items(each) for each in items]))
-    note = "by person" if len(columns) == 1 else "by person, from top to bottom as in the legend"
-    return Plot("throughput", Kind.STACK, "Items by day", note, "Day", columns, rows)
+    note = _("by person") if len(columns) == 1 else _("by person, from top to bottom as in the legend")
+    return Plot("throughput", Kind.STACK, _("Items by day"), note, _("Day"), columns, rows)
 
 
 def items(counts: Counts) -> Plot:
     """Items by day, of whoever the counts are of."""
     rows = [(day, [_items(counts.of_day(day).items)]) for day in counts.days]
-    return Plot("throughput", Kind.STACK, "Items by day", "", "Day", ["Items"], rows)
+    return Plot("throughput", Kind.STACK, _("Items by day"), "", _("Day"), [_("Items")], rows)
 
 
 def times(counts: Counts) -> Plot:
     """The median time of an item by day."""
     rows = [
-        (day, [Cell(seconds and round(seconds, 1), "too few to tell" if seconds is None else f"{seconds:,.0f} s")])
+        (
+            day,
+            [
+                Cell(
+                    seconds and round(seconds, 1),
+                    _("too few to tell") if seconds is None else _("{n} s", n=number(seconds)),
+                )
+            ],
+        )
         for day, seconds in team.medians(counts)
     ]
-    note = "median of the active seconds, of days with ten timed items or more"
-    return Plot("times", Kind.LINE, "Time per item", note, "Day", ["Median seconds"], rows)
+    note = _("median of the active seconds, of days with ten timed items or more")
+    return Plot("times", Kind.LINE, _("Time per item"), note, _("Day"), [_("Median seconds")], rows)
 
 
 def gold(weeks: Sequence[tuple[date, Share]]) -> Plot:
@@ -85,16 +95,19 @@ def gold(weeks: Sequence[tuple[date, Share]]) -> Plot:
     rows = []
     for week, share in weeks:
         low, high = share.interval
-        words = (f"{share.percent:.0f}% ({share.k} of {share.n})", f"{low:.0f}%", f"{high:.0f}%")
+        whole, lowest, highest = (percent(round(each) / 100) for each in (share.percent, low, high))
+        words = (_("{share} ({k} of {of})", share=whole, k=share.k, of=share.n), lowest, highest)
         numbers = (share.percent, low, high)
         rows.append((week, [Cell(round(each, 1), said) for each, said in zip(numbers, words, strict=True)]))
-    columns = ["Known answers matched", "From", "To"]
-    return Plot("gold", Kind.BAND, "Known answers by week", "with the 95% interval", "Week from", columns, rows)
+    columns = [_("Known answers matched"), _("From"), _("To")]
+    return Plot(
+        "gold", Kind.BAND, _("Known answers by week"), _("with the 95% interval"), _("Week from"), columns, rows
+    )
 
 
 def _items(count: int) -> Cell:
-    return Cell(count, f"{count:,}")
+    return Cell(count, number(count))
 
 
 def _others(count: int) -> str:
-    return "1 other" if count == 1 else f"{count:,} others"
+    return ngettext("{n} other", "{n} others", count)

@@ -31,6 +31,7 @@ from app.findings.models import STANDS, Check, Finding
 from app.judgements.vocabulary import Outcome
 from app.judgements.words import in_words
 from app.kernel import grams
+from app.kernel.locales import gettext as _
 from app.kernel.paging import Order, Page
 from app.loops.models import Round
 from app.prompts.models import LANGUAGE, Batch, Prompt
@@ -137,7 +138,8 @@ class Row:
     @property
     def purpose_words(self) -> str:
         """Why the item exists, where it is not to be collected."""
-        return PURPOSES[self.purpose].words
+        words = PURPOSES[self.purpose].words
+        return _(words) if words else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +228,7 @@ def choose(session: Session, reader: User, wanted: Wanted) -> Chosen:
     """All that ``wanted`` keeps, up to ``AT_ONCE``. That they match says something of each, so they are read."""
     rows: list[tuple[int, int, int, int]] = []
     before: int | None = None
-    for _ in range(WINDOWS):
+    for _window in range(WINDOWS):
         found = _indexed(session, wanted, before, WINDOW)
         query = _read(reader, wanted, found.ids).with_only_columns(
             Annotation.id, func.coalesce(latest_review, 0), Comparison.prompt_id, Annotation.annotator_id

@@ -13,6 +13,8 @@ from app.accounts.models import User
 from app.desk.counting import Work
 from app.desk.models import Per, WorkRate
 from app.kernel.errors import refused
+from app.kernel.locales import gettext as _
+from app.kernel.locales import number
 from app.kernel.storable import flaw
 
 CURRENCY = 12
@@ -35,7 +37,7 @@ def set_rate(session: Session, admin: User, amount: str, per: Per, currency: str
     currency = currency.strip()
     wrong = flaw(currency)
     if not currency or len(currency) > CURRENCY or wrong:
-        raise refused("currency", f"Give a currency of at most {CURRENCY} characters, for example EUR.")
+        raise refused("currency", _("Give a currency of at most {most} characters, for example EUR.", most=CURRENCY))
     values = {"amount": _amount(amount), "per": per, "currency": currency}
     before = current(session)
     if before is None or any(getattr(before, name) != value for name, value in values.items()):
@@ -86,7 +88,7 @@ def written(rate: WorkRate) -> str:
 
 def money(amount: Decimal, currency: str) -> str:
     """An amount in words: cents, and of less than one unit two digits more."""
-    return f"{amount:,.{2 if amount >= 1 else 4}f} {currency}"
+    return f"{number(float(amount), 2 if amount >= 1 else 4)} {currency}"
 
 
 def _amount(said: str) -> Decimal:
@@ -97,5 +99,5 @@ def _amount(said: str) -> Decimal:
     except InvalidOperation:
         fits = False
     if not fits:
-        raise refused("amount", "Give an amount above 0 with a point and at most four decimals, for example 0.35.")
+        raise refused("amount", _("Give an amount above 0 with a point and at most four decimals, for example 0.35."))
     return amount

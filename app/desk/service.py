@@ -24,6 +24,8 @@ from app.desk.models import DeskView
 from app.desk.queries import AT_ONCE, latest_review
 from app.kernel.errors import Conflict, Forbidden, NotFound, refused
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locales import N_, ngettext, number
+from app.kernel.locales import gettext as _
 from app.kernel.locks import wait_for_turn
 from app.lineage import service as lineage
 from app.prompts.models import Batch, BatchState
@@ -43,19 +45,22 @@ class Act(StrEnum):
     RETURN = "return"
     RETRACT = "retract"
 
-    @property
-    def done(self) -> str:
-        """The word for what was done."""
-        return {Act.ACCEPT: "Accepted", Act.RETURN: "Returned", Act.RETRACT: "Retracted"}[self]
+    def done(self, count: int) -> str:
+        """What was done, of so many."""
+        if self is Act.ACCEPT:
+            return ngettext("Accepted {n} annotation.", "Accepted {n} annotations.", count)
+        if self is Act.RETURN:
+            return ngettext("Returned {n} annotation.", "Returned {n} annotations.", count)
+        return ngettext("Retracted {n} annotation.", "Retracted {n} annotations.", count)
 
 
-GONE = "there is none with this id"
-CHANGED = "corrected or undone meanwhile"
-RETRACTED = "retracted meanwhile"
-REVIEWED = "reviewed meanwhile"
-WORKED_ON = "you are judging the item yourself"
-OWN = "your own judgement"
-CLOSED = "the batch is closed"
+GONE = N_("there is none with this id")
+CHANGED = N_("corrected or undone meanwhile")
+RETRACTED = N_("retracted meanwhile")
+REVIEWED = N_("reviewed meanwhile")
+WORKED_ON = N_("you are judging the item yourself")
+OWN = N_("your own judgement")
+CLOSED = N_("the batch is closed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +83,15 @@ class Done:
 
     def said(self) -> str:
         """The same in words, the rows that were left out by name."""
-        text = f"{self.act.done} {_counted(len(self.done))}."
+        text = self.act.done(len(self.done))
         if not self.left:
             return text
         by_reason = sorted(self.left.items(), key=lambda each: (each[1], each[0]))
         groups = [
-            f"{_listed([key for key, _ in group])} ({why})"
+            f"{_listed([each[0] for each in group])} ({_(why)})"
             for why, group in groupby(by_reason, key=lambda each: each[1])
         ]
-        return f"{text} Left as they were: {', '.join(groups)}."
+        return text + " " + _("Left as they were: {rows}.", rows=", ".join(groups))
 
 
 def review_many(session: Session, staff: User, act: Act, picks: Sequence[Pick], note: str = "") -> Done:
@@ -100,7 +105,7 @@ def review_many(session: Session, staff: User, act: Act, picks: Sequence[Pick], 
     verdict = Decision.RETURNED if act is Act.RETURN else Decision.ACCEPTED
     note = note.strip() if act is Act.RETURN else ""
     if act is Act.RETURN and not note:
-        raise refused("note", "Write what to look at again.")
+        raise refused("note", _("Write what to look at again."))
     rows = _locked(session, staff, picks)
     mine = {"reviewer_id": staff.id, "verdict": verdict, "note": note}
     found, new = Done(act), []
@@ -130,7 +135,7 @@ def retract_many(session: Session, staff: User, picks: Sequence[Pick], reason: s
         Forbidden: not an admin.
     """
     if staff.role is not Role.ADMIN:
-        raise Forbidden("Only admins retract annotations.")
+        raise Forbidden(_("Only admins retract annotations."))
     rows = _locked(session, staff, picks)
     why = {pick.id: _why_not(staff, Act.RETRACT, rows.get(pick.id), pick) for pick in picks}
     found = Done(Act.RETRACT, [key for key, left in why.items() if left is None])
@@ -150,18 +155,20 @@ def adjudicate(session: Session, staff: User, annotation: Annotation, reason: st
     """
     reason = reason.strip()
     if not reason:
-        raise refused("reason", "Give the reason: it is kept with the decision and in the audit log.")
+        raise refused("reason", _("Give the reason: it is kept with the decision and in the audit log."))
     if annotation.annotator_id == staff.id:
-        raise Conflict("This is your own judgement: somebody else must settle on it.")
+        raise Conflict(_("This is your own judgement: somebody else must settle on it."))
     if session.get_one(Comparison, annotation.comparison_id).purpose is Purpose.GOLD:
-        raise Conflict("This item has a known answer, and its judgements measure annotators: none of them is left out.")
+        raise Conflict(
+            _("This item has a known answer, and its judgements measure annotators: none of them is left out.")
+        )
     wait_for_turn(session, lineage.TURN)
     session.execute(select(Annotation.id).where(Annotation.id == annotation.id).with_for_update(key_share=True))
     session.refresh(annotation, ["superseded_by_id", "withdrawn_at", "retraction_id"])
     if annotation.superseded_by_id is not None or annotation.withdrawn_at is not None:
-        raise Conflict("This judgement has since been corrected or undone: look at the current one.")
+        raise Conflict(_("This judgement has since been corrected or undone: look at the current one."))
     if annotation.retraction_id is not None:
-        raise Conflict("This judgement was retracted by an admin: it is no longer used.")
+        raise Conflict(_("This judgement was retracted by an admin: it is no longer used."))
     end_adjudication(session, staff, annotation.comparison_id, replaced=True)
     made = Adjudication(
         comparison_id=annotation.comparison_id, annotation_id=annotation.id, reason=reason, adjudicator_id=staff.id
@@ -196,15 +203,15 @@ def keep_view(session: Session, user: User, name: str, filters: str) -> DeskView
     """
     name = " ".join(name.split())
     if not 1 <= len(name) <= VIEW_NAME or not name.isprintable():
-        raise refused("name", f"A name has 1 to {VIEW_NAME} printable characters.")
+        raise refused("name", _("A name has 1 to {most} printable characters.", most=VIEW_NAME))
     if len(filters) > VIEW_FILTERS:
-        raise refused("filters", f"The filters of a view have at most {VIEW_FILTERS:,} characters.")
+        raise refused("filters", _("The filters of a view have at most {most} characters.", most=number(VIEW_FILTERS)))
     wait_for_turn(session, f"desk_views:{user.id}")
     mine = select(DeskView).where(DeskView.user_id == user.id)
     found = session.scalars(mine.where(DeskView.name == name)).one_or_none()
     if found is None:
         if (session.scalar(select(func.count()).select_from(mine.subquery())) or 0) >= VIEWS:
-            raise refused("name", f"You have saved {VIEWS} views, the maximum: delete one first.")
+            raise refused("name", _("You have saved {most} views, the maximum: delete one first.", most=VIEWS))
         found = DeskView(user_id=user.id, name=name)
         session.add(found)
     found.filters = filters
@@ -231,9 +238,9 @@ def check_number(picks: Sequence[Pick]) -> None:
         BadInput: so it is.
     """
     if not picks:
-        raise refused("rows", "Select at least one annotation.")
+        raise refused("rows", _("Select at least one annotation."))
     if len(picks) > AT_ONCE:
-        raise refused("rows", f"At most {AT_ONCE:,} annotations can be selected at once.")
+        raise refused("rows", _("At most {most} annotations can be selected at once.", most=number(AT_ONCE)))
 
 
 def _locked(session: Session, staff: User, picks: Sequence[Pick]) -> Mapping[int, Any]:
@@ -291,12 +298,8 @@ def _note_read(session: Session, staff: User, rows: Mapping[int, Any], ids: Sequ
     mark_read(session, staff.id, (rows[key].prompt_id for key in ids if rows[key].annotator_id != staff.id))
 
 
-def _counted(number: int) -> str:
-    return "1 annotation" if number == 1 else f"{number:,} annotations"
-
-
 def _listed(ids: Sequence[int]) -> str:
     named = [str(each) for each in ids[:NAMED]]
     if len(ids) > NAMED:
-        return f"{', '.join(named)} and {len(ids) - NAMED} more"
-    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+        return _("{ids} and {n} more", ids=", ".join(named), n=len(ids) - NAMED)
+    return named[0] if len(named) == 1 else _("{ids} and {last}", ids=", ".join(named[:-1]), last=named[-1])

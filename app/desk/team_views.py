@@ -21,6 +21,7 @@ from app.desk.plots import Plot
 from app.desk.team import SPANS, Named, Person, Team, person, span, team
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput, refused
+from app.kernel.locales import gettext as _
 from app.quality.statistics import ENOUGH
 from app.shell.web import redirect, render
 
@@ -104,19 +105,19 @@ def set_rate(request: Request, session: DbSession, user: Admin, form: Annotated[
     """Set what work costs."""
     try:
         if form.per not in set(Per):
-            raise refused("per", "Choose an hour or an item.")
+            raise refused("per", _("Choose an hour or an item."))
         rates.set_rate(session, user, form.amount, Per(form.per), form.currency)
     except BadInput as wrong:
         page = _team(session, user, SPANS[0], form=form, errors=wrong.by_field)
         return render(request, "desk/team.html", page, status=wrong.status)
-    return redirect(request, "/desk/team", flash="Saved. Costs are shown by batch.")
+    return redirect(request, "/desk/team", flash=_("Saved. Costs are shown by batch."))
 
 
 @router.post("/rate/remove")
 def remove_rate(request: Request, session: DbSession, user: Admin) -> Response:
     """Show no costs any more."""
     removed = rates.remove_rate(session, user)
-    return redirect(request, "/desk/team", flash="Removed." if removed else "There was no rate.")
+    return redirect(request, "/desk/team", flash=_("Removed.") if removed else _("There was no rate."))
 
 
 def _team(
@@ -155,7 +156,7 @@ def _costs(found: Team) -> dict[int, tuple[str, str]]:
         return {}
 
     def said(amount: Decimal | None) -> str:
-        return "not timed" if amount is None else rates.money(amount, rate.currency)
+        return _("not timed") if amount is None else rates.money(amount, rate.currency)
 
     return {
         each.id: (said(rates.cost(rate, each.work)), said(rates.cost_per_item(rate, each.work)))

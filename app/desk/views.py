@@ -25,6 +25,8 @@ from app.desk.service import REASON_LIMIT, VIEW_NAME, Act, Pick
 from app.judgements.vocabulary import STRONGEST_FIRST, Flag, Outcome
 from app.kernel.db import DbSession
 from app.kernel.errors import AppError, BadInput, Conflict
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.kernel.paging import Page
 from app.lineage.reach import Reach, reach
 from app.quality.forms import Words
@@ -43,18 +45,18 @@ Text = Annotated[Words, Form()]
 
 NOT_KEPT = {"cache-control": "no-store"}
 SORTS = {
-    Sort.NEWEST: "Newest first",
-    Sort.OLDEST: "Oldest first",
-    Sort.QUICKEST: "Quickest first",
-    Sort.SLOWEST: "Slowest first",
+    Sort.NEWEST: N_("Newest first"),
+    Sort.OLDEST: N_("Oldest first"),
+    Sort.QUICKEST: N_("Quickest first"),
+    Sort.SLOWEST: N_("Slowest first"),
 }
 REVIEWED = {
-    Reviewed.NOBODY: "Not reviewed",
-    Reviewed.ACCEPTED: "Accepted",
-    Reviewed.RETURNED: "Returned",
-    Reviewed.ADJUDICATED: "Item settled",
+    Reviewed.NOBODY: N_("Not reviewed"),
+    Reviewed.ACCEPTED: N_("Accepted"),
+    Reviewed.RETURNED: N_("Returned"),
+    Reviewed.ADJUDICATED: N_("Item settled"),
 }
-FAILED = {Failed.CHOSEN: "Of the chosen response", Failed.EDIT: "Of the edit"}
+FAILED = {Failed.CHOSEN: N_("Of the chosen response"), Failed.EDIT: N_("Of the edit")}
 
 
 class RowsForm(BaseModel):
@@ -227,7 +229,7 @@ def adjudicate(
             chosen=annotation_id,
         )
         return render(request, "desk/item.html", page, status=wrong.status)
-    flash = "This judgement is settled: the others of its item do not count."
+    flash = _("This judgement is settled: the others of its item do not count.")
     return redirect(request, _item_url(annotation_id, asked), flash=flash)
 
 
@@ -236,7 +238,7 @@ def reopen(request: Request, session: DbSession, user: Reviewer, annotation_id: 
     """Let all judgements of an item count again."""
     annotation = access_annotation(session, user, annotation_id)
     ended = service.end_adjudication(session, user, annotation.comparison_id)
-    flash = "All judgements of this item count again." if ended else "They all counted already."
+    flash = _("All judgements of this item count again.") if ended else _("They all counted already.")
     return redirect(request, _item_url(annotation_id, asked), flash=flash)
 
 
@@ -249,14 +251,14 @@ def keep_view(
         view = service.keep_view(session, user, name, asked.address())
     except BadInput as wrong:
         return _refused(request, session, user, asked, wrong)
-    return redirect(request, _url(asked), flash=f"Saved as “{view.name}”.")
+    return redirect(request, _url(asked), flash=_("Saved as “{name}”.", name=view.name))
 
 
 @router.post("/views/{view_id}/delete")
 def delete_view(request: Request, session: DbSession, user: Reviewer, view_id: int, asked: Filters) -> Response:
     """Forget a view."""
     service.delete_view(session, user, view_id)
-    return redirect(request, _url(asked), flash="Deleted.")
+    return redirect(request, _url(asked), flash=_("Deleted."))
 
 
 def _review(request: Request, session: Session, user: User, asked: Asked, act: Act, form: RowsForm) -> Response:
@@ -313,16 +315,16 @@ def _desk(
 def _choices(session: Session) -> Choices:
     return Choices(
         batches=queries.batches_offered(session),
-        rounds=[(each, f"Round {each}") for each in queries.rounds_offered(session)],
+        rounds=[(each, _("Round {n}", n=each)) for each in queries.rounds_offered(session)],
         people=queries.people_offered(session),
         attributes=queries.attributes_offered(session),
         outcomes=[(each.value, each.label) for each in Outcome],
         strengths=[(each.value, each.label) for each in STRONGEST_FIRST],
         flags=[(each.value, each.label) for each in Flag],
-        reviewed=[(each.value, words) for each, words in REVIEWED.items()],
-        failed=[(each.value, words) for each, words in FAILED.items()],
+        reviewed=[(each.value, _(words)) for each, words in REVIEWED.items()],
+        failed=[(each.value, _(words)) for each, words in FAILED.items()],
         languages=sorted(NAMES.values()),
-        sorts=[(each.value, words) for each, words in SORTS.items() if each is not Sort.NEWEST],
+        sorts=[(each.value, _(words)) for each, words in SORTS.items() if each is not Sort.NEWEST],
     )
 
 

@@ -35,6 +35,7 @@ from app.findings.models import Check
 from app.kernel import store
 from app.kernel.errors import Conflict
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locales import gettext as _
 from app.kernel.settings import get_settings
 from app.preferences.files import folder
 from app.preferences.models import Snapshot, SnapshotAnnotation, SnapshotState
@@ -148,8 +149,11 @@ def erase(session: Session, actor: User | None, person_id: int) -> None:
     )
     if reading is not None:
         raise Conflict(
-            f"Training run {reading} is reading a snapshot that holds their annotations: cancel it, or wait for it, and then "
-            "erase. Retracting without erasing is possible now."
+            _(
+                "Training run {id} is reading a snapshot that holds their annotations: cancel it, or wait for it, and then "
+                "erase. Retracting without erasing is possible now.",
+                id=reading,
+            )
         )
     accounts.erase(session, actor, session.get_one(User, person_id))
     session.execute(text(_SAYS_SO))

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from app.kernel.locales import N_, ngettext, number
+from app.kernel.locales import gettext as _
 from app.lineage.marks import Mark
 
 if TYPE_CHECKING:
@@ -17,17 +19,27 @@ if TYPE_CHECKING:
     from app.lineage.reach import Reach, Use, Voted
     from app.preferences.models import Snapshot
     from app.registry.models import Checkpoint
+    from app.rounds.models import TrainingRun
 
 SHOWN = 6
 """Links of a layer; how many more there are is said, and the JSON has them all."""
-CONTESTS = {"gate": "Contest", "watch": "Watch"}
+CONTESTS = {"gate": N_("Contest {id}"), "watch": N_("Watch {id}")}
 ROLES = {
-    "chose": "chose its samples",
-    "sampled": "wrote its samples",
-    "averaged": "averaged into it",
-    "measured": "measured",
-    "against": "measured against",
+    "chose": N_("chose its samples"),
+    "sampled": N_("wrote its samples"),
+    "averaged": N_("averaged into it"),
+    "measured": N_("measured"),
+    "against": N_("measured against"),
 }
+"""What went into a checkpoint, to it."""
+GIVEN = {
+    "chose": N_("it chose the samples"),
+    "sampled": N_("it wrote the samples"),
+    "averaged": N_("it averaged into it"),
+    "measured": N_("it measured"),
+    "against": N_("it measured against"),
+}
+"""What a checkpoint went into, of itself."""
 
 
 @dataclass(frozen=True)
@@ -103,47 +115,60 @@ def _curve(start: tuple[float, float], end: tuple[float, float]) -> str:
 
 
 # ── Nodes ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+def _annotations(count: int) -> str:
+    return ngettext("{n} annotation", "{n} annotations", count)
+
+
+def _responses(count: int) -> str:
+    return ngettext("{n} response", "{n} responses", count)
 
 
 def _snapshot(snapshot: Snapshot, annotations: int, *, here: bool = False) -> Node:
     erased = snapshot.state.value == "erased"
-    note = _count(annotations, "annotation") + (", erased" if erased else "")
+    count = _annotations(annotations)
     return Node(
         f"snapshot-{snapshot.id}",
         snapshot.name,
-        note,
+        _("{annotations}, erased", annotations=count) if erased else count,
         f"/snapshots/{snapshot.id}",
         "here" if here else "retracted" * erased,
     )
 
 
 def _run(use: Use) -> Node:
-    words = f"{use.run.kind.label} run {use.run.id}"
-    return Node(f"run-{use.run.id}", words, f"Round {use.round}, {use.run.state.value}", f"/runs/{use.run.id}")
+    state = _("Round {n}, {state}", n=use.round, state=_(use.run.state.value))
+    return Node(f"run-{use.run.id}", _kind_of_run(use.run), state, f"/runs/{use.run.id}")
+
+
+def _kind_of_run(run: TrainingRun) -> str:
+    return _("{kind} run {id}", kind=run.kind.label, id=run.id)
 
 
 def _checkpoint(checkpoint: Checkpoint, note: str = "", mark: Mark | None = None, *, here: bool = False) -> Node:
-    said = ", ".join(each for each in (mark.value if mark else "", note or checkpoint.kind.value) if each)
+    said = ", ".join(each for each in (mark.word if mark else "", note or _(checkpoint.kind.value)) if each)
     tone = mark.value if mark else "here" if here else ""
     return Node(f"checkpoint-{checkpoint.id}", checkpoint.name, said, f"/checkpoints/{checkpoint.id}", tone)
 
 
 def _contest(voted: Voted, note: str) -> Node:
-    title = f"{CONTESTS[voted.contest.kind.value]} {voted.contest.id}"
+    title = _(CONTESTS[voted.contest.kind.value], id=voted.contest.id)
     return Node(f"contest-{voted.contest.id}", title, note, f"/contests/{voted.contest.id}")
 
 
 def _people(drawing: _Drawing, lineage: SnapshotLineage, target: str) -> None:
     drawing.layer(
-        "People",
+        _("People"),
         [
             Node(
                 f"person-{author.user_id}",
                 author.pseudonym,
-                _count(author.annotations, "annotation")
-                + (f", {author.retracted:,} retracted" if author.retracted else ""),
+                _(
+                    "{annotations}, {n} retracted",
+                    annotations=_annotations(author.annotations),
+                    n=number(author.retracted),
+                )
+                if author.retracted
+                else _annotations(author.annotations),
                 tone="retracted" if author.retracted == author.annotations else "",
             )
             for author in lineage.people
@@ -161,28 +186,36 @@ def of_checkpoint(checkpoint: Checkpoint, lineage: CheckpointLineage) -> Picture
     if lineage.run and lineage.snapshot and lineage.learnt_from and lineage.round is not None:
         snapshot = _snapshot(lineage.snapshot, lineage.annotations)
         _people(drawing, lineage.learnt_from, snapshot.key)
-        drawing.layer("Snapshot", [snapshot])
-        words = f"{lineage.run.kind.label} run {lineage.run.id}"
-        run = Node(f"run-{lineage.run.id}", words, f"Round {lineage.round}", f"/runs/{lineage.run.id}")
+        drawing.layer(_("Snapshot"), [snapshot])
+        which = _("Round {n}", n=lineage.round)
+        run = Node(f"run-{lineage.run.id}", _kind_of_run(lineage.run), which, f"/runs/{lineage.run.id}")
         into.append(run)
         drawing.links.append((snapshot.key, run.key))
     if lineage.parent:
-        into.append(_checkpoint(lineage.parent, "trained from it"))
-    into += [_checkpoint(each.checkpoint, ROLES[each.role.value]) for each in lineage.inputs]
-    drawing.layer("Made from", into)
-    drawing.layer("This checkpoint", [_checkpoint(checkpoint, mark=lineage.mark, here=True)])
+        into.append(_checkpoint(lineage.parent, _("trained from it")))
+    into += [_checkpoint(each.checkpoint, _(ROLES[each.role.value])) for each in lineage.inputs]
+    drawing.layer(_("Made from"), into)
+    drawing.layer(_("This checkpoint"), [_checkpoint(checkpoint, mark=lineage.mark, here=True)])
     drawing.links += [(node.key, here) for node in into]
-    after = [_checkpoint(child, "trained from it") for child in lineage.children]
+    after = [_checkpoint(child, _("trained from it")) for child in lineage.children]
     after += [
-        _checkpoint(each.checkpoint, f"it {ROLES[each.role.value].replace('its', 'the')}")
+        _checkpoint(each.checkpoint, _(GIVEN[each.role.value]))
         if each.checkpoint
-        else Node(f"run-{each.run.id}", f"Run {each.run.id}", each.run.state.value, f"/runs/{each.run.id}")
+        else Node(f"run-{each.run.id}", _("Run {id}", id=each.run.id), _(each.run.state.value), f"/runs/{each.run.id}")
         for each in lineage.given
     ]
-    after += [_contest(each, f"Round {each.round}, {_count(each.counted, 'observation')}") for each in lineage.contests]
+    after += [
+        _contest(
+            each,
+            ngettext(
+                "Round {round}, {n} observation", "Round {round}, {n} observations", each.counted, round=each.round
+            ),
+        )
+        for each in lineage.contests
+    ]
     if lineage.responses:
-        after.append(Node("responses", _count(lineage.responses, "response"), "written by it"))
-    drawing.layer("Used for", after)
+        after.append(Node("responses", _responses(lineage.responses), _("written by it")))
+    drawing.layer(_("Used for"), after)
     drawing.links += [(here, node.key) for node in after]
     return drawing.picture()
 
@@ -192,7 +225,7 @@ def of_snapshot(snapshot: Snapshot, lineage: SnapshotLineage) -> Picture:
     drawing = _Drawing()
     here = _snapshot(snapshot, lineage.annotations, here=True)
     _people(drawing, lineage, here.key)
-    drawing.layer("This snapshot", [here])
+    drawing.layer(_("This snapshot"), [here])
     _onwards(drawing, lineage.uses, {})
     return drawing.picture()
 
@@ -201,19 +234,21 @@ def of_annotation(lineage: AnnotationLineage) -> Picture:
     """The annotation, and all that it went into."""
     said = lineage.annotation
     states = {
-        "superseded": not lineage.stands,
-        "returned": lineage.returned,
-        "retracted": lineage.retraction is not None,
+        _("superseded"): not lineage.stands,
+        _("returned"): lineage.returned,
+        _("retracted"): lineage.retraction is not None,
     }
     note = ", ".join([lineage.annotation.annotator.pseudonym, *(word for word, holds in states.items() if holds)])
-    here = Node(f"annotation-{said.id}", f"Annotation {said.id}", note, f"/review/annotations/{said.id}", "here")
-    return _of_reach(here, "This annotation", lineage.reach, mark=lineage.retraction is not None)
+    here = Node(
+        f"annotation-{said.id}", _("Annotation {id}", id=said.id), note, f"/review/annotations/{said.id}", "here"
+    )
+    return _of_reach(here, _("This annotation"), lineage.reach, mark=lineage.retraction is not None)
 
 
 def of_retraction(words: str, found: Reach) -> Picture:
     """What is or was retracted, and all that it went into."""
-    note = _count(found.annotations + found.earlier, "annotation")
-    return _of_reach(Node("target", words, note, tone="here"), "Retracted", found, mark=True)
+    note = _annotations(found.annotations + found.earlier)
+    return _of_reach(Node("target", words, note, tone="here"), _("Retracted"), found, mark=True)
 
 
 def _of_reach(here: Node, title: str, found: Reach, *, mark: bool) -> Picture:
@@ -221,7 +256,7 @@ def _of_reach(here: Node, title: str, found: Reach, *, mark: bool) -> Picture:
     drawing.layer(title, [here])
     held = [_snapshot(each.snapshot, each.annotations) for each in found.snapshots]
     held += [_contest(each, votes_in_words(each)) for each in found.contests]
-    drawing.layer("Snapshots and contests", held)
+    drawing.layer(_("Snapshots and contests"), held)
     drawing.links += [(here.key, node.key) for node in held]
     marks = {each.checkpoint.id: each.mark for each in found.marked if mark}
     _onwards(drawing, found.uses, marks)
@@ -232,17 +267,17 @@ def _of_reach(here: Node, title: str, found: Reach, *, mark: bool) -> Picture:
         if each.checkpoint.id not in made
     ]
     if found.responses:
-        further.append(Node("responses", _count(found.responses, "response"), "sampled from them since"))
+        further.append(Node("responses", _responses(found.responses), _("sampled from them since")))
         drawing.links += [(f"checkpoint-{each.checkpoint.id}", "responses") for each in found.tainted if each.responses]
-    drawing.layer("Further on", further)
+    drawing.layer(_("Further on"), further)
     return drawing.picture()
 
 
 def _onwards(drawing: _Drawing, uses: Sequence[Use], marks: dict[int, Mark]) -> None:
-    drawing.layer("Training runs", map(_run, uses))
+    drawing.layer(_("Training runs"), map(_run, uses))
     made = [use for use in uses if use.checkpoint is not None]
     drawing.layer(
-        "Checkpoints",
+        _("Checkpoints"),
         [_checkpoint(use.checkpoint, mark=marks.get(use.checkpoint.id)) for use in made if use.checkpoint],
     )
     drawing.links += [(f"snapshot-{use.run.snapshot_id}", f"run-{use.run.id}") for use in uses]
@@ -252,5 +287,9 @@ def _onwards(drawing: _Drawing, uses: Sequence[Use], marks: dict[int, Mark]) -> 
 def votes_in_words(voted: Voted) -> str:
     """Such as "vote 37 of 143"; how many where there are several."""
     if voted.votes > 1:
-        return f"{voted.counted:,} of {voted.contest.counted:,} observations"
-    return f"vote {voted.seq:,} of {voted.contest.counted:,}" if voted.seq else "not counted"
+        return ngettext(
+            "{k} of {n} observation", "{k} of {n} observations", voted.contest.counted, k=number(voted.counted)
+        )
+    if not voted.seq:
+        return _("not counted")
+    return _("vote {k} of {n}", k=number(voted.seq), n=number(voted.contest.counted))

@@ -18,6 +18,8 @@ from sqlalchemy.orm import Session, aliased
 from app.annotations.models import Annotation, Revision
 from app.candidates.models import Candidate, LiveGeneration
 from app.comparisons.models import ComparisonCandidate
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.preferences.models import SnapshotAnnotation
 from app.registry.models import Checkpoint, Deployment
 from app.rounds.models import InputRole, RunInput, RunKind, TrainingRun
@@ -34,10 +36,17 @@ class Mark(StrEnum):
     TOUCHED = "touched"
     """Chosen by a tainted model, sampled from one, or trained on judgements of its answers."""
 
+    @property
+    def word(self) -> str:
+        """What pages call it."""
+        return _("tainted") if self is Mark.TAINTED else _("touched")
+
 
 WORDS = {
-    Mark.TAINTED: "Trained on annotations that were retracted later, or made from such weights.",
-    Mark.TOUCHED: "Not trained on retracted annotations itself, but its data were chosen or written by a model that was.",
+    Mark.TAINTED: N_("Trained on annotations that were retracted later, or made from such weights."),
+    Mark.TOUCHED: N_(
+        "Not trained on retracted annotations itself, but its data were chosen or written by a model that was."
+    ),
 }
 _MIXED_IN = (InputRole.CHOSE, InputRole.SAMPLED)
 

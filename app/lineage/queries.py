@@ -14,6 +14,7 @@ from app.annotations.models import RETURNED, STANDING, Annotation, Retraction
 from app.comparisons.models import Comparison
 from app.judgements.vocabulary import Outcome
 from app.kernel.errors import NotFound
+from app.kernel.locales import gettext as _
 from app.kernel.paging import Order, Page, read_rows
 from app.lineage import reach
 from app.lineage.marks import Mark, marks
@@ -64,7 +65,9 @@ def access_annotation(session: Session, user: User, annotation_id: int) -> Annot
         raise NotFound
     annotation, batch_id, batch, stands, returned, settled = row
     if user.role is not Role.ADMIN and not settled:
-        raise NotFound("This item still needs annotators, and its lineage names the models. Come back when it is done.")
+        raise NotFound(
+            _("This item still needs annotators, and its lineage names the models. Come back when it is done.")
+        )
     retraction = session.get(Retraction, annotation.retraction_id) if annotation.retraction_id else None
     went = reach.reach(session, select(Annotation.id).where(Annotation.id == annotation_id))
     went = replace(went, contests=_shown(user, went.contests))

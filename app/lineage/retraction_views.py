@@ -15,6 +15,8 @@ from app.accounts.access import NOT_YOURS, Admin, admin, confirmed
 from app.annotations.models import RetractionScope
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput, Conflict
+from app.kernel.locales import gettext as _
+from app.kernel.locales import ngettext
 from app.kernel.paging import LARGEST, Cursor
 from app.lineage import graph, queries, service, targets
 from app.lineage.graph import Picture
@@ -107,8 +109,11 @@ def retract(request: Request, session: DbSession, user: Admin, form: Annotated[R
     except Conflict as conflict:
         page = _preview(session, form.scope, form.target, problem=conflict.message, **said)
         return render(request, "lineage/retract.html", page, status=409)
-    done = "Retracted and erased." if form.erase else "Retracted."
-    return redirect(request, f"/retractions/{made.id}", flash=f"{done} Exports and trainings leave it out from now on.")
+    if form.erase:
+        done = _("Retracted and erased. Exports and trainings leave it out from now on.")
+    else:
+        done = _("Retracted. Exports and trainings leave it out from now on.")
+    return redirect(request, f"/retractions/{made.id}", flash=done)
 
 
 def _preview(session: Session, scope: RetractionScope, target_id: int, **more: object) -> PreviewPage:
@@ -132,14 +137,15 @@ def restore(request: Request, session: DbSession, user: Admin, retraction_id: in
     """Bring back what it took out."""
     made = queries.access_retraction(session, user, retraction_id)
     restored = service.restore(session, user, made)
-    return redirect(request, f"/retractions/{made.id}", flash=f"Restored: {restored:,} annotations count again.")
+    done = ngettext("Restored: {n} annotation counts again.", "Restored: {n} annotations count again.", restored)
+    return redirect(request, f"/retractions/{made.id}", flash=done)
 
 
 @router.post("/{retraction_id}/retrain")
 def retrain(request: Request, session: DbSession, user: Admin, retraction_id: int) -> Response:
     """Start a training without the retracted annotations."""
     queries.access_retraction(session, user, retraction_id)
-    first, *_ = rounds.start_training(session, user)
+    first = rounds.start_training(session, user)[0]
     return redirect(
-        request, f"/runs/{first.id}", flash="The training is queued. It leaves out everything that is retracted."
+        request, f"/runs/{first.id}", flash=_("The training is queued. It leaves out everything that is retracted.")
     )

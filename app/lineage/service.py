@@ -19,6 +19,8 @@ from app.accounts.models import User
 from app.annotations.models import Annotation, Retraction, RetractionScope
 from app.kernel.errors import Conflict, refused
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locales import gettext as _
+from app.kernel.locales import number
 from app.kernel.locks import wait_for_turn
 from app.kernel.storable import flaw
 from app.lineage import erasing, targets
@@ -41,7 +43,7 @@ def retract(
     """
     reason = _checked(reason)
     if erase and scope is not RetractionScope.PERSON:
-        raise refused("erase", "Only a person can be erased: retract this, or erase the person who wrote it.")
+        raise refused("erase", _("Only a person can be erased: retract this, or erase the person who wrote it."))
     target = targets.find(session, scope, target_id)
     # one at a time: two that overlap would each wait for rows of the other
     wait_for_turn(session, TURN)
@@ -59,7 +61,9 @@ def retract(
         erasing.drop_drafts(session, target_id)  # before the annotations: a submission takes its locks in this order
     made.annotations = _take_out(session, target, made)
     if not made.annotations and not erase:
-        raise Conflict(f"There is nothing to retract: no annotation of {target.words} is left that is not retracted.")
+        raise Conflict(
+            _("There is nothing to retract: no annotation of {what} is left that is not retracted.", what=target.words)
+        )
     if erase:
         erasing.erase(session, actor, target_id)
     # not when the transaction began: it may have waited, and what was frozen meanwhile may hold what it took out
@@ -122,9 +126,9 @@ def restore(session: Session, actor: User | None, retraction: Retraction) -> int
     wait_for_turn(session, TURN)
     session.refresh(retraction, with_for_update=True)
     if retraction.erased:
-        raise Conflict("It erased what the person wrote, so it cannot be restored.")
+        raise Conflict(_("It erased what the person wrote, so it cannot be restored."))
     if retraction.restored_at is not None:
-        raise Conflict("This retraction has already been restored.")
+        raise Conflict(_("This retraction has already been restored."))
     _hand_over(session, retraction)
     restored = _changed(
         session, update(Annotation).where(Annotation.retraction_id == retraction.id).values(retraction_id=None)
@@ -158,12 +162,12 @@ def _now(session: Session) -> datetime:
 def _checked(reason: str) -> str:
     reason = reason.strip()
     if not reason:
-        raise refused("reason", "Give a reason: it is kept with the retraction and in the audit log.")
+        raise refused("reason", _("Give a reason: it is kept with the retraction and in the audit log."))
     if len(reason) > REASON_LIMIT:
-        raise refused("reason", f"A reason has at most {REASON_LIMIT:,} characters.")
+        raise refused("reason", _("A reason has at most {most} characters.", most=number(REASON_LIMIT)))
     wrong = flaw(reason)
     if wrong:
-        raise refused("reason", f"A reason cannot contain {wrong}.")
+        raise refused("reason", _("A reason cannot contain {what}.", what=wrong))
     return reason
 
 

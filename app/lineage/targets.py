@@ -13,6 +13,8 @@ from app.accounts.models import User
 from app.annotations.models import Annotation, Retraction, RetractionScope
 from app.comparisons.models import Comparison
 from app.kernel.errors import NotFound
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.prompts.models import Batch
 
 
@@ -30,6 +32,11 @@ class Target:
     """The ids of its annotations, standing or not: an earlier version may be in a snapshot too."""
 
 
+MISSING = {
+    RetractionScope.ANNOTATION: N_("There is no annotation {id}."),
+    RetractionScope.PERSON: N_("There is no person {id}."),
+    RetractionScope.BATCH: N_("There is no batch {id}."),
+}
 _same = aliased(Annotation, name="same_item")
 _of: Mapping[RetractionScope, Callable[[ColumnElement[int]], ColumnElement[bool]]] = MappingProxyType(
     {
@@ -63,12 +70,12 @@ def find(session: Session, scope: RetractionScope, target_id: int) -> Target:
         words = f"{person.name} ({person.pseudonym})" if person else None
     elif scope is RetractionScope.BATCH:
         name = session.scalar(select(Batch.name).where(Batch.id == target_id))
-        words = f"the batch “{name}”" if name is not None else None
+        words = _("the batch “{name}”", name=name) if name is not None else None
     else:
         who = select(User.pseudonym).join(Annotation, Annotation.annotator_id == User.id)
         by = session.scalar(who.where(Annotation.id == target_id))
-        words = f"annotation {target_id} by {by}" if by is not None else None
+        words = _("annotation {id} by {who}", id=target_id, who=by) if by is not None else None
     if words is None:
-        raise NotFound(f"There is no {scope.value} {target_id}.")
+        raise NotFound(_(MISSING[scope], id=target_id))
     ids = select(Annotation.id).where(_of[scope](literal(target_id)))
     return Target(scope, target_id, words, person.pseudonym if person else None, ids)

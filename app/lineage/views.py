@@ -13,6 +13,7 @@ from app.accounts.access import Admin, Reviewer
 from app.accounts.models import Role
 from app.findings.queries import Shown, shown_to_staff
 from app.kernel.db import DbSession
+from app.kernel.locales import gettext as _
 from app.kernel.paging import Cursor
 from app.kernel.settings import get_settings
 from app.lineage import graph, queries
@@ -127,7 +128,7 @@ def checkpoint(request: Request, session: DbSession, user: Reviewer, checkpoint_
         row=row,
         lineage=lineage,
         picture=graph.of_checkpoint(found, lineage),
-        mark_words=WORDS[lineage.mark] if lineage.mark else "",
+        mark_words=_(WORDS[lineage.mark]) if lineage.mark else "",
         may_write=admin,
         may_deploy=admin and sampled and not row.deployments,
         may_challenge=admin and nominating.offered(session, found),
@@ -168,7 +169,7 @@ def delete_source_file(request: Request, session: DbSession, user: Admin, source
     """Delete the file of a withdrawn source that no run needs any more."""
     found = access_source(session, user, source_id)
     discarding.delete_file(session, user, found)
-    return redirect(request, f"/sources/{found.id}", flash=f"The file of “{found.name}” is deleted.")
+    return redirect(request, f"/sources/{found.id}", flash=_("The file of “{name}” is deleted.", name=found.name))
 
 
 @router.get("/lineage/annotations/{annotation_id}")

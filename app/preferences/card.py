@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
+from app.kernel import locales
 from app.kernel.settings import get_settings
 from app.preferences.exporters import Shape
 from app.preferences.forms import ExportFilter, Treatment
@@ -36,6 +37,7 @@ AS_WRITTEN = (
 )
 
 
+@locales.in_english()
 def card(
     *,
     name: str,

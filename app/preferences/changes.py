@@ -25,6 +25,8 @@ from sqlalchemy.orm import Session
 
 from app.annotations.models import COUNTS, Annotation, AnnotationChange
 from app.kernel.errors import BadInput, Conflict
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.kernel.settings import get_settings
 from app.preferences import queries
 from app.preferences.forms import ExportFilter
@@ -33,7 +35,9 @@ START = "start"
 """In place of a cursor: everything, and a cursor to go on from."""
 CORRECTED, WITHDRAWN, RETRACTED, RETURNED = "corrected", "withdrawn", "retracted", "returned"
 """Why an annotation is no preference any more: the ``outcome`` of its row."""
-ANOTHER = "This cursor is of another database, or this one was restored from a backup since: begin again with start in its place."
+ANOTHER = N_(
+    "This cursor is of another database, or this one was restored from a backup since: begin again with start in its place."
+)
 _SNAPSHOT = re.compile(r"\d{1,19}:\d{1,19}:(\d{1,19}(,\d{1,19})*)?")
 # of a server, of its history and of the database on it: the numbers of transactions mean nothing in another one
 _NOW = text("""
@@ -79,9 +83,9 @@ def window(session: Session, since: str, wanted: ExportFilter) -> Window:
         return Window(None, upto, cursor)
     before = _read(since)
     if before["of"] != database or _end(before["at"]) > _end(upto):
-        raise Conflict(ANOTHER)
+        raise Conflict(_(ANOTHER))
     if before["as"] != selection:
-        raise BadInput("This cursor is of another selection: ask for the same batches, rounds and so on as before.")
+        raise BadInput(_("This cursor is of another selection: ask for the same batches, rounds and so on as before."))
     return Window(before["at"], upto, cursor)
 
 
@@ -91,9 +95,9 @@ def _read(cursor: str) -> dict[str, str]:
     except (ValueError, binascii.Error):
         said = None
     if not isinstance(said, dict) or not all(isinstance(said.get(key), str) for key in ("at", "of", "as")):
-        raise BadInput("This is no cursor: send the one that an earlier export gave, or start.")
+        raise BadInput(_("This is no cursor: send the one that an earlier export gave, or start."))
     if not _in_order(said["at"]):
-        raise BadInput("This cursor was changed: send the one that an earlier export gave, or start.")
+        raise BadInput(_("This cursor was changed: send the one that an earlier export gave, or start."))
     return said
 
 

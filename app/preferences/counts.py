@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.judgements.vocabulary import STRONGEST_FIRST, Outcome
+from app.kernel.locales import gettext as _
 from app.preferences.exporters import Shape
+from app.preferences.forms import SIDES
 from app.preferences.queries import Tally
 
 
@@ -55,9 +57,9 @@ def sum_up(rows: Sequence[Tally], min_strength: int | None = None) -> Counts:
         pairs=strengths.total(),
         strengths=[(strength.label, strengths[strength]) for strength in STRONGEST_FIRST],
         outcomes=_by(rows, lambda row: row.outcome.label, least),
-        splits=_by(rows, lambda row: row.split.value.replace("_", "-").capitalize(), least),
+        splits=_by(rows, lambda row: _(SIDES[row.split]).capitalize(), least),
         batches=_by(rows, lambda row: row.batch, least),
-        rounds=_by(rows, lambda row: f"Round {row.round}", least),
+        rounds=_by(rows, lambda row: _("Round {n}", n=row.round), least),
     )
 
 

@@ -15,6 +15,7 @@ from app.accounts.models import User
 from app.kernel import origin
 from app.kernel.db import session_scope
 from app.kernel.errors import BadInput, Conflict, Unavailable
+from app.kernel.locales import gettext as _
 from app.preferences import card, changes, export, files, queries
 from app.preferences.changes import Window
 from app.preferences.exporters import Format, Shape
@@ -56,11 +57,16 @@ def asked_since(session: Session, since: str | None, shape: Shape, wanted: Expor
         return None
     if shape is not Shape.CANONICAL:
         raise BadInput(
-            "Only canonical rows say what was corrected or retracted: ask for changes in that shape, and for all rows in others."
+            _(
+                "Only canonical rows say what was corrected or retracted: ask for changes in that shape, and for all rows "
+                "in others."
+            )
         )
     if wanted.without:
         raise BadInput(
-            "A prompt that somebody flags later would stay in what you have: ask for changes of everything, or for all rows."
+            _(
+                "A prompt that somebody flags later would stay in what you have: ask for changes of everything, or for all rows."
+            )
         )
     return changes.window(session, since, wanted)
 
@@ -95,7 +101,9 @@ def snapshot_card(snapshot: Snapshot) -> Response:
         Conflict: it is not ready.
     """
     if snapshot.state is not SnapshotState.READY:
-        raise Conflict(f"{snapshot.name} is {snapshot.state.value}; there is nothing to describe.")
+        raise Conflict(
+            _("{name} is {state}; there is nothing to describe.", name=snapshot.name, state=_(snapshot.state.value))
+        )
     wanted = ExportFilter.model_validate(snapshot.filter)
     frozen = files.folder(snapshot) / CARD
     if wanted.private and frozen.is_file():  # what was found then, and by which versions
@@ -114,19 +122,24 @@ def download_snapshot(session: Session, user: User, snapshot: Snapshot) -> FileR
         Unavailable: this machine does not have its folder.
     """
     if snapshot.state is not SnapshotState.READY:
-        raise Conflict(f"{snapshot.name} is {snapshot.state.value}; there is nothing to download.")
+        raise Conflict(
+            _("{name} is {state}; there is nothing to download.", name=snapshot.name, state=_(snapshot.state.value))
+        )
     if queries.names_models_too_early(session, user, snapshot):
         origin.current().refusal = origin.Refusal("download.refused", "snapshot", snapshot.id)
         raise Conflict(
-            f"Some comparisons in {snapshot.name} still need annotators, and its rows name the models. Only admins can "
-            "download it until those are done; a snapshot that you freeze yourself leaves those comparisons out."
+            _(
+                "Some comparisons in {name} still need annotators, and its rows name the models. Only admins can "
+                "download it until those are done; a snapshot that you freeze yourself leaves those comparisons out.",
+                name=snapshot.name,
+            )
         )
     path = files.folder(snapshot) / ROWS
     if not path.is_file():
         files.fetch(path.parent, str(snapshot.sha256))
     if not path.is_file():
         raise Unavailable(
-            f"The folder of {snapshot.name} is not on this machine. Restore it, or freeze a new snapshot."
+            _("The folder of {name} is not on this machine. Restore it, or freeze a new snapshot.", name=snapshot.name)
         )
     accounts.audit(session, user, "snapshot.download", "snapshot", snapshot.id, rows=snapshot.rows)
     headers = {"content-encoding": "identity", "cache-control": "private, max-age=3600"}

@@ -10,11 +10,14 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from app.judgements.vocabulary import Flag, Outcome
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.kernel.numbers import Truth, Whole
 from app.preferences.exporters import Format, Shape
 from app.prompts.origins import Origin
 from training.formats.languages import code_of, named
 from training.formats.prompts import Split
+from training.formats.words import OUTCOMES
 
 Id = Annotated[Whole, Field(ge=0, le=2**63 - 1)]
 Number = Annotated[Whole, Field(ge=0, le=2**31 - 1)]
@@ -23,7 +26,7 @@ Number = Annotated[Whole, Field(ge=0, le=2**31 - 1)]
 def _code(value: Any) -> Any:
     code = code_of(value) if isinstance(value, str) else None
     if code is None:
-        raise ValueError("this is no language that Corral knows: use its code, such as de")
+        raise ValueError(_("this is no language that Corral knows: use its code, such as de"))
     return code
 
 
@@ -32,6 +35,8 @@ Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Day = Annotated[date, Field(ge=date(1970, 1, 1), le=date(9000, 1, 1))]
 MOST = 200
 """Values of one kind that a filter may name."""
+SIDES = {Split.TRAIN: N_("train"), Split.HELD_OUT: N_("held-out")}
+"""What the sides of the split are called."""
 
 
 class Concern(StrEnum):
@@ -39,6 +44,9 @@ class Concern(StrEnum):
 
     UNSAFE = Flag.UNSAFE.value
     PRIVATE_DATA = Flag.PRIVATE_DATA.value
+
+
+_WITHOUT = {Concern.UNSAFE: N_("without unsafe"), Concern.PRIVATE_DATA: N_("without private data")}
 
 
 class Treatment(StrEnum):
@@ -50,8 +58,9 @@ class Treatment(StrEnum):
     @property
     def words(self) -> str:
         """For people, of a selection."""
-        masked = self is Treatment.MASK
-        return "private data that patterns find masked" if masked else "without what patterns find to be private data"
+        if self is Treatment.MASK:
+            return _("private data that patterns find masked")
+        return _("without what patterns find to be private data")
 
 
 PRIVATE = (
@@ -118,27 +127,38 @@ class ExportFilter(BaseModel):
     def words(self) -> str:
         """For people: what is in."""
         parts = [
-            f"batches {', '.join(map(str, self.batch_ids))}" if self.batch_ids else "",
-            f"rounds {', '.join(map(str, self.rounds))}" if self.rounds else "",
-            f"split {self.split.value.replace('_', '-')}" if self.split else "",
-            f"strength {self.min_strength} and up" if self.min_strength else "",
-            f"origin {', '.join(self.origins)}" if self.origins else "",
-            f"language {named(list(self.languages))}" if self.languages else "",
-            f"capability {', '.join(self.capabilities)}" if self.capabilities else "",
-            f"judged by {', '.join(self.annotators)}" if self.annotators else "",
-            f"outcome {', '.join(each.label.lower() for each in self.outcomes)}" if self.outcomes else "",
-            f"from {self.first_day}" if self.first_day else "",
-            f"to {self.last_day}" if self.last_day else "",
-            f"without {' and '.join(Flag(each).label.lower() for each in self.without)}" if self.without else "",
+            _("batches {ids}", ids=_listed(self.batch_ids)) if self.batch_ids else "",
+            _("rounds {numbers}", numbers=_listed(self.rounds)) if self.rounds else "",
+            _("split {side}", side=_(SIDES[self.split])) if self.split else "",
+            _("strength {level} and up", level=self.min_strength) if self.min_strength else "",
+            _("origin {names}", names=_listed(_(each.value) for each in self.origins)) if self.origins else "",
+            _("language {names}", names=named(list(self.languages))) if self.languages else "",
+            _("capability {names}", names=_listed(self.capabilities)) if self.capabilities else "",
+            _("judged by {names}", names=_listed(self.annotators)) if self.annotators else "",
+            _("outcome {names}", names=_listed(_(OUTCOMES[each.value]) for each in self.outcomes))
+            if self.outcomes
+            else "",
+            _("from {day}", day=self.first_day) if self.first_day else "",
+            _("to {day}", day=self.last_day) if self.last_day else "",
+            self._left_out(),
             self.private.words if self.private else "",
-            f"annotations up to no. {self.until}" if self.until else "",
-            f"annotations that snapshot {self.beyond_snapshot} does not hold"
+            _("annotations up to no. {id}", id=self.until) if self.until else "",
+            _("annotations that snapshot {id} does not hold", id=self.beyond_snapshot)
             if self.beyond_snapshot is not None
             else "",
-            f"responses of checkpoints {', '.join(map(str, self.checkpoint_ids))}" if self.checkpoint_ids else "",
-            "comparisons that need no more annotators" if self.settled else "",
+            _("responses of checkpoints {ids}", ids=_listed(self.checkpoint_ids)) if self.checkpoint_ids else "",
+            _("comparisons that need no more annotators") if self.settled else "",
         ]
-        return "; ".join(part for part in parts if part) or "everything"
+        return "; ".join(part for part in parts if part) or _("everything")
+
+    def _left_out(self) -> str:
+        if len(set(self.without)) > 1:
+            return _("without private data and unsafe")
+        return _(_WITHOUT[self.without[0]]) if self.without else ""
+
+
+def _listed(named: Iterable[object]) -> str:
+    return ", ".join(map(str, named))
 
 
 class Selection(BaseModel):

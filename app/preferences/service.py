@@ -18,6 +18,7 @@ from app.accounts.models import User
 from app.kernel import store
 from app.kernel.errors import Conflict
 from app.kernel.jobs import Job, enqueue
+from app.kernel.locales import gettext as _
 from app.kernel.settings import get_settings
 from app.preferences import freeze, queries
 from app.preferences.counts import export_rows
@@ -38,7 +39,7 @@ def request_snapshot(session: Session, user: User | None, wanted: ExportFilter) 
         wanted = queries.visible_to(user, wanted)
     found = queries.tally(session, wanted, get_settings().held_out_percent)
     if not export_rows(found, Shape.CANONICAL, wanted.min_strength):
-        raise Conflict(f"Nothing to freeze: no annotation matches ({wanted.words()}).")
+        raise Conflict(_("Nothing to freeze: no annotation matches ({selection}).", selection=wanted.words()))
     if wanted.until is None:
         wanted = wanted.model_copy(update={"until": queries.last_annotation_id(session)})
     snapshot = Snapshot(
@@ -70,7 +71,7 @@ def build_snapshot(session: Session, snapshot: Snapshot) -> None:
     target = get_settings().snapshots_dir / snapshot.name
     frozen = freeze.freeze(session, wanted, target)
     if not frozen.rows:
-        raise Conflict(f"Nothing to freeze: no annotation matches ({wanted.words()}).")
+        raise Conflict(_("Nothing to freeze: no annotation matches ({selection}).", selection=wanted.words()))
     if store.is_shared():  # a large one takes a while to send, and the row stays locked meanwhile
         session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         store.push(target)

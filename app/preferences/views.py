@@ -14,6 +14,7 @@ from app.accounts.access import Reviewer
 from app.judgements.vocabulary import Outcome
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput
+from app.kernel.locales import gettext as _
 from app.kernel.settings import get_settings
 from app.preferences import export, queries, sensitive, service
 from app.preferences.counts import Counts, export_rows, sum_up
@@ -76,7 +77,7 @@ def _read(given: Iterable[tuple[str, str]]) -> Selection:
     try:
         return Selection.of_form((key, value) for key, value in given if key in KEYS)
     except ValueError:
-        raise BadInput("This filter cannot be used. Choose from the lists on the preferences page.") from None
+        raise BadInput(_("This filter cannot be used. Choose from the lists on the preferences page.")) from None
 
 
 Chosen = Annotated[Selection, Depends(chosen)]
@@ -145,7 +146,7 @@ def export_preferences(
 def freeze_snapshot(request: Request, session: DbSession, user: Reviewer, shown: Chosen, form: Sent) -> Response:
     """Freeze what the form chooses; where it chooses nothing, what the address does."""
     snapshot = service.request_snapshot(session, user, (form if form.chooses() else shown).wanted())
-    return redirect(request, f"/snapshots/{snapshot.id}", flash="The snapshot is being built.")
+    return redirect(request, f"/snapshots/{snapshot.id}", flash=_("The snapshot is being built."))
 
 
 @router.get("/snapshots/{snapshot_id}/preferences.jsonl")

@@ -18,6 +18,7 @@ from app.judgements.judgement import Draft
 from app.judgements.vocabulary import Outcome
 from app.kernel.db import DbSession
 from app.kernel.errors import NotFound
+from app.kernel.locales import gettext as _
 from app.kernel.paging import LARGEST, Cursor, Limit
 from app.quality import queries, service
 from app.quality.forms import GoldIn, GoldList, GoldOut, ReviewedOut, ReviewOut, SaidList, SaidOut, VerdictIn
@@ -56,7 +57,7 @@ def get_annotation(session: DbSession, user: ApiReviewer, annotation_id: int) ->
     annotation = queries.access_annotation(session, user, annotation_id)
     work = access_work(session, annotation.annotator, annotation.assignment_id)
     if work.annotation_id != annotation.id:
-        raise NotFound("This judgement has since been corrected or undone.")
+        raise NotFound(_("This judgement has since been corrected or undone."))
     return ReviewedOut(
         id=annotation.id,
         batch_id=work.batch_id,

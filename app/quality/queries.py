@@ -26,6 +26,7 @@ from app.comparisons.purposes import PURPOSES
 from app.judgements.vocabulary import Outcome
 from app.judgements.words import in_words
 from app.kernel.errors import NotFound
+from app.kernel.locales import gettext as _
 from app.kernel.markup import to_html
 from app.kernel.paging import Order, Page, read_rows
 from app.prompts.models import Batch, BatchState, Prompt
@@ -80,7 +81,8 @@ class Row:
     @property
     def purpose_words(self) -> str:
         """Why the item exists, where it is not to be collected."""
-        return PURPOSES[self.purpose].words
+        words = PURPOSES[self.purpose].words
+        return _(words) if words else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +246,7 @@ def access_annotation(session: Session, user: User, annotation_id: int) -> Annot
 def _refuse_in_work(session: Session, user: User, prompt_id: int) -> None:
     if session.scalar(in_work(user.id).where(WORKED_ON.prompt_id == prompt_id).limit(1)) is not None:
         raise NotFound(
-            "You are judging this item yourself: submit or skip it first, so that your judgement stays independent."
+            _("You are judging this item yourself: submit or skip it first, so that your judgement stays independent.")
         )
 
 

@@ -13,6 +13,7 @@ from app.comparisons.models import GOLD_SEATS, Assignment, AssignmentState, Comp
 from app.comparisons.purposes import PURPOSES
 from app.judgements.vocabulary import Outcome
 from app.kernel.errors import Conflict, refused
+from app.kernel.locales import gettext as _
 from app.prompts.models import Batch, BatchState, Prompt
 
 
@@ -24,19 +25,19 @@ def make_gold(session: Session, staff: User, annotation: Annotation, explanation
         Conflict: the prompt has one already, or the annotation does not stand.
     """
     if not explanation.strip():
-        raise refused("explanation", "Explain the answer: people learn from the explanation.")
+        raise refused("explanation", _("Explain the answer: people learn from the explanation."))
     best = annotation.ranking[0] if annotation.outcome is Outcome.RANKED else []
     if len(best) > 1:
-        raise refused("outcome", "Several responses share the first place, so there is no single known answer.")
+        raise refused("outcome", _("Several responses share the first place, so there is no single known answer."))
     source = session.get_one(Comparison, annotation.comparison_id)
     if not PURPOSES[source.purpose].compares:
-        raise refused("outcome", "Only a collected comparison can be used as a known answer.")
+        raise refused("outcome", _("Only a collected comparison can be used as a known answer."))
     if session.scalar(select(Prompt.dialogue_id).where(Prompt.id == source.prompt_id)) is not None:
         raise refused(
-            "outcome", "Dialogue turns are only shown to their author, so they cannot be used as known answers."
+            "outcome", _("Dialogue turns are only shown to their author, so they cannot be used as known answers.")
         )
     if annotation.superseded_by_id is not None or annotation.withdrawn_at is not None:
-        raise Conflict("This judgement has since been corrected or undone: use the current one.")
+        raise Conflict(_("This judgement has since been corrected or undone: use the current one."))
     made = session.scalars(
         insert(Comparison)
         .values(
@@ -52,7 +53,7 @@ def make_gold(session: Session, staff: User, annotation: Annotation, explanation
         .returning(Comparison)
     ).one_or_none()
     if made is None:
-        raise Conflict("This prompt already has a known answer. If it is retired, restore it.")
+        raise Conflict(_("This prompt already has a known answer. If it is retired, restore it."))
     shown = [{"comparison_id": made.id, "candidate_id": each} for each in annotation.order_shown]
     session.execute(insert(ComparisonCandidate), shown)
     session.add(
@@ -96,21 +97,21 @@ def review(session: Session, staff: User, annotation: Annotation, verdict: Decis
         Conflict: it does not stand any more, its batch is closed and it cannot be corrected, or it is their own.
     """
     if verdict is Decision.ACCEPTED and annotation.annotator_id == staff.id:
-        raise Conflict("This is your own judgement: somebody else must accept it.")
+        raise Conflict(_("This is your own judgement: somebody else must accept it."))
     if annotation.superseded_by_id is not None or annotation.withdrawn_at is not None:
-        raise Conflict("This judgement has since been corrected or undone: review the current one.")
+        raise Conflict(_("This judgement has since been corrected or undone: review the current one."))
     if annotation.retraction_id is not None:
-        raise Conflict("This judgement was retracted by an admin: it is no longer used, and nobody can correct it.")
+        raise Conflict(_("This judgement was retracted by an admin: it is no longer used, and nobody can correct it."))
     if verdict is Decision.RETURNED:
         if not note.strip():
-            raise refused("note", "Write what to look at again.")
+            raise refused("note", _("Write what to look at again."))
         state = session.scalar(
             select(Batch.state)
             .join(Comparison, Comparison.batch_id == Batch.id)
             .where(Comparison.id == annotation.comparison_id)
         )
         if state is BatchState.CLOSED:
-            raise Conflict("This batch is closed: its annotations can no longer be corrected.")
+            raise Conflict(_("This batch is closed: its annotations can no longer be corrected."))
     made = Review(annotation_id=annotation.id, reviewer_id=staff.id, verdict=verdict, note=note.strip())
     session.add(made)
     session.flush()
@@ -133,5 +134,5 @@ def reset_qualification(session: Session, staff: User, batch: Batch, user_id: in
         .execution_options(synchronize_session=False)
     )
     if done is None:
-        raise Conflict("This person has not finished the qualification yet.")
+        raise Conflict(_("This person has not finished the qualification yet."))
     accounts.audit(session, staff, "qualification.reset", "batch", batch.id, user=user_id)

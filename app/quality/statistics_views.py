@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 from app.accounts.access import Reviewer, SignedIn
 from app.accounts.models import Role
 from app.kernel.db import DbSession
+from app.kernel.locales import gettext as _
 from app.kernel.paging import Cursor
 from app.quality import measuring
 from app.quality.measuring import Edits, Measured
@@ -78,34 +79,42 @@ def _lines(found: Statistics) -> list[Line]:
     return [
         Line(
             "gold",
-            "Agreement with known answers",
+            _("Agreement with known answers"),
             found.gold,
             None,
-            "Some items have a known answer that a reviewer has explained. This is how often yours matched. Answers "
-            "are counted in tens, so that no single item can be identified.",
+            _(
+                "Some items have a known answer that a reviewer has explained. This is how often yours matched. Answers "
+                "are counted in tens, so that no single item can be identified."
+            ),
         ),
         Line(
             "first",
-            "First response preferred",
+            _("First response preferred"),
             found.first_preferred,
             50.0,
-            "Of the pairs that you ranked: how often the better one was shown first. The order is random, so without "
-            "a bias this is near 50%.",
+            _(
+                "Of the pairs that you ranked: how often the better one was shown first. The order is random, so without "
+                "a bias this is near 50%."
+            ),
         ),
         Line(
             "longer",
-            "Longer response preferred",
+            _("Longer response preferred"),
             found.longer_preferred,
             50.0,
-            "Of the pairs that you ranked whose responses differ in length: how often the better one was the longer. Longer "
-            "ones may well be better; a number far from 50% is only a hint.",
+            _(
+                "Of the pairs that you ranked whose responses differ in length: how often the better one was the longer. Longer "
+                "ones may well be better; a number far from 50% is only a hint."
+            ),
         ),
         Line(
             "edits",
-            "Edits preferred by others",
+            _("Edits preferred by others"),
             found.edits_preferred,
             50.0,
-            "Of your edits that somebody else compared with the original, without knowing which was which: how often they "
-            "preferred yours.",
+            _(
+                "Of your edits that somebody else compared with the original, without knowing which was which: how often they "
+                "preferred yours."
+            ),
         ),
     ]

@@ -26,6 +26,8 @@ from app.judgements.positions import POSITIONS
 from app.judgements.vocabulary import Outcome
 from app.kernel.db import DbSession
 from app.kernel.errors import AppError, BadInput, Conflict
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from app.kernel.markup import to_html
 from app.kernel.paging import Cursor, Page
 from app.prompts.models import BatchState
@@ -40,15 +42,18 @@ router = APIRouter()
 Text = Annotated[Words, Form()]
 
 SHOWS = {
-    Show.ALL: "Everything",
-    Show.UNREVIEWED: "Not reviewed",
-    Show.RETURNED: "Returned",
-    Show.EDITED: "With an edit",
-    Show.FLAGGED: "With a flag",
-    Show.DOUBTED: "Doubted by a reward model",
-    Show.AGAINST_GOLD: "Against a known answer",
+    Show.ALL: N_("Everything"),
+    Show.UNREVIEWED: N_("Not reviewed"),
+    Show.RETURNED: N_("Returned"),
+    Show.EDITED: N_("With an edit"),
+    Show.FLAGGED: N_("With a flag"),
+    Show.DOUBTED: N_("Doubted by a reward model"),
+    Show.AGAINST_GOLD: N_("Against a known answer"),
 }
-OUTCOMES = {outcome: outcome.label for outcome in Outcome}
+
+
+def _outcomes() -> dict[Outcome, str]:
+    return {outcome: outcome.label for outcome in Outcome}
 
 
 def wanted(
@@ -158,8 +163,8 @@ def reviews(
         older=address(wanted, before=page.next) if page.next else None,
         first=before is None,
         batches=queries.batches_offered(session),
-        shows=SHOWS,
-        outcomes=OUTCOMES,
+        shows={show: _(words) for show, words in SHOWS.items()},
+        outcomes=_outcomes(),
     )
     return render(request, "quality/reviews.html", context)
 
@@ -187,7 +192,7 @@ def give_back(
     return _review(request, session, user, annotation_id, wanted, Decision.RETURNED, note)
 
 
-REVIEWED = {Decision.ACCEPTED: "Accepted.", Decision.RETURNED: "Returned to its annotator, with your note."}
+REVIEWED = {Decision.ACCEPTED: N_("Accepted."), Decision.RETURNED: N_("Returned to its annotator, with your note.")}
 
 
 def _review(
@@ -209,7 +214,7 @@ def _review(
         page = _page(session, user, annotation, wanted, error=error, note=note)
         return render(request, "quality/review.html", page, status=error.status)
     url = f"/review/annotations/{below}" if below else "/review"
-    return redirect(request, f"{url}{address(wanted)}", flash=REVIEWED[decision])
+    return redirect(request, f"{url}{address(wanted)}", flash=_(REVIEWED[decision]))
 
 
 @router.post("/review/annotations/{annotation_id}/gold")
@@ -228,7 +233,7 @@ def use_as_gold(
     return redirect(
         request,
         f"/review/annotations/{annotation_id}{address(wanted)}",
-        flash="This is a known answer now: others will get the item among their work.",
+        flash=_("This is a known answer now: others will get the item among their work."),
     )
 
 
@@ -244,7 +249,7 @@ def gold_items(
         qualified=queries.list_qualifications(session, chosen),
         batch=chosen,
         batches=queries.batches_offered(session),
-        outcomes=OUTCOMES,
+        outcomes=_outcomes(),
         next=page.next,
         first=before is None,
     )
@@ -255,14 +260,14 @@ def gold_items(
 def retire(request: Request, session: DbSession, user: Reviewer, comparison_id: int) -> Response:
     """Stop handing out an item with a known answer."""
     service.set_gold(session, user, queries.access_gold(session, user, comparison_id), retired=True)
-    return redirect(request, "/review/gold", flash="Retired: nobody will get this item any more.")
+    return redirect(request, "/review/gold", flash=_("Retired: nobody will get this item any more."))
 
 
 @router.post("/review/gold/{comparison_id}/restore")
 def restore(request: Request, session: DbSession, user: Reviewer, comparison_id: int) -> Response:
     """Bring a retired item back."""
     service.set_gold(session, user, queries.access_gold(session, user, comparison_id), retired=False)
-    return redirect(request, "/review/gold", flash="Restored: this item is handed out again.")
+    return redirect(request, "/review/gold", flash=_("Restored: this item is handed out again."))
 
 
 @router.post("/review/qualifications/{batch_id}/{user_id}/reset")
@@ -274,7 +279,9 @@ def reset(request: Request, session: DbSession, user: Reviewer, batch_id: int, u
     except Conflict as error:
         return redirect(request, f"/review/gold?batch={batch_id}", flash=error.message)
     return redirect(
-        request, f"/review/gold?batch={batch_id}", flash="Reset: this person can try again, with items not seen before."
+        request,
+        f"/review/gold?batch={batch_id}",
+        flash=_("Reset: this person can try again, with items not seen before."),
     )
 
 
@@ -283,7 +290,7 @@ def _stands(annotation: Annotation) -> bool:
 
 
 def _gone(request: Request, wanted: Wanted) -> Response:
-    return redirect(request, f"/review{address(wanted)}", flash="This judgement has since been corrected or undone.")
+    return redirect(request, f"/review{address(wanted)}", flash=_("This judgement has since been corrected or undone."))
 
 
 def _scored(session: DbSession, annotation: Annotation) -> Scored | None:

@@ -2,12 +2,13 @@
 // focus; the page works without them.
 
 import { announce, reachable } from "./base.js";
+import { t, tn } from "./text.js";
 
 const desk = document.querySelector("[data-desk]");
 const dialog = document.querySelector("#desk-item");
 const item = document.querySelector("#desk-item-body");
 const rows = [...(desk?.querySelectorAll("[data-row]") ?? [])];
-const NONE = "Select rows to act on them.";
+const NONE = t("Select rows to act on them.");
 let last = null; // the row that was chosen last: the next choice can reach from it
 let all = null; // once all that match are chosen, those of other pages too: `{ rows, count, whole }`
 
@@ -18,10 +19,14 @@ const current = () => rows.find((row) => row.contains(document.activeElement));
 
 function counted() {
   if (all) {
-    const more = all.whole ? "" : `, the most that can be selected at once`;
-    return `${all.count.toLocaleString()} selected on all pages${more}`;
+    if (all.whole) return tn("{n} selected on all pages", "{n} selected on all pages", all.count);
+    return tn(
+      "{n} selected on all pages, the most that can be selected at once",
+      "{n} selected on all pages, the most that can be selected at once",
+      all.count,
+    );
   }
-  return chosen().length ? `${chosen().length.toLocaleString()} selected` : NONE;
+  return chosen().length ? tn("{n} selected", "{n} selected", chosen().length) : NONE;
 }
 
 function say() {
@@ -52,7 +57,7 @@ function choosePage(isChosen) {
 async function chooseAll() {
   const answer = await fetch(desk.dataset.chosen).catch(() => null);
   if (!answer?.ok) {
-    announce("They could not be selected. Try again.");
+    announce(t("They could not be selected. Try again."));
     return;
   }
   choosePage(true);

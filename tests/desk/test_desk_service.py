@@ -119,7 +119,7 @@ def test_what_changed_meanwhile_is_left_as_it_is_and_named(
         else service.review_many(session, bob, act, picks, "Check.")
     )
     assert (done.done, done.left) == ([kept.id], {changed.id: why})
-    assert done.said() == f"{act.done} 1 annotation. Left as they were: {changed.id} ({why})."
+    assert done.said() == f"{act.done(1)} Left as they were: {changed.id} ({why})."
     after = session.scalar(select(func.count()).select_from(Review)) or 0
     assert after - before == (act is not Act.RETRACT)
 

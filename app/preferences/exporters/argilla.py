@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from app.kernel.locales import N_
 from app.preferences.exporters import canonical, conversations
 from app.preferences.exporters.kinds import Row, RowShape
 from training.formats import columns
@@ -83,8 +84,8 @@ def _suggestions(source: Source, ranking: list[str]) -> Row:
 
 
 SHAPE = RowShape(
-    label="Argilla: records",
-    purpose=(
+    label=N_("Argilla: records"),
+    purpose=N_(
         "Argilla rows are records of Argilla 2, one an annotation, with the judgement as suggestions: take them as a JSON list, "
         "which its from_json reads."
     ),
@@ -92,7 +93,7 @@ SHAPE = RowShape(
     columns=lambda: COLUMNS,
     pairs=_one,
     rows=_rows,
-    shown={"Prompt": "fields", "Judgement": "suggestions"},
+    shown={N_("Prompt"): "fields", N_("Judgement"): "suggestions"},
     same_texts=True,
     one_list=True,
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from app.kernel.locales import N_
 from app.preferences.exporters import conversations
 from app.preferences.exporters.kinds import PAIR, Row, RowShape
 from training.formats import columns
@@ -41,13 +42,13 @@ def _rows(source: Source, min_strength: int | None, *, flat: bool) -> tuple[Row,
 
 
 SHAPE = RowShape(
-    label="axolotl, DPO: messages, chosen, rejected",
-    purpose="Rows for axolotl are what its chat template strategy for DPO reads.",
+    label=N_("axolotl, DPO: messages, chosen, rejected"),
+    purpose=N_("Rows for axolotl are what its chat template strategy for DPO reads."),
     side=Split.TRAIN,
     columns=_columns,
     pairs=conversations.ranked,
     rows=_rows,
-    shown=PAIR | {"Prompt": "messages"},
-    leaves_out="Prompts with tools have no place in it.",
+    shown=PAIR | {N_("Prompt"): "messages"},
+    leaves_out=N_("Prompts with tools have no place in it."),
     same_texts=True,
 )

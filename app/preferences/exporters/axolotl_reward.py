@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from app.kernel.locales import N_
 from app.preferences.exporters import conversations
 from app.preferences.exporters.kinds import PAIR, Row, RowShape
 from training.formats import columns
@@ -37,13 +38,13 @@ def _rows(source: Source, min_strength: int | None, *, flat: bool) -> tuple[Row,
 
 
 SHAPE = RowShape(
-    label="axolotl, reward model: input, chosen, rejected",
-    purpose="Rows for reward models of axolotl are what its Bradley–Terry strategy reads: single questions.",
+    label=N_("axolotl, reward model: input, chosen, rejected"),
+    purpose=N_("Rows for reward models of axolotl are what its Bradley–Terry strategy reads: single questions."),
     side=Split.TRAIN,
     columns=_columns,
     pairs=conversations.ranked,
     rows=_rows,
-    shown=PAIR | {"Prompt": "input"},
-    leaves_out="Conversations of several turns, and prompts with tools, have no place in it.",
+    shown=PAIR | {N_("Prompt"): "input"},
+    leaves_out=N_("Conversations of several turns, and prompts with tools, have no place in it."),
     same_texts=True,
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from app.kernel.locales import N_
 from app.preferences.exporters.kinds import PAIR, Row, RowShape
 from training.formats import columns
 from training.formats.pairs import EDITED, Stated, derive
@@ -85,11 +86,13 @@ def _key(candidate: int | None) -> int | str:
 
 
 SHAPE = RowShape(
-    label="Canonical: all fields",
-    purpose="Canonical rows keep all that is known of every pair, ties included: for analysis, snapshots and Corral’s training.",
+    label=N_("Canonical: all fields"),
+    purpose=N_(
+        "Canonical rows keep all that is known of every pair, ties included: for analysis, snapshots and Corral’s training."
+    ),
     side=None,
     columns=lambda: columns.COLUMNS,
     pairs=pairs,
     rows=_rows,
-    shown=PAIR | {"Chosen": "chosen|edited", "Strength": "strength|outcome"},
+    shown=PAIR | {N_("Chosen"): "chosen|edited", N_("Strength"): "strength|outcome"},
 )

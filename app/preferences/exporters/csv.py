@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from app.kernel.locales import N_
 from app.kernel.spreadsheets import cell_text
 from app.preferences.exporters.jsonl import CHUNK_BYTES
 from app.preferences.exporters.kinds import Content, FileFormat, joined
@@ -49,8 +50,8 @@ def _pieces(content: Content) -> Iterator[bytes]:
 
 
 FORMAT = FileFormat(
-    label="CSV",
-    purpose="CSV is for spreadsheets: an apostrophe keeps them from executing what looks like a formula.",
+    label=N_("CSV"),
+    purpose=N_("CSV is for spreadsheets: an apostrophe keeps them from executing what looks like a formula."),
     media_type="text/csv",
     schema={"type": "string"},
     write=_write,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from app.kernel.locales import N_
 from app.preferences.exporters.jsonl import CHUNK_BYTES
 from app.preferences.exporters.kinds import Content, FileFormat, joined
 
@@ -23,8 +24,8 @@ def _pieces(content: Content) -> Iterator[bytes]:
 
 
 FORMAT = FileFormat(
-    label="JSON",
-    purpose="JSON is one list, for tools that read no lines.",
+    label=N_("JSON"),
+    purpose=N_("JSON is one list, for tools that read no lines."),
     media_type="application/json",
     schema={"type": "array", "items": {"type": "object"}},
     write=write,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from app.kernel.locales import N_
 from app.preferences.exporters.kinds import Content, FileFormat, joined
 
 CHUNK_BYTES = 256 * 1024
@@ -14,8 +15,8 @@ def _write(content: Content) -> Iterator[bytes]:
 
 
 FORMAT = FileFormat(
-    label="JSONL",
-    purpose="JSON Lines is for people and scripts.",
+    label=N_("JSONL"),
+    purpose=N_("JSON Lines is for people and scripts."),
     media_type="application/jsonl",
     schema={"type": "string"},
     write=_write,

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
 from training.formats.columns import Column
 from training.formats.pairs import Stated
 from training.formats.prompts import Split
@@ -17,7 +19,7 @@ Row = dict[str, Any]
 FILE = "FILE"
 NAMES = frozenset({"all_unacceptable", "human_edit"})
 """Words of rows that a page shows without their underscore."""
-PAIR = {"Prompt": "prompt", "Chosen": "chosen", "Rejected": "rejected"}
+PAIR = {N_("Prompt"): "prompt", N_("Chosen"): "chosen", N_("Rejected"): "rejected"}
 
 
 class MakeRows(Protocol):
@@ -69,13 +71,13 @@ def cells(shape: RowShape, row: Row) -> dict[str, str]:
 def _said(value: Any) -> str:
     """A value in a few words: of a conversation or of steps the last, of labels how many there are of each."""
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return _("yes") if value else _("no")
     if isinstance(value, dict):
         return _said(
             next((value[key] for key in ("content", "value", "prompt", "ranking", "outcome") if key in value), None)
         )
     if isinstance(value, list) and value and isinstance(value[0], bool):
-        return f"{value.count(True)} right, {value.count(False)} wrong"
+        return _("{right} right, {wrong} wrong", right=value.count(True), wrong=value.count(False))
     if isinstance(value, list):
         return _said(value[-1]) if value else ""
     return "" if value is None else str(value).replace("_", " ") if value in NAMES else str(value)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from app.kernel.locales import N_
 from app.preferences.exporters import canonical
 from app.preferences.exporters.conversations import SHARED, shared
 from app.preferences.exporters.kinds import Row, RowShape
@@ -56,8 +57,8 @@ def _rows(source: Source, min_strength: int | None, *, flat: bool) -> tuple[Row,
 
 
 SHAPE = RowShape(
-    label="TRL, unpaired: prompt, completion, label",
-    purpose=(
+    label=N_("TRL, unpaired: prompt, completion, label"),
+    purpose=N_(
         "Unpaired rows are for TRL’s KTOTrainer: a response a row, desirable where it won every pair or a person wrote it, "
         "undesirable where it lost every pair or all were unacceptable."
     ),
@@ -65,7 +66,7 @@ SHAPE = RowShape(
     columns=_columns,
     pairs=_verdicts,
     rows=_rows,
-    shown={"Prompt": "prompt", "Response": "completion", "Desirable": "label"},
+    shown={N_("Prompt"): "prompt", N_("Response"): "completion", N_("Desirable"): "label"},
     rare=("tools", "tool_calls", "tool_call_id", "name"),
     same_texts=True,
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from app.kernel.locales import N_
 from app.preferences.exporters import conversations
 from app.preferences.exporters.kinds import FILE, PAIR, Row, RowShape
 from training.formats import columns
@@ -93,8 +94,8 @@ def _rows(source: Source, min_strength: int | None, *, flat: bool) -> tuple[Row,
 
 
 SHAPE = RowShape(
-    label="LLaMA-Factory, sharegpt",
-    purpose=(
+    label=N_("LLaMA-Factory, sharegpt"),
+    purpose=N_(
         "LLaMA-Factory rows in its sharegpt form are pairs with conversations and tools; the zip has the description "
         "that it reads them by."
     ),
@@ -102,8 +103,10 @@ SHAPE = RowShape(
     columns=_columns,
     pairs=conversations.ranked,
     rows=_rows,
-    shown=PAIR | {"Prompt": "conversations"},
-    leaves_out="Conversations in which two sides do not take turns, and responses that called tools, have no place in it.",
+    shown=PAIR | {N_("Prompt"): "conversations"},
+    leaves_out=N_(
+        "Conversations in which two sides do not take turns, and responses that called tools, have no place in it."
+    ),
     same_texts=True,
     beside={"dataset_info.json": {"corral": INFO}},
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from app.kernel.locales import N_
 from app.preferences.exporters import conversations
 from app.preferences.exporters.kinds import FILE, PAIR, Row, RowShape
 from training.formats import columns
@@ -55,15 +56,17 @@ def _rows(source: Source, min_strength: int | None, *, flat: bool) -> tuple[Row,
 
 
 SHAPE = RowShape(
-    label="LLaMA-Factory, alpaca",
-    purpose="LLaMA-Factory rows in its alpaca form are pairs of plain texts; its zip has a description, too.",
+    label=N_("LLaMA-Factory, alpaca"),
+    purpose=N_("LLaMA-Factory rows in its alpaca form are pairs of plain texts; its zip has a description, too."),
     side=Split.TRAIN,
     columns=_columns,
     pairs=conversations.ranked,
     rows=_rows,
-    shown=PAIR | {"Prompt": "instruction"},
+    shown=PAIR | {N_("Prompt"): "instruction"},
     rare=("history",),
-    leaves_out="Prompts with tools, and conversations in which the two sides do not take turns, have no place in it.",
+    leaves_out=N_(
+        "Prompts with tools, and conversations in which the two sides do not take turns, have no place in it."
+    ),
     same_texts=True,
     beside={"dataset_info.json": {"corral": INFO}},
 )

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from app.kernel.locales import N_
 from app.preferences.exporters.kinds import Content, FileFormat, joined
 from training.formats.columns import Column, ListOf, Scalar, Type
 
@@ -124,8 +125,8 @@ def _scalars(*, with_tools: bool) -> dict[Scalar, pa.DataType]:
 
 
 FORMAT = FileFormat(
-    label="Parquet",
-    purpose="Parquet is for datasets and data frames.",
+    label=N_("Parquet"),
+    purpose=N_("Parquet is for datasets and data frames."),
     media_type="application/vnd.apache.parquet",
     schema={"type": "string", "format": "binary"},
     write=write,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from app.kernel.locales import N_
 from app.preferences.exporters import canonical
 from app.preferences.exporters.kinds import Row, RowShape
 from training.formats import columns
@@ -52,8 +53,8 @@ def _rows(source: Source, min_strength: int | None, *, flat: bool) -> tuple[Row,
 
 
 SHAPE = RowShape(
-    label="Fine-tuning: prompt, completion",
-    purpose=(
+    label=N_("Fine-tuning: prompt, completion"),
+    purpose=N_(
         "Fine-tuning rows are for supervised fine-tuning: what people wrote, from scratch or as an edit, with its origin, "
         "and, unless you choose a split, only training prompts."
     ),
@@ -61,6 +62,6 @@ SHAPE = RowShape(
     columns=_columns,
     pairs=_texts,
     rows=_rows,
-    shown={"Prompt": "prompt", "Written": "completion", "Origin": "source"},
+    shown={N_("Prompt"): "prompt", N_("Written"): "completion", N_("Origin"): "source"},
     rare=("tools", "tool_calls", "tool_call_id", "name", "capability"),
 )

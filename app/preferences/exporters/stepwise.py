@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from app.kernel.locales import N_
 from app.preferences.exporters.kinds import Row, RowShape
 from training.formats import columns, steps
 from training.formats.pairs import Stated
@@ -59,8 +60,8 @@ def _rows(source: Source, min_strength: int | None, *, flat: bool) -> tuple[Row,
 
 
 SHAPE = RowShape(
-    label="Stepwise: prompt, completions, labels",
-    purpose=(
+    label=N_("Stepwise: prompt, completions, labels"),
+    purpose=N_(
         "Stepwise rows are for reward models that read every step: labels of steps, a further row for each right step that "
         "somebody wrote, and, unless you choose a split, only training prompts."
     ),
@@ -68,6 +69,6 @@ SHAPE = RowShape(
     columns=_columns,
     pairs=_none,
     rows=_rows,
-    shown={"Prompt": "prompt", "Last step": "completions", "Labels": "labels"},
+    shown={N_("Prompt"): "prompt", N_("Last step"): "completions", N_("Labels"): "labels"},
     labels_steps=True,
 )

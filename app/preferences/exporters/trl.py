@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from app.kernel.locales import N_
 from app.preferences.exporters import canonical
 from app.preferences.exporters.conversations import ranked
 from app.preferences.exporters.kinds import Row, RowShape
@@ -38,8 +39,8 @@ def _rows(source: Source, min_strength: int | None, *, flat: bool) -> tuple[Row,
 
 
 SHAPE = RowShape(
-    label="TRL, OpenRLHF: prompt, chosen, rejected",
-    purpose=(
+    label=N_("TRL, OpenRLHF: prompt, chosen, rejected"),
+    purpose=N_(
         "TRL rows are for its RewardTrainer and DPOTrainer, and for OpenRLHF: ranked pairs only, with edited > chosen > "
         "rejected expanded, and, unless you choose a split, only training prompts."
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from app.kernel.locales import N_
 from app.preferences.exporters import canonical, trl
 from app.preferences.exporters.conversations import ranked
 from app.preferences.exporters.kinds import Row, RowShape
@@ -35,8 +36,8 @@ def _rows(source: Source, min_strength: int | None, *, flat: bool) -> tuple[Row,
 
 
 SHAPE = RowShape(
-    label="TRL, OpenRLHF: with margin",
-    purpose=(
+    label=N_("TRL, OpenRLHF: with margin"),
+    purpose=N_(
         "Rows with margin are the same pairs for reward models whose loss has a margin: 0, 1/3, 2/3 or 1 by strength, "
         "under the name that TRL’s RewardTrainer and OpenRLHF read."
     ),

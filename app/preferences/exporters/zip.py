@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from app.kernel.locales import N_
 from app.preferences.exporters import json, parquet
 from app.preferences.exporters.kinds import FILE, Content, FileFormat
 
@@ -39,8 +40,10 @@ def _named(body: Any, name: str) -> Any:
 
 
 FORMAT = FileFormat(
-    label="Zip",
-    purpose="The zip is a folder with the rows as its tool reads them, a dataset card, and what else that tool needs.",
+    label=N_("Zip"),
+    purpose=N_(
+        "The zip is a folder with the rows as its tool reads them, a dataset card, and what else that tool needs."
+    ),
     media_type="application/zip",
     schema={"type": "string", "format": "binary"},
     write=_write,

@@ -7,6 +7,9 @@ from enum import StrEnum
 from functools import cache
 from importlib.metadata import version
 
+from app.kernel.locales import N_
+from app.kernel.locales import gettext as _
+
 LIBRARIES = ("google-re2", "phonenumberslite")
 """What finds and checks: another version of one may find another thing."""
 
@@ -25,12 +28,12 @@ class Kind(StrEnum):
     @property
     def one(self) -> str:
         """What people call it."""
-        return WORDS[self][0]
+        return _(WORDS[self][0])
 
     @property
     def label(self) -> str:
         """The same of several."""
-        return WORDS[self][1]
+        return _(WORDS[self][1])
 
     @property
     def placeholder(self) -> str:
@@ -39,17 +42,17 @@ class Kind(StrEnum):
 
 
 WORDS = {
-    Kind.SECRET: ("key or secret", "keys and secrets"),
-    Kind.CARD: ("payment card number", "payment card numbers"),
-    Kind.IBAN: ("IBAN", "IBANs"),
-    Kind.ID: ("national id", "national ids"),
-    Kind.EMAIL: ("e-mail address", "e-mail addresses"),
-    Kind.IP: ("public IP address", "public IP addresses"),
-    Kind.PHONE: ("phone number", "phone numbers"),
+    Kind.SECRET: (N_("key or secret"), N_("keys and secrets")),
+    Kind.CARD: (N_("payment card number"), N_("payment card numbers")),
+    Kind.IBAN: (N_("IBAN"), N_("IBANs")),
+    Kind.ID: (N_("national id"), N_("national ids")),
+    Kind.EMAIL: (N_("e-mail address"), N_("e-mail addresses")),
+    Kind.IP: (N_("public IP address"), N_("public IP addresses")),
+    Kind.PHONE: (N_("phone number"), N_("phone numbers")),
 }
 RANK = {kind: place for place, kind in enumerate(Kind)}
 
-MISSES = (
+MISSES = N_(
     "Patterns miss names, postal addresses, dates of birth, user names, and whatever identifies somebody by its meaning; "
     "phone numbers that are written neither with a country code nor as the language of the prompt writes them; ids of other "
     "countries than Brazil, China, France, India, Korea, Spain, the United Kingdom and the United States; passwords, and "
@@ -69,6 +72,12 @@ class Passage:
 
 
 @cache
+def libraries() -> tuple[str, str]:
+    """What finds and checks, each with its version."""
+    first, second = (f"{name} {version(name)}" for name in LIBRARIES)
+    return first, second
+
+
 def found_by() -> str:
     """The libraries and their versions, such as ``google-re2 1.1 and phonenumberslite 9.0``."""
-    return " and ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    return " and ".join(libraries())

@@ -15,11 +15,12 @@ from sqlalchemy.orm import Session
 from app.accounts.access import Reviewer
 from app.accounts.models import User
 from app.kernel.db import DbSession
+from app.kernel.locales import gettext as _
 from app.preferences import queries
 from app.preferences.exporters import Shape
 from app.preferences.forms import KEYS, ExportFilter, Id, Selection
 from app.preferences.private import search as searching
-from app.preferences.private.kinds import MISSES, Kind, found_by
+from app.preferences.private.kinds import MISSES, Kind, libraries
 from app.preferences.private.search import Part, Place
 from app.preferences.views import Chosen
 from app.shell.web import render
@@ -96,7 +97,7 @@ class PrivatePage:
     start: str
     back: str
     found_by: str
-    misses: str = MISSES
+    misses: str
 
 
 def _address(path: str, request: Request, shape: Shape, **more: object) -> str:
@@ -144,6 +145,7 @@ def private_page(
     """Some of the places. On the first page the count stands beside, and goes on by itself."""
     wanted = _searched(user, asked, wish.shape)
     part = searching.search(session, wish.shape, wanted, after=wish.places_after, places=PLACES)
+    first, second = libraries()
     page = PrivatePage(
         wanted=wanted,
         shape=wish.shape,
@@ -152,7 +154,8 @@ def private_page(
         further=_address("/preferences/private", request, wish.shape, places_after=part.next) if part.next else "",
         start=_address("/preferences/private", request, wish.shape),
         back=_address("/preferences", request, wish.shape),
-        found_by=found_by(),
+        found_by=_("{first} and {second}", first=first, second=second),
+        misses=_(MISSES),
     )
     return render(request, "preferences/private.html", page)
 

@@ -54,16 +54,10 @@ class WebhookPage:
     deliveries: Sequence[Delivery]
     next: int | None
     first: bool
+    told_when: str
+    """All of its occasions, in a sentence."""
     tries: int = len(service.PAUSES) + 1
     words: Mapping[str, str] = field(default_factory=in_words)
-
-    @property
-    def told_when(self) -> str:
-        """All of its occasions, in a sentence."""
-        return reduce(
-            lambda said, more: _("{first} or {last}", first=said, last=more),
-            [self.words[name] for name in self.webhook.occasions],
-        )
 
 
 @router.get("", dependencies=[Depends(admin)])
@@ -91,7 +85,12 @@ def webhook(request: Request, session: DbSession, user: Admin, webhook_id: int, 
     """What it was told, and whether it arrived."""
     found = queries.access_webhook(session, user, webhook_id)
     page = queries.deliveries(session, found, before=before)
-    return render(request, "webhooks/webhook.html", WebhookPage(found, page.rows, page.next, before is None))
+    said = in_words()
+    told_when = reduce(
+        lambda one, more: _("{first} or {last}", first=one, last=more), [said[name] for name in found.occasions]
+    )
+    context = WebhookPage(found, page.rows, page.next, before is None, told_when)
+    return render(request, "webhooks/webhook.html", context)
 
 
 @router.post("/{webhook_id}/test")

@@ -19,6 +19,7 @@ from babel.messages.catalog import Message
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import write_po
 
+from app.comparisons.purposes import PURPOSES
 from app.kernel.locales import FOLDER, SOURCE, read
 from app.kernel.settings import ROOT
 from app.loops.models import Verdict
@@ -48,6 +49,7 @@ VOCABULARIES: tuple[Iterable[str], ...] = (
     RunState,
     CheckpointKind,
     Verdict,
+    [purpose.words for purpose in PURPOSES.values() if purpose.words],
 )
 """Words that are also values, in files and in the database, so that they are not marked where they stand."""
 _TO_KEEP = re.compile(r"%\(\w+\)s|%%|\{\w+\}|</?\w+[^>]*>")

@@ -19,6 +19,7 @@ from babel.messages.catalog import Message
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import write_po
 
+from app.comparisons.purposes import PURPOSES
 from app.kernel.locales import FOLDER, SOURCE, read
 from app.kernel.settings import ROOT
 from app.loops.models import Verdict
@@ -54,6 +55,7 @@ VOCABULARIES: tuple[Iterable[str], ...] = (
     [source.replace("_", " ") for source in sorted(_MADE)],
     (METHOD,),
     *(Origin, SnapshotState, RunState, CheckpointKind, Verdict),
+    [purpose.words for purpose in PURPOSES.values() if purpose.words],
 )
 """Words that are not marked where they stand: also values in files and in the database, or said where no reader is known."""
 _TO_KEEP = re.compile(r"%\(\w+\)s|%%|\{\w+\}|</?\w+[^>]*>")

@@ -138,8 +138,7 @@ class Row:
     @property
     def purpose_words(self) -> str:
         """Why the item exists, where it is not to be collected."""
-        words = PURPOSES[self.purpose].words
-        return _(words) if words else ""
+        return (words := PURPOSES[self.purpose].words) and _(words)
 
 
 @dataclass(frozen=True, slots=True)

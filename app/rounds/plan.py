@@ -58,6 +58,8 @@ GIVEN = frozenset(
 STATUS_BAD_INPUT, STATUS_NOT_FINITE, STATUS_DISK = 2, 3, 4
 STATUS_BUSY = 5
 """Another process holds the run's folder: one that another worker has not ended yet."""
+STATUS_LAUNCHER = 126
+"""What was to start several processes ended before any of them began."""
 CORRECT = "Fix what the message above names, then start a new training."
 
 
@@ -75,6 +77,7 @@ TRAINING = Remedies(
         STATUS_NOT_FINITE: "Nothing was saved or promoted. Set CORRAL_TRAINING_RECIPE to a recipe with a lower learning rate, "
         "then start a new training.",
         STATUS_DISK: "Free some space on the disk, then retry: the run resumes from its last saved step.",
+        STATUS_LAUNCHER: "No process of the training began. Correct CORRAL_TRAINING_LAUNCH, restart the training worker, then retry.",
     },
     "Read the last lines below. Retry resumes from the last saved step.",
 )
@@ -147,6 +150,8 @@ class Stage:
     knows_installation: bool = False
     """Whether it may speak to engine and database; others see nothing of the installation's secrets."""
     wanted: Callable[[Settings], bool] = always
+    parallel: bool = False
+    """Whether several processes may do it together (``CORRAL_TRAINING_LAUNCH``)."""
 
     @property
     def settings_file(self) -> str:
@@ -201,6 +206,7 @@ PLAN: tuple[Stage, ...] = (
         "reward",
         RunKind.REWARD,
         command=("training.reward", "{run.toml}"),
+        parallel=True,
         needs=("snapshot",),
         makes=(CHECKPOINT,),
         gates=(*gate.EVERY_CHECKPOINT, gate.not_reversed),
@@ -286,6 +292,7 @@ PLAN: tuple[Stage, ...] = (
         "imitate",
         RunKind.SFT,
         command=("training.sft", "{run.toml}"),
+        parallel=True,
         needs=(CHOSEN,),
         makes=(CHECKPOINT,),
         gates=gate.EVERY_CHECKPOINT,
@@ -295,6 +302,7 @@ PLAN: tuple[Stage, ...] = (
         "policy",
         RunKind.DPO,
         command=("training.dpo", "{run.toml}"),
+        parallel=True,
         needs=("snapshot",),
         makes=(CHECKPOINT,),
         gates=gate.EVERY_CHECKPOINT,

@@ -3,6 +3,8 @@
 ``FAKE_TRAINING`` says how it behaves: empty for a good run, else ``crash``, ``bad-data``, ``nan``, ``disk``, ``hang``,
 ``null-loss``, ``busy`` (another process holds the folder), ``flip`` (a byte of the result changes after its manifest),
 ``deaf`` (hangs and ignores SIGTERM), ``reversed`` (surely worse than chance), ``unsure`` (the same of too few prompts).
+
+Of several processes the first does all that, and says in ``ranks.jsonl`` as what it was started; the others wait for its result.
 """
 
 from __future__ import annotations
@@ -73,6 +75,10 @@ def main(run_file: Path) -> None:
     if fault == "busy":
         last_words("another process is training here", 5)
     output = Path(config["output"])
+    if "RANK" in os.environ and not leads(folder):
+        while not output.exists():
+            time.sleep(0.05)
+        return
     if output.exists():
         if (output / "adapter_model.safetensors").read_bytes() == b"x":
             last_words(f"{output.name} has changed since it was written", 2)
@@ -99,6 +105,14 @@ def main(run_file: Path) -> None:
     emit(folder, "final", metrics=metrics)
     if fault == "flip":
         (Path(config["output"]) / "adapter_model.safetensors").write_bytes(b"x")
+
+
+def leads(folder: Path) -> bool:
+    """Whether this is the first of several processes."""
+    with (folder / "ranks.jsonl").open("a") as file:
+        names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "CUDA_VISIBLE_DEVICES")
+        file.write(json.dumps({name: os.environ.get(name) for name in names}) + "\n")
+    return os.environ["RANK"] == "0"
 
 
 def misbehave(fault: str) -> None:

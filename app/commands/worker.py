@@ -41,7 +41,9 @@ def worker(
     if for_the_night and until_idle:
         raise BadInput("Give --for-the-night or --until-idle, not both.")
     if (for_the_night or until_idle) and queue is not Queue.TRAINING:
-        raise BadInput("Only a worker of the training queue ends by itself: leave out --for-the-night and --until-idle.")
+        raise BadInput(
+            "Only a worker of the training queue ends by itself: leave out --for-the-night and --until-idle."
+        )
     settings = joining.settings_here()
     found = list(joining.examine(settings, queue))
     for each in found:

@@ -36,7 +36,9 @@ def words(launch: str) -> list[str]:
     if program not in KNOWN:
         raise ValueError(f"{found[0]} is none of the launchers {', '.join(KNOWN)}: write e.g. {EXAMPLES}")
     if program == "accelerate" and found[1:2] != ["launch"]:
-        raise ValueError("accelerate starts processes as accelerate launch: write e.g. accelerate launch --num_processes 2")
+        raise ValueError(
+            "accelerate starts processes as accelerate launch: write e.g. accelerate launch --num_processes 2"
+        )
     if found[-1] in {"-m", "--module"}:
         raise ValueError(f"leave out {found[-1]} at its end: what is started is added by the training worker")
     return found

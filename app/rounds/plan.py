@@ -77,7 +77,7 @@ TRAINING = Remedies(
         STATUS_NOT_FINITE: "Nothing was saved or promoted. Set CORRAL_TRAINING_RECIPE to a recipe with a lower learning rate, "
         "then start a new training.",
         STATUS_DISK: "Free some space on the disk, then retry: the run resumes from its last saved step.",
-        STATUS_LAUNCHER: "No process of the training began. Correct CORRAL_TRAINING_LAUNCH, restart the training worker, then retry.",
+        STATUS_LAUNCHER: "No process began. Correct CORRAL_TRAINING_LAUNCH, restart the training worker, then retry.",
     },
     "Read the last lines below. Retry resumes from the last saved step.",
 )

@@ -75,10 +75,6 @@ def main(run_file: Path) -> None:
     if fault == "busy":
         last_words("another process is training here", 5)
     output = Path(config["output"])
-    if "RANK" in os.environ and not leads(folder):
-        while not output.exists():
-            time.sleep(0.05)
-        return
     if output.exists():
         if (output / "adapter_model.safetensors").read_bytes() == b"x":
             last_words(f"{output.name} has changed since it was written", 2)
@@ -107,12 +103,18 @@ def main(run_file: Path) -> None:
         (Path(config["output"]) / "adapter_model.safetensors").write_bytes(b"x")
 
 
-def leads(folder: Path) -> bool:
-    """Whether this is the first of several processes."""
+def note(folder: Path) -> None:
+    """Say as which of several processes this was started."""
     with (folder / "ranks.jsonl").open("a") as file:
         names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "CUDA_VISIBLE_DEVICES")
         file.write(json.dumps({name: os.environ.get(name) for name in names}) + "\n")
-    return os.environ["RANK"] == "0"
+
+
+def follow(run_file: Path) -> None:
+    """What every process but the first does."""
+    output = Path(tomllib.loads(run_file.read_text())["output"])
+    while not output.exists():
+        time.sleep(0.05)
 
 
 def misbehave(fault: str) -> None:
@@ -129,4 +131,10 @@ def misbehave(fault: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    its_run_file = Path(sys.argv[1])
+    if "RANK" in os.environ:
+        note(its_run_file.parent)
+    if os.environ.get("RANK", "0") == "0":
+        main(its_run_file)
+    else:
+        follow(its_run_file)

@@ -74,7 +74,6 @@ def ranks(run: TrainingRun) -> dict[int, psutil.Process]:
 def started(run: TrainingRun) -> dict[int, psutil.Process]:
     """Both, once the first has done three steps."""
 
-
     def is_there() -> bool:
         now = run_of(RunKind.REWARD)
         assert now.state is not RunState.FAILED, now.log_tail
@@ -230,7 +229,11 @@ def test_processes_whose_folder_is_gone_end(queued: TrainingRun, fake_training: 
 @pytest.mark.parametrize(
     ("fault", "error", "remedy"),
     [
-        ("bad-data", "row 7 of preferences.jsonl has no prompt: export the snapshot again", "Fix what the message above"),
+        (
+            "bad-data",
+            "row 7 of preferences.jsonl has no prompt: export the snapshot again",
+            "Fix what the message above",
+        ),
         ("disk", "no space left for trainer/checkpoint-4: free 1 GB", "Free some space"),
         ("crash", "ended with status 1. RuntimeError: the matrix is not square", "Read the last lines below"),
     ],
@@ -256,7 +259,13 @@ def test_what_one_process_says_at_its_end_is_why_the_run_failed(
     ids=["refuses its arguments", "is missing"],
 )
 def test_a_launcher_that_starts_nothing_is_named(
-    queued: TrainingRun, fake_training: Behave, launch: Callable[[str], None], tmp_path: Path, command: str, error: str, remedy: str
+    queued: TrainingRun,
+    fake_training: Behave,
+    launch: Callable[[str], None],
+    tmp_path: Path,
+    command: str,
+    error: str,
+    remedy: str,
 ) -> None:
     launch(command.format(srun=install(tmp_path)))
     run_training(queued.id)

@@ -76,7 +76,8 @@ class Ranks:
             return int(ended["status"])
         if launcher <= 0:
             return launcher
-        return -signal.SIGKILL if any(self._folder.glob("*-*.json")) else STATUS_LAUNCHER
+        began = any(self._folder.glob("*-*.json")) or not self._folder.exists()
+        return -signal.SIGKILL if began else STATUS_LAUNCHER
 
     def end(self) -> None:
         """End all that are left, on every host; those of this one are gone when this returns."""
@@ -87,7 +88,9 @@ class Ranks:
             with suppress(psutil.Error):
                 each.kill()
         psutil.wait_procs([*here, *children], END_SECONDS)
-        shutil.rmtree(self._folder.parent, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        with suppress(OSError):  # another worker's attempt lies there
+            self._folder.parent.rmdir()
 
     def _say_killed(self) -> None:
         with suppress(OSError):  # a full disk; at the end the folder goes all the same

@@ -44,7 +44,7 @@ ENDED_BY_US = 128 + signal.SIGKILL
 def here() -> str:
     """The host, and whose process numbers these are."""
     try:
-        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
+        return f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return socket.gethostname()
 
@@ -164,9 +164,9 @@ def main(folder: Path, worker: str, module: list[str]) -> int:
         assert process.stderr is not None  # noqa: S101 - it was asked for
         heard = Heard(process.stderr)
         heard.start()
-        ours = _watch(process, folder, beside, asked)
+        killed = _watch(process, folder, beside, asked)
         heard.join(1.0)  # whatever it has started may hold the stream for longer
-        if process.returncode == 0 or ours:
+        if process.returncode == 0 or killed:
             with suppress(OSError):
                 begun.rename(folder / f"over-{rank}.json")
             return ENDED_BY_US if process.returncode < 0 else process.returncode
@@ -174,21 +174,21 @@ def main(folder: Path, worker: str, module: list[str]) -> int:
 
 
 def _watch(process: subprocess.Popen[bytes], folder: Path, worker: int, asked: list[float]) -> bool:
-    """Wait until the process has ended; whether that was this one's doing."""
-    told = ours = False
+    """Wait until the process has ended; whether it was killed here."""
+    told = killed = False
     while True:
         try:
             process.wait(POLL_SECONDS)
         except subprocess.TimeoutExpired:
             pass
         else:
-            return ours or told
+            return killed
         if asked and not told:
             process.terminate()
             told = True
         if (asked and time.monotonic() - asked[0] > GRACE_SECONDS) or is_over(folder) or _is_gone(worker):
             process.kill()
-            ours = True
+            killed = True
 
 
 def _is_gone(worker: int) -> bool:
@@ -205,7 +205,7 @@ def _is_gone(worker: int) -> bool:
 
 def _say(folder: Path, status: int, said: str) -> int:
     """Write how the process ended, where no other has; returns what a shell would call that."""
-    if status == 1:
+    if status == 1 or (status < 0 and status != -signal.SIGKILL):  # an exception; or a library that gave up
         time.sleep(DOUBT_SECONDS)
     write(folder / ENDED, {"status": status, "said": said.replace("\x00", "")[-LAST_WORDS:]})
     return status if status > 0 else 128 - status

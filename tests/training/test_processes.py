@@ -67,7 +67,7 @@ def test_two_processes_have_the_losses_of_one(run_file: RunFile, kind: str, trai
     assert runner.main(kind, TRAIN[kind], [str(alone)]) == 0  # type: ignore[arg-type]
     ended = launch(f"training.{kind}", str(together))
     assert ended.returncode == 0, ended.stderr[-3000:]
-    assert losses(together) == pytest.approx(losses(alone), rel=1e-5)
+    assert losses(together) == pytest.approx(losses(alone), rel=1e-4)
     for event in ("baseline", "final", "checkpoint"):
         assert len(events_of(together, event)) == 1, "one of the two reports"
     metrics = [checkpoints.verify(path.parent / "final").metrics for path in (alone, together)]

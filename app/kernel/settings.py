@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.kernel import weak_secrets
+from app.kernel import launchers, weak_secrets
 from app.kernel.addresses import host_of
 from app.kernel.data_folder import ROOT, DataFolder
 from app.kernel.endpoints import Endpoint, ToolServer
@@ -172,6 +172,9 @@ class Settings(DataFolder, BaseSettings):
     """Local time, ``HH:MM``, at which beat starts the nightly round; empty turns it off."""
     nightly_min_annotations: int = 50
     training_recipe: str = "laptop"
+    training_launch: str = ""
+    """What starts the processes of one training, as the beginning of a command: ``torchrun``, ``accelerate launch`` or ``srun``
+    with their arguments (:mod:`app.kernel.launchers`). Empty: one process, on one GPU."""
     training_samples: int = Field(default=10, ge=0, le=64)
     """Answers of the champion to each sampled prompt, of which the reward model picks what the next one imitates before
     it learns preferences (Llama 3 takes 10 to 30); 0: it learns preferences only."""
@@ -258,6 +261,12 @@ class Settings(DataFolder, BaseSettings):
             raise ValueError(
                 "write a time of day as HH:MM, e.g. 02:30, or leave it empty to turn the nightly training off"
             )
+        return value
+
+    @field_validator("training_launch")
+    @classmethod
+    def _a_launcher(cls, value: str) -> str:
+        launchers.words(value)
         return value
 
     @field_validator("audit_days")

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from app.kernel import launchers
 from app.kernel.errors import CannotStart
 from app.kernel.settings import Settings, get_settings
 from app.kernel.store import StoreAway
@@ -63,6 +64,7 @@ def up(options: Options) -> None:
         CannotStart: one sentence with the remedy; nothing is left running.
     """
     settings = get_settings()
+    launchers.located(settings.training_launch)
     instance = Instance(settings.data_dir.resolve())
     console = Console()
     with _hold(instance, console), listen(settings.host, settings.port) as listener:

@@ -59,6 +59,8 @@ GIVEN = frozenset(
 STATUS_BAD_INPUT, STATUS_NOT_FINITE, STATUS_DISK = 2, 3, 4
 STATUS_BUSY = 5
 """Another process holds the run's folder: one that another worker has not ended yet."""
+STATUS_LAUNCHER = 126
+"""What was to start several processes ended before any of them began."""
 CORRECT = N_("Fix what the message above names, then start a new training.")
 
 
@@ -78,6 +80,7 @@ TRAINING = Remedies(
             "new training."
         ),
         STATUS_DISK: N_("Free some space on the disk, then retry: the run resumes from its last saved step."),
+        STATUS_LAUNCHER: N_("No process began. Correct CORRAL_TRAINING_LAUNCH, restart the training worker, then retry."),
     },
     N_("Read the last lines below. Retry resumes from the last saved step."),
 )
@@ -150,6 +153,8 @@ class Stage:
     knows_installation: bool = False
     """Whether it may speak to engine and database; others see nothing of the installation's secrets."""
     wanted: Callable[[Settings], bool] = always
+    parallel: bool = False
+    """Whether several processes may do it together (``CORRAL_TRAINING_LAUNCH``)."""
 
     @property
     def settings_file(self) -> str:
@@ -204,6 +209,7 @@ PLAN: tuple[Stage, ...] = (
         "reward",
         RunKind.REWARD,
         command=("training.reward", "{run.toml}"),
+        parallel=True,
         needs=("snapshot",),
         makes=(CHECKPOINT,),
         gates=(*gate.EVERY_CHECKPOINT, gate.not_reversed),
@@ -289,6 +295,7 @@ PLAN: tuple[Stage, ...] = (
         "imitate",
         RunKind.SFT,
         command=("training.sft", "{run.toml}"),
+        parallel=True,
         needs=(CHOSEN,),
         makes=(CHECKPOINT,),
         gates=gate.EVERY_CHECKPOINT,
@@ -298,6 +305,7 @@ PLAN: tuple[Stage, ...] = (
         "policy",
         RunKind.DPO,
         command=("training.dpo", "{run.toml}"),
+        parallel=True,
         needs=("snapshot",),
         makes=(CHECKPOINT,),
         gates=gate.EVERY_CHECKPOINT,

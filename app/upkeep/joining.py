@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from app.kernel import store
+from app.kernel import launchers, store
 from app.kernel.data_folder import HERE
 from app.kernel.errors import CannotStart
 from app.kernel.jobs import Queue
@@ -49,6 +50,8 @@ def examine(settings: Settings, queue: Queue) -> Iterator[Diagnosis]:
     yield from look_at_schema(settings)
     yield from look_at_broker(settings)
     yield from look_at_store(settings, None)
+    if queue is Queue.TRAINING:
+        yield from look_at_launcher(settings)
     if queue in RENDERS and settings.engine_kind is EngineKind.VLLM:
         yield from look_at_tokeniser(settings)
     if queue in ASKS_ENGINE:
@@ -99,6 +102,18 @@ def look_at_broker(settings: Settings) -> Iterator[Diagnosis]:
         yield ok("broker", "answers")
     finally:
         client.close()
+
+
+def look_at_launcher(settings: Settings) -> Iterator[Diagnosis]:
+    """Where several processes train together, what starts them is on this host."""
+    try:
+        found = launchers.located(settings.training_launch)
+    except CannotStart as error:
+        said, _, remedy = error.message.partition(": ")
+        yield fail("launcher", said, f"{remedy[:1].upper()}{remedy[1:]}")
+    else:
+        if found:
+            yield ok("launcher", shlex.join(found))
 
 
 def look_at_tokeniser(settings: Settings) -> Iterator[Diagnosis]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import OperationalError
 
 from app.commands.worker import command
@@ -18,12 +21,15 @@ from app.kernel.jobs import Queue
 from app.kernel.settings import Settings, get_settings
 from app.laptop.pools import POOLS
 from app.loops.models import Round, RoundState
+from app.preferences.models import Snapshot, SnapshotState
+from app.rounds.models import RunKind, RunState, TrainingRun
 from app.services.embedded import free_port
 from app.services.instance import Running
 from app.services.migrating import config
 from app.upkeep import joining, night
 from app.upkeep.diagnoses import Level
 from tests.fake_engine import write_tiny_model
+from tests.fake_srun import install
 
 
 @pytest.mark.parametrize("queue", list(Queue))
@@ -117,6 +123,17 @@ def test_what_does_not_answer_is_named(tmp_path: Path) -> None:
     assert {each.subject for each in joining.examine(settings, Queue.CHECKS)} == {"database", "broker"}
 
 
+def test_a_launcher_that_this_host_has_not_is_named_before_a_night_is_lost(tmp_path: Path) -> None:
+    [found] = joining.look_at_launcher(Settings(training_launch=f"{tmp_path}/srun --ntasks 4"))
+    assert (found.level, found.remedy) == (
+        Level.FAIL,
+        "Install it here, write its path, or leave the setting empty to train in one process.",
+    )
+    [found] = joining.look_at_launcher(Settings(training_launch=f"{install(tmp_path)} --ntasks 4"))
+    assert (found.level, found.found) == (Level.OK, f"{tmp_path}/srun --ntasks 4")
+    assert list(joining.look_at_launcher(Settings())) == []
+
+
 def test_a_tokeniser_that_is_here_will_do(tmp_path: Path) -> None:
     [found] = joining.look_at_tokeniser(Settings(base_model=str(write_tiny_model(tmp_path / "tiny"))))
     assert (found.level, found.found) == (Level.OK, "of tiny")
@@ -145,7 +162,9 @@ class Child:
         self.done.append("killed")
 
 
-def watched(child: Child, *due: bool | Exception, asked: Callable[[], bool] = lambda: False) -> tuple[int, float]:
+def watched(
+    child: Child, *due: bool | Exception, asked: Sequence[int] = (), waits: float = night.NIGHT_S
+) -> tuple[int, float]:
     """The status, and how long it took by a clock on which each look lasts a quarter of an hour; the last ``due`` stays."""
     now, left = [0.0], list(due)
 
@@ -158,7 +177,7 @@ def watched(child: Child, *due: bool | Exception, asked: Callable[[], bool] = la
     def sleep(_seconds: float) -> None:
         now[0] += 900
 
-    return night.watch(child, look, asked, sleep, lambda: now[0]), now[0]
+    return night.watch(child, look, asked, waits, sleep, lambda: now[0]), now[0]
 
 
 def test_it_ends_once_the_training_has() -> None:
@@ -169,8 +188,16 @@ def test_it_ends_once_the_training_has() -> None:
 
 def test_it_ends_after_an_hour_without_a_training() -> None:
     child = Child()
-    assert watched(child, False) == (0, 4500)
+    assert watched(child, False) == (0, 3600)
     assert child.done == ["asked to end"]
+
+
+def test_until_idle_it_ends_at_once_where_nothing_waits_and_not_where_nobody_says() -> None:
+    child = Child()
+    assert watched(child, False, waits=night.IDLE_S) == (0, 0)
+    assert child.done == ["asked to end"]
+    away = OperationalError("SELECT", {}, Exception("gone"))
+    assert watched(Child(), away, True, True, False, waits=night.IDLE_S) == (0, 2700)
 
 
 def test_a_database_that_is_away_ends_no_training() -> None:
@@ -186,7 +213,7 @@ def test_a_worker_that_ended_by_itself_says_how() -> None:
 
 def test_whoever_asks_it_to_end_is_heard_and_one_that_does_not_is_killed() -> None:
     child = Child(deaf=True)
-    assert watched(child, True, asked=lambda: True) == (0, 0)
+    assert watched(child, True, asked=[signal.SIGTERM]) == (143, 0)
     assert child.done == ["asked to end", "killed"]
 
 
@@ -200,3 +227,48 @@ def test_a_round_that_is_trained_or_checked_is_something_to_do(
     with session_scope() as session:
         session.add(Round(number=1, state=state))
     assert night.training_is_due() is due
+
+
+def test_its_status_says_that_a_run_failed_since_it_started(committed: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker's process itself ends well: whoever started it has to learn it from the status."""
+    before = night.database_time()
+    assert not night.failed_since(before)
+    make_failed_run()
+    assert night.failed_since(before)
+    assert not night.failed_since(night.database_time())
+    sleeps = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with restored_signals():
+        assert night.run(sleeps, night.IDLE_S) == 0
+        monkeypatch.setattr(night, "training_is_due", make_failed_run)
+        assert night.run(sleeps, night.IDLE_S) == night.RUN_FAILED
+
+
+@contextmanager
+def restored_signals() -> Iterator[None]:
+    """A run hears signals for the rest of its process, which here is that of the tests."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def make_failed_run() -> bool:
+    """A training run that failed just now, after which there is nothing to do."""
+    with session_scope() as session:
+        number = (session.scalar(select(func.max(Round.number))) or 0) + 1
+        its_round = Round(number=number, state=RoundState.COLLECTING)
+        snapshot = Snapshot(name=f"snapshot-{number}", filter={}, state=SnapshotState.READY, sha256="0" * 64)
+        session.add_all([its_round, snapshot])
+        session.flush()
+        session.add(
+            TrainingRun(
+                round_id=its_round.id,
+                kind=RunKind.REWARD,
+                snapshot_id=snapshot.id,
+                state=RunState.FAILED,
+                error="The disk is full.",
+                config={},
+                finished_at=func.clock_timestamp(),
+            )
+        )
+    return False

@@ -3,6 +3,8 @@
 ``FAKE_TRAINING`` says how it behaves: empty for a good run, else ``crash``, ``bad-data``, ``nan``, ``disk``, ``hang``,
 ``null-loss``, ``busy`` (another process holds the folder), ``flip`` (a byte of the result changes after its manifest),
 ``deaf`` (hangs and ignores SIGTERM), ``reversed`` (surely worse than chance), ``unsure`` (the same of too few prompts).
+
+Of several processes the first does all that, and says in ``ranks.jsonl`` as what it was started; the others wait for its result.
 """
 
 from __future__ import annotations
@@ -101,6 +103,20 @@ def main(run_file: Path) -> None:
         (Path(config["output"]) / "adapter_model.safetensors").write_bytes(b"x")
 
 
+def note(folder: Path) -> None:
+    """Say as which of several processes this was started."""
+    with (folder / "ranks.jsonl").open("a") as file:
+        names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "CUDA_VISIBLE_DEVICES")
+        file.write(json.dumps({name: os.environ.get(name) for name in names}) + "\n")
+
+
+def follow(run_file: Path) -> None:
+    """What every process but the first does."""
+    output = Path(tomllib.loads(run_file.read_text())["output"])
+    while not output.exists():
+        time.sleep(0.05)
+
+
 def misbehave(fault: str) -> None:
     if fault == "crash":
         raise RuntimeError("the matrix is not square")
@@ -115,4 +131,10 @@ def misbehave(fault: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    its_run_file = Path(sys.argv[1])
+    if "RANK" in os.environ:
+        note(its_run_file.parent)
+    if os.environ.get("RANK", "0") == "0":
+        main(its_run_file)
+    else:
+        follow(its_run_file)

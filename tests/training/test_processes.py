@@ -16,14 +16,14 @@ from transformers import LlamaForCausalLM
 from tests.training import forked
 from tests.training.conftest import RunFile, byte_tokenizer, events_of, make_rows
 from tests.training.test_families import FAMILIES, model_of
-from training import dpo, reward
+from training import dpo, reward, sft
 from training.formats import checkpoints
 from training.model import layouts
 from training.run import runner
 
 pytestmark = [pytest.mark.slow]
 Launch = Callable[..., subprocess.CompletedProcess[str]]
-TRAIN: dict[Any, Any] = {"reward": reward.build_trainer, "dpo": dpo.build_trainer}
+TRAIN: dict[Any, Any] = {"reward": reward.build_trainer, "dpo": dpo.build_trainer, "sft": sft.build_trainer}
 
 
 def launch(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -57,7 +57,7 @@ def tied_base(tmp_path: Path, tiny_base: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", ["reward", "dpo"])
+@pytest.mark.parametrize("kind", ["reward", "dpo", "sft"])
 @pytest.mark.parametrize("trains", ["adapter", "all"])
 @pytest.mark.parametrize("sharded", [False, True], ids=["whole", "sharded"])
 def test_two_processes_have_the_losses_of_one(run_file: RunFile, kind: str, trains: str, sharded: bool) -> None:  # noqa: FBT001

@@ -26,6 +26,7 @@ from app.rounds.endings import Failure
 from app.rounds.plan import RUN_FILE, Stage
 from app.rounds.reports import LOG_TAIL_CHARS, Event
 from app.rounds.run_file import write_toml
+from workers.training.launching import Ranks
 
 log = structlog.get_logger()
 
@@ -47,6 +48,7 @@ class StageProcess:
 
         Raises:
             OSError: the run's folder cannot be written, or there are no more processes.
+            CannotStart: this host has not what launches several.
         """
         write_toml(claim.folder / RUN_FILE, claim.config)
         if stage.told:
@@ -57,12 +59,15 @@ class StageProcess:
         self._heard: list[int] = []
         self._makes = [claim.place(name) for name in stage.makes]
         self._most = sum(_sizes(self._makes))
+        self._ranks = Ranks.of(claim, stage)
+        words = self._ranks.command(module(claim, stage)) if self._ranks else command(claim, stage)
+        env = dict(os.environ) if stage.knows_installation else environment(claim.config, launched=bool(self._ranks))
         with self._log.open("ab") as output:
             self._log_before = output.tell()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "workers.training.guard", str(os.getpid()), *command(claim, stage)],
+                [sys.executable, "-m", "workers.training.guard", str(os.getpid()), *words],
                 cwd=ROOT,
-                env=dict(os.environ) if stage.knows_installation else environment(claim.config),
+                env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -73,18 +78,22 @@ class StageProcess:
     def wait(self, seconds: float) -> int | None:
         """The exit status, or None when the process still runs after ``seconds``."""
         try:
-            return self._process.wait(seconds)
+            status = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
+            if self._ranks:
+                self._ranks.look()
             return None
+        return self._ranks.status(status) if self._ranks else status
 
     def stop(self, grace: float = STOP_GRACE) -> None:
         """End the process and whatever it started: politely, and by force after ``grace`` seconds."""
-        if self.wait(0) is not None:
-            return
-        self._signal(signal.SIGTERM)
-        if self.wait(grace) is None:
-            self._signal(signal.SIGKILL)
-            self._process.wait()
+        if self.wait(0) is None:
+            self._signal(signal.SIGTERM)
+            if self.wait(grace) is None:
+                self._signal(signal.SIGKILL)
+                self._process.wait()
+        if self._ranks:
+            self._ranks.end()
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -109,8 +118,8 @@ class StageProcess:
         return tail(self._log)
 
     def last_words(self) -> str:
-        """The last lines that this process wrote."""
-        return tail(self._log, self._log_before)
+        """The last lines that this process wrote; of several, the one that failed."""
+        return (self._ranks.said if self._ranks else "") or tail(self._log, self._log_before)
 
 
 def _sizes(files: Sequence[Path]) -> list[int]:
@@ -124,9 +133,13 @@ def _sizes(files: Sequence[Path]) -> list[int]:
 
 
 def command(claim: Claim, stage: Stage) -> list[str]:
-    """How the stage is started, each argument in braces being replaced by what it stands for."""
-    filled = [str(claim.thing(part[1:-1])) if part.startswith("{") else part for part in stage.command]
-    return [sys.executable, "-m", *filled]
+    """How the stage is started in one process."""
+    return [sys.executable, "-m", *module(claim, stage)]
+
+
+def module(claim: Claim, stage: Stage) -> list[str]:
+    """The stage's module and its arguments, each one in braces being replaced by what it stands for."""
+    return [str(claim.thing(part[1:-1])) if part.startswith("{") else part for part in stage.command]
 
 
 class EventTail:
@@ -170,15 +183,18 @@ def parse_event(seq: int, line: bytes) -> Event | None:
     return Event(seq, name, at, step if isinstance(step, int) else None, body)
 
 
-def environment(config: dict[str, Any]) -> dict[str, str]:
-    """What training sees of the environment."""
+def environment(config: dict[str, Any], *, launched: bool = False) -> dict[str, str]:
+    """What training sees of the environment; a launcher gives each of its processes a GPU of its own."""
     kept = {
         name: value for name, value in os.environ.items() if name.startswith(NO_SECRETS) or not name.startswith(SECRETS)
     }
     # Threads that spin while they wait starve an engine on the same machine.
     kept |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0", "PYTHONUNBUFFERED": "1"}
     # With two of them in sight the trainer spreads one model over both, which TRL refuses. Who wants another says so.
-    kept.setdefault("CUDA_VISIBLE_DEVICES", "0")
+    if launched:
+        kept["SLURM_KILL_BAD_EXIT"] = "1"  # else srun lets the others wait for one that has ended
+    else:
+        kept.setdefault("CUDA_VISIBLE_DEVICES", "0")
     if Path(config["base_model"]).exists():
         kept |= {"HF_HUB_OFFLINE": "1"}
     return kept

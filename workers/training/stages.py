@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.kernel import store
 from app.kernel.db import session_scope
-from app.kernel.errors import AppError, Unavailable
+from app.kernel.errors import AppError, CannotStart, Unavailable
 from app.kernel.settings import get_settings
 from app.rounds import endings, plan, reports
 from app.rounds.claims import Claim
@@ -88,6 +88,8 @@ def _do(claim: Claim, stage: Stage, after: Sequence[Stage], watch: Watch) -> End
         for later in after:
             _forget(claim, later)
         process = StageProcess(claim, stage)
+    except CannotStart as error:
+        return Failure(error.message, "Restart the training worker, then retry.")
     except OSError as error:
         remedy = "Free some space on the disk, or make the data folder writable, then retry."
         return Failure(f"The stage “{stage.name}” could not be started: {error}.", remedy)

@@ -17,7 +17,7 @@ NODE    = $(or $(shell command -v node),$(shell $(BIN)/python -c 'import nodejs_
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help up test test-fast test-consumers coverage check format bench bench-web bench-rounds bench-training bench-planted bench-human bench-adds-up bench-three-rounds bench-round-findings bench-grpo bench-capabilities assets gallery lock vulnerabilities secrets clean
+.PHONY: help up test test-fast test-lab test-consumers coverage check format bench bench-web bench-rounds bench-training bench-planted bench-human bench-adds-up bench-three-rounds bench-round-findings bench-grpo bench-capabilities assets gallery translations lock vulnerabilities secrets clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,18 +28,21 @@ up: $(LAPTOP) static/vendor/manifest.json ## Install what is missing, then start
 
 test: $(DEV) tests/browser/vendor/manifest.json ## Run the whole suite: database, browser, engine, faults
 	@$(BIN)/python -m tests.browser.chromium
-	$(BIN)/pytest -n 2 --dist=loadgroup -m "not engine" $(TESTS)
+	$(BIN)/pytest -n 2 --dist=loadgroup -m "not engine and not compose" $(TESTS)
 	@# alone: on a laptop an engine that shares its cores with other tests is ten times slower
 	$(BIN)/pytest -m engine $(TESTS) || [ $$? -eq 5 ]  # 5: nothing of TESTS needs an engine
 
 test-fast: $(DEV) tests/browser/vendor/manifest.json ## Run the tests that need neither browser nor engine
-	$(BIN)/pytest -n 2 -m "not slow and not browser and not engine and not faults" $(TESTS)
+	$(BIN)/pytest -n 2 -m "not slow and not browser and not engine and not faults and not compose" $(TESTS)
+
+test-lab: $(DEV) ## Run the deployment of docker-compose.yml in a Docker engine, hurt it and restore it: 16 GB, 15 minutes
+	$(BIN)/pytest -m compose tests/lab
 
 test-consumers: $(DEV) ## Load every view of preferences with the code of the tool that it is for, each in an environment of its own in var/ (ONLY="trl argilla")
 	@$(BIN)/python -m scripts.consumers $(ONLY)
 
 coverage: $(DEV) tests/browser/vendor/manifest.json ## Run what test-fast runs, and print the lines and branches that it leaves out
-	$(BIN)/pytest -n 2 --cov --cov-report=term-missing -m "not slow and not browser and not engine and not faults" $(TESTS)
+	$(BIN)/pytest -n 2 --cov --cov-report=term-missing -m "not slow and not browser and not engine and not faults and not compose" $(TESTS)
 
 check: $(DEV) tests/browser/vendor/manifest.json ## Format, lint, types, import contracts, templates, scripts, migrations
 	$(BIN)/ruff format --check $(CODE)

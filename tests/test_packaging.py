@@ -46,6 +46,11 @@ def test_only_the_proxy_publishes_a_port() -> None:
     assert not any("ports" in service for service in services("docker-compose.gpu.yml").values())
 
 
+def test_no_service_asks_for_more_than_an_engine_without_all_rights_may_give() -> None:
+    """A container that raises a hard limit does not start where the engine may not (rootless, or itself in a container)."""
+    assert [name for name, service in services().items() if "ulimits" in service or service.get("privileged")] == []
+
+
 def test_the_proxy_has_an_address_that_no_service_before_it_is_given() -> None:
     networks = yaml.load((ROOT / "docker-compose.yml").read_text(), Loader)["networks"]
 
@@ -186,6 +191,34 @@ def test_the_web_server_alone_reaches_the_identity_provider() -> None:
     made = services("docker-compose.sign-in.yml")
     assert {name for name, service in made.items() if "outside" in service.get("networks", [])} == {"web"}
     assert {name for name, service in made.items() if "CORRAL_OIDC" in service["environment"]} == {"web"}
+
+
+def test_whoever_reaches_other_servers_believes_their_authorities() -> None:
+    believes = services("docker-compose.authorities.yml")
+    reaches = {
+        name
+        for file in ROOT.glob("docker-compose.*.yml")
+        for name, service in services(file.name).items()
+        if "outside" in service.get("networks", []) and file.stem != "docker-compose.traces"
+    }
+    ours = {"web", *reaches & services().keys()}
+    assert believes.keys() >= ours - {"migrate"}, "a store is asked by a client that reads no such file"
+
+
+def test_those_who_make_spans_have_a_way_to_the_collector_and_no_other() -> None:
+    made = services("docker-compose.traces.yml")
+    assert {name for name, service in made.items() if "OTEL_EXPORTER_OTLP_ENDPOINT" in service["environment"]} == set(
+        made
+    )
+    traced = {name for name, service in services().items() if service.get("environment", {}).get("BROKER_URL")}
+    assert set(made) == traced - {"migrate"}
+    assert all("outside" in service.get("networks", []) for name, service in made.items() if name != "web")
+
+
+def test_prometheus_is_reached_from_this_machine_alone_and_evaluates_our_rules() -> None:
+    prometheus = services("docker-compose.monitoring.yml")["prometheus"]
+    assert [port.split(":")[0] for port in prometheus["ports"]] == ["127.0.0.1"]
+    assert {"scraping", "alerts"} == {config["source"] for config in prometheus["configs"]}
 
 
 @pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.gpu.yml"])

@@ -24,7 +24,8 @@ class _Bounded(httpx2.BaseTransport):
         self._scheme = issuer.scheme
         self._hosts = {bare_host(issuer.hostname or ""), *(host_of(each) for each in provider.hosts)}
         self._ends = time.monotonic() + SECONDS
-        self._inner = httpx2.HTTPTransport(retries=0, trust_env=False)
+        # no proxy of the environment; its authorities (SSL_CERT_FILE) are believed, for a provider of one's own network
+        self._inner = httpx2.HTTPTransport(verify=httpx2.create_ssl_context(), retries=0, trust_env=False)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Ask, where it may be asked, and read the whole answer."""

@@ -1,5 +1,8 @@
 """A real identity provider (Canaille) in a process of its own: ``python -m tests.accounts.identity_provider PORT BACK``.
 
+With ``ADDRESS CERTIFICATE KEY`` behind these it is at https://ADDRESS:PORT, for whoever reaches this machine. Tests start it
+by :func:`running`.
+
 Whoever comes with the header ``x-person`` is signed in there as that person and has agreed to be known to Corral.
 """
 
@@ -7,10 +10,19 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import socket
+import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+from app.kernel.settings import ROOT
+from tests.certified import Files, serving
+from tests.patience import PATIENCE, eventually
 
 CLIENT, SECRET = "corral", "a secret of the client"
 MISLED = "misled"
@@ -22,7 +34,7 @@ PEOPLE = {
 }
 
 
-def _settings(port: int) -> dict[str, Any]:
+def _settings(at: str, scheme: str) -> dict[str, Any]:
     from joserfc.jwk import RSAKey
 
     key = RSAKey.generate_key(2048)
@@ -32,8 +44,8 @@ def _settings(port: int) -> dict[str, Any]:
         "WTF_CSRF_ENABLED": False,
         "TESTING": True,
         "ENV_FILE": None,
-        "PREFERRED_URL_SCHEME": "http",
-        "SERVER_NAME": f"localhost:{port}",
+        "PREFERRED_URL_SCHEME": scheme,
+        "SERVER_NAME": at,
         "CANAILLE": {"DATABASE": "memory", "JAVASCRIPT": False, "ACL": {"DEFAULT": {"PERMISSIONS": ["use_oidc"]}}},
         "CANAILLE_OIDC": {"ACTIVE_JWKS": [key.as_dict(private=True)]},
     }
@@ -83,6 +95,29 @@ def _client(models: Any, name: str, back: str, now: dt.datetime) -> Any:
     )
 
 
+@contextmanager
+def running(
+    port: int, back: str, folder: Path, address: str = "localhost", files: Files | None = None
+) -> Iterator[str]:
+    """Its address once it takes connections; its log is in ``folder``. With ``files`` it speaks TLS at ``address``."""
+    more = [address, *map(str, files)] if files else []
+    command = [sys.executable, "-m", "tests.accounts.identity_provider", str(port), back, *more]
+    own = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME") if name in os.environ}
+    log = folder / "log"
+    with log.open("wb") as out, subprocess.Popen(command, cwd=ROOT, env=own, stdout=out, stderr=out) as process:
+
+        def listens() -> bool:
+            assert process.poll() is None, log.read_text()
+            with socket.socket() as asks:
+                return asks.connect_ex(("127.0.0.1", port)) == 0
+
+        try:
+            eventually(listens, PATIENCE, "the provider's start")
+            yield f"{'https' if files else 'http'}://{address}:{port}"
+        finally:
+            process.kill()
+
+
 def main() -> None:
     """Serve until the process is ended."""
     os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"
@@ -93,7 +128,8 @@ def main() -> None:
     from flask import g, request
 
     port, back = int(sys.argv[1]), sys.argv[2]
-    app = create_app(config=_settings(port), env_file=None)
+    address, *files = sys.argv[3:] or ["localhost"]
+    app = create_app(config=_settings(f"{address}:{port}", "https" if files else "http"), env_file=None)
     _fill(app, back)
 
     @app.before_request
@@ -109,7 +145,11 @@ def main() -> None:
         def log_message(self, *_: Any) -> None:
             pass
 
-    make_server("localhost", port, app, handler_class=Quiet).serve_forever()
+    server = make_server("" if files else address, port, app, handler_class=Quiet)
+    if files:
+        server.socket = serving((Path(files[0]), Path(files[1]))).wrap_socket(server.socket, server_side=True)
+        server.base_environ["HTTPS"] = "on"  # what WSGI takes the scheme from
+    server.serve_forever()
 
 
 if __name__ == "__main__":

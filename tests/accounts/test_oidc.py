@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
+import httpx2
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select, update
@@ -19,36 +17,21 @@ from sqlalchemy.orm import Session
 from app.accounts import oidc, provided
 from app.accounts.models import AuditEvent, LoginSession, ProviderAccount, Role, User
 from app.accounts.oidc import Begun, Claims, Problem
+from app.accounts.oidc_transport import transport
 from app.kernel.errors import Conflict
-from app.kernel.settings import ROOT
 from app.services.embedded import free_port
 from tests.accounts import identity_provider
 from tests.accounts.conftest import BACK, SITE, Configure
+from tests.certified import certificate
 from tests.factories import PASSWORD, make_user, sign_in
-from tests.patience import PATIENCE, eventually
+from tests.webhooks.receiving import receiving
 
 
 @pytest.fixture(scope="module")
 def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real provider that knows Dana (staff), Erin (ml and staff) and Frank (neither)."""
-    port, log = free_port(), Path(tmp_path_factory.mktemp("provider")) / "log"
-    command = [sys.executable, "-m", identity_provider.__name__, str(port), BACK]
-    own = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME") if name in os.environ}
-    with log.open("wb") as out, subprocess.Popen(command, cwd=ROOT, env=own, stdout=out, stderr=out) as process:
-        try:
-            address = f"http://localhost:{port}"
-            eventually(lambda: _answers(address, process, log), PATIENCE, "the provider's start")
-            yield address
-        finally:
-            process.kill()
-
-
-def _answers(address: str, process: subprocess.Popen[bytes], log: Path) -> bool:
-    assert process.poll() is None, log.read_text()
-    try:
-        return httpx.get(f"{address}/.well-known/openid-configuration", timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
+    with identity_provider.running(free_port(), BACK, tmp_path_factory.mktemp("provider")) as address:
+        yield address
 
 
 def go_there(client: TestClient, person: str, target: str = "/", **more: str) -> str:
@@ -251,3 +234,21 @@ def test_without_a_provider_there_are_no_such_pages(client: TestClient, session:
     dana = make_user(session)
     with pytest.raises(Conflict):
         provided.disconnect(session, None, dana)
+
+
+def test_a_provider_whose_certificate_is_of_our_own_authority_is_believed_where_the_environment_names_it(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = certificate(tmp_path)
+    with receiving(files) as receiver:
+        provider = configure(receiver.url)
+
+        def ask() -> int:
+            with httpx2.Client(transport=transport(provider)) as client:
+                return client.post(receiver.url).status_code
+
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        with pytest.raises(httpx2.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+            ask()
+        monkeypatch.setenv("SSL_CERT_FILE", str(files[0]))
+        assert ask() == 204

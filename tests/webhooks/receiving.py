@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.certified import Files, serving
+
 
 @dataclass
 class Receiver:
@@ -32,8 +34,8 @@ class Receiver:
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
-    """A receiver that listens."""
+def receiving(files: Files | None = None) -> Iterator[Receiver]:
+    """A receiver that listens: to this machine, or by https, with a certificate and its key, to whoever reaches it."""
     receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
@@ -50,8 +52,11 @@ def receiving() -> Iterator[Receiver]:
         def log_message(self, *_: Any) -> None:
             """Nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("" if files else "127.0.0.1", 0), Handler)
     receiver.url = f"http://127.0.0.1:{server.server_port}/hook"
+    if files:
+        server.socket = serving(files).wrap_socket(server.socket, server_side=True)
+        receiver.url = f"https://127.0.0.1:{server.server_port}/hook"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.certified import certificate
 from tests.webhooks.receiving import Receiver, receiving
 from workers import outbound
 
@@ -48,6 +50,18 @@ def test_a_redirect_is_not_followed(receiver: Receiver) -> None:
         receiver.status, receiver.headers = 307, {"location": other.url}
         assert "a redirect, which is not followed" in (post(receiver.url) or "")
         assert other.arrived == []
+
+
+def test_a_certificate_of_our_own_authority_is_believed_where_the_environment_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = certificate(tmp_path)
+    with receiving(files) as receiver:
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        assert "CERTIFICATE_VERIFY_FAILED" in (post(receiver.url) or "")
+        monkeypatch.setenv("SSL_CERT_FILE", str(files[0]))
+        assert post(receiver.url) is None
+        assert len(receiver.arrived) == 1
 
 
 def test_what_hangs_is_given_up(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:

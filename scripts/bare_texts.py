@@ -19,6 +19,8 @@ from jinja2 import nodes
 from app.kernel.settings import ROOT
 from app.shell.web import templates
 
+KINDS = {"good", "warn", "bad"}
+"""Of notices: classes, which scripts pass along with what is said."""
 NAMES = {"Corral", "API", "DPO", "SFT", "GRPO", "GPU", "CSV", "JSON", "JSONL", "Parquet", "TRL", "URL", "UTC", "KL"}
 READ_ATTRIBUTES = {"title", "aria-label", "aria-description", "aria-roledescription", "placeholder", "alt", "label"}
 NOT_READ = {"code", "kbd", "pre", "script", "style", "samp"}
@@ -51,7 +53,10 @@ SHOWN_BY = {
 }
 MARKS = {"_", "gettext", "ngettext", "N_", "pgettext"}
 SPOKEN = {"t", "tn"}
-PROGRAMS = ("app/client", "app/commands", "app/laptop", "app/registry/adapters.py", "app/services")
+PROGRAMS = (
+    *("app/client", "app/commands", "app/laptop", "app/registry/adapters.py", "app/services", "app/site/health.py"),
+    "app/upkeep",
+)
 """What is read in a terminal and by programs, in English."""
 _HOLE, _BLOCK = "\x01", "\x02"
 _WORD = re.compile(r"[A-Za-z]{2,}")
@@ -190,7 +195,7 @@ def _in_script(source: str) -> Iterator[tuple[int, str]]:
         elif token.type in {"string", "template_string"}:
             text = re.sub(r"\$\{[^}]*\}", " ", token.value[1:-1])
             inside = callers[-1] if callers else ""
-            shown = bool({inside, *before} & SHOWN_BY) and bool(re.search(r"[A-Za-z]{3,}", text))
+            shown = text not in KINDS and bool({inside, *before} & SHOWN_BY) and bool(re.search(r"[A-Za-z]{3,}", text))
             sentence = re.search(
                 r"[A-Za-z]{2,},? [a-z]{2,}.*[.?!:…]$|^[A-Z][a-z]+ [a-z]+|^[a-z]+ (of|and|to|is) ", text
             )

@@ -32,7 +32,12 @@ def main(count: str, command: list[str]) -> int:
         )
         for number in range(int(count))
     ]
-    signal.signal(signal.SIGTERM, lambda number, _: [task.send_signal(number) for task in tasks])
+
+    def pass_on(number: int, _frame: object) -> None:
+        for task in tasks:
+            task.send_signal(number)
+
+    signal.signal(signal.SIGTERM, pass_on)
     while any(task.poll() is None for task in tasks):
         time.sleep(0.05)
     return max(task.returncode if task.returncode >= 0 else 128 - task.returncode for task in tasks)

@@ -53,7 +53,7 @@ class Queue(StrEnum):
         return _(_WORDS[self][0])
 
     @property
-    def title(self) -> str:
+    def heading(self) -> str:
         """What its page is called."""
         return _(_WORDS[self][1])
 

@@ -184,11 +184,7 @@ def undo(session: Session, user: User, assignment_id: int) -> Held:
     if held.state is AssignmentState.SKIPPED:
         return _unskip(session, user, locked)
     if held.state is not AssignmentState.SUBMITTED:
-        raise Conflict(
-            _("This item is active: there is nothing to undo.")
-            if held.state is AssignmentState.ACTIVE
-            else _("This item is released: there is nothing to undo.")
-        )
+        raise Conflict(_("This item is released: there is nothing to undo."))
     if locked.batch_state is BatchState.CLOSED:
         raise Conflict(_("This batch is closed: your submission is final."))
     patience = cast(bindparam("patience", f"{UNDO_SECONDS + UNDO_PATIENCE} seconds"), Interval)

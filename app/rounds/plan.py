@@ -80,7 +80,9 @@ TRAINING = Remedies(
             "new training."
         ),
         STATUS_DISK: N_("Free some space on the disk, then retry: the run resumes from its last saved step."),
-        STATUS_LAUNCHER: N_("No process began. Correct CORRAL_TRAINING_LAUNCH, restart the training worker, then retry."),
+        STATUS_LAUNCHER: N_(
+            "No process began. Correct CORRAL_TRAINING_LAUNCH, restart the training worker, then retry."
+        ),
     },
     N_("Read the last lines below. Retry resumes from the last saved step."),
 )

@@ -113,5 +113,5 @@ class Ranks:
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
     with suppress(psutil.Error):
-        return process.children(recursive=True)
+        return list(process.children(recursive=True))
     return []

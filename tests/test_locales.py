@@ -11,10 +11,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, V
 from app.kernel import locales, validation
 from app.kernel.locales import N_, Locale, gettext, ngettext, number, percent
 from app.kernel.numbers import Truth, Whole
-from tests.catalogues import read_in, write
+from tests.catalogues import Said, read_in, write
 
 pytestmark = pytest.mark.usefixtures("german")
-POLISH = {("{n} row", "{n} rows"): ("{n} wiersz", "{n} wiersze", "{n} wierszy")}
+POLISH: Said = {("{n} row", "{n} rows"): ("{n} wiersz", "{n} wiersze", "{n} wierszy")}
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ check: $(DEV) tests/browser/vendor/manifest.json ## Format, lint, types, import 
 	$(BIN)/djlint --lint --quiet templates
 	$(BIOME) check --no-errors-on-unmatched
 	$(NODE) --test tests/js/*.test.mjs
+	$(BIN)/python -m scripts.translations --bare
 	$(BIN)/python -m scripts.translations --check
 	$(BIN)/corral db check
 

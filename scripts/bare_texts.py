@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
-from babel.messages.jslexer import tokenize
 from jinja2 import nodes
+from pygments import token
+from pygments.lexers.javascript import JavascriptLexer
 
 from app.kernel.settings import ROOT
 from app.shell.web import templates
@@ -187,22 +188,51 @@ def _strings(node: nodes.Node) -> Iterator[tuple[int, str]]:
 def _in_script(source: str) -> Iterator[tuple[int, str]]:
     callers: list[str] = []
     before = ["", ""]
-    for token in tokenize(source, jsx=False):
-        if token.type == "operator" and token.value in {"(", "[", "{"}:
-            callers.append(before[-1] if token.value == "(" else "")
-        elif token.type == "operator" and token.value in {")", "]", "}"} and callers:
-            callers.pop()
-        elif token.type in {"string", "template_string"}:
-            text = re.sub(r"\$\{[^}]*\}", " ", token.value[1:-1])
+    for at, kind, value in _pieces(source):
+        if kind == "text":
+            text = re.sub(r"\$\{[^}]*\}", " ", value[1:-1])
             inside = callers[-1] if callers else ""
             shown = text not in KINDS and bool({inside, *before} & SHOWN_BY) and bool(re.search(r"[A-Za-z]{3,}", text))
             sentence = re.search(
                 r"[A-Za-z]{2,},? [a-z]{2,}.*[.?!:…]$|^[A-Z][a-z]+ [a-z]+|^[a-z]+ (of|and|to|is) ", text
             )
-            if inside not in SPOKEN and (shown or sentence) and not re.search(r"^[.#\[]|[<>=]|^\w+-\w+|^button", text):
-                yield token.lineno, token.value
-        if token.type in {"name", "operator"} and token.value not in {"=", ":", "."}:
-            before = [before[-1], token.value.lstrip("#")]
+            named = {*_WORD.findall(text)} <= NAMES
+            if (
+                inside not in SPOKEN
+                and not named
+                and (shown or sentence)
+                and not re.search(r"^[.#\[]|[<>=]|^\w+-\w+|^button", text)
+            ):
+                yield source.count("\n", 0, at) + 1, value
+            continue
+        if value in {"(", "[", "{"}:
+            callers.append(before[-1] if value == "(" else "")
+        elif value in {")", "]", "}"} and callers:
+            callers.pop()
+        if value not in {"=", ":", "."}:
+            before = [before[-1], value.lstrip("#")]
+
+
+def _pieces(source: str) -> Iterator[tuple[int, str, str]]:
+    """Where each starts, ``"text"`` or ``"code"``, and what it is; a template literal is one text, whatever it is filled with."""
+    filled: list[str] = []
+    start = depth = 0
+    for at, kind, value in JavascriptLexer().get_tokens_unprocessed(source):
+        if filled:
+            filled.append(value)
+            depth += (value == "${") - (kind in token.String.Interpol and value == "}")
+            if value == "`" and kind in token.String.Backtick and depth == 0:
+                yield start, "text", "".join(filled)
+                filled = []
+        elif kind in token.String.Backtick:
+            start, depth, filled = at, 0, [value]
+        elif kind in token.String:
+            yield at, "text", value
+        elif kind in token.Name or kind in token.Keyword:
+            yield at, "code", value
+        elif kind in token.Punctuation or kind in token.Operator:
+            for offset, each in enumerate(value):
+                yield at + offset, "code", each
 
 
 # ── Python ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,12 +2,13 @@
 
 ``en.po`` holds the messages, another ``.po`` what each is in its language. What is new is left empty there for a translator;
 what is gone is dropped. ``--check`` writes nothing and fails where a catalogue is behind, or where a translation lacks a
-``{name}``, a ``%(name)s`` or a tag of its message.
+``{name}``, a ``%(name)s`` or a tag of its message. ``--bare`` names what is not marked (:mod:`scripts.bare_texts`).
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import re
 import sys
 from collections import Counter
@@ -114,8 +115,11 @@ def update(code: str) -> None:
         if message.id:
             catalog.add(message.id, message.string, locations=sorted(set(message.locations)), context=message.context)
     catalog.header_comment = f"# What Corral says, in {catalog.locale.english_name if catalog.locale else code}."
-    with (FOLDER / f"{code}.po").open("wb") as file:
-        write_po(file, catalog, width=0, sort_output=True, include_lineno=False, omit_header=False)
+    written = io.BytesIO()
+    write_po(written, catalog, width=0, sort_output=True, include_lineno=False)
+    # without its dates, a file changes only with its messages
+    lines = [line for line in written.getvalue().splitlines(keepends=True) if not re.match(rb'"PO[T-].*-Date:', line)]
+    (FOLDER / f"{code}.po").write_bytes(b"".join(lines))
 
 
 def main() -> int:

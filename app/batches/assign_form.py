@@ -8,12 +8,13 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Team, User
 from app.batches.assigning import Assigned, Named, of_batch
 from app.batches.queries import overdue
+from app.comparisons.given import annotators_of
 from app.kernel.errors import refused
 from app.kernel.locales import gettext as _
 from app.prompts.models import Batch, Priority
@@ -44,6 +45,8 @@ class AssignSection:
 
     now: Assigned
     overdue: bool
+    annotators: int
+    """How many annotators that reaches; an item waits for as many as the batch asks for."""
     teams: Sequence[Named]
     """All that there are."""
     people: Sequence[Named]
@@ -77,6 +80,7 @@ def section(
     typed = {name: getattr(sent, name) for name in stored} if sent else {}
     return AssignSection(
         now=now,
+        annotators=session.scalar(select(func.count()).select_from(annotators_of(literal(batch.id)).subquery())) or 0,
         overdue=batch.id in overdue(session, [batch.id]),
         teams=[(row[0], row[1]) for row in session.execute(teams)],
         people=[(row[0], row[1]) for row in session.execute(people.order_by(func.lower(User.name), User.id))],

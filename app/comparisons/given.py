@@ -16,6 +16,7 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Integer,
+    Select,
     SQLColumnExpression,
     and_,
     bindparam,
@@ -27,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, aliased
 
-from app.accounts.models import TeamMember
+from app.accounts.models import Role, TeamMember, User
 from app.comparisons.models import Assignment, AssignmentState, Comparison
 from app.comparisons.seats import IN_BATCH, ONE, written_out
 from app.prompts.models import Batch, BatchKind, BatchPerson, BatchState, BatchTeam, Priority
@@ -69,6 +70,11 @@ def assigned_to(annotator: Id, batch: Id) -> ColumnElement[bool]:
     )
     restricted = select(_asked.assigned_only).where(_asked.id == batch).correlate_except(_asked).scalar_subquery()
     return and_(barred.is_not(True), or_(restricted.is_(False), barred.is_(False), in_team.is_not(None)))
+
+
+def annotators_of(batch: Id) -> Select[int]:
+    """The ids of all annotators with an open account whom a batch is assigned to."""
+    return select(User.id).where(User.role == Role.ANNOTATOR, User.disabled_at.is_(None), assigned_to(User.id, batch))
 
 
 def within_quota(annotator: Id, batch: Id, had: ColumnElement[int] | None = None) -> ColumnElement[bool]:

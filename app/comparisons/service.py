@@ -21,10 +21,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app.accounts.models import Role, User
+from app.accounts.models import User
 from app.candidates.models import Candidate
 from app.comparisons.drawing import asked_twice
-from app.comparisons.given import assigned_to
+from app.comparisons.given import annotators_of
 from app.comparisons.models import (
     PLACES,
     ChoiceAwaited,
@@ -257,6 +257,5 @@ def _several_at_work(session: Session, batch_id: int) -> bool:
 
 def _has_several(batch: SQLColumnExpression[int]) -> ColumnElement[bool]:
     """Whether a batch has a second annotator to ask, of those whom it is assigned to."""
-    annotates = User.role == Role.ANNOTATOR, User.disabled_at.is_(None)
-    at_work = select(User.id).where(*annotates, assigned_to(User.id, batch)).limit(2).correlate_except(User).subquery()
+    at_work = annotators_of(batch).limit(2).correlate_except(User).subquery()
     return select(func.count() > 1).select_from(at_work).scalar_subquery()

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.accounts import teams
@@ -239,3 +239,20 @@ def test_dialogues_go_to_whom_they_are_assigned_and_as_many_as_the_quota_allows(
     assert session.scalars(select(BatchPerson)).all() == []
     refused = sign_in(client, bob).patch(f"/api/v1/batches/{batch.id}", json={"readers_only": True})
     assert refused.status_code == 409
+
+
+def test_the_page_warns_where_more_people_are_asked_for_than_it_reaches(
+    client: TestClient, session: Session, bob: User, alice: User, night: Team
+) -> None:
+    for _ in range(2):
+        make_user(session)
+    batch = make_batch(session, name="Three each", annotators_per_prompt=3)
+    sign_in(client, bob)
+    assert "no item will be complete" not in client.get(f"/batches/{batch.id}").text
+    answer = client.post(f"/batches/{batch.id}/assign", data={"teams": [night.id], "priority": "normal"})
+    assert "by 3 people, and it reaches 1 annotator: no item will be complete." in answer.text
+    alice.disabled_at = func.now()
+    session.commit()
+    assert "no item will be complete" not in client.get(f"/batches/{batch.id}").text, (
+        "that it reaches nobody is another thing"
+    )

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ViewportSize
 
-    from tests.browser.test_accessibility import Stop
+    from tests.browser.stops import Stop
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images" / "pages"
@@ -113,7 +113,7 @@ def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     with serving() as url:
         from tests.browser import chromium
-        from tests.browser.test_accessibility import STOPS
+        from tests.browser.stops import STOPS
 
         with chromium.browser() as browser:
             for stop in STOPS:

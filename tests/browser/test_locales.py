@@ -15,15 +15,13 @@ from app.kernel.settings import ROOT
 from tests.browser.axe import RULES, violations
 from tests.browser.conftest import Site
 from tests.browser.scenes import Scene, set_scene
-from tests.browser.test_accessibility import STOPS
+from tests.browser.stops import EVERYTHING, STOPS
 from tests.browser.test_boxes import FOUND
 
 pytestmark = [pytest.mark.browser]
 
 PAGES = sorted({(stop.role.value if stop.role else "", stop.path) for stop in STOPS if stop.template != "error.html"})
 """Who looks, and where."""
-EVERYTHING = "/board" + "".join(path for _role, path in PAGES)
-"""A scene that all of them can show."""
 ENGLISH_ONLY = {"/api"}
 """The reference of the API is for programmers."""
 WORDS = re.compile(r"[A-Za-z]{2,},? [a-z]{2,}[^·⟦⟧<>{}]*")

@@ -42,7 +42,7 @@ class _Pseudo(stdlib.NullTranslations):
     def gettext(self, message: str) -> str:
         parts = _KEPT.split(message)
         words = "".join(part if at % 2 else part.translate(_ACCENTED) for at, part in enumerate(parts))
-        return f"⟦{words}{' ·' * (len(message) // 8)}⟧"
+        return f"⟦{words}{' ·' * (len(''.join(parts[::2])) // 8)}⟧"
 
     def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
         return self.gettext(msgid1 if n == 1 else msgid2)

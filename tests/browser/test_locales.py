@@ -24,21 +24,26 @@ PAGES = sorted({(stop.role.value if stop.role else "", stop.path) for stop in ST
 """Who looks, and where."""
 ENGLISH_ONLY = {"/api"}
 """The reference of the API is for programmers."""
+DRAWN = "() => new Promise((done) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 50))"
+"""Plots are drawn anew once the window has another size."""
 WORDS = re.compile(r"[A-Za-z]{2,},? [a-z]{2,}[^·⟦⟧<>{}]*")
 
 
 class Texts(HTMLParser):
-    """What stands on a page outside of brackets."""
+    """What stands on a page outside of brackets, which may open in one element and close in another."""
 
     def __init__(self) -> None:
         super().__init__()
         self.open: list[str] = []
         self.bare: list[str] = []
+        self.depth = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in {"script", "style", "code", "pre", "textarea"}:
             self.open.append(tag)
-        self.bare += [value for name, value in attrs if value and name in {"title", "aria-label", "placeholder", "alt"}]
+        for name, value in attrs:
+            if value and name in {"title", "aria-label", "placeholder", "alt"}:
+                self.bare.append(outside_of_brackets(value)[0])
 
     def handle_endtag(self, tag: str) -> None:
         if self.open and self.open[-1] == tag:
@@ -46,24 +51,35 @@ class Texts(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if not self.open:
-            self.bare.append(" ".join(data.split()))
+            text, self.depth = outside_of_brackets(" ".join(data.split()), self.depth)
+            self.bare.append(text)
+
+
+def outside_of_brackets(text: str, depth: int = 0) -> tuple[str, int]:
+    """The rest, and how many brackets are open at its end. A message may be filled in with another."""
+    outside: list[str] = []
+    for each in text:
+        depth += (each == "⟦") - (each == "⟧")
+        outside.append(each if depth == 0 and each != "⟧" else "·")
+    return "".join(outside), depth
 
 
 def bare_texts(html: str) -> set[str]:
     texts = Texts()
-    texts.feed(html.replace("</br>", ""))
-    outside = [re.sub(r"⟦[^⟦⟧]*⟧", "⟦⟧", each) for each in texts.bare]
-    return {found for each in outside for found in WORDS.findall(each)}
+    texts.feed(html)
+    assert texts.depth == 0
+    return {found for each in texts.bare for found in WORDS.findall(each)}
 
 
-def strings_of_the_code() -> set[str]:
-    """What the code itself could say: its strings, and the parts of those that are filled in."""
+def strings_of(*places: str) -> str:
+    """What code could say: its strings, and the parts of those that are filled in."""
     found: set[str] = set()
-    for path in [*(ROOT / "app").rglob("*.py"), *(ROOT / "training" / "formats").rglob("*.py")]:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.add(" ".join(node.value.split()))
-    return {each for each in found if WORDS.search(each)}
+    for place in places:
+        for path in (ROOT / place).rglob("*.py") if (ROOT / place).is_dir() else [ROOT / place]:
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found.add(" ".join(re.sub(r"[*`]", "", node.value).split()))
+    return "\n".join(found)
 
 
 def addresses(scene: Scene) -> list[tuple[str, str]]:
@@ -72,7 +88,7 @@ def addresses(scene: Scene) -> list[tuple[str, str]]:
 
 def test_the_code_says_nothing_that_is_not_marked(site: Site) -> None:
     scene = set_scene(site.session, EVERYTHING)
-    said = "\n".join(strings_of_the_code())
+    said, data = strings_of("app", "training/formats"), strings_of("tests/browser", "tests/factories.py")
     missed: dict[str, list[str]] = {}
     for role, path in addresses(scene):
         if path in ENGLISH_ONLY:
@@ -82,10 +98,11 @@ def test_the_code_says_nothing_that_is_not_marked(site: Site) -> None:
         answer = context.request.get(site.url + path)
         assert answer.ok, path
         for text in bare_texts(answer.text()):
-            if text.strip(" .:;,") in said:
+            words = text.strip(" .:;,")
+            if words in said and words not in data:
                 missed.setdefault(text, []).append(path)
         context.close()
-    assert missed == {}
+    assert not missed, "\n".join(f"{text!r}: {paths[0]}" for text, paths in missed.items())
 
 
 def test_pages_hold_from_right_to_left_and_with_longer_words(site: Site) -> None:
@@ -101,12 +118,15 @@ def test_pages_hold_from_right_to_left_and_with_longer_words(site: Site) -> None
             assert page.locator("html[dir=rtl][lang=ar-XB]").count() == 1, path
             for width in (1280, 320):
                 page.set_viewport_size({"width": width, "height": 800})
+                page.evaluate(DRAWN)
                 overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
                 if overflow > 0:
                     wrong.append(f"{path} scrolls sideways by {overflow} px at {width} px")
-                wrong += [f"{path} at {width} px: {each}" for each in page.evaluate(FOUND)["found"][:3]]
+                # links in running text break over lines, so that their boxes meet
+                found_there = [each for each in page.evaluate(FOUND)["found"] if not re.match("A .* and A ", each)]
+                wrong += [f"{path} at {width} px: {' '.join(each.split())}" for each in found_there[:3]]
         context.close()
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("code", [code for code in locales.offered() if code != locales.SOURCE] + ["ar-XB"])

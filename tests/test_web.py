@@ -34,7 +34,8 @@ SCRIPTS = sorted((ROOT / "static/js").rglob("*.js"))
 def test_no_template_needs_a_laxer_policy(path: Path) -> None:
     markup = re.sub(r"{#.*?#}", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert not re.search(r"\sstyle\s*=", markup), "styles live in files"
-    assert not re.search(r"\son\w+\s*=", markup), "no handler in an attribute"
+    sent = re.sub(r"{%.*?%}", "", markup, flags=re.DOTALL)  # a block may give a value the name "one"
+    assert not re.search(r"\son\w+\s*=", sent), "no handler in an attribute"
     assert "hx-on" not in markup
     assert not re.search(r"<script(?![^>]*\s(src=|type=\"application/json\"))", markup), "scripts live in files"
     assert "| safe" not in markup, "markup is made by app.kernel.markup, which says what is safe"

@@ -255,8 +255,8 @@ def restored_signals() -> Iterator[None]:
 def make_failed_run() -> bool:
     """A training run that failed just now, after which there is nothing to do."""
     with session_scope() as session:
-        number = (session.scalar(select(func.max(Round.number))) or 0) + 1
-        its_round = Round(number=number, state=RoundState.COLLECTING)
+        its_round = session.scalar(select(Round)) or Round(number=1, state=RoundState.COLLECTING)
+        number = session.scalar(select(func.count()).select_from(Snapshot))
         snapshot = Snapshot(name=f"snapshot-{number}", filter={}, state=SnapshotState.READY, sha256="0" * 64)
         session.add_all([its_round, snapshot])
         session.flush()

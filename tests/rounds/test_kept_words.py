@@ -7,29 +7,22 @@ from typing import Any
 
 import pytest
 
-from app.kernel import locales, origin, stored_words
+from app.kernel import origin
 from app.kernel.stored_words import said
 from app.rounds import bounds, contests, endings, learnt, plan
 from app.rounds.models import Contest, ContestKind, RunKind
 from app.rounds.service import ALL_ROUNDS, SCOPES
 from app.rounds.tally import Found, Rule
 from app.sources.models import Source
-from scripts import translations
 from tests.rounds.fake_evaluate import measure, policy_report, reward_report
 
 
 @pytest.fixture(autouse=True)
-def pseudo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def pseudo() -> Iterator[None]:
     """The reader has the made-up language that puts brackets around all that is ours."""
-    messages = translations.collected()
-    monkeypatch.setattr(locales, "read", lambda _code: messages)
-    stored_words._messages.cache_clear()
-    stored_words._shown.cache_clear()
     with origin.of_command():
         origin.current().language = "en-XA"
         yield
-    stored_words._messages.cache_clear()
-    stored_words._shown.cache_clear()
 
 
 def is_ours(shown: str) -> bool:

@@ -21,6 +21,8 @@ PLACES = (
     "app/vocabularies",
 )
 """Where messages stand that are kept."""
+MOST, SENTENCES, DEPTH = 2000, 8, 2
+"""Characters of what can be ours, sentences that are looked at, and how often a phrase fills a place of another."""
 _PLACE = re.compile(r"\{(\w+)\}")
 _ENDS = re.compile(r"(?<=[.;]) ")
 _NUMBERS = re.compile(r"[-+\d.,%\[\] ]*\d[-+\d.,%\[\] ]*")
@@ -32,30 +34,30 @@ _LEAST = 4
 def said(stored: str | None) -> str:
     """``stored`` in the reader's language, as far as it consists of our sentences."""
     locale = locales.current()
-    if not stored or locale.code == SOURCE:
+    if not stored or locale.code == SOURCE or len(stored) > MOST:
         return stored or ""
-    return _shown(locale, stored)
+    return _shown(locale, stored, 0)
 
 
 @lru_cache(maxsize=4096)
-def _shown(locale: Locale, stored: str) -> str:
+def _shown(locale: Locale, stored: str, depth: int) -> str:
     if _NUMBERS.fullmatch(stored):
         return _NUMBER.sub(lambda found: _number(found[0]), stored)
-    whole = _translated(locale, stored)
-    if whole is not None:
-        return whole
-    ends = [found.span() for found in _ENDS.finditer(stored)]
-    for end, begin in ends:
-        head = _translated(locale, stored[:end])
-        if head is not None:
-            return f"{head} {_shown(locale, stored[begin:])}"
-    if not ends:
-        return stored
-    end, begin = ends[0]
-    return f"{stored[:end]} {_shown(locale, stored[begin:])}"
+    shown: list[str] = []
+    sentences = _ENDS.split(stored)[:SENTENCES]
+    sentences.append(stored[len(" ".join(sentences)) + 1 :])
+    rest = [each for each in sentences if each]
+    while rest:  # a message may be several sentences long
+        for many in range(len(rest), 0, -1):
+            head = _translated(locale, " ".join(rest[:many]), depth)
+            if head is not None or many == 1:
+                shown.append(rest[0] if head is None else head)
+                del rest[:many]
+                break
+    return " ".join(shown)
 
 
-def _translated(locale: Locale, sentence: str) -> str | None:
+def _translated(locale: Locale, sentence: str, depth: int) -> str | None:
     """A sentence that is a message; None where it is none."""
     fixed, filled = _messages()
     if sentence in fixed:
@@ -63,14 +65,15 @@ def _translated(locale: Locale, sentence: str) -> str | None:
     for message, pattern in filled:
         found = pattern.fullmatch(sentence)
         if found:
-            values = {name: _value(locale, value) for name, value in found.groupdict().items()}
+            values = {name: _value(locale, value, depth) for name, value in found.groupdict().items()}
             return locale.translations.gettext(message).format(**values)
     return None
 
 
-def _value(locale: Locale, value: str) -> str:
+def _value(locale: Locale, value: str, depth: int) -> str:
     """What fills a place: numbers, a phrase of ours, or a name, which stays as it is."""
-    return _shown(locale, value) if " " in value or _NUMBERS.fullmatch(value) else value
+    is_ours = _NUMBERS.fullmatch(value) or (" " in value and depth < DEPTH)
+    return _shown(locale, value, depth + 1) if is_ours else value
 
 
 def _number(written: str) -> str:

@@ -101,3 +101,11 @@ def test_what_people_and_programs_wrote_stays(written: str) -> None:
 def test_english_is_left_as_it_is() -> None:
     origin.current().language = "en"
     assert [said(each) for each in findings()] == findings()
+
+
+@pytest.mark.parametrize("piece", ["on the same ", "line 3: ", ". ", "“a” ", "1 ", "x: y, "])
+def test_a_long_text_of_somebody_else_is_shown_as_it_is_at_its_end(piece: str) -> None:
+    """Whatever it looks like, it neither fails the page nor loses anything."""
+    for many in (20, 150, 5000):
+        shown = said(f"{piece * many}the end")
+        assert shown.strip("⟧· ").endswith("the end") or "the end" in shown or "thé éñd" in shown

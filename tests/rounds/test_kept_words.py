@@ -108,4 +108,4 @@ def test_a_long_text_of_somebody_else_is_shown_as_it_is_at_its_end(piece: str) -
     """Whatever it looks like, it neither fails the page nor loses anything."""
     for many in (20, 150, 5000):
         shown = said(f"{piece * many}the end")
-        assert shown.strip("⟧· ").endswith("the end") or "the end" in shown or "thé éñd" in shown
+        assert "the end" in shown

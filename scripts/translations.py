@@ -23,12 +23,7 @@ from babel.messages.pofile import write_po
 from app.comparisons.purposes import PURPOSES
 from app.kernel.locales import FOLDER, SOURCE, read
 from app.kernel.settings import ROOT
-from app.loops.models import Verdict
-from app.preferences.models import SnapshotState
-from app.prompts.origins import Origin
-from app.registry.models import CheckpointKind
 from app.rounds.choosing import COUNTED
-from app.rounds.models import RunState
 from scripts import bare_texts
 from training.formats import mix
 from training.formats.words import FROM_SCRATCH, OF_MORE, OF_TWO, OUTCOMES, STRENGTHS
@@ -55,7 +50,6 @@ VOCABULARIES: tuple[Iterable[str], ...] = (
     (*mix.PAPER, *mix.DIMENSIONS, mix.UNKNOWN, mix.MISSING),
     [source.replace("_", " ") for source in sorted(_MADE)],
     (METHOD,),
-    *(Origin, SnapshotState, RunState, CheckpointKind, Verdict),
     [purpose.words for purpose in PURPOSES.values() if purpose.words],
 )
 """Words that are not marked where they stand: also values in files and in the database, or said where no reader is known."""

@@ -6,7 +6,6 @@ argon2 (passwords). That of an authenticator app has to be read again, and is se
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
@@ -15,20 +14,15 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.kernel.db import Base, Created, Json, Key, Time, enum_column
 from app.kernel.locales import N_
-from app.kernel.locales import gettext as _
+from app.kernel.worded import Worded
 
 
-class Role(StrEnum):
+class Role(Worded):
     """What a person may do: admins run everything, reviewers also read all annotations, annotators annotate."""
 
-    ADMIN = "admin"
-    REVIEWER = "reviewer"
-    ANNOTATOR = "annotator"
-
-    @property
-    def label(self) -> str:
-        """What pages call it."""
-        return _(_ROLES[self])
+    ADMIN = N_("admin")
+    REVIEWER = N_("reviewer")
+    ANNOTATOR = N_("annotator")
 
 
 _ROLES = {Role.ADMIN: N_("admin"), Role.REVIEWER: N_("reviewer"), Role.ANNOTATOR: N_("annotator")}

@@ -136,7 +136,7 @@ def _snapshot(snapshot: Snapshot, annotations: int, *, here: bool = False) -> No
 
 
 def _run(use: Use) -> Node:
-    state = _("Round {n}, {state}", n=use.round, state=_(use.run.state.value))
+    state = _("Round {n}, {state}", n=use.round, state=use.run.state.label)
     return Node(f"run-{use.run.id}", _kind_of_run(use.run), state, f"/runs/{use.run.id}")
 
 
@@ -145,7 +145,7 @@ def _kind_of_run(run: TrainingRun) -> str:
 
 
 def _checkpoint(checkpoint: Checkpoint, note: str = "", mark: Mark | None = None, *, here: bool = False) -> Node:
-    said = ", ".join(each for each in (mark.word if mark else "", note or _(checkpoint.kind.value)) if each)
+    said = ", ".join(each for each in (mark.word if mark else "", note or checkpoint.kind.label) if each)
     tone = mark.value if mark else "here" if here else ""
     return Node(f"checkpoint-{checkpoint.id}", checkpoint.name, said, f"/checkpoints/{checkpoint.id}", tone)
 
@@ -201,7 +201,7 @@ def of_checkpoint(checkpoint: Checkpoint, lineage: CheckpointLineage) -> Picture
     after += [
         _checkpoint(each.checkpoint, _(GIVEN[each.role.value]))
         if each.checkpoint
-        else Node(f"run-{each.run.id}", _("Run {id}", id=each.run.id), _(each.run.state.value), f"/runs/{each.run.id}")
+        else Node(f"run-{each.run.id}", _("Run {id}", id=each.run.id), each.run.state.label, f"/runs/{each.run.id}")
         for each in lineage.given
     ]
     after += [

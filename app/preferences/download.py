@@ -102,7 +102,7 @@ def snapshot_card(snapshot: Snapshot) -> Response:
     """
     if snapshot.state is not SnapshotState.READY:
         raise Conflict(
-            _("{name} is {state}; there is nothing to describe.", name=snapshot.name, state=_(snapshot.state.value))
+            _("{name} is {state}; there is nothing to describe.", name=snapshot.name, state=snapshot.state.label)
         )
     wanted = ExportFilter.model_validate(snapshot.filter)
     frozen = files.folder(snapshot) / CARD
@@ -123,7 +123,7 @@ def download_snapshot(session: Session, user: User, snapshot: Snapshot) -> FileR
     """
     if snapshot.state is not SnapshotState.READY:
         raise Conflict(
-            _("{name} is {state}; there is nothing to download.", name=snapshot.name, state=_(snapshot.state.value))
+            _("{name} is {state}; there is nothing to download.", name=snapshot.name, state=snapshot.state.label)
         )
     if queries.names_models_too_early(session, user, snapshot):
         origin.current().refusal = origin.Refusal("download.refused", "snapshot", snapshot.id)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kernel.db import Base, Created, Json, Key, enum_column
+from app.kernel.locales import N_
+from app.kernel.worded import Worded
 
 
-class SnapshotState(StrEnum):
+class SnapshotState(Worded):
     """A snapshot exists on disk only when ``ready``: it is written aside, hashed and renamed."""
 
-    BUILDING = "building"
-    READY = "ready"
-    FAILED = "failed"
-    ERASED = "erased"
+    BUILDING = N_("building")
+    READY = N_("ready")
+    FAILED = N_("failed")
+    ERASED = N_("erased")
     """It held what an erased person wrote, so its folder goes; the row and its hash stay for the lineage."""
 
 

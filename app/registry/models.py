@@ -14,52 +14,27 @@ from app.kernel.db import Base, Created, Json, Key, Time, enum_column
 from app.kernel.locales import N_
 from app.kernel.locales import gettext as _
 from app.kernel.settings import get_settings
+from app.kernel.worded import Worded
 
 
-class CheckpointKind(StrEnum):
+class CheckpointKind(Worded):
     """What a checkpoint is for."""
 
-    BASE = "base"
-    REWARD = "reward"
-    SFT = "sft"
-    POLICY = "policy"
-    EXTERNAL = "external"
+    BASE = N_("base")
+    REWARD = N_("reward")
+    SFT = N_("sft")
+    POLICY = N_("policy")
+    EXTERNAL = N_("external")
     """A model that somebody else serves, or whose answers were imported: a rival, a teacher, an expert. It is compared and never
     trained."""
 
-    @property
-    def label(self) -> str:
-        """What pages call it."""
-        return _(_KINDS[self])
 
-
-_KINDS = {
-    CheckpointKind.BASE: N_("base"),
-    CheckpointKind.REWARD: N_("reward"),
-    CheckpointKind.SFT: N_("sft"),
-    CheckpointKind.POLICY: N_("policy"),
-    CheckpointKind.EXTERNAL: N_("external"),
-}
-
-
-class CheckpointState(StrEnum):
+class CheckpointState(Worded):
     """``ready``: its manifest verified. ``broken``: a file no longer matches the manifest; never served or resumed from."""
 
-    READY = "ready"
-    BROKEN = "broken"
-    RETIRED = "retired"
-
-    @property
-    def label(self) -> str:
-        """What pages call it."""
-        return _(_STATES[self])
-
-
-_STATES = {
-    CheckpointState.READY: N_("ready"),
-    CheckpointState.BROKEN: N_("broken"),
-    CheckpointState.RETIRED: N_("retired"),
-}
+    READY = N_("ready")
+    BROKEN = N_("broken")
+    RETIRED = N_("retired")
 
 
 class Checkpoint(Base):

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from app.kernel.db import Base, Created, Json, Key, Time, enum_column
 from app.kernel.locales import N_
 from app.kernel.locales import gettext as _
+from app.kernel.worded import Worded
 from app.loops.models import Verdict
 from app.preferences.models import Snapshot
 from app.registry.models import Checkpoint
@@ -53,28 +54,14 @@ _LABELS = {
 }
 
 
-class RunState(StrEnum):
+class RunState(Worded):
     """``queued`` → ``running`` → ``succeeded`` | ``failed`` | ``cancelled``."""
 
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-    @property
-    def label(self) -> str:
-        """What pages call it."""
-        return _(_STATES[self])
-
-
-_STATES = {
-    RunState.QUEUED: N_("queued"),
-    RunState.RUNNING: N_("running"),
-    RunState.SUCCEEDED: N_("succeeded"),
-    RunState.FAILED: N_("failed"),
-    RunState.CANCELLED: N_("cancelled"),
-}
+    QUEUED = N_("queued")
+    RUNNING = N_("running")
+    SUCCEEDED = N_("succeeded")
+    FAILED = N_("failed")
+    CANCELLED = N_("cancelled")
 
 
 class TrainingRun(Base):

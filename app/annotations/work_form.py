@@ -15,6 +15,7 @@ from app.annotations.forms import Submission
 from app.judgements.judgement import Draft
 from app.judgements.positions import POSITIONS
 from app.judgements.vocabulary import Outcome, StepLabel
+from app.kernel import validation
 from app.kernel.errors import BadInput
 from app.kernel.locales import N_
 from app.kernel.locales import gettext as _
@@ -214,5 +215,5 @@ class WorkForm(BaseModel):
 def _in_words(error: ValidationError) -> BadInput:
     first = error.errors()[0]
     field = str(first["loc"][0]) if first["loc"] else "form"
-    message = f"{_(LABELS[field]) if field in LABELS else field}: {first['msg'].removeprefix('Value error, ')}."
+    message = f"{_(LABELS[field]) if field in LABELS else field}: {validation.in_words(first)}."
     return BadInput(message, errors=[{"loc": field, "msg": message}])

@@ -16,7 +16,7 @@ from app.accounts.models import User
 from app.accounts.service import audit
 from app.kernel.errors import BadInput, Conflict, NotFound, TooLarge, refused
 from app.kernel.jobs import Job, enqueue
-from app.kernel.locales import N_, number
+from app.kernel.locales import N_, english, number
 from app.kernel.locales import gettext as _
 from app.kernel.settings import get_settings
 from app.prompts.forms import BatchSettings
@@ -195,7 +195,7 @@ def import_made(session: Session, synthesis: Synthesis) -> None:
         with session.begin_nested():
             batch, errors = _imported(session, synthesis, content)
     except (BadInput, Conflict, TooLarge, NotFound) as error:
-        end(synthesis, SynthesisState.FAILED, error.message)
+        end(synthesis, SynthesisState.FAILED, english(error.message))  # it is kept for whoever reads it next
         return
     for line, reason in errors:
         session.execute(

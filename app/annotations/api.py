@@ -24,7 +24,7 @@ from app.comparisons.models import AssignmentState
 from app.judgements.judgement import Draft
 from app.judgements.positions import position
 from app.judgements.vocabulary import EditPolicy, Outcome
-from app.kernel.db import DbSession
+from app.kernel.db import DbSession, commits
 from app.kernel.errors import Conflict
 from app.kernel.locales import gettext as _
 from app.kernel.numbers import Whole
@@ -215,6 +215,7 @@ NOTHING: dict[int | str, dict[str, Any]] = {204: {"description": "No item is ava
 @router.post(
     "/annotate/next", response_model=AssignmentOut, responses=NOTHING | NOT_TOURED, summary="Take the next item"
 )
+@commits
 def take_next(session: DbSession, user: ApiSignedIn, body: Annotated[NextIn | None, Body()] = None) -> Response:
     """The item that you hold, otherwise a new one; 204 when nothing is waiting.
 
@@ -252,6 +253,7 @@ def save_draft(session: DbSession, user: ApiSignedIn, assignment_id: int, body: 
     responses=CONFLICT,
     summary="Submit a judgement",
 )
+@commits
 def submit(
     request: Request,
     session: DbSession,
@@ -277,7 +279,7 @@ def submit(
         if kept is not None:
             error.extra["draft_version"] = kept
         return answer(request, error)
-    told = gold.feedback(session, annotation.id, user.id)
+    told = gold.feedback(session, annotation.id, user.id) if annotation.is_explained else None
     return as_json(_annotation(annotation, told, _next(session, user) if then else None))
 
 

@@ -142,7 +142,7 @@ class AnnotationChange(Base):
 
 
 class AnnotationText(Base):
-    """What an annotation is searched by (:mod:`app.annotations.texts`); written with it, and blanked by erasing."""
+    """What an annotation is searched by (:mod:`app.annotations.texts`); written seconds after it, and blanked by erasing."""
 
     __tablename__ = "annotation_texts"
     __table_args__ = (

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.accounts.models import User
-from app.annotations import gold, labelling, texts, verification
+from app.annotations import gold, labelling, verification
 from app.annotations.forms import Submission, request_hash
 from app.annotations.models import STANDING, Annotation, Revision
 from app.candidates.models import Candidate, LiveGeneration
@@ -64,6 +64,8 @@ class Recorded(NamedTuple):
     outcome: Outcome
     created_at: datetime
     request_hash: bytes
+    is_explained: bool = False
+    """Whether it may have answered an item of a qualification: those have feedback."""
 
 
 _recorded = (
@@ -114,7 +116,17 @@ def submit(session: Session, user: User, assignment_id: int, submission: Submiss
         Conflict: already submitted or skipped, corrected elsewhere, or the batch takes no annotations now.
     """
     locked = lock(session, user, assignment_id)
-    held, digest = locked.assignment, request_hash(assignment_id, submission)
+    recorded = _submit(session, user, locked, submission, key)
+    return recorded._replace(is_explained=_is_of_qualification(locked))
+
+
+def _is_of_qualification(locked: Locked) -> bool:
+    return After.QUALIFY in PURPOSES[locked.purpose].after and locked.qualification_items > 0
+
+
+def _submit(session: Session, user: User, locked: Locked, submission: Submission, key: str) -> Recorded:
+    held = locked.assignment
+    digest = request_hash(held.id, submission)
     if held.state is AssignmentState.SUBMITTED:
         earlier = _recorded_before(session, user, key, digest)
         return earlier or _correct(session, user, locked, submission, key, digest)
@@ -126,7 +138,7 @@ def submit(session: Session, user: User, assignment_id: int, submission: Submiss
         raise LeaseLost(_(TAKEN))
     stored = _store(session, user, held, values, key, digest)
     seats.finish(session, held.id, AssignmentState.SUBMITTED)
-    if After.QUALIFY in PURPOSES[locked.purpose].after and locked.qualification_items:
+    if _is_of_qualification(locked):
         gold.after(session, user.id, held.comparison_id)
     _verify(session, locked, submission, stored)
     return stored
@@ -351,7 +363,6 @@ def _store(session: Session, user: User, held: Held, values: dict[str, Any], key
         raise BadInput(_("This Idempotency-Key was used for another submission: send a new key."))
     if labelled is not None:
         labelling.store(session, stored.id, held.order_shown[0], labelled)
-    texts.note(session, [stored.id])
     if values["edited_text"] is not None:
         for act in AFTER_EDIT:
             act(session, stored.id)

@@ -45,7 +45,8 @@ def next_assignment(
             continue
         fresh = _fresh(session, user, batch)
         if fresh is not None:
-            guidelines.meet(session, user.id, batch.id)
+            if batch.is_new:
+                guidelines.meet(session, user.id, batch.id)
             return fresh
     candidates.ring_if_due(session)
     return None

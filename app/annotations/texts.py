@@ -1,7 +1,8 @@
 """What annotations are searched by: the folded text of each with its grams, and what it says as facets.
 
-It is written in the transaction that records the annotation, and never again: an annotation does not change. Annotations of
-before there was this table get it in steps, the newest first (:func:`fill`). Erasing blanks it (:mod:`app.lineage.erasing`).
+It is written once: an annotation does not change. Folding a text costs more than recording the judgement, so whoever submits
+does not wait for it: the sweeper does it within seconds (:func:`fill`), and so does whoever looks before (:func:`catch_up`).
+Annotations of before there was this table get it in steps, the newest first. Erasing blanks it (:mod:`app.lineage.erasing`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import BigInteger, Integer, Row, bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -24,8 +25,10 @@ OF_A_TEXT = 4_000
 """Characters of a message, a response, an edit or a comment that a search reads."""
 OF_ALL = 20_000
 """Characters that it reads of an annotation: the comment first, the oldest messages of a prompt last."""
-AT_ONCE = 500
-"""Annotations of before that one step takes."""
+AT_ONCE = 50
+"""Annotations that one step takes, in less than a tenth of a second: as long may somebody wait who takes one of them back."""
+STRETCH = 500
+"""Annotations of which one at least is found, where nothing below waits. Recorded and not committed are never so many."""
 
 _about = (
     select(
@@ -49,32 +52,73 @@ _about = (
     .join(Comparison, Comparison.id == Annotation.comparison_id)
     .join(Batch, Batch.id == Comparison.batch_id)
     .join(Prompt, Prompt.id == Comparison.prompt_id)
+    .order_by(Annotation.id)  # two that do it at once wait for each other in one order
+    .with_for_update(read=True, of=Annotation)
+)
+_ABOVE_ALL = 2**63 - 1
+_stretch = (
+    select(
+        Annotation.id,
+        select(AnnotationText.annotation_id)
+        .where(AnnotationText.annotation_id == Annotation.id)
+        .exists()
+        .label("is_found"),
+    )
+    .where(Annotation.id < bindparam("before", type_=BigInteger))
+    .order_by(Annotation.id.desc())
+    .limit(bindparam("stretch", type_=Integer))
 )
 
 
-def note(session: Session, ids: Sequence[int]) -> None:
-    """Make annotations ``ids`` findable. Those that are stay as they are."""
+def fill(session: Session) -> int:
+    """One step of making annotations findable: of those that were submitted lately, or else of those of before the table.
+
+    With nothing left it costs as much at any size. Returns how many it took.
+    """
+    ids = _waiting(session)
+    if not ids:
+        older = select(Annotation.id).order_by(Annotation.id.desc()).limit(AT_ONCE)
+        first = oldest(session)
+        ids = [] if first is None else list(session.scalars(older.where(Annotation.id < first)))
+    _note(session, ids)
+    return len(ids)
+
+
+def catch_up(session: Session) -> None:
+    """Make what was submitted in the last seconds findable, for somebody who looks now."""
+    _note(session, _waiting(session))
+
+
+def _waiting(session: Session) -> list[int]:
+    """Annotations that wait, above the first that is found: the oldest of them. Where none is found, the newest of all.
+
+    They are found in order, so below a stretch whose oldest is found nothing waits. The newest stretch is always looked at:
+    what is recorded first may be committed last.
+    """
+    first = oldest(session)
+    waiting: list[int] = []
+    before: int | None = _ABOVE_ALL
+    while before is not None:
+        rows = session.execute(_stretch, {"before": before, "stretch": STRETCH}).all()
+        missing = [row.id for row in reversed(rows) if not row.is_found]
+        if first is None:
+            return missing[-AT_ONCE:]
+        waiting = [*missing, *waiting][:AT_ONCE]
+        before = rows[-1].id if rows and not rows[-1].is_found else None
+    return waiting
+
+
+def _note(session: Session, ids: Sequence[int]) -> None:
+    """Write down what annotations ``ids`` are searched by. Those that have it keep it.
+
+    The annotations are locked against change: erasing goes before and leaves nothing to read, or waits and blanks this, too.
+    """
+    if not ids:
+        return
     rows = session.execute(_about.where(Annotation.id.in_(ids))).all()
     texts = _responses(session, {each for row in rows for each in _chosen(row)})
     made = [_made(row, [texts[each] for each in _chosen(row)]) for row in rows]
-    if made:
-        session.execute(insert(AnnotationText).values(made).on_conflict_do_nothing())
-
-
-def fill(session: Session) -> int:
-    """One step of making annotations of before findable; how many it took. With nothing left it costs as much at any size.
-
-    The newest are looked at each time: while an installation is upgraded, a server of before may still record some.
-    """
-    newest = select(Annotation.id).order_by(Annotation.id.desc()).limit(AT_ONCE).subquery()
-    is_noted = select(AnnotationText.annotation_id).where(AnnotationText.annotation_id == newest.c.id).exists()
-    ids = list(session.scalars(select(newest.c.id).where(~is_noted)))
-    older = select(Annotation.id).order_by(Annotation.id.desc()).limit(AT_ONCE)
-    first = oldest(session)
-    if not ids and first is not None:
-        ids = list(session.scalars(older.where(Annotation.id < first)))
-    note(session, ids)
-    return len(ids)
+    session.execute(insert(AnnotationText).values(made).on_conflict_do_nothing())
 
 
 def oldest(session: Session) -> int | None:
@@ -84,6 +128,8 @@ def oldest(session: Session) -> int | None:
 
 def is_filled(session: Session) -> bool:
     """Whether all annotations are found."""
+    if _waiting(session):
+        return False
     first = oldest(session)
     older = select(Annotation.id).limit(1)
     return session.scalar(older if first is None else older.where(Annotation.id < first)) is None

@@ -18,7 +18,7 @@ from app.annotations.pages import Offer, StartPage, WorkPage, start_page, work_p
 from app.annotations.said import with_history
 from app.annotations.work_form import LongTexts, WorkForm
 from app.judgements.judgement import Draft
-from app.kernel.db import DbSession
+from app.kernel.db import DbSession, commits
 from app.kernel.errors import AppError, BadInput, Conflict, StaleVersion
 from app.kernel.locales import N_
 from app.kernel.locales import gettext as _
@@ -84,6 +84,7 @@ def work(
 
 
 @router.post("/assignments/{assignment_id}/submit")
+@commits
 def submit(
     request: Request,
     session: DbSession,
@@ -247,7 +248,7 @@ def _go_on(
     """
     if item.dialogue_id is not None:
         return redirect(request, _dialogue_url(item))
-    told = _feedback(session, user, after.id if after else None)
+    told = _feedback(session, user, after.id if after and after.is_explained else None)
     # an answer of the qualification counts as it was given, so nothing is offered to be taken back
     undo = (
         Offer(after.assignment_id, _("Recorded."))

@@ -31,7 +31,7 @@ from sqlalchemy.orm import Session, aliased
 from app.accounts.models import Role, TeamMember, User
 from app.comparisons.models import Assignment, AssignmentState, Comparison
 from app.comparisons.seats import IN_BATCH, ONE, written_out
-from app.prompts.models import Batch, BatchKind, BatchPerson, BatchState, BatchTeam, Priority
+from app.prompts.models import Batch, BatchKind, BatchPerson, BatchState, BatchTeam, GuidelineReading, Priority
 
 Id = SQLColumnExpression[int]
 
@@ -45,6 +45,8 @@ class Open(NamedTuple):
     qualification_percent: int
     requires_tour: bool = False
     readers_only: bool = False
+    is_new: bool = True
+    """Whether they have not been given anything of it yet."""
 
 
 _asked = aliased(Batch, name="asked")
@@ -144,6 +146,11 @@ _open_batches = (
         Batch.qualification_percent,
         Batch.requires_tour,
         Batch.readers_only,
+        ~select(GuidelineReading.batch_id)
+        .where(
+            GuidelineReading.batch_id == Batch.id, GuidelineReading.user_id == bindparam("annotator", type_=BigInteger)
+        )
+        .exists(),
     )
     .where(
         Batch.state == written_out(BatchState.OPEN),

@@ -212,6 +212,7 @@ def desk_page(
     session: Session, reader: User, wanted: Wanted, *, before: int | None = None, limit: int = PAGE
 ) -> Page[Row]:
     """One page of what ``wanted`` keeps; it may be short, and others follow all the same."""
+    texts.catch_up(session)
     page: Page[Row] = Page([], None)
     for window in sorted({min(4 * limit, WINDOW), WINDOW}):
         found = _indexed(session, wanted, before, window)
@@ -225,6 +226,7 @@ def desk_page(
 
 def choose(session: Session, reader: User, wanted: Wanted) -> Chosen:
     """All that ``wanted`` keeps, up to ``AT_ONCE``. That they match says something of each, so they are read."""
+    texts.catch_up(session)
     rows: list[tuple[int, int, int, int]] = []
     before: int | None = None
     for _window in range(WINDOWS):

@@ -6,6 +6,7 @@ And the names of hosts, as they are compared.
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 
@@ -22,6 +23,7 @@ def network(address: str) -> str:
     return str(parsed)
 
 
+@lru_cache(maxsize=256)
 def bare_host(name: str) -> str:
     """One form of a host's name or address: lower case, no brackets, zone or dot at the end, ``::ffff:10.0.0.1`` as IPv4."""
     bare = name.strip("[]").lower().removesuffix(".")

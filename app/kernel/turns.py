@@ -58,12 +58,18 @@ class Turn:
 
     async def take(self) -> None:
         """Wait for it, also again after it was given back; see :meth:`Turns.take`."""
+        if self._seats.locked():
+            await self._wait()
+        else:
+            await self._seats.acquire()  # one is free, so this does not wait and needs no timer
+        self._held = True
+
+    async def _wait(self) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._seats.acquire()
         except TimeoutError:
             raise Unavailable(_("Too many requests at once. Nothing was stored; try again."), retry_after=5) from None
-        self._held = True
 
     def give_back(self) -> None:
         """Let the next one have it; on the event loop only."""

@@ -82,6 +82,7 @@ def _is_loopback(host: str) -> bool:
     return address.is_loopback if address else host == "localhost" or host.endswith(".localhost")
 
 
+@lru_cache(maxsize=256)
 def _address(host: str) -> IPv4Address | IPv6Address | None:
     try:
         return ip_address(host)

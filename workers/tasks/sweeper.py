@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from app.accounts.inviting import ring_if_due as ring_for_mails
 from app.accounts.upkeep import forget_old
+from app.annotations import texts
 from app.annotations.service import release_expired as release_assignments
-from app.annotations.texts import fill as make_annotations_findable
 from app.board.service import ring_for_due as ring_for_board
 from app.candidates import live
 from app.candidates import service as candidates
@@ -30,6 +30,9 @@ from workers.celery_app import app
 
 log = structlog.get_logger()
 
+STEPS = 20
+"""Steps of making annotations findable in one sweep: a thousand annotations, in a second or two."""
+
 
 def release_prompts(session: Session) -> None:
     """Take back generation leases that ran out, and ring when prompts wait."""
@@ -41,6 +44,14 @@ def release_checks(session: Session) -> None:
     """Take back the leases of checks that ran out, and ring when some wait."""
     checks.release_expired(session)
     checks.ring_if_due(session)
+
+
+def make_annotations_findable(session: Session) -> None:
+    """Each step stands by itself: it holds what somebody may be about to take back."""
+    for _step in range(STEPS):
+        if not texts.fill(session):
+            break
+        session.commit()
 
 
 SWEEPS: tuple[Callable[[Session], object], ...] = (

@@ -1,9 +1,11 @@
-"""What annotations are searched by is written with them, once; what is older is made findable in steps."""
+"""What annotations are searched by is written seconds after them, once; what is older is made findable in steps."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
-from sqlalchemy import cast, delete, select
+from sqlalchemy import Engine, cast, delete, select, text, update
 from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.orm import Session
 
@@ -16,6 +18,7 @@ from app.judgements.vocabulary import Flag, Outcome
 from app.kernel import grams
 from app.prompts.models import Batch
 from tests.factories import make_annotation, make_assignment, make_comparison, make_labelling, make_user, make_writing
+from tests.patience import PATIENCE, eventually
 
 
 @pytest.fixture
@@ -24,6 +27,7 @@ def alice(session: Session) -> User:
 
 
 def found(session: Session, query: str = "", *facets: str) -> list[int]:
+    texts.catch_up(session)
     terms = [*grams.seek(query).terms, *map(grams.quoted, facets)]
     asked = AnnotationText.terms.bool_op("@@")(cast(grams.conjunction(terms), TSQUERY))
     return list(
@@ -31,7 +35,7 @@ def found(session: Session, query: str = "", *facets: str) -> list[int]:
     )
 
 
-def test_prompt_choice_edit_and_comment_are_found_as_soon_as_they_are_recorded(session: Session, alice: User) -> None:
+def test_prompt_choice_edit_and_comment_are_found_as_soon_as_somebody_looks(session: Session, alice: User) -> None:
     item = make_comparison(session, texts=["A chosen zebra.", "A rejected okapi."])
     said = make_annotation(session, alice, item, edited_text="An edited gnu.", comment="Because of 斑马.")
     for query in ("square root", "zebra", "edited", "斑马"):
@@ -83,6 +87,7 @@ def test_answers_from_scratch_and_labelled_responses_are_found(session: Session,
 
 def test_a_phrase_does_not_reach_from_one_text_into_the_next(session: Session, alice: User) -> None:
     said = make_annotation(session, alice, make_comparison(session, texts=["ends here", "x y"]), comment="begins\nso")
+    texts.catch_up(session)
     assert session.get_one(AnnotationText, said.id).folded.startswith("begins so\nends here\n")
 
 
@@ -91,7 +96,6 @@ def test_annotations_of_before_are_made_findable_in_steps_the_newest_first(
 ) -> None:
     monkeypatch.setattr(texts, "AT_ONCE", 2)
     made = [make_annotation(session, alice).id for _ in range(5)]
-    session.execute(delete(AnnotationText))
     assert not texts.is_filled(session)
     assert [texts.fill(session), texts.oldest(session)] == [2, made[3]]
     assert [texts.fill(session) for _ in range(3)] == [2, 1, 0]
@@ -99,15 +103,63 @@ def test_annotations_of_before_are_made_findable_in_steps_the_newest_first(
     assert found(session, "square") == made
 
 
-def test_what_a_server_of_before_records_during_an_upgrade_is_made_findable(session: Session, alice: User) -> None:
+def test_of_what_came_meanwhile_the_oldest_comes_first_so_that_nothing_is_passed_over(
+    session: Session, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(texts, "AT_ONCE", 2)
+    monkeypatch.setattr(texts, "STRETCH", 3)
+    first = make_annotation(session, alice).id
+    assert texts.fill(session) == 1
+    made = [first, *(make_annotation(session, alice).id for _ in range(9))]
+    for done in (3, 5, 7, 9, 10):
+        assert not texts.is_filled(session)
+        texts.fill(session)
+        assert (
+            list(session.scalars(select(AnnotationText.annotation_id).order_by(AnnotationText.annotation_id)))
+            == (made[:done])
+        )
+    assert texts.is_filled(session)
+    assert texts.fill(session) == 0
+
+
+def test_what_is_committed_late_is_made_findable(session: Session, alice: User) -> None:
     made = [make_annotation(session, alice).id for _ in range(3)]
+    texts.fill(session)
     session.execute(delete(AnnotationText).where(AnnotationText.annotation_id == made[1]))
     assert texts.fill(session) == 1
     assert found(session, "square") == made
 
 
 def test_no_annotation_is_searched_twice(session: Session, alice: User) -> None:
-    said = make_annotation(session, alice)
-    texts.note(session, [said.id])
-    texts.note(session, [])
+    make_annotation(session, alice)
+    assert [texts.fill(session), texts.fill(session)] == [1, 0]
     assert len(session.scalars(select(AnnotationText)).all()) == len(session.scalars(select(Annotation)).all())
+
+
+def test_what_is_being_erased_is_not_indexed_as_it_was(committed: Engine) -> None:
+    """Erasing begins first: indexing waits for it, and reads what it left. It leaves the row alone that is not there yet."""
+    with Session(committed) as session:
+        said = make_annotation(session, make_user(session), comment="My name is Zebedee.").id
+        session.commit()
+    with Session(committed) as erasing, ThreadPoolExecutor() as threads:
+        erasing.execute(text("SET LOCAL session_replication_role = replica"))  # past the triggers: only its lock is asked about
+        erasing.execute(update(Annotation).where(Annotation.id == said).values(comment=""))
+        indexed = threads.submit(_fill, committed)
+        eventually(lambda: _waits(committed), PATIENCE, "indexing to wait")
+        erasing.commit()
+        assert indexed.result(PATIENCE) == 1
+    with Session(committed) as session:
+        assert "zebedee" not in session.get_one(AnnotationText, said).folded
+        assert "square" in session.get_one(AnnotationText, said).folded
+
+
+def _fill(engine: Engine) -> int:
+    with Session(engine) as session:
+        done = texts.fill(session)
+        session.commit()
+        return done
+
+
+def _waits(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        return bool(connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))

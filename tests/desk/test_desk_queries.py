@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Role, User
 from app.annotations import service as annotating
+from app.annotations import texts
 from app.annotations.models import Annotation, AnnotationText, Decision
 from app.comparisons.models import Comparison
 from app.desk import queries
@@ -87,6 +88,7 @@ def test_each_filter_keeps_what_it_asks_for(session: Session, rita: User, alice:
 
 def test_time_and_order(session: Session, rita: User, alice: User) -> None:
     said = [make_annotation(session, alice).id for _ in range(3)]
+    texts.catch_up(session)
     noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
     for place, key in enumerate(said):
         values = {"moment": noon + timedelta(days=place), "seconds": [5.0, None, 90.0][place]}

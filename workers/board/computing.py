@@ -141,21 +141,24 @@ class Cut:
         inside = np.isin(votes.one, group)
         places = np.full(total, -1)
         places[group] = np.arange(len(group))
-        fitted = votes.of(inside)
-        fitted = replace(fitted, one=places[fitted.one], other=places[fitted.other])
+        fitted = votes  # where all are linked, with what it knows of its prompts and people
+        if len(group) < total:
+            fitted = votes.of(inside)
+            fitted = replace(fitted, one=places[fitted.one], other=places[fitted.other])
         plain, _ = against(fitted, len(group), int(places[reference]))
         level: list[Interval] | None = None
         effect = None
         if self.covariate is not None and len(fitted) >= ENOUGH_FOR_LENGTH:
-            level, effect = against(fitted, len(group), int(places[reference]), self.covariate[which][inside])
+            near = np.array([each.value for each in plain])
+            level, effect = against(fitted, len(group), int(places[reference]), self.covariate[which][inside], near)
         policies = [
             self._policy(votes, place, reference, plain, level, int(places[place]))
             for place in np.unique(np.concatenate([votes.one, votes.other]))
         ]
         return Strengths(
             votes=len(votes),
-            people=len(np.unique(votes.person)),
-            prompts=len(np.unique(votes.prompt)),
+            people=votes.people.n,
+            prompts=votes.prompts.n,
             ties=int((votes.score == 0.5).sum()),
             reference=self.ballot.policies[reference],
             length_effect=None if effect is None else effect * float(np.tanh(1.0)),

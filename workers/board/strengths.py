@@ -13,8 +13,9 @@ People are a source of variance from ``PEOPLE`` on: two cannot say how others wo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,30 @@ LARGEST_STEP = 2.0
 LARGEST = 12.0
 """Log-odds beyond which a strength says no more than "always"."""
 QUANTILE = 0.975
+
+
+class Clusters(NamedTuple):
+    """What votes hang together with: for each vote a number from 0 without gaps, and how many numbers there are."""
+
+    codes: Ints
+    n: int
+
+
+class Sides(Protocol):
+    """Columns of votes, or of kinds of votes, of one length."""
+
+    @property
+    def one(self) -> Ints:
+        """Places of the policies."""
+
+    @property
+    def other(self) -> Ints:
+        """Places of the policies that they were compared with."""
+
+
+class _Kinds(NamedTuple):
+    one: Ints
+    other: Ints
 
 
 @dataclass(frozen=True)
@@ -50,7 +75,22 @@ class Votes:
 
     def of(self, which: NDArray[Any]) -> Votes:
         """Some of them, by a mask or by places."""
-        return Votes(*(column[which] for column in vars(self).values()))
+        return Votes(*(getattr(self, column.name)[which] for column in fields(self)))
+
+    @cached_property
+    def prompts(self) -> Clusters:
+        """By prompt."""
+        return _clusters(self.prompt)
+
+    @cached_property
+    def people(self) -> Clusters:
+        """By person."""
+        return _clusters(self.person)
+
+    @cached_property
+    def both(self) -> Clusters:
+        """By prompt and person."""
+        return _clusters(self.prompts.codes * self.people.n + self.people.codes)
 
 
 @dataclass(frozen=True)
@@ -93,11 +133,14 @@ def fit(
     """
     weight = np.ones(len(votes)) if ties is None else 1.0 + ties
     score = votes.score if ties is None else (votes.score + ties / 2) / weight
+    sides: Sides = votes
+    if covariate is None:
+        sides, score, weight = _by_pair(votes, score, weight, policies)
     found = np.zeros(policies + (covariate is not None)) if start is None else start.all
     for _ in range(STEPS):
-        chance = _chance(votes, found, policies, covariate)
-        slope = _slopes(votes, weight * (score - chance), policies, covariate) - RIDGE * found
-        step = np.linalg.solve(_information(votes, weight * chance * (1 - chance), policies, covariate), slope)
+        chance = _chance(sides, found, policies, covariate)
+        slope = _slopes(sides, weight * (score - chance), policies, covariate) - RIDGE * found
+        step = np.linalg.solve(_information(sides, weight * chance * (1 - chance), policies, covariate), slope)
         # far from the maximum Newton's step may overshoot into the flat; a policy that always won has no maximum at all
         found += step * min(1.0, LARGEST_STEP / max(1e-12, float(np.abs(step).max())))
         found[:policies] -= found[:policies].mean()
@@ -106,19 +149,28 @@ def fit(
     return Fit(found[:policies], None if covariate is None else float(found[policies]))
 
 
-def _chance(votes: Votes, found: Floats, policies: int, covariate: Floats | None) -> Floats:
+def _by_pair(votes: Votes, score: Floats, weight: Floats, policies: int) -> tuple[_Kinds, Floats, Floats]:
+    """All votes between two policies as one of their weight and mean score: the same likelihood where nothing else counts."""
+    pair = votes.one * policies + votes.other
+    weights = np.bincount(pair, weight, policies**2)
+    present = np.flatnonzero(weights)
+    mean = np.bincount(pair, weight * score, policies**2)[present] / weights[present]
+    return _Kinds(present // policies, present % policies), mean, np.asarray(weights[present], dtype=np.float64)
+
+
+def _chance(votes: Sides, found: Floats, policies: int, covariate: Floats | None) -> Floats:
     odds = found[votes.one] - found[votes.other]
     if covariate is not None:
         odds = odds + found[policies] * covariate
     return np.asarray(1 / (1 + np.exp(-odds)))
 
 
-def _slopes(votes: Votes, residual: Floats, policies: int, covariate: Floats | None) -> Floats:
+def _slopes(votes: Sides, residual: Floats, policies: int, covariate: Floats | None) -> Floats:
     slope = np.bincount(votes.one, residual, policies) - np.bincount(votes.other, residual, policies)
     return np.asarray(slope if covariate is None else np.append(slope, residual @ covariate), dtype=np.float64)
 
 
-def _information(votes: Votes, weight: Floats, policies: int, covariate: Floats | None) -> Floats:
+def _information(votes: Sides, weight: Floats, policies: int, covariate: Floats | None) -> Floats:
     """Minus the second derivative: policies × policies, and a row and column for the covariate; never singular."""
     pairs = np.bincount(votes.one * policies + votes.other, weight, policies**2).reshape(policies, policies)
     pairs = pairs + pairs.T
@@ -136,10 +188,14 @@ def _information(votes: Votes, weight: Floats, policies: int, covariate: Floats 
 
 
 def against(
-    votes: Votes, policies: int, reference: int, covariate: Floats | None = None
+    votes: Votes, policies: int, reference: int, covariate: Floats | None = None, near: Floats | None = None
 ) -> tuple[list[Interval], float | None]:
-    """Of each policy the log-odds of a win against ``reference``, which has 0; and the effect of the covariate."""
-    first = fit(votes, policies, covariate)
+    """Of each policy the log-odds of a win against ``reference``, which has 0; and the effect of the covariate.
+
+    ``near``: log-odds that are near what will be found, to begin from.
+    """
+    start = None if near is None else Fit(near - near.mean(), None if covariate is None else 0.0)
+    first = fit(votes, policies, covariate, start=start)
     times = np.bincount(votes.one, minlength=policies) + np.bincount(votes.other, minlength=policies)
     ties = 1 / times[votes.one] + 1 / times[votes.other]
     full = fit(votes, policies, covariate, ties, first).all
@@ -149,7 +205,7 @@ def against(
     # a vote's part in the estimate of each contrast: policies × parameters, times the slope of that vote
     influence = contrasts @ inverse
     residual = votes.score - chance
-    parts = _Clusters(votes, influence, residual, policies, covariate)
+    parts = _Parts(votes, influence, residual, policies, covariate)
     tied = float((votes.score == 0.5).mean())
     floor = np.einsum("ij,jk,ik->i", contrasts, inverse, contrasts) * (1 - tied)
     half = parts.half_width(floor)
@@ -162,7 +218,7 @@ def against(
     return intervals, first.effect
 
 
-class _Clusters:
+class _Parts:
     """Variance of the contrasts by what votes hang together with."""
 
     def __init__(
@@ -173,21 +229,20 @@ class _Clusters:
 
     def half_width(self, floor: Floats) -> Floats:
         """Half of each interval; its variance is not below ``floor``."""
-        prompts, n_prompts = _codes(self.votes.prompt)
-        people, n_people = _codes(self.votes.person)
-        by_prompt = self._variance(prompts, n_prompts)
-        if n_people < PEOPLE:
+        prompts, people = self.votes.prompts, self.votes.people
+        by_prompt = self._variance(prompts)
+        if people.n < PEOPLE:
             variance = np.maximum(by_prompt, floor)
-            return np.asarray(np.sqrt(variance) * stdtrit(max(1, n_prompts - 1), QUANTILE))
-        by_person = self._variance(people, n_people)
-        both, n_both = _codes(prompts * n_people + people)
+            return np.asarray(np.sqrt(variance) * stdtrit(max(1, prompts.n - 1), QUANTILE))
+        by_person = self._variance(people)
         variance = np.maximum.reduce(
-            [by_prompt + by_person - self._variance(both, n_both), by_prompt, by_person, floor]
+            [by_prompt + by_person - self._variance(self.votes.both), by_prompt, by_person, floor]
         )
-        return np.asarray(np.sqrt(variance) * _quantile(by_prompt, n_prompts, by_person, n_people))
+        return np.asarray(np.sqrt(variance) * _quantile(by_prompt, prompts.n, by_person, people.n))
 
-    def _variance(self, cluster: Ints, n: int) -> Floats:
+    def _variance(self, clusters: Clusters) -> Floats:
         """Of each contrast, where votes of one cluster may say the same."""
+        cluster, n = clusters
         size, votes = self.policies, self.votes
         slopes = np.bincount(cluster * size + votes.one, self.residual, n * size)
         slopes -= np.bincount(cluster * size + votes.other, self.residual, n * size)
@@ -197,10 +252,9 @@ class _Clusters:
         return np.asarray((parts**2).sum(0) * n / max(1, n - 1))
 
 
-def _codes(values: Ints) -> tuple[Ints, int]:
-    """The same clusters as numbers from 0 without gaps, and how many there are."""
+def _clusters(values: Ints) -> Clusters:
     found, codes = np.unique(values, return_inverse=True)
-    return codes.astype(np.int64), len(found)
+    return Clusters(codes.astype(np.int64), len(found))
 
 
 def _quantile(by_prompt: Any, n_prompts: Any, by_person: Any, n_people: Any) -> Floats:
@@ -238,9 +292,9 @@ def direct(votes: Votes, policies: int) -> list[Direct]:
     mean = np.bincount(pair, score, n) / count
     middle = (mean * count + 1) / (count + 2)
     residual = score - middle[pair]
-    by_prompt, prompts = _mean_variance(pair, n, votes.prompt, residual)
-    by_person, people = _mean_variance(pair, n, votes.person, residual)
-    both, _ = _mean_variance(pair, n, votes.prompt * (int(votes.person.max(initial=0)) + 1) + votes.person, residual)
+    by_prompt, prompts = _mean_variance(pair, n, votes.prompts, residual)
+    by_person, people = _mean_variance(pair, n, votes.people, residual)
+    both, _ = _mean_variance(pair, n, votes.both, residual)
     floor = (1 - ties / count) * middle * (1 - middle) / (count + 2)
     many = people >= PEOPLE
     variance = np.maximum.reduce(
@@ -270,15 +324,14 @@ def direct(votes: Votes, policies: int) -> list[Direct]:
     ]
 
 
-def _mean_variance(pair: Ints, pairs: int, cluster: Ints, residual: Floats) -> tuple[Floats, Ints]:
+def _mean_variance(pair: Ints, pairs: int, clusters: Clusters, residual: Floats) -> tuple[Floats, Ints]:
     """Of the mean of each pair, where votes of one cluster may say the same; and how many clusters each pair has."""
-    codes, n = _codes(cluster)
-    found, inverse = np.unique(pair * n + codes, return_inverse=True)
+    found, inverse = np.unique(pair * clusters.n + clusters.codes, return_inverse=True)
     sums = np.bincount(inverse, residual)
-    owner = found // n
-    clusters = np.bincount(owner, minlength=pairs)
+    owner = found // clusters.n
+    count = np.bincount(owner, minlength=pairs)
     squares = np.bincount(owner, sums**2, pairs)
-    return squares / np.bincount(pair, minlength=pairs) ** 2 * clusters / np.maximum(1, clusters - 1), clusters
+    return squares / np.bincount(pair, minlength=pairs) ** 2 * count / np.maximum(1, count - 1), count
 
 
 def linked(votes: Votes, policies: int, to: int) -> Ints:

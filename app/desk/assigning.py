@@ -22,6 +22,7 @@ from app.comparisons import asking
 from app.comparisons.given import assigned_to, is_barred, items_had
 from app.comparisons.models import Assignment, AssignmentState, Comparison
 from app.comparisons.purposes import PURPOSES, Asked, Unfit, fits
+from app.desk import offered
 from app.desk.service import GONE, Act, Done, Pick, locked, note_read, why_not
 from app.kernel.errors import refused
 from app.kernel.locales import N_
@@ -116,7 +117,10 @@ def assign(
     """
     asked = _people(session, people, teams)
     rows = locked(session, staff, picks)
-    found = Done(Act.ASSIGN, left={p.id: why for p in picks if (why := why_not(staff, Act.ASSIGN, rows.get(p.id), p))})
+    to = ", ".join(offered.called(session, staff, people, teams))
+    found = Done(
+        Act.ASSIGN, to=to, left={p.id: why for p in picks if (why := why_not(staff, Act.ASSIGN, rows.get(p.id), p))}
+    )
     kept = [pick.id for pick in picks if pick.id not in found.left]
     deal = _look(session, {rows[key].comparison_id for key in kept}, asked)
     for key in kept:
@@ -129,8 +133,8 @@ def assign(
     for batch_id, who in {(deal.of_items[item].batch_id, who) for item, who in deal.given.items()}:
         guidelines.meet(session, who, batch_id)
     for key in found.done:
-        to = deal.given[rows[key].comparison_id]
-        accounts.audit(session, staff, "annotation.assigned", "annotation", key, user=to)
+        who = deal.given[rows[key].comparison_id]
+        accounts.audit(session, staff, "annotation.assigned", "annotation", key, user=who)
     note_read(session, staff, rows, found.done)
     session.flush()
     return found

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import func, literal_column, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.accounts.models import Role, Team, User
 from app.desk.queries import Failed, Reviewed, Sort
@@ -81,11 +81,21 @@ def choices(session: Session) -> Choices:
 
 def assignees(session: Session, reader: User) -> Assignees:
     """All teams and, but for the reader, who sees the judgements here, all people with an account."""
+    called = _called(reader)
     teams = select(Team.id, Team.name).order_by(func.lower(Team.name), Team.id).limit(ASSIGNEES)
-    called = User.name if reader.role is Role.ADMIN else User.pseudonym
     people = select(User.id, called).where(User.disabled_at.is_(None), User.id != reader.id)
     people = people.order_by(func.lower(called), User.id).limit(ASSIGNEES)
     return Assignees(*([(key, name) for key, name in session.execute(each)] for each in (teams, people)))
+
+
+def called(session: Session, reader: User, people: Collection[int], teams: Collection[int]) -> list[str]:
+    """What these are called where ``reader`` chooses among them."""
+    names = select(Team.name).where(Team.id.in_(teams)), select(_called(reader)).where(User.id.in_(people))
+    return [name for query in names for name in session.scalars(query.order_by(literal_column("1")))]
+
+
+def _called(reader: User) -> InstrumentedAttribute[str]:
+    return User.name if reader.role is Role.ADMIN else User.pseudonym
 
 
 def batches_offered(session: Session) -> list[tuple[int, str]]:

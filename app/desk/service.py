@@ -48,10 +48,15 @@ class Act(StrEnum):
     """Their items to somebody, for a further judgement."""
     UNASSIGN = "unassign"
 
-    def done(self, count: int) -> str:
-        """What was done, of so many."""
+    def done(self, count: int, to: str = "") -> str:
+        """What was done, of so many; ``to``: whom they were assigned to."""
         if self is Act.ASSIGN:
-            return ngettext("Assigned the item of {n} annotation.", "Assigned the items of {n} annotations.", count)
+            return ngettext(
+                "Assigned the item of {n} annotation to {to}.",
+                "Assigned the items of {n} annotations to {to}.",
+                count,
+                to=to,
+            )
         if self is Act.UNASSIGN:
             return ngettext("Took back the item of {n} annotation.", "Took back the items of {n} annotations.", count)
         if self is Act.ACCEPT:
@@ -87,10 +92,12 @@ class Done:
     done: list[int] = field(default_factory=list)
     left: dict[int, str] = field(default_factory=dict)
     """Why each of the others was left as it is."""
+    to: str = ""
+    """Whom items were assigned to."""
 
     def said(self) -> str:
         """The same in words, the rows that were left out by name."""
-        text = self.act.done(len(self.done))
+        text = self.act.done(len(self.done), self.to)
         if not self.left:
             return text
         by_reason = sorted(self.left.items(), key=lambda each: (each[1], each[0]))

@@ -99,8 +99,10 @@ class DeskPage:
     view_name: int
     problem: str | None = None
     note: str = ""
-    to: str | None = None
-    """Whom items were to be assigned to when something was wrong; "" where nobody was chosen."""
+    to: str = ""
+    """Whom items were to be assigned to when something was wrong."""
+    assigns: bool = False
+    """Whether it was that."""
     chosen: frozenset[str] = frozenset()
 
 
@@ -287,7 +289,8 @@ def _refused(
     """The table again, with what was wrong and what was chosen."""
     form = form or RowsForm()
     chosen = frozenset(f"{pick.id}:{pick.seen}" for pick in form.picks())
-    page = _desk(request, session, user, asked, problem=wrong.message, form=form, chosen=chosen)
+    assigns = bool(_fields(wrong).keys() & {"to", "people", "teams"})
+    page = _desk(request, session, user, asked, problem=wrong.message, form=form, assigns=assigns, chosen=chosen)
     return render(request, "desk/desk.html", page, status=wrong.status)
 
 
@@ -299,6 +302,7 @@ def _desk(
     *,
     problem: str | None = None,
     form: RowsForm | None = None,
+    assigns: bool = False,
     chosen: frozenset[str] = frozenset(),
 ) -> DeskPage:
     wanted = asked.wanted(zone_of(request))
@@ -321,7 +325,8 @@ def _desk(
         view_name=VIEW_NAME,
         problem=problem,
         note=form.note if form else "",
-        to=form.to if form else None,
+        to=form.to if form else "",
+        assigns=assigns,
         chosen=chosen,
     )
 

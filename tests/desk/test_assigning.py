@@ -91,7 +91,7 @@ def test_items_go_to_the_person_before_anything_else_and_to_nobody_else(
     fresh = make_comparison(session, batch=batch)
     done = assign(session, rita, pick(*said), bea)
     assert (done.done, done.left) == ([each.id for each in said], {})
-    assert done.said() == "Assigned the items of 3 annotations."
+    assert done.said() == f"Assigned the items of 3 annotations to {bea.pseudonym}."
     assert [seats_of(session, each) for each in said] == [(2, 1, 0)] * 3
     kept(session)
     other = make_user(session, name="Carl")

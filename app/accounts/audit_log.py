@@ -96,6 +96,8 @@ ACTIONS: dict[str, tuple[Kind, str]] = {
     "annotation.returned": (Kind.WORK, N_("returned an annotation")),
     "annotation.adjudicated": (Kind.WORK, N_("said which judgement of an item holds")),
     "annotation.adjudication_ended": (Kind.WORK, N_("let all judgements of an item count again")),
+    "annotation.assigned": (Kind.WORK, N_("assigned an item for one more judgement")),
+    "annotation.unassigned": (Kind.WORK, N_("took an assigned item back")),
     "batch.append": (Kind.WORK, N_("added prompts to a batch")),
     "batch.assign": (Kind.WORK, N_("changed whom a batch is assigned to")),
     "batch.check": (Kind.WORK, N_("had responses checked again")),

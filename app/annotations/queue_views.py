@@ -30,7 +30,9 @@ router = APIRouter()
 
 
 EMPTY = {
-    Queue.PENDING: N_("Nothing in progress. Items you opened but have not written anything in appear here."),
+    Queue.PENDING: N_(
+        "Nothing in progress. Items that you opened or were assigned, and have not written anything in, appear here."
+    ),
     Queue.DRAFTS: N_("No drafts. What you write is saved as you type and stays here until you submit it."),
     Queue.SUBMITTED: N_("Nothing submitted yet. You can correct submissions here until their batch closes."),
     Queue.SKIPPED: N_("You have not skipped anything."),

@@ -39,7 +39,7 @@ SEARCHED = 4_000
 
 
 class Queue(StrEnum):
-    """``pending``: opened, nothing saved. ``drafts``: with one. ``returned``: a reviewer asks for a correction."""
+    """``pending``: opened or assigned, nothing saved. ``drafts``: with one. ``returned``: a reviewer asks for a correction."""
 
     PENDING = "pending"
     DRAFTS = "drafts"

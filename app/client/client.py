@@ -318,3 +318,12 @@ class Client(Connection):
     def give_back(self, rows: Iterable[o.RowOut], note: str) -> o.DoneOut:
         """Return up to a thousand of what was found to their annotators, with one note; as :meth:`accept`."""
         return self._wire.read(o.DoneOut, "POST", "/desk/return", json={"rows": named(rows), "note": note})
+
+    def assign(self, rows: Iterable[o.RowOut], people: Iterable[int] = (), teams: Iterable[int] = ()) -> o.DoneOut:
+        """Ask for one more judgement of the items of up to a thousand, each of one of these people or teams."""
+        body = {"rows": named(rows), "people": list(people), "teams": list(teams)}
+        return self._wire.read(o.DoneOut, "POST", "/desk/assign", json=body)
+
+    def unassign(self, rows: Iterable[o.RowOut]) -> o.DoneOut:
+        """Take their items back from those whom they were assigned to and who have not begun them."""
+        return self._wire.read(o.DoneOut, "POST", "/desk/unassign", json={"rows": named(rows)})

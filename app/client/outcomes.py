@@ -310,6 +310,7 @@ class RowOut(Answer):
     holds: bool
     overruled: bool
     retracted: bool
+    assigned: bool
     verdict: str | None
     seconds: float | None
     created_at: datetime

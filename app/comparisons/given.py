@@ -16,6 +16,7 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Integer,
+    ScalarSelect,
     Select,
     SQLColumnExpression,
     and_,
@@ -59,8 +60,7 @@ _item = aliased(Comparison, name="item")
 
 def assigned_to(annotator: Id, batch: Id) -> ColumnElement[bool]:
     """Whether a batch is assigned to ``annotator``, or to nobody in particular, and they are not barred from it."""
-    named = select(_person.barred).where(_person.batch_id == batch, _person.user_id == annotator)
-    barred = named.correlate_except(_person).scalar_subquery()  # null where they are not named
+    barred = _barred(annotator, batch)
     # with a LIMIT, as everything that a claim looks up: a join would be planned by statistics of almost nothing
     is_in = select(_member.team_id).where(_member.user_id == annotator, _member.team_id == _team.team_id).limit(ONE)
     in_team = (
@@ -72,6 +72,17 @@ def assigned_to(annotator: Id, batch: Id) -> ColumnElement[bool]:
     )
     restricted = select(_asked.assigned_only).where(_asked.id == batch).correlate_except(_asked).scalar_subquery()
     return and_(barred.is_not(True), or_(restricted.is_(False), barred.is_(False), in_team.is_not(None)))
+
+
+def is_barred(annotator: Id, batch: Id) -> ColumnElement[bool]:
+    """Whether ``annotator`` gets nothing new of a batch, whatever their teams."""
+    return _barred(annotator, batch).is_(True)
+
+
+def _barred(annotator: Id, batch: Id) -> ScalarSelect[bool]:
+    """Null where they are not named."""
+    named = select(_person.barred).where(_person.batch_id == batch, _person.user_id == annotator)
+    return named.correlate_except(_person).scalar_subquery()
 
 
 def annotators_of(batch: Id) -> Select[int]:

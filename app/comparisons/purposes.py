@@ -40,6 +40,19 @@ class Asked(Enum):
     KNOWN_ANSWER = auto()
 
 
+class Unfit(Enum):
+    """Why a comparison is not for an annotator, whatever its batch gives them."""
+
+    READ = auto()
+    """They have read another's judgement of its prompt."""
+    MEASURED = auto()
+    """It measures them."""
+    LANGUAGE = auto()
+    """They do not read its language."""
+    PURPOSE = auto()
+    """They have met the same responses for a purpose that it is never met with, or it is not in use."""
+
+
 class After(Enum):
     """What follows the submit of a judgement."""
 
@@ -69,12 +82,20 @@ class Entry:
     """Whether what is said of it are labels of steps, which are exported by themselves."""
     compares: bool = False
     """Whether what is said of it prefers one response to another."""
+    asked_again: bool = False
+    """Whether staff may ask for one more judgement of it: a second opinion. Two answers that people wrote are none."""
 
 
 PURPOSES: Mapping[Purpose, Entry] = MappingProxyType(
     {
         Purpose.COLLECT: Entry(
-            Asked.WORK, "", never_with=Purpose.GOLD, after=(After.VERIFY_EDIT,), trains=True, compares=True
+            Asked.WORK,
+            "",
+            never_with=Purpose.GOLD,
+            after=(After.VERIFY_EDIT,),
+            trains=True,
+            compares=True,
+            asked_again=True,
         ),
         Purpose.GOLD: Entry(
             Asked.KNOWN_ANSWER,
@@ -87,7 +108,7 @@ PURPOSES: Mapping[Purpose, Entry] = MappingProxyType(
         # those who judged the prompt may verify an edit of it, but for the one who wrote it
         Purpose.VERIFY_EDIT: Entry(Asked.WORK, "verifies an edit"),
         Purpose.WRITE: Entry(Asked.WORK, "", trains=True),
-        Purpose.STEPS: Entry(Asked.WORK, "", labels=True),
+        Purpose.STEPS: Entry(Asked.WORK, "", labels=True, asked_again=True),
     }
 )
 
@@ -126,25 +147,29 @@ def suits(
 ) -> list[ColumnElement[bool]]:
     """The conditions under which ``annotator`` may judge a comparison of ``batch``, met or not.
 
-    The batch :func:`gives` them items. The comparison is in use. The annotator is not the one whom it measures, has not read
-    another's judgement of its prompt, has not met the same responses for a purpose that it is never met with, and reads its
-    language.
+    The batch :func:`gives` them items, and it :func:`fits` them.
     """
+    return [gives(annotator, batch), *fits(annotator, batch, *asked).values()]
+
+
+def fits(
+    annotator: SQLColumnExpression[int], batch: SQLColumnExpression[int], *asked: Asked
+) -> dict[Unfit, ColumnElement[bool]]:
+    """The conditions on the comparison alone, by what is so where one does not hold."""
     read = (
         select(JudgementRead.prompt_id)
         .where(JudgementRead.prompt_id == Comparison.prompt_id, JudgementRead.user_id == annotator)
         .limit(ONE)
         .scalar_subquery()
     )
-    return [
-        gives(annotator, batch),
-        read.is_(None),
-        or_(Comparison.not_for_id.is_(None), Comparison.not_for_id != annotator),
-        _reads(annotator, batch),
-        or_(
+    return {
+        Unfit.READ: read.is_(None),
+        Unfit.MEASURED: or_(Comparison.not_for_id.is_(None), Comparison.not_for_id != annotator),
+        Unfit.LANGUAGE: _reads(annotator, batch),
+        Unfit.PURPOSE: or_(
             *(_may_have(annotator, purpose, entry) for purpose, entry in PURPOSES.items() if entry.claimed_as in asked)
         ),
-    ]
+    }
 
 
 def _reads(annotator: SQLColumnExpression[int], batch: SQLColumnExpression[int]) -> ColumnElement[bool]:

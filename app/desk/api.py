@@ -14,9 +14,10 @@ from app.accounts.idempotency import TAKES_KEY, once
 from app.accounts.models import User
 from app.annotations import texts
 from app.annotations.models import Review
-from app.desk import items, queries, service
+from app.desk import assigning, items, queries, service
 from app.desk.forms import (
     AdjudicationOut,
+    AssignIn,
     ChosenOut,
     DeskList,
     DoneOut,
@@ -150,6 +151,27 @@ def give_back(request: Request, session: DbSession, user: ApiReviewer, body: Ret
         body,
         lambda: service.review_many(session, user, Act.RETURN, body.picks(), body.note),
     )
+
+
+@router.post("/assign", response_model=DoneOut, dependencies=[TAKES_KEY])
+def assign(request: Request, session: DbSession, user: ApiReviewer, body: AssignIn) -> Response:
+    """Ask for one more judgement of the items of many annotations: each of one of the people who are named or in the teams.
+
+    Whoever has judged an item, has read a judgement of it, or would not be given it from the queue is not asked about it; rows
+    for which nobody is left are left as they are, and named, as are those that have changed since they were read. Who is asked
+    is not told why.
+    """
+
+    def act() -> Done:
+        return assigning.assign(session, user, body.picks(), body.people, body.teams)
+
+    return _act(session, user, request, body, act)
+
+
+@router.post("/unassign", response_model=DoneOut, dependencies=[TAKES_KEY])
+def unassign(request: Request, session: DbSession, user: ApiReviewer, body: RowsIn) -> Response:
+    """Take back the items of many annotations from those whom they were assigned to, where they have not begun them."""
+    return _act(session, user, request, body, lambda: assigning.unassign(session, user, body.picks()))
 
 
 @router.post("/retract", response_model=DoneOut, dependencies=[TAKES_KEY])

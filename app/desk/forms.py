@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.annotations.models import Decision
 from app.comparisons.models import Purpose
+from app.desk.offered import ASSIGNEES
 from app.desk.queries import AT_ONCE, Failed, Reviewed, Sort, Wanted
 from app.desk.service import REASON_LIMIT, VIEW_FILTERS, VIEW_NAME, Act, Pick
 from app.judgements.judgement import Draft
@@ -39,6 +40,7 @@ _ROW: dict[str, Any] = {
     "holds": False,
     "overruled": False,
     "retracted": False,
+    "assigned": False,
     "verdict": "returned",
     "seconds": 41.5,
     "created_at": "2026-11-23T10:04:12Z",
@@ -140,6 +142,17 @@ class RetractIn(RowsIn):
     reason: str = Field(min_length=1, max_length=REASON_LIMIT, description="Why; kept with each.")
 
 
+class AssignIn(RowsIn):
+    """Rows whose items are assigned for one more judgement, and who may get them."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"rows": [{"id": 41, "seen": 3}], "people": [7]}]}
+    )
+
+    people: list[Id] = Field(default=[], max_length=ASSIGNEES, description="Their ids.")
+    teams: list[Id] = Field(default=[], max_length=ASSIGNEES, description="Ids of teams: everybody in them.")
+
+
 class HoldsIn(BaseModel):
     """Why a judgement is the one of its item that holds."""
 
@@ -179,6 +192,7 @@ class RowOut(BaseModel):
     holds: bool = Field(description="Whether a reviewer chose it as the judgement of its item that holds.")
     overruled: bool = Field(description="Whether a reviewer chose another one, so that it does not count.")
     retracted: bool
+    assigned: bool = Field(description="Whether its item waits for somebody whom it was assigned to.")
     verdict: Decision | None = Field(description="The latest review, or null.")
     seconds: float | None = Field(description="How long its annotator was active, where that was measured.")
     created_at: datetime

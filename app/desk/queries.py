@@ -23,8 +23,9 @@ from app.accounts.models import User
 from app.annotations import texts
 from app.annotations.models import OVERRULED, STANDING, Adjudication, Annotation, AnnotationText, Decision, Review
 from app.annotations.queues import BEGINNING
+from app.comparisons import asking
 from app.comparisons.claims import in_work, mark_read
-from app.comparisons.models import Comparison, Purpose
+from app.comparisons.models import Assignment, Comparison, Purpose
 from app.comparisons.purposes import PURPOSES
 from app.desk.models import DeskView
 from app.findings.models import STANDS, Check, Finding
@@ -43,8 +44,6 @@ AT_ONCE = 1_000
 """Annotations that can be chosen and acted on at once."""
 WINDOWS = 10
 """Windows that choosing all that match reads at most."""
-OFFERED = 200
-"""Batches, rounds and people offered to filter by."""
 
 
 class Sort(StrEnum):
@@ -129,6 +128,8 @@ class Row:
     holds: bool
     """Whether a reviewer chose it as the judgement of its item that holds."""
     retracted: bool
+    assigned: bool
+    """Whether its item waits for somebody who was asked for one more judgement of it."""
     verdict: Decision | None
     seen: int
     """Of its latest review, 0 where there is none: who acts on it says what they had before them."""
@@ -193,6 +194,7 @@ _holds = (
     .correlate(Annotation)
     .exists()
 )
+_is_asked: Select[Any] = select(literal_column("1")).where(Assignment.comparison_id == Annotation.comparison_id)
 _fails: Select[Any] = (
     select(literal_column("1")).select_from(Finding).join(Check, STANDS).where(Finding.passed.is_(False))
 )
@@ -241,34 +243,6 @@ def choose(session: Session, reader: User, wanted: Wanted) -> Chosen:
     chosen = rows[:AT_ONCE]
     mark_read(session, reader.id, (prompt for _, _, prompt, who in chosen if who != reader.id))
     return Chosen([(key, seen) for key, seen, _, _ in chosen], len(rows) <= AT_ONCE and before is None)
-
-
-def batches_offered(session: Session) -> list[tuple[int, str]]:
-    """Batches to filter by, newest first."""
-    query = select(Batch.id, Batch.name).order_by(Batch.id.desc()).limit(OFFERED)
-    return [(row.id, row.name) for row in session.execute(query)]
-
-
-def attributes_offered(session: Session) -> list[tuple[str, str]]:
-    """What responses can be rated as, with their values as :class:`Wanted` takes them: ``helpful=3`` and "Helpful: High"."""
-    query = select(Batch.attributes).order_by(Batch.id.desc()).limit(OFFERED)
-    found: dict[str, str] = {}
-    for attributes in session.scalars(query):
-        for each in attributes:
-            for level, words in enumerate(each["scale"], 1):
-                found.setdefault(f"{each['name']}={level}", f"{each['label']}: {words}")
-    return list(found.items())[:OFFERED]
-
-
-def rounds_offered(session: Session) -> list[int]:
-    """The numbers of the rounds, the latest first."""
-    return list(session.scalars(select(Round.number).order_by(Round.number.desc()).limit(OFFERED)))
-
-
-def people_offered(session: Session) -> list[tuple[str, str]]:
-    """Pseudonyms and names of those with an account. The names are for admins alone."""
-    query = select(User.pseudonym, User.name).where(User.disabled_at.is_(None)).order_by(User.id).limit(OFFERED)
-    return [(row.pseudonym, row.name) for row in session.execute(query)]
 
 
 def views_of(session: Session, user: User) -> list[DeskView]:
@@ -356,6 +330,7 @@ def _read(reader: User, wanted: Wanted, ids: Sequence[int]) -> Select[Any]:
             OVERRULED,
             _holds,
             Annotation.retraction_id.is_not(None),
+            _is_asked.where(asking.waits()).correlate(Annotation).exists(),
             Review.verdict,
             func.coalesce(Review.id, 0),
             AnnotationText.seconds,

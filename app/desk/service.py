@@ -44,9 +44,21 @@ class Act(StrEnum):
     ACCEPT = "accept"
     RETURN = "return"
     RETRACT = "retract"
+    ASSIGN = "assign"
+    """Their items to somebody, for a further judgement."""
+    UNASSIGN = "unassign"
 
-    def done(self, count: int) -> str:
-        """What was done, of so many."""
+    def done(self, count: int, to: str = "") -> str:
+        """What was done, of so many; ``to``: whom they were assigned to."""
+        if self is Act.ASSIGN:
+            return ngettext(
+                "Assigned the item of {n} annotation to {to}.",
+                "Assigned the items of {n} annotations to {to}.",
+                count,
+                to=to,
+            )
+        if self is Act.UNASSIGN:
+            return ngettext("Took back the item of {n} annotation.", "Took back the items of {n} annotations.", count)
         if self is Act.ACCEPT:
             return ngettext("Accepted {n} annotation.", "Accepted {n} annotations.", count)
         if self is Act.RETURN:
@@ -80,10 +92,12 @@ class Done:
     done: list[int] = field(default_factory=list)
     left: dict[int, str] = field(default_factory=dict)
     """Why each of the others was left as it is."""
+    to: str = ""
+    """Whom items were assigned to."""
 
     def said(self) -> str:
         """The same in words, the rows that were left out by name."""
-        text = self.act.done(len(self.done))
+        text = self.act.done(len(self.done), self.to)
         if not self.left:
             return text
         by_reason = sorted(self.left.items(), key=lambda each: (each[1], each[0]))
@@ -106,14 +120,14 @@ def review_many(session: Session, staff: User, act: Act, picks: Sequence[Pick], 
     note = note.strip() if act is Act.RETURN else ""
     if act is Act.RETURN and not note:
         raise refused("note", _("Write what to look at again."))
-    rows = _locked(session, staff, picks)
+    rows = locked(session, staff, picks)
     mine = {"reviewer_id": staff.id, "verdict": verdict, "note": note}
     found, new = Done(act), []
     for pick in picks:
         row = rows.get(pick.id)
         if row is not None and _is_repeated(row, pick, mine):
             found.done.append(pick.id)
-        elif (why := _why_not(staff, act, row, pick)) is not None:
+        elif (why := why_not(staff, act, row, pick)) is not None:
             found.left[pick.id] = why
         else:
             new.append(pick.id)
@@ -121,7 +135,7 @@ def review_many(session: Session, staff: User, act: Act, picks: Sequence[Pick], 
         session.execute(insert(Review), [{"annotation_id": key, **mine} for key in new])
     for key in new:
         accounts.audit(session, staff, f"annotation.{verdict.value}", "annotation", key)
-    _note_read(session, staff, rows, [*new, *found.done])
+    note_read(session, staff, rows, [*new, *found.done])
     found.done.extend(new)
     session.flush()
     return found
@@ -136,13 +150,13 @@ def retract_many(session: Session, staff: User, picks: Sequence[Pick], reason: s
     """
     if staff.role is not Role.ADMIN:
         raise Forbidden(_("Only admins retract annotations."))
-    rows = _locked(session, staff, picks)
-    why = {pick.id: _why_not(staff, Act.RETRACT, rows.get(pick.id), pick) for pick in picks}
+    rows = locked(session, staff, picks)
+    why = {pick.id: why_not(staff, Act.RETRACT, rows.get(pick.id), pick) for pick in picks}
     found = Done(Act.RETRACT, [key for key, left in why.items() if left is None])
     found.left.update({key: left for key, left in why.items() if left is not None})
     if found.done:
         lineage.retract_each(session, staff, found.done, reason)
-    _note_read(session, staff, rows, found.done)
+    note_read(session, staff, rows, found.done)
     return found
 
 
@@ -243,7 +257,7 @@ def check_number(picks: Sequence[Pick]) -> None:
         raise refused("rows", _("At most {most} annotations can be selected at once.", most=number(AT_ONCE)))
 
 
-def _locked(session: Session, staff: User, picks: Sequence[Pick]) -> Mapping[int, Any]:
+def locked(session: Session, staff: User, picks: Sequence[Pick]) -> Mapping[int, Any]:
     """The rows of ``picks`` by id, locked in the order of their ids: nothing corrects or retracts one of them meanwhile."""
     check_number(picks)
     ids = [pick.id for pick in picks]
@@ -257,6 +271,7 @@ def _locked(session: Session, staff: User, picks: Sequence[Pick]) -> Mapping[int
             Annotation.annotator_id,
             (Annotation.superseded_by_id.is_not(None) | Annotation.withdrawn_at.is_not(None)).label("changed"),
             Annotation.retraction_id,
+            Annotation.comparison_id,
             Comparison.prompt_id,
             Comparison.prompt_id.in_(in_work(staff.id)).label("worked_on"),
             Batch.state.label("batch_state"),
@@ -278,13 +293,13 @@ def _is_repeated(row: Any, pick: Pick, mine: Mapping[str, object]) -> bool:
     return row.seen > pick.seen and all(getattr(row, name) == value for name, value in mine.items())
 
 
-def _why_not(staff: User, act: Act, row: Any, pick: Pick) -> str | None:
+def why_not(staff: User, act: Act, row: Any, pick: Pick) -> str | None:
     """Why a row is left as it is; None where it is not."""
     if row is None:
         return GONE
     reasons = {
         CHANGED: row.changed,
-        RETRACTED: row.retraction_id is not None,
+        RETRACTED: act is not Act.ASSIGN and row.retraction_id is not None,  # what it said may be asked anew
         REVIEWED: row.seen != pick.seen,
         OWN: act is Act.ACCEPT and row.annotator_id == staff.id,
         CLOSED: act is Act.RETURN and row.batch_state is BatchState.CLOSED,
@@ -293,7 +308,7 @@ def _why_not(staff: User, act: Act, row: Any, pick: Pick) -> str | None:
     return next((why for why, holds in reasons.items() if holds), None)
 
 
-def _note_read(session: Session, staff: User, rows: Mapping[int, Any], ids: Sequence[int]) -> None:
+def note_read(session: Session, staff: User, rows: Mapping[int, Any], ids: Sequence[int]) -> None:
     """Whoever acts on a judgement knows of it."""
     mark_read(session, staff.id, (rows[key].prompt_id for key in ids if rows[key].annotator_id != staff.id))
 

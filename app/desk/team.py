@@ -14,6 +14,7 @@ from app.accounts.models import User
 from app.annotations.models import Annotation
 from app.board import queries as board
 from app.board.results import Agreement, Alpha, Reliable
+from app.comparisons import asking
 from app.comparisons.models import Assignment, AssignmentState, Comparison
 from app.comparisons.purposes import is_asked_for
 from app.desk import counting, rates
@@ -200,7 +201,7 @@ def _at_work(session: Session) -> list[AtWork]:
             func.count().label("open_items"),
             func.max(Assignment.created_at).label("opened"),
         )
-        .where(Assignment.state == AssignmentState.ACTIVE, Assignment.lease_until > func.now())
+        .where(Assignment.state == AssignmentState.ACTIVE, Assignment.lease_until > func.now(), ~asking.waits())
         .group_by(Assignment.annotator_id)
         .subquery()
     )

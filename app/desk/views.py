@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -16,16 +16,15 @@ from app.accounts.access import Admin, Reviewer
 from app.accounts.models import Role, User
 from app.annotations import texts
 from app.annotations.models import Annotation
-from app.desk import items, queries, service
+from app.desk import assigning, items, offered, queries, service
 from app.desk.forms import Asked
 from app.desk.items import Item
 from app.desk.models import DeskView
-from app.desk.queries import AT_ONCE, Failed, Reviewed, Row, Sort
-from app.desk.service import REASON_LIMIT, VIEW_NAME, Act, Pick
-from app.judgements.vocabulary import STRONGEST_FIRST, Flag, Outcome
+from app.desk.offered import Assignees, Choices
+from app.desk.queries import AT_ONCE, Row
+from app.desk.service import REASON_LIMIT, VIEW_NAME, Act, Done, Pick
 from app.kernel.db import DbSession
 from app.kernel.errors import AppError, BadInput, Conflict
-from app.kernel.locales import N_
 from app.kernel.locales import gettext as _
 from app.kernel.paging import Page
 from app.lineage.reach import Reach, reach
@@ -33,7 +32,7 @@ from app.quality.forms import Words
 from app.quality.queries import access_annotation
 from app.shell.web import is_exchange, redirect, render
 from app.shell.zones import zone_of
-from training.formats.languages import NAMES, named
+from training.formats.languages import named
 
 router = APIRouter(prefix="/desk")
 
@@ -44,19 +43,6 @@ Filters = Annotated[Asked, Query()]
 Text = Annotated[Words, Form()]
 
 NOT_KEPT = {"cache-control": "no-store"}
-SORTS = {
-    Sort.NEWEST: N_("Newest first"),
-    Sort.OLDEST: N_("Oldest first"),
-    Sort.QUICKEST: N_("Quickest first"),
-    Sort.SLOWEST: N_("Slowest first"),
-}
-REVIEWED = {
-    Reviewed.NOBODY: N_("Not reviewed"),
-    Reviewed.ACCEPTED: N_("Accepted"),
-    Reviewed.RETURNED: N_("Returned"),
-    Reviewed.ADJUDICATED: N_("Item settled"),
-}
-FAILED = {Failed.CHOSEN: N_("Of the chosen response"), Failed.EDIT: N_("Of the edit")}
 
 
 class RowsForm(BaseModel):
@@ -67,6 +53,13 @@ class RowsForm(BaseModel):
     row: list[str] = Field(default_factory=list, max_length=AT_ONCE)
     rows: str = Field(default="", max_length=ROWS_LIMIT)
     note: Words = ""
+    to: str = Field(default="", max_length=40)
+    """Whom items are assigned to: ``person:7`` or ``team:3``."""
+
+    def named(self, kind: str) -> list[int]:
+        """The id of a person or a team that was chosen; none where another kind was."""
+        chosen, _, key = self.to.partition(":")
+        return [int(key)] if chosen == kind and key.isascii() and key.isdecimal() and len(key) < 19 else []
 
     def picks(self) -> list[Pick]:
         """The rows, each once. What cannot be read is no row."""
@@ -86,23 +79,6 @@ class RetractForm(RowsForm):
 
 
 @dataclass(frozen=True)
-class Choices:
-    """What can be filtered by."""
-
-    batches: Sequence[tuple[int, str]]
-    rounds: Options
-    people: Sequence[tuple[str, str]]
-    attributes: Options
-    outcomes: Options
-    strengths: Options
-    flags: Options
-    reviewed: Options
-    failed: Options
-    languages: Sequence[str]
-    sorts: Options
-
-
-@dataclass(frozen=True)
 class DeskPage:
     """Context of ``desk/desk.html``. ``names``: for admins, who know people by name anyway."""
 
@@ -115,6 +91,7 @@ class DeskPage:
     more: bool
     """Whether a filter that is not in the first line is given."""
     choices: Choices
+    assignees: Assignees
     language: str
     views: Sequence[DeskView]
     names: bool
@@ -122,6 +99,10 @@ class DeskPage:
     view_name: int
     problem: str | None = None
     note: str = ""
+    to: str = ""
+    """Whom items were to be assigned to when something was wrong."""
+    assigns: bool = False
+    """Whether it was that."""
     chosen: frozenset[str] = frozenset()
 
 
@@ -179,7 +160,8 @@ def accept(
     request: Request, session: DbSession, user: Reviewer, asked: Filters, form: Annotated[RowsForm, Form()]
 ) -> Response:
     """Accept the chosen rows, as far as they are as they were."""
-    return _review(request, session, user, asked, Act.ACCEPT, form)
+    act = Act.ACCEPT
+    return _act(request, session, user, asked, form, lambda: service.review_many(session, user, act, form.picks()))
 
 
 @router.post("/return")
@@ -187,7 +169,37 @@ def give_back(
     request: Request, session: DbSession, user: Reviewer, asked: Filters, form: Annotated[RowsForm, Form()]
 ) -> Response:
     """Return the chosen rows with one note, as far as they are as they were."""
-    return _review(request, session, user, asked, Act.RETURN, form)
+    return _act(
+        request,
+        session,
+        user,
+        asked,
+        form,
+        lambda: service.review_many(session, user, Act.RETURN, form.picks(), form.note),
+    )
+
+
+@router.post("/assign")
+def assign(
+    request: Request, session: DbSession, user: Reviewer, asked: Filters, form: Annotated[RowsForm, Form()]
+) -> Response:
+    """Ask a person, or one of a team, for one more judgement of each item of the chosen rows."""
+    return _act(
+        request,
+        session,
+        user,
+        asked,
+        form,
+        lambda: assigning.assign(session, user, form.picks(), form.named("person"), form.named("team")),
+    )
+
+
+@router.post("/unassign")
+def unassign(
+    request: Request, session: DbSession, user: Reviewer, asked: Filters, form: Annotated[RowsForm, Form()]
+) -> Response:
+    """Ask nobody any more who was asked about an item of the chosen rows and has not begun it."""
+    return _act(request, session, user, asked, form, lambda: assigning.unassign(session, user, form.picks()))
 
 
 @router.post("/retract")
@@ -261,9 +273,11 @@ def delete_view(request: Request, session: DbSession, user: Reviewer, view_id: i
     return redirect(request, _url(asked), flash=_("Deleted."))
 
 
-def _review(request: Request, session: Session, user: User, asked: Asked, act: Act, form: RowsForm) -> Response:
+def _act(
+    request: Request, session: Session, user: User, asked: Asked, form: RowsForm, act: Callable[[], Done]
+) -> Response:
     try:
-        done = service.review_many(session, user, act, form.picks(), form.note)
+        done = act()
     except BadInput as wrong:
         return _refused(request, session, user, asked, wrong, form)
     return redirect(request, _url(asked), flash=done.said())
@@ -275,7 +289,8 @@ def _refused(
     """The table again, with what was wrong and what was chosen."""
     form = form or RowsForm()
     chosen = frozenset(f"{pick.id}:{pick.seen}" for pick in form.picks())
-    page = _desk(request, session, user, asked, problem=wrong.message, note=form.note, chosen=chosen)
+    assigns = bool(_fields(wrong).keys() & {"to", "people", "teams"})
+    page = _desk(request, session, user, asked, problem=wrong.message, form=form, assigns=assigns, chosen=chosen)
     return render(request, "desk/desk.html", page, status=wrong.status)
 
 
@@ -286,7 +301,8 @@ def _desk(
     asked: Asked,
     *,
     problem: str | None = None,
-    note: str = "",
+    form: RowsForm | None = None,
+    assigns: bool = False,
     chosen: frozenset[str] = frozenset(),
 ) -> DeskPage:
     wanted = asked.wanted(zone_of(request))
@@ -300,31 +316,18 @@ def _desk(
         first=asked.before is None,
         filtered=bool(wanted),
         more=any(getattr(asked, name) for name in Asked.model_fields if name not in simple | {"before"}),
-        choices=_choices(session),
+        choices=offered.choices(session),
+        assignees=offered.assignees(session, user),
         language=named([wanted.language]) if wanted.language else "",
         views=queries.views_of(session, user),
         names=user.role is Role.ADMIN,
         whole=texts.is_filled(session),
         view_name=VIEW_NAME,
         problem=problem,
-        note=note,
+        note=form.note if form else "",
+        to=form.to if form else "",
+        assigns=assigns,
         chosen=chosen,
-    )
-
-
-def _choices(session: Session) -> Choices:
-    return Choices(
-        batches=queries.batches_offered(session),
-        rounds=[(each, _("Round {n}", n=each)) for each in queries.rounds_offered(session)],
-        people=queries.people_offered(session),
-        attributes=queries.attributes_offered(session),
-        outcomes=[(each.value, each.label) for each in Outcome],
-        strengths=[(each.value, each.label) for each in STRONGEST_FIRST],
-        flags=[(each.value, each.label) for each in Flag],
-        reviewed=[(each.value, _(words)) for each, words in REVIEWED.items()],
-        failed=[(each.value, _(words)) for each, words in FAILED.items()],
-        languages=sorted(NAMES.values()),
-        sorts=[(each.value, _(words)) for each, words in SORTS.items() if each is not Sort.NEWEST],
     )
 
 

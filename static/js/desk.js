@@ -1,5 +1,5 @@
-// The desk: rows are walked and chosen by keys, and what was chosen is accepted or returned. The keys work only while the table has the
-// focus; the page works without them.
+// The desk: rows are walked and chosen by keys, and what was chosen is accepted, returned or assigned. The keys work only while
+// the table has the focus; the page works without them.
 
 import { announce, reachable } from "./base.js";
 import { t, tn } from "./text.js";
@@ -75,6 +75,14 @@ function chooseCurrent() {
   if (!all && !chosen().length && current()) choose(current(), true);
 }
 
+/** Open the part of the bar that an act needs something from, and go to its field. */
+function write(part, field) {
+  chooseCurrent();
+  find(part).open = true;
+  desk.querySelector(field).focus();
+}
+
+const SENT_BY = { "desk-note": "send-return", "desk-to": "send-assign" };
 const KEYS = {
   j: () => move(1),
   k: () => move(-1),
@@ -86,19 +94,17 @@ const KEYS = {
     chooseCurrent();
     desk.requestSubmit(find("accept"));
   },
-  r: () => {
-    chooseCurrent();
-    find("return").open = true;
-    desk.querySelector("#desk-note").focus();
-  },
+  r: () => write("return", "#desk-note"),
+  g: () => write("assign", "#desk-to"),
 };
 
 function read(event) {
   const { isCommand, isComposing, isSend, meaning } = globalThis.corralRead;
-  if (event.target.id === "desk-note") {
+  const send = SENT_BY[event.target.id];
+  if (send) {
     if (isSend(event)) {
       event.preventDefault();
-      desk.requestSubmit(find("send-return"));
+      desk.requestSubmit(find(send));
     }
     return;
   }

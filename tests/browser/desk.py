@@ -13,6 +13,14 @@ def open_return(page: Page) -> None:
     page.locator("#desk-note:focus").wait_for()
 
 
+def open_assign(page: Page) -> None:
+    """Choose a row and begin to say whom its item is assigned to."""
+    page.locator("[data-open]").first.focus()
+    page.keyboard.press("x")
+    page.keyboard.press("g")
+    page.locator("#desk-to:focus").wait_for()
+
+
 def open_row(page: Page) -> None:
     page.locator("[data-open]").first.focus()
     page.keyboard.press("Enter")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from playwright.sync_api import Page
 
 from app.accounts.models import Role
-from tests.browser.desk import open_holds, open_return, open_row, open_table, preview_retraction
+from tests.browser.desk import open_assign, open_holds, open_return, open_row, open_table, preview_retraction
 from tests.browser.judging import note_mark, open_marks, rank_and_improve
 from tests.browser.signing import enter_password, reset_step, show_secret
 
@@ -235,6 +235,7 @@ STOPS = [
     Stop("quality/reviews.html", "/review"),
     Stop("quality/review.html", "/review/annotations/{said}"),
     Stop("desk/desk.html", "/desk", act=open_return),
+    Stop("desk/desk.html", "/desk", act=open_assign),
     Stop("desk/desk.html", "/desk?q=x&edited=1", Role.REVIEWER),
     Stop("desk/desk.html", "/desk", act=open_row),
     Stop("desk/item.html", "/desk/annotations/{said}", act=open_holds),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from app.prompts.models import Batch
 from tests.browser.conftest import Site
+from tests.browser.hand import Hand
 from tests.browser.items import item_of, stored, wait_for_next
 from tests.browser.test_reading import open_texts, select
 from tests.factories import make_assignment, make_batch, make_comparison, make_user
@@ -23,24 +24,6 @@ BOXES = """() => [...document.querySelectorAll(".response__text")].map((each) =>
     const { left, top, width } = each.getBoundingClientRect();
     return [left, top + scrollY, width].map(Math.round);
 })"""
-
-
-class Hand:
-    """Presses keys, or taps, and counts."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.acts = 0
-
-    def press(self, *keys: str) -> None:
-        for key in keys:
-            self.page.keyboard.press(key)
-            self.acts += 1
-
-    def tap(self, *targets: Locator) -> None:
-        for target in targets:
-            target.tap()
-            self.acts += 1
 
 
 def open_four(site: Site, *, asked: bool = False, **options: object) -> tuple[Page, Hand]:

@@ -14,9 +14,10 @@ from app.judgements.vocabulary import EditSource
 from app.kernel.settings import Settings, get_settings
 from app.registry.models import LoadState
 from tests.browser.conftest import Site
+from tests.browser.hand import Hand
 from tests.browser.items import item_of, open_item, stored, wait_for_next
 from tests.browser.revising import PLACE, REVISED, TEXT, ask, open_chosen, open_moon, pane, written
-from tests.browser.test_acts import BOXES, Hand
+from tests.browser.test_acts import BOXES
 from tests.browser.test_reading import open_texts
 from tests.browser.test_typing import press
 from tests.engine_faults import Mode

@@ -78,6 +78,26 @@ def test_many_are_retracted(api: TestClient, session: Session, alice: User) -> N
     assert (done["act"], done["done"]) == ("retract", [said.id])
 
 
+def test_items_are_assigned_and_taken_back(api: TestClient, session: Session, alice: User) -> None:
+    said, bea = make_annotation(session, alice), make_user(session, name="Bea")
+    rows = {"rows": [{"id": said.id}]}
+    assert api.post(f"{URL}/assign", json=rows).status_code == 422
+    for _ in range(2):
+        done = api.post(f"{URL}/assign", json=rows | {"people": [bea.id]}, headers={"idempotency-key": "one"}).json()
+        assert done == {
+            "act": "assign",
+            "done": [said.id],
+            "left": [],
+            "said": "Assigned the item of 1 annotation to Bea.",
+        }
+    (row,) = api.get(f"{URL}/annotations").json()["annotations"]
+    assert row["assigned"] is True
+    again = api.post(f"{URL}/assign", json=rows | {"people": [bea.id]}).json()
+    assert again["left"] == [{"id": said.id, "why": "it waits for them already"}]
+    assert api.post(f"{URL}/unassign", json=rows).json()["done"] == [said.id]
+    assert api.get(f"{URL}/annotations").json()["annotations"][0]["assigned"] is False
+
+
 def test_views_are_kept_listed_and_deleted(api: TestClient) -> None:
     made = api.post(f"{URL}/views", json={"name": "Mine", "filters": "edited=1"})
     assert made.status_code == 201
@@ -92,6 +112,7 @@ def test_views_are_kept_listed_and_deleted(api: TestClient) -> None:
         forms.RowsIn,
         forms.ReturnIn,
         forms.RetractIn,
+        forms.AssignIn,
         forms.HoldsIn,
         forms.ViewIn,
         forms.RowOut,

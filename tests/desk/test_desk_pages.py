@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from app.accounts import teams
 from app.accounts.models import Role, User
 from app.annotations import texts
 from app.annotations.models import Adjudication, Annotation, AnnotationText, Decision, Retraction, Review
@@ -132,6 +133,32 @@ def test_returning_without_a_note_keeps_what_was_chosen(desk: TestClient, sessio
     assert f'value="{said.id}:0" aria-label="Select annotation {said.id}" checked' in answer.text
     assert "Select at least one annotation." in desk.post("/desk/accept").text
     assert reviews(session) == 0
+
+
+def test_items_are_assigned_and_taken_back(desk: TestClient, session: Session, alice: User, bob: User) -> None:
+    said = make_annotation(session, alice)
+    bea = make_user(session, name="Bea Wolf")
+    group = teams.create(session, bob, "Second opinions", [bea.id])
+    session.commit()
+    page = desk.get("/desk").text
+    assert f'<option value="team:{group.id}">Second opinions</option>' in page
+    assert f'<option value="person:{bea.id}">{bea.pseudonym}</option>' in page
+    assert "Wolf" not in page
+    row = {"row": f"{said.id}:0", "note": ""}
+    for to in ("", "person:x", "crowd:1", f"person:{2**40}"):
+        answer = desk.post("/desk/assign", data=row | {"to": to})
+        assert answer.status_code == 422, to
+        assert "data-assign open" in answer.text
+        assert f'value="{said.id}:0" aria-label="Select annotation {said.id}" checked' in answer.text
+    assert "data-assign open" not in desk.post("/desk/return", data=row).text
+    assigned = desk.post("/desk/assign?outcome=ranked", data=row | {"to": f"team:{group.id}"})
+    page = said_after(desk, assigned)
+    assert "Assigned the item of 1 annotation to Second opinions." in page
+    assert '<span class="badge badge--accent">assigned</span>' in page
+    page = said_after(desk, desk.post("/desk/unassign", data=row))
+    assert "Took back the item of 1 annotation." in page
+    page = said_after(desk, desk.post("/desk/unassign", data=row))
+    assert f"{said.id} (it waits for nobody, or they have begun it)" in page
 
 
 def test_all_that_match_are_given_to_the_script(desk: TestClient, session: Session, alice: User) -> None:

@@ -14,7 +14,7 @@ from app.annotations import service as annotating
 from app.annotations import texts
 from app.annotations.models import Annotation, AnnotationText, Decision
 from app.comparisons.models import Comparison
-from app.desk import queries
+from app.desk import offered, queries
 from app.desk.queries import Failed, Reviewed, Sort, Wanted
 from app.judgements.vocabulary import Outcome
 from app.loops.models import Round
@@ -199,7 +199,7 @@ def test_what_can_be_filtered_by_is_offered(session: Session, rita: User, alice:
     batch = session.get_one(Batch, item_of(session, said).batch_id)
     batch.attributes = [{"name": "helpful", "label": "Helpful", "scale": ["Low", "High"]}]
     session.commit()
-    assert queries.attributes_offered(session) == [("helpful=1", "Helpful: Low"), ("helpful=2", "Helpful: High")]
-    assert queries.batches_offered(session) == [(batch.id, batch.name)]
-    assert (rita.pseudonym, "Rita") in queries.people_offered(session)
-    assert queries.rounds_offered(session) == [session.get_one(Round, batch.round_id).number]
+    assert offered.attributes_offered(session) == [("helpful=1", "Helpful: Low"), ("helpful=2", "Helpful: High")]
+    assert offered.batches_offered(session) == [(batch.id, batch.name)]
+    assert (rita.pseudonym, "Rita") in offered.people_offered(session)
+    assert offered.rounds_offered(session) == [session.get_one(Round, batch.round_id).number]

@@ -1,0 +1,40 @@
+// A form in steps: the one that the address names is shown, else the first in which something is to be corrected.
+// Steps are places of the page, so links, the index and the browser's own way back lead from one to another.
+
+const sections = () => [...document.querySelectorAll("[data-steps] > section")];
+const isWrong = (section) => section.querySelector("[aria-invalid], .field__error") !== null;
+
+function show({ isMoved = false } = {}) {
+  const all = sections();
+  const now = all.find(({ id }) => `#${id}` === location.hash) ?? all.find(isWrong) ?? all[0];
+  for (const section of all) {
+    const link = document.querySelector(`.steps-index a[href="#${section.id}"]`);
+    section.toggleAttribute("data-now", section === now);
+    link.querySelector(".steps-index__wrong").hidden = !isWrong(section);
+    if (section === now) link.setAttribute("aria-current", "step");
+    else link.removeAttribute("aria-current");
+    for (const details of section.querySelectorAll("details")) details.open ||= isWrong(details);
+  }
+  if (isMoved) now?.querySelector("h2").focus();
+}
+
+// What is half filled in is not sent by a key that was meant for a field: it leads to the next step.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || globalThis.corralRead.isComposing(event)) return;
+  if (!event.target.matches("[data-steps] input")) return;
+  event.preventDefault();
+  event.target.closest("section").querySelector("[data-next]")?.click();
+});
+
+addEventListener("hashchange", () => show({ isMoved: true }));
+
+// Once a file was looked at, the form goes on from where it is kept, and so does a page that is loaded again.
+document.addEventListener("htmx:after:swap", ({ target }) => {
+  if (target.closest("#look")) return;
+  const { at } = document.querySelector("#making").dataset;
+  if (at && at !== location.pathname) history.replaceState(history.state, "", at + location.hash);
+  show({ isMoved: true });
+  document.querySelector("#look").dispatchEvent(new Event("refresh"));
+});
+
+show();

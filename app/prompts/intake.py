@@ -15,6 +15,7 @@ from fastapi import Depends, Request
 from pydantic import BaseModel
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from app.accounts.access import admin, api_admin
 from app.kernel.db import DbSession, without_connection
@@ -51,11 +52,14 @@ class Sent:
 
 async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
     seen = 0
-    async for chunk in request.stream():
-        seen += len(chunk)
-        if seen > limit:
-            raise _too_large(limit)
-        yield chunk
+    try:
+        async for chunk in request.stream():
+            seen += len(chunk)
+            if seen > limit:
+                raise _too_large(limit)
+            yield chunk
+    except ClientDisconnect:  # nobody waits for the answer, and it is no fault of ours
+        raise BadInput(_("The connection ended before the form was complete: send it again.")) from None
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -29,9 +29,12 @@ document.addEventListener("keydown", (event) => {
 addEventListener("hashchange", () => show({ isMoved: true }));
 
 // Once a file was looked at, the form goes on from where it is kept, and so does a page that is loaded again.
-document.addEventListener("htmx:after:swap", ({ target }) => {
-  if (target.closest("#look")) return;
-  const { at } = document.querySelector("#making").dataset;
+let making = document.querySelector("#making");
+document.addEventListener("htmx:after:swap", () => {
+  const now = document.querySelector("#making");
+  if (now === making) return;
+  making = now;
+  const { at } = making.dataset;
   if (at && at !== location.pathname) history.replaceState(history.state, "", at + location.hash);
   show({ isMoved: true });
   document.querySelector("#look").dispatchEvent(new Event("refresh"));

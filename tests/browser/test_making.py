@@ -81,7 +81,7 @@ def test_a_file_is_looked_at_once_it_is_chosen_and_a_mistake_opens_its_step(site
     index_of(page).get_by_role("link", name="What people do").click()
     page.get_by_label("Guidelines").fill("Prefer *short* ones.")
     index_of(page).get_by_role("link", name="Prompts").click()
-    page.get_by_label("File").set_input_files(file)
+    page.get_by_label("File", exact=True).set_input_files(file)
     expect(page.get_by_text("1 refused line").first).to_be_visible()
     upload = site.session.scalars(select(Upload)).one()
     assert page.url == f"{site.url}/uploads/{upload.id}#step-prompts"

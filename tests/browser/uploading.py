@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 def upload_batch(page: Page, url: str, file: Path, name: str) -> None:
     """Upload, look at the preview, confirm, wait until every response is there, open the batch."""
     page.goto(f"{url}/batches/new")
-    page.get_by_label("File").set_input_files(file)
+    page.get_by_label("File", exact=True).set_input_files(file)
     expect(page.get_by_text(file.name)).to_be_visible()
     index = page.get_by_role("navigation", name="Steps", exact=True)
     index.get_by_role("link", name="What people do").click()

@@ -90,7 +90,8 @@ def section(
         now=now,
         annotators=reached(session, batch),
         overdue=batch.id in overdue(session, [batch.id]),
-        **_there_are(session, named),
+        teams=_teams(session),
+        people=_people(session, named),
         chosen={name: getattr(sent, name) for name in ASSIGNEES} if sent else now.ids(),
         values=stored
         | {name: str(value).lower() if isinstance(value, bool) else value for name, value in typed.items()},
@@ -110,7 +111,8 @@ def fields_of_new(
     there_are = {name: form_field.default for name, form_field in AssignForm.model_fields.items()}
     values = {name: str(value).lower() for name, value in there_are.items() if name not in ASSIGNEES}
     return AssignFields(
-        **_there_are(session),
+        teams=_teams(session),
+        people=_people(session),
         chosen={name: [int(key) for key in picked.get(name, ()) if key.isdecimal()] for name in ASSIGNEES},
         values=values | {name: typed[name] for name in values if name in typed},
         zone=str(zone or "UTC"),
@@ -118,14 +120,15 @@ def fields_of_new(
     )
 
 
-def _there_are(session: Session, named: Collection[int] = ()) -> dict[str, Sequence[Named]]:
-    """All teams, and all people whose accounts are open or whose ids are ``named``."""
-    people = select(User.id, User.name).where(or_(User.disabled_at.is_(None), User.id.in_(named)))
-    teams = select(Team.id, Team.name).order_by(func.lower(Team.name), Team.id)
-    return {
-        "teams": [(row[0], row[1]) for row in session.execute(teams)],
-        "people": [(row[0], row[1]) for row in session.execute(people.order_by(func.lower(User.name), User.id))],
-    }
+def _teams(session: Session) -> list[Named]:
+    found = select(Team.id, Team.name).order_by(func.lower(Team.name), Team.id)
+    return [(row[0], row[1]) for row in session.execute(found)]
+
+
+def _people(session: Session, named: Collection[int] = ()) -> list[Named]:
+    """All whose accounts are open, or whose ids are ``named``."""
+    found = select(User.id, User.name).where(or_(User.disabled_at.is_(None), User.id.in_(named)))
+    return [(row[0], row[1]) for row in session.execute(found.order_by(func.lower(User.name), User.id))]
 
 
 def wanted(form: AssignForm, now: Assigned, zone: tzinfo | None) -> dict[str, Any]:

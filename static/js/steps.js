@@ -28,16 +28,22 @@ document.addEventListener("keydown", (event) => {
 
 addEventListener("hashchange", () => show({ isMoved: true }));
 
-// Once a file was looked at, the form goes on from where it is kept, and so does a page that is loaded again.
 let making = document.querySelector("#making");
+
+/** Once its file is kept the form has an address of its own: whoever loads the page again finds the file there. */
+function settle() {
+  const { at } = making.dataset;
+  if (at && at !== location.pathname) history.replaceState(history.state, "", at + location.hash);
+}
+
 document.addEventListener("htmx:after:swap", () => {
   const now = document.querySelector("#making");
   if (now === making) return;
   making = now;
-  const { at } = making.dataset;
-  if (at && at !== location.pathname) history.replaceState(history.state, "", at + location.hash);
+  settle();
   show({ isMoved: true });
   document.querySelector("#look").dispatchEvent(new Event("refresh"));
 });
 
+settle();
 show();

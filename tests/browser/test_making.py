@@ -84,7 +84,7 @@ def test_a_file_is_looked_at_once_it_is_chosen_and_a_mistake_opens_its_step(site
     page.get_by_label("File", exact=True).set_input_files(file)
     expect(page.get_by_text("1 refused line").first).to_be_visible()
     upload = site.session.scalars(select(Upload)).one()
-    assert page.url == f"{site.url}/uploads/{upload.id}#step-prompts"
+    expect(page).to_have_url(f"{site.url}/uploads/{upload.id}#step-prompts")
     expect(page.frame_locator(".look__page").locator(".prompt")).to_contain_text("Why is the sky blue?")
     page.get_by_label("Import the 1 valid prompt").check()
 
@@ -97,8 +97,7 @@ def test_a_file_is_looked_at_once_it_is_chosen_and_a_mistake_opens_its_step(site
     page.get_by_role("button", name="Import 1 prompt").click()
     expect(page.locator("#error-quota")).to_be_visible()
     expect(index_of(page).get_by_role("link", name="Who judges")).to_contain_text("to correct")
-    page.go_back()  # nobody loses what they typed
-    page.go_forward()
+    expect(page).to_have_url(f"{site.url}/uploads/{upload.id}")  # where the page can be loaded again
     page.get_by_label("Most items per person").fill("5")
     index_of(page).get_by_role("link", name="Look and start").click()
     page.get_by_role("button", name="Import 1 prompt").click()

@@ -45,5 +45,11 @@ document.addEventListener("htmx:after:swap", () => {
   document.querySelector("#look").dispatchEvent(new Event("refresh"));
 });
 
+// What the server says of a file that it did not even read is a page of its own.
+document.addEventListener("htmx:response:error", ({ target, detail }) => {
+  if (target.id !== "field-file" || detail.ctx.response.status === 422) return;
+  target.form.requestSubmit(target.form.querySelector("[name=look]"));
+});
+
 settle();
 show();

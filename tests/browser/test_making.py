@@ -56,9 +56,8 @@ def test_an_assigned_batch_is_made_by_keyboard_through_the_steps(site: Site) -> 
     hand.press("Enter")  # which leads on and sends nothing
     expect(page.get_by_role("heading", name="3. Who judges")).to_be_focused()
 
-    hand.acts = 0
-    page.get_by_role("checkbox", name="Night shift").focus()
-    hand.press("Space")
+    hand.press("Tab", "Space")
+    expect(page.get_by_role("checkbox", name="Night shift")).to_be_checked()
     assert hand.acts <= 3
     page.get_by_label("Annotators per prompt").fill("2")
     expect(page.locator("#reach")).to_contain_text("it reaches 1 annotator")
@@ -77,10 +76,20 @@ def test_an_assigned_batch_is_made_by_keyboard_through_the_steps(site: Site) -> 
 def test_a_file_is_looked_at_once_it_is_chosen_and_a_mistake_opens_its_step(site: Site, tmp_path: Path) -> None:
     file = tmp_path / "sky_questions.jsonl"
     file.write_text('{"prompt": "Why is the sky blue?"}\n{"prompt": ""}\n', encoding="utf-8")
+    unreadable = tmp_path / "packed.jsonl"
+    unreadable.write_bytes(b"\x1f\x8b\x08")
     page, _night = opened(site)
+    page.route("**/batches/new", lambda route: route.fulfill(status=413, body="That is too large."))
+    page.get_by_label("File", exact=True).set_input_files(file)
+    expect(page.get_by_text("That is too large.")).to_be_visible()
+    page.unroute("**/batches/new")
+    page.go_back()
+    page.wait_for_load_state("networkidle")
     index_of(page).get_by_role("link", name="What people do").click()
     page.get_by_label("Guidelines").fill("Prefer *short* ones.")
     index_of(page).get_by_role("link", name="Prompts").click()
+    page.get_by_label("File", exact=True).set_input_files(unreadable)
+    expect(page.locator("#error-file")).to_contain_text("gzip")
     page.get_by_label("File", exact=True).set_input_files(file)
     expect(page.get_by_text("1 refused line").first).to_be_visible()
     upload = site.session.scalars(select(Upload)).one()

@@ -67,6 +67,7 @@ ALONE = {
     "/tour/{number}": "discusses an example on its page, and stores nothing",
     "/tour/finish": "a person has read the tour, which a program cannot do for them",
     "/preview": "draws Markdown for a page",
+    "/batches/new/look": "nothing is changed: how the judging page of a batch will look",
     "/uploads/{upload_id}/confirm": "POST /batches takes file and settings at once, and refuses before it stores",
     "/uploads/{upload_id}/discard": "POST /batches takes file and settings at once",
 }

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from app.accounts.access import Admin
 from app.batches import appending
 from app.batches.appending import Appended
-from app.batches.views import beside, preview_page, upload_page
+from app.batches.form_values import beside
+from app.batches.upload_views import more_page, preview_page
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput, NotFound
 from app.kernel.locales import gettext as _
@@ -29,7 +30,7 @@ router = APIRouter()
 @router.get("/batches/{batch_id}/prompts/new")
 def new_prompts(request: Request, session: DbSession, user: Admin, batch_id: int) -> HTMLResponse:
     """The form that takes a file of more prompts."""
-    return upload_page(request, batch=queries.access_batch(session, user, batch_id))
+    return more_page(request, queries.access_batch(session, user, batch_id))
 
 
 @router.post("/batches/{batch_id}/prompts/preview")
@@ -38,11 +39,11 @@ def preview_prompts(request: Request, session: DbSession, user: Admin, batch_id:
     unknown(set(sent.fields))
     batch = queries.access_batch(session, user, batch_id)
     if sent.file is None or not sent.file.filename:
-        return upload_page(request, BadInput(_("Choose a file first.")), batch=batch)
+        return more_page(request, batch, BadInput(_("Choose a file first.")))
     try:
         held = appending.hold(session, user, batch, sent.file.filename, sent.file.content)
     except BadInput as error:
-        return upload_page(request, error, batch=batch)
+        return more_page(request, batch, error)
     return redirect(request, f"/uploads/{held.id}")
 
 
@@ -58,7 +59,7 @@ def append_prompts(request: Request, session: DbSession, user: Admin, batch_id: 
     except (ValidationError, BadInput) as error:
         held = queries.access_upload(session, user, upload_id)
         wrong = field_errors(error) if isinstance(error, ValidationError) else beside(error)
-        return preview_page(request, session, held, said, wrong, batch=batch)
+        return preview_page(request, held, said, wrong, batch=batch)
     flash = _said(batch, made) if made else _("This file was added or discarded before; nothing was added now.")
     return redirect(request, f"/batches/{batch.id}#prompts", flash=flash)
 

@@ -12,7 +12,8 @@ from app.accounts.access import Admin
 from app.batches import assign_form, settings
 from app.batches.assign_form import AssignForm
 from app.batches.assigning import Assigned, of_batch
-from app.batches.views import beside, shown_batch
+from app.batches.form_values import beside
+from app.batches.views import shown_batch
 from app.kernel.db import DbSession
 from app.kernel.errors import AppError, BadInput
 from app.kernel.locales import gettext as _

@@ -5,18 +5,22 @@ What a claim makes of it stands in :mod:`app.comparisons.given`.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, literal, select
 from sqlalchemy.orm import Session
 
 from app.accounts import teams
 from app.accounts.models import Team, User
 from app.accounts.service import audit
+from app.comparisons.given import annotators_of
 from app.kernel.errors import refused
 from app.kernel.locales import gettext as _
+from app.prompts.forms import ASSIGNEES, BatchSettings
 from app.prompts.models import Batch, BatchPerson, BatchTeam
+from app.prompts.service import create_batch
 
 Named = tuple[int, str]
 """Id and name."""
@@ -39,10 +43,7 @@ class Assigned:
 
     def ids(self) -> dict[str, list[int]]:
         """The same as ids, as settings name them."""
-        return {name: sorted(key for key, _ in getattr(self, name)) for name in NAMES}
-
-
-NAMES = ("teams", "people", "barred")
+        return {name: sorted(key for key, _ in getattr(self, name)) for name in ASSIGNEES}
 
 
 def of_batches(session: Session, batches: Collection[Batch], *, by_name: bool = True) -> dict[int, Assigned]:
@@ -106,6 +107,25 @@ def assign(session: Session, actor: User, batch: Batch, wanted: Mapping[str, Col
     audit(session, actor, "batch.assign", "batch", batch.id, before=before, after=after)
     session.flush()
     return True
+
+
+def reached(session: Session, batch: Batch) -> int:
+    """How many annotators a batch reaches."""
+    return session.scalar(select(func.count()).select_from(annotators_of(literal(batch.id)).subquery())) or 0
+
+
+def tried(session: Session, user: User, settings: BatchSettings) -> tuple[Assigned, int]:
+    """Whom a batch with these settings would be assigned to, and how many annotators that reaches. Nothing is kept.
+
+    Raises:
+        BadInput: as :func:`assign`.
+    """
+    with session.begin_nested() as trial:
+        batch = create_batch(session, user, settings.model_copy(update={"name": secrets.token_hex(16)}), None)
+        assign(session, user, batch, {name: getattr(settings, name) for name in ASSIGNEES})
+        found = of_batch(session, batch), reached(session, batch)
+        trial.rollback()
+    return found
 
 
 def check_quota(quota: object, qualification_items: object) -> None:

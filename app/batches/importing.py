@@ -14,7 +14,7 @@ from app.comparisons.service import ask_for_answers
 from app.kernel.errors import Conflict, refused
 from app.kernel.locales import N_
 from app.kernel.locales import gettext as _
-from app.prompts.forms import BatchSettings
+from app.prompts.forms import ASSIGNEES, BatchSettings
 from app.prompts.import_forms import CameJson, LeftOut, OfFile, Reason, Unseen
 from app.prompts.models import Batch, BatchTask, Upload
 from app.prompts.reach import sentence
@@ -47,7 +47,7 @@ def confirm(session: Session, user: User, upload: Upload, settings: BatchSetting
 
     def record(batch: Batch) -> None:
         nonlocal came_with
-        assigning.assign(session, user, batch, {name: getattr(settings, name) for name in assigning.NAMES})
+        assigning.assign(session, user, batch, {name: getattr(settings, name) for name in ASSIGNEES})
         came_with = given.record(session, user, batch, upload.filename)
 
     with session.begin_nested():  # a page shows what is refused, and commits

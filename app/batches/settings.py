@@ -14,7 +14,7 @@ from app.comparisons import purposes
 from app.comparisons.models import Comparison
 from app.kernel.errors import Conflict
 from app.kernel.locales import gettext as _
-from app.prompts.forms import OF_RESPONSES, BatchChange
+from app.prompts.forms import ASSIGNEES, OF_RESPONSES, BatchChange
 from app.prompts.guidelines import rewrite
 from app.prompts.models import Batch, BatchKind, BatchState, BatchTask, Prompt
 from app.prompts.service import check_name
@@ -63,7 +63,7 @@ def change(session: Session, user: User, batch: Batch, wanted: BatchChange) -> N
     if NUMBER in before:
         _check_number(batch)
     with session.begin_nested():  # a page shows what is refused, and commits
-        assignees = {name: getattr(wanted, name) for name in assigning.NAMES}
+        assignees = {name: getattr(wanted, name) for name in ASSIGNEES}
         changed = assigning.assign(session, user, batch, assignees)
         if before:
             overlap.giving_way(session, lambda: _apply(session, user, batch, before, after))

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from app.accounts.access import Admin
 from app.batches import settings
-from app.batches.views import all_if_empty, beside, shown_batch
+from app.batches.form_values import all_if_empty, beside
+from app.batches.views import shown_batch
 from app.kernel.db import DbSession
 from app.kernel.errors import BadInput, Conflict
 from app.kernel.locales import gettext as _

@@ -1,25 +1,21 @@
-"""HTML of prompts: batches, and the upload with its preview."""
+"""HTML of batches: the list, and the page of one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
-from pydantic import ValidationError
 
-from app.accounts.access import Admin, Reviewer, admin
+from app.accounts.access import Admin, Reviewer
 from app.accounts.models import Role
-from app.batches import importing
 from app.batches.assign_form import AssignForm, AssignSection, section
 from app.batches.assigning import Assigned, of_batches
-from app.batches.form_values import of_batch, suggested
+from app.batches.form_values import of_batch
 from app.batches.queries import ImportedModel, Progress, batch_progress, imported_models, overdue
 from app.batches.which import Wanted
 from app.kernel.db import DbSession
-from app.kernel.errors import BadInput
 from app.kernel.locales import gettext as _
 from app.kernel.locales import number
 from app.kernel.paging import Cursor, Page
@@ -27,8 +23,6 @@ from app.kernel.settings import get_settings
 from app.loops.queries import round_numbers
 from app.prompts import documents, importers, queries, service
 from app.prompts.documents import ENDINGS, MOST_BYTES, Listed
-from app.prompts.forms import BatchSettings, field_errors, with_examples
-from app.prompts.intake import AdminFile, AdminForm
 from app.prompts.models import (
     Batch,
     BatchState,
@@ -42,7 +36,6 @@ from app.prompts.queries import ALL, Share, Which
 from app.prompts.reach import sentences
 from app.prompts.verifiers import known
 from app.registry.queries import EngineView, engine_view
-from app.shell.posted import unknown
 from app.shell.web import redirect, render
 from app.shell.zones import zone_of
 
@@ -65,23 +58,6 @@ class BatchesPage:
     formats: str
 
 
-@dataclass(frozen=True)
-class UploadPage:
-    """Context of ``prompts/new.html``."""
-
-    batch: Batch | None
-    """The one that gets more prompts; None: the file becomes a batch."""
-    errors: dict[str, str]
-    unit: str
-    refused: list[dict[str, Any]]
-    """The first refused lines of a file that has too many of them."""
-    limit_mib: int
-    prompt_limit: int
-    formats: str
-    endings: str
-    accepted: str
-
-
 @dataclass(frozen=True, kw_only=True)
 class SettingsFields:
     """What the fields of a batch's settings take, on the preview of a file and on the batch's page."""
@@ -95,16 +71,6 @@ class SettingsFields:
     """The names of the verifiers."""
     selections: tuple[PairSelection, ...] = tuple(PairSelection)
     tasks: tuple[BatchTask, ...] = tuple(BatchTask)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreviewPage(SettingsFields):
-    """Context of ``prompts/preview.html``."""
-
-    upload: Upload
-    twin: Batch | None
-    batch: Batch | None
-    """The one that the file holds more prompts for; None where it becomes one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,71 +103,6 @@ class BatchPage(ProgressFragment, SettingsFields):
     assign: AssignSection
     most_bytes: int = MOST_BYTES
     endings: Sequence[str] = ENDINGS
-
-
-# ── Upload and preview ───────────────────────────────────────────────────────────────────────────────────────────────
-@router.get("/batches/new", dependencies=[Depends(admin)])
-def new_batch(request: Request) -> HTMLResponse:
-    """The form that takes a file."""
-    return upload_page(request)
-
-
-@router.post("/batches/new")
-def upload(request: Request, session: DbSession, user: Admin, sent: AdminFile) -> Response:
-    """Take a file and show its preview; a file that cannot be used is answered beside the field."""
-    unknown(set(sent.fields))
-    if sent.file is None or not sent.file.filename:
-        return upload_page(request, BadInput(_("Choose a file first.")))
-    try:
-        made = service.create_upload(session, user, sent.file.filename, sent.file.content)
-    except BadInput as error:
-        return upload_page(request, error)
-    return redirect(request, f"/uploads/{made.id}")
-
-
-@router.get("/uploads/{upload_id}")
-def preview(request: Request, session: DbSession, user: Admin, upload_id: int) -> Response:
-    """What is in the file, what will be left out, and the settings of the batch to be."""
-    found = queries.access_upload(session, user, upload_id)
-    if found.batch_id is not None:
-        return redirect(request, f"/batches/{found.batch_id}")
-    if "for_batch" in found.report:
-        batch = queries.access_batch(session, user, found.report["for_batch"])
-        return preview_page(request, session, found, {"unnamed_model": "unnamed"}, {}, batch=batch)
-    return preview_page(request, session, found, suggested(found), {})
-
-
-@router.post("/uploads/{upload_id}/confirm")
-def confirm(request: Request, session: DbSession, user: Admin, upload_id: int, sent: AdminForm) -> Response:
-    """Create the batch. A second click gets the same batch; a wrong setting is answered beside its field."""
-    found = queries.access_upload(session, user, upload_id)
-    try:
-        batch = importing.confirm(
-            session, user, found, BatchSettings.model_validate(with_examples(all_if_empty(sent.fields)))
-        )
-    except ValidationError as error:
-        return preview_page(request, session, found, sent.fields, field_errors(error))
-    except BadInput as error:
-        return preview_page(request, session, found, sent.fields, beside(error))
-    enough = "prompts" if batch.task is BatchTask.STEPS else "ready"
-    said = _("Its responses are being generated.")
-    if batch.task is BatchTask.WRITE:
-        said = _("Open it, and people can write.")
-    elif found.report.get("responses", {}).get(enough) == found.report["valid"]:
-        said = _("Its responses came with it. Open it, and people can judge.")
-    return redirect(
-        request, f"/batches/{batch.id}", flash=_("“{name}” is imported. {said}", name=batch.name, said=said)
-    )
-
-
-@router.post("/uploads/{upload_id}/discard")
-def discard(request: Request, session: DbSession, user: Admin, upload_id: int) -> Response:
-    """Forget the file."""
-    found = queries.access_upload(session, user, upload_id)
-    batch_id = found.report.get("for_batch")
-    service.discard_upload(session, user, found)
-    back = f"/batches/{batch_id}" if batch_id else "/batches"
-    return redirect(request, back, flash=_("File discarded; nothing was imported."))
 
 
 # ── Batches ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -277,61 +178,7 @@ def retry_batch(request: Request, session: DbSession, user: Admin, batch_id: int
     )
 
 
-def all_if_empty(fields: dict[str, str]) -> dict[str, Any]:
-    """An empty field of verifiers stands for all of them."""
-    return {name: None if name == "verifiers" and not text.strip() else text for name, text in fields.items()}
-
-
 # ── Contexts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-def upload_page(
-    request: Request,
-    error: BadInput | None = None,
-    *,
-    batch: Batch | None = None,
-) -> HTMLResponse:
-    """The page that takes a file: of a new batch, or of more prompts for ``batch``; with what is wrong with it."""
-    settings = get_settings()
-    context = UploadPage(
-        batch=batch,
-        errors={"file": error.message} if error else {},
-        unit=error.extra.get("unit", "line") if error else "line",
-        refused=error.extra.get("errors", []) if error else [],
-        limit_mib=settings.upload_limit_bytes // (1024 * 1024),
-        prompt_limit=settings.prompt_limit_chars,
-        formats=importers.names(),
-        endings=importers.endings(),
-        accepted=importers.accepted(),
-    )
-    return render(request, "prompts/new.html", context, status=422 if context.errors else 200)
-
-
-def preview_page(
-    request: Request,
-    session: DbSession,
-    upload: Upload,
-    values: dict[str, str],
-    errors: dict[str, str],
-    *,
-    batch: Batch | None = None,
-) -> HTMLResponse:
-    """What is in a file that becomes a batch, or more of ``batch``; with the settings as typed and what is wrong with them."""
-    context = PreviewPage(
-        upload=upload,
-        twin=None if batch else queries.batch_of_file(session, upload.sha256),
-        batch=batch,
-        values=values,
-        errors=errors,
-        unseen=sentences(upload.report),
-    )
-    return render(request, "prompts/preview.html", context, status=422 if errors else 200)
-
-
-def beside(error: BadInput) -> dict[str, str]:
-    """The error by the field that it names, else at the top of the form."""
-    named = [one for one in error.extra.get("errors", []) if "loc" in one]
-    return {one["loc"]: one["msg"] for one in named} or {"form": error.message}
-
-
 def _change_state(
     request: Request, session: DbSession, user: Admin, batch_id: int, target: BatchState, said: str
 ) -> Response:

@@ -56,7 +56,7 @@ class Client(Connection):
         return self._wire.read(m.BatchJson, "PATCH", f"/batches/{batch_id}", json=settings)
 
     def teams(self) -> list[m.TeamJson]:
-        """All teams, by name, with the people in them. A batch is assigned by :meth:`change_batch` with ``teams``."""
+        """All teams, by name, with the people in them. ``teams`` of :meth:`create_batch` assign a batch to some."""
         return self._wire.read(m.TeamList, "GET", "/teams").teams
 
     def create_team(self, name: str, people: Sequence[int] = ()) -> m.TeamJson:

@@ -145,7 +145,10 @@ def _plausible(value: datetime) -> datetime:
 Deadline = Annotated[AwareDatetime | None, AfterValidator(lambda value: value and _plausible(value))]
 """With its time zone."""
 Quota = Annotated[Whole | None, Field(ge=1, le=1_000_000), BeforeValidator(_empty_is_none)]
-Ids = Annotated[list[Whole], Field(max_length=1000)]
+MOST_ASSIGNEES = 1000
+Ids = Annotated[list[Whole], Field(max_length=MOST_ASSIGNEES)]
+ASSIGNEES = ("teams", "people", "barred")
+"""The settings that say whom a batch is assigned to, by id, and who may not judge it."""
 
 
 class BatchSettings(BaseModel):

@@ -6,15 +6,16 @@ answer a wrong field with a page of its own, so that everything else had to be t
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from pydantic import BaseModel
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from app.accounts.access import admin, api_admin
 from app.kernel.db import DbSession, without_connection
@@ -23,6 +24,7 @@ from app.kernel.locales import gettext as _
 from app.kernel.locales import number
 from app.kernel.settings import get_settings
 from app.kernel.turns import Turns
+from app.prompts.forms import ASSIGNEES, MOST_ASSIGNEES
 from app.shell.posted import reads_form, takes_file
 
 UPLOADS = Turns("uploads", lambda: get_settings().database_pool_size)
@@ -41,19 +43,23 @@ class SentFile:
 
 @dataclass(frozen=True)
 class Sent:
-    """The fields of a form, each once, and its file if it has one."""
+    """The fields of a form, each once, its file if it has one, and what was ticked, where there is something to tick."""
 
     fields: dict[str, str]
     file: SentFile | None = None
+    picked: dict[str, list[str]] = field(default_factory=dict)
 
 
 async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
     seen = 0
-    async for chunk in request.stream():
-        seen += len(chunk)
-        if seen > limit:
-            raise _too_large(limit)
-        yield chunk
+    try:
+        async for chunk in request.stream():
+            seen += len(chunk)
+            if seen > limit:
+                raise _too_large(limit)
+            yield chunk
+    except ClientDisconnect:  # nobody waits for the answer, and it is no fault of ours
+        raise BadInput(_("The connection ended before the form was complete: send it again.")) from None
 
 
 def _too_large(limit: int) -> TooLarge:
@@ -61,7 +67,7 @@ def _too_large(limit: int) -> TooLarge:
 
 
 @asynccontextmanager
-async def _parsed(request: Request, limit: int) -> AsyncIterator[FormData]:
+async def _parsed(request: Request, limit: int, most: int) -> AsyncIterator[FormData]:
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
         raise _too_large(limit)
@@ -69,7 +75,7 @@ async def _parsed(request: Request, limit: int) -> AsyncIterator[FormData]:
     stream = _bounded(request, limit)
     try:
         if kind == "multipart/form-data":
-            parser = MultiPartParser(request.headers, stream, max_files=1, max_fields=MAX_FIELDS)
+            parser = MultiPartParser(request.headers, stream, max_files=1, max_fields=most)
             form = await parser.parse()
         elif kind == "application/x-www-form-urlencoded":
             form = await FormParser(request.headers, stream).parse()
@@ -83,12 +89,19 @@ async def _parsed(request: Request, limit: int) -> AsyncIterator[FormData]:
         await form.close()
 
 
-async def read_form(request: Request, limit: int) -> Sent:
-    """The form in the body of ``request``; :class:`BadInput` or :class:`TooLarge` when it cannot be used."""
-    async with _parsed(request, limit) as form:
+async def read_form(request: Request, limit: int, picked: Sequence[str] = ()) -> Sent:
+    """The form in the body of ``request``; :class:`BadInput` or :class:`TooLarge` when it cannot be used.
+
+    Fields whose names are ``picked`` may come more than once; they are in :attr:`Sent.picked` alone.
+    """
+    async with _parsed(request, limit, MAX_FIELDS + len(picked) * MOST_ASSIGNEES) as form:
         fields: dict[str, str] = {}
+        ticks: dict[str, list[str]] = {name: [] for name in picked}
         file: SentFile | None = None
         for name, value in form.multi_items():
+            if name in ticks and isinstance(value, str):
+                ticks[name].append(value)
+                continue
             if name in fields or (name == "file" and file):
                 raise BadInput(_("The field “{name}” was sent twice: send it once.", name=name[:60]))
             if isinstance(value, UploadFile):
@@ -99,15 +112,15 @@ async def read_form(request: Request, limit: int) -> Sent:
                 fields[name] = value
         if len(fields) > MAX_FIELDS:
             raise BadInput(_("The form has more than {max_fields} fields.", max_fields=MAX_FIELDS))
-    return Sent(fields, file)
+    return Sent(fields, file, ticks)
 
 
-async def _read_aside(request: Request, session: DbSession, limit: int) -> Sent:
+async def _read_aside(request: Request, session: DbSession, limit: int, picked: Sequence[str] = ()) -> Sent:
     """Read at the sender's pace, while pages have the connection and the turn that checked the rights."""
     async with without_connection(session):
         turn = await UPLOADS.take()
         try:
-            return await read_form(request, limit)
+            return await read_form(request, limit, picked)
         finally:
             turn.give_back()
 
@@ -124,6 +137,17 @@ async def _admin_form(request: Request, session: DbSession, _: Annotated[object,
     return await _read_aside(request, session, FORM_BYTES)
 
 
+@reads_form
+@takes_file
+async def _new_batch(request: Request, session: DbSession, _: Annotated[object, Depends(admin)]) -> Sent:
+    return await _read_aside(request, session, get_settings().upload_limit_bytes + FORM_BYTES, ASSIGNEES)
+
+
+@reads_form
+async def _batch_form(request: Request, session: DbSession, _: Annotated[object, Depends(admin)]) -> Sent:
+    return await _read_aside(request, session, FORM_BYTES, ASSIGNEES)
+
+
 @takes_file
 async def _api_file(request: Request, session: DbSession, _: Annotated[object, Depends(api_admin)]) -> Sent:
     return await _read_aside(request, session, get_settings().upload_limit_bytes + FORM_BYTES)
@@ -131,6 +155,10 @@ async def _api_file(request: Request, session: DbSession, _: Annotated[object, D
 
 AdminFile = Annotated[Sent, Depends(_admin_file)]
 AdminForm = Annotated[Sent, Depends(_admin_form)]
+NewBatchForm = Annotated[Sent, Depends(_new_batch)]
+"""The form of a new batch with its file."""
+BatchForm = Annotated[Sent, Depends(_batch_form)]
+"""The same where the file is here already."""
 ApiFile = Annotated[Sent, Depends(_api_file)]
 
 

@@ -13,6 +13,7 @@ import app.accounts.team_api
 import app.accounts.team_views
 import app.accounts.views
 import app.annotations.api
+import app.annotations.look_views
 import app.annotations.preferences_views
 import app.annotations.queue_views
 import app.annotations.revision_api
@@ -29,6 +30,7 @@ import app.batches.guideline_views
 import app.batches.prompt_api
 import app.batches.prompt_views
 import app.batches.settings_views
+import app.batches.upload_views
 import app.batches.views
 import app.board.api
 import app.board.views
@@ -87,6 +89,7 @@ PAGES = (
     app.registry.views.router,
     app.batches.guideline_views.router,
     app.batches.prompt_views.router,
+    app.batches.upload_views.router,
     app.batches.views.router,
     app.batches.append_views.router,
     app.batches.settings_views.router,
@@ -95,6 +98,7 @@ PAGES = (
     app.synthesis.views.router,
     app.annotations.queue_views.router,
     app.annotations.tour_views.router,
+    app.annotations.look_views.router,
     app.annotations.preferences_views.router,
     app.dialogues.views.router,
     app.findings.views.router,

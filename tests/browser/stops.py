@@ -138,6 +138,18 @@ def open_trace(page: Page) -> None:
     page.locator(".trace__text").last.wait_for()
 
 
+def go_to(step: str) -> Callable[[Page], None]:
+    """A step of the form of a new batch, once the page beside it is there."""
+
+    def act(page: Page) -> None:
+        page.locator(f".steps-index a[href='#step-{step}']").press("Enter")
+        page.locator(f"#step-{step}-head:focus").wait_for()
+        page.locator(".look__page").wait_for()
+
+    act.__name__ = f"go_to_{step}"
+    return act
+
+
 STOPS = [
     Stop("accounts/login.html", "/login", None),
     Stop("accounts/code.html", "/login", None, act=enter_password),
@@ -163,11 +175,14 @@ STOPS = [
     Stop("webhooks/webhook.html", "/webhooks/{webhook}"),
     Stop("prompts/batches.html", "/batches"),
     Stop("prompts/new.html", "/batches/new"),
-    Stop("prompts/new.html", "/batches/{batch}/prompts/new"),
+    Stop("prompts/new.html", "/batches/new", act=go_to("task")),
+    Stop("prompts/new.html", "/batches/new", act=go_to("people")),
+    Stop("prompts/new.html", "/batches/new", act=go_to("start")),
+    Stop("prompts/more.html", "/batches/{batch}/prompts/new"),
     Stop("synthesis/new.html", "/syntheses/new"),
     Stop("synthesis/syntheses.html", "/syntheses"),
     Stop("synthesis/synthesis.html", "/syntheses/{synthesis}"),
-    Stop("prompts/preview.html", "/uploads/{upload}"),
+    Stop("prompts/new.html", "/uploads/{upload}"),
     Stop("prompts/preview.html", "/uploads/{more}"),
     Stop("prompts/batch.html", "/batches/{batch}"),
     Stop("prompts/guidelines.html", "/batches/{batch}/guidelines", Role.ANNOTATOR),

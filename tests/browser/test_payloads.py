@@ -48,7 +48,9 @@ FOUND = """() => {
         violations: window.violations,
         handlers: all.flatMap((each) => each.getAttributeNames()).filter((name) => name.startsWith("on")),
         schemes: [...document.links].map((link) => link.protocol),
-        foreign: document.querySelectorAll("main :is(script:not([type='application/json']), iframe, object, embed)").length,
+        foreign: document.querySelectorAll(
+        "main :is(script:not([type='application/json']), iframe:not(.look__page), object, embed)"
+    ).length,
     };
 }"""
 

@@ -278,6 +278,7 @@ READING = ["/batches", "/batches/{batch}", "/batches/{batch}/progress", "/prompt
 ADMIN_READING = ["/batches/new", "/uploads/{upload}"]
 WRITING = [
     "/batches/new",
+    "/batches/new/look",
     "/uploads/{upload}/confirm",
     "/uploads/{upload}/discard",
     "/batches/{batch}/open",

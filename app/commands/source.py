@@ -12,6 +12,7 @@ from app.commands.common import table, transaction
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from app.prompts.intake import SentFile
     from app.sources.models import Source
 
 commands = typer.Typer(
@@ -24,7 +25,10 @@ Name = Annotated[str, typer.Argument(help="The source, by name or id.")]
 @commands.command("add")
 def add(
     file: Annotated[
-        Path, typer.Argument(help="Preferences, or prompts with answers, in any form that an import takes.")
+        Path,
+        typer.Argument(
+            help="Preferences, or prompts with answers, in any form that an import takes; or a folder that datasets saved."
+        ),
     ],
     name: Annotated[str, typer.Option(help="What it is called.")],
     kind: Annotated[Literal["preferences", "completions"], typer.Option(help="What its rows are.")],
@@ -41,7 +45,6 @@ def add(
 
         from app.kernel.errors import BadInput
         from app.prompts.forms import field_errors
-        from app.prompts.intake import SentFile
         from app.sources import service
         from app.sources.forms import SourceIn
         from app.sources.storing import stored
@@ -50,16 +53,26 @@ def add(
         about = {"name": name, "kind": kind, "origin": origin, "licence": licence}
         try:
             wanted = SourceIn.model_validate(about | {"leave_out_refused": leave_out_refused})
-            content = file.read_bytes()
+            sent = _sent(file)
         except ValidationError as error:
             field, said = next(iter(field_errors(error).items()))
             raise BadInput(f"The {field} cannot be used. {said}") from None
         except OSError as error:
             raise BadInput(f"{file} cannot be read ({error.strerror}): nothing was added.") from None
-        with stored(SentFile(file.name, content), wanted) as found:
+        with stored(sent, wanted) as found:
             made = service.add(session, None, wanted, found)
         said = f"{made.name}: {made.rows:,} kept, {sum(made.left_out.values()):,} left out"
     typer.echo(f"{said}. No training learns from it until it has a weight.")
+
+
+def _sent(file: Path) -> SentFile:
+    from app.kernel.settings import get_settings
+    from app.prompts import saved_datasets
+    from app.prompts.intake import SentFile
+
+    if file.is_dir():
+        return SentFile(*saved_datasets.of_folder(file, get_settings().upload_limit_bytes))
+    return SentFile(file.name, file.read_bytes())
 
 
 @commands.command("list")

@@ -81,7 +81,7 @@ class _Known:
     """What the last count of this process found. Replaced as a whole, so that threads may count at the same time."""
 
     held_out_percent: int
-    of: ExportFilter = ExportFilter()
+    of: ExportFilter
     parts: Mapping[int, _Part] = field(default_factory=dict)
     kinds: Counter[Judged] = field(default_factory=Counter)
     """Of all parts together."""
@@ -90,7 +90,7 @@ class _Known:
 class _Memory:
     """Holds what this process counted last."""
 
-    last = _Known(0)
+    last = _Known(0, ExportFilter())
 
 
 def judged(session: Session, held_out_percent: int) -> Counter[Judged]:

@@ -96,7 +96,8 @@ class Judged(NamedTuple):
 def by_round(session: Session) -> dict[int, Judged]:
     """How many annotations count of each round, by its number; together they are all.
 
-    Of the current round are those :func:`beyond` the last snapshot; before it, each belongs to the first snapshot that came after it.
+    Of the current round are those :func:`beyond` the last snapshot; before it, each belongs to the first snapshot that came
+    after it.
     """
     until = Snapshot.filter["until"].astext.cast(BigInteger)
     ended = session.execute(

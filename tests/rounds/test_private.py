@@ -18,7 +18,7 @@ from app.judgements.vocabulary import Flag
 from app.kernel.db import session_scope
 from app.kernel.jobs import Job
 from app.kernel.settings import get_settings
-from app.preferences import files, treated, trainable
+from app.preferences import files, trainable, treated
 from app.preferences.exporters import Format, Shape
 from app.preferences.forms import ExportFilter, Treatment
 from app.preferences.models import Snapshot

@@ -17,7 +17,6 @@ from app.prompts.shapes import Wrapper
 from app.prompts.shapes.argilla import judged, put_prompt
 from app.prompts.verdicts import Verdict
 
-
 _OF_ANNOTATION = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement", "history")
 """What JSON_MIN says of an annotation beside its answers."""
 

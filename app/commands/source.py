@@ -27,7 +27,8 @@ def add(
     file: Annotated[
         Path,
         typer.Argument(
-            help="Preferences, or prompts with answers, in any form that an import takes; or a folder that datasets saved."
+            help="Preferences, or prompts with answers, in any form that an import takes; a folder that datasets saved; or a "
+            "file of the Hugging Face hub, as hf://datasets/ORG/NAME/FILE."
         ),
     ],
     name: Annotated[str, typer.Option(help="What it is called.")],
@@ -67,11 +68,14 @@ def add(
 
 def _sent(file: Path) -> SentFile:
     from app.kernel.settings import get_settings
-    from app.prompts import saved_datasets
+    from app.prompts import hub, saved_datasets
     from app.prompts.intake import SentFile
 
+    most = get_settings().upload_limit_bytes
+    if hub.is_address(str(file)):
+        return SentFile(*hub.fetched(str(file), most))
     if file.is_dir():
-        return SentFile(*saved_datasets.of_folder(file, get_settings().upload_limit_bytes))
+        return SentFile(*saved_datasets.of_folder(file, most))
     return SentFile(file.name, file.read_bytes())
 
 

@@ -30,13 +30,15 @@ def fetched(said: str, most: int) -> tuple[str, bytes]:
         BadInput: it is no address, there is no such file, there are several, or it has more than ``most`` bytes.
         Unavailable: the hub does not answer.
     """
-    from httpx import HTTPError
+    import httpx
+    import httpx2
     from huggingface_hub import HfApi, RepoFile
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
+    unclear = BadInput(_("Write a file of the hub as hf://datasets/ORG/NAME/FILE."))
     found = ADDRESS.fullmatch(said)
     if found is None:
-        raise BadInput(_("Write a file of the hub as hf://datasets/ORG/NAME/FILE."))
+        raise unclear
     repository, wanted = found[1], found[2]
     api = HfApi()
     try:
@@ -45,7 +47,12 @@ def fetched(said: str, most: int) -> tuple[str, bytes]:
         name = _one(files, repository, wanted)
         if files[name] > most:
             raise BadInput(
-                _("{file} has {size} bytes, {most} is the most.", file=name, size=number(files[name]), most=number(most))
+                _(
+                    "{file} has {size} bytes, {most} is the most.",
+                    file=name,
+                    size=number(files[name]),
+                    most=number(most),
+                )
             )
         path = Path(api.hf_hub_download(repository, name, repo_type="dataset"))
         return PurePosixPath(name).name, path.read_bytes()
@@ -53,7 +60,9 @@ def fetched(said: str, most: int) -> tuple[str, bytes]:
         raise BadInput(
             _("The hub has no data set {name}, or keeps it from you: a private one needs HF_TOKEN.", name=repository)
         ) from None
-    except (HfHubHTTPError, HTTPError, OfflineModeIsEnabled, OSError) as error:
+    except HFValidationError:
+        raise unclear from None
+    except (httpx.HTTPError, httpx2.HTTPError, OSError) as error:  # whichever of the two the library speaks through
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise Unavailable(
             _("The hub does not answer ({reason}): download the file elsewhere, and name that.", reason=reason)

@@ -307,9 +307,8 @@ def make_annotation(
 
 def make_checkpoint(session: Session, name: str, kind: CheckpointKind = CheckpointKind.POLICY) -> Checkpoint:
     """A registered checkpoint; its files are nowhere."""
-    manifest = None if kind is CheckpointKind.BASE else hashlib.sha256(name.encode()).hexdigest()
-    made = Checkpoint(name=name, kind=kind, path=name, manifest_sha256=manifest)
-    session.add(made)
+    digest = None if kind is CheckpointKind.BASE else hashlib.sha256(name.encode()).hexdigest()
+    session.add(made := Checkpoint(name=name, kind=kind, path=name, manifest_sha256=digest))
     session.flush()
     return made
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -275,6 +275,7 @@ def make_annotation(
     outcome: Outcome = Outcome.RANKED,
     edited_text: str | None = None,
     comment: str = "",
+    flags: Mapping[str, Sequence[str]] | None = None,
 ) -> Annotation:
     """A submission of ``user``; ``ranking`` names candidates by id, best first (default: in order of their ids).
 
@@ -296,6 +297,7 @@ def make_annotation(
         strengths=list(strengths or [3] * (len(groups) - 1)) if ranked else [],
         edited_text=edited_text,
         comment=comment,
+        flags=flags or {},
         active_seconds=12.5,
     )
     recorded = recording.submit(session, user, assignment.id, submission, key=secrets.token_hex(16))
@@ -305,9 +307,8 @@ def make_annotation(
 
 def make_checkpoint(session: Session, name: str, kind: CheckpointKind = CheckpointKind.POLICY) -> Checkpoint:
     """A registered checkpoint; its files are nowhere."""
-    manifest = None if kind is CheckpointKind.BASE else hashlib.sha256(name.encode()).hexdigest()
-    made = Checkpoint(name=name, kind=kind, path=name, manifest_sha256=manifest)
-    session.add(made)
+    digest = None if kind is CheckpointKind.BASE else hashlib.sha256(name.encode()).hexdigest()
+    session.add(made := Checkpoint(name=name, kind=kind, path=name, manifest_sha256=digest))
     session.flush()
     return made
 

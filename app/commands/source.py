@@ -12,6 +12,7 @@ from app.commands.common import table, transaction
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from app.prompts.intake import SentFile
     from app.sources.models import Source
 
 commands = typer.Typer(
@@ -24,7 +25,11 @@ Name = Annotated[str, typer.Argument(help="The source, by name or id.")]
 @commands.command("add")
 def add(
     file: Annotated[
-        Path, typer.Argument(help="Preferences, or prompts with answers, in any form that an import takes.")
+        Path,
+        typer.Argument(
+            help="Preferences, or prompts with answers, in any form that an import takes; a folder that datasets saved; or a "
+            "file of the Hugging Face hub, as hf://datasets/ORG/NAME/FILE."
+        ),
     ],
     name: Annotated[str, typer.Option(help="What it is called.")],
     kind: Annotated[Literal["preferences", "completions"], typer.Option(help="What its rows are.")],
@@ -41,7 +46,6 @@ def add(
 
         from app.kernel.errors import BadInput
         from app.prompts.forms import field_errors
-        from app.prompts.intake import SentFile
         from app.sources import service
         from app.sources.forms import SourceIn
         from app.sources.storing import stored
@@ -50,16 +54,29 @@ def add(
         about = {"name": name, "kind": kind, "origin": origin, "licence": licence}
         try:
             wanted = SourceIn.model_validate(about | {"leave_out_refused": leave_out_refused})
-            content = file.read_bytes()
+            sent = _sent(file)
         except ValidationError as error:
             field, said = next(iter(field_errors(error).items()))
             raise BadInput(f"The {field} cannot be used. {said}") from None
         except OSError as error:
             raise BadInput(f"{file} cannot be read ({error.strerror}): nothing was added.") from None
-        with stored(SentFile(file.name, content), wanted) as found:
+        with stored(sent, wanted) as found:
             made = service.add(session, None, wanted, found)
         said = f"{made.name}: {made.rows:,} kept, {sum(made.left_out.values()):,} left out"
     typer.echo(f"{said}. No training learns from it until it has a weight.")
+
+
+def _sent(file: Path) -> SentFile:
+    from app.kernel.settings import get_settings
+    from app.prompts import hub, saved_datasets
+    from app.prompts.intake import SentFile
+
+    most = get_settings().upload_limit_bytes
+    if hub.is_address(str(file)):
+        return SentFile(*hub.fetched(str(file), most))
+    if file.is_dir():
+        return SentFile(*saved_datasets.of_folder(file, most))
+    return SentFile(file.name, file.read_bytes())
 
 
 @commands.command("list")

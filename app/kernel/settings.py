@@ -202,6 +202,11 @@ class Settings(DataFolder, BaseSettings):
     """Held-out prompts, at most, that the new policy and the champion both answer before people see the new one."""
     check_tokens: int = Field(default=128, ge=1)
     """Tokens of each of these answers, at most."""
+    training_private: Literal["keep", "mask", "leave_out"] = "keep"
+    """What becomes of private data that patterns find in what a round trains on (:mod:`app.preferences.trainable`)."""
+    training_without: str = Field(default="", pattern=r"^((unsafe|private_data)(,(unsafe|private_data))*)?$")
+    """Of which prompts a round learns nothing, because people flagged them or a response: ``unsafe``, ``private_data``, or both,
+    separated by a comma."""
     training_min_pairs: int = 8
     """Pairs that a training needs to start, as Rounds counts them: of the two strongest levels, edits among them, on prompts
     that are not held out."""

@@ -20,6 +20,7 @@ from app.lineage import graph, queries
 from app.lineage.graph import Picture
 from app.lineage.marks import WORDS, Mark, marks
 from app.lineage.queries import AnnotationLineage, CheckpointLineage, SnapshotLineage, SourceUse
+from app.preferences import treated
 from app.preferences.forms import ExportFilter
 from app.preferences.models import Snapshot, SnapshotState
 from app.preferences.queries import access_snapshot, names_models_too_early
@@ -81,6 +82,8 @@ class SnapshotPage:
     mixes: Sequence[tuple[TrainingRun, Mix]]
     """What runs read of it, by capability, language and source."""
     chosen: Chosen | None
+    treated: Sequence[str]
+    """What became of private and unsafe texts in it."""
     poll_seconds: int | None
     may_download: bool
 
@@ -149,6 +152,7 @@ def snapshot_page(request: Request, session: DbSession, user: Reviewer, snapshot
         picture=graph.of_snapshot(snapshot, lineage),
         mixes=mixing.of_snapshot(session, snapshot.id),
         chosen=choosing.of_snapshot(session, snapshot.id),
+        treated=treated.of_snapshot(snapshot),
         poll_seconds=POLL_SECONDS if snapshot.state is SnapshotState.BUILDING else None,
         may_download=not names_models_too_early(session, user, snapshot),
     )

@@ -58,9 +58,11 @@ def freeze(session: Session, wanted: ExportFilter, folder: Path) -> Frozen:
     draft.mkdir()
     try:
         frozen = _write_rows(session, wanted, draft / snapshots.ROWS)
-        prompts = _write_prompts(session, wanted, draft / snapshots.PROMPTS)
+        said = _write_prompts(session, wanted, draft / snapshots.PROMPTS)
         _write_card(wanted, frozen, draft / CARD)
-        _write_manifest(wanted, frozen, prompts, draft / snapshots.MANIFEST)
+        if wanted.without:
+            said["flagged"] = queries.flagged(session, wanted, get_settings().held_out_percent)
+        _write_manifest(wanted, frozen, said, draft / snapshots.MANIFEST)
         files.sync(draft)
         draft.rename(folder)
         files.sync(folder.parent)
@@ -144,10 +146,10 @@ def _write_card(wanted: ExportFilter, frozen: Frozen, path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _write_manifest(wanted: ExportFilter, frozen: Frozen, prompts: dict[str, Any], path: Path) -> None:
+def _write_manifest(wanted: ExportFilter, frozen: Frozen, said: dict[str, Any], path: Path) -> None:
     body = (
         asdict(frozen)
-        | prompts
+        | said
         | {
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "filter": wanted.stored(),

@@ -20,6 +20,7 @@ from app.preferences.columns import in_one_form
 from app.preferences.forms import ExportFilter
 from app.preferences.private.masking import Counted, treated_prompt
 from app.preferences.queries import STREAM_ROWS, of_batches
+from app.preferences.trainable import selection
 from app.prompts.models import ANSWER_KNOWN, LANGUAGE, LANGUAGE_FROM, Batch, Prompt, PromptState
 from training.formats.prompts import Split, split_of
 
@@ -67,8 +68,8 @@ def estimated_bytes(session: Session, wanted: ExportFilter) -> int:
 
 
 def to_train_on(session: Session, most: int) -> int:
-    """How many prompts of all batches are not held out; ``most`` stands for more."""
-    found = _of(ExportFilter(split=Split.TRAIN), select(Prompt.id)).limit(most).subquery()
+    """How many prompts a training may ask, of all that are not held out; ``most`` stands for more."""
+    found = _of(_learnt_from(Split.TRAIN), select(Prompt.id)).limit(most).subquery()
     return session.scalar(select(func.count()).select_from(found)) or 0
 
 
@@ -77,8 +78,12 @@ def to_check(session: Session, side: Split, most: int) -> int:
 
     The same one of several batches is one: both sides of a measurement answer it once.
     """
-    found = _of(ExportFilter(split=side), select(Prompt.content_hash)).where(ANSWER_KNOWN).distinct().limit(most)
+    found = _of(_learnt_from(side), select(Prompt.content_hash)).where(ANSWER_KNOWN).distinct().limit(most)
     return session.scalar(select(func.count()).select_from(found.subquery())) or 0
+
+
+def _learnt_from(side: Split) -> ExportFilter:
+    return selection().model_copy(update={"split": side})
 
 
 def _of(wanted: ExportFilter, query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:

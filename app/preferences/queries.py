@@ -41,7 +41,7 @@ from app.loops.models import Round
 from app.preferences import sensitive
 from app.preferences.columns import CORRECTED, Source, plan_columns
 from app.preferences.exporters import Shape
-from app.preferences.forms import ExportFilter
+from app.preferences.forms import Concern, ExportFilter
 from app.preferences.models import Snapshot, SnapshotAnnotation
 from app.prompts.models import LANGUAGE, Batch, BatchState, Prompt
 from training.formats.pairs import Stated, derive
@@ -325,6 +325,21 @@ def left_out(session: Session, wanted: ExportFilter, held_out_percent: int) -> L
         ),
     ).where(STANDING, ~COUNTS, *asked(wanted, held_out_percent))
     return LeftOut(*session.execute(query).one())
+
+
+def flagged(session: Session, wanted: ExportFilter, held_out_percent: int) -> dict[str, int]:
+    """How many annotations ``wanted`` leaves out for what people flagged: for each concern, and as ``judgements`` in all.
+
+    One may be of both, so the concerns may come to more than all.
+    """
+
+    def counted(without: Sequence[Concern]) -> int:
+        these = conditions(wanted.model_copy(update={"without": tuple(without)}), held_out_percent)
+        return session.scalar(joined(select(func.count())).where(*these)) or 0
+
+    everything = counted(())
+    each = {concern.value: everything - counted([concern]) for concern in wanted.without}
+    return {"judgements": everything - counted(wanted.without), **each}
 
 
 def last_annotation_id(session: Session) -> int:

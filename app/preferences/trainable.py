@@ -4,6 +4,9 @@ One function counts them for every page and for the API, and it is the function 
 (:mod:`training.formats.judgements`); of the texts only what tells them apart is read. What only training can know is not in
 it: prompts that repeat a held-out one, and what is too long for the recipe, are left out when it begins. So pages say "up to".
 
+What of all judgements a training learns from is chosen once for every round (:func:`selection`). What people flagged is in no
+count then; what only patterns find is, because they would have to read every text.
+
 What a judgement says never changes, so a process remembers what it counted, in parts by the first bytes of the prompts' hashes:
 the database hands over a digest of each part, and only parts that have another digest than last time are read again.
 """
@@ -36,13 +39,22 @@ from sqlalchemy.types import NULLTYPE
 
 from app.annotations.models import Annotation
 from app.candidates.models import Candidate
+from app.kernel.settings import get_settings
 from app.preferences.columns import listed
-from app.preferences.forms import ExportFilter
+from app.preferences.forms import Concern, ExportFilter, Treatment
 from app.preferences.queries import STREAM_ROWS, conditions, joined
 from app.prompts.models import Prompt
 from training.formats.judgements import Judgement, measured_on, plain, trained_on, written_for
 from training.formats.prompts import Split, split_of
 from training.formats.rankings import Consumer, Rule
+
+
+def selection() -> ExportFilter:
+    """What the training of a round freezes and learns from, as the settings of the installation choose."""
+    settings = get_settings()
+    flagged = {Concern(name) for name in settings.training_without.split(",") if name}
+    how = settings.training_private
+    return ExportFilter(without=tuple(sorted(flagged)), private=None if how == "keep" else Treatment(how))
 
 
 class Judged(NamedTuple):
@@ -69,6 +81,7 @@ class _Known:
     """What the last count of this process found. Replaced as a whole, so that threads may count at the same time."""
 
     held_out_percent: int
+    of: ExportFilter
     parts: Mapping[int, _Part] = field(default_factory=dict)
     kinds: Counter[Judged] = field(default_factory=Counter)
     """Of all parts together."""
@@ -77,14 +90,14 @@ class _Known:
 class _Memory:
     """Holds what this process counted last."""
 
-    last = _Known(0)
+    last = _Known(0, ExportFilter())
 
 
 def judged(session: Session, held_out_percent: int) -> Counter[Judged]:
     """How many prompts with standing annotations there are of each kind."""
-    last = _Memory.last
-    if last.held_out_percent != held_out_percent:
-        last = _Known(held_out_percent)
+    last, wanted = _Memory.last, selection()
+    if (last.held_out_percent, last.of) != (held_out_percent, wanted):
+        last = _Known(held_out_percent, wanted)
     digests = _digests(session, held_out_percent)
     changed = {part for part in digests.keys() | last.parts.keys() if digests.get(part) != _digest(last, part)}
     if not changed:
@@ -97,7 +110,7 @@ def judged(session: Session, held_out_percent: int) -> Counter[Judged]:
         kinds.subtract(last.parts[key].kinds)
     for part in read.values():
         kinds.update(part.kinds)
-    _Memory.last = _Known(held_out_percent, parts, +kinds)
+    _Memory.last = _Known(held_out_percent, wanted, parts, +kinds)
     return _Memory.last.kinds
 
 
@@ -153,7 +166,7 @@ def _mark() -> ColumnElement[int]:
 def _digests(session: Session, held_out_percent: int) -> dict[int, int]:
     """What stands in each part, as a number: no text is read for it."""
     part = _part().label("part")
-    query = joined(select(part, func.bit_xor(_mark()))).where(*conditions(ExportFilter(), held_out_percent))
+    query = joined(select(part, func.bit_xor(_mark()))).where(*conditions(selection(), held_out_percent))
     return dict(session.execute(query.group_by(part)).all())
 
 
@@ -190,7 +203,7 @@ def _rows(session: Session, held_out_percent: int, parts: Collection[int]) -> It
             )
         )
         .join(shown, true())
-        .where(*conditions(ExportFilter(), held_out_percent))
+        .where(*conditions(selection(), held_out_percent))
         .order_by(Prompt.content_hash, Annotation.id)
     )
     if len(parts) < PARTS // 2:

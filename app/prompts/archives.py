@@ -1,4 +1,6 @@
-"""Files that come packed: gzip, and ZIP with one file inside. What they unpack to is bounded before it is there.
+"""Files that come packed: gzip, and ZIP. What they unpack to is bounded before it is there.
+
+A ZIP archive holds one file, or a folder that ``datasets`` saved to disk (:mod:`app.prompts.saved_datasets`).
 
 The bound is that of any upload. A size that an archive declares is believed where it is too large and checked where it is not:
 a few bytes can say anything of themselves.
@@ -14,6 +16,7 @@ from pathlib import PurePosixPath
 from app.kernel.errors import BadInput
 from app.kernel.locales import N_, number
 from app.kernel.locales import gettext as _
+from app.prompts import saved_datasets
 
 GZIP, ZIP = b"\x1f\x8b", (b"PK\x03\x04", b"PK\x05\x06")
 SUFFIXES = (".gz", ".zip")
@@ -98,22 +101,12 @@ def _unzipped(content: bytes, most: int) -> tuple[str, bytes]:
         )
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            inside = _only(archive.infolist())
-            if inside.file_size > most:
-                raise BadInput(
-                    _(
-                        "The ZIP archive unpacks to {size} bytes, {most} is the most: split the file before you "
-                        "pack it.",
-                        size=number(inside.file_size),
-                        most=number(most),
-                    )
-                )
-            if inside.flag_bits & 1:
-                raise BadInput(_("The ZIP archive has a password: pack the file without one."))
-            with archive.open(inside) as stream:
-                found = stream.read(most + 1)
-            if len(found) > most:
-                raise _too_much("ZIP", most)
+            files = [each for each in archive.infolist() if not each.is_dir() and not _is_ignored(each.filename)]
+            by_name = {each.filename: each for each in files}
+            if saved_datasets.holds_one(by_name):
+                return saved_datasets.joined(by_name, lambda name, left: _read(archive, by_name[name], left), most)
+            inside = _only(files)
+            found = _read(archive, inside, most)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError):
         raise BadInput(_(_UNREADABLE, kind="ZIP")) from None
     except (NotImplementedError, RuntimeError, MemoryError):
@@ -123,8 +116,25 @@ def _unzipped(content: bytes, most: int) -> tuple[str, bytes]:
     return PurePosixPath(inside.filename).name, found
 
 
-def _only(entries: list[zipfile.ZipInfo]) -> zipfile.ZipInfo:
-    files = [each for each in entries if not each.is_dir() and not _is_ignored(each.filename)]
+def _read(archive: zipfile.ZipFile, inside: zipfile.ZipInfo, most: int) -> bytes:
+    if inside.file_size > most:
+        raise BadInput(
+            _(
+                "The ZIP archive unpacks to {size} bytes, {most} is the most: split the file before you pack it.",
+                size=number(inside.file_size),
+                most=number(most),
+            )
+        )
+    if inside.flag_bits & 1:
+        raise BadInput(_("The ZIP archive has a password: pack the file without one."))
+    with archive.open(inside) as stream:
+        found = stream.read(most + 1)
+    if len(found) > most:
+        raise _too_much("ZIP", most)
+    return found
+
+
+def _only(files: list[zipfile.ZipInfo]) -> zipfile.ZipInfo:
     if any(each.filename == "[Content_Types].xml" for each in files):
         raise BadInput(_("This looks like an Excel workbook: save the sheet as CSV."))
     if len(files) != 1:

@@ -28,7 +28,6 @@ SIGNATURES = (
     (b"\x28\xb5\x2f\xfd", N_("a zstd archive"), N_("unpack it and upload the file inside")),
     (b"7z\xbc\xaf\x27\x1c", N_("a 7-Zip archive"), N_("unpack it and upload the file inside")),
     (b"\xd0\xcf\x11\xe0", N_("an old Excel or Word document"), N_("save it as CSV")),
-    (b"ARROW1", N_("an Arrow file"), N_("save it as Parquet")),
     (b"SQLite format 3\0", N_("an SQLite database"), N_("export the table as CSV")),
     (b"%PDF", N_("a PDF"), N_("copy its text into a JSON Lines file")),
     (b"\x89PNG", N_("a picture"), N_("upload a file of prompts")),

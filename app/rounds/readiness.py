@@ -37,6 +37,8 @@ class Readiness:
     """Of this round: judged since the last snapshot that a round was trained on to its end (``app.rounds.recent``)."""
     taken_back: int
     """Annotations of that snapshot which count no more: a training without them is another one."""
+    otherwise: bool
+    """Whether private or unsafe texts are treated otherwise than in that snapshot."""
     trainable: int
     """Pairs that the reward model learns from."""
     policy: int
@@ -67,10 +69,12 @@ def readiness(session: Session, current: Round, weights: Weights = NO_OTHERS) ->
         train=prompt_lines.to_check(session, Split.TRAIN, MOST) if plan.checks_wanted(settings) else 0,
         held_out=prompt_lines.to_check(session, Split.HELD_OUT, settings.check_prompts),
     )
+    last = recent.last_snapshot(session)
     found = Readiness(
         annotations=trainable.standing(prompts),
-        new_annotations=recent.judged(session, recent.since_last(session)),
+        new_annotations=recent.judged(session, last),
         taken_back=recent.taken_back(session),
+        otherwise=recent.otherwise(last),
         trainable=trainable.pairs(prompts, "reward", by_reward, MIN_STRENGTH),
         policy=trainable.pairs(prompts, "dpo", by_dpo, MIN_STRENGTH),
         written=trainable.written(prompts),
@@ -138,6 +142,6 @@ def _too_little(found: Readiness) -> str | None:
             "other response beat. Annotate some more comparisons.",
             pairs=number(found.trainable),
         )
-    if not found.new_annotations and not found.taken_back:
+    if not found.new_annotations and not found.taken_back and not found.otherwise:
         return _("There are no new annotations since the last training. Annotate some more comparisons.")
     return None

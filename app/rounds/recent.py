@@ -20,7 +20,8 @@ from app.comparisons.models import Comparison
 from app.judgements.vocabulary import Outcome
 from app.loops.models import Round
 from app.loops.queries import ENDED_COLLECTING
-from app.preferences.forms import ExportFilter
+from app.preferences import trainable
+from app.preferences.forms import ExportFilter, Treatment
 from app.preferences.models import Snapshot, SnapshotAnnotation
 from app.preferences.queries import narrowing
 from app.rounds.models import RunKind, RunState, TrainingRun
@@ -37,10 +38,32 @@ def last_run(session: Session) -> TrainingRun | None:
     return session.scalar(query.order_by(Round.number.desc(), TrainingRun.id.desc()).limit(1))
 
 
-def since_last(session: Session) -> ExportFilter:
-    """All that was judged since."""
+def last_snapshot(session: Session) -> Snapshot | None:
+    """What that run learnt from."""
     last = last_run(session)
-    return ExportFilter() if last is None else ExportFilter(beyond_snapshot=last.snapshot_id)
+    return None if last is None else session.get_one(Snapshot, last.snapshot_id)
+
+
+def beyond(snapshot: Snapshot | None) -> list[ColumnElement[bool]]:
+    """Whether an annotation is new to what learnt from ``snapshot``: it is not in it; where there is none, all are.
+
+    A snapshot that leaves out what is private or unsafe never holds some of what was judged before it. Of those only what
+    was judged after it is new: else the same judgements would begin a training every night.
+    """
+    if snapshot is None:
+        return []
+    held = ExportFilter.model_validate(snapshot.filter)
+    found = narrowing(ExportFilter(beyond_snapshot=snapshot.id))
+    leaves_out = bool(held.without) or held.private is Treatment.LEAVE_OUT
+    return [*found, Annotation.id > held.until] if leaves_out and held.until is not None else found
+
+
+def otherwise(snapshot: Snapshot | None) -> bool:
+    """Whether private or unsafe texts are treated otherwise in ``snapshot`` than in the one that a training would freeze now."""
+    if snapshot is None:
+        return False
+    held, wanted = ExportFilter.model_validate(snapshot.filter), trainable.selection()
+    return (held.without, held.private) != (wanted.without, wanted.private)
 
 
 def newest_trained(session: Session) -> int:
@@ -48,17 +71,17 @@ def newest_trained(session: Session) -> int:
 
     One that was returned before and is settled again has an id of its own time: it is learnt from as what is older is.
     """
-    last = last_run(session)
-    return 0 if last is None else int(session.get_one(Snapshot, last.snapshot_id).filter["until"])
+    last = last_snapshot(session)
+    return 0 if last is None else int(last.filter["until"])
 
 
-def judged(session: Session, wanted: ExportFilter) -> int:
-    """How many annotations count that ``wanted`` narrows down to."""
+def judged(session: Session, since: Snapshot | None) -> int:
+    """How many annotations count that are new to what learnt from ``since``."""
     query = (
         select(func.count())
         .select_from(Annotation)
         .join(Comparison, Comparison.id == Annotation.comparison_id)
-        .where(COUNTS, purposes.trains, *narrowing(wanted))
+        .where(COUNTS, purposes.trains, *beyond(since))
     )
     return session.scalar(query) or 0
 
@@ -73,7 +96,8 @@ class Judged(NamedTuple):
 def by_round(session: Session) -> dict[int, Judged]:
     """How many annotations count of each round, by its number; together they are all.
 
-    Of the current round are those of :func:`since_last`; before it, each belongs to the first snapshot that came after it.
+    Of the current round are those :func:`beyond` the last snapshot; before it, each belongs to the first snapshot that came
+    after it.
     """
     until = Snapshot.filter["until"].astext.cast(BigInteger)
     ended = session.execute(
@@ -89,7 +113,7 @@ def by_round(session: Session) -> dict[int, Judged]:
     if ended:
         after = cast([last + 1 for _, last in ended], ARRAY(BigInteger))
         before = func.least(func.width_bucket(Annotation.id, after), len(ended) - 1)
-        place = case((and_(*narrowing(since_last(session))), len(ended)), else_=before)
+        place = case((and_(*beyond(last_snapshot(session))), len(ended)), else_=before)
     query = (
         select(place.label("place"), func.count(), func.count().filter(Annotation.outcome == Outcome.WRITTEN))
         .select_from(Annotation)

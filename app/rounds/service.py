@@ -29,7 +29,7 @@ from app.loops import service as loops
 from app.loops.models import Round, RoundState, Verdict
 from app.loops.queries import current_round
 from app.preferences import service as preferences
-from app.preferences.forms import ExportFilter
+from app.preferences import trainable
 from app.preferences.models import Snapshot, SnapshotState
 from app.registry.externals import left_out_of_training
 from app.registry.models import Checkpoint, CheckpointKind, CheckpointState
@@ -73,7 +73,7 @@ def start_training(session: Session, user: User | None, weights: Weights = NO_OT
     if ready.blocked:
         raise Conflict(ready.blocked)
     base = _base(session)
-    everything = preferences.request_snapshot(session, user, ExportFilter())
+    everything = preferences.request_snapshot(session, user, trainable.selection())
     queued: list[TrainingRun] = []
     for kind in kinds:
         if kind is RunKind.GRPO and not ready.checkable:
@@ -96,7 +96,7 @@ def start_training(session: Session, user: User | None, weights: Weights = NO_OT
 def start_nightly(session: Session) -> list[TrainingRun]:
     """Start a training when enough was annotated since the last one; otherwise leave, saying why in the log."""
     needed = get_settings().nightly_min_annotations
-    found = recent.judged(session, recent.since_last(session))
+    found = recent.judged(session, recent.last_snapshot(session))
     if found < max(1, needed):
         log.info("nightly_not_due", new_annotations=found, needed=needed)
         return []
@@ -118,7 +118,8 @@ def _refused_before(session: Session) -> bool:
     attempt = queries.last_attempt(session, current) if current else ()
     if not any(run.refused for run in attempt):
         return False
-    return recent.judged(session, ExportFilter(beyond_snapshot=attempt[0].snapshot_id)) == 0
+    last = attempt[0].snapshot
+    return recent.judged(session, last) == 0 and not recent.otherwise(last)
 
 
 def _base(session: Session) -> Checkpoint:

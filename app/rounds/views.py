@@ -23,6 +23,7 @@ from app.kernel.paging import LARGEST
 from app.kernel.settings import get_settings
 from app.loops.models import Round, RoundState
 from app.loops.queries import ENDED_COLLECTING
+from app.preferences import trainable, treated
 from app.preferences.forms import ExportFilter
 from app.rounds import cards, choosing, contests, findings, learnt, mixing, plan, progress, queries, service, timeline
 from app.rounds.acts import NOTHING_REFUSED, OVERRIDE, Act, Refused, of_round
@@ -65,6 +66,8 @@ class RoundsPage:
     nightly_needs: int
     may_train: bool
     poll_seconds: int | None
+    treated: Sequence[str]
+    """What the next training does with private and unsafe texts."""
     offered: Sequence[Source]
     """Sources that the next training could learn from."""
     typed: Mapping[int, str]
@@ -81,6 +84,8 @@ class RoundPage:
     steps: list[Step]
     cards: list[Card]
     chosen: Chosen | None
+    treated: Sequence[str]
+    """What became of private and unsafe texts in the snapshot it was trained on."""
     mixes: list[tuple[TrainingRun, Mix]]
     headlines: dict[int, Headline]
     acts: list[Act]
@@ -172,6 +177,7 @@ def _round(
         steps=steps(row),
         cards=cards.of_round(session, user, row.round),
         chosen=choosing.of_round(session, row.round),
+        treated=treated.of_snapshot(row.runs[0].snapshot) if row.runs else (),
         mixes=mixing.of_round(session, row.round),
         headlines=_headlines(row.runs),
         acts=of_round(user, found, refused.act),
@@ -196,6 +202,7 @@ def _rounds(session: Session, user: User, typed: Mapping[int, str] = NOTHING, pr
         nightly_needs=get_settings().nightly_min_annotations,
         may_train=user.role is Role.ADMIN,
         poll_seconds=POLL_SECONDS if current and current.state in {RoundState.TRAINING, RoundState.CHECKING} else None,
+        treated=treated.chosen(trainable.selection()),
         offered=learnt.offered(session, plan.chain(get_settings())),
         typed=typed,
         problem=problem,

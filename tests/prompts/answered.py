@@ -212,6 +212,45 @@ RECORDS: dict[str, tuple[dict[str, Any], list[str], list[Said]]] = {
         ["Why?"],
         [(None, "a", {"id": "x1", **SECOND}), (None, "b", {"id": "x2", **FIRST})],
     ),
+    "Label Studio, JSON_MIN, pairwise": (
+        {
+            "prompt": "Why?",
+            "answer1": "a",
+            "answer2": "b",
+            "id": 7,
+            "comparison": [{"selected": "right"}],
+            "annotator": 1,
+            "annotation_id": 9,
+            "lead_time": 3.5,
+        },
+        ["Why?"],
+        [(None, "a", SECOND), (None, "b", FIRST)],
+    ),
+    "Label Studio, JSON_MIN, choice": (
+        {
+            "text": "Why?",
+            "answer1": "a",
+            "answer2": "b",
+            "best": "Answer 2",
+            "annotator": 1,
+            "annotation_id": 9,
+            "lead_time": 3.5,
+        },
+        ["Why?"],
+        [(None, "a", SECOND), (None, "b", FIRST)],
+    ),
+    "Label Studio, JSON_MIN, ranker": (
+        {
+            "text": "Why?",
+            "items": [{"id": "x1", "body": "a"}, {"id": "x2", "body": "b"}],
+            "rank": [{"ranker": {"rank": ["x2", "x1"]}}],
+            "annotator": 1,
+            "annotation_id": 9,
+            "lead_time": 3.5,
+        },
+        ["Why?"],
+        [(None, "a", {"id": "x1", **SECOND}), (None, "b", {"id": "x2", **FIRST})],
+    ),
     "Label Studio, ranked": (
         {
             "id": 7,

@@ -15,9 +15,9 @@ import pytest
 
 from app.kernel.settings import ROOT
 from app.prompts.importers import Limits
-from app.prompts.importers.parquet import CHILD_ENVIRONMENT
 from app.prompts.parsing import Refusal
 from app.prompts.records import ParsedPrompt
+from app.prompts.tables import CHILD_ENVIRONMENT
 from tests.prompts.reading import ASSISTANT, USER, read, refused_file
 
 
@@ -245,7 +245,7 @@ def test_the_reader_of_a_small_file_that_unpacks_to_much_stays_small(tmp_path: P
     # measured from a process that is small itself: a child counts what its parent held when it began
     measure = (
         "import resource, subprocess, sys\n"
-        "done = subprocess.run([sys.executable, '-m', 'app.prompts.importers.parquet', str(2**28)], stdin=open(sys.argv[1]),"
+        "done = subprocess.run([sys.executable, '-m', 'app.prompts.tables', 'Parquet', str(2**28)], stdin=open(sys.argv[1]),"
         " stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)\n"
         "print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, done.stderr)"
     )

@@ -55,7 +55,7 @@ class Importer:
     """Whether ``why_not`` and ``rows`` are given UTF-8 without a byte order mark, whatever the file was written in."""
     is_table: bool = False
     """Whether its records have cells, in which a list or object may stand as JSON text."""
-    signature: bytes | None = None
+    signature: bytes | tuple[bytes, ...] | None = None
     """First bytes that no file of another format has."""
     place: int = 100
     """Where it stands in lists."""

@@ -184,7 +184,9 @@ def test_on_a_gpu_the_engine_takes_what_training_leaves_it(monkeypatch: pytest.M
 def test_on_a_gpu_vllm_finds_the_context_of_an_operators_own_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "on_cpu", lambda: False)
     assert after(engine.command(Settings(base_model="some/model"), "python", 9000), "--max-model-len") == "auto"
-    assert after(engine.command(Settings(), "python", 9000), "--max-model-len") == "4096", "the bundled one finds no more"
+    assert after(engine.command(Settings(), "python", 9000), "--max-model-len") == "4096", (
+        "the bundled one finds no more"
+    )
     asked = Settings(base_model="some/model", engine_context=8192)
     assert after(engine.command(asked, "python", 9000), "--max-model-len") == "8192"
 

@@ -56,7 +56,13 @@ def form_for(model: Any, rows: Sequence[Row], pad_token_id: int, *, blocks: bool
             found = _states(model, line, pad_token_id, form)
         except torch.OutOfMemoryError:
             raise
-        except (AttributeError, ImportError, RuntimeError, TypeError, ValueError):  # a layer that cannot take such a mask
+        except (
+            AttributeError,
+            ImportError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ):  # a layer that cannot take such a mask
             continue
         # Sharded weights come together in every forward pass: all processes have to make the same ones.
         if processes.agreed(_difference(found, expected) < limit):

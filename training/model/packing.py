@@ -34,7 +34,9 @@ from training.data.rows import Row
 
 Line = list[Row]
 Form = Literal["blocks", "shared", "added", "plain"]
-BLOCKS: Form = "blocks"  # the mask says which blocks are seen, and what of them; FlexAttention's, which trains on GPUs only
+BLOCKS: Form = (
+    "blocks"  # the mask says which blocks are seen, and what of them; FlexAttention's, which trains on GPUs only
+)
 SHARED: Form = "shared"  # the mask says what is seen, true or false
 ADDED: Form = "added"  # the same as numbers that are added to the scores
 PLAIN: Form = "plain"  # nothing is shared

@@ -62,11 +62,18 @@ class Handler(BaseHTTPRequestHandler):
             "/v1/models": {"object": "list", "data": [own, *adapters]},
             "/version": {"version": "0.0-fake"},
             "/health": {},
+            "/is_sleeping": {"is_sleeping": self.fake.asleep},
         }
         self.answer(200 if self.path in pages else 404, pages.get(self.path, {"error": {"message": "no such page"}}))
 
     def do_POST(self) -> None:
-        """Completions and adapters."""
+        """Completions and adapters, and sleep."""
+        path = self.path.partition("?")[0]
+        if path in {"/sleep", "/wake_up"}:
+            self.fake.told.append(self.path)
+            self.fake.asleep = path == "/sleep"
+            self.answer(200, {"status": "sleeping" if self.fake.asleep else "awake"})
+            return
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if self.path in {"/v1/completions", "/v1/chat/completions"}:
             self.sample(body)
@@ -115,6 +122,8 @@ class Handler(BaseHTTPRequestHandler):
         if body["model"] not in {self.fake.base, *self.fake.adapters} and not self.resolve(body["model"]):
             return
         mode = self.fake.note(body)
+        while self.fake.asleep and not self.fake.wait(0.02):
+            pass
         if mode is Mode.DISCONNECT or self.fake.wait(600 if mode is Mode.HANG else self.fake.delay):
             self.close_connection = True
             return

@@ -95,6 +95,10 @@ class FakeEngine:
     """What is answered where a text stands in the prompt; the last that is there says it, None the usual words."""
     refuses: str = ""
     """A field of requests that it does not take."""
+    asleep: bool = False
+    """Whether it lets everything that it is asked wait."""
+    told: list[str] = field(default_factory=list)
+    """Each time that it was told to sleep or to wake."""
     port: int = 0
 
     def __post_init__(self) -> None:
@@ -129,6 +133,7 @@ class FakeEngine:
         self._gone.clear()
         self._going.clear()
         self.adapters.clear()
+        self.asleep = False
         self._server = Server(("127.0.0.1", self.port), type("OurHandler", (Handler,), {"fake": self}))
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)

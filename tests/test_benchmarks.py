@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from app.kernel.settings import ROOT
-from benchmarks import capabilities, wrong_steps
+from benchmarks import capabilities, gpu, wrong_steps
 from benchmarks.budget import Budget, verdict
 
 pytestmark = [pytest.mark.slow]
@@ -32,6 +33,7 @@ pytestmark = [pytest.mark.slow]
         ("code_checks", ["--mutants", "1", "--cheats", "1"], 8),
         ("board_votes", ["--votes", "330", "--repeat", "1"], 1),
         ("desk_plots", ["--annotations", "400", "--people", "3", "--days", "30"], 3),
+        ("gpu", ["--smoke", "--steps", "2", "--only", "tiny dpo"], 1),
     ],
 )
 def test_a_benchmark_ends_with_its_budgets(name: str, options: list[str], budgets: int) -> None:
@@ -41,6 +43,33 @@ def test_a_benchmark_ends_with_its_budgets(name: str, options: list[str], budget
     said = done.stdout.splitlines()
     assert done.returncode in {0, 1}, done.stderr
     assert len([line for line in said if line.endswith((": met", ": MISSED"))]) == budgets, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to measure")
+def test_without_a_gpu_none_is_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpu"])
+    assert gpu.main() == 2
+    said = capsys.readouterr()
+    assert not said.out
+    assert "torch sees none" in said.err
+
+
+def test_a_workload_of_a_gpu_is_held_to_its_bars(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "8b dpo, long threes"
+    run = {"second": 1.0, "tokens": 30_000.0, "packing": 0.02, "bytes": 50e9, "weights": 7.5e9, "losses": [0.7, 0.6]}
+    found = {(name, gpu.OURS): run, (name, gpu.DENSE): run | {"second": 1.3}, (name, gpu.BEST): run | {"second": 2.0}}
+    assert all(bar.met for bar in gpu.bars(name, found, judged=True))
+    gpu.table(found, 1e15)
+    assert " 900.0    90%     50.0   2.00×" in capsys.readouterr().out, "4 operations a weight and token"
+    found[name, gpu.OURS] = run | {"second": 1.2, "bytes": 51e9, "packing": 0.1, "losses": [0.7, 0.61]}
+    missed = [bar.what.removeprefix(f"{name}: ") for bar in gpu.bars(name, found, judged=True) if not bar.met]
+    assert [what.split()[0] for what in missed] == ["largest", "speed", "peak", "making", "speed"]
+
+
+def test_trls_parts_of_a_step_are_as_large_as_one_another() -> None:
+    assert [gpu.divisor(96, most) for most in (16, 15, 9, 1, 200)] == [16, 12, 8, 1, 96]
+    assert gpu.EVERY["8b dpo, long threes"].of_trl == 16, "two pairs a row: edited over chosen is left out"
+    assert gpu.EVERY["1b reward, threes"].of_trl == 96
 
 
 def test_a_missed_budget_is_the_status(capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,8 +77,10 @@ class PolicyTrainer(RowTrainer):
 
     def _with_reference(self, rows: list[Row], events: EventLog | None) -> tuple[list[Row], int]:
         scored = "content" if self.config.dpo.mask_format_tokens else "all"
-        store = ReferenceStore(self.config.cache / "reference", reference.identity(self.config), scored=scored)
-        return with_reference(rows, store, lambda some: self.over_rows(some, self._summed), events)
+        known = reference.identity(self.config, self.form)
+        store = ReferenceStore(self.config.cache / "reference", known, scored=scored)
+        tokens = self.config.model.pack_tokens
+        return with_reference(rows, store, lambda some: self.over_rows(some, self._summed), tokens, events)
 
     def totals(self, batch: Pack) -> Tensor:
         """The weight of its pairs, and the tokens of the better responses, by the weight of the pairs that these win."""

@@ -98,10 +98,18 @@ class Settings(DataFolder, BaseSettings):
     """vLLM's CPU engine dies on a request with a seed, so seeds are stripped unless this is set."""
     engine_constrains_calls: bool = False
     """Whether the engine is held to calls that can be read, where a prompt has tools (:mod:`workers.engines.constraining`)."""
-    engine_gpu_memory: float = Field(default=0.5, gt=0, le=1)
-    """Share of a GPU's memory that the engine of ``corral up`` takes; training needs the rest, where both share one."""
+    engine_gpu_memory: float = Field(default=0, ge=0, le=1)
+    """Share of a GPU's memory that the engine of ``corral up`` takes. 0: half, which leaves the rest to training; 0.85 where it
+    sleeps for that."""
     engine_context: int = Field(default=0, ge=0)
-    """Tokens of prompt and answer together that the engine of ``corral up`` takes. 0: 4,096, or what the model can."""
+    """Tokens of prompt and answer together that the engine of ``corral up`` takes. 0: 4,096, or what the model can; on a GPU as
+    many of what it can as the memory has room for, unless it is the bundled model."""
+    engine_tensor_parallel: int = Field(default=1, ge=1)
+    """GPUs over which the engine of ``corral up`` spreads one copy of the model: for one that a single GPU cannot hold."""
+    engine_data_parallel: int = Field(default=1, ge=1)
+    """Copies of the model that the engine of ``corral up`` spreads requests over, each on as many GPUs as the setting above."""
+    engine_sleeps: bool = False
+    """Whether the engine gives its GPU's memory to a training while that computes; what is asked meanwhile waits."""
     engine_concurrency: int = 16
     """Requests in flight from one generation worker."""
     engine_timeout: float = 300.0

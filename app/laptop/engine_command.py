@@ -69,10 +69,20 @@ CONTEXT = 4096
 """Tokens. Of 8,192, which it was made for, SmolLM2-135M finds nothing in prompts of 7,600, everything in those of 3,600."""
 
 
-def context(settings: Settings) -> int:
-    """Tokens of prompt and answer together: what is set, else :data:`CONTEXT`, or less where the model was made for less."""
+SHARE, SHARE_OF_A_SLEEPER = 0.5, 0.85
+"""Of a GPU's memory: an engine that stays awake leaves the rest to training, one that sleeps only what torch itself needs."""
+GUARD = "app.laptop.engine_guard.keyed"
+
+
+def context(settings: Settings) -> int | str:
+    """Tokens of prompt and answer together: what is set, else :data:`CONTEXT`, or less where the model was made for less.
+
+    On a GPU vLLM finds out how many of an operator's own model have room (``auto``).
+    """
     if settings.engine_context:
         return settings.engine_context
+    if settings.base_model and not on_cpu():
+        return "auto"
     try:
         config = json.loads((Path(settings.base_model_path) / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -105,7 +115,19 @@ def command(settings: Settings, python: str, port: int) -> list[str]:
     if on_cpu():
         words += ["--enforce-eager", "--distributed-executor-backend", "uni"]
     else:
-        words += ["--gpu-memory-utilization", str(settings.engine_gpu_memory)]
+        words += _on_gpus(settings)
+    return words
+
+
+def _on_gpus(settings: Settings) -> list[str]:
+    share = settings.engine_gpu_memory or (SHARE_OF_A_SLEEPER if settings.engine_sleeps else SHARE)
+    words = ["--gpu-memory-utilization", str(share)]
+    words += ["--tensor-parallel-size", str(settings.engine_tensor_parallel)]
+    words += ["--data-parallel-size", str(settings.engine_data_parallel)]
+    # With several API servers each would have a list of adapters of its own, and vLLM refuses to start.
+    words += ["--api-server-count", "1"] if settings.engine_data_parallel > 1 else []
+    # Whoever may have it sleep may have it do much else, and vLLM asks for its key under /v1 only.
+    words += ["--enable-sleep-mode", "--middleware", GUARD] if settings.engine_sleeps else []
     return words
 
 
@@ -122,6 +144,8 @@ def environment(settings: Settings, api_key: str) -> dict[str, str]:
     if tracing.wanted():
         made["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = tracing.PROTOCOL  # its own default is another
         made["OTEL_SERVICE_NAME"] = os.environ.get("OTEL_SERVICE_NAME") or "corral-engine"
+    if settings.engine_sleeps and not on_cpu():
+        made["VLLM_SERVER_DEV_MODE"] = "1"  # without it nobody can have it sleep
     if on_cpu():
         # one process: a second one would be a daemon's child, and would hold the model again
         made |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0", **WAIT_DO_NOT_SPIN}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session, joinedload
 
 from app.accounts.models import Role, User
@@ -54,6 +54,11 @@ def list_runs(session: Session, *, before: int | None = None, limit: int = 50) -
     """Newest first."""
     query = select(TrainingRun).options(joinedload(TrainingRun.checkpoint), joinedload(TrainingRun.snapshot))
     return read_page(session, query, Order(TrainingRun.id), before, limit)
+
+
+def in_training(session: Session) -> bool:
+    """Whether a worker has a run, or had it when it was last heard of."""
+    return bool(session.scalar(select(exists().where(TrainingRun.state == RunState.RUNNING))))
 
 
 def runs_by_id(session: Session, ids: Sequence[int]) -> Sequence[TrainingRun]:

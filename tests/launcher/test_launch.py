@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 import multiprocessing
 import os
@@ -12,12 +14,18 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from app.kernel.errors import CannotStart
 from app.kernel.processor import fast_dtype
 from app.kernel.settings import Settings
 from app.laptop import engine_command as engine
-from app.laptop import launch
+from app.laptop import engine_guard, launch
 from app.laptop.launch import address_of, troubles
 from app.laptop.supervisor import Console
 from app.services import embedded
@@ -152,6 +160,66 @@ def test_on_processors_the_engine_compiles_nothing_and_stays_one_engine(monkeypa
     words = engine.command(Settings(engine_gpu_memory=0.4), "python", 9000)
     assert "--enforce-eager" not in words
     assert words[words.index("--gpu-memory-utilization") + 1] == "0.4", "training needs the rest of the GPU"
+
+
+def after(words: list[str], flag: str) -> str:
+    return words[words.index(flag) + 1]
+
+
+def test_on_a_gpu_the_engine_takes_what_training_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "on_cpu", lambda: False)
+    awake, sleeps = (engine.command(Settings(engine_sleeps=each), "python", 9000) for each in (False, True))
+    assert (after(awake, "--gpu-memory-utilization"), after(sleeps, "--gpu-memory-utilization")) == ("0.5", "0.85")
+    assert "--enable-sleep-mode" not in awake
+    assert "VLLM_SERVER_DEV_MODE" not in engine.environment(Settings(), "key")
+    assert "--enable-sleep-mode" in sleeps
+    assert engine.environment(Settings(engine_sleeps=True), "key")["VLLM_SERVER_DEV_MODE"] == "1"
+    module, _, name = after(sleeps, "--middleware").rpartition(".")
+    assert inspect.iscoroutinefunction(getattr(importlib.import_module(module), name)), "as vLLM takes it"
+    monkeypatch.setattr(engine, "on_cpu", lambda: True)
+    assert "--enable-sleep-mode" not in engine.command(Settings(engine_sleeps=True), "python", 9000)
+    assert "VLLM_SERVER_DEV_MODE" not in engine.environment(Settings(engine_sleeps=True), "key")
+
+
+def test_on_a_gpu_vllm_finds_the_context_of_an_operators_own_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "on_cpu", lambda: False)
+    assert after(engine.command(Settings(base_model="some/model"), "python", 9000), "--max-model-len") == "auto"
+    assert after(engine.command(Settings(), "python", 9000), "--max-model-len") == "4096", (
+        "the bundled one finds no more"
+    )
+    asked = Settings(base_model="some/model", engine_context=8192)
+    assert after(engine.command(asked, "python", 9000), "--max-model-len") == "8192"
+
+
+def test_several_gpus_share_a_model_or_its_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "on_cpu", lambda: False)
+    words = engine.command(Settings(engine_tensor_parallel=2, engine_data_parallel=4), "python", 9000)
+    assert (after(words, "--tensor-parallel-size"), after(words, "--data-parallel-size")) == ("2", "4")
+    assert after(words, "--api-server-count") == "1", "each would have a list of adapters of its own"
+    monkeypatch.setattr(engine, "on_cpu", lambda: True)
+    assert not {"--tensor-parallel-size", "--data-parallel-size"} & set(engine.command(Settings(), "python", 9000))
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "status"),
+    [
+        ("/sleep", "", 401),
+        ("/collective_rpc", "another", 401),
+        ("/sleep", "key", 200),
+        ("/v1/models", "key", 200),
+        ("/health", "", 200),
+    ],
+)
+def test_nobody_has_the_engine_sleep_without_its_key(
+    monkeypatch: pytest.MonkeyPatch, path: str, key: str, status: int
+) -> None:
+    monkeypatch.setenv("VLLM_API_KEY", "key")
+    inside = Starlette(
+        routes=[Route("/{path:path}", lambda _: JSONResponse({}), methods=["GET", "POST"])],
+        middleware=[Middleware(BaseHTTPMiddleware, dispatch=engine_guard.keyed)],
+    )
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    assert TestClient(inside).post(path, headers=headers).status_code == status
 
 
 @pytest.mark.parametrize(

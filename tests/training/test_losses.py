@@ -274,7 +274,7 @@ def test_another_form_of_a_pack_has_the_same_loss_and_is_said(
     path = run_file(kind)
     shared, prepared = build(path, kind)
     expected = step(shared, prepared.rows)[0]
-    monkeypatch.setattr(layouts, "form_for", lambda *_: form)
+    monkeypatch.setattr(layouts, "form_for", lambda *_, **__: form)
     other, _ = build(path, kind)
     other.model.load_state_dict(shared.model.state_dict())
     assert step(other, prepared.rows)[0] == pytest.approx(expected, rel=1e-4)

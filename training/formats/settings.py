@@ -60,7 +60,7 @@ class ModelConfig:
 
     A run file may say `dtype = "auto"`; what stands here is what was chosen, so that the manifest says what was computed.
     What is trained is float32 in either case: the adapter and the reward head, or all weights under bfloat16 products.
-    `pack_tokens` and `gradient_checkpointing` change speed and memory only. Packs are made smaller, and activations
+    All but `dtype`, `trains` and `sharded` change speed and memory only. Packs are made smaller, and activations
     computed twice where that is "auto", when memory asks for it (training/run/room.py).
     """
 
@@ -69,9 +69,13 @@ class ModelConfig:
     trains: Literal["adapter", "all"] = "adapter"
     pack_tokens: int = 2048  # of one forward pass, padding included
     sharded: bool = False  # spread over the processes of `accelerate launch` instead of whole on each
+    attention: Literal["auto", "dense"] = "auto"  # masks: blocks of FlexAttention on a GPU, or always whole
+    head_tokens: int = 0  # response tokens whose logits are held at once; 0: as many as suit the device
+    compile: bool = False  # each layer, on a GPU
 
     def __post_init__(self) -> None:
         _require(self.pack_tokens >= 16, "model.pack_tokens", "at least 16")
+        _require(self.head_tokens >= 0, "model.head_tokens", "at least 0")
 
 
 @dataclass(frozen=True)
@@ -354,7 +358,8 @@ TABLES = ("reward", "dpo")
 # What may change between two starts of a run: it learns the same, or the machine decides (dtype). The data and the models are
 # known by their hashes.
 FREE = ("recipe", "output", "cache", "snapshot", "unseen", "verified", "base_model", "parent_adapter", "evaluation.",
-        "checkpointing.", "model.dtype", "model.pack_tokens", "model.gradient_checkpointing")  # fmt: skip
+        "checkpointing.", "model.dtype", "model.pack_tokens", "model.gradient_checkpointing",
+        "model.attention", "model.head_tokens", "model.compile")  # fmt: skip
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

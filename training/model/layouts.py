@@ -18,12 +18,13 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from training.data.rows import Row
 from training.model import processes
-from training.model.packing import ADDED, PLAIN, SHARED, Form, Line, alone, pack
+from training.model.packing import ADDED, BLOCKS, PLAIN, SHARED, Form, Line, Pack, alone, pack
 
 TOLERANCE = 0.01  # of a hidden state's length; a mask that is ignored changes it by more
 ROUGH = 0.03  # the same where products have eight bits: an expert that is chosen otherwise is no mask that is ignored
 ROUNDING = 4.0  # times as much as rows differ by rounding that are only padded: bf16 has no better
 PROMPT, RESPONSE = 24, 12  # tokens of each that are enough to see it
+FLEX = "flex_attention"  # as transformers calls it
 LAYERS, WORDS = 2, 512  # of a small model that stands for the one whose weights are not there
 SAID = {
     ADDED: "adds the mask of rows that share their prompt to its scores: the mask is written as numbers",
@@ -31,13 +32,14 @@ SAID = {
 }
 
 
-def form_for(model: Any, rows: Sequence[Row], pad_token_id: int) -> Form:
+def form_for(model: Any, rows: Sequence[Row], pad_token_id: int, *, blocks: bool = False) -> Form:
     """The first form that gives what the responses give alone; the caller turns off gradients and dropout.
 
     Args:
         model: Any that answers with hidden states.
         rows: The run's; the first few are looked at, cut short.
         pad_token_id: What fills a line.
+        blocks: Whether FlexAttention may compute it, which the model is then left with.
     """
     line = _sample(rows)
     expected = torch.cat([_states(model, [single], pad_token_id, None) for [single] in alone([line])])
@@ -46,17 +48,31 @@ def form_for(model: Any, rows: Sequence[Row], pad_token_id: int) -> Form:
     limit = max(
         ROUGH if rough else TOLERANCE, ROUNDING * _difference(_states(model, line, pad_token_id, PLAIN), expected)
     )
-    for form in (SHARED, ADDED):
+    own = getattr(model.config, "_attn_implementation", None)
+    for form in (BLOCKS, SHARED, ADDED) if blocks else (SHARED, ADDED):
         try:
+            if blocks:
+                model.set_attn_implementation(FLEX if form == BLOCKS else own)
             found = _states(model, line, pad_token_id, form)
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, TypeError, ValueError):  # a layer that cannot take such a mask at all
+        except (
+            AttributeError,
+            ImportError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ):  # a layer that cannot take such a mask
             continue
         # Sharded weights come together in every forward pass: all processes have to make the same ones.
         if processes.agreed(_difference(found, expected) < limit):
             return form
     return PLAIN
+
+
+def sample(rows: Sequence[Row], pad_token_id: int, form: Form) -> Pack:
+    """The same few rows as a pack."""
+    return pack([_sample(rows)], pad_token_id, form)
 
 
 def expected(base_model: str, rows: Sequence[Row], pad_token_id: int) -> Form:

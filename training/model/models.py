@@ -216,6 +216,19 @@ def silence_dropout(model: Any) -> None:
             module.p = 0.0
 
 
+def compile_layers(model: Any, **how: Any) -> None:
+    """Have each layer compiled when it is first computed: all of a kind share their code, and what is around them stays.
+
+    Args:
+        model: A language model of transformers, with or without an adapter on it; it says which its layers are.
+        how: Arguments of `torch.compile`.
+    """
+    kinds = set(getattr(model, "_no_split_modules", None) or ())
+    for module in model.modules():
+        if type(module).__name__ in kinds:
+            module.compile(**how)
+
+
 def _trained(model: Any, config: Learner, kind: str) -> Any:
     """The model with what a run trains: all of it, a fresh adapter, or its parent's."""
     if config.model.trains == "all":

@@ -13,27 +13,34 @@ gives a pack its width, and shorter rows fill the lines up (first fit, decreasin
 needs, and little is padding. The packs of a step are summed before the optimizer sees them, so how they are cut changes
 nothing but memory and speed.
 
+A pack carries two numbers for each place, its row and its part. What sees what follows from them (`_sees`) and is computed
+on the device, when the pack is: a mask of T x T is never copied to it. Where FlexAttention runs, the mask is a list of the
+blocks in which anything is seen (`BLOCKS`), and the others, more than half of the square, are not computed.
+
 Some models add the mask to their scores instead of reading it as yes and no, and some look at none: for those it is written
 as numbers (`ADDED`), or every response is a line of its own behind its prompt (`PLAIN`); `layouts.py` finds out.
-
-Left out: FlexAttention, which knows such masks as blocks; SDPA takes them on every device.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 from training.data.rows import Row
 
 Line = list[Row]
-Form = Literal["shared", "added", "plain"]
+Form = Literal["blocks", "shared", "added", "plain"]
+BLOCKS: Form = (
+    "blocks"  # the mask says which blocks are seen, and what of them; FlexAttention's, which trains on GPUs only
+)
 SHARED: Form = "shared"  # the mask says what is seen, true or false
 ADDED: Form = "added"  # the same as numbers that are added to the scores
 PLAIN: Form = "plain"  # nothing is shared
+BLOCK = 128  # tokens of a block's side; lines are whole blocks wide, so that few widths have to be compiled for
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,8 @@ class Pack:
 
     input_ids: Tensor  # [B, T]
     position_ids: Tensor  # [B, T]
-    attention_mask: Tensor  # [B, 1, T, T]: query, key; bool, or float32 in the form ADDED; [B, T] in PLAIN
+    rows: Tensor  # [B, T] the number of the row in its line, from 1; 0 is padding
+    parts: Tensor  # [B, T] the number of the response in its row, from 1; 0 is the prompt
     picks: Tensor  # [N] places in the flattened [B * T] where a response token is predicted
     labels: Tensor  # [N] that token
     content: Tensor  # [N] bool: what was said, not a format token
@@ -56,14 +64,27 @@ class Pack:
     agreement: Tensor  # [P]
     strength: Tensor  # [P]; 0 where nobody said it
     tokens: int  # without padding
+    form: Form
 
     def to(self, device: torch.device | str) -> "Pack":
-        """The same on a device."""
+        """The same on a device; from pinned memory it is copied while the device computes."""
+        return self._with(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> "Pack":
+        """The same in memory that a GPU copies from by itself."""
+        return self._with(Tensor.pin_memory)
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> "Pack":
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.type is Tensor}
-        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
+        return replace(self, **{name: change(tensor) for name, tensor in tensors.items()})
 
     @property
-    def inputs(self) -> dict[str, Tensor]:
+    def attention_mask(self) -> Tensor | BlockMask:
+        """What each place sees: [B, 1, T, T], query and key; bool, or float32 in the form ADDED; [B, T] in PLAIN."""
+        return (self.rows > 0).long() if self.form == PLAIN else _mask(self.rows, self.parts, self.form)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
         """What the model is called with."""
         return {name: getattr(self, name) for name in ("input_ids", "position_ids", "attention_mask")}
 
@@ -79,7 +100,7 @@ def lay_out(rows: Sequence[Row], budget: int, form: Form = SHARED) -> list[list[
     left = sorted(rows, key=lambda row: row.length, reverse=True)
     packs = []
     while left:
-        width = left[0].length
+        width = _width(left[0].length, form)
         lines: list[Line] = [[] for _ in range(max(1, budget // width))]
         room = [width] * len(lines)
         later = []
@@ -93,6 +114,10 @@ def lay_out(rows: Sequence[Row], budget: int, form: Form = SHARED) -> list[list[
         packs.append([line for line in lines if line])
         left = later
     return packs
+
+
+def _width(longest: int, form: Form) -> int:
+    return -(-longest // BLOCK) * BLOCK if form == BLOCKS else longest
 
 
 def widest(rows: Sequence[Row], form: Form) -> int:
@@ -127,16 +152,18 @@ def _longest(row: Row) -> int:
 def pack(lines: Sequence[Line], pad_token_id: int, form: Form = SHARED) -> Pack:
     """Tensors of one pack, padded on the right."""
     laid = alone(lines) if form == PLAIN else lines
-    width = max(sum(row.length for row in line) for line in laid)
+    width = _width(max(sum(row.length for row in line) for line in laid), form)
     grids = zip(*(_grid(line, width, pad_token_id) for line in laid), strict=True)
     input_ids, position_ids, rows, parts = (torch.tensor(grid) for grid in grids)
     return Pack(
         input_ids=input_ids,
         position_ids=position_ids,
-        attention_mask=(rows > 0).long() if form == PLAIN else _mask(rows, parts, form),
+        rows=rows,
+        parts=parts,
         **_responses(laid, width),
         **_pairs(lines),
         tokens=sum(row.length for line in lines for row in line),
+        form=form,
     )
 
 
@@ -214,15 +241,26 @@ def _pairs(lines: Sequence[Line]) -> dict[str, Tensor]:
     }
 
 
-def _mask(rows: Tensor, parts: Tensor, form: Form) -> Tensor:
-    """[B, T] row numbers (0 is padding) and part numbers (0 is the prompt) to a mask of [B, 1, T, T]."""
-    query, key = rows[:, :, None], rows[:, None, :]
-    same_part = (parts[:, None, :] == 0) | (parts[:, :, None] == parts[:, None, :])
-    width = rows.shape[1]
-    causal = torch.ones(width, width, dtype=torch.bool).tril()
-    seen = (query == key) & (query > 0) & same_part & causal
-    itself = torch.eye(width, dtype=torch.bool)  # padding sees itself: a softmax over nothing is not a number
-    mask = (seen | itself)[:, None]
+def _sees(rows: Tensor, parts: Tensor) -> Callable[[Any, Any, Any, Any], Tensor]:
+    """Whether in a line the place `query` sees the place `key`; indices may be numbers or tensors, heads are all alike."""
+
+    def sees(line: Any, _head: Any, query: Any, key: Any) -> Tensor:
+        row, part = rows[line, query], parts[line, key]
+        same = (row == rows[line, key]) & (row > 0)
+        before = ((part == 0) | (part == parts[line, query])) & (query >= key)
+        return (same & before) | (query == key)  # padding sees itself: a softmax over nothing is not a number
+
+    return sees
+
+
+def _mask(rows: Tensor, parts: Tensor, form: Form) -> Tensor | BlockMask:
+    """[B, T] row numbers (0 is padding) and part numbers (0 is the prompt) to the mask of a form, on their device."""
+    sees, (lines, width), device = _sees(rows, parts), rows.shape, rows.device
+    if form == BLOCKS:
+        # Compiled, it looks at the square block by block; else it would write all of it down first.
+        return create_block_mask(sees, lines, None, width, width, str(device), BLOCK, _compile=device.type == "cuda")
+    line, place = torch.arange(lines, device=device)[:, None, None], torch.arange(width, device=device)
+    mask = sees(line, None, place[:, None], place)[:, None]
     if form == SHARED:
         return mask
-    return torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
+    return torch.zeros(mask.shape, device=device).masked_fill(~mask, torch.finfo(torch.float32).min)

@@ -15,7 +15,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -29,15 +29,16 @@ from training.formats.aside import is_broken, set_aside
 from training.formats.events import EventLog
 from training.formats.settings import RunConfig
 from training.model import models, processes
+from training.model.packing import BLOCKS, SHARED, Form
 
 LAYOUT = "shared-prompt-2"  # counts up when packing.py lays tokens out in another way
-CHUNK = 16  # rows between two writes, for each process
+PACKS = 8  # between two writes, for each process, however long their rows are
 SECONDS = 10.0  # between two reports
 Logps = Callable[[Sequence[Row]], list[tuple[float, ...]]]
 
 
 def with_reference(
-    rows: list[Row], store: "ReferenceStore", compute: Logps, events: EventLog | None = None
+    rows: list[Row], store: "ReferenceStore", compute: Logps, pack_tokens: int, events: EventLog | None = None
 ) -> tuple[list[Row], int]:
     """The rows with their reference log-probabilities, and how many rows were computed for it.
 
@@ -45,20 +46,35 @@ def with_reference(
         rows: In any order.
         store: Where known values lie, and new ones are put.
         compute: Summed log-probabilities (nats) of the scored tokens of each response, for rows.
+        pack_tokens: Of one pass of `compute`.
         events: Where to report how far it is.
     """
     missing = sorted((row for row in rows if store.of(row) is None), key=lambda row: row.length)
     reported = time.monotonic()
-    at_once = CHUNK * processes.count()
-    for start in range(0, len(missing), at_once):
-        chunk = missing[start : start + at_once]
+    computed = 0
+    for chunk in _chunks(missing, PACKS * pack_tokens * processes.count()):
         store.add(zip(chunk, compute(chunk), strict=True))
+        computed += len(chunk)
         if events and time.monotonic() - reported > SECONDS:
             reported = time.monotonic()
-            events.emit("reference", computed=start + len(chunk), missing=len(missing), stored=len(rows) - len(missing))
+            events.emit("reference", computed=computed, missing=len(missing), stored=len(rows) - len(missing))
     if events:
         events.emit("reference", computed=len(missing), missing=len(missing), stored=len(rows) - len(missing))
     return [replace(row, reference=store.of(row) or ()) for row in rows], len(missing)
+
+
+def _chunks(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:
+    """The rows in order, together as long as they are within so many tokens; a longer one by itself."""
+    chunk: list[Row] = []
+    left = tokens
+    for row in rows:
+        if chunk and row.length > left:
+            yield chunk
+            chunk, left = [], tokens
+        chunk.append(row)
+        left -= row.length
+    if chunk:
+        yield chunk
 
 
 class ReferenceStore:
@@ -124,11 +140,13 @@ def _item(line: bytes) -> tuple[str, float] | None:
         return None
 
 
-def identity(config: RunConfig) -> str:
-    """What all values of a run's reference depend on, as a name for a file."""
+def identity(config: RunConfig, form: Form = SHARED) -> str:
+    """What all values of a run's reference depend on, as a name for a file; of the forms, who computes attention."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = config.model
     parts: list[Any] = [LAYOUT, device, model.dtype, model.trains, models.weights_sha256(config.base_model)]
+    if form == BLOCKS:
+        parts.append(form)
     if config.parent_adapter:
         parts.append(checkpoints.manifest_sha256(config.parent_adapter))
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]

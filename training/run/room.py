@@ -31,6 +31,7 @@ OF_HIDDEN, OF_INTERMEDIATE = 16, 9  # values that autograd keeps of a layer for 
 OF_VOCABULARY = 16  # bytes a word and token: logits in two precisions, their softmax and its gradient
 SHARE = 0.8  # of the memory that is free: what else runs on the machine grows, too
 SMALLEST = 256  # tokens: below, packs are slow
+HEAD_TOKENS = 2048  # of a GPU, whose logits are held at once: enough for its head to be busy
 Bytes = int
 
 
@@ -52,6 +53,8 @@ def fit(config: Run, shape: Shape, longest: int = 0) -> Run:
     `longest` is the longest row in tokens: it is never cut, so a pass takes that many however small the packs are.
     The run's own settings stay as they are in its manifest and for its resumption: how a step is cut changes no result.
     """
+    if not config.model.head_tokens and torch.cuda.is_available():
+        config = replace(config, model=replace(config.model, head_tokens=HEAD_TOKENS))
     wanted = config.model.gradient_checkpointing
     free = processes.smallest(available())  # processes that share packs have to cut them alike
     for twice in (False, True) if wanted == "auto" else (wanted,):
@@ -82,8 +85,9 @@ def memory(config: RunConfig, shape: Shape, longest: int = 0) -> Bytes:
     inputs = size * shape.hidden * shape.layers  # what checkpointing starts again from
     head = 0 if config.kind == "reward" else OF_VOCABULARY * shape.vocabulary
     tokens = max(config.model.pack_tokens, longest)
+    logits = min(tokens, config.model.head_tokens or tokens)
     process = 0 if torch.cuda.is_available() else PROCESS
-    return int(process + weights + tokens * (layer * layers + inputs + head))
+    return int(process + weights + tokens * (layer * layers + inputs) + logits * head)
 
 
 def available() -> Bytes:

@@ -24,10 +24,11 @@ from training.formats.errors import ConfigError
 from training.formats.events import EventLog
 from training.formats.settings import RunConfig
 from training.measure.metrics import Metrics
-from training.model import layouts, losses, models
-from training.model.packing import Form, Line, Pack, lay_out, pack, widest
+from training.model import head, layouts, models
+from training.model.packing import BLOCKS, Form, Line, Pack, lay_out, pack, widest
 from training.model.sharding import ShardedTrainer
 from training.run import room
+from training.run.ahead import Ahead
 from training.run.backends import steps
 from training.run.progress import Progress, training_arguments
 
@@ -50,12 +51,13 @@ class RowTrainer(ShardedTrainer):
         self._sums: dict[str, Tensor] = {}  # of each metric since the last log: its sum and its count
         self._tokens = 0
         self.pad: int = tokenizer.pad_token_id
+        self._ahead = Ahead(self._pack)
         super().__init__(
             config.model,
             on_one_device(TrainingArguments(**training_arguments(config, run_dir))),
             model=model,
             train_dataset=Rows(rows),
-            data_collator=lambda rows: [row for row in rows if row is not None],
+            data_collator=self._coming,
             processing_class=tokenizer,
             callbacks=[progress],
         )
@@ -84,21 +86,50 @@ class RowTrainer(ShardedTrainer):
     @cached_property
     def form(self) -> Form:
         """The form in which the model reads packs rightly; found out once, before anything is computed with one."""
-        model = self.accelerator.unwrap_model(self.model)
+        model, on_gpu = self.accelerator.unwrap_model(self.model), self.accelerator.device.type == "cuda"
+        # TRL's trainers take the model as it was loaded.
+        blocks = on_gpu and self.config.model.attention == "auto" and self.config.trainer == "corral"
         with evaluating(self.model), self.accelerator.autocast():
-            form = layouts.form_for(model, self.rows, self.pad)
+            form = layouts.form_for(model, self.rows, self.pad, blocks=blocks)
         self.let_go()
         if form in layouts.SAID:
-            self.progress.events.emit(
-                "warning", message=f"The base model {self.config.base_model} {layouts.SAID[form]}."
-            )
+            self._warn(layouts.SAID[form])
+        elif blocks and form != BLOCKS:
+            self._warn("is not computed rightly by FlexAttention: its masks are dense")
+        if on_gpu and self.config.model.compile:  # only now: whoever asks for hidden states wants layers as they are
+            models.compile_layers(model)
         return form
+
+    @cached_property
+    def head_tokens(self) -> int:
+        """Response tokens whose logits are held at once; 0 is all. Found out as `form` is."""
+        wanted, model = self.config.model.head_tokens, self.accelerator.unwrap_model(self.model)
+        if not wanted:
+            return 0
+        short = layouts.sample(self.rows, self.pad, self.form).to(self.accelerator.device)
+        with evaluating(self.model), self.accelerator.autocast():
+            ends = head.ends_with(model, model.get_output_embeddings(), short.inputs)
+        self.let_go()
+        if not ends:
+            self._warn("changes what its head says: the logits of a pass are held all at once, which takes more memory")
+        return wanted if ends else 0
+
+    def _warn(self, of_the_model: str) -> None:
+        message = f"The base model {self.config.base_model} {of_the_model}."
+        self.progress.events.emit("warning", message=message)
 
     def _laid_out(self, rows: Sequence[Row]) -> list[list[Line]]:
         return lay_out(rows, self.config.model.pack_tokens, self.form)
 
     def _pack(self, lines: Sequence[Line]) -> Pack:
-        return pack(lines, self.pad, self.form)
+        made = pack(lines, self.pad, self.form)
+        return made.pinned() if self.accelerator.device.type == "cuda" else made
+
+    def _coming(self, places: list[Row | None]) -> list[Row]:
+        """The rows of a step, which become packs while the step before it is computed: accelerate asks one step early."""
+        rows = [row for row in places if row is not None]
+        self._ahead.begin(self._laid_out(rows))
+        return rows
 
     def training_step(self, model: Any, inputs: list[Row], num_items_in_batch: Any = None) -> Tensor:  # noqa: ARG002
         """Forward and backward over all packs of a step; returns this process's share of the loss times their number.
@@ -145,7 +176,7 @@ class RowTrainer(ShardedTrainer):
             self.progress.fitted(self.config)
 
     def _step(self, model: Any, inputs: list[Row]) -> Tensor:
-        packs = self.packs(inputs)
+        packs = self._ahead.step(self._laid_out(inputs))
         stand_in = packs[-1] if packs else self.packs(self.rows[:1])[0]  # counts for nothing; see `passes`
         own = torch.stack([self.totals(batch) for batch in packs]).sum(dim=0) if packs else 0 * self.totals(stand_in)
         totals = self._over_processes(own)
@@ -170,10 +201,12 @@ class RowTrainer(ShardedTrainer):
 
     def token_logps(self, model: Any, batch: Pack) -> Tensor:
         """Log-probability of every response token given what stands before it, [N] in float32."""
-        head = self.accelerator.unwrap_model(model).get_output_embeddings()
-        with self.accelerator.autocast(), reading(head, batch.picks):
-            logits = model(**batch.inputs, use_cache=False).logits[0]  # [N, vocabulary]
-        return losses.token_logps(logits, batch.labels)
+        own, tokens = self.accelerator.unwrap_model(model).get_output_embeddings(), self.head_tokens
+        asked = model, own, batch.inputs, batch.picks, batch.labels
+        with self.accelerator.autocast():
+            if 0 < tokens < len(batch.labels):
+                return head.token_logps_in_parts(*asked, tokens)
+            return head.token_logps(*asked)
 
     def over_rows(self, rows: Sequence[Row], measure: Callable[[Pack], Tensor]) -> list[tuple[float, ...]]:
         """What `measure` gives for every response ([R] for a pack), without gradients and dropout; one tuple a row.
@@ -189,11 +222,11 @@ class RowTrainer(ShardedTrainer):
         for index, row in enumerate(rows):
             place.setdefault(id(row), index)
         found: dict[int, tuple[float, ...]] = {}
+        turns = mine + packs[:1] * (-(-len(packs) // processes) - len(mine))  # as many on all processes, as in a step
         with evaluating(self.model):
-            for turn in range(-(-len(packs) // processes)):  # as many on all processes, as in a step
-                lines = mine[turn] if turn < len(mine) else packs[0]
-                values = iter(measure(self._pack(lines).to(self.accelerator.device)).tolist())
-                for row in chain.from_iterable(lines) if turn < len(mine) else ():
+            for turn, batch in enumerate(self._ahead.each(turns)):
+                values = iter(measure(batch.to(self.accelerator.device)).tolist())
+                for row in chain.from_iterable(turns[turn]) if turn < len(mine) else ():
                     found[place[id(row)]] = tuple(islice(values, len(row.responses)))
         self.let_go()
         everywhere = dict(gather_object(list(found.items())))
@@ -275,25 +308,6 @@ class WholeSteps(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         dice = torch.Generator().manual_seed(self.seed + self.epoch)
         return chain(torch.randperm(self.rows, generator=dice).tolist(), range(self.rows, len(self)))
-
-
-@contextmanager
-def reading(head: torch.nn.Module, picks: Tensor) -> Iterator[None]:
-    """A context in which a model's head sees only the picked places: the compact head.
-
-    A head over 49,152 words is a third of a small model's work, and prompts and padding need none of it. What a model
-    does behind its head (scales, soft caps) it does as always.
-    """
-
-    def pick(_: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        hidden, *rest = inputs
-        return hidden.flatten(0, 1)[picks][None], *rest
-
-    handle = head.register_forward_pre_hook(pick)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 @contextmanager

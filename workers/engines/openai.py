@@ -21,6 +21,7 @@ from workers.engines.constraining import Constraint
 from workers.engines.encoders import chat_encoder
 from workers.engines.protocol import Ask, EngineAway, EngineInfo, ModelMissing, PromptRefused, Reply
 from workers.engines.replies import Answer, EngineReplyError, parse_answers, parse_object
+from workers.engines.sleeping import says_it_sleeps
 from workers.engines.wire import Doubt, Refused, Wire
 
 PROBE_TIMEOUT = 30.0
@@ -112,6 +113,8 @@ class OpenAIEngine:
 
     async def probe(self) -> EngineInfo:
         """Make the engine produce one token. Raises EngineAway."""
+        if self._settings.engine_sleeps and await says_it_sleeps(self._wire):
+            raise EngineAway("The engine sleeps while a training uses its GPU. It answers when that is done.")
         info = await self.describe()
         try:
             await self._one_token(info.base, info.names, PROBE_TIMEOUT)

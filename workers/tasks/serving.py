@@ -33,7 +33,9 @@ from app.registry import service as registry
 from app.registry.manifest import BrokenCheckpoint
 from app.registry.models import CheckpointState, EngineState, External, LoadState, LoopRole
 from app.registry.queries import engine_view
+from app.rounds import queries as rounds
 from workers.celery_app import app
+from workers.engines import sleeping
 from workers.engines.addresses import engines, place_of
 from workers.engines.external import external_engine
 from workers.engines.openai import OpenAIEngine
@@ -101,6 +103,7 @@ async def reconcile(settings: Settings) -> None:
     In this order one that was restarted is not sampled before its adapters are back: people would wait for them. An engine
     that is away is only noted: the others answer, and it finds what it missed when it is back.
     """
+    await _wake_forgotten(settings)
     probed = [Probed(each, engine_at(settings, each)) for each in await engines(settings)]
     try:
         probed = _alike(await asyncio.gather(*map(_probe, probed)))
@@ -115,6 +118,13 @@ async def reconcile(settings: Settings) -> None:
     finally:
         for each in probed:
             await each.engine.aclose()
+
+
+async def _wake_forgotten(settings: Settings) -> None:
+    """Wake engines that sleep for a training whose worker was killed. Those of one that goes on were told to after it began."""
+    if settings.engine_sleeps and await sleeping.any_sleeps(settings) and not await asyncio.to_thread(_in_training):
+        for address, error in (await sleeping.tell(settings, sleeping.WAKE)).items():
+            log.warning("engine_not_woken", engine=address, error=error)
 
 
 def engine_at(settings: Settings, address: str) -> Engine:
@@ -248,6 +258,11 @@ def _hint(said: str) -> str:
 
 
 # ── Short transactions ───────────────────────────────────────────────────────────────────────────────────────────────
+def _in_training() -> bool:
+    with session_scope() as session:
+        return rounds.in_training(session)
+
+
 def _desired() -> list[Desired]:
     with session_scope() as session:
         registry.ensure_rotation(session)

@@ -29,7 +29,7 @@ from app.rounds.gate import NotPromotable, set_aside
 from app.rounds.plan import CHECKPOINT, STATUS_BUSY, Stage
 from app.rounds.reports import Event, Order, Report
 from workers import stopping
-from workers.training import moving
+from workers.training import moving, sleep
 from workers.training.process import LOG, StageProcess, failure_of, tail, was_killed
 
 log = structlog.get_logger()
@@ -61,7 +61,7 @@ def run(claim: Claim) -> None:
     for number, stage in enumerate(left):
         if ended != 0:
             break
-        ended = _do(claim, stage, left[number + 1 :], watch)
+        ended = _with_memory(claim, stage, left[number + 1 :], watch)
     settle(claim, ended, tail(claim.folder / LOG))
 
 
@@ -77,6 +77,14 @@ def _move(watch: Watch, work: Callable[[], None]) -> Stopped | Failure | None:
         return Failure(
             f"Files could not be exchanged with the store: {error}.", "Free some space on the disk, then retry."
         )
+
+
+def _with_memory(claim: Claim, stage: Stage, after: Sequence[Stage], watch: Watch) -> Ended:
+    """Do a stage; where the engine shares its GPU, while that sleeps."""
+    if not sleep.has_engine_sleep(stage):
+        return _do(claim, stage, after, watch)
+    with sleep.waking():
+        return watch.during(sleep.sleep) or _do(claim, stage, after, watch)
 
 
 def _do(claim: Claim, stage: Stage, after: Sequence[Stage], watch: Watch) -> Ended:

@@ -205,7 +205,7 @@ def measure(name: str, variant: str, folder: Path, steps: int, micro: int) -> Re
 
     work, where = EVERY[name], Path(tempfile.mkdtemp(dir=folder))
     rows = made_up(work, steps)
-    settings = config.load(run_file(work, folder / work.shape, where, steps), work.kind)  # type: ignore[call-overload]
+    settings = config.load(run_file(work, folder / work.shape, where, steps), work.kind)
     settings = replace(settings, model=replace(settings.model, **held(work, variant)))
     tokenizer = models.load_tokenizer(settings.base_model)
     if variant == BEST:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -28,7 +28,7 @@ from app.comparisons import purposes
 from app.comparisons import service as comparing
 from app.comparisons.models import Assignment, Comparison
 from app.judgements.positions import position
-from app.judgements.vocabulary import EditPolicy, Outcome
+from app.judgements.vocabulary import EditPolicy, Flag, Outcome
 from app.kernel.db import session_scope
 from app.loops.models import Round, RoundState
 from app.loops.queries import ENDED_COLLECTING
@@ -275,7 +275,7 @@ def make_annotation(
     outcome: Outcome = Outcome.RANKED,
     edited_text: str | None = None,
     comment: str = "",
-    flags: Mapping[str, Sequence[str]] | None = None,
+    flags: dict[str, list[Flag]] | None = None,
 ) -> Annotation:
     """A submission of ``user``; ``ranking`` names candidates by id, best first (default: in order of their ids).
 

@@ -142,7 +142,9 @@ def test_what_is_being_erased_is_not_indexed_as_it_was(committed: Engine) -> Non
         said = make_annotation(session, make_user(session), comment="My name is Zebedee.").id
         session.commit()
     with Session(committed) as erasing, ThreadPoolExecutor() as threads:
-        erasing.execute(text("SET LOCAL session_replication_role = replica"))  # past the triggers: only its lock is asked about
+        erasing.execute(
+            text("SET LOCAL session_replication_role = replica")
+        )  # past the triggers: only its lock is asked about
         erasing.execute(update(Annotation).where(Annotation.id == said).values(comment=""))
         indexed = threads.submit(_fill, committed)
         eventually(lambda: _waits(committed), PATIENCE, "indexing to wait")

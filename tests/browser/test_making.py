@@ -13,7 +13,7 @@ from app.accounts.models import Role, Team
 from app.batches.assigning import of_batch
 from app.prompts.models import Batch, Upload
 from tests.browser.conftest import Site
-from tests.browser.test_acts import Hand
+from tests.browser.hand import Hand
 from tests.browser.test_boxes import FOUND
 from tests.factories import current_round, make_user
 

@@ -12,6 +12,7 @@ from app.annotations.models import Decision, Review
 from app.comparisons.models import Purpose
 from app.judgements.vocabulary import Outcome
 from app.preferences import trainable
+from app.preferences.forms import ExportFilter
 from app.preferences.trainable import Judged
 from app.prompts.models import Prompt
 from tests.factories import make_annotation, make_batch, make_comparison, make_prompt, make_user
@@ -24,7 +25,7 @@ PERCENT = 10
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing was counted yet."""
-    monkeypatch.setattr(trainable._Memory, "last", trainable._Known(0))
+    monkeypatch.setattr(trainable._Memory, "last", trainable._Known(0, ExportFilter()))
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def count(session: Session, percent: int = PERCENT) -> Counter[Judged]:
 
 def anew(session: Session, monkeypatch: pytest.MonkeyPatch) -> Counter[Judged]:
     with monkeypatch.context() as forgetful:
-        forgetful.setattr(trainable._Memory, "last", trainable._Known(0))
+        forgetful.setattr(trainable._Memory, "last", trainable._Known(0, ExportFilter()))
         return count(session)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Any
 
@@ -64,7 +64,7 @@ def planted(alice: User, annotated: None) -> int:
     return plant(alice)
 
 
-def plant(alice: User, flags: Mapping[str, list[str]] | None = None) -> int:
+def plant(alice: User, flags: dict[str, list[Flag]] | None = None) -> int:
     """A judgement on a training prompt; the prompt and the responses hold an e-mail address and a phone number."""
     texts = (f"Call {PLANTED[1]} now.", f"Ask {PLANTED[0]}.")
     percent = get_settings().held_out_percent

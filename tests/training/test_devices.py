@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given
+from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
 
 from tests.training.conftest import RunFile, events_of
@@ -54,8 +55,9 @@ def test_a_mask_in_blocks_shows_what_the_dense_one_shows(sizes: list[tuple[int, 
         mask = blocks.attention_mask
         assert isinstance(mask, BlockMask)
         line, place = torch.arange(len(lines))[:, None, None], torch.arange(width)
-        shown = mask.mask_mod(line, torch.tensor(0), place[:, None], place)  # type: ignore[arg-type]
-        assert shown[:, :narrow, :narrow].equal(dense.attention_mask[:, 0])  # type: ignore[index]
+        shown = mask.mask_mod(line, torch.tensor(0), place[:, None], place)
+        assert isinstance(dense.attention_mask, Tensor)
+        assert shown[:, :narrow, :narrow].equal(dense.attention_mask[:, 0])
         assert shown[:, narrow:].sum() == len(lines) * (width - narrow), "padding sees itself only"
 
 

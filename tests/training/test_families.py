@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from training.data.chat import Response
@@ -136,6 +137,7 @@ def test_plain_rows_keep_their_pairs_and_what_is_known_of_them() -> None:
     for name in ("labels", "owner", "better", "worse", "share", "reference", "strength", "content"):
         assert getattr(shared, name).tolist() == getattr(plain, name).tolist(), name
     assert plain.input_ids.shape == (7, 20)
+    assert isinstance(plain.attention_mask, Tensor)
     assert plain.attention_mask.sum(dim=1).tolist() == [15, 16, 17, 17, 18, 19, 20]
 
 

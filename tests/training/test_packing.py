@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from training.data.chat import Response
 from training.data.rows import Row, RowPair
@@ -48,6 +49,7 @@ def test_short_rows_fill_the_lines_of_long_ones() -> None:
 def test_a_response_sees_its_prompt_and_itself_and_nothing_else() -> None:
     first, second = row(1, 3, 2, 4), row(2, 2, 3)
     batch = pack([[first, second], [row(3, 4, 2)]], pad_token_id=0)
+    assert isinstance(batch.attention_mask, Tensor)
     ids, mask = batch.input_ids[0], batch.attention_mask[0, 0]
     for place, token in enumerate(ids.tolist()):
         if token == 0 and place >= first.length + second.length:

@@ -72,7 +72,7 @@ def answering(head: torch.nn.Module, picks: Tensor, labels: Tensor, tokens: int)
         return hidden[:1, :1], *rest  # the head itself is asked for one place, whose answer nobody reads
 
     def answer(_: Any, _inputs: Any, _output: Tensor) -> Tensor:
-        parts = zip(picked.pop().split(tokens), labels.split(tokens), strict=True)
+        parts = zip(torch.split(picked.pop(), tokens), torch.split(labels, tokens), strict=True)
         return torch.cat([checkpoint(logps, *part, use_reentrant=False) for part in parts])[None, :, None]
 
     # First of its hooks: those of sharded weights give them back behind it.

@@ -75,8 +75,8 @@ class Pack:
         return self._with(Tensor.pin_memory)
 
     def _with(self, change: Callable[[Tensor], Tensor]) -> "Pack":
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.type is Tensor}
-        return replace(self, **{name: change(tensor) for name, tensor in tensors.items()})
+        changed: dict[str, Any] = {f.name: change(getattr(self, f.name)) for f in fields(self) if f.type is Tensor}
+        return replace(self, **changed)
 
     @property
     def attention_mask(self) -> Tensor | BlockMask:
@@ -248,7 +248,8 @@ def _sees(rows: Tensor, parts: Tensor) -> Callable[[Any, Any, Any, Any], Tensor]
         row, part = rows[line, query], parts[line, key]
         same = (row == rows[line, key]) & (row > 0)
         before = ((part == 0) | (part == parts[line, query])) & (query >= key)
-        return (same & before) | (query == key)  # padding sees itself: a softmax over nothing is not a number
+        seen: Tensor = (same & before) | (query == key)  # padding sees itself: a softmax over nothing is not a number
+        return seen
 
     return sees
 

@@ -159,7 +159,7 @@ def test_what_is_left_out_begins_no_training_of_its_own(
 def test_what_people_flagged_is_left_out_of_counts_and_snapshot(
     bob: User, alice: User, annotated: None, choose: Choose, messages: list[tuple[Job, int]]
 ) -> None:
-    plant(alice, {"A": [Flag.PRIVATE_DATA.value]})
+    plant(alice, {"A": [Flag.PRIVATE_DATA]})
     with session_scope() as session:
         before = readiness(session, current_round(session)).trainable
     choose(without="private_data,unsafe")

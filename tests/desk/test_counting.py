@@ -30,8 +30,12 @@ from tests.earlier import before
 from tests.factories import make_annotation, make_assignment, make_batch, make_comparison, make_user
 from tests.upkeep.auditing import only, spoil
 
-TODAY = datetime.now(UTC).date()
 ITEM = Work(1, 12_500, 1)
+
+
+def today() -> date:
+    """Asked in each test: a run of all of them may begin the day before."""
+    return datetime.now(UTC).date()
 
 
 @pytest.fixture
@@ -48,7 +52,7 @@ def done(session: Session, user: User) -> Work:
     """What the counts say of ``user``, once it is clear that they are what one would count."""
     miscounted = session.execute(text("SELECT * FROM miscounted_work()")).all()
     assert miscounted == []
-    return counting.counts(session, TODAY - timedelta(1), TODAY, user.id).people.get(user.id, Work())
+    return counting.counts(session, today() - timedelta(1), today(), user.id).people.get(user.id, Work())
 
 
 def test_a_judgement_counts_once_and_a_correction_in_its_place(session: Session, alice: User) -> None:
@@ -117,7 +121,7 @@ def test_of_an_erased_person_nothing_counts(session: Session, alice: User, bob: 
     make_annotation(session, alice, edited_text="Better.")
     lineage.retract(session, bob, RetractionScope.PERSON, alice.id, "They asked.", erase=True)
     assert done(session, alice) == Work()
-    assert counting.counts(session, TODAY, TODAY).people == {}
+    assert counting.counts(session, today(), today()).people == {}
 
 
 def test_folding_changes_no_number_and_leaves_a_row_a_key(
@@ -127,9 +131,9 @@ def test_folding_changes_no_number_and_leaves_a_row_a_key(
     batch = make_batch(session)
     for _ in range(3):
         make_annotation(session, alice, make_comparison(session, batch=batch))
-    seen = counting.counts(session, TODAY - timedelta(1), TODAY)
+    seen = counting.counts(session, today() - timedelta(1), today())
     assert [counting.fold(session) for _ in range(3)] == [2, 1, 0]
-    assert counting.counts(session, TODAY - timedelta(1), TODAY) == seen
+    assert counting.counts(session, today() - timedelta(1), today()) == seen
     rows = session.scalars(select(WorkCount)).all()
     assert [(row.items, row.milliseconds, row.folded) for row in rows] == [(3, 37_500, True)]
 

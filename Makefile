@@ -17,7 +17,7 @@ NODE    = $(or $(shell command -v node),$(shell $(BIN)/python -c 'import nodejs_
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help up test test-fast test-lab test-consumers coverage check format bench bench-web bench-rounds bench-training bench-gpu bench-planted bench-human bench-adds-up bench-three-rounds bench-round-findings bench-grpo bench-capabilities assets gallery translations lock vulnerabilities secrets clean
+.PHONY: help up test test-fast test-lab test-consumers coverage check format bench bench-web bench-rounds bench-training bench-scale bench-gpu bench-planted bench-human bench-adds-up bench-three-rounds bench-round-findings bench-grpo bench-capabilities assets gallery translations lock vulnerabilities secrets clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,10 @@ bench-rounds: $(DEV) ## Hold thousands of contests and see how often the gate is
 
 bench-training: RUN := training
 bench-training: $(DEV) ## Measure what a pair costs to learn from, beside plain TRL (15 minutes, idle machine)
+	@$(MEASURE)
+
+bench-scale: RUN := scale
+bench-scale: $(DEV) ## See whether claim, submit, desk, search and export cost the same at a million annotations (half an hour, 10 GB)
 	@$(MEASURE)
 
 bench-gpu: RUN := gpu

@@ -71,9 +71,9 @@ def test_it_says_why_a_file_is_not_of_it_and_every_list_names_it(client: TestCli
     page = client.get("/batches/new").text
 
     assert refused_file(b"Why?", "x.paragraphs") == ".paragraphs has one paragraph: part them by a blank line."
-    assert ".json, .csv, .parquet or .para," in refused_file(b"Why?", "x.txt")
-    assert "JSON Lines, JSON, CSV, Parquet or Paragraphs, up to" in page
-    assert 'accept=".jsonl,.ndjson,.json,.csv,.tsv,.parquet,.para,.paragraphs,.gz,.zip"' in page
+    assert ".parquet, .arrow or .para," in refused_file(b"Why?", "x.txt")
+    assert "CSV, Parquet, Arrow or Paragraphs, up to" in page
+    assert 'accept=".jsonl,.ndjson,.json,.csv,.tsv,.parquet,.arrow,.para,.paragraphs,.gz,.zip"' in page
 
 
 @pytest.mark.parametrize("name", list(importers.importers()))

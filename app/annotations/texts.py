@@ -27,6 +27,8 @@ OF_ALL = 20_000
 """Characters that it reads of an annotation: the comment first, the oldest messages of a prompt last."""
 AT_ONCE = 50
 """Annotations that one step takes, in less than a tenth of a second: as long may somebody wait who takes one of them back."""
+STEPS = 10
+"""Steps that somebody waits for who looks: most of a second, which only a stopped sweeper makes them wait."""
 STRETCH = 500
 """Annotations of which one at least is found, where nothing below waits. Recorded and not committed are never so many."""
 
@@ -85,8 +87,15 @@ def fill(session: Session) -> int:
 
 
 def catch_up(session: Session) -> None:
-    """Make what was submitted in the last seconds findable, for somebody who looks now."""
-    _note(session, _waiting(session))
+    """Make what was submitted in the last seconds findable, for somebody who looks now: a thousand people submit less in them.
+
+    Behind more than that the sweeper is behind, and whoever looks is told so (:func:`is_filled`).
+    """
+    for _step in range(STEPS):
+        ids = _waiting(session)
+        _note(session, ids)
+        if len(ids) < AT_ONCE:
+            break
 
 
 def _waiting(session: Session) -> list[int]:

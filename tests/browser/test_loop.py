@@ -26,6 +26,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.engine, pytest.mark.slow, pytest.
 PROMPTS = 20
 PASSWORD = "correct horse battery staple"
 BETTER = "Corrected: "
+ROUNDING = 1e-3
+"""Nats of an answer that an engine may say differently when it is asked again."""
 QUESTIONS = ("Why is the sky blue?", "Name three uses of a brick.", "What is 17 + 25?", "Write a sentence about rain.")
 TELLING = re.compile(
     r"checkpoint|SmolLM|policy-r|deployment|candidate_?id|sampling|log_?prob|\"score|finish_reason", re.IGNORECASE
@@ -219,8 +221,11 @@ def test_judgement_becomes_the_model_that_answers_next(
     policy = policy_in_rotation(database)
     bob.goto(f"{url}/checkpoints")
     expect(bob.get_by_text(policy).first).to_be_visible()
-    before, after = ([installation.greedy(model, question) for question in QUESTIONS] for model in ("base", policy))
-    assert before != after
+    before, after, again = (
+        [installation.greedy(model, question)[1] for question in QUESTIONS] for model in ("base", policy, "base")
+    )
+    assert again == pytest.approx(before, abs=ROUNDING)
+    assert after != pytest.approx(before, abs=ROUNDING)
 
     # The second batch is sampled from it, and every prompt's candidates say so.
     upload_batch(bob, url, write_prompts(tmp_path, "second.jsonl", sample_prompts(PROMPTS, 6)), "Second batch")

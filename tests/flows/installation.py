@@ -95,8 +95,11 @@ class Installation:
         url = eventually(lambda: self.corral("db", "url").stdout.strip() or None, PATIENCE, "the database's address")
         return make_engine(url.splitlines()[-1], 2)
 
-    def greedy(self, model: str, prompt: str) -> str:
-        """What the engine answers as ``model`` at temperature zero, asked directly."""
+    def greedy(self, model: str, prompt: str) -> tuple[str, float]:
+        """What the engine answers as ``model`` at temperature zero, asked directly; and its log-probability in nats.
+
+        After a few steps on a few pairs the likeliest words may be the same ones. How likely they are is not.
+        """
         running = json.loads((self.data_dir / "running.json").read_text())
         answer = httpx.post(
             f"{running['engine_url']}/chat/completions",
@@ -106,10 +109,12 @@ class Installation:
                 "messages": [{"role": "user", "content": prompt}],
                 "temperature": 0,
                 "max_tokens": 40,
+                "logprobs": True,
             },
             timeout=300,
         )
-        return str(answer.raise_for_status().json()["choices"][0]["message"]["content"])
+        choice = answer.raise_for_status().json()["choices"][0]
+        return str(choice["message"]["content"]), sum(each["logprob"] for each in choice["logprobs"]["content"])
 
     def scalar(self, query: str, **values: object) -> object:
         """One value from the database."""

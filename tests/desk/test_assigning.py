@@ -40,21 +40,6 @@ from tests.factories import (
 
 
 @pytest.fixture
-def rita(session: Session) -> User:
-    return make_user(session, Role.REVIEWER, "Rita")
-
-
-@pytest.fixture
-def bob(session: Session) -> User:
-    return make_user(session, Role.ADMIN, "Bob")
-
-
-@pytest.fixture
-def alice(session: Session) -> User:
-    return make_user(session)
-
-
-@pytest.fixture
 def bea(session: Session) -> User:
     return make_user(session, name="Bea")
 

@@ -38,16 +38,6 @@ def today() -> date:
     return datetime.now(UTC).date()
 
 
-@pytest.fixture
-def alice(session: Session) -> User:
-    return make_user(session)
-
-
-@pytest.fixture
-def bob(session: Session) -> User:
-    return make_user(session, Role.ADMIN, "Bob")
-
-
 def done(session: Session, user: User) -> Work:
     """What the counts say of ``user``, once it is clear that they are what one would count."""
     miscounted = session.execute(text("SELECT * FROM miscounted_work()")).all()

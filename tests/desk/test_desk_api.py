@@ -19,11 +19,6 @@ URL = "/api/v1/desk"
 
 
 @pytest.fixture
-def alice(session: Session) -> User:
-    return make_user(session)
-
-
-@pytest.fixture
 def api(client: TestClient, session: Session) -> TestClient:
     return sign_in(client, make_user(session, Role.ADMIN, "Bob"))
 

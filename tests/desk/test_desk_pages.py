@@ -26,16 +26,6 @@ def alice(session: Session) -> User:
 
 
 @pytest.fixture
-def rita(session: Session) -> User:
-    return make_user(session, Role.REVIEWER, "Rita")
-
-
-@pytest.fixture
-def bob(session: Session) -> User:
-    return make_user(session, Role.ADMIN, "Bob")
-
-
-@pytest.fixture
 def desk(client: TestClient, rita: User) -> TestClient:
     return sign_in(client, rita)
 

@@ -23,16 +23,6 @@ from app.quality import service as quality
 from tests.factories import make_annotation, make_assignment, make_comparison, make_user
 
 
-@pytest.fixture
-def rita(session: Session) -> User:
-    return make_user(session, Role.REVIEWER, "Rita")
-
-
-@pytest.fixture
-def alice(session: Session) -> User:
-    return make_user(session)
-
-
 def shown(session: Session, reader: User, **wanted: Any) -> list[int]:
     return [row.id for row in queries.desk_page(session, reader, Wanted(**wanted)).rows]
 

@@ -35,21 +35,6 @@ from app.upkeep.audit import audit
 from tests.factories import make_annotation, make_comparison, make_user
 
 
-@pytest.fixture
-def rita(session: Session) -> User:
-    return make_user(session, Role.REVIEWER, "Rita")
-
-
-@pytest.fixture
-def bob(session: Session) -> User:
-    return make_user(session, Role.ADMIN, "Bob")
-
-
-@pytest.fixture
-def alice(session: Session) -> User:
-    return make_user(session)
-
-
 def pick(*said: Annotation) -> list[Pick]:
     return [Pick(each.id, 0) for each in said]
 

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from app.accounts.models import AuditEvent, Role, User
+from app.accounts.models import AuditEvent, User
 from app.annotations import gold
 from app.annotations.models import Annotation, RetractionScope
 from app.board.models import Board, BoardState
@@ -41,16 +41,6 @@ def today() -> date:
 @pytest.fixture
 def alice(session: Session) -> User:
     return make_user(session, name="Alice Liddell")
-
-
-@pytest.fixture
-def rita(session: Session) -> User:
-    return make_user(session, Role.REVIEWER, "Rita")
-
-
-@pytest.fixture
-def bob(session: Session) -> User:
-    return make_user(session, Role.ADMIN, "Bob")
 
 
 def work(session: Session, user: User, batch: Batch, *, ago: int, items: int, seconds: float = 8) -> None:

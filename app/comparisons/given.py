@@ -157,11 +157,13 @@ _open_batches = (
         Batch.qualification_percent,
         Batch.requires_tour,
         Batch.readers_only,
-        ~select(GuidelineReading.batch_id)
+        # looked up for each batch: EXISTS might be answered from a hash of all readings
+        select(GuidelineReading.version)
         .where(
             GuidelineReading.batch_id == Batch.id, GuidelineReading.user_id == bindparam("annotator", type_=BigInteger)
         )
-        .exists(),
+        .scalar_subquery()
+        .is_(None),
     )
     .where(
         Batch.state == written_out(BatchState.OPEN),

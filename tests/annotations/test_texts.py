@@ -136,6 +136,17 @@ def test_no_annotation_is_searched_twice(session: Session, alice: User) -> None:
     assert len(session.scalars(select(AnnotationText)).all()) == len(session.scalars(select(Annotation)).all())
 
 
+def test_looking_for_what_waits_looks_each_up_and_reads_no_table_as_a_whole(session: Session, alice: User) -> None:
+    make_annotation(session, alice)
+    texts.fill(session)
+    session.execute(text("SET LOCAL enable_seqscan = off"))  # as where there are many: for one row it would do
+    asked = str(texts._stretch.compile(session.get_bind(), compile_kwargs={"render_postcompile": True}))
+    plan = session.connection().exec_driver_sql(f"EXPLAIN {asked}", {"before": texts._ABOVE_ALL, "stretch": 500})
+    lines = list(plan.scalars())
+    (scan,) = [place for place, line in enumerate(lines) if "on annotation_texts" in line]
+    assert "Index Cond: (annotation_id = annotations.id)" in lines[scan + 1], lines
+
+
 def test_what_is_being_erased_is_not_indexed_as_it_was(committed: Engine) -> None:
     """Erasing begins first: indexing waits for it, and reads what it left. It leaves the row alone that is not there yet."""
     with Session(committed) as session:

@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.slow]
         ("code_checks", ["--mutants", "1", "--cheats", "1"], 8),
         ("board_votes", ["--votes", "330", "--repeat", "1"], 1),
         ("desk_plots", ["--annotations", "400", "--people", "3", "--days", "30"], 3),
-        ("scale", ["--sizes", "200,400", "--rounds", "1"], 8),
+        ("scale", ["--sizes", "200,400", "--rounds", "1"], 7),
         ("gpu", ["--smoke", "--steps", "2", "--only", "tiny dpo"], 1),
     ],
 )
